@@ -1,0 +1,39 @@
+# `make demo` is the first command of a newcomer, `make test` and `make check` those of a contributor.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: venv demo test check format lock clean
+
+venv: .venv/.made
+
+# The lock pins every version with its hashes; the project itself is then installed from this folder, without a fetch.
+.venv/.made: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "lvqa-ray needs CPython 3.11, 3.12 or 3.13: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: venv
+	$(BIN)/lvqa demo
+
+test: venv
+	$(BIN)/python -m pytest
+
+check: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Writes the lock anew, for every supported Python and platform at once.
+lock:
+	uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv build dist

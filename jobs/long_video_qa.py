@@ -1,0 +1,12 @@
+"""The entry point for `ray job submit`: the same as `lvqa run`, with the same arguments.
+
+ray job submit --working-dir . -- python jobs/long_video_qa.py jobs/full.yaml
+"""
+
+import sys
+
+from lvqa_ray.cli import main
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "run")
+    main()

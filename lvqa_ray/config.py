@@ -1,0 +1,182 @@
+"""The job: one pydantic model, one YAML file, one field a stage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.stage import Role
+from lvqa_ray.stages.ask import AskQuestion
+from lvqa_ray.stages.caption import CaptionClips
+from lvqa_ray.stages.cut import CutClips
+from lvqa_ray.stages.filter import FilterClips
+from lvqa_ray.stages.merge import MergeCaptions
+from lvqa_ray.stages.probe import ProbeVideo
+from lvqa_ray.stages.reformat import ReformatReasoning
+from lvqa_ray.stages.sample import SampleFrames
+from lvqa_ray.stages.split import SplitVideo
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Endpoints(_Section):
+    """Who is asked for what."""
+
+    vlm: Endpoint = Field(description="The vision model that captions clips.")
+    llm: Endpoint = Field(description="The language model that writes questions.")
+    reformat: Endpoint | None = Field(
+        default=None, description="The language model that rewrites reasoning; null for the one that writes questions."
+    )
+
+    def of(self, role: Role) -> Endpoint:
+        """The endpoint that plays a role."""
+        return {"vlm": self.vlm, "llm": self.llm, "reformat": self.reformat or self.llm}[role]
+
+
+class Engine(_Section):
+    """How the job runs; nothing here changes an answer."""
+
+    num_cpus: int | None = Field(
+        default=None, ge=1, description="CPU cores that a Ray started by this job may use; null for all of the machine."
+    )
+    video_cpus: float = Field(default=1.0, gt=0, description="CPU cores that one decoding task takes.")
+    chat_workers: int = Field(default=1, ge=1, description="Worker processes that talk to endpoints, for each phase.")
+    rows_per_shard: int = Field(default=20_000, ge=1, description="Rows of a finished shard.")
+    passes: int = Field(
+        default=3,
+        ge=1,
+        description="How often a video that a dying worker took along is tried before it counts as lost.",
+    )
+
+
+class Job(_Section):
+    """Everything about a run: what goes in, what comes out, who is asked, and every stage's settings."""
+
+    videos: tuple[str, ...] = Field(
+        min_length=1, description="Files, folders, glob patterns, or manifests (.json, .jsonl, .parquet, .csv)."
+    )
+    output: str = Field(min_length=1, description="Folder for everything that the run writes.")
+    limit: int | None = Field(default=None, ge=1, description="Take only the first so many videos; null for all.")
+    endpoints: Endpoints = Field(description="Who is asked for what.")
+    probe: ProbeVideo = Field(default_factory=ProbeVideo, description="Finding out what a video is.")
+    split: SplitVideo = Field(default_factory=SplitVideo, description="Where clips begin and end.")
+    filter: FilterClips = Field(default_factory=FilterClips, description="Which clips are left out.")
+    cut: CutClips = Field(default_factory=CutClips, description="Whether and how clips become files.")
+    sample: SampleFrames = Field(default_factory=SampleFrames, description="Which pictures the model sees.")
+    caption: CaptionClips = Field(default_factory=CaptionClips, description="How clips are captioned.")
+    merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
+    ask: AskQuestion = Field(default_factory=AskQuestion, description="How the question is asked for.")
+    reformat: ReformatReasoning = Field(
+        default_factory=ReformatReasoning, description="How the reasoning is rewritten."
+    )
+    engine: Engine = Field(default_factory=Engine, description="How the job runs.")
+
+    @model_validator(mode="after")
+    def _clips_to_show(self) -> Self:
+        if self.caption.media == "video" and self.cut.mode == "off":
+            raise ValueError("caption.media=video shows cut clips to the model: set cut.mode to encode or copy")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
+        """A job from a YAML file.
+
+        Args:
+            path: The file. Paths inside it are relative to the current folder, not to the file.
+            overrides: ``section.key=value`` each, the value read as YAML.
+
+        Raises:
+            ConfigError: One sentence that says what is wrong and where.
+        """
+        try:
+            given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path} is no UTF-8 text; is it a job file?") from None
+        except yaml.MarkedYAMLError as error:
+            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise ConfigError(f"{path}{line} is not valid YAML: {error.problem or error.context}.") from None
+        if not isinstance(given, dict):
+            raise ConfigError(f"{path} holds no job: it must be a YAML mapping with videos, output and endpoints.")
+        return cls.of(given, overrides, where=str(path))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str = "the job") -> Self:
+        """A job from plain values.
+
+        Args:
+            given: Nested mappings, as in the YAML file.
+            overrides: ``section.key=value`` each, the value read as YAML.
+            where: What to name as the place of a mistake.
+
+        Raises:
+            ConfigError: One sentence that says what is wrong and where.
+        """
+        merged = json.loads(json.dumps(given, default=str))
+        for override in overrides:
+            _override(merged, override)
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            raise ConfigError(_sentence(error, where)) from None
+        except ConfigError as error:  # an endpoint's own words, which never quote what may be a secret
+            raise ConfigError(f"{where}: endpoints: {error}") from None
+
+    @property
+    def job_hash(self) -> str:
+        """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
+        content = self.model_dump(mode="json", exclude={"videos", "output", "limit", "engine", "endpoints"})
+        content["endpoints"] = {role: _answering(self.endpoints.of(role)) for role in ("vlm", "llm", "reformat")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _answering(endpoint: Endpoint) -> dict[str, Any]:
+    return endpoint.model_dump(mode="json", include={"base_url", "model", "temperature", "max_tokens", "extra_body"})
+
+
+def _override(given: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override} is not of the form section.key=value, such as split.max_seconds=20.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {path}: the value {text} is not valid YAML; quote it.") from None
+    section = given
+    for key in keys[:-1]:
+        inner = section.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {path}: {key} is a value and not a section.")
+        section = inner
+    section[keys[-1]] = value
+
+
+def _sentence(error: ValidationError, where: str) -> str:
+    """The first mistakes of a pydantic report as one sentence; values of unknown fields are not shown."""
+    parts = []
+    for detail in error.errors(include_url=False)[:3]:
+        place = ".".join(str(part) for part in detail["loc"]) or "the job"
+        match detail["type"]:
+            case "extra_forbidden" | "unexpected_keyword_argument":
+                parts.append(f"{place} is not a known setting")
+            case "missing" | "missing_argument":
+                parts.append(f"{place} is missing")
+            case "value_error":
+                parts.append(f"{place}: {detail['msg'].removeprefix('Value error, ')}")
+            case _:
+                shown = f" (it is {detail['input']!r})" if isinstance(detail["input"], int | float | bool) else ""
+                parts.append(f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}{shown}")
+    more = f"; and {error.error_count() - 3} more" if error.error_count() > 3 else ""
+    return f"{where}: {'; '.join(parts)}{more}. `lvqa schema` lists every setting."

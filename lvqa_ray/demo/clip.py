@@ -1,0 +1,57 @@
+"""A clip file as a few pictures."""
+
+from __future__ import annotations
+
+import io
+
+import av
+import av.error
+import simplejpeg
+
+from lvqa_ray.demo.describe import NotAPicture, Picture, open_picture
+
+FRAMES = 8
+SHORT_SIDE = 448  # pixels
+
+
+def sample(data: bytes, start_s: float = 0.0) -> list[Picture]:
+    """Decode a clip and pick frames evenly from it.
+
+    Args:
+        data: The file: MP4 or another container that FFmpeg reads.
+        start_s: Second of the video at which the clip starts; it is added to the frames' times.
+
+    Returns:
+        Up to `FRAMES` pictures in time order.
+
+    Raises:
+        NotAPicture: There is no picture to be had from it.
+    """
+    try:
+        with av.open(io.BytesIO(data), "r") as container:
+            if not container.streams.video:
+                raise NotAPicture("the clip has no pictures")
+            stream = container.streams.video[0]
+            length_s = container.duration / av.time_base if container.duration else 0.0
+            first_s: float | None = None
+            pictures: list[Picture] = []
+            for frame in container.decode(stream):
+                time_s = float(frame.time or 0.0)
+                first_s = time_s if first_s is None else first_s
+                # The middle of each of the clip's equal parts; without a known length, the first frames.
+                if time_s - first_s >= (len(pictures) + 0.5) * length_s / FRAMES - 1e-6:
+                    pictures.append(_picture(frame, start_s + time_s - first_s))
+                    if len(pictures) == FRAMES:
+                        break
+    except av.error.FFmpegError as error:
+        raise NotAPicture(f"the clip cannot be decoded ({error.strerror})") from error
+    if not pictures:
+        raise NotAPicture("the clip has no pictures")
+    return pictures
+
+
+def _picture(frame: av.VideoFrame, time_s: float) -> Picture:
+    scale = min(1.0, SHORT_SIDE / min(frame.width, frame.height))
+    width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
+    pixels = frame.to_ndarray(width=width, height=height, format="rgb24")
+    return open_picture(simplejpeg.encode_jpeg(pixels, quality=90, colorspace="RGB"), f"{time_s:.2f} s")

@@ -1,0 +1,53 @@
+"""Clip rows -> one row a video, as soon as its last clip is in.
+
+Grouping is done by one actor inside the graph and not by ``groupby``, which is a barrier: no question could be asked
+before the last caption of the corpus. The actor holds the clips of open videos only, as text; if it dies, these videos
+have no outcome in this pass, and the next pass finds their answers in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lvqa_ray.engine.rows import Packed, pack, unpack
+from lvqa_ray.records import CaptionedClip
+
+
+@dataclass(slots=True)
+class _Open:
+    clips: dict[int, CaptionedClip] = field(default_factory=dict)
+    last: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.last is not None and len(self.clips) == self.last + 1
+
+
+class Assembler:
+    """Collects the clips of each video and gives them on, with what is merged from them, when all are there.
+
+    Args:
+        merge: Makes the rows of a video from its clips.
+    """
+
+    def __init__(self, merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]) -> None:
+        self._merge = merge
+        self._open: dict[str, _Open] = {}
+
+    def __call__(self, packed: Packed) -> list[Packed]:
+        """Nothing until the last clip of a video, then its clips and what they were merged into; others pass by."""
+        row = unpack(packed)
+        if not isinstance(row, CaptionedClip):
+            return [packed]
+        video_id = row.clip.video.id
+        video = self._open.setdefault(video_id, _Open())
+        video.clips[row.clip.index] = row
+        if row.clip.last:
+            video.last = row.clip.index
+        if not video.complete:
+            return []
+        clips = [video.clips[index] for index in sorted(video.clips)]
+        del self._open[video_id]
+        return [pack(out) for out in (*clips, *self._merge(clips))]

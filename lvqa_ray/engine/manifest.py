@@ -1,0 +1,188 @@
+"""What the job names as its videos -> one `Video` each, with an id, a fingerprint and what came along."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import Turn, Video
+
+VIDEO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg"),
+        *("mts", "mxf", "ogv", "ts", "vob", "webm", "wmv"),
+    )
+)
+MANIFEST_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
+LONGEST_ID = 120
+
+
+def read_manifest(sources: Sequence[str], limit: int | None = None) -> list[Video]:
+    """The videos of a job, in the order in which they are named.
+
+    Args:
+        sources: Files, folders, glob patterns and manifests.
+        limit: Take only the first so many.
+
+    Returns:
+        Videos with ids that are unique among all of them, whatever the limit.
+
+    Raises:
+        ConfigError: A source does not exist, a line cannot be read, or there is no video at all.
+    """
+    found = list(dict.fromkeys(video for source in sources for video in _videos_of(source)))
+    if not found:
+        raise ConfigError(f"there is no video in {', '.join(sources)}.")
+    return [replace(video, fingerprint=fingerprint(video.uri)) for video in _unique(found)[:limit]]
+
+
+def fingerprint(uri: str) -> str:
+    """16 hex digits that change with the file's place, size or time; empty if there is no file."""
+    try:
+        stat = Path(uri).stat()
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{uri}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+
+
+def _videos_of(source: str) -> Iterator[Video]:
+    if "://" in source:
+        raise ConfigError(f"{source}: videos are read from local disks only so far; copy them, or mount the bucket.")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file())
+        if not files:
+            raise ConfigError(f"the folder {source} holds no video; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
+        yield from (_plain(str(file)) for file in files)
+    elif path.exists():
+        yield from _manifest(path) if path.suffix.lower() in MANIFEST_SUFFIXES else [_plain(str(path))]
+    elif glob.has_magic(source):
+        pattern = str(path.relative_to(path.anchor)) if path.anchor else str(path)
+        files = sorted(file for file in Path(path.anchor).glob(pattern) if file.is_file())
+        if not files:
+            raise ConfigError(f"no file matches {source}.")
+        yield from (_plain(str(file)) for file in files)
+    else:
+        raise ConfigError(f"{source} does not exist.")
+
+
+def _plain(path: str) -> Video:
+    return Video(id=_safe(Path(path).stem), uri=str(Path(path).absolute()), fingerprint="")
+
+
+def _manifest(path: Path) -> Iterator[Video]:
+    for where, row in _lines(path):
+        yield _row(row, where, path.parent)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Rows of a manifest, each with the place to name in an error."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        try:
+            rows = pq.read_table(path).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise ConfigError(f"{path} is no readable Parquet file: {error}.") from None
+        yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, start=1))
+        return
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+    if suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(text))
+        yield from ((f"{path}, line {reader.line_num}", row) for row in reader)
+    elif suffix == ".json":
+        yield from _json_rows(path, text)
+    else:
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                yield f"{path}, line {number}", _json(line, f"{path}, line {number}")
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}, line {error.lineno} is not valid JSON: {error.msg}.") from None
+    rows = rows if isinstance(rows, list) else [rows]
+    yield from ((f"{path}, entry {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _json(line: str, where: str) -> Any:  # noqa: ANN401 - whatever the line holds
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where} is not valid JSON: {error.msg} at column {error.colno}.") from None
+
+
+def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whatever the line holds
+    if not isinstance(row, Mapping):
+        raise ConfigError(f"{where} is not an object with a `video` field.")
+    given = row.get("video")
+    name = given[0] if isinstance(given, list) and given else given
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError(f"{where} names no video: `video` must be a path, or a list whose first item is one.")
+    if "://" in name:
+        raise ConfigError(f"{where}: {name}: videos are read from local disks only so far.")
+    path = Path(name).expanduser()
+    if not path.is_absolute() and not path.exists() and (folder / path).exists():
+        path = folder / path
+    ident = row.get("id")
+    if ident is not None and (not isinstance(ident, str | int) or isinstance(ident, bool)):
+        raise ConfigError(f"{where}: `id` must be a text or a whole number.")
+    ident = str(ident).strip() if ident is not None else ""
+    extra = {key: value for key, value in row.items() if key not in {"video", "id", "conversation"} and key is not None}
+    return Video(
+        id=_safe(ident or path.stem),
+        uri=str(path.absolute()),
+        fingerprint="",
+        conversation=_conversation(row.get("conversation"), where),
+        extra=json.dumps(extra, ensure_ascii=False, sort_keys=True, default=str),
+    )
+
+
+def _conversation(given: Any, where: str) -> tuple[Turn, ...]:  # noqa: ANN401 - whatever the line holds
+    if isinstance(given, str) and given.strip():
+        given = _json(given, f"{where}, conversation")
+    if not given:
+        return ()
+    turns = given if isinstance(given, list) else [given]
+    for turn in turns:
+        if not isinstance(turn, Mapping) or not isinstance(turn.get("value", ""), str):
+            raise ConfigError(f'{where}: `conversation` must be a list of {{"from": ..., "value": ...}}.')
+    return tuple(Turn(speaker=str(turn.get("from", "human")), value=turn.get("value", "")) for turn in turns)
+
+
+def _safe(name: str) -> str:
+    """The name with all that a file name had better not hold replaced."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:LONGEST_ID] or "video"
+
+
+def _unique(videos: Sequence[Video]) -> list[Video]:
+    """Where several videos would share an id, each gets a short hash of its own; the others keep theirs."""
+    shared = Counter(video.id.casefold() for video in videos)
+    taken = Counter(video.uri for video in videos)
+    unique = []
+    for video in videos:
+        if shared[video.id.casefold()] == 1:
+            unique.append(video)
+            continue
+        # One file that is listed twice, with other data beside it, is two rows.
+        what = video.uri if taken[video.uri] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
+        unique.append(replace(video, id=f"{video.id}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"))
+    return unique

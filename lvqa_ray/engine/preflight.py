@@ -1,0 +1,89 @@
+"""What can be found out before the first paid call: keys, URLs, model names, prompts, a writable output."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from lvqa_ray.config import Job
+from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, NotFound, Overloaded
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.records import Video
+from lvqa_ray.stage import Role
+from lvqa_ray.stages.caption import own_prompt
+
+ROLES: tuple[Role, ...] = ("vlm", "llm", "reformat")
+ANSWER_WITHIN_S = 30.0
+
+
+def check_prompts(job: Job, videos: Sequence[Video]) -> None:
+    """Refuse a corpus that brings along a prompt with a placeholder that nothing fills.
+
+    Raises:
+        ConfigError: Names the video and the placeholder.
+    """
+    for video in videos:
+        if prompt := own_prompt(video):
+            try:
+                job.caption.check(prompt)
+            except ValueError as error:
+                raise ConfigError(f"the conversation of video {video.id}: {error}.") from None
+
+
+def check_output(folder: Path) -> None:
+    """Make the output folder, and refuse one that cannot be written.
+
+    Raises:
+        ConfigError: Says what the operating system says.
+    """
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"the output folder {folder} cannot be written: {error.strerror}.") from None
+
+
+def check_endpoints(job: Job) -> Mapping[Role, SecretStr]:
+    """Ask every endpoint for its list of models, which costs nothing.
+
+    Returns:
+        The key of every role.
+
+    Raises:
+        ConfigError: A key's variable is not set, or an endpoint is out of reach, refuses the key or lacks the model.
+    """
+    endpoints = {role: job.endpoints.of(role) for role in ROLES}
+    keys = {role: endpoint.api_key() for role, endpoint in endpoints.items()}
+    distinct = {(at.base_url, at.api_key_env, at.model): (at, keys[role]) for role, at in endpoints.items()}
+    asyncio.run(_ask_all(list(distinct.values())))
+    return keys
+
+
+async def _ask_all(endpoints: Sequence[tuple[Endpoint, SecretStr]]) -> None:
+    await asyncio.gather(*(_ask(endpoint, key) for endpoint, key in endpoints))
+
+
+async def _ask(endpoint: Endpoint, key: SecretStr) -> None:
+    wire = OpenAITransport(endpoint, key)
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            models = await wire.list_models()
+    except (NotFound, BadRequest, MalformedReply, Overloaded):
+        return  # not every endpoint has such a list; the first call will tell
+    except ApiError as error:
+        raise ConfigError(f"{endpoint.label}: {error}") from None
+    except TimeoutError:
+        raise ConfigError(f"{endpoint.label} gives no answer within {ANSWER_WITHIN_S:.0f} s.") from None
+    finally:
+        await wire.aclose()
+    # Gemini lists "models/x" for what is asked for as "x".
+    offered = {name.removeprefix("models/") for name in models}
+    if offered and endpoint.model.removeprefix("models/") not in offered:
+        some = ", ".join(sorted(offered)[:5]) + (", ..." if len(offered) > 5 else "")
+        raise ConfigError(f"{endpoint.base_url} has no model {endpoint.model}; it offers {some}.")

@@ -1,0 +1,284 @@
+"""A run from start to end: check, pass over what has no outcome yet until all have one, settle, sum up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine import governor
+from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.engine.graph import run_pass
+from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prompts
+from lvqa_ray.engine.resume import outcomes, remaining, settle
+from lvqa_ray.engine.sink import TableSink
+from lvqa_ray.engine.tables import read_rows, write_shard
+from lvqa_ray.engine.workers import Line
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import Failure, Video
+from lvqa_ray.records.tables import failure_line
+from lvqa_ray.stage import Role
+
+EVERY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the calls of one stage in this run came to; answers from the journal are not among them."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        videos: Videos of the manifest.
+        already_done: Those that needed nothing, from an earlier run.
+        records: Those that have a record now.
+        failures: Those that have a failure now, by kind.
+        retryable: How many of the failures a rerun may mend.
+        unfinished: Those with no outcome, because the run was halted.
+        clips: Clips in the table of clips.
+        spent: What this run paid for, by stage.
+        halted: Why the run stopped before its end, or empty.
+        seconds: How long it took.
+    """
+
+    output: str
+    run_id: str
+    job_hash: str
+    videos: int
+    already_done: int
+    records: int
+    failures: dict[str, int]
+    retryable: int
+    unfinished: int
+    clips: int
+    spent: dict[str, Spent]
+    halted: str
+    seconds: float
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every video has a record or a fault of its own, 1 when a rerun may do better."""
+        return 1 if self.retryable or self.unfinished or self.halted else 0
+
+
+Progress = Callable[[Mapping[Role, Traffic]], None]
+
+
+def run(job: Job, on_progress: Progress | None = None) -> RunSummary:
+    """Do all of a job that is not done yet.
+
+    Starts a Ray of its own unless one is running or RAY_ADDRESS names one, and shuts down only what it started.
+
+    Args:
+        job: The job.
+        on_progress: Called every few seconds with the traffic of each endpoint.
+
+    Returns:
+        What became of the videos, also when the run was halted.
+
+    Raises:
+        ConfigError: Something is wrong that was found before the first paid call.
+    """
+    started = time.monotonic()
+    videos = read_manifest(job.videos, job.limit)
+    check_prompts(job, videos)
+    folder = Path(job.output)
+    check_output(folder)
+    todo = remaining(videos, outcomes(folder), job.job_hash)
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+    halted = ""
+    if todo:
+        keys = check_endpoints(job)
+        _write_json(folder / "run.json", _report(job, None))
+        with _ray(job):
+            halted = _passes(job, todo, keys, run_id, on_progress)
+        settle(folder, run_id, job.engine.rows_per_shard)
+    seconds = time.monotonic() - started
+    summary = _summary(job, videos, len(videos) - len(todo), run_id, halted=halted, seconds=seconds)
+    _write_json(folder / "run.json", _report(job, summary))
+    return summary
+
+
+def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, on_progress: Progress | None) -> str:
+    """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
+    folder = Path(job.output)
+    governors: dict[tuple[str, str | None, str], Any] = {}
+    lines: dict[Role, Line] = {}
+    for role, key in keys.items():
+        endpoint = job.endpoints.of(role)
+        name = (endpoint.base_url, endpoint.api_key_env, endpoint.model)
+        if name not in governors:
+            governors[name] = governor.start(endpoint)
+        lines[role] = Line(endpoint=endpoint, api_key=key, governor=governors[name])
+    left = todo
+    for number in range(1, job.engine.passes + 1):
+        sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
+        with _watching(lines, on_progress):
+            run_pass(job, left, sink, lines, run_id)
+        left = _without_outcome(left, folder, run_id)
+        traffic = _traffic(lines)
+        if halted := next((line.halted for line in traffic.values() if line.halted), ""):
+            return halted
+        if not left:
+            return ""
+    lost = [
+        Failure(
+            video=video,
+            stage="engine",
+            kind="worker_crashed",
+            message=f"the worker died in each of {job.engine.passes} passes; the file may crash the decoder",
+            attempts=job.engine.passes,
+        )
+        for video in left
+    ]
+    provenance = {"job_hash": job.job_hash, "run_id": run_id}
+    write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in lost])
+    return ""
+
+
+def _without_outcome(videos: Sequence[Video], folder: Path, run_id: str) -> list[Video]:
+    done = outcomes(folder)
+    return [video for video in videos if video.id not in done or done[video.id].run_id != run_id]
+
+
+@contextmanager
+def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wraps
+    if ray.is_initialized():
+        yield
+        return
+    elsewhere = bool(os.environ.get("RAY_ADDRESS"))
+    # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    ray.init(
+        num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
+        include_dashboard=None if elsewhere else False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _traffic(lines: Mapping[Role, Line]) -> dict[Role, Traffic]:
+    handles = [line.governor.traffic.remote() for line in lines.values()]
+    return dict(zip(lines, ray.get(handles), strict=True))
+
+
+@contextmanager
+def _watching(lines: Mapping[Role, Line], on_progress: Progress | None) -> Any:  # noqa: ANN401 - as above
+    """Report the traffic every few seconds from a thread, for as long as the pass runs."""
+    if on_progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(EVERY_S):
+            on_progress(_traffic(lines))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        on_progress(_traffic(lines))
+
+
+def _summary(
+    job: Job, videos: Sequence[Video], already_done: int, run_id: str, *, halted: str, seconds: float
+) -> RunSummary:
+    folder = Path(job.output)
+    wanted = {video.id: video.fingerprint for video in videos}
+    done = {
+        video_id: outcome
+        for video_id, outcome in outcomes(folder).items()
+        if wanted.get(video_id) == outcome.fingerprint and outcome.job_hash == job.job_hash
+    }
+    failures = [
+        row for row in read_rows(folder, "failures", ["id", "kind"]) if row["id"] in done and done[row["id"]].failed
+    ]
+    records = sum(not outcome.failed for outcome in done.values())
+    return RunSummary(
+        output=str(folder),
+        run_id=run_id,
+        job_hash=job.job_hash,
+        videos=len(videos),
+        already_done=already_done,
+        records=records,
+        failures=dict(Counter(row["kind"] for row in failures).most_common()),
+        retryable=sum(outcome.retryable for outcome in done.values()),
+        unfinished=len(videos) - len(done),
+        clips=sum(1 for row in read_rows(folder, "clips", ["video_id"]) if row["video_id"] in done),
+        spent=_spent(folder / "cache", run_id),
+        halted=halted,
+        seconds=round(seconds, 1),
+        versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")},
+    )
+
+
+def _spent(journal: Path, run_id: str) -> dict[str, Spent]:
+    """What this run paid, from the segments it wrote: also for answers that came to no record."""
+    spent: dict[str, Spent] = {}
+    for segment in sorted(journal.glob(f"*-{run_id}_*.jsonl")):
+        stage = segment.name.partition("-")[0]
+        with segment.open("rb") as entries:
+            for line in entries:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # a torn last line: the answer was not used either
+                before = spent.get(stage, Spent())
+                cost = entry.get("cost_usd")
+                spent[stage] = Spent(
+                    calls=before.calls + 1,
+                    input_tokens=before.input_tokens + entry["input_tokens"],
+                    output_tokens=before.output_tokens + entry["output_tokens"],
+                    cost_usd=before.cost_usd if cost is None else (before.cost_usd or 0.0) + cost,
+                )
+    return spent
+
+
+def _report(job: Job, summary: RunSummary | None) -> dict[str, Any]:
+    return {
+        "job": job.model_dump(mode="json"),
+        "job_hash": job.job_hash,
+        "finished": summary is not None and not summary.halted,
+        "summary": asdict(summary) if summary else None,
+    }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None

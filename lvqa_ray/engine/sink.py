@@ -1,0 +1,61 @@
+"""Rows -> shards of the three tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ray.data import Datasink
+from ray.data.block import Block
+from ray.data.datasource import WriteResult
+
+from lvqa_ray.engine.rows import rows_of
+from lvqa_ray.engine.tables import write_shard
+from lvqa_ray.records import CaptionedClip, Failure, Record
+from lvqa_ray.records.tables import TableName, clip_line, data_line, failure_line
+
+ROWS_PER_WRITE = 500
+
+
+class TableSink(Datasink[dict[str, int]]):
+    """Writes records, clips and failures into shards of their own.
+
+    A shard is named by run, pass and task, so a task that is run again replaces what it wrote before.
+
+    Args:
+        folder: The output folder.
+        job_hash: Written on every line.
+        run_id: Written on every line.
+        shard: First part of the names of the shards of this pass.
+    """
+
+    def __init__(self, folder: Path, job_hash: str, run_id: str, shard: str) -> None:
+        self._folder = folder
+        self._provenance = {"job_hash": job_hash, "run_id": run_id}
+        self._shard = shard
+
+    @property
+    def min_rows_per_write(self) -> int:
+        """Rows that are collected before they are written; what is not written yet is in the journal."""
+        return ROWS_PER_WRITE
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> dict[str, int]:  # noqa: ANN401 - Ray's task context
+        """Write the rows of one task; gives the number of lines by table."""
+        lines: dict[TableName, list[dict[str, Any]]] = {"clips": [], "data": [], "failures": []}
+        for block in blocks:
+            for row in rows_of(block):
+                match row:
+                    case CaptionedClip():
+                        lines["clips"].append(clip_line(row) | self._provenance)
+                    case Record():
+                        lines["data"].append(data_line(row) | self._provenance)
+                    case Failure():
+                        lines["failures"].append(failure_line(row) | self._provenance)
+                    case _:
+                        raise TypeError(f"a row of type {type(row).__name__} reached the sink")
+        name = f"{self._shard}-{ctx.task_idx:06d}"
+        return {table: write_shard(self._folder, table, name, rows) for table, rows in lines.items()}
+
+    def on_write_complete(self, write_result: WriteResult[dict[str, int]]) -> None:
+        """Nothing is left to do: every shard was complete when it appeared."""

@@ -1,0 +1,221 @@
+"""Every exception of the package, in one tree.
+
+::
+
+    LvqaError
+    ├── ConfigError              the job or its surroundings are wrong; found before the first paid call
+    ├── VideoError               this video cannot be used, and asking again will not help (kind: VideoFault)
+    ├── ParseError               a reply is not in the format that was asked for (kind: ParseFault)
+    └── ApiError                 a call did not give an answer
+        ├── RetryableError       worth asking again
+        │   ├── RateLimited      429
+        │   ├── Overloaded       5xx, 529
+        │   ├── Disconnected     no connection, or it broke before the end of the reply
+        │   ├── TimedOut         no reply within the deadline
+        │   └── MalformedReply   a reply that is no chat completion (HTML, no choices, null content)
+        ├── StopRun              no call can succeed until a person acts; the run stops and stays resumable
+        │   ├── AuthFailed       401, 403
+        │   ├── QuotaExceeded    402, insufficient_quota
+        │   └── NotFound         404: wrong path or model
+        ├── BadRequest           other 4xx
+        │   └── TooLong          the request does not fit the model's context
+        ├── ContentFiltered      the endpoint's filter held the request or the reply back
+        ├── Refused              the model declined
+        └── TruncatedReply       the reply ran into the token limit
+
+Classes are chosen by status, code and type, never by words in a message. ``kind`` is the snake-case name that goes into
+a failure row; ``retryable`` says whether a later run should try again.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class VideoFault(StrEnum):
+    """What is wrong with a video: all of these are the input's own fault."""
+
+    MISSING_FILE = "missing_file"
+    EMPTY_FILE = "empty_file"
+    UNREADABLE = "unreadable"
+    NOT_A_VIDEO = "not_a_video"
+    NO_VIDEO_STREAM = "no_video_stream"
+    NO_FRAMES = "no_frames"
+    NO_DURATION = "no_duration"
+    BAD_DIMENSIONS = "bad_dimensions"
+    TRUNCATED = "truncated"
+    NO_CLIPS = "no_clips"
+
+
+class ParseFault(StrEnum):
+    """Why a reply could not be read as a question."""
+
+    NO_QUESTION = "no_question"
+    NO_OPTIONS = "no_options"
+    BAD_OPTIONS = "bad_options"
+    MISSING_OPTION = "missing_option"
+    EMPTY_OPTION = "empty_option"
+    DUPLICATE_OPTION = "duplicate_option"
+    NO_ANSWER = "no_answer"
+    BAD_ANSWER = "bad_answer"
+    NO_REASONS = "no_reasons"
+    BAD_STEP = "bad_step"
+    SEVERAL_QUESTIONS = "several_questions"
+    REFUSAL = "refusal"
+    TRUNCATED = "truncated"
+
+
+class LvqaError(Exception):
+    """Root of the tree; its text is one sentence for the user and never holds a secret."""
+
+
+class ConfigError(LvqaError):
+    """The job, its input list or its endpoint is wrong; nothing has been paid for."""
+
+
+class VideoError(LvqaError):
+    """A video that cannot be used.
+
+    Args:
+        kind: What is wrong.
+        message: One sentence: what, where, and what would mend it.
+    """
+
+    def __init__(self, kind: VideoFault, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.kind, str(self))
+
+
+class ParseError(LvqaError):
+    """A reply that does not have the asked-for format.
+
+    Args:
+        kind: What is wrong.
+        message: One sentence that can be shown to the model in a second ask.
+    """
+
+    def __init__(self, kind: ParseFault, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.kind, str(self))
+
+
+class ApiError(LvqaError):
+    """A call that gave no answer.
+
+    Args:
+        message: One sentence, free of secrets.
+        status: HTTP status, if there was a reply.
+        retry_after_s: Seconds the endpoint asks to wait, if it says so.
+
+    Attributes:
+        attempts: How often the request was sent before this was given up.
+        raw: The text of a reply that came but cannot be used, such as a truncated one.
+    """
+
+    kind: ClassVar[str] = "api_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.attempts = 1
+        self.raw = ""
+
+
+class RetryableError(ApiError):
+    """Worth asking again, now or in a later run."""
+
+    retryable = True
+
+
+class RateLimited(RetryableError):
+    """The endpoint asked us to slow down."""
+
+    kind = "rate_limited"
+
+
+class Overloaded(RetryableError):
+    """The endpoint failed or is overloaded."""
+
+    kind = "overloaded"
+
+
+class Disconnected(RetryableError):
+    """No connection, or it ended before the reply did."""
+
+    kind = "disconnected"
+
+
+class TimedOut(RetryableError):
+    """No complete reply within the deadline."""
+
+    kind = "timed_out"
+
+
+class MalformedReply(RetryableError):
+    """A 200 whose body is not a usable chat completion."""
+
+    kind = "malformed_reply"
+
+
+class StopRun(ApiError):
+    """No call can succeed until a person acts: the run stops, and goes on where it was when started again."""
+
+    kind = "stopped"
+    retryable = True
+
+
+class AuthFailed(StopRun):
+    """The endpoint does not accept the key."""
+
+    kind = "auth_failed"
+
+
+class QuotaExceeded(StopRun):
+    """The account has no money or quota left."""
+
+    kind = "quota_exceeded"
+
+
+class NotFound(StopRun):
+    """The path or the model does not exist."""
+
+    kind = "not_found"
+
+
+class BadRequest(ApiError):
+    """The endpoint will not take this request, however often it is sent."""
+
+    kind = "bad_request"
+
+
+class TooLong(BadRequest):
+    """The request does not fit the model's context."""
+
+    kind = "too_long"
+
+
+class ContentFiltered(ApiError):
+    """The endpoint's content filter held back the request or the reply."""
+
+    kind = "content_filtered"
+
+
+class Refused(ApiError):
+    """The model declined to answer."""
+
+    kind = "refused"
+
+
+class TruncatedReply(ApiError):
+    """The reply hit the token limit before its end."""
+
+    kind = "truncated_reply"

@@ -1,0 +1,164 @@
+"""Where to ask: one OpenAI-compatible endpoint, one model, and the limits that come with the key."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator, model_validator
+
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.messages import ChatRequest
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
+_OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
+
+
+class Endpoint(BaseModel):
+    """One model behind one OpenAI-compatible URL. It names the key's variable and never holds the key.
+
+    What is wrong with a URL or with the key's variable is a `ConfigError` of its own and not a line in pydantic's
+    report, since that report quotes its input, and the input may hold a secret.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    base_url: str = Field(description="URL up to, and without, /chat/completions, such as https://api.openai.com/v1.")
+    model: Annotated[str, Field(min_length=1)] = Field(description="Name of the model, as the endpoint spells it.")
+    api_key_env: str | None = Field(
+        default="OPENAI_API_KEY",
+        description="Name of the environment variable that holds the key; null for an endpoint that needs none.",
+    )
+    max_concurrency: int = Field(default=16, ge=1, description="Most requests in flight at once, over all workers.")
+    timeout_s: float = Field(
+        default=1800.0, gt=0, description="Longest time in seconds for one attempt, from sending to the reply's end."
+    )
+    max_attempts: int = Field(
+        default=6, ge=1, description="How often a request is sent before it counts as failed; 1 means no retries."
+    )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Most requests in any 60 seconds; null for no limit."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Most tokens, prompt and reply together, in any 60 seconds; null for no limit."
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, description="Sampling temperature where a stage sets none; null for the endpoint's default."
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="Longest reply in tokens where a stage sets none; null for the default."
+    )
+    extra_body: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Further fields of the request's body, such as {top_p: 0.8}; they change the answer, so they are "
+        "part of the cache key.",
+    )
+    price_in: float | None = Field(
+        default=None, ge=0, description="US dollars per million prompt tokens; null for the published price."
+    )
+    price_out: float | None = Field(
+        default=None, ge=0, description="US dollars per million reply tokens; null for the published price."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key_in_the_job(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
+        unknown = set(given) - set(cls.model_fields) if isinstance(given, dict) else set()
+        for name in sorted(map(str, unknown)):
+            if _LOOKS_LIKE_A_KEY_FIELD.search(name):
+                raise ConfigError(
+                    f"{name!r} is not a field of an endpoint: put the key into an environment variable and give the "
+                    "variable's name as api_key_env."
+                )
+        return given
+
+    @field_validator("base_url")
+    @classmethod
+    def _http_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url.strip())
+            host, has_credentials = parts.hostname, "@" in parts.netloc
+            _ = parts.port  # raises where it is no number
+        except ValueError:
+            raise ConfigError("base_url is not a URL.") from None
+        if has_credentials:
+            raise ConfigError(
+                "base_url holds a user name or a password: name the key's variable as api_key_env instead."
+            )
+        if parts.query or parts.fragment:
+            raise ConfigError("base_url holds a query or a fragment: give the part before the '?' or the '#'.")
+        if parts.scheme not in {"http", "https"} or not host:
+            raise ConfigError(
+                "base_url must be an http:// or https:// URL with a host, such as https://api.openai.com/v1."
+            )
+        path = parts.path.rstrip("/")
+        if path.endswith("/chat/completions"):
+            raise ConfigError("base_url ends in /chat/completions: give the part before it.")
+        return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _variable_name(cls, name: str | None) -> str | None:
+        if name and not _VARIABLE.fullmatch(name):
+            raise ConfigError(
+                "api_key_env must be the name of an environment variable, in capital letters, such as OPENAI_API_KEY; "
+                "its value is not shown here, as it may be the key itself."
+            )
+        return name or None
+
+    @field_validator("extra_body")
+    @classmethod
+    def _nothing_of_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in sorted(_OURS & set(body)):
+            raise ConfigError(f"extra_body cannot set {name!r}: it is set by the job.")
+        return body
+
+    @property
+    def label(self) -> str:
+        """Model and host, for messages to the user."""
+        return f"{self.model} at {urlsplit(self.base_url).netloc}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the endpoint is on this very machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    def api_key(self) -> SecretStr:
+        """The key, read from the environment of the calling process.
+
+        An endpoint on this machine is used without a key where the variable is not set, and with it where it is.
+
+        Returns:
+            The key; empty for an endpoint that needs none.
+
+        Raises:
+            ConfigError: The variable is not set, or is empty.
+        """
+        key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        if not key and self.api_key_env and not self.is_loopback:
+            raise ConfigError(
+                f"The environment variable {self.api_key_env} is not set: it holds the key for {self.label}."
+            )
+        return SecretStr(key)
+
+    def sampling(self, request: ChatRequest) -> dict[str, JsonValue]:
+        """The fields of a request's body besides model and messages: the request's own first, then the endpoint's.
+
+        The transport sends them and the cache key holds them, so the two cannot disagree.
+        """
+        fields: dict[str, JsonValue] = dict(self.extra_body)
+        temperature = self.temperature if request.temperature is None else request.temperature
+        max_tokens = self.max_tokens if request.max_tokens is None else request.max_tokens
+        if temperature is not None:
+            fields["temperature"] = float(temperature)
+        if max_tokens is not None:
+            fields["max_tokens"] = max_tokens
+        return fields

@@ -1,0 +1,224 @@
+"""What went wrong with a call, as one of our own errors: chosen by status, code and type, never by words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import openai
+
+from lvqa_ray.errors import (
+    ApiError,
+    AuthFailed,
+    BadRequest,
+    ContentFiltered,
+    Disconnected,
+    MalformedReply,
+    NotFound,
+    Overloaded,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    TimedOut,
+    TooLong,
+    TruncatedReply,
+)
+
+QUOTE_CHARS = 200
+"""Most characters of the endpoint's own words in a message of ours."""
+
+_BY_CODE: dict[str, type[ApiError]] = {
+    "insufficient_quota": QuotaExceeded,
+    "billing_hard_limit_reached": QuotaExceeded,
+    "arrearage": QuotaExceeded,  # DashScope, with status 400
+    "content_filter": ContentFiltered,
+    "content_policy_violation": ContentFiltered,
+    "data_inspection_failed": ContentFiltered,  # DashScope's compatible endpoint
+    "datainspectionfailed": ContentFiltered,  # the same, as its own API spells it
+    "flagged_input": ContentFiltered,  # OpenRouter, with status 403
+    "context_length_exceeded": TooLong,
+    "input_tokens": TooLong,  # vLLM names the parameter that is at fault, and has no code
+    "api_key_invalid": AuthFailed,  # Gemini, with status 400
+    "invalid_api_key": AuthFailed,
+    "model_not_found": NotFound,
+}
+_BY_STATUS: dict[int, type[ApiError]] = {
+    401: AuthFailed,
+    402: QuotaExceeded,
+    403: AuthFailed,
+    404: NotFound,
+    408: TimedOut,
+    409: Overloaded,
+    413: TooLong,
+    429: RateLimited,
+}
+_SENTENCES: dict[type[ApiError], str] = {
+    AuthFailed: "The endpoint does not accept the key",
+    BadRequest: "The endpoint does not take the request",
+    ContentFiltered: "The endpoint's content filter held the call back",
+    Disconnected: "The connection to the endpoint failed",
+    MalformedReply: "The reply is not a chat completion",
+    NotFound: "The endpoint does not know the path or the model",
+    Overloaded: "The endpoint failed or is overloaded",
+    QuotaExceeded: "The account has no quota left",
+    RateLimited: "The endpoint asks to slow down",
+    Refused: "The model declined to answer",
+    TimedOut: "The endpoint did not answer in time",
+    TooLong: "The request is too long for the model",
+    TruncatedReply: "The reply ran into the token limit",
+}
+_TOKENS = re.compile(
+    r"\bBearer\s+[^\s\"',;]+"  # an echoed header
+    r"|\b(?:sk|gsk|pk|hf|key)[-_][A-Za-z0-9_\-.*…]{6,}"  # keys by their usual prefixes, masked ones too
+    r"|\bAIza[A-Za-z0-9_\-*]{10,}",
+    re.IGNORECASE,
+)
+
+
+def as_api_error(exc: BaseException, *, secret: str) -> ApiError:
+    """The error of ours that says what an exception of the client means.
+
+    Args:
+        exc: What the client raised.
+        secret: The key; no trace of it is left in the message.
+
+    Returns:
+        A new error. It does not refer to ``exc``, which holds the whole request with its pictures and its key.
+    """
+    if isinstance(exc, ApiError):
+        return exc
+    if isinstance(exc, openai.APIStatusError):
+        names = codes(exc.body)
+        return fault(
+            classify(exc.status_code, names),
+            quote_of(exc.body),
+            secret=secret,
+            status=exc.status_code,
+            retry_after_s=retry_after_s(exc.response.headers),
+        )
+    return fault(_without_status(exc), str(_root(exc)), secret=secret)
+
+
+def classify(status: int | None, names: frozenset[str], *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
+    """The class for a status and for the codes and types in an error body; codes say more than the status.
+
+    Args:
+        status: HTTP status, or ``None`` where only a body is known.
+        names: What `codes` found in the body.
+        default: The class where neither is known.
+    """
+    for name in sorted(names):
+        if name in _BY_CODE:
+            return _BY_CODE[name]
+    if status is None:
+        return default
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return Overloaded
+    return BadRequest if status >= 400 else NotFound  # a redirect that leads nowhere is a wrong path
+
+
+def codes(body: object) -> frozenset[str]:
+    """Machine-readable names in an error body, in lower case: code, type, status, parameter, reasons."""
+    error = _error_object(body)
+    found: list[object] = [error.get("code"), error.get("type"), error.get("status"), error.get("param")]
+    details, metadata = error.get("details"), error.get("metadata")
+    if isinstance(details, list):
+        found += [detail.get("reason") for detail in details if isinstance(detail, Mapping)]
+    if isinstance(metadata, Mapping) and "flagged_input" in metadata:
+        found.append("flagged_input")
+    return frozenset(name.lower() for name in found if isinstance(name, str))
+
+
+def quote_of(body: object) -> str:
+    """The endpoint's own words about an error."""
+    if isinstance(body, str):
+        return "" if body.lstrip().startswith("<") else body  # a web page says nothing that fits a sentence
+    error = _error_object(body)
+    words = next((error[name] for name in ("message", "detail", "error") if isinstance(error.get(name), str)), "")
+    return str(words)
+
+
+def fault(
+    kind: type[ApiError], quote: str = "", *, secret: str, status: int | None = None, retry_after_s: float | None = None
+) -> ApiError:
+    """An error of this class with its sentence, the status, and the endpoint's words cut to `QUOTE_CHARS`."""
+    said = " ".join(redacted(quote, secret).split())  # redacted before it is cut: half a key is still a secret
+    said = said if len(said) <= QUOTE_CHARS else said[: QUOTE_CHARS - 1] + "…"
+    sentence = _SENTENCES.get(kind, "The call failed") + (f" ({status})" if status else "")
+    return kind(f"{sentence}: {said}" if said else f"{sentence}.", status=status, retry_after_s=retry_after_s)
+
+
+def redacted(text: str, secret: str) -> str:
+    """The text with the key, and with whatever looks like one, replaced by ``***``."""
+    return _TOKENS.sub("***", text.replace(secret, "***") if secret else text)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds the endpoint asks to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date).
+
+    A date is read against the reply's own ``date``, so that a clock that is off here does no harm.
+    """
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    if value is None or (seconds := _number(value)) is not None:
+        return None if value is None else seconds
+    until, now = _date(value), _date(headers.get("date")) or datetime.now(UTC)
+    return None if until is None else max(0.0, (until - now).total_seconds())
+
+
+def _without_status(exc: BaseException) -> type[ApiError]:
+    """Class of a failure that came without an HTTP status."""
+    if isinstance(exc, openai.APIResponseValidationError):
+        return MalformedReply
+    # The SDK's aiohttp transport reports a connection that the server dropped as a timeout: only the cause tells them
+    # apart. aiohttp's own timeouts are both, so they are asked for first.
+    causes = list(_chain(exc))
+    if any(
+        isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError) for cause in causes
+    ):
+        return Disconnected
+    if any(isinstance(cause, TimeoutError | openai.APITimeoutError) for cause in causes):
+        return TimedOut
+    if any(isinstance(cause, openai.APIConnectionError | aiohttp.ClientError | OSError) for cause in causes):
+        return Disconnected
+    return ApiError
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__
+
+
+def _root(exc: BaseException) -> BaseException:
+    return list(_chain(exc))[-1]
+
+
+def _error_object(body: object) -> Mapping[str, object]:
+    if isinstance(body, list) and body:  # Gemini wraps its error in a list
+        body = body[0]
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        body = body["error"]
+    return body if isinstance(body, Mapping) else {}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,77 @@
+"""What is said to a chat endpoint and what comes back, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lvqa_ray.records import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text part of a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A picture or a video part of a message.
+
+    Attributes:
+        identity: What the bytes are made of (fingerprint, span, sampling settings). It stands for them in the cache
+            key, so an answer is found again without decoding anything.
+        mime: Such as ``image/jpeg`` or ``video/mp4``; its first half picks ``image_url`` or ``video_url``.
+        data: The bytes themselves.
+    """
+
+    identity: str
+    mime: str
+    data: bytes = field(repr=False)
+
+
+Part = Text | Media
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message: a role and its parts in order."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, role: Literal["system", "user", "assistant"], text: str) -> Message:
+        """A message of one text part."""
+        return cls(role=role, parts=(Text(text=text),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """Everything about a call that can change its answer, but for the endpoint and the model.
+
+    Attributes:
+        stage: Name of the asking stage, for the ledger; not part of the cache key.
+        version: Version of the stage's prompt; part of the cache key.
+        attempt: 0 for the first ask; a fresh try after a reply that could not be used counts up, which makes its
+            answer a different one in the cache.
+        temperature: Sampling temperature, ``None`` for the endpoint's default.
+        max_tokens: Longest reply in tokens, ``None`` for the endpoint's default.
+    """
+
+    stage: str
+    version: str
+    messages: tuple[Message, ...]
+    attempt: int = 0
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """A usable answer: its text is never empty, and it ended by itself."""
+
+    text: str
+    model: str
+    usage: Usage

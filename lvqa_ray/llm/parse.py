@@ -1,0 +1,254 @@
+"""The QA reply: the text format that a model is asked for, read into a `Question` and written from one.
+
+::
+
+    QUESTION: <text, on one line or several>
+    OPTIONS:
+    A. <text>            B, C and D likewise
+    ANSWER: <letter>
+    REASONS:
+    ##### From [<start> to <end>]:
+    - <reason>
+
+Reading goes line by line. Labels at the start of a line cut the reply into four sections, and each section has a
+reader of its own. Decoration that has one reading only (bold, Markdown headings, other bullets, a draft in
+``<think>``) is taken off; what is left open is an error, because a question read wrongly looks like any other.
+A reply cut off between two reasons cannot be told from a shorter one: the transport's finish reason does that.
+"""
+
+# ruff: noqa: RUF001 -- full-width marks and other dashes are what some models write
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from lvqa_ray.errors import ParseError, ParseFault
+from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.steps import read_steps, without_emphasis
+from lvqa_ray.records import LETTERS, Letter, Question
+
+_LABELS = {
+    "QUESTION": ParseFault.NO_QUESTION,
+    "OPTIONS": ParseFault.NO_OPTIONS,
+    "ANSWER": ParseFault.NO_ANSWER,
+    "REASONS": ParseFault.NO_REASONS,
+}
+_NOISE = re.compile(r"`{3,}[\w-]*|([-*_=])\1{2,}")  # code fences and rules
+_LABEL = re.compile(
+    r"(?:(?:correct|final)\s(?=answer))?(?:(question)(?:\s#?[0-9]{1,3})?|(options|answer|reasons))\s*([:：].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_REFUSAL = re.compile(
+    r"\b(?:sorry|apologi[sz]e|as an ai|unable to|(?:can|could|will|do|am)\s?not|can[’']t|won[’']t)\b|抱歉|无法|不能",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(
+    r"(?:[(\[（](?P<wrapped>[A-Za-z])[)\]）][.:：]?|(?P<bare>[A-Za-z])[.．)）、:：](?![A-Za-z]\.))(?P<text>.*)",
+    re.DOTALL,
+)
+_ANSWER = re.compile(
+    r"(?:(?:so|thus|therefore|hence),? )?"
+    r"(?:(?:the )?(?:(?:correct|right|best|final) )?(?:answer|option|choice)(?: is)?(?: ?:)? ?)*"
+    r"[(\[]?(?P<letter>[a-z])[)\]]?(?:[.:!]*|(?: is)?(?: the)? (?:correct|right)(?: answer| option| choice)?\.?"
+    r"|(?: ?[.):–—-])? ?(?P<text>.+))"
+)
+
+
+def parse_question(reply: str) -> Question:
+    """Read a reply in the QA format.
+
+    Texts are kept as written but for the white space around them. A line break stays in a question; in an option or a
+    reason it becomes a space.
+
+    Args:
+        reply: What the model answered.
+
+    Raises:
+        ParseError: The reply does not hold exactly one question with four different options, one answer and at least
+            one step with a reason; ``kind`` says what is wrong with it.
+    """
+    sections = _sections(_lines(reply))
+    question = "\n".join(sections["QUESTION"]).strip()
+    if not question:
+        raise ParseError(ParseFault.NO_QUESTION, "There is no text after QUESTION.")
+    options = _options(sections["OPTIONS"])
+    answer = _answer(sections["ANSWER"], options)
+    return Question(question=question, options=options, answer=answer, steps=read_steps(sections["REASONS"]))
+
+
+def render_question(q: Question) -> str:
+    r"""Write a question in the canonical QA format, so that `parse_question` gives the same question again.
+
+    Raises:
+        ValueError: The format cannot carry this question. That is so for texts that are empty, have white space at
+            an end, contain ``\r`` or (in an option or a reason) a line break, or contain a ``<think>`` tag; for a
+            question with a line that is a label (``Answer: ...``), a rule (``---``) or a code fence, or that ends in
+            white space; for a reason that is a step header and nothing else; for options that are the same but for
+            case and spaces; and for a timestamp that does not say what ``start_s`` and ``end_s`` say.
+    """
+    lines = [f"QUESTION: {q.question}", "OPTIONS:"]
+    lines += [f"{letter}. {q.options.get(letter, '')}" for letter in LETTERS]
+    lines += [f"ANSWER: {q.answer}", "REASONS:"]
+    for step in q.steps:
+        lines.append(f"##### From [{step.timestamp}]:")
+        lines += [f"- {reason}" for reason in step.reasons]
+    reply = "\n".join(lines)
+    try:
+        same = parse_question(reply) == q
+    except ParseError as error:
+        raise ValueError(f"The QA format cannot carry this question: {error}") from error
+    if not same:
+        raise ValueError("The QA format cannot carry this question: it would be read back as another one.")
+    return reply
+
+
+def parsed_reasoning(q: Question) -> dict[str, object]:
+    """The ``parsed_reasoning`` column: ``{QUESTION, OPTIONS, ANSWER, REASONS: {"Step 1": {timestamp, reasons}}}``."""
+    return {
+        "QUESTION": q.question,
+        "OPTIONS": {letter: q.options[letter] for letter in LETTERS},
+        "ANSWER": q.answer,
+        "REASONS": {
+            f"Step {number}": {"timestamp": step.timestamp, "reasons": list(step.reasons)}
+            for number, step in enumerate(q.steps, start=1)
+        },
+    }
+
+
+def full_question(q: Question) -> str:
+    """The question and its options as one text: the question, then a line ``A. ...`` for each option."""
+    return "\n".join([q.question, *(f"{letter}. {q.options[letter]}" for letter in LETTERS)])
+
+
+def _lines(reply: str) -> list[str]:
+    """The lines of the answer proper, without draft, fences and rules."""
+    text = without_draft(reply)
+    if not text and reply.strip():
+        raise ParseError(ParseFault.TRUNCATED, "The reply ends before or right after its <think> draft.")
+    lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return ["" if _NOISE.fullmatch(line.strip()) else line.rstrip() for line in lines]
+
+
+def _label(line: str) -> tuple[str, str] | None:
+    """A label and the text after it, or nothing when the line does not start with one."""
+    heading = line.strip()
+    plain, emphasised = without_emphasis(heading.lstrip("#").lstrip())
+    match = _LABEL.fullmatch(plain)
+    if match is None:
+        return None
+    label = match[1] or match[2]
+    if match[3] is None:
+        # No colon: a heading of its own, or a plain word in a sentence that was broken there.
+        return (label.upper(), "") if emphasised or heading.startswith("#") or label.isupper() else None
+    return label.upper(), match[3][1:].strip()
+
+
+def _sections(lines: list[str]) -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []  # what comes before the first label is talk
+    for line in lines:
+        label = _label(line)
+        if label is None:
+            current.append(line)
+            continue
+        name, rest = label
+        if name in sections:
+            raise ParseError(ParseFault.SEVERAL_QUESTIONS, f"{name} stands in the reply more than once.")
+        current = sections[name] = [rest]
+    if not sections:
+        head = "\n".join(lines).strip()[:400]
+        if _REFUSAL.search(head):
+            raise ParseError(ParseFault.REFUSAL, f"The reply declines: '{' '.join(head.split())[:80]}'.")
+        raise ParseError(ParseFault.NO_QUESTION, "The reply has no line that starts with QUESTION:.")
+    missing = [name for name in _LABELS if name not in sections]
+    if "ANSWER" in missing and "REASONS" in missing:
+        raise ParseError(ParseFault.TRUNCATED, f"The reply ends in {list(sections)[-1]}.")
+    if missing:
+        raise ParseError(_LABELS[missing[0]], f"The reply has no line that starts with {missing[0]}:.")
+    return sections
+
+
+def _options(lines: list[str]) -> dict[Letter, str]:
+    found: dict[str, list[str]] = {}
+    parts: list[str] | None = None
+    for line in lines:
+        text = re.sub(r"^[-*•+]\s+", "", line.strip())
+        match = _OPTION.fullmatch(without_emphasis(text)[0])
+        if match is not None:
+            letter = (match["wrapped"] or match["bare"]).upper()
+            if letter in found:
+                raise ParseError(ParseFault.DUPLICATE_OPTION, f"Option {letter} stands in OPTIONS more than once.")
+            parts = found[letter] = [match["text"].strip()]
+        elif text and parts is not None and line[0].isspace():
+            parts.append(text)
+        elif text:
+            # Neither an option nor plainly the rest of one: to guess would put it into the wrong option.
+            raise ParseError(ParseFault.BAD_OPTIONS, f"In OPTIONS, the line '{text[:80]}' belongs to no option.")
+    texts = {letter: " ".join(filter(None, pieces)) for letter, pieces in found.items()}
+    return _four(_spread(texts))
+
+
+def _spread(texts: dict[str, str]) -> dict[str, str]:
+    """Part options that stand side by side: all four on the first line, or two by two."""
+    if set(texts) not in ({"A"}, {"A", "C"}):
+        return texts
+    spread = dict(texts)
+    for before, letter in (("A", "B"), ("B", "C"), ("C", "D")):
+        if letter in spread:
+            continue
+        marker = rf"\s(?:\({letter}\)|(?:\*\*)?{letter}(?:\*\*)?[.)](?:\*\*)?)(?=\s)"
+        pieces = re.split(marker, spread[before])
+        if len(pieces) != 2:  # none, or one of them is part of a text
+            return texts
+        spread[before], spread[letter] = (piece.strip() for piece in pieces)
+    return spread
+
+
+def _four(texts: dict[str, str]) -> dict[Letter, str]:
+    if not texts:
+        raise ParseError(ParseFault.NO_OPTIONS, "OPTIONS has no line that starts with a letter and a full stop.")
+    extra = sorted(set(texts) - set(LETTERS))
+    if extra:
+        raise ParseError(ParseFault.BAD_OPTIONS, f"OPTIONS must hold A, B, C and D alone, not {', '.join(extra)}.")
+    for letter in LETTERS:
+        if letter not in texts:
+            raise ParseError(ParseFault.MISSING_OPTION, f"OPTIONS has no option {letter}.")
+        if not texts[letter]:
+            raise ParseError(ParseFault.EMPTY_OPTION, f"Option {letter} has no text.")
+    if len({" ".join(text.casefold().split()) for text in texts.values()}) < len(LETTERS):
+        raise ParseError(ParseFault.DUPLICATE_OPTION, "Two of the options have the same text.")
+    return {letter: texts[letter] for letter in LETTERS}
+
+
+def _answer(lines: list[str], options: dict[Letter, str]) -> Letter:
+    given = [line for line in map(_folded, lines) if line]
+    if not given:
+        raise ParseError(ParseFault.NO_ANSWER, "There is no letter after ANSWER.")
+    letters = {_letter(line, options) for line in dict.fromkeys(given)}
+    if len(letters) > 1:  # such as a sentence broken over two lines
+        letters = {_letter(" ".join(given), options)}
+    letter = letters.pop()
+    if letter is None:
+        text = " ".join(" ".join(lines).split())
+        raise ParseError(ParseFault.BAD_ANSWER, f"ANSWER must be one letter from A to D, not '{text[:80]}'.")
+    return letter
+
+
+def _letter(answer: str, options: dict[Letter, str]) -> Letter | None:
+    """The one option that a line of the answer names, by letter, by text, or by both if they agree."""
+    named = {letter for letter, text in options.items() if _folded(text) == answer}
+    match = _ANSWER.fullmatch(answer)
+    if match is not None:
+        by_letter = next((letter for letter in LETTERS if letter.lower() == match["letter"]), None)
+        if match["text"] is None:
+            return by_letter
+        if by_letter is not None and _folded(options[by_letter]) == match["text"]:
+            named.add(by_letter)
+    return named.pop() if len(named) == 1 else None
+
+
+def _folded(text: str) -> str:
+    """A text as it is compared: without case, emphasis, full-width forms, spare spaces and a last full stop."""
+    plain = re.sub(r"[*_`\"“”]", "", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(plain.split()).rstrip(".").rstrip()

@@ -1,0 +1,48 @@
+"""What a call costs, from its token counts."""
+
+from __future__ import annotations
+
+from genai_prices import Usage as PricedUsage
+from genai_prices import calc_price
+
+PER_MILLION = 1_000_000
+
+
+def cost_usd(
+    model: str,
+    base_url: str,
+    input_tokens: int,
+    output_tokens: int,
+    overrides: tuple[float | None, float | None] = (None, None),
+) -> float | None:
+    """Price of one call in US dollars.
+
+    Published prices are those that genai-prices carries, so nothing is fetched. They are looked up by URL and model
+    together: the same model served by oneself, or resold, has no published price. They do not know of discounts, such
+    as those for cached prompt tokens or batches, so the result is an upper bound.
+
+    Args:
+        model: Name of the model, as the endpoint spells it.
+        base_url: URL of the endpoint.
+        input_tokens: Prompt tokens.
+        output_tokens: Reply tokens.
+        overrides: Dollars per million prompt and per million reply tokens; ``None`` for the published price.
+
+    Returns:
+        Dollars, or ``None`` where a price is not known.
+    """
+    price_in, price_out = overrides
+    published = (None, None) if None not in overrides else _published(model, base_url, input_tokens, output_tokens)
+    cost_in = published[0] if price_in is None else input_tokens * price_in / PER_MILLION
+    cost_out = published[1] if price_out is None else output_tokens * price_out / PER_MILLION
+    return None if cost_in is None or cost_out is None else cost_in + cost_out
+
+
+def _published(model: str, base_url: str, input_tokens: int, output_tokens: int) -> tuple[float | None, float | None]:
+    try:
+        price = calc_price(
+            PricedUsage(input_tokens=input_tokens, output_tokens=output_tokens), model, provider_api_url=base_url
+        )
+    except (LookupError, ValueError):  # ValueError: a model that is priced by something we were not told
+        return None, None
+    return float(price.input_price), float(price.output_price)

@@ -1,0 +1,196 @@
+"""The call itself: one HTTP request through the openai SDK, and what its reply must be to count as an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import aiohttp
+import openai
+from pydantic import JsonValue, SecretStr
+
+from lvqa_ray.errors import ApiError, ContentFiltered, MalformedReply, Refused, TruncatedReply
+from lvqa_ray.llm import faults
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
+from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.records import Usage
+
+CONNECT_S = 30.0
+_CLIENT_ERRORS = (openai.OpenAIError, aiohttp.ClientError, OSError, TimeoutError)
+
+
+class OpenAITransport:
+    """Asks one endpoint, once per call: no retries, no limits, no cache.
+
+    The SDK builds its typed replies without checking them, so the reply is taken as plain JSON and checked here.
+    The client is made at the first call, inside the loop that uses it.
+
+    Args:
+        endpoint: Where to ask.
+        api_key: The key, empty for none.
+    """
+
+    def __init__(self, endpoint: Endpoint, api_key: SecretStr) -> None:
+        self._endpoint = endpoint
+        self._api_key = api_key
+        self._client: openai.AsyncOpenAI | None = None
+
+    def __repr__(self) -> str:
+        return f"OpenAITransport({self._endpoint.label})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An OpenAITransport holds a key and a connection: make it where it is used.")
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """Send the request once.
+
+        Raises:
+            ApiError: There was no usable answer.
+        """
+        body = {
+            **self._endpoint.sampling(request),
+            "model": self._endpoint.model,
+            "messages": [_message(message) for message in request.messages],
+        }
+        return self._reply(await self._ask("post", "/chat/completions", body))
+
+    async def list_models(self) -> list[str]:
+        """Names of the models the endpoint offers, which costs nothing: a test of URL and key before a paid call.
+
+        Raises:
+            ApiError: `AuthFailed`, `NotFound` (some endpoints have no such list), `Disconnected` and the others.
+        """
+        answer = await self._ask("get", "/models", None)
+        models = answer.get("data") if isinstance(answer, Mapping) else None
+        if not isinstance(models, list):
+            raise self._fault(MalformedReply, "there is no list of models")
+        return [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
+
+    async def aclose(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> object:
+        client = self._client = self._client or self._open()
+        # With no key the header is left out; the SDK would refuse to send anything without being told so.
+        headers: dict[str, str | openai.Omit] = {} if self._key else {"Authorization": openai.Omit()}
+        try:
+            async with asyncio.timeout(self._endpoint.timeout_s):
+                if method == "get":
+                    answer = await client.get(path, cast_to=object, options={"headers": headers})
+                else:
+                    answer = await client.post(path, cast_to=object, body=body, options={"headers": headers})
+            return json.loads(answer) if isinstance(answer, str) else answer
+        except _CLIENT_ERRORS as exc:
+            error = faults.as_api_error(exc, secret=self._key)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            error = self._fault(MalformedReply, "it is not JSON")
+        raise error  # outside of `except`, or it would carry the client's exception with the whole request
+
+    def _open(self) -> openai.AsyncOpenAI:
+        timeout_s = self._endpoint.timeout_s
+        return openai.AsyncOpenAI(
+            base_url=self._endpoint.base_url,
+            api_key=self._key,
+            admin_api_key="",  # or the SDK would read one from the environment
+            max_retries=0,
+            timeout=openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
+            # Half the CPU of the SDK's default. A proxy from the environment is never meant for this very machine.
+            http_client=openai.DefaultAioHttpClient(trust_env=not self._endpoint.is_loopback),
+        )
+
+    def _reply(self, answer: object) -> ChatReply:
+        """The answer as a value, if it is one.
+
+        Raises:
+            ApiError: It is an error, is no chat completion, was filtered, refused or cut off, or says nothing.
+        """
+        if not isinstance(answer, Mapping):
+            raise self._fault(MalformedReply, "it is not a JSON object")
+        if answer.get("error"):
+            raise self._error_in_a_200(answer)
+        choices = answer.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = choice.get("message") if isinstance(choice, Mapping) else None
+        if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+            raise self._fault(MalformedReply, "it has no choices")
+        text, finish = _content(message.get("content")), choice.get("finish_reason")
+        if finish == "content_filter":
+            raise self._fault(ContentFiltered, raw=text)
+        if message.get("refusal"):
+            raise self._fault(Refused, str(message["refusal"]), raw=str(message["refusal"]))
+        if finish == "length":
+            raise self._fault(TruncatedReply, raw=text)
+        if not text.strip():
+            raise self._fault(MalformedReply, "its text is empty")
+        model = answer.get("model")
+        return ChatReply(
+            text=text, model=model if isinstance(model, str) else self._endpoint.model, usage=self._usage(answer)
+        )
+
+    def _error_in_a_200(self, answer: Mapping[str, Any]) -> ApiError:
+        error = answer["error"]
+        code = error.get("code") if isinstance(error, Mapping) else None
+        status = code if isinstance(code, int) and 400 <= code < 600 else None
+        return self._fault(faults.classify(status, faults.codes(answer)), faults.quote_of(answer), status=status)
+
+    def _usage(self, answer: Mapping[str, Any]) -> Usage:
+        counts = answer.get("usage")
+        if not isinstance(counts, Mapping):
+            return Usage(calls=1)  # nothing known, so no cost of 0 either
+        tokens_in, tokens_out = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
+        endpoint = self._endpoint
+        prices = (endpoint.price_in, endpoint.price_out)
+        return Usage(
+            calls=1,
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
+            cost_usd=cost_usd(endpoint.model, endpoint.base_url, tokens_in, tokens_out, prices),
+        )
+
+    def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
+        error = faults.fault(kind, quote, secret=self._key, status=status)
+        error.raw = raw
+        return error
+
+    @property
+    def _key(self) -> str:
+        return self._api_key.get_secret_value()
+
+
+def _message(message: Message) -> dict[str, JsonValue]:
+    # Some servers' chat templates take a list of parts for pictures only, so plain text is sent as plain text.
+    if all(isinstance(part, Text) for part in message.parts):
+        text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
+        return {"role": message.role, "content": _whole(text)}
+    return {"role": message.role, "content": [_part(part) for part in message.parts]}
+
+
+def _part(part: Part) -> dict[str, JsonValue]:
+    if isinstance(part, Media):
+        kind = "video_url" if part.mime.startswith("video/") else "image_url"
+        return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
+    return {"type": "text", "text": _whole(part.text)}
+
+
+def _content(content: object) -> str:
+    """The text of a reply; some servers give it as a list of parts."""
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    return _whole(content) if isinstance(content, str) else ""
+
+
+def _whole(text: str) -> str:
+    """The text with lone surrogates replaced: JSON lets a model write them, and no file or request can hold them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0

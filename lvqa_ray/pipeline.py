@@ -1,0 +1,68 @@
+"""The whole pipeline on one screen: which stage follows which, and what they are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lvqa_ray.config import Job
+from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
+from lvqa_ray.stage import Chat, Prompted, Role
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStep:
+    """A stage that works on files, and the rows that it takes; other rows pass it by."""
+
+    name: str
+    takes: type
+    call: Callable[[Any], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatStep:
+    """A stage that asks an endpoint, and the rows that it takes; other rows pass it by."""
+
+    stage: Prompted
+    takes: type
+    call: Callable[[Any, Chat], Any]
+
+    @property
+    def role(self) -> Role:
+        """Which endpoint of the job it asks."""
+        return self.stage.role
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Steps in order; each group runs as one operator of the graph, with a queue between groups."""
+
+    split: Sequence[VideoStep]
+    look: Sequence[VideoStep]
+    caption: Sequence[ChatStep]
+    merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
+    ask: Sequence[ChatStep]
+
+
+def build(job: Job) -> Pipeline:
+    """The pipeline of a job: video -> clips -> captions -> film -> question -> record."""
+    show_clip = job.caption.media == "video"
+    cut = partial(job.cut, folder=Path(job.output) / "clips" / "media", attach=show_clip)
+    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample)]
+    return Pipeline(
+        split=[
+            VideoStep("probe", Video, job.probe),
+            VideoStep("split", ProbedVideo, job.split),
+            VideoStep("filter", Clip, job.filter),
+        ],
+        look=[VideoStep("cut", Clip, cut), *sample],
+        caption=[ChatStep(job.caption, Clip, job.caption)],
+        merge=job.merge,
+        ask=[
+            ChatStep(job.ask, Film, job.ask),
+            ChatStep(job.reformat, AskedFilm, job.reformat),
+        ],
+    )

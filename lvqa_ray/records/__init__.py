@@ -1,0 +1,41 @@
+"""The values that pass between stages (`rows`) and the tables they end in (`tables`)."""
+
+from lvqa_ray.records.rows import (
+    LETTERS,
+    AskedFilm,
+    CaptionedClip,
+    Clip,
+    Failure,
+    Film,
+    Frame,
+    Letter,
+    ProbedVideo,
+    Question,
+    Record,
+    Span,
+    Step,
+    Turn,
+    Usage,
+    Video,
+    VideoInfo,
+)
+
+__all__ = [
+    "LETTERS",
+    "AskedFilm",
+    "CaptionedClip",
+    "Clip",
+    "Failure",
+    "Film",
+    "Frame",
+    "Letter",
+    "ProbedVideo",
+    "Question",
+    "Record",
+    "Span",
+    "Step",
+    "Turn",
+    "Usage",
+    "Video",
+    "VideoInfo",
+]

@@ -1,0 +1,281 @@
+"""The frozen rows that pass from stage to stage. Times are seconds from the start of the video, sizes are pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from lvqa_ray.errors import ApiError, VideoError
+
+Letter = Literal["A", "B", "C", "D"]
+LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn of a conversation, in the reference's ``{"from": ..., "value": ...}`` form."""
+
+    speaker: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """One line of the corpus.
+
+    Attributes:
+        id: Unique in the corpus and safe as a file name.
+        uri: Local path or URL of the file.
+        fingerprint: Changes when the file changes; empty when there is no file.
+        conversation: The input's own turns; a first human turn that says something replaces the caption prompt.
+        extra: The input's further columns as one JSON object.
+    """
+
+    id: str
+    uri: str
+    fingerprint: str
+    conversation: tuple[Turn, ...] = ()
+    extra: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What a video is, as probed.
+
+    Attributes:
+        num_frames: Frames in the video stream, counted or estimated from duration and rate.
+        height: Displayed height in pixels, after rotation.
+        width: Displayed width in pixels, after rotation.
+        fps: Mean frames per second.
+        duration_sec: Seconds of picture; sound that goes on longer does not count.
+        rotation: Clockwise degrees by which the stored picture is turned for display (0, 90, 180 or 270).
+        codec: FFmpeg's name of the video codec.
+        has_audio: Whether there is a sound stream.
+        partial: Why only a part can be used (a truncated file), or empty.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    duration_sec: float
+    rotation: int = 0
+    codec: str = ""
+    has_audio: bool = False
+    partial: str = ""
+
+    @property
+    def aspect_ratio(self) -> float:
+        """Height divided by width."""
+        return self.height / self.width
+
+    @property
+    def resolution(self) -> int:
+        """Pixels in a frame."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A half-open stretch of time ``[start_s, end_s)``."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One sampled picture: JPEG bytes and the time at which it is shown in the video."""
+
+    time_s: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbedVideo:
+    """A video that can be used, and what it is."""
+
+    video: Video
+    info: VideoInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A span of a video on its way to a caption.
+
+    Attributes:
+        index: 0-based place among the clips of the video, counted before filters.
+        last: Whether this is the video's last clip; the assembler counts on exactly one.
+        dropped: Name of the filter that rejected the clip, or empty.
+        media_path: Path of the cut clip file, if clips are cut.
+        media_span: What the cut clip file really covers: more than ``span`` where it starts at a key frame.
+        frames: Sampled frames, in time order.
+        media: Bytes of the cut clip file, when the model is to be shown the clip itself.
+        identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
+            the cache key, and is known before anything is decoded.
+    """
+
+    video: Video
+    info: VideoInfo
+    index: int
+    span: Span
+    last: bool
+    dropped: str = ""
+    media_path: str = ""
+    media_span: Span | None = None
+    frames: tuple[Frame, ...] = field(default=(), repr=False)
+    media: bytes = field(default=b"", repr=False)
+    identity: str = ""
+
+    @property
+    def id(self) -> str:
+        """``{video id}_{index}``."""
+        return f"{self.video.id}_{self.index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What calls cost.
+
+    Attributes:
+        calls: Replies that were used, from the endpoint or from the journal.
+        cached: Those of them that came from the journal.
+        input_tokens: Prompt tokens, as the endpoint counted them.
+        output_tokens: Completion tokens, as the endpoint counted them.
+        cost_usd: US dollars when the tokens were paid, ``None`` where no price is known.
+    """
+
+    calls: int = 0
+    cached: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return Usage(
+            calls=self.calls + other.calls,
+            cached=self.cached + other.cached,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=sum(costs) if costs else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a video, or one clip of it, did not get an answer.
+
+    Attributes:
+        clip_id: The clip it happened to, or empty when it happened to the video.
+        stage: Name of the stage that failed.
+        kind: A value of `VideoFault` or `ParseFault`, the ``kind`` of an `ApiError`, or ``worker_crashed``.
+        attempts: How often it was tried.
+        message: One sentence, free of secrets.
+        retryable: Whether a later run should try again.
+        raw: The reply that could not be used, if there was one.
+    """
+
+    video: Video
+    stage: str
+    kind: str
+    message: str
+    clip_id: str = ""
+    attempts: int = 1
+    retryable: bool = False
+    raw: str = ""
+
+    @classmethod
+    def of(cls, error: VideoError | ApiError, *, video: Video, stage: str, clip_id: str = "") -> Failure:
+        """The row that an error of one video becomes."""
+        failure = cls(video=video, clip_id=clip_id, stage=stage, kind=str(error.kind), message=str(error))
+        if isinstance(error, VideoError):
+            return failure
+        return replace(failure, attempts=error.attempts, retryable=error.retryable, raw=error.raw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionedClip:
+    """A clip after captioning: a caption, a failure, or neither where a filter dropped the clip."""
+
+    clip: Clip
+    caption: str = ""
+    model: str = ""
+    usage: Usage = Usage()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """A video with all its clips, in time order, and their merged captions.
+
+    Attributes:
+        captions: One line a captioned clip: ``From {start} to {end}, {caption}``.
+        num_clips: Lines in ``captions``.
+    """
+
+    video: Video
+    info: VideoInfo
+    clips: tuple[CaptionedClip, ...]
+    captions: str
+    num_clips: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of reasoning: the time it is about, as written and in seconds, and what is seen there."""
+
+    timestamp: str
+    start_s: float
+    end_s: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A multiple-choice question with its key and its reasoning.
+
+    Attributes:
+        options: Texts of the options A to D.
+        answer: Letter of the right option.
+    """
+
+    question: str
+    options: dict[Letter, str]
+    answer: Letter
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedFilm:
+    """A film with the question that was written about it, and the reply it was read from."""
+
+    film: Film
+    reasoning: str
+    question: Question
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A finished record.
+
+    Attributes:
+        prompt: The reformat prompt as sent.
+        full_question: Question and options as one text.
+        reformatted_reasoning: The reasoning as prose, to train on.
+        usage: Usage by stage name.
+    """
+
+    film: Film
+    reasoning: str
+    question: Question
+    prompt: str
+    full_question: str
+    reformatted_reasoning: str
+    usage: dict[str, Usage]

@@ -1,0 +1,234 @@
+"""The Arrow schemas of the output, and how a row becomes a line of a table.
+
+Schemas are pinned: no column's type ever depends on the data, so all shards of all runs read as one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from lvqa_ray.records.rows import CaptionedClip, Failure, Question, Record, Usage, VideoInfo
+from lvqa_ray.records.timecodes import frame_range, timecode
+
+TableName = Literal["data", "clips", "failures"]
+
+USAGE = pa.struct(
+    [
+        ("calls", pa.int32()),
+        ("cached", pa.int32()),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("cost_usd", pa.float64()),
+    ]
+)
+VIDEO_INFO = pa.struct(
+    [
+        ("success", pa.bool_()),
+        ("num_frames", pa.int64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("aspect_ratio", pa.float64()),
+        ("resolution", pa.int64()),
+        ("fps", pa.float64()),
+        ("duration_sec", pa.float64()),
+        ("rotation", pa.int32()),
+        ("codec", pa.string()),
+        ("has_audio", pa.bool_()),
+        ("partial", pa.string()),
+    ]
+)
+CONVERSATION = pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))
+PARSED_REASONING = pa.struct(
+    [
+        ("QUESTION", pa.string()),
+        ("OPTIONS", pa.struct([(letter, pa.string()) for letter in "ABCD"])),
+        ("ANSWER", pa.string()),
+        # A list of named steps and not a map: `datasets` reads no map columns.
+        (
+            "REASONS",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("step", pa.string()),
+                        ("timestamp", pa.string()),
+                        ("start_s", pa.float64()),
+                        ("end_s", pa.float64()),
+                        ("reasons", pa.list_(pa.string())),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+# What every table needs to tell which run and which file a row comes from.
+PROVENANCE = [("video", pa.string()), ("fingerprint", pa.string()), ("job_hash", pa.string()), ("run_id", pa.string())]
+
+SCHEMAS: Mapping[TableName, pa.Schema] = {
+    "data": pa.schema(
+        [
+            ("id", pa.string()),
+            ("captions", pa.string()),
+            ("num_clips", pa.int32()),
+            ("conversation", CONVERSATION),
+            ("reasoning", pa.string()),
+            ("parsed_reasoning", PARSED_REASONING),
+            ("prompt", pa.string()),
+            ("full_question", pa.string()),
+            ("reformatted_reasoning", pa.string()),
+            ("video_id", pa.string()),
+            ("video_info", VIDEO_INFO),
+            ("gaps", pa.list_(pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())]))),
+            ("usage", pa.struct([(stage, USAGE) for stage in ("caption", "ask", "reformat")])),
+            ("extra", pa.string()),
+            *PROVENANCE,
+        ]
+    ),
+    "clips": pa.schema(
+        [
+            ("id", pa.string()),
+            ("video_id", pa.string()),
+            ("index", pa.int32()),
+            ("timestamp_start", pa.float64()),
+            ("timestamp_end", pa.float64()),
+            ("duration_sec", pa.float64()),
+            ("start", pa.string()),
+            ("end", pa.string()),
+            ("frame_start", pa.int64()),
+            ("frame_end", pa.int64()),
+            ("num_frames", pa.int64()),
+            ("height", pa.int32()),
+            ("width", pa.int32()),
+            ("aspect_ratio", pa.float64()),
+            ("resolution", pa.int64()),
+            ("fps", pa.float64()),
+            ("caption", pa.string()),
+            ("model", pa.string()),
+            ("dropped", pa.string()),
+            ("error", pa.string()),
+            ("error_message", pa.string()),
+            ("media_path", pa.string()),
+            ("media_start", pa.float64()),
+            ("media_end", pa.float64()),
+            ("usage", USAGE),
+            *PROVENANCE,
+        ]
+    ),
+    "failures": pa.schema(
+        [
+            ("id", pa.string()),
+            ("clip_id", pa.string()),
+            ("stage", pa.string()),
+            ("kind", pa.string()),
+            ("attempts", pa.int32()),
+            ("message", pa.string()),
+            ("retryable", pa.bool_()),
+            ("raw", pa.string()),
+            *PROVENANCE,
+        ]
+    ),
+}
+
+
+def data_line(record: Record) -> dict[str, Any]:
+    """A line of ``data/``; the job's hash and the run are the sink's to add."""
+    film, video = record.film, record.film.video
+    gaps = [clip.clip.span for clip in film.clips if clip.failure is not None]
+    return {
+        "id": video.id,
+        "captions": film.captions,
+        "num_clips": film.num_clips,
+        "conversation": [{"from": "human", "value": record.prompt}],
+        "reasoning": record.reasoning,
+        "parsed_reasoning": _question(record.question),
+        "prompt": record.prompt,
+        "full_question": record.full_question,
+        "reformatted_reasoning": record.reformatted_reasoning,
+        "video_id": video.id,
+        "video_info": _info(film.info),
+        "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
+        "usage": {stage: _usage(usage) for stage, usage in record.usage.items()},
+        "extra": video.extra,
+        "video": video.uri,
+        "fingerprint": video.fingerprint,
+    }
+
+
+def clip_line(row: CaptionedClip) -> dict[str, Any]:
+    """A line of ``clips/``."""
+    clip, info, failure = row.clip, row.clip.info, row.failure
+    first, end = frame_range(clip.span, info.fps)
+    media = clip.media_span if clip.media_path else None
+    return {
+        "id": clip.id,
+        "video_id": clip.video.id,
+        "index": clip.index,
+        "timestamp_start": clip.span.start_s,
+        "timestamp_end": clip.span.end_s,
+        "duration_sec": clip.span.duration_s,
+        "start": timecode(clip.span.start_s),
+        "end": timecode(clip.span.end_s),
+        "frame_start": first,
+        "frame_end": end,
+        "num_frames": end - first,
+        "height": info.height,
+        "width": info.width,
+        "aspect_ratio": info.aspect_ratio,
+        "resolution": info.resolution,
+        "fps": info.fps,
+        "caption": row.caption or None,
+        "model": row.model or None,
+        "dropped": clip.dropped or None,
+        "error": failure.kind if failure else None,
+        "error_message": failure.message if failure else None,
+        "media_path": clip.media_path or None,
+        "media_start": media.start_s if media else None,
+        "media_end": media.end_s if media else None,
+        "usage": _usage(row.usage),
+        "video": clip.video.uri,
+        "fingerprint": clip.video.fingerprint,
+    }
+
+
+def failure_line(failure: Failure) -> dict[str, Any]:
+    """A line of ``failures/``."""
+    return {
+        "id": failure.video.id,
+        "clip_id": failure.clip_id or None,
+        "stage": failure.stage,
+        "kind": failure.kind,
+        "attempts": failure.attempts,
+        "message": failure.message,
+        "retryable": failure.retryable,
+        "raw": failure.raw or None,
+        "video": failure.video.uri,
+        "fingerprint": failure.video.fingerprint,
+    }
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {name: getattr(usage, name) for name in USAGE.names}
+
+
+def _info(info: VideoInfo) -> dict[str, Any]:
+    return {"success": True, **{name: getattr(info, name) for name in VIDEO_INFO.names if name != "success"}}
+
+
+def _question(question: Question) -> dict[str, Any]:
+    return {
+        "QUESTION": question.question,
+        "OPTIONS": dict(question.options),
+        "ANSWER": question.answer,
+        "REASONS": [
+            {
+                "step": f"Step {number}",
+                "timestamp": step.timestamp,
+                "start_s": step.start_s,
+                "end_s": step.end_s,
+                "reasons": list(step.reasons),
+            }
+            for number, step in enumerate(question.steps, start=1)
+        ],
+    }

@@ -1,0 +1,28 @@
+"""Times as people and players write them."""
+
+from __future__ import annotations
+
+import math
+
+from lvqa_ray.records.rows import Span
+
+
+def timecode(seconds: float) -> str:
+    """Write a time as ``HH:MM:SS.mmm``.
+
+    Rounds to milliseconds before it splits into units, so seconds never read ``60.000``.
+
+    Raises:
+        ValueError: The time is negative or no number.
+    """
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"a time must be a finite number of at least 0, not {seconds}")
+    total_s, ms = divmod(round(seconds * 1000), 1000)
+    total_min, s = divmod(total_s, 60)
+    h, m = divmod(total_min, 60)
+    return f"{h:02d}:{m:02d}:{s:02d}.{ms:03d}"
+
+
+def frame_range(span: Span, fps: float) -> tuple[int, int]:
+    """Give the frame numbers of both ends of a span: ``floor(seconds * fps)``, safe from float dust."""
+    return math.floor(round(span.start_s * fps, 6)), math.floor(round(span.end_s * fps, 6))

@@ -1,0 +1,1 @@
+"""One stage a file: a frozen dataclass that is its own configuration, with its prompt at the foot."""

@@ -1,0 +1,124 @@
+"""film -> film with a question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import ApiError, ParseError, TruncatedReply
+from lvqa_ray.llm.messages import ChatRequest, Message, Text
+from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.records import AskedFilm, Failure, Film, Usage
+from lvqa_ray.stage import Chat, Prompted, Role
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AskQuestion(Prompted):
+    """Have a multi-step multiple-choice question written about the merged captions."""
+
+    name: ClassVar[str] = "ask"
+    role: ClassVar[Role] = "llm"
+    version: ClassVar[str] = "ask/1"
+    known: ClassVar[tuple[str, ...]] = ("captions", "video_id", "duration")
+    required: ClassVar[tuple[str, ...]] = ("captions",)
+
+    prompt: str = Field(
+        default_factory=lambda: PROMPT,
+        description="What to ask. Placeholders: {captions} (needed), {video_id}, {duration} (s), those of `values`.",
+    )
+    reasks: int = Field(default=1, ge=0, le=5, description="How often a reply that does not parse is sent back.")
+    fresh_tries: int = Field(default=1, ge=0, le=5, description="How often it is then asked anew.")
+
+    async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
+        """The film with its question, or the reason why there is none, with the reply that could not be read."""
+        usage = Usage()
+        calls = 0
+        problem: ParseError | TruncatedReply | None = None
+        raw = ""
+        try:
+            for fresh in range(self.fresh_tries + 1):
+                request = self.request(film, attempt=fresh)
+                for _ in range(self.reasks + 1):
+                    calls += 1
+                    try:
+                        reply = await chat(request)
+                    except TruncatedReply as error:
+                        problem, raw = error, error.raw
+                        break
+                    usage += reply.usage
+                    try:
+                        question = parse_question(reply.text)
+                    except ParseError as error:
+                        problem, raw = error, reply.text
+                        request = reask(request, reply.text, error)
+                    else:
+                        return [AskedFilm(film=film, reasoning=reply.text, question=question, usage=usage)]
+        except ApiError as error:
+            return [Failure.of(error, video=film.video, stage=self.name)]
+        failure = Failure(
+            video=film.video,
+            stage=self.name,
+            kind=problem.kind if problem else "no_reply",
+            message=f"no usable question in {calls} replies; the last: {problem}",
+            attempts=calls,
+            raw=raw,
+        )
+        return [failure]
+
+    def request(self, film: Film, *, attempt: int = 0) -> ChatRequest:
+        """What is sent for a film."""
+        values = {
+            "captions": film.captions,
+            "video_id": film.video.id,
+            "duration": f"{film.info.duration_sec:.0f}",
+        }
+        return self.asks(Text(text=self.filled(values)), attempt=attempt)
+
+
+def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
+    """The same request, followed by the reply that could not be read and what is wrong with it."""
+    correction = REASK.format(error=error)
+    return replace(
+        request, messages=(*request.messages, Message.of("assistant", reply), Message.of("user", correction))
+    )
+
+
+PROMPT = """\
+Below are descriptions of the parts of one video, in the order of time, each with the seconds that it covers.
+
+{captions}
+
+Write one hard multiple-choice question about the video, of the kind that asks for the purpose behind what happens, \
+its cause, or its order. It must take several steps of reasoning that join at least three different moments; no single \
+moment and no general knowledge may be enough to answer it. Write it for somebody who watches the video and has never \
+seen these descriptions: speak of the video, never of captions or descriptions, and do not name times in the question.
+
+Give four options. Exactly one is right. The three others must be tempting for somebody who missed a moment: true of \
+another time, of somebody else, or in another order. All four are of about the same length.
+
+Then give the reasoning that leads to the answer, step by step. Every step names the seconds that it rests on and \
+lists what is seen there; the last step says why the other options are wrong.
+
+Reply in this format and with nothing else:
+
+QUESTION: <the question>
+OPTIONS:
+A. <first option>
+B. <second option>
+C. <third option>
+D. <fourth option>
+ANSWER: <A, B, C or D>
+REASONS:
+##### From [<start> to <end>]:
+- <what is seen there>
+- <what follows from it>
+##### From [<start> to <end>]:
+- <...>"""
+
+REASK = """\
+That reply cannot be used: {error}
+
+Send the whole reply again, corrected and in exactly the format asked for, with nothing before or after it."""

@@ -1,0 +1,47 @@
+"""clip row -> the same clip row, marked where a filter rejects it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.records import Clip
+from lvqa_ray.records.timecodes import frame_range
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FilterClips:
+    """Leave out clips by their length, rate or size.
+
+    A rejected clip keeps its index and goes on as a row that is not captioned, so the others are not renumbered and
+    the table of clips says why it has no caption.
+    """
+
+    name: ClassVar[str] = "filter"
+
+    frames_min: int | None = Field(default=None, ge=0, description="Fewest frames of a clip.")
+    frames_max: int | None = Field(default=None, ge=1, description="Most frames of a clip.")
+    fps_min: float | None = Field(default=None, ge=0, description="Lowest frame rate (frames/s).")
+    fps_max: float | None = Field(default=None, gt=0, description="Highest frame rate (frames/s).")
+    resolution_max: int | None = Field(default=None, ge=1, description="Most pixels in a frame (width * height).")
+
+    def __call__(self, clip: Clip) -> Iterator[Clip]:
+        """The clip, with the name of the first filter that rejects it."""
+        first, end = frame_range(clip.span, clip.info.fps)
+        bounds = {
+            "frames_min": (end - first, self.frames_min, None),
+            "frames_max": (end - first, None, self.frames_max),
+            "fps_min": (clip.info.fps, self.fps_min, None),
+            "fps_max": (clip.info.fps, None, self.fps_max),
+            "resolution_max": (clip.info.resolution, None, self.resolution_max),
+        }
+        rejected = (
+            name
+            for name, (value, low, high) in bounds.items()
+            if (low is not None and value < low) or (high is not None and value > high)
+        )
+        yield replace(clip, dropped=next(rejected, ""))

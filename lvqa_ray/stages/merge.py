@@ -1,0 +1,72 @@
+"""all clips of a video -> one row with the captions merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.llm.wording import merged_line
+from lvqa_ray.records import CaptionedClip, Failure, Film
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class MergeCaptions:
+    """Join the captions of a video, in time order, one line a clip."""
+
+    name: ClassVar[str] = "merge"
+
+    min_captioned: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="Least share of the clips' time that must have a caption; below it the video fails.",
+    )
+
+    def __call__(self, clips: Sequence[CaptionedClip]) -> Iterator[Film | Failure]:
+        """The film, or the reason why its captions are not enough.
+
+        A clip whose call may yet succeed fails the video for now, so that a rerun can fill the gap; only gaps that will
+        stay count against ``min_captioned``.
+        """
+        clips = sorted(clips, key=lambda row: row.clip.index)
+        video, info = clips[0].clip.video, clips[0].clip.info
+        failures = [row.failure for row in clips if row.failure is not None]
+        lines = [
+            merged_line(row.clip.span.start_s, row.clip.span.end_s, row.caption) for row in clips if row.caption.strip()
+        ]
+        wanted = sum(row.clip.span.duration_s for row in clips if not row.clip.dropped)
+        captioned = sum(row.clip.span.duration_s for row in clips if row.caption.strip())
+        waiting = next((failure for failure in failures if failure.retryable), None)
+        if waiting or not lines or captioned < self.min_captioned * wanted:
+            yield self._failure(clips, waiting or next(iter(failures), None), captioned, wanted)
+        else:
+            yield Film(video=video, info=info, clips=tuple(clips), captions="\n".join(lines), num_clips=len(lines))
+
+    def _failure(
+        self, clips: Sequence[CaptionedClip], cause: Failure | None, captioned: float, wanted: float
+    ) -> Failure:
+        video = clips[0].clip.video
+        if cause is None:
+            rejected = all(row.clip.dropped for row in clips)
+            kind = "all_clips_filtered" if rejected else "empty_captions"
+            message = (
+                f"every clip was rejected by filter.{clips[0].clip.dropped}; widen it"
+                if rejected
+                else "the captions are empty or too few"
+            )
+            return Failure(video=video, stage=self.name, kind=kind, message=f"{video.uri}: {message}")
+        failed = sum(row.failure is not None for row in clips)
+        return Failure(
+            video=video,
+            clip_id=cause.clip_id,
+            stage=cause.stage,
+            kind=cause.kind,
+            message=f"{failed} of {len(clips)} clips have no caption ({captioned:.0f} of {wanted:.0f} s have one); "
+            f"{cause.clip_id}: {cause.message}",
+            attempts=cause.attempts,
+            retryable=cause.retryable,
+            raw=cause.raw,
+        )

@@ -1,0 +1,55 @@
+"""clip row -> clip row with frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import VideoError
+from lvqa_ray.records import CaptionedClip, Clip, Failure
+from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.spans import frame_times
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SampleFrames:
+    """Take the pictures of a clip that the model will see."""
+
+    name: ClassVar[str] = "sample"
+
+    count: int = Field(default=8, ge=1, le=512, description="Frames of a clip, evenly spread.")
+    per_second: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Frames a second; takes the place of count."
+    )
+    short_side: int = Field(default=448, ge=16, description="Longest that a frame's shorter side may be (px).")
+    quality: int = Field(default=85, ge=1, le=100, description="JPEG quality.")
+    reader: Literal["pyav", "decord"] = Field(default="pyav", description="What decodes the frames.")
+
+    def __call__(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
+        """The clip with its frames in time order, or the reason why there are none."""
+        if clip.dropped:
+            yield clip
+            return
+        times = frame_times(clip.span, count=self.count, fps=self.per_second)
+        try:
+            frames = sample_frames(
+                clip.video.uri, times, short_side=self.short_side, quality=self.quality, reader=self.reader
+            )
+        except VideoError as error:
+            failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
+            yield CaptionedClip(clip=clip, failure=failure)
+        else:
+            # The picture is on screen at the time asked for, and that time is known before anything is decoded. Where
+            # the pictures end early, the last times have none.
+            shown = tuple(replace(frame, time_s=time) for frame, time in zip(frames, times, strict=False))
+            yield replace(clip, frames=shown, identity=self.identity(clip))
+
+    def identity(self, clip: Clip) -> str:
+        """What decides the pictures of a clip, known without decoding it."""
+        rate = f"{self.per_second:g}/s" if self.per_second is not None else f"{self.count}"
+        span = f"{clip.span.start_s:.3f}-{clip.span.end_s:.3f}"
+        return f"{clip.video.fingerprint} {span} frames={rate} {self.short_side}px q{self.quality} {self.reader}"

@@ -1,0 +1,116 @@
+"""video row -> clip rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.records import Clip, Failure, ProbedVideo, Span
+from lvqa_ray.video.scenes import detect_scenes
+from lvqa_ray.video.spans import fixed_spans, scene_spans
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SplitVideo:
+    """Split a video into clips, at fixed intervals or where the scene changes."""
+
+    name: ClassVar[str] = "split"
+
+    mode: Literal["fixed", "scenes"] = Field(
+        default="fixed", description="fixed: clips of max_seconds each; scenes: clips between detected cuts."
+    )
+    max_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length of a clip in fixed mode, longest clip in scenes mode (s).",
+    )
+    min_seconds: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Scenes shorter than this are left out (s)."
+    )
+    start_remove_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Taken off the start: of the video in fixed mode, of each scene in scenes mode (s).",
+    )
+    end_remove_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Taken off the end: of the video in fixed mode, of each scene in scenes mode (s).",
+    )
+    overlap: bool = Field(
+        default=False, description="scenes mode: keep the last part of a split scene even if under min_seconds."
+    )
+    detector: Literal["content", "adaptive", "both"] = Field(
+        default="content", description="PySceneDetect's ContentDetector, its AdaptiveDetector (luma only), or both."
+    )
+    threshold: float = Field(default=27.0, gt=0, description="ContentDetector's threshold (mean HSV difference).")
+    adaptive_threshold: float = Field(
+        default=3.0, gt=0, description="AdaptiveDetector's threshold (ratio to its window)."
+    )
+    min_scene_frames: int = Field(default=15, ge=1, description="Shortest scene that a detector may find (frames).")
+    frame_skip: int = Field(default=0, ge=0, description="Frames passed over between two that the detector sees.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds ({self.min_seconds:g}) is larger than max_seconds ({self.max_seconds:g})")
+        return self
+
+    def __call__(self, row: ProbedVideo) -> Iterator[Clip | Failure]:
+        """The clips in time order, the last one marked; or the reason why there are none."""
+        try:
+            spans = self.spans(row)
+            if not spans:
+                raise VideoError(
+                    VideoFault.NO_CLIPS,
+                    f"{row.video.uri} ({row.info.duration_sec:.2f} s) has no clip under these settings; "
+                    "lower split.min_seconds or the seconds to remove",
+                )
+        except VideoError as error:
+            yield Failure.of(error, video=row.video, stage=self.name)
+            return
+        for index, span in enumerate(spans):
+            yield Clip(video=row.video, info=row.info, index=index, span=span, last=index == len(spans) - 1)
+
+    def spans(self, row: ProbedVideo) -> list[Span]:
+        """The spans of the clips, in time order.
+
+        Raises:
+            VideoError: Scenes are asked for and the video cannot be decoded.
+        """
+        if self.mode == "fixed":
+            return fixed_spans(
+                row.info.duration_sec,
+                interval_s=self.max_seconds,
+                start_remove_s=self.start_remove_seconds,
+                end_remove_s=self.end_remove_seconds,
+                min_s=self.min_seconds,
+            )
+        scenes = detect_scenes(
+            row.video.uri,
+            detector=self.detector,
+            threshold=self.threshold,
+            adaptive_threshold=self.adaptive_threshold,
+            min_scene_frames=self.min_scene_frames,
+            frame_skip=self.frame_skip,
+        )
+        return scene_spans(
+            scenes,
+            min_s=self.min_seconds,
+            max_s=self.max_seconds,
+            start_remove_s=self.start_remove_seconds,
+            end_remove_s=self.end_remove_seconds,
+            overlap=self.overlap,
+        )
+
+    def fewest_clips(self, row: ProbedVideo) -> int:
+        """How many clips a video has at least: each scene that will be found can only add to them."""
+        return max(1, math.floor(row.info.duration_sec / self.max_seconds))

@@ -1,0 +1,142 @@
+"""The packets of a clip, copied as they are: picture from a key frame on, and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.records import Span
+from lvqa_ray.video.source import EPSILON_S, STEPS_BACK_S, Source, no_frames, open_source
+
+S = TypeVar("S", VideoStream, AudioStream)
+
+MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
+"""Codecs of sound that an MP4 holds and players expect there."""
+
+
+class CopiedPicture:
+    """Copies the picture packets of a span, from the key frame at or before its start.
+
+    Args:
+        source: The open video.
+        output: Where to add the stream.
+        span: What is wanted.
+
+    Attributes:
+        start_s: When the key frame appears: the true start.
+        end_s: When the last frame has been shown; right once `packets` has run out.
+
+    Raises:
+        VideoError: There is no key frame, or the codec does not go into an MP4.
+    """
+
+    def __init__(self, source: Source, output: OutputContainer, span: Span) -> None:
+        self._source = source
+        self._span = span
+        self._packets = _from_key_frame(source, span.start_s)
+        first = next(self._packets, None)
+        if first is None or first.pts is None:
+            raise no_frames(f"{source.path} after {span.start_s:.3f} s")
+        self._first = first
+        self._start_pts = first.pts
+        self.start_s = self.end_s = source.time_of(first)
+        try:
+            self._stream = output.add_stream_from_template(source.stream)
+        except ValueError as error:
+            raise VideoError(
+                VideoFault.UNREADABLE,
+                f'{source.path} holds {source.codec}, which cannot be copied into an MP4 here; use "encode" for it.',
+            ) from error
+
+    def packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield packets ready to be muxed."""
+        # A packet past the end is copied only if one follows that is shown before the end, and so may depend on it.
+        waiting: list[Packet[VideoStream]] = [self._first]
+        for packet in self._packets:
+            if packet.is_corrupt or packet.pts is None or packet.dts is None or packet.pts < self._start_pts:
+                continue  # cut short; or leading pictures depend on what comes before the key frame
+            if packet.dts >= self._end_pts():
+                break
+            waiting.append(packet)
+            if packet.pts < self._end_pts():
+                yield from map(self._shifted, waiting)
+                waiting.clear()
+        if self._first in waiting:
+            yield self._shifted(self._first)
+
+    def _end_pts(self) -> float:
+        return float((self._source.start_s + self._span.end_s - EPSILON_S) / self._source.time_base)
+
+    def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        self.end_s = max(self.end_s, self._source.end_of_packet(packet))
+        return _moved(packet, -self._start_pts, self._stream)
+
+
+def copy_sound(path: str, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
+    """Add a sound stream to a clip and copy its packets.
+
+    Args:
+        path: The source.
+        output: Where to add the stream; nothing is added where there is no sound that an MP4 can hold.
+        span: What the clip's picture holds, in seconds from the first picture.
+
+    Returns:
+        Packets ready to be muxed, in order; the stream is there before the first of them is asked for.
+    """
+    with open_source(path, picture_only=False) as source:
+        sounds = source.container.streams.audio
+        if not sounds or sounds[0].codec_context is None or sounds[0].codec.canonical_name not in MP4_SOUND:
+            return iter(())
+        target = output.add_stream_from_template(sounds[0])
+    return _sound_packets(path, target, span)
+
+
+def _sound_packets(path: str, target: AudioStream, span: Span) -> Iterator[Packet[AudioStream]]:
+    with open_source(path, picture_only=False) as source:
+        sound = source.container.streams.audio[0]
+        source.stream.discard = Discard.all
+        base = sound.time_base
+        assert base is not None  # noqa: S101 - every demuxed stream has one
+        begin, end = (round((source.start_s + time_s) / base) for time_s in (span.start_s, span.end_s))
+        try:
+            source.container.seek(max(begin, sound.start_time or 0), stream=sound)
+            for packet in source.container.demux(sound):
+                if packet.is_corrupt or packet.pts is None or packet.pts < begin:
+                    continue
+                if packet.pts >= end:
+                    return
+                yield _moved(packet, -begin, target)
+        except av.FFmpegError:
+            return  # the sound ends where the file does
+
+
+def _from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:
+    """Packets from the last key frame that appears no later than ``time_s``, or from the first one of all."""
+    for step_s in STEPS_BACK_S:
+        if time_s <= step_s:
+            source.rewind()
+        else:
+            source.seek(time_s - step_s)
+        packets = (packet for packet in source.packets() if packet.size)
+        first = next((packet for packet in packets if packet.is_keyframe), None)
+        if first is not None and (time_s <= step_s or source.time_of(first) <= time_s + EPSILON_S):
+            yield first
+            yield from packets
+            return
+
+
+def _moved(packet: Packet[S], by: int, stream: S) -> Packet[S]:
+    if packet.pts is not None:
+        packet.pts += by
+    if packet.dts is not None:
+        packet.dts += by
+    packet.stream = stream
+    return packet

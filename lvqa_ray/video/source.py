@@ -1,0 +1,291 @@
+"""An open video: its picture stream, its clock, and its frames in order, whatever the file has in store.
+
+The one place that opens files for reading and turns FFmpeg's errors into `VideoError`. Times are seconds from the first
+picture, which is not always time 0 of the container.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from lvqa_ray.errors import VideoError, VideoFault
+
+EPSILON_S = 1e-6
+MAX_SIDE = 16_384
+MAX_PIXELS = 8_192 * 8_192
+STEPS_BACK_S = (0.0, 1.0, 5.0, 30.0, float("inf"))
+"""Where to look for a key frame: at the wanted time, then ever further before it; the last step is the start."""
+
+
+class Source:
+    """An open video file.
+
+    Attributes:
+        path: The file.
+        container: The demuxer.
+        stream: The picture stream; a cover picture does not count as one.
+        lost_packets: Packets so far that could not be decoded.
+    """
+
+    def __init__(self, path: str, *, threads: int, picture_only: bool) -> None:
+        self.path = path
+        self.lost_packets = 0
+        self._threads = threads
+        self._picture_only = picture_only
+        self._last_pts: int | None = None
+        self._open()
+        self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
+        self.fps = _rate(self.stream)
+        self._start = self.stream.start_time or 0
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, which is not always that of the decoder: ``av1`` and not ``libdav1d``."""
+        return self.stream.codec.canonical_name
+
+    @property
+    def start_s(self) -> float:
+        """The container's time of the first picture, in seconds."""
+        return float(self._start * self.time_base)
+
+    @property
+    def period_s(self) -> float:
+        """Seconds that a frame is shown, on average; a guess where the file does not say."""
+        return float(1 / self.fps) if self.fps else 0.04
+
+    def offset_of(self, frame: VideoFrame | Packet[VideoStream]) -> int:
+        """When a frame appears, in units of ``time_base`` from the first picture."""
+        return (frame.pts or 0) - self._start
+
+    def time_of(self, frame: VideoFrame | Packet[VideoStream]) -> float:
+        """When a frame appears, in seconds from the first picture."""
+        return float(self.offset_of(frame) * self.time_base)
+
+    def end_of(self, frame: VideoFrame) -> float:
+        """When a frame has been shown, in seconds from the first picture."""
+        shown = float(frame.duration * self.time_base) if frame.duration else self.period_s
+        return self.time_of(frame) + shown
+
+    def end_of_packet(self, packet: Packet[Any]) -> float:
+        """When what a packet of any stream holds has been shown or heard, in seconds from the first picture."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        base = Fraction(packet.time_base)
+        if packet.duration:
+            shown = float(packet.duration * base)
+        else:
+            shown = self.period_s if packet.stream_index == self.stream.index else 0.0
+        return float((stamp or 0) * base) - self.start_s + shown
+
+    def packets(self) -> Iterator[Packet[VideoStream]]:
+        """Picture packets from the current position to the end, or to where the file cannot be read any further."""
+        self._fresh = False
+        try:
+            yield from self.container.demux(self.stream)
+        except av.FFmpegError:
+            self.lost_packets += 1
+
+    def all_packets(self) -> Iterator[Packet[Stream]]:
+        """Packets of all streams from the current position, as far as the file can be read."""
+        self._fresh = False
+        try:
+            yield from self.container.demux()
+        except av.FFmpegError:
+            self.lost_packets += 1
+
+    def frames(self, *, limit: int | None = None) -> Iterator[VideoFrame]:
+        """Frames from the current position on, in display order; packets that do not decode are skipped and counted.
+
+        Args:
+            limit: Give up after so many packets.
+        """
+        for packet in islice(self.packets(), limit):
+            yield from self._decode(packet)
+        # After an early end the decoder still holds frames; after a proper one it has none left.
+        yield from self._decode(None)
+
+    def frames_from(self, time_s: float) -> Iterator[VideoFrame]:
+        """Frames from the last one that appears no later than ``time_s``, or from a little earlier, or from the first.
+
+        Seeks to a key frame. Indexes hold decoding times, so that one may turn out to lie past the target: then it
+        tries further back.
+        """
+        for step_s in STEPS_BACK_S:
+            if time_s <= step_s:
+                self.rewind()
+            else:
+                self.seek(time_s - step_s)
+            frames = self.frames()
+            first = next(frames, None)
+            if time_s <= step_s or (first is not None and self.time_of(first) <= time_s + EPSILON_S):
+                break
+        if first is not None:
+            yield first
+            yield from frames
+
+    def seek(self, time_s: float) -> None:
+        """Go to the key frame at or before ``time_s``; files that cannot seek stay where they are."""
+        self._fresh = False
+        self._last_pts = None
+        try:
+            self.container.seek(self._start + int((time_s + EPSILON_S) / self.time_base), stream=self.stream)
+        except av.FFmpegError:
+            self.lost_packets += 1
+
+    def rewind(self) -> None:
+        """Go to the first packet. Opens the file anew, because some formats can seek to key frames but not to this."""
+        if not self._fresh:
+            self.close()
+            self._open()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def _open(self) -> None:
+        self.container = _open_container(self.path)
+        self.stream = _picture_stream(self.path, self.container)
+        check_dimensions(self.path, self.stream.codec_context.width, self.stream.codec_context.height)
+        self.stream.thread_count = self._threads
+        for other in self.container.streams:
+            if self._picture_only and other.index != self.stream.index:
+                other.discard = Discard.all
+        self._fresh = True
+        self._last_pts = None
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
+        try:
+            frames = self.stream.decode(packet)
+        except av.FFmpegError as error:
+            self.lost_packets += not isinstance(error, EOFError)
+            return
+        for frame in frames:
+            if frame.pts is None:  # raw streams carry no times: count on from the last one
+                step = max(1, round(self.period_s / self.time_base))
+                frame.pts = self._start if self._last_pts is None else self._last_pts + step
+            self._last_pts = frame.pts
+            yield frame
+
+
+@contextmanager
+def open_source(path: str, *, threads: int = 1, picture_only: bool = True) -> Iterator[Source]:
+    """Open a local video file for reading.
+
+    Args:
+        path: A local file.
+        threads: Decoder threads; one, where many workers share a machine.
+        picture_only: Let the demuxer skip all other streams unread.
+
+    Yields:
+        The open source.
+
+    Raises:
+        VideoError: The file is missing, empty, no video, without picture, or of an absurd size.
+    """
+    _check_file(path)
+    source = Source(path, threads=threads, picture_only=picture_only)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def check_dimensions(path: str, width: int, height: int) -> None:
+    """Refuse pictures of no size, and those that would eat a worker's memory.
+
+    Raises:
+        VideoError: With `VideoFault.BAD_DIMENSIONS`.
+    """
+    if width < 1 or height < 1:
+        raise VideoError(
+            VideoFault.BAD_DIMENSIONS,
+            f"{path} says its picture is {width}x{height} pixels; re-encode it or leave it out.",
+        )
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise VideoError(
+            VideoFault.BAD_DIMENSIONS,
+            f"{path} has a picture of {width}x{height} pixels, more than this pipeline decodes "
+            f"({MAX_SIDE} a side, {MAX_PIXELS:,} in all); scale it down first.",
+        )
+
+
+def no_frames(path: str) -> VideoError:
+    """Make the error for a video of which not one picture can be decoded."""
+    return VideoError(
+        VideoFault.NO_FRAMES, f"Not one picture of {path} can be decoded; fetch the file again or re-encode it."
+    )
+
+
+def _check_file(path: str) -> None:
+    try:
+        size = Path(path).stat().st_size
+        if Path(path).is_dir():
+            raise VideoError(VideoFault.UNREADABLE, f"{path} is a folder; name the video files in it instead.")
+        with Path(path).open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise VideoError(
+            VideoFault.MISSING_FILE, f"There is no file {path}; check the path, and that every worker can see it."
+        ) from None
+    except OSError as error:
+        raise VideoError(
+            VideoFault.UNREADABLE, f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
+        ) from error
+    if size == 0:
+        raise VideoError(VideoFault.EMPTY_FILE, f"{path} is empty (0 bytes); fetch it again.")
+
+
+def _open_container(path: str) -> InputContainer:
+    try:
+        # The "file:" prefix and the whitelist keep a playlist in disguise from opening URLs or other files.
+        return av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO):
+            raise VideoError(VideoFault.UNREADABLE, f"{path} cannot be read ({error}); check its disk.") from error
+        if _is_mp4(path):
+            raise VideoError(
+                VideoFault.UNREADABLE,
+                f"{path} is an MP4 without a usable index (moov): it was cut short, or is still being written; "
+                "fetch it again.",
+            ) from error
+        raise VideoError(
+            VideoFault.NOT_A_VIDEO, f"{path} is not a video that FFmpeg knows, whatever its name says; replace it."
+        ) from error
+
+
+def _is_mp4(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
+
+
+def _picture_stream(path: str, container: InputContainer) -> VideoStream:
+    for stream in container.streams.video:
+        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
+            if stream.codec_context is None:
+                raise VideoError(
+                    VideoFault.UNREADABLE,
+                    f"{path} uses a video codec that cannot be decoded here; convert it to H.264.",
+                )
+            return stream
+    what = "only sound" if container.streams.audio else "neither picture nor sound"
+    raise VideoError(VideoFault.NO_VIDEO_STREAM, f"{path} holds {what}: no video stream; leave it out of the corpus.")
+
+
+def _rate(stream: VideoStream) -> Fraction | None:
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and rate.denominator and 0 < rate.numerator / rate.denominator <= 1000:
+            return Fraction(rate.numerator, rate.denominator)
+    return None

@@ -1,0 +1,67 @@
+"""What several rooms' tests share: one Ray for the whole session, a real endpoint each, and jobs made for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from lvqa_ray.config import Job
+from lvqa_ray.llm.cache import Cached, Journal, cache_key
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.limits import Limited, Limiter, LocalPermits
+from lvqa_ray.llm.retry import Retrying
+from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.stage import Chat
+from tests.fakes.endpoint import FakeEndpoint
+
+MODEL = "fake-vlm"
+JobMaker = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """A Ray of two cores; a run that finds one running uses it."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
+    """Makes a job against the fake endpoint: videos, then settings as nested mappings."""
+
+    def make(*videos: Path | str, output: Path | None = None, **settings: Any) -> Job:
+        at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None, **settings.pop("endpoint", {})}
+        given = {
+            "videos": [str(video) for video in videos],
+            "output": str(output or tmp_path / "out"),
+            "endpoints": {"vlm": at, "llm": at},
+            "sample": {"count": 2, "short_side": 64},
+            "engine": {"num_cpus": 2},
+        }
+        return Job.of(given | settings)
+
+    return make
+
+
+@pytest.fixture
+def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
+    """The whole client path of a stage, in this process."""
+    endpoint = Endpoint(base_url=fake.base_url, model=MODEL, api_key_env=None, max_attempts=2)
+    limited = Limited(OpenAITransport(endpoint, SecretStr("")), LocalPermits(Limiter.of(endpoint)))
+    journal = Journal(tmp_path / "journal", writer="test", stage="test")
+    return Cached(Retrying(limited, 2, base_s=0.01), journal, partial(cache_key, endpoint))

@@ -1,0 +1,91 @@
+"""What is done stays done, what a later run replaced goes, and a kill between the two leaves nothing wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvqa_ray.engine.resume import outcomes, remaining, settle
+from lvqa_ray.engine.tables import read_rows, shards, write_shard
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import Video
+from lvqa_ray.records.tables import TableName
+
+RUNS = ("20260101T000000Z", "20260102T000000Z")
+
+
+def line(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
+    return {"id": video_id, "video_id": video_id, "run_id": RUNS[run], "job_hash": "j", "fingerprint": "f"} | changes
+
+
+def clip(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
+    return line(f"{video_id}_0", run) | {"video_id": video_id} | changes
+
+
+def put(folder: Path, table: TableName, name: str, *lines: dict[str, Any]) -> None:
+    write_shard(folder, table, name, [{k: v for k, v in row.items() if k in _columns(table)} for row in lines])
+
+
+def _columns(table: TableName) -> set[str]:
+    from lvqa_ray.records.tables import SCHEMAS
+
+    return set(SCHEMAS[table].names)
+
+
+def video(name: str, fingerprint: str = "f") -> Video:
+    return Video(id=name, uri=f"/{name}.mp4", fingerprint=fingerprint)
+
+
+def test_only_what_has_no_lasting_outcome_remains(tmp_path: Path) -> None:
+    put(tmp_path, "data", "s", line("done", 0), line("other-job", 0, job_hash="k"), line("changed", 0))
+    put(tmp_path, "failures", "s", line("broken", 0, retryable=False), line("flaky", 0, retryable=True))
+    videos = [video("done"), video("other-job"), video("changed", "g"), video("broken"), video("flaky"), video("new")]
+    left = remaining(videos, outcomes(tmp_path), "j")
+    assert [row.id for row in left] == ["other-job", "changed", "flaky", "new"]
+
+
+def test_settling_keeps_the_latest_outcome_of_each_video(tmp_path: Path) -> None:
+    put(tmp_path, "failures", "a", line("v", 0, retryable=True), line("w", 0, retryable=True))
+    put(tmp_path, "clips", "a", clip("v", 0), clip("w", 0))
+    put(tmp_path, "data", "b", line("v", 1))
+    put(tmp_path, "clips", "b", clip("v", 1, caption="new"))
+    settle(tmp_path, RUNS[1], 100)
+    assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
+    assert [row["id"] for row in read_rows(tmp_path, "failures")] == ["w"]
+    assert [(row["id"], row["caption"]) for row in read_rows(tmp_path, "clips")] == [("w_0", None), ("v_0", "new")]
+
+
+def test_small_shards_are_joined_and_repeated_lines_go(tmp_path: Path) -> None:
+    for name in "abcde":
+        put(tmp_path, "data", name, line(f"v{name}", 0))
+    put(tmp_path, "data", "f", line("va", 0))  # what a kill between writing and deleting leaves
+    settle(tmp_path, RUNS[1], 2)
+    assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == ["va", "vb", "vc", "vd", "ve"]
+    for most in (100, 4, 2, 100):
+        settle(tmp_path, RUNS[1], most)
+        assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == ["va", "vb", "vc", "vd", "ve"]
+    assert len(shards(tmp_path, "data")) == 1
+
+
+def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "data", "a", line("v", 0))
+    put(tmp_path, "data", "b", line("w", 0))
+    settle(tmp_path, RUNS[0], 100)
+    before = [(path.name, path.stat().st_mtime_ns) for path in shards(tmp_path, "data")]
+    settle(tmp_path, RUNS[1], 100)
+    assert [(path.name, path.stat().st_mtime_ns) for path in shards(tmp_path, "data")] == before
+
+
+def test_a_file_that_is_not_complete_is_no_shard(tmp_path: Path) -> None:
+    put(tmp_path, "data", "a", line("v", 0))
+    (tmp_path / "data" / ".b.parquet.17.partial").write_bytes(b"PAR1")
+    assert set(outcomes(tmp_path)) == {"v"}
+
+
+def test_a_broken_shard_is_named_with_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.parquet").write_bytes(b"nonsense")
+    with pytest.raises(ConfigError, match=r"a\.parquet is no readable shard .*move it away"):
+        outcomes(tmp_path)

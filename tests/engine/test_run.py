@@ -1,0 +1,324 @@
+"""The whole job on real Ray, real videos and a real endpoint, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.run import RunSummary, run
+from lvqa_ray.engine.tables import read_rows, shards
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.records.tables import SCHEMAS
+from lvqa_ray.report.export import COLUMNS, dataflow_json
+from tests import media
+from tests.conftest import MODEL, JobMaker
+from tests.fakes.answers import media_urls, text_of
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.faults import Fault
+
+pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+
+FAULTY = {
+    "gone": "missing_file",
+    "empty": "empty_file",
+    "half": "truncated",
+    "cut": "unreadable",
+    "sound": "no_video_stream",
+    "text": "not_a_video",
+}
+USABLE = ("0001", "0002", "twin-a", "twin-b", "odd", "phone", "vfr", "single")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of videos of every kind, good and hostile."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for twin in ("a", "b"):
+        (folder / twin).mkdir()
+    shutil.copy(media.bikes(), folder / "0001.mp4")
+    media.make_video(folder / "0002.mp4", seconds=3, scenes=(1.0, 2.0), audio_seconds=5)
+    media.make_video(folder / "a" / "twin.mp4", seconds=2, scenes=(0.7,))
+    media.make_video(folder / "b" / "twin.mp4", seconds=2, static=True)
+    media.make_video(folder / "odd.mp4", size=(161, 91), pix_fmt="yuv444p")
+    media.make_video(folder / "phone.mp4", rotation=90)
+    media.make_video(folder / "vfr.mp4", seconds=3, vfr=True)
+    media.make_video(folder / "single.mp4", seconds=0.01)
+    (folder / "empty.mp4").write_bytes(b"")
+    media.truncate(media.make_video(folder / "half.mp4", seconds=6, faststart=True), 0.5)
+    media.truncate(media.make_video(folder / "cut.mp4", seconds=3), 0.5)
+    media.make_sound(folder / "sound.mp4")
+    (folder / "text.mp4").write_text("This is no video.\n" * 50)
+    rows: list[dict[str, Any]] = [
+        {"video": f"{name}.mp4"} for name in ("0001", *FAULTY, "odd", "phone", "vfr", "single")
+    ]
+    rows += [{"video": ["0002.mp4"], "genre": "test", "conversation": [{"from": "human", "value": "Say what moves."}]}]
+    rows += [{"video": "a/twin.mp4"}, {"video": "b/twin.mp4"}]
+    (folder / "manifest.json").write_text(json.dumps(rows))
+    return folder
+
+
+def tables(output: str) -> dict[str, list[dict[str, Any]]]:
+    return {table: list(read_rows(Path(output), table)) for table in SCHEMAS}
+
+
+class Finished:
+    """One run of the corpus, which many tests look at."""
+
+    def __init__(self, job: Job, summary: RunSummary, fake: FakeEndpoint) -> None:
+        self.job, self.summary, self.fake = job, summary, fake
+        self.rows = tables(job.output)
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    with FakeEndpoint() as fake:
+        at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None}
+        job = Job.of(
+            {
+                "videos": [str(corpus / "manifest.json")],
+                "output": str(tmp_path_factory.mktemp("run") / "out"),
+                "endpoints": {"vlm": at, "llm": at},
+                "split": {"max_seconds": 2.0},
+                "sample": {"count": 2, "short_side": 64},
+            }
+        )
+        yield Finished(job, run(job), fake)
+
+
+def test_every_video_ends_as_a_record_or_as_a_failure_with_a_reason(finished: Finished) -> None:
+    summary = finished.summary
+    assert (summary.videos, summary.records, summary.unfinished) == (14, len(USABLE), 0)
+    assert {row["id"]: row["kind"] for row in finished.rows["failures"]} == FAULTY
+    assert len(finished.rows["data"]) + len(finished.rows["failures"]) == summary.videos
+    assert all(row["message"] and not row["retryable"] for row in finished.rows["failures"])
+    assert summary.exit_status == 0
+
+
+def test_ids_stay_names_and_twins_stay_apart(finished: Finished) -> None:
+    ids = {row["id"] for row in finished.rows["data"]}
+    assert {"0001", "0002", "odd", "phone", "vfr", "single"} < ids
+    twins = {row["id"]: row for row in finished.rows["data"] if row["id"].startswith("twin-")}
+    assert len(twins) == 2
+    assert len({row["captions"] for row in twins.values()}) == 2
+
+
+def test_every_question_is_about_its_own_video(finished: Finished) -> None:
+    captions = {row["id"]: row["caption"] for row in finished.rows["clips"]}
+    for record in finished.rows["data"]:
+        lines = record["captions"].splitlines()
+        own = [captions[f"{record['id']}_{index}"] for index in range(record["num_clips"])]
+        assert [line.split(", ", 1)[1].lower() for line in lines] == [caption.lower() for caption in own]
+        question = parse_question(record["reasoning"])
+        right = question.options[question.answer]
+        assert right.lower() in lines[0].lower()
+        assert record["parsed_reasoning"]["ANSWER"] == question.answer
+
+
+def test_every_caption_request_held_a_prompt_and_pictures(finished: Finished) -> None:
+    asked = [request.body for request in finished.fake.requests if media_urls(request.body)]
+    assert len(asked) == len(finished.rows["clips"])
+    for body in asked:
+        assert 1 <= len(media_urls(body)) <= 2  # a video of one frame has but one picture
+        assert "Frame at" in text_of(body)
+    own = [body for body in asked if text_of(body).startswith("Say what moves.")]
+    assert len(own) == 2  # the 3 s video with a prompt of its own, in clips of 2 s: the rest is no sliver
+
+
+def test_clips_tell_where_they_are(finished: Finished) -> None:
+    clips = [row for row in finished.rows["clips"] if row["video_id"] == "0002"]
+    clips.sort(key=lambda row: row["index"])
+    assert [(row["id"], row["timestamp_start"], row["timestamp_end"]) for row in clips] == [
+        ("0002_0", 0.0, 2.0),
+        ("0002_1", 2.0, 3.0),
+    ]
+    assert [(row["start"], row["end"]) for row in clips] == [
+        ("00:00:00.000", "00:00:02.000"),
+        ("00:00:02.000", "00:00:03.000"),
+    ]
+    assert [(row["frame_start"], row["frame_end"], row["num_frames"]) for row in clips] == [(0, 50, 50), (50, 75, 25)]
+
+
+def test_the_phone_video_is_upright(finished: Finished) -> None:
+    (record,) = (row for row in finished.rows["data"] if row["id"] == "phone")
+    info = record["video_info"]
+    assert (info["width"], info["height"], info["success"]) == (90, 160, True)
+    assert info["aspect_ratio"] == pytest.approx(160 / 90)
+
+
+def test_the_bill_is_the_endpoints_own_count(finished: Finished) -> None:
+    spent = finished.summary.spent
+    assert sum(stage.calls for stage in spent.values()) == len(finished.fake.requests)
+    assert sum(stage.input_tokens for stage in spent.values()) == finished.fake.tokens_in
+    assert sum(stage.output_tokens for stage in spent.values()) == finished.fake.tokens_out
+    assert all(times == 1 for times in finished.fake.paid.values())
+
+
+def test_extra_columns_ride_along(finished: Finished) -> None:
+    (record,) = (row for row in finished.rows["data"] if row["id"] == "0002")
+    assert json.loads(record["extra"]) == {"genre": "test"}
+
+
+def test_a_finished_run_is_done_again_without_a_call(finished: Finished) -> None:
+    before = len(finished.fake.requests)
+    again = run(finished.job)
+    assert (again.already_done, again.records, again.spent) == (14, len(USABLE), {})
+    assert len(finished.fake.requests) == before
+    assert tables(finished.job.output) == finished.rows
+
+
+def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_path: Path) -> None:
+    import datasets
+    import duckdb
+    import pandas as pd
+
+    for table, schema in SCHEMAS.items():
+        folder = Path(finished.job.output) / table
+        count = len(finished.rows[table])
+        assert list(pd.read_parquet(folder).columns) == schema.names
+        loaded = datasets.load_dataset(
+            "parquet", data_files=f"{folder}/*.parquet", cache_dir=str(tmp_path), split="train"
+        )
+        assert (loaded.num_rows, loaded.column_names) == (count, schema.names)
+        assert duckdb.read_parquet(f"{folder}/*.parquet").aggregate("count(*)").fetchall() == [(count,)]
+    data = duckdb.read_parquet(f"{finished.job.output}/data/*.parquet")
+    assert all(option for (option,) in data.project("parsed_reasoning.OPTIONS.A").fetchall())
+
+
+def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp_path: Path) -> None:
+    assert dataflow_json(Path(finished.job.output), tmp_path / "out.json") == len(USABLE)
+    records = json.loads((tmp_path / "out.json").read_text())
+    (record,) = (row for row in records if row["id"] == "0002")
+    assert list(record) == [*COLUMNS, "genre"]
+    assert list(record["parsed_reasoning"]) == ["QUESTION", "OPTIONS", "ANSWER", "REASONS"]
+    assert set(record["parsed_reasoning"]["REASONS"]["Step 1"]) == {"timestamp", "reasons"}
+    assert record["conversation"] == [{"from": "human", "value": record["prompt"]}]
+    assert record["reformatted_reasoning"]
+
+
+def test_run_json_says_what_was_done(finished: Finished) -> None:
+    report = json.loads((Path(finished.job.output) / "run.json").read_text())
+    assert report["finished"]
+    assert report["job_hash"] == finished.job.job_hash
+    assert report["job"]["split"]["max_seconds"] == 2.0
+
+
+@pytest.fixture
+def two_films(tmp_path: Path) -> list[Path]:
+    return [
+        media.make_video(tmp_path / f"{name}.mp4", seconds=2, scenes=(at,)) for name, at in (("p", 0.5), ("q", 1.5))
+    ]
+
+
+def test_calls_that_fail_are_failures_and_a_rerun_mends_them_without_paying_twice(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    """A caption that hangs and a question that is refused: nothing of either may reach a caption or a reasoning."""
+    fake.fail_next(Fault.HANG)
+    fake.answer = lambda body: None if media_urls(body) else "I cannot help with that."
+    job = make_job(*two_films, split={"max_seconds": 1.0}, endpoint={"timeout_s": 2.0, "max_attempts": 1})
+    first = run(job)
+    rows = tables(job.output)
+    assert (first.records, first.unfinished, first.retryable, first.exit_status) == (0, 0, 1, 1)
+    failed = {row["stage"]: row for row in rows["failures"]}
+    assert (failed["caption"]["kind"], failed["caption"]["retryable"]) == ("timed_out", True)
+    assert (failed["ask"]["kind"], failed["ask"]["retryable"]) == ("refusal", False)
+    assert failed["ask"]["raw"] == "I cannot help with that."
+    assert sorted(str(row["error"]) for row in rows["clips"]) == ["None", "None", "None", "timed_out"]
+    assert sum(row["caption"] is None for row in rows["clips"]) == 1
+
+    fake.answer = None
+    second = run(job)
+    rows = tables(job.output)
+    assert (second.records, second.retryable, second.exit_status) == (1, 0, 0)
+    assert [row["id"] for row in rows["data"]] == [failed["caption"]["id"]]
+    assert [row["id"] for row in rows["failures"]] == [failed["ask"]["id"]]
+    assert all(row["caption"] for row in rows["clips"])
+    assert second.spent["caption"].calls == 1
+    assert sum(bool(media_urls(request.body)) for request in fake.requests) == 4  # those answered: each clip once
+
+
+def test_a_reasoning_that_times_out_is_a_failure_and_no_reasoning(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    fake.answer = lambda body: fake.fail_next(Fault.HANG) if "ANSWER: <" in text_of(body) else None
+    job = make_job(two_films[0], endpoint={"timeout_s": 2.0, "max_attempts": 1})
+    summary = run(job)
+    assert (summary.records, summary.failures, summary.exit_status) == (0, {"timed_out": 1}, 1)
+    (row,) = tables(job.output)["failures"]
+    assert row["stage"] == "reformat"
+
+
+def test_a_key_that_stops_working_halts_the_run_and_the_same_command_goes_on(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path], tmp_path: Path
+) -> None:
+    job = make_job(*two_films, split={"max_seconds": 1.0}, endpoint={"max_concurrency": 1})
+
+    def after_two(body: dict[str, Any]) -> str | None:
+        if sum(fake.paid.values()) >= 2:
+            fake.api_key = "another key"
+        return None
+
+    fake.answer = after_two
+    stopped = run(job)
+    assert stopped.halted
+    assert (stopped.unfinished, stopped.exit_status) == (2, 1)
+    assert stopped.failures == {}
+    paid = dict(fake.paid)
+    assert 2 <= len(paid) <= 3
+
+    fake.answer, fake.api_key = None, None
+    finished = run(job)
+    assert (finished.records, finished.exit_status) == (2, 0)
+    assert all(times == 1 for times in fake.paid.values())
+
+
+def test_another_clip_length_in_the_same_folder_is_new_work(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    cut = {"mode": "encode"}
+    run(make_job(two_films[0], split={"max_seconds": 1.0}, cut=cut))
+    old = {row["id"]: row for row in tables(str(make_job(two_films[0]).output))["clips"]}
+    run(make_job(two_films[0], split={"max_seconds": 2.0}, cut=cut))
+    new = tables(str(make_job(two_films[0]).output))
+    assert [(row["timestamp_end"], row["id"]) for row in new["clips"]] == [(2.0, "p_0")]
+    assert new["clips"][0]["media_path"] != old["p_0"]["media_path"]
+    digests = {
+        hashlib.sha256(Path(row["media_path"]).read_bytes()).hexdigest() for row in (*old.values(), *new["clips"])
+    }
+    assert len(digests) == 3
+    assert len(shards(Path(make_job(two_films[0]).output), "data")) == 1
+
+
+def test_a_corpus_of_missing_files_is_failures_and_no_calls(
+    make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"video": "/nowhere/a.mp4"}\n{"video": "/nowhere/b.mp4"}\n')
+    summary = run(make_job(manifest))
+    assert (summary.failures, summary.exit_status) == ({"missing_file": 2}, 0)
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"models": ("other",)}, "has no model fake-vlm; it offers other"),
+        ({"api_key": "k"}, "401"),
+    ],
+)
+def test_what_can_be_known_before_the_first_call_is_said_before_it(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path], change: dict[str, Any], says: str
+) -> None:
+    for name, value in change.items():
+        setattr(fake, name, value)
+    with pytest.raises(ConfigError, match=says):
+        run(make_job(*two_films))
+    assert fake.requests == []

@@ -1,0 +1,352 @@
+"""A chat endpoint to test against: a real HTTP server on loopback, with faults to order, that counts what it is asked.
+
+In a test::
+
+    with FakeEndpoint(latency_s=0.1, faults={Fault.RATE_LIMIT: 0.1}) as fake:
+        ...  # ask fake.base_url, from this process or from any other
+        assert max(fake.paid.values()) == 1
+
+By hand: ``python -m tests.fakes.endpoint --help``. All state is in the server's process; ``GET /fake/counts`` shows the
+counters to others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any, Literal, Self
+
+from aiohttp import web
+
+from tests.fakes import answers
+from tests.fakes.faults import Fault, Status, spoil
+
+__all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came: when (seconds on the monotonic clock), what, and how it ended."""
+
+    at: float
+    body: dict[str, Any]
+    headers: dict[str, str]
+    outcome: str
+
+
+RetryAfter = Literal["seconds", "date", "ms"] | None
+
+
+class FakeEndpoint:
+    """The server, in a thread of its own. Its public attributes may be changed while it runs.
+
+    Args:
+        port: Port on loopback, 0 for a free one.
+        latency_s: Seconds before each answer.
+        jitter_s: Upper bound of further seconds, drawn for each answer.
+        seed: Of the faults and the jitter.
+        faults: Probability of each fault.
+        rpm: Requests taken in any window; the others get 429.
+        window_s: Length of that window in seconds.
+        retry_after: How a 429 says when to come back, ``None`` for not at all.
+        api_key: The key that is asked for; ``None`` for any or none.
+        models: The models that exist; ``None`` for any.
+        answer: Gives the text for a body, or ``None`` for the usual one.
+        keep_bodies: Whether `requests` keeps the bodies; without, a long run needs little memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        latency_s: float = 0.0,
+        jitter_s: float = 0.0,
+        seed: int = 0,
+        faults: Mapping[Fault, float] | None = None,
+        rpm: int | None = None,
+        window_s: float = 60.0,
+        retry_after: RetryAfter = "seconds",
+        api_key: str | None = None,
+        models: tuple[str, ...] | None = None,
+        answer: Callable[[dict[str, Any]], str | None] | None = None,
+        keep_bodies: bool = True,
+    ) -> None:
+        self.latency_s = latency_s
+        self.jitter_s = jitter_s
+        self.faults = dict(faults or {})
+        self.rpm = rpm
+        self.window_s = window_s
+        self.retry_after: RetryAfter = retry_after
+        self.api_key = api_key
+        self.models = models
+        self.answer = answer
+        self.keep_bodies = keep_bodies
+        self.requests: list[Asked] = []
+        self.counts: Counter[str] = Counter()
+        self.paid: Counter[str] = Counter()
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._port = port
+        self._rng = random.Random(seed)  # noqa: S311 - chance that can be repeated is the point
+        self._ordered: deque[Fault | Status] = deque()
+        self._taken: deque[float] = deque()
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="fake-endpoint", daemon=True)
+        self._broken: BaseException | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What a client is told."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def fail_next(self, *faults: Fault | Status, times: int = 1) -> None:
+        """Order what the next requests get, in this order, before chance has its say."""
+        self._ordered.extend(list(faults) * times)
+
+    def most_in_window(self, window_s: float = 60.0) -> int:
+        """Most requests that came in any window, refused ones included."""
+        most, window = 0, deque[float]()
+        for asked in sorted(self.requests, key=lambda asked: asked.at):
+            window.append(asked.at)
+            while window[0] <= asked.at - window_s:
+                window.popleft()
+            most = max(most, len(window))
+        return most
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        if self._broken is not None:
+            raise self._broken
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except OSError as exc:  # the port is taken
+            self._broken = exc
+        finally:
+            self._ready.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/fake/counts", self._show_counts)
+        # Hanging requests must not outlive a test: no time for them at the end.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
+        await site.start()
+        self._port = runner.addresses[0][1]
+        self._stop = asyncio.Event()
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _show_counts(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "counts": dict(self.counts),
+                "answers_paid": self.paid.total(),
+                "bodies_paid": len(self.paid),
+                "tokens_in": self.tokens_in,
+                "tokens_out": self.tokens_out,
+                "most_in_flight": self.most_in_flight,
+            }
+        )
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        refused = self._refused_key(request)
+        if refused:
+            return _error(refused)
+        ids = self.models or ("fake-vlm", "fake-llm")
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in ids]})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        at = time.monotonic()
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        outcome = "dropped"  # what is left where the client goes away first
+        body: dict[str, Any] = {}
+        try:
+            body = await request.json()
+            fault = self._fault(request, body, at)
+            outcome = "ok" if fault is None else str(fault.status) if isinstance(fault, Status) else fault.value
+            if self.latency_s or self.jitter_s:
+                await asyncio.sleep(self.latency_s + self._rng.random() * self.jitter_s)
+            return await self._respond(request, body, fault)
+        except asyncio.CancelledError:
+            outcome += " (client gone)"
+            raise
+        finally:
+            self.in_flight -= 1
+            self.counts[outcome] += 1
+            self.requests.append(Asked(at, body if self.keep_bodies else {}, dict(request.headers), outcome))
+
+    def _fault(self, request: web.Request, body: dict[str, Any], at: float) -> Fault | Status | None:
+        refused = self._refused_key(request)
+        if refused:
+            return refused
+        if self.models is not None and body.get("model") not in self.models:
+            return Status(404, "model_not_found", "invalid_request_error", f"There is no model {body.get('model')!r}.")
+        if self._ordered:
+            return self._ordered.popleft()
+        limited = self._over_limit(at)
+        if limited:
+            return limited
+        chance = self._rng.random()
+        for fault, probability in self.faults.items():
+            if chance < probability:
+                return self._rate_limit(1.0) if fault is Fault.RATE_LIMIT else fault
+            chance -= probability
+        return None
+
+    def _refused_key(self, request: web.Request) -> Status | None:
+        given = request.headers.get("Authorization", "")
+        if self.api_key is None or given == f"Bearer {self.api_key}":
+            return None
+        # Endpoints do echo what they were given: nothing of it may reach our logs.
+        return Status(401, "invalid_api_key", "invalid_request_error", f"Incorrect API key provided: {given}.")
+
+    def _over_limit(self, at: float) -> Status | None:
+        if self.rpm is None:
+            return None
+        while self._taken and self._taken[0] <= at - self.window_s:
+            self._taken.popleft()
+        if len(self._taken) >= self.rpm:
+            return self._rate_limit(self._taken[0] + self.window_s - at)
+        self._taken.append(at)
+        return None
+
+    def _rate_limit(self, wait_s: float) -> Status:
+        headers = {
+            "seconds": {"Retry-After": f"{wait_s:.3f}"},
+            "date": {"Retry-After": formatdate(time.time() + wait_s + 1, usegmt=True)},
+            "ms": {"retry-after-ms": f"{wait_s * 1000:.0f}"},
+            None: {},
+        }[self.retry_after]
+        return Status(429, "rate_limit_exceeded", "requests", "Slow down.", headers)
+
+    async def _respond(
+        self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None
+    ) -> web.StreamResponse:
+        if isinstance(fault, Status):
+            return _error(fault)
+        if fault in {Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED}:
+            return _error(Status(int(fault), message="The server is not well."))
+        text = (self.answer(body) if self.answer else None) or answers.answer(body)
+        if fault is None or fault in {Fault.NO_USAGE, Fault.BAD_QUESTION}:
+            self.paid[answers.fingerprint(body)] += 1
+            self.tokens_in += answers.tokens_in(body)
+            self.tokens_out += answers.tokens_out(text)
+        reply = spoil(_completion(body, text), fault)
+        match fault:
+            case Fault.HANG:
+                await asyncio.sleep(3600)
+            case Fault.DISCONNECT:
+                _drop(request)
+            case Fault.CUT_OFF:
+                return await _cut_off(request, reply)
+            case Fault.MALFORMED:
+                return web.Response(text=json.dumps(reply)[:-20], content_type="application/json")
+            case Fault.HTML:
+                return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
+        return web.json_response(reply)
+
+
+def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+    tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
+    return {
+        "id": f"chatcmpl-{answers.fingerprint(body)[:12]}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": body.get("model"),
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+        },
+    }
+
+
+def _error(fault: Status) -> web.Response:
+    error = {"message": fault.message, "type": fault.type, "param": None, "code": fault.code, **fault.extra}
+    return web.json_response({"error": error}, status=fault.status, headers=dict(fault.headers))
+
+
+def _drop(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _cut_off(request: web.Request, reply: dict[str, Any]) -> web.StreamResponse:
+    """Send half of the body that was promised, then drop the connection."""
+    whole = json.dumps(reply).encode()
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
+    await response.prepare(request)
+    await response.write(whole[: len(whole) // 2])
+    _drop(request)
+    return response
+
+
+def main() -> None:
+    """Run the endpoint by hand until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fakes.endpoint", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=8123, help="port on loopback, 0 for a free one")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds before each answer")
+    parser.add_argument("--jitter", type=float, default=0.0, metavar="S", help="upper bound of further seconds")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults and the jitter")
+    parser.add_argument("--rpm", type=int, help="requests taken in any 60 seconds")
+    parser.add_argument("--retry-after", choices=["seconds", "date", "ms", "none"], default="seconds")
+    parser.add_argument("--api-key", help="the key that is asked for")
+    parser.add_argument("--model", action="append", help="a model that exists; repeat for more; all exist without")
+    parser.add_argument("--fail-first", type=int, default=0, metavar="N", help="fail the first N requests")
+    parser.add_argument("--fail-status", type=int, default=503, help="with this status")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="KIND=P",
+        help=f"a fault and its probability, such as 429=0.1; kinds: {', '.join(Fault)}",
+    )  # fmt: skip
+    args = parser.parse_args()
+    fake = FakeEndpoint(
+        port=args.port,
+        latency_s=args.latency,
+        jitter_s=args.jitter,
+        seed=args.seed,
+        faults={Fault(kind): float(share) for kind, _, share in (given.partition("=") for given in args.fault)},
+        rpm=args.rpm,
+        retry_after=None if args.retry_after == "none" else args.retry_after,
+        api_key=args.api_key,
+        models=tuple(args.model) if args.model else None,
+        keep_bodies=False,
+    )
+    fake.fail_next(Status(args.fail_status), times=args.fail_first)
+    with fake:
+        print(f"{fake.base_url}  (counters: {fake.base_url.removesuffix('/v1')}/fake/counts; end with Ctrl-C)")  # noqa: T201
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print(json.dumps(dict(fake.counts)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What can go wrong with a call to the fake endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Fault(StrEnum):
+    """What can go wrong with a call."""
+
+    RATE_LIMIT = "429"
+    SERVER_ERROR = "500"
+    UNAVAILABLE = "503"
+    OVERLOADED = "529"
+    HANG = "hang"
+    DISCONNECT = "disconnect"
+    CUT_OFF = "cut_off"
+    MALFORMED = "malformed"
+    HTML = "html"
+    NULL_CONTENT = "null_content"
+    EMPTY_CHOICES = "empty_choices"
+    ERROR_BODY = "error_body"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+    REFUSAL = "refusal"
+    NO_USAGE = "no_usage"
+    BAD_QUESTION = "bad_question"
+
+
+@dataclass(frozen=True)
+class Status:
+    """An error reply made to measure; it can be ordered wherever a `Fault` can."""
+
+    status: int
+    code: str | int | None = None
+    type: str | None = None
+    message: str = "made to order"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def spoil(reply: dict[str, Any], fault: Fault | Status | None) -> dict[str, Any]:
+    """The completion with what the fault does to its content; the other faults are the connection's business."""
+    choice = reply["choices"][0]
+    message = choice["message"]
+    match fault:
+        case Fault.ERROR_BODY:
+            return {"error": {"message": "The upstream model failed.", "type": "upstream_error"}}
+        case Fault.NULL_CONTENT:
+            message["content"] = None
+        case Fault.EMPTY_CHOICES:
+            reply["choices"] = []
+        case Fault.LENGTH:
+            choice["finish_reason"] = "length"
+            message["content"] = message["content"][:40]
+        case Fault.CONTENT_FILTER:
+            choice["finish_reason"] = "content_filter"
+            message["content"] = ""
+        case Fault.REFUSAL:
+            message |= {"content": None, "refusal": "I cannot help with that."}
+        case Fault.NO_USAGE:
+            del reply["usage"]
+        case Fault.BAD_QUESTION:
+            message["content"] = message["content"].replace("ANSWER:", "It is").replace("OPTIONS:", "")
+    return reply

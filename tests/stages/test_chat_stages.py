@@ -1,0 +1,193 @@
+"""The stages that ask, each alone on plain rows, against a real endpoint over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from lvqa_ray.errors import ParseFault
+from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, Frame, Record, Span, Turn, Video, VideoInfo
+from lvqa_ray.stage import Chat
+from lvqa_ray.stages.ask import AskQuestion
+from lvqa_ray.stages.caption import CaptionClips
+from lvqa_ray.stages.merge import MergeCaptions
+from lvqa_ray.stages.reformat import ReformatReasoning
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.faults import Fault
+
+Go = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def go() -> Iterator[Go]:
+    """Runs coroutines on one loop, to which the client's connections belong."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f")
+INFO = VideoInfo(num_frames=500, height=90, width=160, fps=25, duration_sec=20)
+
+
+def clip(index: int, video: Video = VIDEO, **changes: Any) -> Clip:
+    span = Span(start_s=10.0 * index, end_s=10.0 * index + 10)
+    frames = (Frame(time_s=10.0 * index + 5, jpeg=b"\xff\xd8picture"),)
+    return Clip(video=video, info=INFO, index=index, span=span, last=index == 1, frames=frames, identity="i", **changes)
+
+
+def captioned(index: int, caption: str = "A dog runs.", **changes: Any) -> CaptionedClip:
+    return CaptionedClip(clip=clip(index), caption=caption, **changes)
+
+
+def failure(retryable: bool) -> Failure:
+    return Failure(video=VIDEO, clip_id="v_1", stage="caption", kind="k", message="why", retryable=retryable)
+
+
+def film() -> Film:
+    (row,) = MergeCaptions()([captioned(0), captioned(1, "The dog\nsleeps.")])
+    assert isinstance(row, Film)
+    return row
+
+
+def sent(fake: FakeEndpoint, number: int = -1) -> Any:
+    return fake.requests[number].body["messages"][-1]["content"]
+
+
+def test_a_caption_request_holds_prompt_times_and_pictures(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    (row,) = go(CaptionClips()(clip(1), chat))
+    assert row.caption
+    assert row.clip.frames == ()
+    assert (row.usage.calls, row.usage.cached) == (1, 0)
+    prompt, label, picture = sent(fake)
+    assert "from 10.00 s to 20.00 s" in prompt["text"]
+    assert label["text"] == "Frame at 15.00 s:"
+    assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("<video>\nName the colours.", "Name the colours."), ("", "You see one"), ("<video>", "You")],
+)
+def test_the_input_may_bring_its_own_prompt(go: Go, chat: Chat, fake: FakeEndpoint, value: str, expected: str) -> None:
+    video = Video(id="v", uri="/v.mp4", fingerprint="f", conversation=(Turn(speaker="human", value=value),))
+    go(CaptionClips()(clip(0, video), chat))
+    assert sent(fake)[0]["text"].startswith(expected)
+
+
+def test_a_clip_can_be_shown_as_video(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    shown = clip(0, media=b"mp4", media_path="x.mp4", media_span=Span(start_s=0, end_s=11))
+    go(CaptionClips(media="video")(Clip(**{**vars_of(shown), "frames": ()}), chat))
+    _, label, media = sent(fake)
+    assert "from 0.00 s to 11.00 s" in label["text"]
+    assert media["video_url"]["url"].startswith("data:video/mp4;base64,")
+
+
+def vars_of(row: Clip) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.NULL_CONTENT, Fault.CONTENT_FILTER, Fault.LENGTH])
+def test_an_error_never_becomes_a_caption(go: Go, chat: Chat, fake: FakeEndpoint, fault: Fault) -> None:
+    fake.fail_next(fault, times=5)
+    (row,) = go(CaptionClips()(clip(0), chat))
+    assert row.caption == ""
+    assert row.failure is not None
+    assert row.failure.clip_id == "v_0"
+
+
+def test_a_draft_is_no_caption(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.answer = lambda _: "<think>Let me see</think> A red street."
+    (row,) = go(CaptionClips()(clip(0), chat))
+    assert row.caption == "A red street."
+    fake.answer = lambda _: "<think>Let me see, and so on without an end"
+    (row,) = go(CaptionClips()(clip(1), chat))
+    assert row.caption == ""
+    assert row.failure is not None
+    assert row.failure.kind == "empty_reply"
+
+
+def test_captions_are_merged_in_time_order_one_line_each() -> None:
+    (row,) = MergeCaptions()([captioned(1, "The dog\nsleeps."), captioned(0)])
+    assert isinstance(row, Film)
+    assert row.captions == "From 0 to 10, a dog runs.\nFrom 10 to 20, the dog sleeps."
+    assert row.num_clips == 2
+
+
+@pytest.mark.parametrize(
+    ("clips", "kind", "retryable"),
+    [
+        ([captioned(0), captioned(1, "", failure=failure(retryable=True))], "k", True),
+        ([captioned(0), captioned(1, "", failure=failure(retryable=False))], "k", False),
+        ([CaptionedClip(clip=clip(0, dropped="fps_min"))], "all_clips_filtered", False),
+        ([captioned(0, " ")], "empty_captions", False),
+    ],
+)
+def test_too_few_captions_fail_the_video(clips: list[CaptionedClip], kind: str, retryable: bool) -> None:
+    (row,) = MergeCaptions()(clips)
+    assert isinstance(row, Failure)
+    assert (row.kind, row.retryable) == (kind, retryable)
+
+
+def test_a_gap_that_will_stay_is_left_out_where_the_share_allows_it() -> None:
+    (row,) = MergeCaptions(min_captioned=0.5)([captioned(0), captioned(1, "", failure=failure(retryable=False))])
+    assert isinstance(row, Film)
+    assert row.num_clips == 1
+    assert row.clips[1].failure is not None
+
+
+def test_a_question_is_asked_and_parsed(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    (row,) = go(AskQuestion()(film(), chat))
+    assert isinstance(row, AskedFilm)
+    assert row.question == parse_question(row.reasoning)
+    assert "From 10 to 20, the dog sleeps." in str(sent(fake))
+
+
+def test_a_reply_that_does_not_parse_is_sent_back_once_with_the_error(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.fail_next(Fault.BAD_QUESTION)
+    (row,) = go(AskQuestion()(film(), chat))
+    assert isinstance(row, AskedFilm)
+    roles = [message["role"] for message in fake.requests[-1].body["messages"]]
+    assert roles == ["user", "assistant", "user"]
+    assert "cannot be used" in sent(fake)
+    assert row.usage.calls == 2
+
+
+def test_replies_that_never_parse_are_a_failure_with_the_reply(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.answer = lambda _: "I cannot help with that."
+    (row,) = go(AskQuestion()(film(), chat))
+    assert isinstance(row, Failure)
+    assert row.kind in set(ParseFault)
+    assert row.raw == "I cannot help with that."
+    assert (row.attempts, row.retryable) == (4, False)
+    assert len(fake.requests) == 4
+
+
+def test_a_call_that_fails_is_a_failure_and_not_a_lost_row(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.fail_next(Fault.UNAVAILABLE, times=9)
+    (row,) = go(AskQuestion()(film(), chat))
+    assert isinstance(row, Failure)
+    assert (row.stage, row.kind, row.retryable) == ("ask", "overloaded", True)
+
+
+def test_a_record_holds_the_turn_that_was_sent(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    (asked,) = go(AskQuestion()(film(), chat))
+    assert isinstance(asked, AskedFilm)
+    (row,) = go(ReformatReasoning()(asked, chat))
+    assert isinstance(row, Record)
+    assert sent(fake) == row.prompt
+    assert "Start thinking." in row.prompt
+    assert "{" not in row.prompt
+    assert row.full_question.startswith(row.question.question)
+    assert set(row.usage) == {"caption", "ask", "reformat"}
+
+
+def test_an_error_never_becomes_the_reasoning(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    (asked,) = go(AskQuestion()(film(), chat))
+    fake.fail_next(Fault.SERVER_ERROR, times=9)
+    (row,) = go(ReformatReasoning()(asked, chat))
+    assert isinstance(row, Failure)
+    assert row.stage == "reformat"

@@ -1,0 +1,145 @@
+"""The stages that work on files, each alone on plain rows, without Ray."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+
+from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
+from lvqa_ray.stages.cut import CutClips
+from lvqa_ray.stages.filter import FilterClips
+from lvqa_ray.stages.probe import ProbeVideo
+from lvqa_ray.stages.sample import SampleFrames
+from lvqa_ray.stages.split import SplitVideo
+from tests import media
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> ProbedVideo:
+    path = media.make_video(tmp_path_factory.mktemp("v") / "film.mp4", seconds=4, scenes=(1.2, 2.8), audio_seconds=6)
+    (row,) = ProbeVideo()(read_manifest([str(path)])[0])
+    assert isinstance(row, ProbedVideo)
+    return row
+
+
+def clips_of(probed: ProbedVideo, split: SplitVideo) -> list[Clip]:
+    return [clip for clip in split(probed) if isinstance(clip, Clip)]
+
+
+def test_a_missing_file_is_a_row_with_a_reason() -> None:
+    (row,) = ProbeVideo()(Video(id="x", uri="/nowhere/x.mp4", fingerprint=""))
+    assert isinstance(row, Failure)
+    assert (row.stage, row.kind, row.retryable) == ("probe", "missing_file", False)
+    assert "/nowhere/x.mp4" in row.message
+
+
+@pytest.mark.parametrize("choice", ["fail", "keep"])
+def test_a_truncated_file_fails_or_is_used_in_part(tmp_path: Path, choice: str) -> None:
+    path = media.make_video(tmp_path / "half.mp4", seconds=6, faststart=True)
+    media.truncate(path, 0.6)
+    (row,) = ProbeVideo(truncated=choice)(read_manifest([str(path)])[0])  # type: ignore[arg-type]
+    if choice == "keep":
+        assert isinstance(row, ProbedVideo)
+        assert row.info.partial
+        assert 1 < row.info.duration_sec < 5.5
+    else:
+        assert isinstance(row, Failure)
+        assert row.kind == "truncated"
+
+
+def test_fixed_clips_cover_the_picture_and_not_the_longer_sound(probed: ProbedVideo) -> None:
+    clips = clips_of(probed, SplitVideo(max_seconds=1.5))
+    assert [(clip.id, clip.span.start_s, clip.span.end_s) for clip in clips] == [
+        ("film_0", 0.0, 1.5),
+        ("film_1", 1.5, 3.0),
+        ("film_2", 3.0, 4.0),
+    ]
+    assert [clip.last for clip in clips] == [False, False, True]
+
+
+def test_scenes_become_clips(probed: ProbedVideo) -> None:
+    clips = clips_of(probed, SplitVideo(mode="scenes", min_scene_frames=5))
+    assert [round(clip.span.start_s, 2) for clip in clips] == [0.0, 1.2, 2.8]
+
+
+def test_a_video_without_cuts_is_one_scene_split_by_the_longest_clip(tmp_path: Path) -> None:
+    path = media.make_video(tmp_path / "still.mp4", seconds=5, static=True)
+    (row,) = ProbeVideo()(read_manifest([str(path)])[0])
+    assert isinstance(row, ProbedVideo)
+    clips = clips_of(row, SplitVideo(mode="scenes", max_seconds=2))
+    assert [clip.span.duration_s for clip in clips] == pytest.approx([2, 2, 1])
+
+
+def test_settings_that_leave_nothing_are_a_reason(probed: ProbedVideo) -> None:
+    (row,) = SplitVideo(start_remove_seconds=3, end_remove_seconds=3)(probed)
+    assert isinstance(row, Failure)
+    assert row.kind == "no_clips"
+    assert "lower split.min_seconds" in row.message
+
+
+def test_filters_mark_and_do_not_renumber(probed: ProbedVideo) -> None:
+    clips = clips_of(probed, SplitVideo(max_seconds=1.5))
+    kept = [clip for given in clips for clip in FilterClips(frames_min=30)(given)]
+    assert [(clip.index, clip.dropped) for clip in kept] == [(0, ""), (1, ""), (2, "frames_min")]
+    assert kept[-1].last
+    (over,) = FilterClips(resolution_max=100)(clips[0])
+    assert over.dropped == "resolution_max"
+
+
+def test_frames_carry_the_times_that_were_asked_for(probed: ProbedVideo) -> None:
+    clip = clips_of(probed, SplitVideo(max_seconds=2))[1]
+    (row,) = SampleFrames(count=4, short_side=32)(clip)
+    assert isinstance(row, Clip)
+    assert [frame.time_s for frame in row.frames] == pytest.approx([2.25, 2.75, 3.25, 3.75])
+    assert all(frame.jpeg.startswith(b"\xff\xd8") for frame in row.frames)
+    assert row.identity == SampleFrames(count=4, short_side=32).identity(clip)
+    assert row.identity != SampleFrames(count=5, short_side=32).identity(clip)
+
+
+def test_cut_files_are_whole_and_named_by_what_they_are(probed: ProbedVideo, tmp_path: Path) -> None:
+    clip = clips_of(probed, SplitVideo(max_seconds=2))[1]
+    (row,) = CutClips(mode="encode")(clip, folder=tmp_path, attach=True)
+    assert isinstance(row, Clip)
+    path = Path(row.media_path)
+    assert path.read_bytes() == row.media
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50
+    # Another length in the same folder gives another file: the old one is never taken for it.
+    (longer,) = CutClips(mode="encode")(replace(clip, span=Span(start_s=2, end_s=3)), folder=tmp_path)
+    assert isinstance(longer, Clip)
+    assert longer.media_path != row.media_path
+
+
+def test_a_garbage_file_in_the_place_of_a_clip_is_not_taken_for_it(probed: ProbedVideo, tmp_path: Path) -> None:
+    clip = clips_of(probed, SplitVideo(max_seconds=2))[0]
+    (first,) = CutClips(mode="encode")(clip, folder=tmp_path)
+    assert isinstance(first, Clip)
+    Path(first.media_path).write_bytes(b"garbage")
+    (again,) = CutClips(mode="encode")(clip, folder=tmp_path)
+    assert isinstance(again, Clip)
+    with av.open(again.media_path) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50
+
+
+def test_one_unreadable_clip_is_a_row_of_its_own(probed: ProbedVideo) -> None:
+    gone = replace(clips_of(probed, SplitVideo())[0], video=replace(probed.video, uri="/nowhere.mp4"))
+    (row,) = SampleFrames()(gone)
+    assert isinstance(row, CaptionedClip)
+    assert row.failure is not None
+    assert (row.failure.clip_id, row.failure.kind) == ("film_0", "missing_file")
+
+
+def test_a_folder_that_cannot_be_written_may_be_mended(probed: ProbedVideo, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        (tmp_path / probed.video.id).write_text("a file where the folder belongs")
+    else:
+        tmp_path.chmod(0o500)
+    (row,) = CutClips(mode="encode")(clips_of(probed, SplitVideo())[0], folder=tmp_path)
+    assert isinstance(row, CaptionedClip)
+    assert row.failure is not None
+    assert (row.failure.kind, row.failure.retryable) == ("not_written", True)

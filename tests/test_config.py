@@ -1,0 +1,127 @@
+"""Every mistake in a job is one sentence that says what is wrong, where, and the mend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lvqa_ray.config import Job
+from lvqa_ray.errors import ConfigError
+
+AT = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "api_key_env": None}
+GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm": AT, "llm": AT}}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"splitt": {}}, "splitt is not a known setting"),
+        ({"split": {"max_secs": 3}}, "split.max_secs is not a known setting"),
+        ({"split": {"max_seconds": 0}}, "split.max_seconds: input should be greater than 0 (it is 0)"),
+        ({"split": {"max_seconds": -1}}, "split.max_seconds: input should be greater than 0"),
+        ({"split": {"max_seconds": float("inf")}}, "split.max_seconds: input should be a finite number"),
+        ({"split": {"min_seconds": 20}}, "min_seconds (20) is larger than max_seconds (10)"),
+        ({"split": {"mode": "cuts"}}, "split.mode: input should be 'fixed' or 'scenes'"),
+        ({"caption": {"prompt": "Focus on {aspect}."}}, "placeholder {aspect}, which has no value"),
+        ({"caption": {"prompt": "Say {it"}}, "for literal braces"),
+        ({"ask": {"prompt": "Ask something."}}, "does not hold {captions}"),
+        ({"caption": {"media": "video"}}, "set cut.mode to encode or copy"),
+        ({"videos": []}, "videos:"),
+        ({"endpoints": {"vlm": AT}}, "endpoints.llm is missing"),
+        ({"endpoints": {"vlm": {**AT, "base_url": "localhost"}, "llm": AT}}, "base_url must be an http:// or https://"),
+        ({"endpoints": {"vlm": {**AT, "api_key": "sk-hidden"}, "llm": AT}}, "environment variable"),
+    ],
+)
+def test_a_wrong_job_is_one_clear_sentence(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Job.of(GOOD | change)
+    sentence = str(caught.value)
+    assert says in sentence
+    assert "\n" not in sentence
+    assert "sk-hidden" not in sentence
+
+
+def test_a_prompt_with_its_own_placeholder_and_a_value_for_it_is_fine() -> None:
+    job = Job.of(GOOD | {"caption": {"prompt": "Focus on {aspect}.", "values": {"aspect": "the {hat}"}}})
+    assert job.caption.filled({}) == "Focus on the {hat}."
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("videos: [a", "line 1 is not valid YAML"), ("- a\n- b\n", "holds no job"), ("", "holds no job")],
+)
+def test_a_file_that_is_no_job(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        Job.load(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        Job.load(tmp_path / "none.yaml")
+
+
+def test_overrides_reach_into_sections() -> None:
+    job = Job.of(GOOD, ["split.max_seconds=2.5", "split.mode=scenes", "endpoints.vlm.max_concurrency=3", "limit=4"])
+    assert (job.split.max_seconds, job.split.mode) == (2.5, "scenes")
+    assert (job.endpoints.vlm.max_concurrency, job.limit) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"), [("split", "section.key=value"), ("split.x=1", "split.x"), ("output.x=1", "not a section")]
+)
+def test_a_wrong_override(override: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Job.of(GOOD, [override])
+
+
+SAME = [{"output": "b"}, {"videos": ["b.mp4"]}, {"limit": 2}, {"engine": {"chat_workers": 3}}]
+SAME += [{"endpoints": {"vlm": {**AT, "timeout_s": 5, "max_concurrency": 2, "price_in": 1}, "llm": AT}}]
+OTHER = [{"split": {"max_seconds": 5}}, {"ask": {"temperature": 0.5}}, {"reformat": {"system": "Be brief."}}]
+OTHER += [
+    {"endpoints": {"vlm": {**AT, "model": "n"}, "llm": AT}},
+    {"endpoints": {"vlm": AT, "llm": AT, "reformat": None}},
+]
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_what_changes_no_answer_changes_no_hash(change: dict[str, Any]) -> None:
+    assert Job.of(GOOD | change).job_hash == Job.of(GOOD).job_hash
+
+
+@pytest.mark.parametrize("change", OTHER[:-1])
+def test_what_changes_an_answer_changes_the_hash(change: dict[str, Any]) -> None:
+    assert Job.of(GOOD | change).job_hash != Job.of(GOOD).job_hash
+
+
+def test_every_setting_is_documented() -> None:
+    def walk(schema: dict[str, Any], where: str) -> None:
+        for name, field in schema.get("properties", {}).items():
+            assert field.get("description") or "$ref" in field, f"{where}.{name} has no description"
+
+    schema = Job.model_json_schema()
+    walk(schema, "Job")
+    for name, part in schema["$defs"].items():
+        walk(part, name)
+    json.dumps(schema)
+
+
+@pytest.mark.parametrize("path", sorted(Path("jobs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_jobs_that_ship_are_jobs(path: Path) -> None:
+    Job.load(path)
+
+
+def test_the_full_job_spells_out_the_defaults() -> None:
+    """Whoever copies it gets what the defaults give, so its comments cannot drift from the code."""
+    given = yaml.safe_load(Path("jobs/full.yaml").read_text())
+    job = Job.load("jobs/full.yaml")
+    bare = Job.of({key: given[key] for key in ("videos", "output", "endpoints")})
+    assert job.job_hash == bare.job_hash
+    assert job.engine == bare.engine
+    sections = set(Job.model_fields) - {"limit"}
+    assert sections <= set(given)

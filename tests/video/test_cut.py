@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lvqa_ray.errors import ConfigError, VideoError, VideoFault
+from lvqa_ray.records import Span
+from lvqa_ray.video.cut import CutMode, clip_name, cut_clip
+from lvqa_ray.video.probe import probe
+from tests import media
+
+both = pytest.mark.parametrize("mode", ["encode", "copy"])
+
+
+def span(start: float, end: float) -> Span:
+    return Span(start_s=start, end_s=end)
+
+
+def decoded(path: Path) -> list[media.Picture]:
+    with av.open(str(path)) as container:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+
+
+def psnr(left: media.Picture, right: media.Picture) -> float:
+    error = np.mean((left.astype(float) - right.astype(float)) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def test_names_tell_clips_apart() -> None:
+    names = {
+        clip_name(span(10, 20), "encode", crf=23, preset="veryfast"),
+        clip_name(span(10, 20.001), "encode", crf=23, preset="veryfast"),
+        clip_name(span(10, 20), "encode", crf=24, preset="veryfast"),
+        clip_name(span(10, 20), "copy"),
+    }
+    assert len(names) == 4
+    assert "000010000-000020000_encode_crf-23_preset-veryfast.mp4" in names
+    assert clip_name(span(0, 1), "copy", note="a/b c") == "000000000-000001000_copy_note-a-b-c.mp4"
+
+
+@both
+@pytest.mark.parametrize("wanted", [(0.0, 1.2), (1.2, 2.8), (2.8, 4.0), (1.0, 2.0)])
+def test_a_clip_holds_its_span(tmp_path: Path, film: Path, mode: CutMode, wanted: tuple[float, float]) -> None:
+    dest = tmp_path / "deep" / "clip.mp4"
+    true = cut_clip(str(film), span(*wanted), dest, mode=mode)
+    source, clip = decoded(film), decoded(dest)
+    first, last = round(true.start_s * 25), round(true.end_s * 25) - 1
+    assert psnr(clip[0], source[first]) > 28
+    assert psnr(clip[-1], source[last]) > 28
+    if mode == "encode":
+        assert (true.start_s, true.end_s) == pytest.approx(wanted)
+        assert len(clip) == round((wanted[1] - wanted[0]) * 25)
+    else:
+        assert wanted[0] - 0.5 < true.start_s <= wanted[0]
+        assert wanted[1] <= true.end_s + 1e-6 < wanted[1] + 0.2
+    assert probe(str(dest)).duration_sec == pytest.approx(true.duration_s, abs=0.05)
+
+
+@both
+def test_sound_is_kept_in_step_or_left_out(tmp_path: Path, film: Path, mode: CutMode) -> None:
+    with_sound, silent = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    true = cut_clip(str(film), span(1, 2), with_sound, mode=mode)
+    cut_clip(str(film), span(1, 2), silent, mode=mode, audio=False)
+    assert not probe(str(silent)).has_audio
+    with av.open(str(with_sound)) as container:
+        heard = [frame for frame in container.decode(audio=0) if frame.time is not None]
+    assert heard[0].time == pytest.approx(0, abs=0.03)
+    assert heard[-1].time == pytest.approx(2 - true.start_s, abs=0.05)
+
+
+def test_a_phone_video_stays_upright(tmp_path: Path, upright_phone: Path) -> None:
+    cut_clip(str(upright_phone), span(0, 1), tmp_path / "encoded.mp4", mode="encode")
+    cut_clip(str(upright_phone), span(0, 1), tmp_path / "copied.mp4", mode="copy")
+    encoded, copied = probe(str(tmp_path / "encoded.mp4")), probe(str(tmp_path / "copied.mp4"))
+    assert (encoded.width, encoded.height, encoded.rotation) == (90, 160, 0)
+    assert (copied.width, copied.height, copied.rotation) == (90, 160, 90)
+    first = decoded(tmp_path / "encoded.mp4")[0]
+    assert psnr(first, np.ascontiguousarray(np.rot90(decoded(upright_phone)[0], -1))) > 28
+
+
+def test_odd_sizes_are_made_even(tmp_path: Path) -> None:
+    path = media.make_video(tmp_path / "odd.mp4", seconds=1, size=(161, 91), pix_fmt="yuv444p")
+    cut_clip(str(path), span(0, 1), tmp_path / "clip.mp4", mode="encode")
+    assert decoded(tmp_path / "clip.mp4")[0].shape == (90, 160, 3)
+
+
+def test_a_variable_rate_keeps_its_times(tmp_path: Path) -> None:
+    path = media.make_video(tmp_path / "vfr.mp4", seconds=4, vfr=True)
+    true = cut_clip(str(path), span(2.4, 3.6), tmp_path / "clip.mp4", mode="encode")
+    assert (true.start_s, true.end_s) == pytest.approx((2.4, 3.6))
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0.12 * i for i in range(10)], abs=0.002)
+
+
+@pytest.mark.parametrize("codec", ["libsvtav1", "libx265", "libvpx-vp9", "mpeg4"])
+def test_any_codec_can_be_encoded_anew(tmp_path: Path, codec: str) -> None:
+    path = media.make_video(tmp_path / "film.mkv", seconds=2, codec=codec)
+    true = cut_clip(str(path), span(0.52, 1.52), tmp_path / "clip.mp4", mode="encode")
+    assert (true.start_s, true.end_s) == pytest.approx((0.52, 1.52))
+    assert len(decoded(tmp_path / "clip.mp4")) == 25
+
+
+@both
+def test_a_span_past_the_end_leaves_nothing_behind(tmp_path: Path, film: Path, mode: CutMode) -> None:
+    with pytest.raises(VideoError) as caught:
+        cut_clip(str(film), span(9, 10), tmp_path / "clips" / "clip.mp4", mode=mode)
+    assert caught.value.kind is VideoFault.NO_FRAMES
+    assert list((tmp_path / "clips").iterdir()) == []
+
+
+@both
+def test_a_broken_source_leaves_an_old_clip_alone(tmp_path: Path, mode: CutMode) -> None:
+    broken, dest = tmp_path / "broken.mp4", tmp_path / "clips" / "clip.mp4"
+    broken.write_text("no video")
+    dest.parent.mkdir()
+    dest.write_bytes(b"a clip")
+    with pytest.raises(VideoError):
+        cut_clip(str(broken), span(0, 1), dest, mode=mode)
+    assert dest.read_bytes() == b"a clip"
+    assert list(dest.parent.iterdir()) == [dest]
+
+
+def test_a_garbage_file_in_the_clip_s_place_is_replaced(tmp_path: Path, film: Path) -> None:
+    dest = tmp_path / "clip.mp4"
+    dest.write_bytes(b"garbage")
+    cut_clip(str(film), span(0, 1), dest, mode="encode")
+    assert len(decoded(dest)) == 25
+
+
+def test_a_place_that_cannot_be_written_is_no_fault_of_the_video(tmp_path: Path, film: Path) -> None:
+    (tmp_path / "clips").write_text("a file where a folder should be")
+    with pytest.raises(ConfigError, match="Cannot write"):
+        cut_clip(str(film), span(0, 1), tmp_path / "clips" / "clip.mp4", mode="copy")
+
+
+def test_a_file_cut_short_is_cut_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = media.make_video(tmp_path / "film.mp4", seconds=6, audio_seconds=6, faststart=True)
+    media.truncate(path, 0.6)
+    end = probe(str(path)).duration_sec
+    true = cut_clip(str(path), span(3, 6), tmp_path / "clip.mp4", mode="encode")
+    assert (true.start_s, true.end_s) == pytest.approx((3, end), abs=0.05)

@@ -50,7 +50,7 @@ def main() -> NoReturn:
 
 
 def _fail(sentence: str) -> NoReturn:
-    talk.print(f"[bold red]error:[/] {_plain(sentence)}")
+    talk.print(f"[bold red]error:[/] {_plain(sentence)}", soft_wrap=True)
     sys.exit(2)
 
 
@@ -133,7 +133,7 @@ class _Quiet:
 
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + 30
-            talk.print(line)
+            talk.print(line, soft_wrap=True)
 
 
 def _traffic(traffic: Mapping[Role, Any]) -> str:
@@ -180,12 +180,12 @@ def _print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose 
     table.add_row("time", f"{summary.seconds:.0f} s")
     talk.print(table)
     if summary.halted:
-        talk.print(f"[bold red]stopped:[/] {_plain(summary.halted)}")
+        talk.print(f"[bold red]stopped:[/] {_plain(summary.halted)}", soft_wrap=True)
         talk.print("Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice.")
     elif summary.retryable:
         talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
     if summary.failures:
-        talk.print(f"Reasons: {_plain(summary.output)}/failures/ (one row each).")
+        talk.print(f"Reasons: {_plain(summary.output)}/failures/, one row a video.", soft_wrap=True)
     typer.echo(summary.output)
 
 

@@ -33,6 +33,8 @@ def table(rows: Iterable[Any]) -> pa.Table:
 
 
 def rows_of(block: Any) -> Iterator[Any]:  # noqa: ANN401 - Ray's block: an Arrow table or a pandas frame
-    """The rows of a block."""
+    """The rows of a block; one that a task made no row of has not even the column."""
+    if not len(block):
+        return
     for value in block[COLUMN]:
         yield pickle.loads(value.as_py() if isinstance(value, pa.Scalar) else value)  # noqa: S301 - as above

@@ -34,6 +34,7 @@ from lvqa_ray.records.tables import failure_line
 from lvqa_ray.stage import Role
 
 EVERY_S = 2.0
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +137,14 @@ def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, 
     left = todo
     for number in range(1, job.engine.passes + 1):
         sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
+        stopped = ""
         with _watching(lines, on_progress):
-            run_pass(job, left, sink, lines, run_id)
+            try:
+                run_pass(job, left, sink, lines, run_id)
+            except ray.exceptions.RayError as error:
+                stopped = _broken(error)
         left = _without_outcome(left, folder, run_id)
-        traffic = _traffic(lines)
-        if halted := next((line.halted for line in traffic.values() if line.halted), ""):
+        if halted := stopped or next((line.halted for line in _traffic(lines).values() if line.halted), ""):
             return halted
         if not left:
             return ""
@@ -157,6 +161,14 @@ def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, 
     provenance = {"job_hash": job.job_hash, "run_id": run_id}
     write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in lost])
     return ""
+
+
+def _broken(error: Exception) -> str:
+    """Why Ray gave a pass up, in one sentence; only what the operating system says is quoted."""
+    logger.error("a pass broke off", exc_info=error)
+    cause = getattr(error, "cause", None) or error
+    detail = f": {cause}" if isinstance(cause, OSError) else ""
+    return f"the pass broke off ({type(cause).__name__}{detail}); Ray's logs have the details."
 
 
 def _without_outcome(videos: Sequence[Video], folder: Path, run_id: str) -> list[Video]:

@@ -239,7 +239,7 @@ WRONG = {
     "a duplicate option": (changed("Organizing the room", " looking  For keys"), ParseFault.DUPLICATE_OPTION),
     "a duplicate letter": (changed("C. Organizing", "B. Organizing"), ParseFault.DUPLICATE_OPTION),
     "five options": (changed("phone call", "phone call\nE. None of these"), ParseFault.BAD_OPTIONS),
-    "no lettered options": (marked("- "), ParseFault.NO_OPTIONS),
+    "no lettered options": (marked("- "), ParseFault.BAD_OPTIONS),
     "a stray line among the options": (changed("phone call", "phone call\n\nChoose one."), ParseFault.BAD_OPTIONS),
     "options label missing": (changed("OPTIONS:\n", ""), ParseFault.NO_OPTIONS),
     "one line with an option's marker twice": (

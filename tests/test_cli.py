@@ -1,0 +1,165 @@
+"""The command as its user types it: exit statuses, one sentence for a mistake, data on stdout and talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests import media
+from tests.conftest import MODEL
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.faults import Fault
+
+KEY = "sk-planted-0123456789abcdef"
+LVQA = [sys.executable, "-c", "from lvqa_ray.cli import main; main()"]
+pytestmark = pytest.mark.timeout(240)
+
+
+def lvqa(*args: Any, command: list[str] = LVQA, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
+    words = [*command, *map(str, args)]
+    return subprocess.run(words, capture_output=True, text=True, env=env | environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.make_video(tmp_path_factory.mktemp("film") / "a film, ünnamed.mp4", seconds=3, scenes=(1.0, 2.0))
+
+
+def direct(fake: FakeEndpoint, out: Path, *more: Any) -> list[Any]:
+    """Options of a run without a job file."""
+    models = ["--base-url", fake.base_url, "--vlm-model", MODEL, "--llm-model", MODEL]
+    return ["--out", out, *models, "--set", "split.max_seconds=1", "--set", "engine.num_cpus=2", *more]
+
+
+def test_version_and_schema() -> None:
+    assert lvqa("--version").stdout.startswith("lvqa-ray 0.")
+    schema = json.loads(lvqa("schema").stdout)
+    assert schema["properties"]["videos"]["description"]
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["run", "x.mp4"], "--out, --base-url, --vlm-model, --llm-model must be given"),
+        (["run", "none.yaml"], "none.yaml cannot be read"),
+        (["run", "x.mp4", "--unknown"], "No such option"),
+        (["export", ".", "--to", "x.json"], "holds no records"),
+        (["export", ".", "--to", "x.json", "--format", "xml"], "there is no format xml"),
+        (["demo", "--film", "none.mp4"], "none.mp4 does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = lvqa(*args)
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def job_file(folder: Path, fake: FakeEndpoint, film: Path, **endpoint: Any) -> Path:
+    at = {"base_url": fake.base_url, "model": MODEL} | endpoint
+    path = folder / "job.yaml"
+    job = {"videos": [str(film)], "output": str(folder / "out"), "endpoints": {"vlm": at, "llm": at}}
+    path.write_text(yaml.safe_dump(job | {"engine": {"num_cpus": 2}}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ({"base_url": "http://127.0.0.1:9/v1"}, "connect"),
+        ({"base_url": "http://192.0.2.1/v1", "api_key_env": "NO_SUCH_API_KEY"}, "NO_SUCH_API_KEY is not set"),
+        ({"model": "other"}, "has no model other; it offers fake-vlm"),
+    ],
+)
+def test_an_endpoint_that_will_not_do_is_said_before_anything_is_paid(
+    tmp_path: Path, film: Path, endpoint: dict[str, Any], says: str
+) -> None:
+    with FakeEndpoint(models=(MODEL,)) as fake:
+        done = lvqa("run", job_file(tmp_path, fake, film, **endpoint))
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert fake.requests == []
+
+
+def test_a_wrong_key_is_said_and_never_shown(tmp_path: Path, film: Path) -> None:
+    with FakeEndpoint(api_key="another") as fake:
+        done = lvqa("run", job_file(tmp_path, fake, film), OPENAI_API_KEY=KEY)
+    assert done.returncode == 2
+    assert "401" in done.stderr
+    assert KEY not in done.stderr + done.stdout
+
+
+def test_a_dry_run_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
+    with FakeEndpoint() as fake:
+        done = lvqa("run", film, *direct(fake, tmp_path / "out", "--dry-run"))
+    assert done.returncode == 0
+    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in done.stdout.splitlines() if "│" in line]
+    assert dict(rows) == {
+        "videos": "1",
+        "already done": "0",
+        "unusable": "0",
+        "hours of video": "0.00",
+        "clips": "3",
+        "calls: caption": "3",
+        "calls: ask": "1",
+        "calls: reformat": "1",
+    }
+    assert fake.requests == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) -> None:
+    """Nothing of the key is in what is printed or written, though the endpoint echoes it in an error."""
+    out = tmp_path / "out"
+    with FakeEndpoint(api_key=KEY) as fake:
+        fake.fail_next(Fault.SERVER_ERROR)
+        done = lvqa("run", film, *direct(fake, out), OPENAI_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out)
+    assert "records" in done.stderr
+    (record,) = pq.read_table(out / "data").to_pylist()
+    assert record["id"] == "a_film_ünnamed"
+    assert record["num_clips"] == 3
+    written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert KEY.encode() not in written
+    assert KEY not in done.stderr
+    exported = lvqa("export", out, "--to", tmp_path / "x.json")
+    assert exported.returncode == 0
+    assert json.loads((tmp_path / "x.json").read_text())[0]["id"] == record["id"]
+
+
+def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, film: Path) -> None:
+    with FakeEndpoint() as fake:
+        fake.fail_next(Fault.UNAVAILABLE, times=50)
+        job = job_file(tmp_path, fake, film, max_attempts=1)
+        done = lvqa(job, "--limit", 1, command=[sys.executable, "jobs/long_video_qa.py"])
+    assert done.returncode == 1  # the calls failed, and a rerun may mend that
+    assert "may be mended by running the same command again" in " ".join(done.stderr.split())
+    assert (tmp_path / "out" / "failures").is_dir()
+
+
+def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    done = lvqa(
+        "demo", "--film", media.bikes(), "--out", out, "--set", "split.max_seconds=2", "--set", "engine.num_cpus=2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no vision model" in " ".join(done.stderr.split())
+    (record,) = pq.read_table(out / "data").to_pylist()
+    assert record["num_clips"] == 5
+    assert record["parsed_reasoning"]["ANSWER"] in "ABCD"
+    assert record["reformatted_reasoning"]

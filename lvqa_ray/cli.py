@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,7 +16,6 @@ from rich.table import Table
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
-from lvqa_ray.stage import Role
 
 app = typer.Typer(
     help="Turn long videos into reasoning QA training data.",
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+DEMO_PORT = 8901
 talk = Console(stderr=True, highlight=False)
 
 Overrides = Annotated[
@@ -136,11 +137,11 @@ class _Quiet:
             talk.print(line, soft_wrap=True)
 
 
-def _traffic(traffic: Mapping[Role, Any]) -> str:
+def _traffic(traffic: Mapping[str, Any]) -> str:
     parts = []
-    for role, line in traffic.items():
+    for endpoint, line in traffic.items():
         failed = f", {sum(line.failed.values())} failed attempts" if line.failed else ""
-        parts.append(f"{role}: {line.answered} answered, {line.in_flight} in flight{failed}")
+        parts.append(f"{endpoint}: {line.answered} answered, {line.in_flight} in flight{failed}")
     return "; ".join(parts)
 
 
@@ -197,7 +198,6 @@ def demo(
 ) -> None:
     """Run the real job on a sample film against the embedded endpoint: no key, no cost, and no vision model."""
     from lvqa_ray.demo.chat import MODEL  # noqa: PLC0415 - pulls in OpenCV
-    from lvqa_ray.demo.endpoint import DemoEndpoint  # noqa: PLC0415
     from lvqa_ray.demo.film import CREDIT, fetch_film  # noqa: PLC0415
 
     if film is None:
@@ -208,7 +208,7 @@ def demo(
         f"Model: {MODEL}, which is no vision model: it writes down what it measures in the frames, "
         "so the text is dry, and only the pipeline is real."
     )
-    with DemoEndpoint() as base_url:
+    with _demo_endpoint() as base_url:
         endpoint = {"base_url": base_url, "model": MODEL, "api_key_env": None}
         job = Job.of(
             {"videos": [str(film)], "output": out, "endpoints": {"vlm": endpoint, "llm": endpoint}},
@@ -219,6 +219,19 @@ def demo(
     if status == 0:
         _print_record(Path(out))
     raise typer.Exit(status)
+
+
+@contextmanager
+def _demo_endpoint() -> Iterator[str]:
+    """The embedded endpoint, at its usual port if that is free: a second demo then finds the first one's answers."""
+    from lvqa_ray.demo.endpoint import DemoEndpoint  # noqa: PLC0415 - pulls in OpenCV
+
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(DemoEndpoint(port=DEMO_PORT))
+        except LvqaError:
+            url = stack.enter_context(DemoEndpoint())
+        yield url
 
 
 def _print_record(folder: Path) -> None:
@@ -237,7 +250,7 @@ def _print_record(folder: Path) -> None:
 
 @app.command("demo-endpoint")
 def demo_endpoint(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8901,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = DEMO_PORT,
     host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
 ) -> None:
     """Serve the embedded endpoint, which needs no key and is no vision model, until Ctrl-C."""

@@ -85,7 +85,8 @@ class RunSummary:
         return 1 if self.retryable or self.unfinished or self.halted else 0
 
 
-Progress = Callable[[Mapping[Role, Traffic]], None]
+Progress = Callable[[Mapping[str, Traffic]], None]
+"""Takes the traffic of each endpoint, by its label."""
 
 
 def run(job: Job, on_progress: Progress | None = None) -> RunSummary:
@@ -197,9 +198,10 @@ def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wra
         ray.shutdown()
 
 
-def _traffic(lines: Mapping[Role, Line]) -> dict[Role, Traffic]:
-    handles = [line.governor.traffic.remote() for line in lines.values()]
-    return dict(zip(lines, ray.get(handles), strict=True))
+def _traffic(lines: Mapping[Role, Line]) -> dict[str, Traffic]:
+    """The traffic of each endpoint; roles that share one count together."""
+    handles = {line.endpoint.label: line.governor.traffic.remote() for line in lines.values()}
+    return dict(zip(handles, ray.get(list(handles.values())), strict=True))
 
 
 @contextmanager

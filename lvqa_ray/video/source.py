@@ -24,6 +24,8 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 
+# PyAV 18 refuses a file whose tags are not UTF-8 unless it is told what to do; 19 replaces them and has no such option.
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 EPSILON_S = 1e-6
 MAX_SIDE = 16_384
 MAX_PIXELS = 8_192 * 8_192
@@ -251,7 +253,8 @@ def _check_file(path: str) -> None:
 def _open_container(path: str) -> InputContainer:
     try:
         # The "file:" prefix and the whitelist keep a playlist in disguise from opening URLs or other files.
-        return av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container: InputContainer = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, **_TAGS)
+        return container
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO):
             raise VideoError(VideoFault.UNREADABLE, f"{path} cannot be read ({error}); check its disk.") from error

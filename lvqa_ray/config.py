@@ -81,6 +81,17 @@ class Job(_Section):
     )
     engine: Engine = Field(default_factory=Engine, description="How the job runs.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written_by_hand(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
+        """Take a single video for a list of one, and a section with nothing in it for one that is left out."""
+        if not isinstance(given, Mapping):
+            return given
+        written = {key: value for key, value in given.items() if value is not None}
+        if isinstance(written.get("videos"), str):
+            written["videos"] = [written["videos"]]
+        return written
+
     @model_validator(mode="after")
     def _clips_to_show(self) -> Self:
         if self.caption.media == "video" and self.cut.mode == "off":

@@ -66,6 +66,12 @@ def test_a_missing_file(tmp_path: Path) -> None:
         Job.load(tmp_path / "none.yaml")
 
 
+def test_what_people_write_by_hand_is_taken() -> None:
+    job = Job.of(GOOD | {"videos": "a.mp4", "split": None, "limit": None})
+    assert job.videos == ("a.mp4",)
+    assert job.job_hash == Job.of(GOOD).job_hash
+
+
 def test_overrides_reach_into_sections() -> None:
     job = Job.of(GOOD, ["split.max_seconds=2.5", "split.mode=scenes", "endpoints.vlm.max_concurrency=3", "limit=4"])
     assert (job.split.max_seconds, job.split.mode) == (2.5, "scenes")

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import io
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,8 +153,17 @@ def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whateve
         uri=str(path.absolute()),
         fingerprint="",
         conversation=_conversation(row.get("conversation"), where),
-        extra=json.dumps(extra, ensure_ascii=False, sort_keys=True, default=str),
+        extra=json.dumps(_without_nan(extra), ensure_ascii=False, sort_keys=True, default=str),
     )
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
+    """The value with null for the numbers that JSON cannot say, such as a missing number in a Parquet column."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(inner) for key, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _conversation(given: Any, where: str) -> tuple[Turn, ...]:  # noqa: ANN401 - whatever the line holds

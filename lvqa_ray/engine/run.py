@@ -186,6 +186,8 @@ def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wra
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
+        # "local": a Ray that happens to run on this machine is somebody else's.
+        address=None if elsewhere else "local",
         num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
         include_dashboard=None if elsewhere else False,
         logging_level=logging.ERROR,

@@ -74,6 +74,12 @@ def test_jsonl_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
     assert [json.loads(video.extra) for video in first] == [{"genre": "news"}, {"genre": "sport"}]
 
 
+def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"video": ["a.mp4"], "score": [float("nan")], "raw": [b"x"]}), tmp_path / "m.parquet")
+    (video,) = read_manifest([str(tmp_path / "m.parquet")])
+    assert json.loads(video.extra) == {"raw": "b'x'", "score": None}
+
+
 def test_paths_may_be_relative_to_the_manifest(films: Path) -> None:
     (video,) = read_manifest([written(films / "m.json", {"video": "b/y.MKV"})])
     assert video.uri == str(films / "b/y.MKV")

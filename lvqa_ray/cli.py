@@ -87,7 +87,13 @@ def run(
     given: dict[str, Any] = {"output": out} if out else {}
     if limit:
         given["limit"] = limit
-    if len(sources) == 1 and Path(sources[0]).suffix.lower() in {".yaml", ".yml"}:
+    files = [source for source in sources if Path(source).suffix.lower() in {".yaml", ".yml"}]
+    if files and len(sources) > 1:
+        _fail(f"{files[0]} is a job file, and names its videos itself: give it alone.")
+    if files:
+        direct = {"--base-url": base_url, "--vlm-model": vlm_model, "--llm-model": llm_model}
+        if extra := [name for name, value in {**direct, "--reformat-model": reformat_model}.items() if value]:
+            _fail(f"{', '.join(extra)} cannot stand beside a job file; use --set endpoints.vlm.model=... and the like.")
         job = Job.load(
             sources[0], [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
         )
@@ -274,7 +280,7 @@ def schema() -> None:
 @app.command()
 def export(
     output: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    to: Annotated[Path, typer.Option("--to", help="File to write.")],
+    to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/dataflow.json.")] = None,
     form: Annotated[str, typer.Option("--format", help="dataflow-json: the reference's final JSON.")] = "dataflow-json",
 ) -> None:
     """Write the records of a run in another tool's format."""
@@ -282,5 +288,6 @@ def export(
 
     if form not in FORMATS:
         _fail(f"there is no format {form}; there is {', '.join(FORMATS)}.")
-    count = FORMATS[form](output, to)
-    talk.print(f"{count} records written to {_plain(str(to))}")
+    target = to or output / "dataflow.json"
+    count = FORMATS[form](output, target)
+    talk.print(f"{count} records written to {_plain(str(target))}", soft_wrap=True)

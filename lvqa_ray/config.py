@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import Endpoint
@@ -49,7 +49,9 @@ class Engine(_Section):
     num_cpus: int | None = Field(
         default=None, ge=1, description="CPU cores that a Ray started by this job may use; null for all of the machine."
     )
-    video_cpus: float = Field(default=1.0, gt=0, description="CPU cores that one decoding task takes.")
+    video_cpus: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="CPU cores that one decoding task takes."
+    )
     chat_workers: int = Field(default=1, ge=1, description="Worker processes that talk to endpoints, for each phase.")
     rows_per_shard: int = Field(default=20_000, ge=1, description="Rows of a finished shard.")
     passes: int = Field(
@@ -92,6 +94,14 @@ class Job(_Section):
             written["videos"] = [written["videos"]]
         return written
 
+    @field_validator("output")
+    @classmethod
+    def _one_place(cls, output: str) -> str:
+        """Make the path absolute: the workers may run in another folder than the driver."""
+        if "://" in output:
+            raise ValueError(f"{output} is no folder on a local disk; other places are not supported yet")
+        return str(Path(output).expanduser().absolute())
+
     @model_validator(mode="after")
     def _clips_to_show(self) -> Self:
         if self.caption.media == "video" and self.cut.mode == "off":
@@ -118,6 +128,8 @@ class Job(_Section):
         except yaml.MarkedYAMLError as error:
             line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
             raise ConfigError(f"{path}{line} is not valid YAML: {error.problem or error.context}.") from None
+        except (yaml.YAMLError, ValueError) as error:  # a character or a date that cannot be
+            raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
         if not isinstance(given, dict):
             raise ConfigError(f"{path} holds no job: it must be a YAML mapping with videos, output and endpoints.")
         return cls.of(given, overrides, where=str(path))
@@ -134,7 +146,10 @@ class Job(_Section):
         Raises:
             ConfigError: One sentence that says what is wrong and where.
         """
-        merged = json.loads(json.dumps(given, default=str))
+        try:
+            merged = json.loads(json.dumps(given, default=str))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{where} holds what no setting can be: {error}.") from None
         for override in overrides:
             _override(merged, override)
         try:
@@ -163,7 +178,7 @@ def _override(given: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override} is not of the form section.key=value, such as split.max_seconds=20.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {path}: the value {text} is not valid YAML; quote it.") from None
     section = given
     for key in keys[:-1]:

@@ -50,7 +50,7 @@ class Pipeline:
 def build(job: Job) -> Pipeline:
     """The pipeline of a job: video -> clips -> captions -> film -> question -> record."""
     show_clip = job.caption.media == "video"
-    cut = partial(job.cut, folder=Path(job.output) / "clips" / "media", attach=show_clip)
+    cut = partial(job.cut, folder=Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample)]
     return Pipeline(
         split=[

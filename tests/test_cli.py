@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,8 @@ def test_version_and_schema() -> None:
     [
         (["run", "x.mp4"], "--out, --base-url, --vlm-model, --llm-model must be given"),
         (["run", "none.yaml"], "none.yaml cannot be read"),
+        (["run", "none.yaml", "x.mp4"], "give it alone"),
+        (["run", "none.yaml", "--vlm-model", "m"], "--vlm-model cannot stand beside a job file"),
         (["run", "x.mp4", "--unknown"], "No such option"),
         (["export", ".", "--to", "x.json"], "holds no records"),
         (["export", ".", "--to", "x.json", "--format", "xml"], "there is no format xml"),
@@ -137,9 +141,10 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert KEY.encode() not in written
     assert KEY not in done.stderr
-    exported = lvqa("export", out, "--to", tmp_path / "x.json")
+    exported = lvqa("export", out, "--format", "dataflow-json")
     assert exported.returncode == 0
-    assert json.loads((tmp_path / "x.json").read_text())[0]["id"] == record["id"]
+    assert json.loads((out / "dataflow.json").read_text())[0]["id"] == record["id"]
+    assert "is a folder" in lvqa("export", out, "--to", tmp_path).stderr
 
 
 def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, film: Path) -> None:
@@ -150,6 +155,31 @@ def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, 
     assert done.returncode == 1  # the calls failed, and a rerun may mend that
     assert "may be mended by running the same command again" in " ".join(done.stderr.split())
     assert (tmp_path / "out" / "failures").is_dir()
+
+
+def test_a_run_that_is_killed_goes_on_and_pays_nothing_twice_but_what_was_in_flight(tmp_path: Path, film: Path) -> None:
+    out = tmp_path / "out"
+    with FakeEndpoint(latency_s=0.4) as fake:
+        options = direct(fake, out, "--set", "endpoints.vlm.max_concurrency=1", "--set", "split.max_seconds=0.6")
+        words = [*LVQA, "run", film, *options]
+        first = subprocess.Popen(
+            [str(word) for word in words], start_new_session=True, stderr=subprocess.PIPE, text=True
+        )
+        end = time.monotonic() + 120
+        while sum(fake.paid.values()) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        # Another run must not start beside it.
+        second = lvqa("run", film, *options)
+        assert second.returncode == 2
+        assert "is in use by process" in second.stderr
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+        assert not list(out.glob("data/*.parquet"))
+        third = lvqa("run", film, *options)
+    assert third.returncode == 0, third.stderr
+    (record,) = pq.read_table(out / "data").to_pylist()
+    assert record["num_clips"] == 5
+    assert sum(times - 1 for times in fake.paid.values()) <= 1
 
 
 def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"ask": {"prompt": "Ask something."}}, "does not hold {captions}"),
         ({"caption": {"media": "video"}}, "set cut.mode to encode or copy"),
         ({"videos": []}, "videos:"),
+        ({"cut": {"mode": "encode", "preset": "nope"}}, "cut.preset: input should be 'ultrafast'"),
+        ({"engine": {"video_cpus": float("inf")}}, "engine.video_cpus: input should be a finite number"),
+        ({"endpoints": {"vlm": {**AT, "extra_body": {"h": {"Authorization": "sk-hidden"}}}, "llm": AT}}, "like a key"),
         ({"endpoints": {"vlm": AT}}, "endpoints.llm is missing"),
         ({"endpoints": {"vlm": {**AT, "base_url": "localhost"}, "llm": AT}}, "base_url must be an http:// or https://"),
         ({"endpoints": {"vlm": {**AT, "api_key": "sk-hidden"}, "llm": AT}}, "environment variable"),
@@ -52,7 +55,14 @@ def test_a_prompt_with_its_own_placeholder_and_a_value_for_it_is_fine() -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("videos: [a", "line 1 is not valid YAML"), ("- a\n- b\n", "holds no job"), ("", "holds no job")],
+    [
+        ("a: 2024-13-45", "is not valid YAML"),
+        ("a: \x07", "is not valid YAML"),
+        ("a: &a [*a]", "what no setting can be"),
+        ("videos: [a", "line 1 is not valid YAML"),
+        ("- a\n- b\n", "holds no job"),
+        ("", "holds no job"),
+    ],
 )
 def test_a_file_that_is_no_job(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "job.yaml"
@@ -67,9 +77,16 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_what_people_write_by_hand_is_taken() -> None:
-    job = Job.of(GOOD | {"videos": "a.mp4", "split": None, "limit": None})
+    job = Job.of(GOOD | {"videos": "a.mp4", "split": None, "limit": None, "cut": {"mode": False}})
     assert job.videos == ("a.mp4",)
     assert job.job_hash == Job.of(GOOD).job_hash
+
+
+def test_the_output_is_one_place_for_driver_and_workers() -> None:
+    assert Job.of(GOOD).output == str(Path("out").absolute())
+    assert Job.of(GOOD | {"output": "~/out"}).output == str(Path.home() / "out")
+    with pytest.raises(ConfigError, match="no folder on a local disk"):
+        Job.of(GOOD | {"output": "s3://bucket/out"})
 
 
 def test_overrides_reach_into_sections() -> None:

@@ -72,6 +72,11 @@ class Governor:
         )
 
     @ray.method(concurrency_group="quick")
+    async def halt(self, reason: str) -> None:
+        """Give no more leases."""
+        self._limiter.halt(StopRun(reason))
+
+    @ray.method(concurrency_group="quick")
     async def halted(self) -> bool:
         """Whether no more requests go out."""
         return self._limiter.halted is not None

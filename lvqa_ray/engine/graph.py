@@ -22,9 +22,7 @@ from lvqa_ray.stage import Role
 VIDEOS_PER_BLOCK = 1000
 
 
-def run_pass(
-    job: Job, videos: Sequence[Video], sink: Datasink[dict[str, int]], lines: Mapping[Role, Line], run_id: str
-) -> None:
+def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Mapping[Role, Line], run_id: str) -> None:
     """Put videos through the whole pipeline and into the tables.
 
     Rows travel in blocks of one, so that every clip is a unit of work of its own: a slow call holds up nothing but

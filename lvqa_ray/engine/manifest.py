@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,14 +31,17 @@ VIDEO_SUFFIXES = frozenset(
 )
 MANIFEST_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 LONGEST_ID = 120
+"""Bytes: with a hash and a clip's number, an id stays below what a file name may have."""
+csv.field_size_limit(2**31 - 1)
 
 
-def read_manifest(sources: Sequence[str], limit: int | None = None) -> list[Video]:
+def read_manifest(sources: Sequence[str], limit: int | None = None, *, without: Path | None = None) -> list[Video]:
     """The videos of a job, in the order in which they are named.
 
     Args:
         sources: Files, folders, glob patterns and manifests.
         limit: Take only the first so many.
+        without: A folder that no folder or pattern is searched in: the output, which may hold clip files.
 
     Returns:
         Videos with ids that are unique among all of them, whatever the limit.
@@ -45,10 +49,13 @@ def read_manifest(sources: Sequence[str], limit: int | None = None) -> list[Vide
     Raises:
         ConfigError: A source does not exist, a line cannot be read, or there is no video at all.
     """
-    found = list(dict.fromkeys(video for source in sources for video in _videos_of(source)))
-    if not found:
-        raise ConfigError(f"there is no video in {', '.join(sources)}.")
-    return [replace(video, fingerprint=fingerprint(video.uri)) for video in _unique(found)[:limit]]
+    try:
+        found = list(dict.fromkeys(video for source in sources for video in _videos_of(source, without)))
+        if not found:
+            raise ConfigError(f"there is no video in {', '.join(sources)}.")
+        return [replace(video, fingerprint=fingerprint(video.uri)) for video in _unique(found)[:limit]]
+    except (OSError, ValueError, RuntimeError, csv.Error) as error:  # a path or a line that cannot be
+        raise ConfigError(f"{', '.join(sources)} cannot be read: {error}.") from None
 
 
 def fingerprint(uri: str) -> str:
@@ -57,15 +64,18 @@ def fingerprint(uri: str) -> str:
         stat = Path(uri).stat()
     except OSError:
         return ""
-    return hashlib.sha256(f"{uri}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    # The path as the bytes that it is: a name in another encoding than UTF-8 is a name too.
+    what = os.fsencode(uri) + f"\0{stat.st_size}\0{stat.st_mtime_ns}".encode()
+    return hashlib.sha256(what).hexdigest()[:16]
 
 
-def _videos_of(source: str) -> Iterator[Video]:
+def _videos_of(source: str, without: Path | None) -> Iterator[Video]:
     if "://" in source:
         raise ConfigError(f"{source}: videos are read from local disks only so far; copy them, or mount the bucket.")
     path = Path(source).expanduser()
     if path.is_dir():
-        files = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file())
+        entries = (entry for entry in path.rglob("*") if entry.suffix.lower() in VIDEO_SUFFIXES)
+        files = sorted(entry for entry in entries if entry.is_file() and not _inside(entry, without))
         if not files:
             raise ConfigError(f"the folder {source} holds no video; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
         yield from (_plain(str(file)) for file in files)
@@ -73,12 +83,18 @@ def _videos_of(source: str) -> Iterator[Video]:
         yield from _manifest(path) if path.suffix.lower() in MANIFEST_SUFFIXES else [_plain(str(path))]
     elif glob.has_magic(source):
         pattern = str(path.relative_to(path.anchor)) if path.anchor else str(path)
-        files = sorted(file for file in Path(path.anchor).glob(pattern) if file.is_file())
+        files = sorted(
+            file for file in Path(path.anchor).glob(pattern) if file.is_file() and not _inside(file, without)
+        )
         if not files:
             raise ConfigError(f"no file matches {source}.")
         yield from (_plain(str(file)) for file in files)
     else:
         raise ConfigError(f"{source} does not exist.")
+
+
+def _inside(file: Path, folder: Path | None) -> bool:
+    return folder is not None and file.absolute().is_relative_to(folder)
 
 
 def _plain(path: str) -> Video:
@@ -110,7 +126,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     elif suffix == ".json":
         yield from _json_rows(path, text)
     else:
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield f"{path}, line {number}", _json(line, f"{path}, line {number}")
 
@@ -128,7 +144,7 @@ def _json(line: str, where: str) -> Any:  # noqa: ANN401 - whatever the line hol
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{where} is not valid JSON: {error.msg} at column {error.colno}.") from None
+        raise ConfigError(f"{where} is not valid JSON, at column {error.colno}: {error.msg}.") from None
 
 
 def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whatever the line holds
@@ -141,13 +157,20 @@ def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whateve
     if "://" in name:
         raise ConfigError(f"{where}: {name}: videos are read from local disks only so far.")
     path = Path(name).expanduser()
-    if not path.is_absolute() and not path.exists() and (folder / path).exists():
-        path = folder / path
+    beside = folder / path
+    if not path.is_absolute() and beside.exists():
+        if path.exists() and not path.samefile(beside):
+            raise ConfigError(
+                f"{where}: {name} is there twice, in this folder and beside the manifest; give a full path."
+            )
+        path = beside
     ident = row.get("id")
     if ident is not None and (not isinstance(ident, str | int) or isinstance(ident, bool)):
         raise ConfigError(f"{where}: `id` must be a text or a whole number.")
     ident = str(ident).strip() if ident is not None else ""
     extra = {key: value for key, value in row.items() if key not in {"video", "id", "conversation"} and key is not None}
+    if ident and ident != _safe(ident):
+        extra["id"] = ident  # or it could not be joined with what it comes from
     return Video(
         id=_safe(ident or path.stem),
         uri=str(path.absolute()),
@@ -180,7 +203,8 @@ def _conversation(given: Any, where: str) -> tuple[Turn, ...]:  # noqa: ANN401 -
 
 def _safe(name: str) -> str:
     """The name with all that a file name had better not hold replaced."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:LONGEST_ID] or "video"
+    safe = re.sub(r"[^\w.-]+", "_", name).lstrip(".")
+    return safe.encode()[:LONGEST_ID].decode(errors="ignore") or "video"
 
 
 def _unique(videos: Sequence[Video]) -> list[Video]:
@@ -194,5 +218,6 @@ def _unique(videos: Sequence[Video]) -> list[Video]:
             continue
         # One file that is listed twice, with other data beside it, is two rows.
         what = video.uri if taken[video.uri] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
-        unique.append(replace(video, id=f"{video.id}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"))
+        digest = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:8]
+        unique.append(replace(video, id=f"{video.id}-{digest}"))
     return unique

@@ -10,7 +10,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.preflight import check_endpoints, check_prompts
 from lvqa_ray.engine.resume import outcomes, remaining
-from lvqa_ray.records import ProbedVideo, Video
+from lvqa_ray.records import Clip, ProbedVideo, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ def plan(job: Job) -> Plan:
     Raises:
         ConfigError: What would keep the run from starting.
     """
-    videos = read_manifest(job.videos, job.limit)
+    videos = read_manifest(job.videos, job.limit, without=Path(job.output))
     check_prompts(job, videos)
     check_endpoints(job)
     todo = remaining(videos, outcomes(Path(job.output)), job.job_hash)
     with ThreadPoolExecutor() as pool:
         probed = [row for row in pool.map(lambda video: _probed(job, video), todo) if row is not None]
     exact = job.split.mode == "fixed"
-    clips = sum(len(job.split.spans(row)) if exact else job.split.fewest_clips(row) for row in probed)
+    clips = sum(_kept(job, row) if exact else job.split.fewest_clips(row) for row in probed)
     return Plan(
         videos=len(videos),
         already_done=len(videos) - len(todo),
@@ -64,3 +64,9 @@ def plan(job: Job) -> Plan:
 def _probed(job: Job, video: Video) -> ProbedVideo | None:
     row = next(job.probe(video))
     return row if isinstance(row, ProbedVideo) else None
+
+
+def _kept(job: Job, row: ProbedVideo) -> int:
+    """Clips of fixed length that no filter rejects."""
+    clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
+    return sum(not kept.dropped for clip in clips for kept in job.filter(clip))

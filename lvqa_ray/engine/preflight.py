@@ -13,6 +13,7 @@ from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, N
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Video
+from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
 
@@ -35,18 +36,19 @@ def check_prompts(job: Job, videos: Sequence[Video]) -> None:
 
 
 def check_output(folder: Path) -> None:
-    """Make the output folder, and refuse one that cannot be written.
+    """Make the output folder and those in it, and refuse one that cannot be written.
 
     Raises:
         ConfigError: Says what the operating system says.
     """
-    probe = folder / ".writable"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"the output folder {folder} cannot be written: {error.strerror}.") from None
+    for place in (folder, *(folder / name for name in ("cache", *SCHEMAS))):
+        probe = place / ".writable"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(f"the output folder {place} cannot be written: {error.strerror}.") from None
 
 
 def check_endpoints(job: Job) -> Mapping[Role, SecretStr]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from lvqa_ray.engine.tables import read_shard, replace_shard, shards
 from lvqa_ray.records import Video
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.tables import TableName
 
 VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id"}
 
@@ -24,6 +24,7 @@ class Outcome:
     run_id: str
     job_hash: str
     fingerprint: str
+    input_hash: str
     failed: bool
     retryable: bool = False
 
@@ -34,28 +35,23 @@ def outcomes(folder: Path) -> dict[str, Outcome]:
     Raises:
         ConfigError: A shard cannot be read.
     """
+    latest = _latest(folder, "failures")
+    for video_id, record in _latest(folder, "data").items():
+        # Run ids begin with the time; at a tie the record wins.
+        if video_id not in latest or record.run_id >= latest[video_id].run_id:
+            latest[video_id] = record
+    return latest
+
+
+def _latest(folder: Path, table: TableName) -> dict[str, Outcome]:
     latest: dict[str, Outcome] = {}
-    order: tuple[TableName, TableName] = ("failures", "data")
-    for table in order:
-        columns = [
-            VIDEO_ID[table],
-            "run_id",
-            "job_hash",
-            "fingerprint",
-            *(["retryable"] if table == "failures" else []),
-        ]
-        for shard in shards(folder, table):
-            for row in read_shard(shard, columns).to_pylist():
-                outcome = Outcome(
-                    run_id=row["run_id"],
-                    job_hash=row["job_hash"],
-                    fingerprint=row["fingerprint"],
-                    failed=table == "failures",
-                    retryable=row.get("retryable", False),
-                )
-                # Run ids begin with the time; at a tie the record, read last, wins.
-                if row[VIDEO_ID[table]] not in latest or outcome.run_id >= latest[row[VIDEO_ID[table]]].run_id:
-                    latest[row[VIDEO_ID[table]]] = outcome
+    failed = table == "failures"
+    columns = [VIDEO_ID[table], "run_id", "job_hash", "fingerprint", "input_hash", *(["retryable"] if failed else [])]
+    for shard in shards(folder, table):
+        for row in read_shard(shard, columns).to_pylist():
+            video_id = row.pop(VIDEO_ID[table])
+            if video_id not in latest or row["run_id"] >= latest[video_id].run_id:
+                latest[video_id] = Outcome(**row, failed=failed)
     return latest
 
 
@@ -67,6 +63,7 @@ def remaining(videos: Sequence[Video], done: Mapping[str, Outcome], job_hash: st
         return (
             outcome is not None
             and (outcome.job_hash, outcome.fingerprint) == (job_hash, video.fingerprint)
+            and outcome.input_hash == video.input_hash
             and not (outcome.failed and outcome.retryable)
         )
 
@@ -79,12 +76,19 @@ def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
     New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
     call removes them.
     """
-    latest = outcomes(folder)
-    for table in SCHEMAS:
-        current = set()
-        for video_id, outcome in latest.items():
-            if outcome.failed == (table == "failures") or table == "clips":
-                current.add((video_id, outcome.run_id))
+    records, failures = _latest(folder, "data"), _latest(folder, "failures")
+    kept: dict[TableName, set[tuple[str, str]]] = {"data": set(), "clips": set(), "failures": set()}
+    for video_id in records.keys() | failures.keys():
+        record, failure = records.get(video_id), failures.get(video_id)
+        if failure and (not record or record.run_id < failure.run_id):
+            kept["failures"].add((video_id, failure.run_id))
+        # A failure that may pass takes no earlier record away: that one was paid for.
+        if record and (not failure or failure.run_id <= record.run_id or failure.retryable):
+            kept["data"].add((video_id, record.run_id))
+            kept["clips"].add((video_id, record.run_id))
+        elif failure:
+            kept["clips"].add((video_id, failure.run_id))
+    for table, current in kept.items():
         _settle_table(folder, table, current, run_id, rows_per_shard)
 
 

@@ -22,6 +22,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.graph import run_pass
+from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prompts
 from lvqa_ray.engine.resume import outcomes, remaining, settle
@@ -105,10 +106,16 @@ def run(job: Job, on_progress: Progress | None = None) -> RunSummary:
         ConfigError: Something is wrong that was found before the first paid call.
     """
     started = time.monotonic()
-    videos = read_manifest(job.videos, job.limit)
-    check_prompts(job, videos)
     folder = Path(job.output)
+    videos = read_manifest(job.videos, job.limit, without=folder)
+    check_prompts(job, videos)
     check_output(folder)
+    with lock(folder):
+        return _run(job, videos, started, on_progress)
+
+
+def _run(job: Job, videos: Sequence[Video], started: float, on_progress: Progress | None) -> RunSummary:
+    folder = Path(job.output)
     todo = remaining(videos, outcomes(folder), job.job_hash)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     halted = ""
@@ -120,7 +127,8 @@ def run(job: Job, on_progress: Progress | None = None) -> RunSummary:
         settle(folder, run_id, job.engine.rows_per_shard)
     seconds = time.monotonic() - started
     summary = _summary(job, videos, len(videos) - len(todo), run_id, halted=halted, seconds=seconds)
-    _write_json(folder / "run.json", _report(job, summary))
+    if todo or not (folder / "run.json").exists():  # a run that had nothing to do does not hide the one that had
+        _write_json(folder / "run.json", _report(job, summary))
     return summary
 
 
@@ -145,7 +153,11 @@ def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, 
             except ray.exceptions.RayError as error:
                 stopped = _broken(error)
         left = _without_outcome(left, folder, run_id)
-        if halted := stopped or next((line.halted for line in _traffic(lines).values() if line.halted), ""):
+        if (
+            halted := stopped
+            or sink.broken
+            or next((line.halted for line in _traffic(lines).values() if line.halted), "")
+        ):
             return halted
         if not left:
             return ""
@@ -160,7 +172,10 @@ def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, 
         for video in left
     ]
     provenance = {"job_hash": job.job_hash, "run_id": run_id}
-    write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in lost])
+    try:
+        write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in lost])
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror or error}."
     return ""
 
 
@@ -180,6 +195,7 @@ def _without_outcome(videos: Sequence[Video], folder: Path, run_id: str) -> list
 @contextmanager
 def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wraps
     if ray.is_initialized():
+        _check_cpus(job)
         yield
         return
     elsewhere = bool(os.environ.get("RAY_ADDRESS"))
@@ -195,9 +211,18 @@ def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wra
     )
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
+        _check_cpus(job)
         yield
     finally:
         ray.shutdown()
+
+
+def _check_cpus(job: Job) -> None:
+    """Refuse a task that fits on no node: Ray would wait for one for ever."""
+    nodes: Any = ray.nodes  # it has no types
+    most = max((node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]), default=0.0)
+    if job.engine.video_cpus > most:
+        raise ConfigError(f"engine.video_cpus is {job.engine.video_cpus:g}, and the largest node has {most:g} cores.")
 
 
 def _traffic(lines: Mapping[Role, Line]) -> dict[str, Traffic]:
@@ -232,11 +257,11 @@ def _summary(
     job: Job, videos: Sequence[Video], already_done: int, run_id: str, *, halted: str, seconds: float
 ) -> RunSummary:
     folder = Path(job.output)
-    wanted = {video.id: video.fingerprint for video in videos}
+    wanted = {video.id: (video.fingerprint, video.input_hash) for video in videos}
     done = {
         video_id: outcome
         for video_id, outcome in outcomes(folder).items()
-        if wanted.get(video_id) == outcome.fingerprint and outcome.job_hash == job.job_hash
+        if wanted.get(video_id) == (outcome.fingerprint, outcome.input_hash) and outcome.job_hash == job.job_hash
     }
     failures = [
         row for row in read_rows(folder, "failures", ["id", "kind"]) if row["id"] in done and done[row["id"]].failed
@@ -294,7 +319,7 @@ def _report(job: Job, summary: RunSummary | None) -> dict[str, Any]:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
         partial.replace(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None

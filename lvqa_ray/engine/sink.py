@@ -18,7 +18,7 @@ from lvqa_ray.records.tables import TableName, clip_line, data_line, failure_lin
 ROWS_PER_WRITE = 500
 
 
-class TableSink(Datasink[dict[str, int]]):
+class TableSink(Datasink[str]):
     """Writes records, clips and failures into shards of their own.
 
     A shard is named by run, pass and task, so a task that is run again replaces what it wrote before.
@@ -28,20 +28,27 @@ class TableSink(Datasink[dict[str, int]]):
         job_hash: Written on every line.
         run_id: Written on every line.
         shard: First part of the names of the shards of this pass.
+
+    Attributes:
+        broken: Why rows could not be written, once the pass is over; empty if all were.
     """
 
     def __init__(self, folder: Path, job_hash: str, run_id: str, shard: str) -> None:
         self._folder = folder
         self._provenance = {"job_hash": job_hash, "run_id": run_id}
         self._shard = shard
+        self.broken = ""
 
     @property
     def min_rows_per_write(self) -> int:
         """Rows that are collected before they are written; what is not written yet is in the journal."""
         return ROWS_PER_WRITE
 
-    def write(self, blocks: Iterable[Block], ctx: Any) -> dict[str, int]:  # noqa: ANN401 - Ray's task context
-        """Write the rows of one task; gives the number of lines by table."""
+    def write(self, blocks: Iterable[Block], ctx: Any) -> str:  # noqa: ANN401 - Ray's task context
+        """Write the rows of one task; gives the reason if it cannot.
+
+        A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
+        """
         lines: dict[TableName, list[dict[str, Any]]] = {"clips": [], "data": [], "failures": []}
         for block in blocks:
             for row in rows_of(block):
@@ -55,7 +62,13 @@ class TableSink(Datasink[dict[str, int]]):
                     case _:
                         raise TypeError(f"a row of type {type(row).__name__} reached the sink")
         name = f"{self._shard}-{ctx.task_idx:06d}"
-        return {table: write_shard(self._folder, table, name, rows) for table, rows in lines.items()}
+        try:
+            for table, rows in lines.items():
+                write_shard(self._folder, table, name, rows)
+        except OSError as error:
+            return f"{self._folder} cannot be written: {error.strerror or error}."
+        return ""
 
-    def on_write_complete(self, write_result: WriteResult[dict[str, int]]) -> None:
-        """Nothing is left to do: every shard was complete when it appeared."""
+    def on_write_complete(self, write_result: WriteResult[str]) -> None:
+        """Note what could not be written; every shard was complete when it appeared."""
+        self.broken = next((reason for reason in write_result.write_returns if reason), "")

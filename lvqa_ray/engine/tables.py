@@ -26,10 +26,23 @@ def write_shard(folder: Path, table: TableName, name: str, lines: Iterable[Mappi
     Returns:
         How many lines were written; no file is made for none.
     """
-    rows = pa.Table.from_pylist(list(lines), schema=SCHEMAS[table])
+    lines = list(lines)
+    try:
+        rows = pa.Table.from_pylist(lines, schema=SCHEMAS[table])
+    except UnicodeEncodeError:  # half a character, in a file's name or in a text that came along
+        rows = pa.Table.from_pylist([_encodable(line) for line in lines], schema=SCHEMAS[table])
     if rows.num_rows:
         replace_shard(rows, folder / table / f"{name}.parquet")
     return int(rows.num_rows)
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401 - any value of a line
+    """The value with a question mark for each part of a text that is no character."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {key: _encodable(inner) for key, inner in value.items()}
+    return [_encodable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def read_rows(folder: Path, table: TableName, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -80,6 +80,7 @@ class ChatWork:
     def __init__(self, steps: Sequence[ChatStep], lines: Mapping[Role, Line], journal: Path, run_id: str) -> None:
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
+        self._lines = lines
         self._chats = {step.stage.name: _chat(step, lines[step.role], journal, writer) for step in steps}
 
     async def __call__(self, packed: Packed) -> list[Packed]:
@@ -93,7 +94,7 @@ class ChatWork:
         return [pack(row) for row in rows]
 
     async def _answer(self, step: ChatStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
-        chat = _Halting(self._chats[step.stage.name])
+        chat = _Halting(self._chats[step.stage.name], self._lines[step.role].governor)
         try:
             answer: Sequence[Any] = await step.call(row, chat)
         except Exception as error:
@@ -102,17 +103,22 @@ class ChatWork:
 
 
 class _Halting:
-    """Notes whether a call failed because the run has halted: its row then has no outcome, rather than a failure."""
+    """Notes whether a call failed because the run has halted: its row then has no outcome, rather than a failure.
 
-    def __init__(self, inner: Chat) -> None:
+    The governor is told: a reason that was found in this process, such as a full disk, has to stop all the others.
+    """
+
+    def __init__(self, inner: Chat, governor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
         self._inner = inner
+        self._governor = governor
         self.halted = False
 
     async def __call__(self, request: Any) -> Any:  # noqa: ANN401 - passes the chat protocol through
         try:
             return await self._inner(request)
-        except StopRun:
+        except StopRun as stop:
             self.halted = True
+            await self._governor.halt.remote(str(stop))
             raise
 
 

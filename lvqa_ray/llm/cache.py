@@ -222,12 +222,15 @@ class Cached:
             StopRun: An answer could not be written down; nothing more is asked, as it would be paid for and lost.
             ApiError: What the inner call raises.
         """
-        key = self._key_of(request)
-        reply = self._answers.get(key)
-        if reply is not None:
-            return _as_cached(reply)
         if self._stop:
             raise StopRun(self._stop)
+        key = self._key_of(request)
+        try:
+            reply = self._answers.get(key)
+        except OSError as exc:
+            raise self._broken("read", exc) from exc
+        if reply is not None:
+            return _as_cached(reply)
         task = self._under_way.get(key)
         if task is not None:
             return _as_cached(await asyncio.shield(task))
@@ -240,9 +243,12 @@ class Cached:
         try:
             self._answers.put(key, reply)
         except OSError as exc:
-            self._stop = f"The journal of paid answers cannot be written ({exc.strerror or exc})."
-            raise StopRun(self._stop) from exc
+            raise self._broken("written", exc) from exc
         return reply
+
+    def _broken(self, done: str, exc: OSError) -> StopRun:
+        self._stop = f"The journal of paid answers cannot be {done} ({exc.strerror or exc})."
+        return StopRun(self._stop)
 
     def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:
         del self._under_way[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from lvqa_ray.llm.messages import ChatRequest
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|auth|bearer)[-_ ]?token", re.IGNORECASE)
 _OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -115,6 +117,8 @@ class Endpoint(BaseModel):
     def _nothing_of_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for name in sorted(_OURS & set(body)):
             raise ConfigError(f"extra_body cannot set {name!r}: it is set by the job.")
+        if _CREDENTIAL.search(" ".join(_names(body))):
+            raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
         return body
 
     @property
@@ -147,6 +151,11 @@ class Endpoint(BaseModel):
             raise ConfigError(
                 f"The environment variable {self.api_key_env} is not set: it holds the key for {self.label}."
             )
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigError(
+                f"the environment variable {self.api_key_env} holds a character that no key has, such as a line break; "
+                "its value is not shown here."
+            )
         return SecretStr(key)
 
     def sampling(self, request: ChatRequest) -> dict[str, JsonValue]:
@@ -162,3 +171,14 @@ class Endpoint(BaseModel):
         if max_tokens is not None:
             fields["max_tokens"] = max_tokens
         return fields
+
+
+def _names(value: JsonValue) -> Iterator[str]:
+    """All names of fields in a JSON value."""
+    if isinstance(value, dict):
+        yield from value
+        for inner in value.values():
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)

@@ -155,9 +155,13 @@ class Limiter:
             self._tokens_in_window += used_tokens - sent.tokens
             sent.tokens = used_tokens
         if isinstance(outcome, StopRun):
-            self._stop = self._stop or copy.copy(outcome)  # the copy holds no traceback, and with it no request
+            self.halt(outcome)
         elif isinstance(outcome, RetryableError) and outcome.retry_after_s is not None:
             self.penalise(outcome.retry_after_s)
+
+    def halt(self, stop: StopRun) -> None:
+        """Give no more leases: a reason that was found elsewhere, such as a journal that cannot be written."""
+        self._stop = self._stop or copy.copy(stop)  # the copy holds no traceback, and with it no request
 
     def penalise(self, retry_after_s: float) -> None:
         """Hold everyone for so many seconds from now, and at most for `LONGEST_WAIT_S`."""

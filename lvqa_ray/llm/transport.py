@@ -20,6 +20,8 @@ from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.records import Usage
 
 CONNECT_S = 30.0
+# Some servers leave the reason out, or name it in the words of the API behind them.
+_ENDED_BY_ITSELF = (None, "", "stop", "eos", "end_turn", "stop_sequence", "STOP")
 _CLIENT_ERRORS = (openai.OpenAIError, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -125,8 +127,10 @@ class OpenAITransport:
             raise self._fault(ContentFiltered, raw=text)
         if message.get("refusal"):
             raise self._fault(Refused, str(message["refusal"]), raw=str(message["refusal"]))
-        if finish == "length":
+        if finish in {"length", "max_tokens"}:
             raise self._fault(TruncatedReply, raw=text)
+        if finish not in _ENDED_BY_ITSELF:
+            raise self._fault(MalformedReply, f"it ended for the reason {str(finish)[:40]!r}")
         if not text.strip():
             raise self._fault(MalformedReply, "its text is empty")
         model = answer.get("model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -36,6 +37,12 @@ class Video:
     fingerprint: str
     conversation: tuple[Turn, ...] = ()
     extra: str = "{}"
+
+    @property
+    def input_hash(self) -> str:
+        """16 hex digits that change with what came along with the file: its own prompt and the further columns."""
+        said = "\0".join(f"{turn.speaker}\0{turn.value}" for turn in self.conversation)
+        return hashlib.sha256(f"{said}\0\0{self.extra}".encode(errors="replace")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

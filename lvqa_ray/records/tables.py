@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lvqa_ray.records.rows import CaptionedClip, Failure, Question, Record, Usage, VideoInfo
+from lvqa_ray.records.rows import CaptionedClip, Failure, Question, Record, Usage, Video, VideoInfo
 from lvqa_ray.records.timecodes import frame_range, timecode
 
 TableName = Literal["data", "clips", "failures"]
@@ -64,7 +64,7 @@ PARSED_REASONING = pa.struct(
     ]
 )
 # What every table needs to tell which run and which file a row comes from.
-PROVENANCE = [("video", pa.string()), ("fingerprint", pa.string()), ("job_hash", pa.string()), ("run_id", pa.string())]
+PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id")]
 
 SCHEMAS: Mapping[TableName, pa.Schema] = {
     "data": pa.schema(
@@ -151,8 +151,7 @@ def data_line(record: Record) -> dict[str, Any]:
         "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
         "usage": {stage: _usage(usage) for stage, usage in record.usage.items()},
         "extra": video.extra,
-        "video": video.uri,
-        "fingerprint": video.fingerprint,
+        **_origin(video),
     }
 
 
@@ -187,8 +186,7 @@ def clip_line(row: CaptionedClip) -> dict[str, Any]:
         "media_start": media.start_s if media else None,
         "media_end": media.end_s if media else None,
         "usage": _usage(row.usage),
-        "video": clip.video.uri,
-        "fingerprint": clip.video.fingerprint,
+        **_origin(clip.video),
     }
 
 
@@ -203,9 +201,12 @@ def failure_line(failure: Failure) -> dict[str, Any]:
         "message": failure.message,
         "retryable": failure.retryable,
         "raw": failure.raw or None,
-        "video": failure.video.uri,
-        "fingerprint": failure.video.fingerprint,
+        **_origin(failure.video),
     }
+
+
+def _origin(video: Video) -> dict[str, str]:
+    return {"video": video.uri, "fingerprint": video.fingerprint, "input_hash": video.input_hash}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

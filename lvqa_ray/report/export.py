@@ -37,27 +37,30 @@ def dataflow_json(output: Path, to: Path) -> int:
     Raises:
         ConfigError: There are no records, or the file cannot be written.
     """
+    shards = sorted(str(path) for path in (output / "data").glob("*.parquet"))
+    if not shards:
+        raise ConfigError(f"{output} holds no records: {output / 'data'} has no shard.")
+    if to.is_dir():
+        raise ConfigError(f"{to} is a folder; name a file in it.")
     count = 0
     partial = to.with_name(f".{to.name}.partial")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8") as file:
-            for record in _records(output):
+            for record in _records(shards):
                 file.write("[\n" if count == 0 else ",\n")
                 file.write(json.dumps(_dataflow(record), ensure_ascii=False, indent=4))
                 count += 1
             file.write("\n]\n")
         partial.replace(to)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise ConfigError(f"{to} cannot be written: {error.strerror}.") from None
     return count
 
 
-def _records(output: Path) -> Iterator[dict[str, Any]]:
-    files = sorted(str(path) for path in (output / "data").glob("*.parquet"))
-    if not files:
-        raise ConfigError(f"{output} holds no records: {output / 'data'} has no shard.")
-    for batch in ds.dataset(files, format="parquet").to_batches(columns=[*COLUMNS, "extra"], batch_size=1000):
+def _records(shards: list[str]) -> Iterator[dict[str, Any]]:
+    for batch in ds.dataset(shards, format="parquet").to_batches(columns=[*COLUMNS, "extra"], batch_size=1000):
         yield from batch.to_pylist()
 
 

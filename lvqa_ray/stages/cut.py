@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ConfigError, VideoError
 from lvqa_ray.records import CaptionedClip, Clip, Failure
 from lvqa_ray.video.cut import clip_name, cut_clip
+
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -26,8 +30,14 @@ class CutClips:
         description="off: no files; encode: exact start and end, H.264; copy: no re-encoding, starts at a key frame.",
     )
     crf: int = Field(default=23, ge=0, le=51, description="encode: x264's constant rate factor; lower is better.")
-    preset: str = Field(default="veryfast", description="encode: x264's preset.")
+    preset: Preset = Field(default="veryfast", description="encode: x264's preset.")
     audio: bool = Field(default=True, description="Keep the sound.")
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _yaml_off(cls, mode: object) -> object:
+        """Take what YAML makes of a bare ``off``."""
+        return "off" if mode is False else mode
 
     def __call__(self, clip: Clip, *, folder: Path, attach: bool = False) -> Iterator[Clip | CaptionedClip]:
         """The clip with the path of its file, or the reason why there is none.

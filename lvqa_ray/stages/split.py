@@ -112,5 +112,7 @@ class SplitVideo:
         )
 
     def fewest_clips(self, row: ProbedVideo) -> int:
-        """How many clips a video has at least: each scene that will be found can only add to them."""
+        """How many clips a video has at least: a scene that will be found can only add to them, or fall to a limit."""
+        if self.min_seconds or self.start_remove_seconds or self.end_remove_seconds:
+            return 0
         return max(1, math.floor(row.info.duration_sec / self.max_seconds))

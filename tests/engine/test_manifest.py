@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,41 @@ def written(path: Path, content: Any) -> str:
 def test_a_folder_gives_its_videos_and_nothing_else(films: Path) -> None:
     videos = read_manifest([str(films)])
     assert [Path(video.uri).name for video in videos] == ["x.mp4", "x.mp4", "y.MKV"]
+
+
+def test_the_output_is_not_searched_for_videos(films: Path) -> None:
+    kept = [Path(video.uri).parent.name for video in read_manifest([str(films)], without=films / "a")]
+    assert kept == ["b", "b"]
+    assert [video.id for video in read_manifest([f"{films}/*/x.*"], without=films / "b")] == ["x"]
+
+
+def test_a_name_in_another_encoding_is_a_name(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    with open(path, "wb") as file:  # noqa: PTH123 - bytes are the point
+        file.write(b"x")
+    (video,) = read_manifest([str(tmp_path)])
+    assert video.fingerprint
+    assert video.id == "caf_"
+
+
+def test_an_id_that_cannot_be_a_file_name_is_kept_beside(tmp_path: Path) -> None:
+    rows = [{"video": "a.mp4", "id": "_aBc-1"}, {"video": "b.mp4", "id": "S01:E02"}]
+    first, second = read_manifest([written(tmp_path / "m.json", rows)])
+    assert (first.id, first.extra) == ("_aBc-1", "{}")
+    assert (second.id, json.loads(second.extra)) == ("S01_E02", {"id": "S01:E02"})
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
+    line = json.dumps({"video": "a.mp4", "note": "one\u2028two"}, ensure_ascii=False)
+    (video,) = read_manifest([written(tmp_path / "m.jsonl", line + "\r\n")])
+    assert json.loads(video.extra) == {"note": "one\u2028two"}
+
+
+def test_a_path_that_means_two_files_is_refused(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = written(films / "a" / "m.json", {"video": "x.mp4"})
+    monkeypatch.chdir(films / "b")
+    with pytest.raises(ConfigError, match="is there twice"):
+        read_manifest([manifest])
 
 
 def test_a_glob_gives_what_matches(films: Path) -> None:
@@ -123,6 +159,9 @@ def test_a_line_that_stands_twice_counts_once(tmp_path: Path) -> None:
         ("m.csv", "film\na.mp4\n", "line 2 names no video"),
         ("m.parquet", "no parquet", "no readable Parquet"),
         ("m.json", '[{"video": "s3://b/a.mp4"}]', "local disks only"),
+        ("m.json", '[{"video": "a\\u0000b.mp4"}]', "null byte"),
+        ("m.json", '[{"video": "~nosuchuser/a.mp4"}]', "home directory"),
+        ("m.json", '[{"video": "a.mp4", "n": ' + "9" * 5000 + "}]", "cannot be read"),
     ],
 )
 def test_a_wrong_manifest_is_one_sentence_with_its_place(tmp_path: Path, name: str, content: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,22 @@ import pytest
 from lvqa_ray.engine.resume import outcomes, remaining, settle
 from lvqa_ray.engine.tables import read_rows, shards, write_shard
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import Video
+from lvqa_ray.records import Turn, Video
 from lvqa_ray.records.tables import TableName
 
+NOTHING = Video(id="", uri="", fingerprint="").input_hash
 RUNS = ("20260101T000000Z", "20260102T000000Z")
 
 
 def line(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
-    return {"id": video_id, "video_id": video_id, "run_id": RUNS[run], "job_hash": "j", "fingerprint": "f"} | changes
+    return {
+        "id": video_id,
+        "video_id": video_id,
+        "run_id": RUNS[run],
+        "job_hash": "j",
+        "fingerprint": "f",
+        "input_hash": NOTHING,
+    } | changes
 
 
 def clip(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
@@ -55,6 +64,33 @@ def test_settling_keeps_the_latest_outcome_of_each_video(tmp_path: Path) -> None
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
     assert [row["id"] for row in read_rows(tmp_path, "failures")] == ["w"]
     assert [(row["id"], row["caption"]) for row in read_rows(tmp_path, "clips")] == [("w_0", None), ("v_0", "new")]
+
+
+def test_a_failure_that_may_pass_takes_no_record_away(tmp_path: Path) -> None:
+    put(tmp_path, "data", "a", line("v", 0), line("w", 0))
+    put(tmp_path, "clips", "a", clip("v", 0), clip("w", 0))
+    put(tmp_path, "failures", "b", line("v", 1, retryable=True), line("w", 1, retryable=False))
+    put(tmp_path, "clips", "b", clip("v", 1), clip("w", 1))
+    settle(tmp_path, RUNS[1], 100)
+    assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
+    assert {row["id"] for row in read_rows(tmp_path, "failures")} == {"v", "w"}
+    assert {(row["id"], row["run_id"]) for row in read_rows(tmp_path, "clips")} == {("v_0", RUNS[0]), ("w_0", RUNS[1])}
+    assert [row.id for row in remaining([video("v"), video("w")], outcomes(tmp_path), "j")] == ["v"]
+
+
+def test_what_comes_along_is_part_of_what_is_done(tmp_path: Path) -> None:
+    put(tmp_path, "data", "a", line("v", 0))
+    same = video("v")
+    other = replace(same, extra='{"split": "test"}')
+    prompted = replace(same, conversation=(Turn(speaker="human", value="Name the colours."),))
+    assert remaining([same], outcomes(tmp_path), "j") == []
+    assert remaining([other], outcomes(tmp_path), "j") == [other]
+    assert remaining([prompted], outcomes(tmp_path), "j") == [prompted]
+
+
+def test_half_a_character_does_not_cost_a_row(tmp_path: Path) -> None:
+    put(tmp_path, "data", "a", line("v", 0, extra="bad \ud800 emoji"), line("w", 0))
+    assert [row["extra"] for row in read_rows(tmp_path, "data")] == ["bad ? emoji", None]
 
 
 def test_small_shards_are_joined_and_repeated_lines_go(tmp_path: Path) -> None:

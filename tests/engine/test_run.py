@@ -203,6 +203,17 @@ def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp
     assert record["reformatted_reasoning"]
 
 
+def test_every_table_is_read_where_clips_are_files_too(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    import pandas as pd
+
+    job = make_job(two_films[0], cut={"mode": "copy"})
+    run(job)
+    (clip,) = pd.read_parquet(f"{job.output}/clips").to_dict("records")
+    assert Path(clip["media_path"]).is_relative_to(Path(job.output) / "media")
+
+
 def test_run_json_says_what_was_done(finished: Finished) -> None:
     report = json.loads((Path(finished.job.output) / "run.json").read_text())
     assert report["finished"]
@@ -295,6 +306,53 @@ def test_another_clip_length_in_the_same_folder_is_new_work(
     }
     assert len(digests) == 3
     assert len(shards(Path(make_job(two_films[0]).output), "data")) == 1
+
+
+def test_an_output_that_cannot_be_written_stops_the_run_and_loses_nothing(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    job = make_job(*two_films)
+    data = Path(job.output) / "data"
+
+    def gone(_: dict[str, Any]) -> None:
+        if data.is_dir():
+            data.rmdir()
+            data.write_text("a file where the folder belongs")
+
+    fake.answer = gone
+    stopped = run(job)
+    assert "cannot be written" in stopped.halted
+    assert (stopped.failures, stopped.unfinished, stopped.exit_status) == ({}, 2, 1)
+    fake.answer = None
+    with pytest.raises(ConfigError, match="data cannot be written"):
+        run(job)
+    data.unlink()
+    assert run(job).records == 2
+    assert all(times == 1 for times in fake.paid.values())
+
+
+def test_a_journal_that_cannot_be_written_stops_the_run_at_once(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    """What is answered and cannot be kept would be paid for again: at most what was in flight may be lost."""
+    job = make_job(*two_films, split={"max_seconds": 0.5}, endpoint={"max_concurrency": 1})
+    cache = Path(job.output) / "cache"
+
+    def gone(_: dict[str, Any]) -> None:
+        if cache.is_dir():
+            shutil.rmtree(cache)
+            cache.write_text("a file where the folder belongs")
+
+    fake.answer = gone
+    stopped = run(job)
+    assert stopped.halted
+    assert (stopped.failures, stopped.exit_status) == ({}, 1)
+    assert sum(fake.paid.values()) <= 2
+
+
+def test_more_cores_for_a_task_than_a_node_has_is_said(make_job: JobMaker, two_films: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="the largest node has 2 cores"):
+        run(make_job(*two_films, engine={"video_cpus": 4}))
 
 
 def test_a_corpus_of_missing_files_is_failures_and_no_calls(

@@ -52,10 +52,14 @@ def build(job: Job) -> Pipeline:
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample)]
+    split: Callable[[ProbedVideo], Iterable[Any]] = job.split
+    if job.split.mode == "scenes" and sample and job.sample.reader == "pyav":
+        # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
+        split = partial(job.split, judge=job.filter.judge, sampler=job.sample)
     return Pipeline(
         split=[
             VideoStep("probe", Video, job.probe),
-            VideoStep("split", ProbedVideo, job.split),
+            VideoStep("split", ProbedVideo, split),
             VideoStep("filter", Clip, job.filter),
         ],
         look=[VideoStep("cut", Clip, cut), *sample],

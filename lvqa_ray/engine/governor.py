@@ -12,6 +12,9 @@ from lvqa_ray.errors import ApiError, StopRun
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limits import Lease, Limiter, LocalPermits
 
+MOST_CALLS = 10_000
+"""Calls of a governor at once: more than any endpoint has requests in flight."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -42,7 +45,6 @@ class Governor:
         self._failed: Counter[str] = Counter()
         self._tokens = 0
 
-    @ray.method(concurrency_group="waiting")
     async def acquire(self, tokens: int) -> Lease | StopRun:
         """A lease, once there is one; or the reason why there will be none."""
         try:
@@ -50,7 +52,6 @@ class Governor:
         except StopRun as stop:
             return stop
 
-    @ray.method(concurrency_group="quick")
     async def release(self, lease: Lease, used_tokens: int | None, outcome: ApiError | None) -> None:
         """Take a lease back."""
         if outcome is None:
@@ -60,7 +61,6 @@ class Governor:
         self._tokens += used_tokens or 0
         await self._permits.release(lease, used_tokens, outcome)
 
-    @ray.method(concurrency_group="quick")
     async def traffic(self) -> Traffic:
         """What has been asked so far."""
         return Traffic(
@@ -71,12 +71,10 @@ class Governor:
             halted=str(self._limiter.halted or ""),
         )
 
-    @ray.method(concurrency_group="quick")
     async def halt(self, reason: str) -> None:
         """Give no more leases."""
         self._limiter.halt(StopRun(reason))
 
-    @ray.method(concurrency_group="quick")
     async def halted(self) -> bool:
         """Whether no more requests go out."""
         return self._limiter.halted is not None
@@ -85,12 +83,12 @@ class Governor:
 def start(endpoint: Endpoint) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
     """A governor on the cluster; it lives as long as its handle is held.
 
-    A lease is waited for inside the actor, so waiting calls get a group of threads of their own, and one who gives a
-    lease back never queues behind those who want one.
+    A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue
+    behind those who want one. They share one event loop, since a concurrency group of their own would be another
+    thread, and a wake-up from one loop to another gets lost.
     """
-    as_actor: Any = ray.remote  # its types do not know of concurrency groups
-    groups = {"waiting": 10_000, "quick": 100}
-    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "concurrency_groups": groups}
+    as_actor: Any = ray.remote  # its types know of functions only
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": MOST_CALLS}
     return as_actor(**options)(Governor).remote(endpoint)
 
 

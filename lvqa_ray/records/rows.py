@@ -124,7 +124,7 @@ class Clip:
         frames: Sampled frames, in time order.
         media: Bytes of the cut clip file, when the model is to be shown the clip itself.
         identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
-            the cache key, and is known before anything is decoded.
+            the cache key, and is the same whenever the clip is made again.
     """
 
     video: Video

@@ -31,6 +31,10 @@ class FilterClips:
 
     def __call__(self, clip: Clip) -> Iterator[Clip]:
         """The clip, with the name of the first filter that rejects it."""
+        yield self.judge(clip)
+
+    def judge(self, clip: Clip) -> Clip:
+        """The clip, with the name of the first filter that rejects it."""
         first, end = frame_range(clip.span, clip.info.fps)
         bounds = {
             "frames_min": (end - first, self.frames_min, None),
@@ -44,4 +48,4 @@ class FilterClips:
             for name, (value, low, high) in bounds.items()
             if (low is not None and value < low) or (high is not None and value > high)
         )
-        yield replace(clip, dropped=next(rejected, ""))
+        return replace(clip, dropped=next(rejected, ""))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import VideoError
-from lvqa_ray.records import CaptionedClip, Clip, Failure
+from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame
 from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.shots import Sampling
 from lvqa_ray.video.spans import frame_times
 
 
@@ -31,7 +32,7 @@ class SampleFrames:
 
     def __call__(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
         """The clip with its frames in time order, or the reason why there are none."""
-        if clip.dropped:
+        if clip.dropped or clip.frames:
             yield clip
             return
         times = frame_times(clip.span, count=self.count, fps=self.per_second)
@@ -48,8 +49,33 @@ class SampleFrames:
             shown = tuple(replace(frame, time_s=time) for frame, time in zip(frames, times, strict=False))
             yield replace(clip, frames=shown, identity=self.identity(clip))
 
+    @property
+    def sampling(self) -> Sampling:
+        """Which pictures are taken, for a pass that takes those of all clips."""
+        count = self.count if self.per_second is None else None
+        return Sampling(count=count, fps=self.per_second, short_side=self.short_side, quality=self.quality)
+
+    def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
+        """The clip with pictures that such a pass has taken, or the reason why there are none.
+
+        They may have been on display a little before the times asked for, so it is their own times that identify them:
+        known only after decoding, but the same every time.
+        """
+        if not frames:
+            error = VideoError(
+                VideoFault.NO_FRAMES, f"{clip.video.uri} shows no picture in clip {clip.id}; re-encode it."
+            )
+            return CaptionedClip(
+                clip=clip, failure=Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
+            )
+        at = ",".join(f"{frame.time_s:.3f}" for frame in frames)
+        return replace(clip, frames=tuple(frames), identity=self._identity(clip, f"at={at}"))
+
     def identity(self, clip: Clip) -> str:
         """What decides the pictures of a clip, known without decoding it."""
         rate = f"{self.per_second:g}/s" if self.per_second is not None else f"{self.count}"
+        return self._identity(clip, f"frames={rate}")
+
+    def _identity(self, clip: Clip, which: str) -> str:
         span = f"{clip.span.start_s:.3f}-{clip.span.end_s:.3f}"
-        return f"{clip.video.fingerprint} {span} frames={rate} {self.short_side}px q{self.quality} {self.reader}"
+        return f"{clip.video.fingerprint} {span} {which} {self.short_side}px q{self.quality} {self.reader}"

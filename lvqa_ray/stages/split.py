@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import ClassVar, Literal, Self
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import Clip, Failure, ProbedVideo, Span
-from lvqa_ray.video.scenes import detect_scenes
-from lvqa_ray.video.spans import fixed_spans, scene_spans
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, ProbedVideo, Span
+from lvqa_ray.video.detect import Detection
+from lvqa_ray.video.scenes import iter_scenes
+from lvqa_ray.video.shots import Sampling, iter_shots
+from lvqa_ray.video.spans import ScenePlan, fixed_spans
+
+Judge = Callable[[Clip], Clip]
+"""Marks a clip as dropped, or leaves it as it is."""
+
+
+class Sampler(Protocol):
+    """Says which pictures of a clip are taken, and puts them into its row."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which pictures."""
+
+    def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
+        """The clip with its pictures."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -56,6 +73,10 @@ class SplitVideo:
         default=3.0, gt=0, description="AdaptiveDetector's threshold (ratio to its window)."
     )
     min_scene_frames: int = Field(default=15, ge=1, description="Shortest scene that a detector may find (frames).")
+    accuracy: Literal["fast", "exact"] = Field(
+        default="fast",
+        description="scenes mode: exact finds the cuts of PySceneDetect's OpenCV backend, fast nearly all, cheaper.",
+    )
     frame_skip: int = Field(default=0, ge=0, description="Frames passed over between two that the detector sees.")
 
     @model_validator(mode="after")
@@ -64,11 +85,29 @@ class SplitVideo:
             raise ValueError(f"min_seconds ({self.min_seconds:g}) is larger than max_seconds ({self.max_seconds:g})")
         return self
 
-    def __call__(self, row: ProbedVideo) -> Iterator[Clip | Failure]:
-        """The clips in time order, the last one marked; or the reason why there are none."""
+    def __call__(
+        self, row: ProbedVideo, *, judge: Judge | None = None, sampler: Sampler | None = None
+    ) -> Iterator[Clip | CaptionedClip | Failure]:
+        """The clips in time order, each as soon as it is known to be or not to be the last one, which is marked.
+
+        Args:
+            row: The video.
+            judge: Marks clips that are to be left out.
+            sampler: What takes the pictures of the others. In scenes mode they come out of the pass that finds the
+                scenes.
+
+        Yields:
+            Clips, with pictures where there is a sampler and scenes are detected; or the reason why there are none.
+        """
+        ahead: Clip | CaptionedClip | None = None
         try:
-            spans = self.spans(row)
-            if not spans:
+            for index, (span, frames) in enumerate(self._shots(row, sampler)):
+                if ahead:
+                    yield ahead
+                clip = Clip(video=row.video, info=row.info, index=index, span=span, last=False)
+                clip = judge(clip) if judge else clip
+                ahead = sampler.attach(clip, frames()) if sampler and frames and not clip.dropped else clip
+            if ahead is None:
                 raise VideoError(
                     VideoFault.NO_CLIPS,
                     f"{row.video.uri} ({row.info.duration_sec:.2f} s) has no clip under these settings; "
@@ -77,8 +116,10 @@ class SplitVideo:
         except VideoError as error:
             yield Failure.of(error, video=row.video, stage=self.name)
             return
-        for index, span in enumerate(spans):
-            yield Clip(video=row.video, info=row.info, index=index, span=span, last=index == len(spans) - 1)
+        if isinstance(ahead, CaptionedClip):
+            yield replace(ahead, clip=replace(ahead.clip, last=True))
+        else:
+            yield replace(ahead, last=True)
 
     def spans(self, row: ProbedVideo) -> list[Span]:
         """The spans of the clips, in time order.
@@ -94,22 +135,43 @@ class SplitVideo:
                 end_remove_s=self.end_remove_seconds,
                 min_s=self.min_seconds,
             )
-        scenes = detect_scenes(
-            row.video.uri,
+        scenes = iter_scenes(row.video.uri, self.detection)
+        return [span for scene in scenes for span in self.plan.clips(scene)]
+
+    @property
+    def detection(self) -> Detection:
+        """How scenes are found."""
+        return Detection(
             detector=self.detector,
+            accuracy=self.accuracy,
             threshold=self.threshold,
             adaptive_threshold=self.adaptive_threshold,
             min_scene_frames=self.min_scene_frames,
             frame_skip=self.frame_skip,
         )
-        return scene_spans(
-            scenes,
+
+    @property
+    def plan(self) -> ScenePlan:
+        """How scenes become clips."""
+        return ScenePlan(
             min_s=self.min_seconds,
             max_s=self.max_seconds,
             start_remove_s=self.start_remove_seconds,
             end_remove_s=self.end_remove_seconds,
             overlap=self.overlap,
         )
+
+    def _shots(
+        self, row: ProbedVideo, sampler: Sampler | None
+    ) -> Iterator[tuple[Span, Callable[[], tuple[Frame, ...]] | None]]:
+        if self.mode == "fixed":
+            yield from ((span, None) for span in self.spans(row))
+        elif sampler is None:
+            for scene in iter_scenes(row.video.uri, self.detection):
+                yield from ((span, None) for span in self.plan.clips(scene))
+        else:
+            shots = iter_shots(row.video.uri, detection=self.detection, plan=self.plan, sampling=sampler.sampling)
+            yield from ((shot.span, shot.frames) for shot in shots)
 
     def fewest_clips(self, row: ProbedVideo) -> int:
         """How many clips a video has at least: a scene that will be found can only add to them, or fall to a limit."""

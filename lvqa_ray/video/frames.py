@@ -108,7 +108,7 @@ def _on_display(source: Source, times: Sequence[float]) -> Iterator[VideoFrame]:
     wanted = iter(times)
     time = next(wanted)
     shown: VideoFrame | None = None
-    for frame in source.frames_from(time):
+    for frame in source.frames_from(time, wanted_s=times):
         while source.time_of(frame) > time + EPSILON_S:
             yield shown or frame
             following = next(wanted, None)

@@ -7,7 +7,8 @@ picture, which is not always time 0 of the container.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
@@ -23,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.skim import SKIMMED, skim
 
 # PyAV 18 refuses a file whose tags are not UTF-8 unless it is told what to do; 19 replaces them and has no such option.
 _TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -108,19 +110,26 @@ class Source:
         except av.FFmpegError:
             self.lost_packets += 1
 
-    def frames(self, *, limit: int | None = None) -> Iterator[VideoFrame]:
+    def frames(self, *, limit: int | None = None, wanted_s: Sequence[float] | None = None) -> Iterator[VideoFrame]:
         """Frames from the current position on, in display order; packets that do not decode are skipped and counted.
 
         Args:
             limit: Give up after so many packets.
+            wanted_s: If given, only the frames on display at these times (s, rising) are sure to come.
         """
-        for packet in islice(self.packets(), limit):
+        packets: Iterator[Packet[VideoStream]] = islice(self.packets(), limit)
+        if wanted_s is not None and self.codec in SKIMMED:
+            wanted = [self._start + math.floor((time + EPSILON_S) / self.time_base) for time in wanted_s]
+            packets = skim(packets, self.stream.codec_context, wanted)
+        for packet in packets:
             yield from self._decode(packet)
         # After an early end the decoder still holds frames; after a proper one it has none left.
         yield from self._decode(None)
 
-    def frames_from(self, time_s: float) -> Iterator[VideoFrame]:
+    def frames_from(self, time_s: float, *, wanted_s: Sequence[float] | None = None) -> Iterator[VideoFrame]:
         """Frames from the last one that appears no later than ``time_s``, or from a little earlier, or from the first.
+
+        ``wanted_s`` is that of `frames`.
 
         Seeks to a key frame. Indexes hold decoding times, so that one may turn out to lie past the target: then it
         tries further back.
@@ -130,7 +139,7 @@ class Source:
                 self.rewind()
             else:
                 self.seek(time_s - step_s)
-            frames = self.frames()
+            frames = self.frames(wanted_s=wanted_s)
             first = next(frames, None)
             if time_s <= step_s or (first is not None and self.time_of(first) <= time_s + EPSILON_S):
                 break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lvqa_ray.records import Span
 
@@ -101,6 +102,40 @@ def scene_spans(
         keep_last = last.duration_s >= min_s - EPSILON_S or (overlap and bool(whole))
         spans += pieces if keep_last else [piece for piece in whole if piece.duration_s >= min_s - EPSILON_S]
     return spans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenePlan:
+    """How one scene becomes clips, while it is still running too; the attributes are those of `scene_spans`."""
+
+    max_s: float
+    min_s: float = 0.0
+    start_remove_s: float = 0.0
+    end_remove_s: float = 0.0
+    overlap: bool = False
+    sliver_s: float = 0.5
+
+    @property
+    def settling_s(self) -> float:
+        """How far past the end of a piece of ``max_s`` a scene must have come for that piece to stay as it is."""
+        return self.end_remove_s + min(self.sliver_s, self.max_s / 2)
+
+    def clips(self, scene: Span) -> list[Span]:
+        """The clips of a scene that is over."""
+        return scene_spans(
+            [scene],
+            min_s=self.min_s,
+            max_s=self.max_s,
+            start_remove_s=self.start_remove_s,
+            end_remove_s=self.end_remove_s,
+            overlap=self.overlap,
+            sliver_s=self.sliver_s,
+        )
+
+    def piece(self, scene_start_s: float, index: int) -> Span:
+        """A piece of full length of a scene that may still be running; what remains of it at the end may be less."""
+        begin = scene_start_s + self.start_remove_s
+        return Span(start_s=begin + index * self.max_s, end_s=begin + (index + 1) * self.max_s)
 
 
 def frame_times(span: Span, *, count: int | None, fps: float | None) -> list[float]:

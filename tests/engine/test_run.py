@@ -291,6 +291,25 @@ def test_a_key_that_stops_working_halts_the_run_and_the_same_command_goes_on(
     assert all(times == 1 for times in fake.paid.values())
 
 
+def test_scenes_become_clips_with_pictures_of_their_own(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    job = make_job(*two_films, split={"mode": "scenes", "min_scene_frames": 5}, filter={"frames_min": 14})
+    summary = run(job)
+    rows = tables(job.output)
+    assert (summary.records, summary.exit_status) == (2, 0)
+    clips = {row["id"]: row for row in rows["clips"]}
+    assert sorted(clips) == ["p_0", "p_1", "q_0", "q_1"]
+    assert clips["p_1"]["timestamp_start"] == pytest.approx(0.5, abs=0.05)
+    assert clips["q_0"]["timestamp_end"] == pytest.approx(1.5, abs=0.05)
+    assert {name: row["dropped"] for name, row in clips.items() if row["dropped"]} == dict.fromkeys(
+        ("p_0", "q_1"), "frames_min"
+    )
+    asked = [request.body for request in fake.requests if media_urls(request.body)]
+    assert len(asked) == sum(row["dropped"] is None for row in clips.values())
+    assert all(len(media_urls(body)) == 2 for body in asked)
+
+
 def test_another_clip_length_in_the_same_folder_is_new_work(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
 ) -> None:

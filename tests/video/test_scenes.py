@@ -1,31 +1,42 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import scenedetect
+from av.video.frame import VideoFrame
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.detect import Detection, Detector
 from lvqa_ray.video.probe import probe
-from lvqa_ray.video.scenes import Detector, detect_scenes
+from lvqa_ray.video.scenes import detect_scenes, iter_scenes
+from lvqa_ray.video.shrink import Accuracy, Shrinker
+from lvqa_ray.video.source import Source, open_source
 from tests import media
 
 DETECTORS: tuple[Detector, ...] = ("content", "adaptive", "both")
 
 
-def starts(path: Path, detector: Detector = "content", frame_skip: int = 0) -> list[float]:
-    return [round(span.start_s, 3) for span in detect_scenes(str(path), detector=detector, frame_skip=frame_skip)]
+def starts(path: Path, detector: Detector = "content", frame_skip: int = 0, accuracy: Accuracy = "fast") -> list[float]:
+    return [
+        round(span.start_s, 3)
+        for span in detect_scenes(str(path), Detection(detector=detector, frame_skip=frame_skip, accuracy=accuracy))
+    ]
 
 
-def stock_cuts(path: Path, detector: Detector) -> list[float]:
+def stock_cuts(path: Path, detector: Detector, frame_skip: int = 0) -> list[float]:
     manager = scenedetect.SceneManager()
     if detector != "adaptive":
         manager.add_detector(scenedetect.ContentDetector())
     if detector != "content":
         manager.add_detector(scenedetect.AdaptiveDetector(luma_only=True))
-    manager.detect_scenes(scenedetect.open_video(str(path), backend="opencv"))
+    manager.detect_scenes(scenedetect.open_video(str(path), backend="opencv"), frame_skip=frame_skip)
     return [start.seconds for start, _ in manager.get_scene_list()][1:]
 
 
@@ -42,8 +53,73 @@ def test_cuts_agree_with_stock_pyscenedetect_on_a_real_clip(detector: Detector) 
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
+def test_exact_cuts_are_those_of_stock_pyscenedetect(detector: Detector) -> None:
+    ours = starts(media.bikes(), detector, accuracy="exact")[1:]
+    assert ours == [round(cut, 3) for cut in stock_cuts(media.bikes(), detector)]
+
+
+@pytest.mark.parametrize("skip", [0, 1, 3])
+def test_exact_cuts_are_the_stock_ones_when_frames_are_skipped(skip: int) -> None:
+    ours = starts(media.bikes(), frame_skip=skip, accuracy="exact")[1:]
+    assert ours == [round(cut, 3) for cut in stock_cuts(media.bikes(), "content", skip)]
+
+
+@pytest.mark.parametrize(("size", "most"), [((1280, 720), 0), ((1920, 1080), 3), ((1440, 1080), 3), ((640, 360), 0)])
+def test_exact_pictures_are_those_that_stock_makes(tmp_path: Path, size: tuple[int, int], most: int) -> None:
+    path = media.make_video(tmp_path / "film.mp4", seconds=0.2, size=size)
+    capture = cv2.VideoCapture(str(path))
+    with open_source(str(path)) as source:
+        for frame in source.frames():
+            _, whole = capture.read()
+            factor = max(size) / 256
+            stock = cv2.resize(whole, (round(size[0] / factor), round(size[1] / factor)))
+            ours = Shrinker(*size, "exact")(frame)
+            assert np.abs(ours.astype(int) - stock).max() <= most
+            assert Shrinker(*size, "fast")(frame).shape == stock.shape
+
+
+@pytest.mark.parametrize("luma_only", [False, True])
+def test_the_cheap_score_has_the_stock_numbers(luma_only: bool) -> None:
+    detection = Detection(detector="adaptive", luma_only=luma_only)
+    (cheap,) = detection.detectors()
+    stock = scenedetect.AdaptiveDetector(luma_only=luma_only)
+    pictures = np.random.default_rng(1).integers(0, 256, (6, 36, 64, 3), np.uint8)
+    for i, picture in enumerate(pictures):
+        time = scenedetect.FrameTimecode(i, 25.0)
+        stock.process_frame(time, picture)
+        cheap.process_frame(time, picture)
+        assert cheap._frame_score == pytest.approx(stock._frame_score, rel=1e-12)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_scene_is_told_while_the_rest_is_unread(
+    tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = media.make_video(tmp_path / "film.mp4", seconds=8, scenes=(1.2, 2.8))
+    decoded = count_decoded(monkeypatch)
+    scenes = iter_scenes(str(path), Detection(detector=detector))
+    assert next(scenes).end_s == pytest.approx(1.2)
+    assert decoded[0] <= 30 + 17
+    assert next(scenes).end_s == pytest.approx(2.8)
+    assert decoded[0] <= 70 + 17
+
+
+def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    decoded = [0]
+    frames = Source.frames
+
+    def counted(source: Source, **settings: Any) -> Iterator[VideoFrame]:
+        for frame in frames(source, **settings):
+            decoded[0] += 1
+            yield frame
+
+    monkeypatch.setattr(Source, "frames", counted)
+    return decoded
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_scenes_begin_at_the_cuts_and_leave_no_gap(film: Path, detector: Detector) -> None:
-    scenes = detect_scenes(str(film), detector=detector)
+    scenes = detect_scenes(str(film), Detection(detector=detector))
     assert [span.start_s for span in scenes] == [0, 1.2, 2.8]
     assert all(a.end_s == b.start_s for a, b in pairwise(scenes))
     assert scenes[-1].end_s == pytest.approx(4.0)
@@ -58,16 +134,14 @@ def test_other_codecs(tmp_path: Path, codec: str) -> None:
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_static_video_is_one_scene(tmp_path: Path, detector: Detector) -> None:
     path = media.make_video(tmp_path / "static.mp4", static=True)
-    (only,) = detect_scenes(str(path), detector=detector)
+    (only,) = detect_scenes(str(path), Detection(detector=detector))
     assert (only.start_s, only.end_s) == (0, 2)
 
 
 def test_times_come_from_stamps_where_the_rate_varies(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "vfr.mp4", seconds=6, scenes=(4.2,), vfr=True)
     assert starts(path) == [0, 4.2]
-    assert detect_scenes(str(path), detector="content")[-1].end_s == pytest.approx(
-        probe(str(path)).duration_sec, abs=0.13
-    )
+    assert detect_scenes(str(path), Detection())[-1].end_s == pytest.approx(probe(str(path)).duration_sec, abs=0.13)
 
 
 def test_times_count_from_the_first_picture(tmp_path: Path) -> None:
@@ -83,7 +157,7 @@ def test_skipping_frames_finds_a_cut_nearby(film: Path) -> None:
 def test_what_comes_before_a_corruption_is_kept(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "cut.mp4", seconds=4, scenes=(1.2,), faststart=True)
     media.truncate(path, 0.7)
-    scenes = detect_scenes(str(path), detector="content")
+    scenes = detect_scenes(str(path), Detection())
     assert [span.start_s for span in scenes] == [0, 1.2]
     assert 1.2 < scenes[-1].end_s < 4
 
@@ -91,7 +165,7 @@ def test_what_comes_before_a_corruption_is_kept(tmp_path: Path) -> None:
 def test_garbage_in_the_middle_is_survived(tmp_path: Path, film: Path) -> None:
     path = Path(shutil.copy(film, tmp_path / "film.mp4"))
     media.scribble(path, 0.4, 0.45)
-    assert detect_scenes(str(path), detector="content")[-1].end_s == pytest.approx(4.0, abs=0.5)
+    assert detect_scenes(str(path), Detection())[-1].end_s == pytest.approx(4.0, abs=0.5)
 
 
 def test_nothing_decodable_is_an_error(tmp_path: Path) -> None:
@@ -99,5 +173,5 @@ def test_nothing_decodable_is_an_error(tmp_path: Path) -> None:
     media.scribble(path, 0.4, 1.0)
     path.write_bytes(path.read_bytes()[: path.read_bytes().index(b"mdat") + 5])
     with pytest.raises(VideoError) as caught:
-        detect_scenes(str(path), detector="content")
+        detect_scenes(str(path), Detection())
     assert caught.value.kind is VideoFault.NO_FRAMES

@@ -1,0 +1,146 @@
+"""Small pictures for scene detection: the pixels that PySceneDetect would look at, picked before they are coloured.
+
+PySceneDetect turns each whole frame into BGR and scales that down to 256 pixels, bilinearly and without averaging: of a
+720p frame it looks at one pixel in 25. Here the others are never converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+Accuracy = Literal["fast", "exact"]
+Picture = npt.NDArray[np.uint8]
+"""Height x width x 3, BGR."""
+
+Indices = npt.NDArray[np.intp]
+
+DETECTION_SIDE = 256
+"""Longest side of the pictures that detectors see: what PySceneDetect scales larger ones down to."""
+
+WORTH_PICKING = 4.0
+"""Frames shrunk by less are cheaper to convert whole than to pick blocks of: those would be most of them."""
+
+PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
+
+
+class Shrinker:
+    """Makes small BGR pictures out of frames.
+
+    ``exact`` gives those of PySceneDetect's OpenCV backend: each pixel is the same where the frame's longest side is an
+    odd multiple of 256 (1280, 3840), and within a level or two of 255 elsewhere, by the rounding of the weights.
+    ``fast`` takes the nearest pixel, and the colour of one near that. Frames that are not 8-bit 4:2:0 are converted
+    whole in both.
+
+    Args:
+        width: Of the frames, in pixels.
+        height: Of the frames, in pixels.
+        accuracy: ``fast`` or ``exact``.
+    """
+
+    def __init__(self, width: int, height: int, accuracy: Accuracy) -> None:
+        scale = max(1.0, max(width, height) / DETECTION_SIDE)
+        self.size = max(1, round(width / scale)), max(1, round(height / scale))
+        self._of = width, height
+        self._reformatter = VideoReformatter()
+        self._pick: Callable[[VideoFrame], Picture] | None = None
+        worth_it = scale >= (WORTH_PICKING if accuracy == "exact" else 1.5)
+        if worth_it and width % 2 == 0 and height % 2 == 0 and min(self.size) >= 2:
+            picker = _Exact if accuracy == "exact" else _Nearest
+            self._pick = picker(width, height, self.size, self._to_bgr)
+
+    def __call__(self, frame: VideoFrame) -> Picture:
+        """Shrink a frame; one of another size than announced, in a file that changes it, comes out the same size."""
+        usable = frame.format.name in PLANAR_420 and frame.planes[0].line_size > 0
+        if self._pick and usable and (frame.width, frame.height) == self._of:
+            return self._pick(frame)
+        bgr = self._to_bgr(frame)
+        if (frame.width, frame.height) == self.size:
+            return bgr
+        return cast("Picture", cv2.resize(bgr, self.size))
+
+    def _to_bgr(self, frame: VideoFrame) -> Picture:
+        # No scaling and no rounding flags: FFmpeg's direct conversion, which is also that of OpenCV's reader.
+        bgr = self._reformatter.reformat(frame, format="bgr24", threads=1)
+        return cast("Picture", bgr.to_ndarray())
+
+
+class _Nearest:
+    """Picks one pixel for each, and one colour for each four, which makes a small 4:2:0 frame."""
+
+    def __init__(self, width: int, height: int, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
+        self._to_bgr = to_bgr
+        self._size = size
+        # The converter works on pairs of rows and columns: an odd size is rounded up, and the rest cut off.
+        even = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self._small = VideoFrame(*even, "yuv420p")
+        self._luma = _grid(_centres(height, even[1]), _centres(width, even[0]))
+        self._chroma = _grid(_centres(height // 2, even[1] // 2), _centres(width // 2, even[0] // 2))
+
+    def __call__(self, frame: VideoFrame) -> Picture:
+        _same_colours(frame, self._small)
+        for plane, grid in enumerate((self._luma, self._chroma, self._chroma)):
+            _plane(self._small, plane)[:] = cv2.remap(_plane(frame, plane), *grid, cv2.INTER_NEAREST)
+        return self._to_bgr(self._small)[: self._size[1], : self._size[0]]
+
+
+class _Exact:
+    """Picks the 2x2 blocks, of one colour each, that hold the pixels between which bilinear scaling weighs."""
+
+    def __init__(self, width: int, height: int, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
+        self._to_bgr = to_bgr
+        rows, down = _blocks(height, size[1])
+        columns, across = _blocks(width, size[0])
+        self._picked = VideoFrame(2 * len(columns), 2 * len(rows), "yuv420p")
+        # Two neighbours are one number of 16 bits: half as many to pick.
+        self._luma = _grid(np.stack([2 * rows, 2 * rows + 1], axis=1).ravel(), columns)
+        self._chroma = _grid(rows, columns)
+        self._scaled = _grid(down, across)
+        whole = not (down % 1).any() and not (across % 1).any()
+        self._weigh = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
+
+    def __call__(self, frame: VideoFrame) -> Picture:
+        _same_colours(frame, self._picked)
+        pairs = cv2.remap(_plane(frame, 0).view(np.uint16), *self._luma, cv2.INTER_NEAREST)
+        _plane(self._picked, 0)[:] = pairs.view(np.uint8)
+        for plane in (1, 2):
+            _plane(self._picked, plane)[:] = cv2.remap(_plane(frame, plane), *self._chroma, cv2.INTER_NEAREST)
+        return cast("Picture", cv2.remap(self._to_bgr(self._picked), *self._scaled, self._weigh))
+
+
+def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.uint8]:
+    """A plane's samples without copying them; good for as long as the frame is."""
+    plane = frame.planes[index]
+    samples: npt.NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
+    return samples.reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+def _same_colours(frame: VideoFrame, small: VideoFrame) -> None:
+    small.colorspace, small.color_range = frame.colorspace, frame.color_range
+
+
+def _grid(down: npt.NDArray[Any], across: npt.NDArray[Any]) -> tuple[Any, Any]:
+    """Where to pick, in the form that OpenCV is fastest with."""
+    columns, rows = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
+    whole = not (down % 1).any() and not (across % 1).any()
+    return cast("tuple[Any, Any]", cv2.convertMaps(columns, rows, cv2.CV_16SC2, nninterpolation=whole))
+
+
+def _centres(length: int, count: int) -> Indices:
+    """The samples in the middles of ``count`` equal parts of a side."""
+    return np.minimum(((np.arange(count) + 0.5) * length / count).astype(np.intp), length - 1)
+
+
+def _blocks(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:
+    """The pairs of samples that scaling a side down to ``count`` looks at, and where in those it then looks."""
+    centres = np.clip((np.arange(count) + 0.5) * length / count - 0.5, 0, length - 1)
+    first = np.floor(centres).astype(np.intp)
+    second = np.where(centres > first, first + 1, first)
+    blocks = np.unique(np.concatenate([first, second]) // 2)
+    return blocks, 2 * np.searchsorted(blocks, first // 2) + first % 2 + (centres - first)

@@ -38,9 +38,7 @@ def main() -> NoReturn:
         status = app(standalone_mode=False)
     except LvqaError as error:
         _fail(str(error))
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # typer makes the second of the first
         talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.")
         sys.exit(130)
     except Exception as error:

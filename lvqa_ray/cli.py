@@ -38,13 +38,14 @@ def main() -> NoReturn:
         status = app(standalone_mode=False)
     except LvqaError as error:
         _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):  # typer makes the second of the first
-        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.")
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             _fail(error.format_message())
         raise
+    if status == 130:  # Ctrl-C, which typer may have turned into this number
+        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.")
     sys.exit(status if isinstance(status, int) else 0)
 
 

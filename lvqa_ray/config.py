@@ -105,7 +105,7 @@ class Job(_Section):
     @model_validator(mode="after")
     def _clips_to_show(self) -> Self:
         if self.caption.media == "video" and self.cut.mode == "off":
-            raise ValueError("caption.media=video shows cut clips to the model: set cut.mode to encode or copy")
+            raise ValueError("caption.media=video shows cut clips to the model: set cut.mode to exact, encode or copy")
         return self
 
     @classmethod

@@ -121,6 +121,7 @@ class Clip:
         dropped: Name of the filter that rejected the clip, or empty.
         media_path: Path of the cut clip file, if clips are cut.
         media_span: What the cut clip file really covers: more than ``span`` where it starts at a key frame.
+        media_mode: How that file was made: ``exact``, ``encode`` (also where ``exact`` could not be done) or ``copy``.
         frames: Sampled frames, in time order.
         media: Bytes of the cut clip file, when the model is to be shown the clip itself.
         identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
@@ -135,6 +136,7 @@ class Clip:
     dropped: str = ""
     media_path: str = ""
     media_span: Span | None = None
+    media_mode: str = ""
     frames: tuple[Frame, ...] = field(default=(), repr=False)
     media: bytes = field(default=b"", repr=False)
     identity: str = ""

@@ -112,6 +112,7 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("media_path", pa.string()),
             ("media_start", pa.float64()),
             ("media_end", pa.float64()),
+            ("media_mode", pa.string()),
             ("usage", USAGE),
             *PROVENANCE,
         ]
@@ -185,6 +186,7 @@ def clip_line(row: CaptionedClip) -> dict[str, Any]:
         "media_path": clip.media_path or None,
         "media_start": media.start_s if media else None,
         "media_end": media.end_s if media else None,
+        "media_mode": clip.media_mode or None,
         "usage": _usage(row.usage),
         **_origin(clip.video),
     }

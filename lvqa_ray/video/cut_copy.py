@@ -41,7 +41,7 @@ class CopiedPicture:
     def __init__(self, source: Source, output: OutputContainer, span: Span) -> None:
         self._source = source
         self._span = span
-        self._packets = _from_key_frame(source, span.start_s)
+        self._packets = from_key_frame(source, span.start_s)
         first = next(self._packets, None)
         if first is None or first.pts is None:
             raise no_frames(f"{source.path} after {span.start_s:.3f} s")
@@ -118,8 +118,8 @@ def _sound_packets(path: str, target: AudioStream, span: Span) -> Iterator[Packe
             return  # the sound ends where the file does
 
 
-def _from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:
-    """Packets from the last key frame that appears no later than ``time_s``, or from the first one of all."""
+def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:
+    """Yield packets from the last key frame that appears no later than ``time_s``, or from the first one of all."""
     for step_s in STEPS_BACK_S:
         if time_s <= step_s:
             source.rewind()

@@ -109,6 +109,7 @@ def test_cut_files_are_whole_and_named_by_what_they_are(probed: ProbedVideo, tmp
     assert isinstance(row, Clip)
     path = Path(row.media_path)
     assert path.read_bytes() == row.media
+    assert row.media_mode == "encode"
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 50
     # Another length in the same folder gives another file: the old one is never taken for it.

@@ -9,10 +9,11 @@ import pytest
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut import CutMode, clip_name, cut_clip
+from lvqa_ray.video.cut_encode import Encoding
 from lvqa_ray.video.probe import probe
 from tests import media
 
-both = pytest.mark.parametrize("mode", ["encode", "copy"])
+every = pytest.mark.parametrize("mode", ["exact", "encode", "copy"])
 
 
 def span(start: float, end: float) -> Span:
@@ -31,26 +32,32 @@ def psnr(left: media.Picture, right: media.Picture) -> float:
 
 def test_names_tell_clips_apart() -> None:
     names = {
-        clip_name(span(10, 20), "encode", crf=23, preset="veryfast"),
-        clip_name(span(10, 20.001), "encode", crf=23, preset="veryfast"),
-        clip_name(span(10, 20), "encode", crf=24, preset="veryfast"),
-        clip_name(span(10, 20), "copy"),
+        clip_name(span(10, 20), "encode", Encoding(), audio=True),
+        clip_name(span(10, 20.001), "encode", Encoding(), audio=True),
+        clip_name(span(10, 20), "encode", Encoding(crf=24), audio=True),
+        clip_name(span(10, 20), "encode", Encoding(codec="libx265"), audio=True),
+        clip_name(span(10, 20), "encode", Encoding(fps=2.5), audio=True),
+        clip_name(span(10, 20), "encode", Encoding(short_side=360), audio=True),
+        clip_name(span(10, 20), "encode", Encoding(), audio=False),
+        clip_name(span(10, 20), "exact", Encoding(), audio=True),
+        clip_name(span(10, 20), "copy", Encoding(), audio=True),
     }
-    assert len(names) == 4
-    assert "000010000-000020000_encode_crf-23_preset-veryfast.mp4" in names
-    assert clip_name(span(0, 1), "copy", note="a/b c") == "000000000-000001000_copy_note-a-b-c.mp4"
+    assert len(names) == 9
+    assert "000010000-000020000_encode_codec-x264_crf-23_preset-veryfast.mp4" in names
+    # A copy is not encoded, so that its settings say nothing about it.
+    assert clip_name(span(0, 1), "copy", Encoding(crf=1), audio=True) == "000000000-000001000_copy.mp4"
 
 
-@both
+@every
 @pytest.mark.parametrize("wanted", [(0.0, 1.2), (1.2, 2.8), (2.8, 4.0), (1.0, 2.0)])
 def test_a_clip_holds_its_span(tmp_path: Path, film: Path, mode: CutMode, wanted: tuple[float, float]) -> None:
     dest = tmp_path / "deep" / "clip.mp4"
-    true = cut_clip(str(film), span(*wanted), dest, mode=mode)
+    true = cut_clip(str(film), span(*wanted), dest, mode=mode).span
     source, clip = decoded(film), decoded(dest)
     first, last = round(true.start_s * 25), round(true.end_s * 25) - 1
     assert psnr(clip[0], source[first]) > 28
     assert psnr(clip[-1], source[last]) > 28
-    if mode == "encode":
+    if mode != "copy":
         assert (true.start_s, true.end_s) == pytest.approx(wanted)
         assert len(clip) == round((wanted[1] - wanted[0]) * 25)
     else:
@@ -59,10 +66,10 @@ def test_a_clip_holds_its_span(tmp_path: Path, film: Path, mode: CutMode, wanted
     assert probe(str(dest)).duration_sec == pytest.approx(true.duration_s, abs=0.05)
 
 
-@both
+@every
 def test_sound_is_kept_in_step_or_left_out(tmp_path: Path, film: Path, mode: CutMode) -> None:
     with_sound, silent = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    true = cut_clip(str(film), span(1, 2), with_sound, mode=mode)
+    true = cut_clip(str(film), span(1, 2), with_sound, mode=mode).span
     cut_clip(str(film), span(1, 2), silent, mode=mode, audio=False)
     assert not probe(str(silent)).has_audio
     with av.open(str(with_sound)) as container:
@@ -89,7 +96,7 @@ def test_odd_sizes_are_made_even(tmp_path: Path) -> None:
 
 def test_a_variable_rate_keeps_its_times(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "vfr.mp4", seconds=4, vfr=True)
-    true = cut_clip(str(path), span(2.4, 3.6), tmp_path / "clip.mp4", mode="encode")
+    true = cut_clip(str(path), span(2.4, 3.6), tmp_path / "clip.mp4", mode="encode").span
     assert (true.start_s, true.end_s) == pytest.approx((2.4, 3.6))
     with av.open(str(tmp_path / "clip.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
@@ -99,12 +106,12 @@ def test_a_variable_rate_keeps_its_times(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["libsvtav1", "libx265", "libvpx-vp9", "mpeg4"])
 def test_any_codec_can_be_encoded_anew(tmp_path: Path, codec: str) -> None:
     path = media.make_video(tmp_path / "film.mkv", seconds=2, codec=codec)
-    true = cut_clip(str(path), span(0.52, 1.52), tmp_path / "clip.mp4", mode="encode")
+    true = cut_clip(str(path), span(0.52, 1.52), tmp_path / "clip.mp4", mode="encode").span
     assert (true.start_s, true.end_s) == pytest.approx((0.52, 1.52))
     assert len(decoded(tmp_path / "clip.mp4")) == 25
 
 
-@both
+@every
 def test_a_span_past_the_end_leaves_nothing_behind(tmp_path: Path, film: Path, mode: CutMode) -> None:
     with pytest.raises(VideoError) as caught:
         cut_clip(str(film), span(9, 10), tmp_path / "clips" / "clip.mp4", mode=mode)
@@ -112,7 +119,7 @@ def test_a_span_past_the_end_leaves_nothing_behind(tmp_path: Path, film: Path, m
     assert list((tmp_path / "clips").iterdir()) == []
 
 
-@both
+@every
 def test_a_broken_source_leaves_an_old_clip_alone(tmp_path: Path, mode: CutMode) -> None:
     broken, dest = tmp_path / "broken.mp4", tmp_path / "clips" / "clip.mp4"
     broken.write_text("no video")
@@ -141,5 +148,27 @@ def test_a_file_cut_short_is_cut_as_far_as_it_goes(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "film.mp4", seconds=6, audio_seconds=6, faststart=True)
     media.truncate(path, 0.6)
     end = probe(str(path)).duration_sec
-    true = cut_clip(str(path), span(3, 6), tmp_path / "clip.mp4", mode="encode")
+    true = cut_clip(str(path), span(3, 6), tmp_path / "clip.mp4", mode="encode").span
     assert (true.start_s, true.end_s) == pytest.approx((3, end), abs=0.05)
+
+
+def test_a_clip_at_another_rate_shows_what_is_on_display(tmp_path: Path, film: Path) -> None:
+    true = cut_clip(str(film), span(1, 3), tmp_path / "slow.mp4", mode="encode", encoding=Encoding(fps=5, crf=15)).span
+    assert (true.start_s, true.end_s) == pytest.approx((1, 3))
+    source, clip = decoded(film), decoded(tmp_path / "slow.mp4")
+    assert len(clip) == 10
+    assert min(psnr(clip[tick], source[25 + 5 * tick]) for tick in range(10)) > 30
+    cut_clip(str(film), span(1, 2), tmp_path / "fast.mp4", mode="encode", encoding=Encoding(fps=50, crf=15))
+    clip = decoded(tmp_path / "fast.mp4")
+    assert len(clip) == 50
+    assert min(psnr(clip[tick], source[25 + tick // 2]) for tick in range(50)) > 30
+    assert probe(str(tmp_path / "fast.mp4")).fps == pytest.approx(50)
+
+
+def test_a_clip_can_be_smaller_and_in_hevc(tmp_path: Path, film: Path) -> None:
+    cut_clip(
+        str(film), span(0, 1), tmp_path / "clip.mp4", mode="encode", encoding=Encoding(short_side=46, codec="libx265")
+    )
+    facts = probe(str(tmp_path / "clip.mp4"))
+    assert (facts.height, facts.codec) == (46, "hevc")
+    assert len(decoded(tmp_path / "clip.mp4")) == 25

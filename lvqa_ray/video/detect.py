@@ -63,8 +63,10 @@ class CutFinder:
     def __init__(self, detection: Detection) -> None:
         self._detectors = detection.detectors()
         self.lag = max(each.event_buffer_length for each in self._detectors)
-        self._recent: deque[FrameTimecode] = deque()
+        self._recent: deque[tuple[int, float]] = deque()  # number and time (s) of the frames that a cut may yet be at
         self._last: FrameTimecode | None = None
+        self.settled_s = float("-inf")
+        """All cuts up to this time have been told (s)."""
 
     def look(self, position: FrameTimecode, picture: Picture) -> list[FrameTimecode]:
         """Look at the next frame.
@@ -73,26 +75,17 @@ class CutFinder:
             The positions, among those seen so far, that turn out to be cuts.
         """
         self._last = position
-        self._recent.append(position)
+        number = position.frame_num
+        self._recent.append((number, position.seconds))
         # Some detectors count the frames that they see, others go by frame numbers, which come from times.
-        while self._is_past(1):
-            self._recent.popleft()
+        while len(self._recent) > self.lag and number - self._recent[0][0] >= self.lag:
+            self.settled_s = self._recent.popleft()[1]
         return [cut for each in self._detectors for cut in each.process_frame(position, picture)]
 
     def finish(self) -> list[FrameTimecode]:
         """The cuts that only the end of the video makes certain."""
         last = self._last
         return [cut for each in self._detectors for cut in each.post_process(last)] if last else []
-
-    @property
-    def settled_s(self) -> float:
-        """All cuts up to this time have been told (s); minus infinity at the start."""
-        return float(self._recent[0].seconds) if self._is_past(0) else float("-inf")
-
-    def _is_past(self, index: int) -> bool:
-        if len(self._recent) <= self.lag + index:
-            return False
-        return bool(self._recent[-1].frame_num - self._recent[index].frame_num >= self.lag)
 
 
 class _CheapScore(ContentDetector):  # type: ignore[misc]  # PySceneDetect ships no types

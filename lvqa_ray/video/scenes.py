@@ -114,10 +114,10 @@ def moments(source: Source, detection: Detection, *, keep: bool = True) -> Itera
 
 
 def _released(waiting: deque[Moment], cuts: set[int], settled_s: float) -> Iterator[Moment]:
-    while waiting and waiting[0].time_s <= settled_s + EPSILON_S:
+    settled_s += EPSILON_S
+    while waiting and waiting[0].time_s <= settled_s:
         moment = waiting.popleft()
-        key = round(moment.time_s * 1e6)
-        if key in cuts:
+        if cuts and (key := round(moment.time_s * 1e6)) in cuts:
             cuts.remove(key)
             moment = Moment(moment.time_s, moment.end_s, cut=True, frame=moment.frame)
         yield moment

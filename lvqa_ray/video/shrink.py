@@ -52,8 +52,10 @@ class Shrinker:
         self._pick: Callable[[VideoFrame], Picture] | None = None
         worth_it = scale >= (WORTH_PICKING if accuracy == "exact" else 1.5)
         if worth_it and width % 2 == 0 and height % 2 == 0 and min(self.size) >= 2:
-            picker = _Exact if accuracy == "exact" else _Nearest
-            self._pick = picker(width, height, self.size, self._to_bgr)
+            if accuracy == "exact":
+                self._pick = _Exact(width, height, self.size, self._to_bgr)
+            else:
+                self._pick = _Nearest(self.size, self._to_bgr)
 
     def __call__(self, frame: VideoFrame) -> Picture:
         """Shrink a frame; one of another size than announced, in a file that changes it, comes out the same size."""
@@ -74,19 +76,18 @@ class Shrinker:
 class _Nearest:
     """Picks one pixel for each, and one colour for each four, which makes a small 4:2:0 frame."""
 
-    def __init__(self, width: int, height: int, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
+    def __init__(self, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
         self._to_bgr = to_bgr
         self._size = size
         # The converter works on pairs of rows and columns: an odd size is rounded up, and the rest cut off.
         even = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._small = VideoFrame(*even, "yuv420p")
-        self._luma = _grid(_centres(height, even[1]), _centres(width, even[0]))
-        self._chroma = _grid(_centres(height // 2, even[1] // 2), _centres(width // 2, even[0] // 2))
+        self._planes = [_plane(self._small, index) for index in range(3)]
 
     def __call__(self, frame: VideoFrame) -> Picture:
         _same_colours(frame, self._small)
-        for plane, grid in enumerate((self._luma, self._chroma, self._chroma)):
-            _plane(self._small, plane)[:] = cv2.remap(_plane(frame, plane), *grid, cv2.INTER_NEAREST)
+        for index, small in enumerate(self._planes):
+            small[:] = cv2.resize(_plane(frame, index), small.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return self._to_bgr(self._small)[: self._size[1], : self._size[0]]
 
 
@@ -130,11 +131,6 @@ def _grid(down: npt.NDArray[Any], across: npt.NDArray[Any]) -> tuple[Any, Any]:
     columns, rows = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
     whole = not (down % 1).any() and not (across % 1).any()
     return cast("tuple[Any, Any]", cv2.convertMaps(columns, rows, cv2.CV_16SC2, nninterpolation=whole))
-
-
-def _centres(length: int, count: int) -> Indices:
-    """The samples in the middles of ``count`` equal parts of a side."""
-    return np.minimum(((np.arange(count) + 0.5) * length / count).astype(np.intp), length - 1)
 
 
 def _blocks(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:

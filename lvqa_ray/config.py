@@ -6,10 +6,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import Endpoint
@@ -29,18 +38,54 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Endpoints(_Section):
-    """Who is asked for what."""
+def _tag(given: Any) -> str:  # noqa: ANN401 - whatever the caller gave
+    return _SEVERAL if isinstance(given, list | tuple) else _ONE
 
-    vlm: Endpoint = Field(description="The vision model that captions clips.")
-    llm: Endpoint = Field(description="The language model that writes questions.")
-    reformat: Endpoint | None = Field(
-        default=None, description="The language model that rewrites reasoning; null for the one that writes questions."
+
+_ONE, _SEVERAL = "one", "several"
+Replicas = Annotated[
+    Annotated[Endpoint, Tag(_ONE)] | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(_SEVERAL)],
+    Discriminator(_tag),
+]
+"""One endpoint, or several that answer alike: more keys, or more servers with the same model."""
+
+
+class Endpoints(_Section):
+    """Who is asked for what.
+
+    A role may have several endpoints: the first names the answers, in the journal and in the job's hash, so others are
+    added and taken away without asking anything again. Work goes where there is room.
+    """
+
+    vlm: Replicas = Field(
+        description="The vision model that captions clips; one endpoint, or a list that answer alike."
+    )
+    llm: Replicas = Field(description="The language model that writes questions; one endpoint, or a list.")
+    reformat: Replicas | None = Field(
+        default=None,
+        description="The language model that rewrites reasoning; one, a list, or null for what writes questions.",
     )
 
+    @model_validator(mode="after")
+    def _answer_alike(self) -> Self:
+        for role in ("vlm", "llm", "reformat"):
+            first, *others = self.replicas(role)
+            for other in others:
+                if _answering(other) | {"base_url": first.base_url} != _answering(first):
+                    raise ValueError(
+                        f"the endpoints of {role} must answer alike: the same model, temperature, max_tokens and "
+                        "extra_body"
+                    )
+        return self
+
     def of(self, role: Role) -> Endpoint:
-        """The endpoint that plays a role."""
-        return {"vlm": self.vlm, "llm": self.llm, "reformat": self.reformat or self.llm}[role]
+        """The endpoint that names the answers of a role: its first."""
+        return self.replicas(role)[0]
+
+    def replicas(self, role: Role) -> tuple[Endpoint, ...]:
+        """The endpoints that play a role."""
+        given = {"vlm": self.vlm, "llm": self.llm, "reformat": self.reformat or self.llm}[role]
+        return (given,) if isinstance(given, Endpoint) else given
 
 
 class Engine(_Section):
@@ -59,13 +104,42 @@ class Engine(_Section):
         ge=1,
         description="How often a video that a dying worker took along is tried before it counts as lost.",
     )
+    retry_failures: bool = Field(
+        default=False,
+        description="Do all failed videos again, and ask again for replies that were refused, filtered or cut off.",
+    )
+    scratch_dir: str = Field(
+        default="", description="Folder on each node for remote videos; empty for one in its temporary folder."
+    )
+    scratch_gb: float = Field(
+        default=50.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most that a node's scratch folder may hold (GB); a larger video fails.",
+    )
+    decode_still_s: float = Field(
+        default=120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest time in which decoding gets no further before the video fails (s).",
+    )
+    decode_slowest: float = Field(
+        default=30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest time that one step may decode, as a multiple of the video's length.",
+    )
+    decode_memory_gb: float = Field(
+        default=4.0, ge=0.25, allow_inf_nan=False, description="Most memory of one process that decodes (GB)."
+    )
 
 
 class Job(_Section):
     """Everything about a run: what goes in, what comes out, who is asked, and every stage's settings."""
 
     videos: tuple[str, ...] = Field(
-        min_length=1, description="Files, folders, glob patterns, or manifests (.json, .jsonl, .parquet, .csv)."
+        min_length=1,
+        description="Files, folders, glob patterns (also s3://), URLs, or manifests (.json, .jsonl, .parquet, .csv).",
     )
     output: str = Field(min_length=1, description="Folder for everything that the run writes.")
     limit: int | None = Field(default=None, ge=1, description="Take only the first so many videos; null for all.")
@@ -193,7 +267,7 @@ def _sentence(error: ValidationError, where: str) -> str:
     """The first mistakes of a pydantic report as one sentence; values of unknown fields are not shown."""
     parts = []
     for detail in error.errors(include_url=False)[:3]:
-        place = ".".join(str(part) for part in detail["loc"]) or "the job"
+        place = ".".join(str(part) for part in detail["loc"] if part not in {_ONE, _SEVERAL}) or "the job"
         match detail["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 parts.append(f"{place} is not a known setting")

@@ -5,6 +5,7 @@
     LvqaError
     ├── ConfigError              the job or its surroundings are wrong; found before the first paid call
     ├── VideoError               this video cannot be used, and asking again will not help (kind: VideoFault)
+    ├── FetchError               a remote file could not be had
     ├── ParseError               a reply is not in the format that was asked for (kind: ParseFault)
     └── ApiError                 a call did not give an answer
         ├── RetryableError       worth asking again
@@ -16,7 +17,9 @@
         ├── StopRun              no call can succeed until a person acts; the run stops and stays resumable
         │   ├── AuthFailed       401, 403
         │   ├── QuotaExceeded    402, insufficient_quota
-        │   └── NotFound         404: wrong path or model
+        │   ├── EndpointDown     no answer for longer than the job allows
+        │   ├── NotFound         404: wrong path or model
+        │   └── BudgetSpent      the job's own max_cost or max_requests is reached
         ├── BadRequest           other 4xx
         │   └── TooLong          the request does not fit the model's context
         ├── ContentFiltered      the endpoint's filter held the request or the reply back
@@ -30,11 +33,11 @@ a failure row; ``retryable`` says whether a later run should try again.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Protocol
 
 
 class VideoFault(StrEnum):
-    """What is wrong with a video: all of these are the input's own fault."""
+    """What is wrong with a video: all of these are the input's own fault, but for a decoder killed from outside."""
 
     MISSING_FILE = "missing_file"
     EMPTY_FILE = "empty_file"
@@ -46,6 +49,10 @@ class VideoFault(StrEnum):
     BAD_DIMENSIONS = "bad_dimensions"
     TRUNCATED = "truncated"
     NO_CLIPS = "no_clips"
+    DAMAGED = "damaged"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODER_TIMEOUT = "decoder_timeout"
+    DECODER_MEMORY = "decoder_memory"
 
 
 class ParseFault(StrEnum):
@@ -64,6 +71,7 @@ class ParseFault(StrEnum):
     SEVERAL_QUESTIONS = "several_questions"
     REFUSAL = "refusal"
     TRUNCATED = "truncated"
+    BAD_JSON = "bad_json"
 
 
 class LvqaError(Exception):
@@ -90,6 +98,21 @@ class VideoError(LvqaError):
         return type(self), (self.kind, str(self))
 
 
+class FetchError(LvqaError):
+    """A remote file that could not be had.
+
+    Args:
+        kind: What went wrong, in snake case.
+        message: One sentence without what may be secret in the address.
+        retryable: Whether a later run should try again.
+    """
+
+    def __init__(self, kind: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retryable = retryable
+
+
 class ParseError(LvqaError):
     """A reply that does not have the asked-for format.
 
@@ -106,6 +129,22 @@ class ParseError(LvqaError):
         return type(self), (self.kind, str(self))
 
 
+class SaysWait(Protocol):
+    """What a reply says about the limits behind it."""
+
+    def wait_s(self) -> float | None:
+        """Seconds for which no request would be taken, or ``None`` if one would be now."""
+        ...
+
+
+class Bill(NamedTuple):
+    """What the endpoint counted for a reply: prompt and reply tokens, and US dollars where a price is known."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
 class ApiError(LvqaError):
     """A call that gave no answer.
 
@@ -117,6 +156,10 @@ class ApiError(LvqaError):
     Attributes:
         attempts: How often the request was sent before this was given up.
         raw: The text of a reply that came but cannot be used, such as a truncated one.
+        limits: What the reply said about the endpoint's limits, if anything; an `llm.headers.RateInfo`.
+        spared: Whether the endpoint was down for everyone, so that the attempt does not count against the request.
+        bill: What such a reply cost; ``None`` where there was none.
+        cached: Whether the bill was paid by an earlier call.
     """
 
     kind: ClassVar[str] = "api_error"
@@ -128,6 +171,10 @@ class ApiError(LvqaError):
         self.retry_after_s = retry_after_s
         self.attempts = 1
         self.raw = ""
+        self.limits: SaysWait | None = None
+        self.spared = False
+        self.bill: Bill | None = None
+        self.cached = False
 
 
 class RetryableError(ApiError):
@@ -185,10 +232,22 @@ class QuotaExceeded(StopRun):
     kind = "quota_exceeded"
 
 
+class EndpointDown(StopRun):
+    """The endpoint has given no answer for longer than the job allows."""
+
+    kind = "endpoint_down"
+
+
 class NotFound(StopRun):
     """The path or the model does not exist."""
 
     kind = "not_found"
+
+
+class BudgetSpent(StopRun):
+    """The run has spent what the job allows it to."""
+
+    kind = "budget_spent"
 
 
 class BadRequest(ApiError):

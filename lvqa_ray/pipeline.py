@@ -15,11 +15,15 @@ from lvqa_ray.stage import Chat, Prompted, Role
 
 @dataclass(frozen=True, slots=True)
 class VideoStep:
-    """A stage that works on files, and the rows that it takes; other rows pass it by."""
+    """A stage that works on files, the rows that it takes, and for which of them it reads the video's file.
+
+    Rows that it does not take pass it by.
+    """
 
     name: str
     takes: type
     call: Callable[[Any], Iterable[Any]]
+    reads: Callable[[Any], bool] = bool  # every row is true
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,10 @@ def build(job: Job) -> Pipeline:
     """The pipeline of a job: video -> clips -> captions -> film -> question -> record."""
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=Path(job.output) / "media", attach=show_clip)
-    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample)]
+    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
+    judge_damage = (
+        [VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)] if job.probe.damaged == "fail" else []
+    )
     split: Callable[[ProbedVideo], Iterable[Any]] = job.split
     if job.split.mode == "scenes" and sample and job.sample.reader == "pyav":
         # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
@@ -62,7 +69,7 @@ def build(job: Job) -> Pipeline:
             VideoStep("split", ProbedVideo, split),
             VideoStep("filter", Clip, job.filter),
         ],
-        look=[VideoStep("cut", Clip, cut), *sample],
+        look=[VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept), *sample, *judge_damage],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=job.merge,
         ask=[
@@ -70,3 +77,15 @@ def build(job: Job) -> Pipeline:
             ChatStep(job.reformat, AskedFilm, job.reformat),
         ],
     )
+
+
+def _never(_: Clip) -> bool:
+    return False
+
+
+def _is_kept(clip: Clip) -> bool:
+    return not clip.dropped
+
+
+def _lacks_pictures(clip: Clip) -> bool:
+    return not clip.dropped and not clip.frames

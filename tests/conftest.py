@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,16 @@ import pytest
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.llm.cache import Cached, Journal, cache_key
+from lvqa_ray.llm.cached import Cached, Noted
+from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.limits import Limited, Limiter, LocalPermits
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.key import cache_key
+from lvqa_ray.llm.limited import Limited, Replica
+from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limits import Limits
+from lvqa_ray.llm.mend import Mending
+from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.stage import Chat
@@ -62,6 +70,9 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
 def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
     """The whole client path of a stage, in this process."""
     endpoint = Endpoint(base_url=fake.base_url, model=MODEL, api_key_env=None, max_attempts=2)
-    limited = Limited(OpenAITransport(endpoint, SecretStr("")), LocalPermits(Limiter.of(endpoint)))
+    permits = Permits(LocalDesk(Limiter(replace(Limits.of(endpoint), open_after=50))))
+    key_of = partial(cache_key, endpoint)
     journal = Journal(tmp_path / "journal", writer="test", stage="test")
-    return Cached(Retrying(limited, 2, base_s=0.01), journal, partial(cache_key, endpoint))
+    wire = Noted(OpenAITransport(endpoint, SecretStr("")), journal, key_of, endpoint.model)
+    limited = Limited(Replica(wire, permits))
+    return Mending(Cached(Retrying(limited, 2, base_s=0.01), journal, key_of), endpoint)

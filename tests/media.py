@@ -173,6 +173,21 @@ def make_bars(path: Path, *, size: tuple[int, int] = (140, 64), matrix: int = 1,
     return path
 
 
+def make_bomb(path: Path, *, side: int = 8000) -> Path:
+    """Write one black square picture, losslessly packed to less than a hundredth (.mov)."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("png", rate=25, options={"compression_level": "1", "pred": "none"})
+        assert isinstance(video, VideoStream)
+        video.width = video.height = side
+        video.pix_fmt = "rgb24"
+        frame = VideoFrame(side, side, "rgb24")
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
 def make_sound(path: Path, *, seconds: float = 1.0, cover: bool = False) -> Path:
     """Write a file that holds a tone and no film, with a cover picture if asked for (Matroska only)."""
     with av.open(str(path), "w") as output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from lvqa_ray.engine.lock import lock
 from tests import media
 from tests.conftest import MODEL
 from tests.fakes.endpoint import FakeEndpoint
@@ -145,6 +147,39 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     assert exported.returncode == 0
     assert json.loads((out / "dataflow.json").read_text())[0]["id"] == record["id"]
     assert "is a folder" in lvqa("export", out, "--to", tmp_path).stderr
+
+
+def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: Path) -> None:
+    out = tmp_path / "out"
+    with FakeEndpoint() as fake:
+        fake.fail_next(Fault.NULL_CONTENT)
+        assert lvqa("run", film, *direct(fake, out)).returncode == 0
+        with next((out / "cache").glob("caption-*.jsonl")).open("ab") as torn:
+            torn.write(b'{"key": "half a li')
+
+        def counted() -> dict[str, str]:
+            lines = lvqa("cache", "stats", out).stdout.splitlines()
+            return dict([cell.strip() for cell in line.strip("│ ").split("│")] for line in lines if "│" in line)
+
+        before = counted()
+        assert (before["answers"], before["lines that cannot be read"]) == ("5", "1")
+        assert before[f"caption: {MODEL}"].startswith("4 paid, 1 of no use (")
+        assert lvqa("cache", "compact", out).returncode == 0
+        after = counted()
+        assert (after["segments"], after["answers"], after["lines that cannot be read"]) == ("3", "5", "0")
+        assert after[f"caption: {MODEL}"] == before[f"caption: {MODEL}"]
+        shutil.rmtree(out / "data")
+        asked = len(fake.requests)
+        assert lvqa("run", film, *direct(fake, out)).returncode == 0
+        assert len(fake.requests) == asked, "all that was paid for is still there"
+        with lock(out):
+            held = lvqa("cache", "compact", out)
+        assert (held.returncode, "is in use by process" in held.stderr) == (2, True)
+        assert lvqa("cache", "clear", out).returncode == 130  # nobody is there to say yes
+        assert counted()["answers"] == "5"
+        assert lvqa("cache", "clear", out, "--yes").returncode == 0
+        assert counted()["answers"] == "0"
+        assert "holds no journal" in lvqa("cache", "stats", tmp_path).stderr
 
 
 def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, film: Path) -> None:

@@ -33,6 +33,11 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"videos": []}, "videos:"),
         ({"cut": {"mode": "exact", "fps": 2}}, "fps cannot be had with mode exact"),
         ({"cut": {"mode": "encode", "preset": "nope"}}, "cut.preset: input should be 'ultrafast'"),
+        (
+            {"cut": {"mode": "exact", "short_side": 360}},
+            "short_side needs every frame encoded anew: set mode to encode",
+        ),
+        ({"cut": {"mode": "copy", "codec": "libx265"}}, "codec needs every frame encoded anew"),
         ({"engine": {"video_cpus": float("inf")}}, "engine.video_cpus: input should be a finite number"),
         ({"endpoints": {"vlm": {**AT, "extra_body": {"h": {"Authorization": "sk-hidden"}}}, "llm": AT}}, "like a key"),
         ({"endpoints": {"vlm": AT}}, "endpoints.llm is missing"),
@@ -93,7 +98,7 @@ def test_the_output_is_one_place_for_driver_and_workers() -> None:
 def test_overrides_reach_into_sections() -> None:
     job = Job.of(GOOD, ["split.max_seconds=2.5", "split.mode=scenes", "endpoints.vlm.max_concurrency=3", "limit=4"])
     assert (job.split.max_seconds, job.split.mode) == (2.5, "scenes")
-    assert (job.endpoints.vlm.max_concurrency, job.limit) == (3, 4)
+    assert (job.endpoints.of("vlm").max_concurrency, job.limit) == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +154,27 @@ def test_the_full_job_spells_out_the_defaults() -> None:
     assert job.engine == bare.engine
     sections = set(Job.model_fields) - {"limit"}
     assert sections <= set(given)
+
+
+def test_several_endpoints_for_a_role() -> None:
+    """The first names the answers: adding another changes no hash, and so asks nothing again."""
+    other = AT | {"base_url": "http://127.0.0.1:10/v1", "max_concurrency": 4, "api_key_env": "OTHER"}
+    one, two = Job.of(GOOD), Job.of(GOOD | {"endpoints": {"vlm": [AT, other], "llm": AT}})
+    assert [at.base_url for at in two.endpoints.replicas("vlm")] == [AT["base_url"], other["base_url"]]
+    assert two.endpoints.of("vlm") == one.endpoints.of("vlm")
+    assert two.job_hash == one.job_hash
+    assert Job.of(json.loads(two.model_dump_json())) == two
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "endpoints.vlm: "),
+        ([AT, AT | {"model": "another"}], "endpoints of vlm must answer alike"),
+        ([AT, AT | {"temperature": 0.5}], "endpoints of vlm must answer alike"),
+        ([AT, {"model": "m"}], "endpoints.vlm.1.base_url is missing"),
+    ],
+)
+def test_several_endpoints_that_cannot_be(given: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Job.of(GOOD | {"endpoints": {"vlm": given, "llm": AT}})

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from lvqa_ray.demo import clip, compose, describe, facts, prose
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
+from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.llm.parse_json import render_json_question
 
 MODEL = "lvqa-demo-no-vlm"
 WHAT = (
@@ -63,6 +65,7 @@ class Asked:
         pictures: Frames, in order.
         timed_from_clip: Whether the frames' times count from the start of a clip and not of the video.
         max_tokens: Longest reply in tokens, if limited.
+        as_json: Whether the reply is to follow the job's JSON schema of a question.
     """
 
     text: str
@@ -70,6 +73,7 @@ class Asked:
     pictures: tuple[Picture, ...]
     timed_from_clip: bool
     max_tokens: int | None
+    as_json: bool
 
 
 def complete(body: object) -> dict[str, object]:
@@ -114,6 +118,9 @@ def complete(body: object) -> dict[str, object]:
 
 
 def _reply(asked: Asked) -> str:
+    if CAPTION_LINE.search(asked.text) and asked.as_json:
+        question = compose.compose(asked.text)
+        return question if question == compose.REFUSAL else render_json_question(parse_question(question))
     if CAPTION_LINE.search(asked.text) and "QUESTION:" in asked.text and "OPTIONS:" in asked.text:
         return compose.compose(asked.text)
     if asked.pictures:
@@ -141,10 +148,12 @@ def _read(body: object) -> Asked:
     messages = body.get("messages")
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise BadBody("'messages' must be a list with at least one message.")
-    return _read_messages(messages, limit)
+    wanted = body.get("response_format")
+    as_json = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+    return _read_messages(messages, limit, as_json=as_json)
 
 
-def _read_messages(messages: Sequence[object], limit: int | None) -> Asked:
+def _read_messages(messages: Sequence[object], limit: int | None, *, as_json: bool) -> Asked:
     length = 0
     said: list[str] = []
     media: list[tuple[str, str]] = []  # what was said since the picture before, and the URL
@@ -166,7 +175,7 @@ def _read_messages(messages: Sequence[object], limit: int | None) -> Asked:
     if len(media) > MAX_PICTURES:
         raise BadBody(f"More than {MAX_PICTURES} pictures in one request.")
     pictures, timed_from_clip = _open(media)
-    return Asked("\n".join(said), length, pictures, timed_from_clip, limit)
+    return Asked("\n".join(said), length, pictures, timed_from_clip, limit, as_json)
 
 
 def _parts(content: object) -> list[tuple[str, str]]:

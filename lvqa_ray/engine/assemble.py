@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.records import CaptionedClip
+from lvqa_ray.records import CaptionedClip, Failure
 
 
 @dataclass(slots=True)
@@ -35,13 +35,22 @@ class Assembler:
     def __init__(self, merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]) -> None:
         self._merge = merge
         self._open: dict[str, _Open] = {}
+        self._failed: set[str] = set()
 
     def __call__(self, packed: Packed) -> list[Packed]:
-        """Nothing until the last clip of a video, then its clips and what they were merged into; others pass by."""
+        """Nothing until the last clip of a video, then its clips and what they were merged into; others pass by.
+
+        A video that fails in the middle has no last clip: those that came, or come later, are dropped.
+        """
         row = unpack(packed)
+        if isinstance(row, Failure):
+            self._failed.add(row.video.id)
+            self._open.pop(row.video.id, None)
         if not isinstance(row, CaptionedClip):
             return [packed]
         video_id = row.clip.video.id
+        if video_id in self._failed:
+            return []
         video = self._open.setdefault(video_id, _Open())
         video.clips[row.clip.index] = row
         if row.clip.last:

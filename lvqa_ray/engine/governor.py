@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from lvqa_ray.errors import ApiError, StopRun
-from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.limits import Lease, Limiter, LocalPermits
+from lvqa_ray.errors import StopRun
+from lvqa_ray.llm.day import Day
+from lvqa_ray.llm.desk import LocalDesk, News
+from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limits import Lease, Limits
+from lvqa_ray.llm.outcome import Done, Estimate
 
 MOST_CALLS = 10_000
 """Calls of a governor at once: more than any endpoint has requests in flight."""
@@ -24,42 +30,57 @@ class Traffic:
         answered: Requests that got an answer.
         failed: Requests that did not, by kind of error; each attempt counts.
         in_flight: Requests under way.
+        most_in_flight: Requests that may be under way at once now.
         tokens: Tokens that the endpoint counted.
+        down_s: For how many seconds the endpoint has been down; 0 if it is up.
         halted: Why no more requests go out; empty while they do.
+        pid: Process of the governor, which changes where it died and came back.
     """
 
     answered: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     in_flight: int = 0
+    most_in_flight: int = 0
     tokens: int = 0
+    down_s: float = 0.0
     halted: str = ""
+    pid: int = 0
 
 
 class Governor:
-    """Hands out leases; a shell around the `Limiter`, which is tested without Ray."""
+    """A desk on the cluster: a shell around `LocalDesk`, which is tested without Ray.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._limiter = Limiter.of(endpoint)
-        self._permits = LocalPermits(self._limiter)
+    It is restarted where it dies. What it counted for `traffic` is then gone, and so is a halt: the next call finds the
+    reason again.
+
+    Args:
+        limits: What holds.
+        day: File for the requests of the day, on a disk that all nodes see.
+    """
+
+    def __init__(self, limits: Limits, day: Path | None = None) -> None:
+        took_over = ray.get_runtime_context().was_current_actor_reconstructed
+        self._limiter = Limiter(limits, day=Day(limits.requests_per_day, day), took_over=took_over)
+        self._desk = LocalDesk(self._limiter)
         self._answered = 0
         self._failed: Counter[str] = Counter()
         self._tokens = 0
 
-    async def acquire(self, tokens: int) -> Lease | StopRun:
-        """A lease, once there is one; or the reason why there will be none."""
-        try:
-            return await self._permits.acquire(tokens)
-        except StopRun as stop:
-            return stop
+    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
+        """Leases, once there are some; see `Desk`."""
+        return await self._desk.take(holder, estimates)
 
-    async def release(self, lease: Lease, used_tokens: int | None, outcome: ApiError | None) -> None:
-        """Take a lease back."""
-        if outcome is None:
-            self._answered += 1
-        else:
-            self._failed[outcome.kind] += 1
-        self._tokens += used_tokens or 0
-        await self._permits.release(lease, used_tokens, outcome)
+    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
+        """Take leases back; see `Desk`."""
+        for _, outcome in done:
+            self._answered += outcome.failed is None
+            self._failed.update([outcome.kind] if outcome.kind else [])
+            self._tokens += outcome.used.total if outcome.used else 0
+        return await self._desk.report(done)
+
+    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
+        """Note which leases a holder has; see `Desk`."""
+        await self._desk.heard(holder, held)
 
     async def traffic(self) -> Traffic:
         """What has been asked so far."""
@@ -67,20 +88,23 @@ class Governor:
             answered=self._answered,
             failed=dict(self._failed),
             in_flight=self._limiter.in_flight,
+            most_in_flight=self._limiter.most_in_flight,
             tokens=self._tokens,
+            down_s=self._limiter.down_s,
             halted=str(self._limiter.halted or ""),
+            pid=os.getpid(),
         )
 
     async def halt(self, reason: str) -> None:
         """Give no more leases."""
-        self._limiter.halt(StopRun(reason))
+        self._desk.halt(StopRun(reason))
 
     async def halted(self) -> bool:
         """Whether no more requests go out."""
         return self._limiter.halted is not None
 
 
-def start(endpoint: Endpoint) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(limits: Limits, day: Path | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
     """A governor on the cluster; it lives as long as its handle is held.
 
     A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue
@@ -89,11 +113,11 @@ def start(endpoint: Endpoint) -> Any:  # noqa: ANN401 - Ray's handles have no ty
     """
     as_actor: Any = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": MOST_CALLS}
-    return as_actor(**options)(Governor).remote(endpoint)
+    return as_actor(**options)(Governor).remote(limits, day)
 
 
-class RemotePermits:
-    """Leases from a governor on the cluster.
+class RemoteDesk:
+    """The desk of a governor on the cluster.
 
     Args:
         governor: Handle of the actor.
@@ -102,19 +126,16 @@ class RemotePermits:
     def __init__(self, governor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
         self._governor = governor
 
-    async def acquire(self, tokens: int) -> Lease:
-        """Wait for a lease.
-
-        Raises:
-            StopRun: An earlier call found that none can succeed.
-        """
-        answer: Lease | StopRun = await self._governor.acquire.remote(tokens)
-        if isinstance(answer, StopRun):
-            raise answer
+    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
+        """Wait for leases; see `Desk`."""
+        answer: list[Lease] | StopRun = await self._governor.take.remote(holder, estimates)
         return answer
 
-    async def release(self, lease: Lease, used_tokens: int | None = None, outcome: ApiError | None = None) -> None:
-        """Give a lease back."""
-        # A cause may hold a request with its pictures, or what cannot be pickled: only the error itself travels.
-        bare = outcome and type(outcome)(str(outcome), status=outcome.status, retry_after_s=outcome.retry_after_s)
-        await self._governor.release.remote(lease, used_tokens, bare)
+    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
+        """Say what became of requests; see `Desk`."""
+        news: News = await self._governor.report.remote(done)
+        return news
+
+    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
+        """Say which leases this holder has; see `Desk`."""
+        await self._governor.heard.remote(holder, held)

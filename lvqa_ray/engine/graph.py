@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
-from lvqa_ray.config import Job
+from lvqa_ray.config import Engine, Job
 from lvqa_ray.engine.assemble import Assembler
+from lvqa_ray.engine.decoder import Bounds
+from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.rows import table
-from lvqa_ray.engine.workers import ChatWork, Line, work_on_files
+from lvqa_ray.engine.scratch import Scratch
+from lvqa_ray.engine.workers import ChatWork, work_on_files
 from lvqa_ray.pipeline import ChatStep, build
 from lvqa_ray.records import Video
-from lvqa_ray.stage import Role
 
 VIDEOS_PER_BLOCK = 1000
 
 
-def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Mapping[Role, Line], run_id: str) -> None:
+def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Lines, run_id: str) -> None:
     """Put videos through the whole pipeline and into the tables.
 
     Rows travel in blocks of one, so that every clip is a unit of work of its own: a slow call holds up nothing but
@@ -32,27 +34,28 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Mapp
         job: The job.
         videos: What to do.
         sink: Where the rows go.
-        lines: The endpoint of every role.
+        lines: The endpoints of every role.
         run_id: Names the run.
     """
     configure()
     pipeline = build(job)
-    governors = list({id(line.governor): line.governor for line in lines.values()}.values())
+    governors = list(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
     journal = Path(job.output) / "cache"
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
+    bounds, scratch = bounds_of(job.engine), scratch_of(job.engine)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
     (
         ray.data.from_arrow(blocks)
         .repartition(target_num_rows_per_block=1)
         .flat_map(
-            partial(work_on_files, steps=pipeline.split, governors=governors),
+            partial(work_on_files, steps=pipeline.split, governors=governors, bounds=bounds, scratch=scratch),
             num_cpus=split_cpus,
             max_retries=2,
         )
         .flat_map(
-            partial(work_on_files, steps=pipeline.look, governors=governors),
+            partial(work_on_files, steps=pipeline.look, governors=governors, bounds=bounds, scratch=scratch),
             num_cpus=cpus,
             max_retries=2,
         )
@@ -78,6 +81,20 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Mapp
     )
 
 
+def bounds_of(engine: Engine) -> Bounds:
+    """What decoding may take, by the settings of a job."""
+    return Bounds(
+        still_s=engine.decode_still_s,
+        slowest=engine.decode_slowest,
+        memory_bytes=round(engine.decode_memory_gb * 2**30),
+    )
+
+
+def scratch_of(engine: Engine) -> Scratch:
+    """The scratch folder of each node, by the settings of a job."""
+    return Scratch(folder=engine.scratch_dir, most_bytes=round(engine.scratch_gb * 2**30))
+
+
 def configure() -> None:
     """Set up Ray Data's context for blocks of one row.
 
@@ -98,7 +115,7 @@ def configure() -> None:
 
 def _pool(job: Job, steps: Sequence[ChatStep]) -> ActorPoolStrategy:
     """As many workers as asked for, which together can have in flight what their endpoints allow."""
-    most = max(job.endpoints.of(step.role).max_concurrency for step in steps)
+    most = max(sum(at.max_concurrency for at in job.endpoints.replicas(step.role)) for step in steps)
     calls = math.ceil(most / job.engine.chat_workers)
     return ActorPoolStrategy(
         size=job.engine.chat_workers,

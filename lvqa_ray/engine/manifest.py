@@ -12,15 +12,18 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import Turn, Video
+from lvqa_ray.engine.remote import RemoteFile, is_remote, listing, look
+from lvqa_ray.errors import ConfigError, FetchError
+from lvqa_ray.records import Turn, Video, shown
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"
@@ -32,6 +35,8 @@ VIDEO_SUFFIXES = frozenset(
 MANIFEST_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 LONGEST_ID = 120
 """Bytes: with a hash and a clip's number, an id stays below what a file name may have."""
+LOOKS_AT_ONCE = 16
+"""Files in other places that are looked at at the same time."""
 csv.field_size_limit(2**31 - 1)
 
 
@@ -52,14 +57,26 @@ def read_manifest(sources: Sequence[str], limit: int | None = None, *, without: 
     try:
         found = list(dict.fromkeys(video for source in sources for video in _videos_of(source, without)))
         if not found:
-            raise ConfigError(f"there is no video in {', '.join(sources)}.")
-        return [replace(video, fingerprint=fingerprint(video.uri)) for video in _unique(found)[:limit]]
+            raise ConfigError(f"there is no video in {', '.join(map(shown, sources))}.")
+        with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+            return list(pool.map(_with_fingerprint, _unique(found)[:limit]))
+    except FetchError as error:
+        raise ConfigError(str(error)) from None
     except (OSError, ValueError, RuntimeError, csv.Error) as error:  # a path or a line that cannot be
-        raise ConfigError(f"{', '.join(sources)} cannot be read: {error}.") from None
+        raise ConfigError(f"{', '.join(map(shown, sources))} cannot be read: {error}.") from None
+
+
+def _with_fingerprint(video: Video) -> Video:
+    return video if video.fingerprint else replace(video, fingerprint=fingerprint(video.uri))
 
 
 def fingerprint(uri: str) -> str:
     """16 hex digits that change with the file's place, size or time; empty if there is no file."""
+    if is_remote(uri):
+        try:
+            return _fingerprint(look(uri))
+        except FetchError:  # the worker that meets it says why
+            return ""
     try:
         stat = Path(uri).stat()
     except OSError:
@@ -69,10 +86,17 @@ def fingerprint(uri: str) -> str:
     return hashlib.sha256(what).hexdigest()[:16]
 
 
+def _fingerprint(file: RemoteFile) -> str:
+    # A signature is another one every day; the file it leads to is the same.
+    place = shown(file.uri) if file.version else file.uri
+    return hashlib.sha256(f"{place}\0{file.size}\0{file.version}".encode()).hexdigest()[:16]
+
+
 def _videos_of(source: str, without: Path | None) -> Iterator[Video]:
-    if "://" in source:
-        raise ConfigError(f"{source}: videos are read from local disks only so far; copy them, or mount the bucket.")
-    path = Path(source).expanduser()
+    if "://" in source and not source.startswith("file://"):
+        yield from _remote_videos(source)
+        return
+    path = Path(_local(source)).expanduser()
     if path.is_dir():
         entries = (entry for entry in path.rglob("*") if entry.suffix.lower() in VIDEO_SUFFIXES)
         files = sorted(entry for entry in entries if entry.is_file() and not _inside(entry, without))
@@ -91,6 +115,38 @@ def _videos_of(source: str, without: Path | None) -> Iterator[Video]:
         yield from (_plain(str(file)) for file in files)
     else:
         raise ConfigError(f"{source} does not exist.")
+
+
+def _remote_videos(source: str) -> Iterator[Video]:
+    _check_remote(source, "videos")
+    suffix = PurePosixPath(urlsplit(source).path).suffix.lower()
+    if suffix in MANIFEST_SUFFIXES:
+        raise ConfigError(f"{shown(source)}: manifests are read from local disks only so far; copy it.")
+    if not source.startswith("s3://") or (suffix in VIDEO_SUFFIXES and not glob.has_magic(source)):
+        yield _remote_plain(source)
+        return
+    files = [file for file in listing(source) if PurePosixPath(file.uri).suffix.lower() in VIDEO_SUFFIXES]
+    if not files:
+        raise ConfigError(f"there is no video at {source}; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
+    yield from (replace(_remote_plain(file.uri), fingerprint=_fingerprint(file)) for file in files)
+
+
+def _check_remote(uri: str, where: str) -> None:
+    if not is_remote(uri):
+        raise ConfigError(f"{where}: {shown(uri)}: only files, s3:// and http(s):// are read.")
+
+
+def _local(name: str) -> str:
+    """The path that a file:// URI means; other names as they are."""
+    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+
+
+def _stem(uri: str) -> str:
+    return PurePosixPath(unquote(urlsplit(uri).path)).stem
+
+
+def _remote_plain(uri: str) -> Video:
+    return Video(id=_safe(_stem(uri)), uri=uri, fingerprint="")
 
 
 def _inside(file: Path, folder: Path | None) -> bool:
@@ -154,16 +210,7 @@ def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whateve
     name = given[0] if isinstance(given, list) and given else given
     if not isinstance(name, str) or not name.strip():
         raise ConfigError(f"{where} names no video: `video` must be a path, or a list whose first item is one.")
-    if "://" in name:
-        raise ConfigError(f"{where}: {name}: videos are read from local disks only so far.")
-    path = Path(name).expanduser()
-    beside = folder / path
-    if not path.is_absolute() and beside.exists():
-        if path.exists() and not path.samefile(beside):
-            raise ConfigError(
-                f"{where}: {name} is there twice, in this folder and beside the manifest; give a full path."
-            )
-        path = beside
+    uri, stem = _place(name, where, folder)
     ident = row.get("id")
     if ident is not None and (not isinstance(ident, str | int) or isinstance(ident, bool)):
         raise ConfigError(f"{where}: `id` must be a text or a whole number.")
@@ -172,12 +219,28 @@ def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whateve
     if ident and ident != _safe(ident):
         extra["id"] = ident  # or it could not be joined with what it comes from
     return Video(
-        id=_safe(ident or path.stem),
-        uri=str(path.absolute()),
+        id=_safe(ident or stem),
+        uri=uri,
         fingerprint="",
         conversation=_conversation(row.get("conversation"), where),
         extra=json.dumps(_without_nan(extra), ensure_ascii=False, sort_keys=True, default=str),
     )
+
+
+def _place(name: str, where: str, folder: Path) -> tuple[str, str]:
+    """Where a video of a manifest is, and what it is called."""
+    if "://" in name and not name.startswith("file://"):
+        _check_remote(name, where)
+        return name, _stem(name)
+    path = Path(_local(name)).expanduser()
+    beside = folder / path
+    if not path.is_absolute() and beside.exists():
+        if path.exists() and not path.samefile(beside):
+            raise ConfigError(
+                f"{where}: {name} is there twice, in this folder and beside the manifest; give a full path."
+            )
+        path = beside
+    return str(path.absolute()), path.stem
 
 
 def _without_nan(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
@@ -210,14 +273,15 @@ def _safe(name: str) -> str:
 def _unique(videos: Sequence[Video]) -> list[Video]:
     """Where several videos would share an id, each gets a short hash of its own; the others keep theirs."""
     shared = Counter(video.id.casefold() for video in videos)
-    taken = Counter(video.uri for video in videos)
+    taken = Counter(shown(video.uri) for video in videos)
     unique = []
     for video in videos:
         if shared[video.id.casefold()] == 1:
             unique.append(video)
             continue
         # One file that is listed twice, with other data beside it, is two rows.
-        what = video.uri if taken[video.uri] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
+        place = shown(video.uri)
+        what = place if taken[place] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
         digest = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:8]
         unique.append(replace(video, id=f"{video.id}-{digest}"))
     return unique

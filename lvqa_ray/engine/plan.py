@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.graph import scratch_of
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.preflight import check_endpoints, check_prompts
 from lvqa_ray.engine.resume import outcomes, remaining
+from lvqa_ray.engine.steps import elsewhere
+from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Clip, ProbedVideo, Video
 
 
@@ -45,7 +48,7 @@ def plan(job: Job) -> Plan:
     videos = read_manifest(job.videos, job.limit, without=Path(job.output))
     check_prompts(job, videos)
     check_endpoints(job)
-    todo = remaining(videos, outcomes(Path(job.output)), job.job_hash)
+    todo = remaining(videos, outcomes(Path(job.output)), job.job_hash, retry_failures=job.engine.retry_failures)
     with ThreadPoolExecutor() as pool:
         probed = [row for row in pool.map(lambda video: _probed(job, video), todo) if row is not None]
     exact = job.split.mode == "fixed"
@@ -62,7 +65,11 @@ def plan(job: Job) -> Plan:
 
 
 def _probed(job: Job, video: Video) -> ProbedVideo | None:
-    row = next(job.probe(video))
+    try:
+        with scratch_of(job.engine).local(video) as path:
+            row = next(elsewhere(job.probe, video, path))
+    except FetchError:
+        return None
     return row if isinstance(row, ProbedVideo) else None
 
 

@@ -51,18 +51,21 @@ def check_output(folder: Path) -> None:
             raise ConfigError(f"the output folder {place} cannot be written: {error.strerror}.") from None
 
 
-def check_endpoints(job: Job) -> Mapping[Role, SecretStr]:
+def check_endpoints(job: Job) -> Mapping[Role, Sequence[SecretStr]]:
     """Ask every endpoint for its list of models, which costs nothing.
 
     Returns:
-        The key of every role.
+        The key of every endpoint of every role, in the order of the job.
 
     Raises:
         ConfigError: A key's variable is not set, or an endpoint is out of reach, refuses the key or lacks the model.
     """
-    endpoints = {role: job.endpoints.of(role) for role in ROLES}
-    keys = {role: endpoint.api_key() for role, endpoint in endpoints.items()}
-    distinct = {(at.base_url, at.api_key_env, at.model): (at, keys[role]) for role, at in endpoints.items()}
+    keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in ROLES}
+    distinct = {
+        (at.base_url, key.get_secret_value(), at.model): (at, key)
+        for role in ROLES
+        for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True)
+    }
     asyncio.run(_ask_all(list(distinct.values())))
     return keys
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from lvqa_ray.engine.tables import read_shard, replace_shard, shards
 from lvqa_ray.records import Video
-from lvqa_ray.records.tables import TableName
+from lvqa_ray.records.tables import SCHEMAS, TableName
 
 VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id"}
 
@@ -55,8 +55,17 @@ def _latest(folder: Path, table: TableName) -> dict[str, Outcome]:
     return latest
 
 
-def remaining(videos: Sequence[Video], done: Mapping[str, Outcome], job_hash: str) -> list[Video]:
-    """The videos that need work: no outcome, one of another job or file, or a failure that a rerun may mend."""
+def remaining(
+    videos: Sequence[Video], done: Mapping[str, Outcome], job_hash: str, *, retry_failures: bool = False
+) -> list[Video]:
+    """The videos that need work: no outcome, one of another job or file, or a failure that a rerun may mend.
+
+    Args:
+        videos: Those of the manifest.
+        done: What became of them so far.
+        job_hash: Of the job to be run.
+        retry_failures: Take every failure for one that a rerun may mend.
+    """
 
     def is_done(video: Video) -> bool:
         outcome = done.get(video.id)
@@ -64,7 +73,7 @@ def remaining(videos: Sequence[Video], done: Mapping[str, Outcome], job_hash: st
             outcome is not None
             and (outcome.job_hash, outcome.fingerprint) == (job_hash, video.fingerprint)
             and outcome.input_hash == video.input_hash
-            and not (outcome.failed and outcome.retryable)
+            and not (outcome.failed and (outcome.retryable or retry_failures))
         )
 
     return [video for video in videos if not is_done(video)]
@@ -109,7 +118,10 @@ def _settle_table(
     loose = [(shard, rows) for shard, rows, whole in kept if not whole]
     if len(loose) <= 1 and all(rows.num_rows == pq.read_metadata(shard).num_rows for shard, rows in loose):
         return
-    joined = pa.concat_tables([rows for _, rows in loose]).combine_chunks()
+    # Shards of an earlier release may lack a column, which is then null.
+    now = SCHEMAS[table].empty_table()
+    same = pa.concat_tables([now, *(rows for _, rows in loose)], promote_options="default").select(now.column_names)
+    joined = same.combine_chunks()
     for start in range(0, joined.num_rows, rows_per_shard):
         # A name of its own: one that an old shard bears would be deleted with it below.
         name = f"settled-{run_id}-{uuid.uuid4().hex[:8]}.parquet"

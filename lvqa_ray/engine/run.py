@@ -17,35 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.graph import run_pass
+from lvqa_ray.engine.lines import Lines, start_lines, traffic, why_halted
 from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prompts
 from lvqa_ray.engine.resume import outcomes, remaining, settle
 from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.tables import read_rows, write_shard
-from lvqa_ray.engine.workers import Line
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import Failure, Video
+from lvqa_ray.llm.ledger import Spent, spent, total
+from lvqa_ray.llm.segments import LocalSegments
+from lvqa_ray.records import Failure, Video, shown
 from lvqa_ray.records.tables import failure_line
 from lvqa_ray.stage import Role
 
 EVERY_S = 2.0
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What the calls of one stage in this run came to; answers from the journal are not among them."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,8 @@ class RunSummary:
         retryable: How many of the failures a rerun may mend.
         unfinished: Those with no outcome, because the run was halted.
         clips: Clips in the table of clips.
-        spent: What this run paid for, by stage.
+        spent: What this run paid for, by stage; answers from the journal are not among it.
+        spent_by_model: The same by stage and model.
         halted: Why the run stopped before its end, or empty.
         seconds: How long it took.
     """
@@ -76,6 +69,7 @@ class RunSummary:
     unfinished: int
     clips: int
     spent: dict[str, Spent]
+    spent_by_model: dict[str, dict[str, Spent]]
     halted: str
     seconds: float
     versions: dict[str, str] = field(default_factory=dict)
@@ -116,7 +110,7 @@ def run(job: Job, on_progress: Progress | None = None) -> RunSummary:
 
 def _run(job: Job, videos: Sequence[Video], started: float, on_progress: Progress | None) -> RunSummary:
     folder = Path(job.output)
-    todo = remaining(videos, outcomes(folder), job.job_hash)
+    todo = remaining(videos, outcomes(folder), job.job_hash, retry_failures=job.engine.retry_failures)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     halted = ""
     if todo:
@@ -132,17 +126,12 @@ def _run(job: Job, videos: Sequence[Video], started: float, on_progress: Progres
     return summary
 
 
-def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, on_progress: Progress | None) -> str:
+def _passes(
+    job: Job, todo: list[Video], keys: Mapping[Role, Sequence[SecretStr]], run_id: str, on_progress: Progress | None
+) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder = Path(job.output)
-    governors: dict[tuple[str, str | None, str], Any] = {}
-    lines: dict[Role, Line] = {}
-    for role, key in keys.items():
-        endpoint = job.endpoints.of(role)
-        name = (endpoint.base_url, endpoint.api_key_env, endpoint.model)
-        if name not in governors:
-            governors[name] = governor.start(endpoint)
-        lines[role] = Line(endpoint=endpoint, api_key=key, governor=governors[name])
+    lines = start_lines(job, keys, folder / "cache")
     left = todo
     for number in range(1, job.engine.passes + 1):
         sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
@@ -153,12 +142,8 @@ def _passes(job: Job, todo: list[Video], keys: Mapping[Role, Any], run_id: str, 
             except ray.exceptions.RayError as error:
                 stopped = _broken(error)
         left = _without_outcome(left, folder, run_id)
-        if (
-            halted := stopped
-            or sink.broken
-            or next((line.halted for line in _traffic(lines).values() if line.halted), "")
-        ):
-            return halted
+        if reason := stopped or sink.broken or why_halted(lines):
+            return reason
         if not left:
             return ""
     lost = [
@@ -225,14 +210,8 @@ def _check_cpus(job: Job) -> None:
         raise ConfigError(f"engine.video_cpus is {job.engine.video_cpus:g}, and the largest node has {most:g} cores.")
 
 
-def _traffic(lines: Mapping[Role, Line]) -> dict[str, Traffic]:
-    """The traffic of each endpoint; roles that share one count together."""
-    handles = {line.endpoint.label: line.governor.traffic.remote() for line in lines.values()}
-    return dict(zip(handles, ray.get(list(handles.values())), strict=True))
-
-
 @contextmanager
-def _watching(lines: Mapping[Role, Line], on_progress: Progress | None) -> Any:  # noqa: ANN401 - as above
+def _watching(lines: Lines, on_progress: Progress | None) -> Any:  # noqa: ANN401 - as above
     """Report the traffic every few seconds from a thread, for as long as the pass runs."""
     if on_progress is None:
         yield
@@ -241,7 +220,7 @@ def _watching(lines: Mapping[Role, Line], on_progress: Progress | None) -> Any: 
 
     def watch() -> None:
         while not over.wait(EVERY_S):
-            on_progress(_traffic(lines))
+            on_progress(traffic(lines))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -250,7 +229,7 @@ def _watching(lines: Mapping[Role, Line], on_progress: Progress | None) -> Any: 
     finally:
         over.set()
         thread.join()
-        on_progress(_traffic(lines))
+        on_progress(traffic(lines))
 
 
 def _summary(
@@ -267,6 +246,7 @@ def _summary(
         row for row in read_rows(folder, "failures", ["id", "kind"]) if row["id"] in done and done[row["id"]].failed
     ]
     records = sum(not outcome.failed for outcome in done.values())
+    bill = spent(LocalSegments(folder / "cache"), run_id)
     return RunSummary(
         output=str(folder),
         run_id=run_id,
@@ -278,38 +258,17 @@ def _summary(
         retryable=sum(outcome.retryable for outcome in done.values()),
         unfinished=len(videos) - len(done),
         clips=sum(1 for row in read_rows(folder, "clips", ["video_id"]) if row["video_id"] in done),
-        spent=_spent(folder / "cache", run_id),
+        spent={stage: total(models.values()) for stage, models in bill.items()},
+        spent_by_model=bill,
         halted=halted,
         seconds=round(seconds, 1),
         versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")},
     )
 
 
-def _spent(journal: Path, run_id: str) -> dict[str, Spent]:
-    """What this run paid, from the segments it wrote: also for answers that came to no record."""
-    spent: dict[str, Spent] = {}
-    for segment in sorted(journal.glob(f"*-{run_id}_*.jsonl")):
-        stage = segment.name.partition("-")[0]
-        with segment.open("rb") as entries:
-            for line in entries:
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # a torn last line: the answer was not used either
-                before = spent.get(stage, Spent())
-                cost = entry.get("cost_usd")
-                spent[stage] = Spent(
-                    calls=before.calls + 1,
-                    input_tokens=before.input_tokens + entry["input_tokens"],
-                    output_tokens=before.output_tokens + entry["output_tokens"],
-                    cost_usd=before.cost_usd if cost is None else (before.cost_usd or 0.0) + cost,
-                )
-    return spent
-
-
 def _report(job: Job, summary: RunSummary | None) -> dict[str, Any]:
     return {
-        "job": job.model_dump(mode="json"),
+        "job": job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]},
         "job_hash": job.job_hash,
         "finished": summary is not None and not summary.halted,
         "summary": asdict(summary) if summary else None,

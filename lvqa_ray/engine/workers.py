@@ -1,70 +1,65 @@
-"""What runs inside Ray's tasks and actors: the steps of the pipeline, and the boundary at which a bug becomes a row."""
+"""What runs inside Ray's tasks and actors: the steps of the pipeline."""
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import ray
-from pydantic import SecretStr
 
-from lvqa_ray.engine.governor import RemotePermits
+from lvqa_ray.engine.decoder import Bounds, decoder
+from lvqa_ray.engine.governor import RemoteDesk
+from lvqa_ray.engine.lines import Line, Lines
 from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.cache import Cached, Journal, cache_key
-from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.limits import Limited
+from lvqa_ray.engine.scratch import Scratch
+from lvqa_ray.engine.steps import bug, failed, video_of
+from lvqa_ray.errors import FetchError, StopRun
+from lvqa_ray.llm.cached import Cached, Noted
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.key import cache_key
+from lvqa_ray.llm.limited import Limited, Replica
+from lvqa_ray.llm.mend import Mending
+from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.pipeline import ChatStep, VideoStep
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
-from lvqa_ray.stage import Chat, Role
-
-logger = logging.getLogger(__name__)
+from lvqa_ray.records import Failure
+from lvqa_ray.stage import Chat
 
 
-def work_on_files(packed: Packed, *, steps: Sequence[VideoStep], governors: Sequence[Any]) -> Iterator[Packed]:
-    """Body of a task: put one row through a group of steps.
+def work_on_files(
+    packed: Packed, *, steps: Sequence[VideoStep], governors: Sequence[Sequence[Any]], bounds: Bounds, scratch: Scratch
+) -> Iterator[Packed]:
+    """Body of a task: put one row through a group of steps, in a process of its own.
 
     Args:
         packed: The row.
         steps: The steps in order.
-        governors: Handles of all governors: once one has halted, no more videos are read.
+        governors: Handles of the governors of each role: once all of one have halted, no more videos are read.
+        bounds: What decoding may take.
+        scratch: Where remote files are put.
 
     Yields:
         The rows that the steps make of it, as they come; none once the run has halted.
     """
-    if any(ray.get([governor.halted.remote() for governor in governors])):
+    if any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors):
         return
-    rows: Iterable[Any] = [unpack(packed)]
-    for step in steps:
-        rows = _through(step, rows)
-    yield from map(pack, rows)
-
-
-def _through(step: VideoStep, rows: Iterable[Any]) -> Iterator[Any]:
-    for row in rows:
-        if not isinstance(row, step.takes):
-            yield row
-            continue
-        try:
-            yield from step.call(row)
-        except Exception as error:
-            yield _bug(step.name, row, error)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What a chat worker needs to reach one endpoint; its key shows in no text."""
-
-    endpoint: Endpoint
-    api_key: SecretStr
-    governor: Any
+    row = unpack(packed)
+    if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
+        yield from decoder(bounds)(steps, row)
+        return
+    video = video_of(row)
+    try:
+        with scratch.local(video) as path:
+            yield from decoder(bounds)(steps, row, path)
+    except FetchError as error:
+        name = next(step.name for step in steps if isinstance(row, step.takes))
+        failure = Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable)
+        yield pack(failed(row, failure))
 
 
 class ChatWork:
@@ -72,16 +67,18 @@ class ChatWork:
 
     Args:
         steps: The steps in order.
-        lines: The endpoint of every role.
+        lines: The endpoints of every role.
         journal: Folder of the journal of paid answers.
         run_id: Names the segments that this run writes.
     """
 
-    def __init__(self, steps: Sequence[ChatStep], lines: Mapping[Role, Line], journal: Path, run_id: str) -> None:
+    def __init__(self, steps: Sequence[ChatStep], lines: Lines, journal: Path, run_id: str) -> None:
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines
-        self._chats = {step.stage.name: _chat(step, lines[step.role], journal, writer) for step in steps}
+        # One for each governor, whichever stages ask it: they share its leases.
+        permits = {line.governor: Permits(RemoteDesk(line.governor)) for line in chain.from_iterable(lines.values())}
+        self._chats = {step.stage.name: _chat(step, lines[step.role], permits, journal, writer) for step in steps}
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of one row; none where the run has halted, so that it is done another time."""
@@ -94,23 +91,24 @@ class ChatWork:
         return [pack(row) for row in rows]
 
     async def _answer(self, step: ChatStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
-        chat = _Halting(self._chats[step.stage.name], self._lines[step.role].governor)
+        governors = [line.governor for line in self._lines[step.role]]
+        chat = _Halting(self._chats[step.stage.name], governors)
         try:
             answer: Sequence[Any] = await step.call(row, chat)
         except Exception as error:
-            return [_bug(step.stage.name, row, error)]
+            return [bug(step.stage.name, row, error)]
         return [] if chat.halted else answer
 
 
 class _Halting:
     """Notes whether a call failed because the run has halted: its row then has no outcome, rather than a failure.
 
-    The governor is told: a reason that was found in this process, such as a full disk, has to stop all the others.
+    The governors are told: a reason that was found in this process, such as a full disk, has to stop all the others.
     """
 
-    def __init__(self, inner: Chat, governor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
+    def __init__(self, inner: Chat, governors: Sequence[Any]) -> None:
         self._inner = inner
-        self._governor = governor
+        self._governors = governors
         self.halted = False
 
     async def __call__(self, request: Any) -> Any:  # noqa: ANN401 - passes the chat protocol through
@@ -118,40 +116,22 @@ class _Halting:
             return await self._inner(request)
         except StopRun as stop:
             self.halted = True
-            await self._governor.halt.remote(str(stop))
+            for governor in self._governors:
+                await governor.halt.remote(str(stop))
             raise
 
 
-def _chat(step: ChatStep, line: Line, journal: Path, writer: str) -> Chat:
+def _chat(step: ChatStep, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Path, writer: str) -> Chat:
     """The whole client path of a stage: journal, then retries, then the limits of the cluster, then the wire."""
-    wire = OpenAITransport(line.endpoint, line.api_key)
-    limited = Limited(wire, RemotePermits(line.governor))
-    retrying = Retrying(limited, line.endpoint.max_attempts)
+    first = lines[0].endpoint  # names the answers of all of them
+    key_of = partial(cache_key, first)
     answers = Journal(journal, writer=writer, stage=step.stage.name)
-    return Cached(retrying, answers, partial(cache_key, line.endpoint))
-
-
-_OWNER: Mapping[type, Callable[[Any], Video]] = {
-    Video: lambda row: row,
-    ProbedVideo: lambda row: row.video,
-    Clip: lambda row: row.video,
-    CaptionedClip: lambda row: row.clip.video,
-    Film: lambda row: row.video,
-    AskedFilm: lambda row: row.film.video,
-}
-
-
-def _bug(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
-    """The row that stands for one that a defect of ours kept from being made."""
-    logger.error("stage %s failed on a row", stage, exc_info=error)
-    clip = row if isinstance(row, Clip) else None
-    failure = Failure(
-        video=_OWNER[type(row)](row),
-        clip_id=clip.id if clip else "",
-        stage=stage,
-        kind="internal_error",
-        # Only the type: the text of an unforeseen error may hold anything.
-        message=f"{type(error).__name__} in stage {stage}; the worker's log has the details",
-        retryable=True,
-    )
-    return CaptionedClip(clip=clip, failure=failure) if clip else failure
+    replicas = [
+        Replica(
+            Noted(OpenAITransport(line.endpoint, line.api_key), answers, key_of, line.endpoint.model),
+            permits[line.governor],
+        )
+        for line in lines
+    ]
+    retrying = Retrying(Limited(*replicas), first.max_attempts)
+    return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)

@@ -35,7 +35,12 @@ class Endpoint(BaseModel):
         default="OPENAI_API_KEY",
         description="Name of the environment variable that holds the key; null for an endpoint that needs none.",
     )
-    max_concurrency: int = Field(default=16, ge=1, description="Most requests in flight at once, over all workers.")
+    max_concurrency: int = Field(
+        default=16,
+        ge=1,
+        description="Most requests in flight at once, over all workers; fewer while the endpoint is slow or "
+        "turns requests away.",
+    )
     timeout_s: float = Field(
         default=1800.0, gt=0, description="Longest time in seconds for one attempt, from sending to the reply's end."
     )
@@ -47,6 +52,23 @@ class Endpoint(BaseModel):
     )
     tokens_per_minute: int | None = Field(
         default=None, ge=1, description="Most tokens, prompt and reply together, in any 60 seconds; null for no limit."
+    )
+    input_tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Most tokens of prompts in any 60 seconds; null for no limit."
+    )
+    output_tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Most tokens of replies in any 60 seconds; null for no limit."
+    )
+    requests_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most requests in any 24 hours, counted over all runs into the same output folder; null for no "
+        "limit.",
+    )
+    max_outage_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="How long in seconds to wait for an endpoint that is down before the run stops, to go on later.",
     )
     temperature: float | None = Field(
         default=None, ge=0, description="Sampling temperature where a stage sets none; null for the endpoint's default."
@@ -170,6 +192,9 @@ class Endpoint(BaseModel):
             fields["temperature"] = float(temperature)
         if max_tokens is not None:
             fields["max_tokens"] = max_tokens
+        if (held_to := request.reply_schema) is not None:
+            schema: dict[str, JsonValue] = {"name": held_to.name, "strict": True, "schema": dict(held_to.schema)}
+            fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         return fields
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import openai
@@ -26,6 +24,7 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
+from lvqa_ray.llm.headers import RateInfo
 
 QUOTE_CHARS = 200
 """Most characters of the endpoint's own words in a message of ours."""
@@ -92,13 +91,16 @@ def as_api_error(exc: BaseException, *, secret: str) -> ApiError:
         return exc
     if isinstance(exc, openai.APIStatusError):
         names = codes(exc.body)
-        return fault(
+        limits = RateInfo.of(exc.response.headers)
+        error = fault(
             classify(exc.status_code, names),
             quote_of(exc.body),
             secret=secret,
             status=exc.status_code,
-            retry_after_s=retry_after_s(exc.response.headers),
+            retry_after_s=limits.retry_after_s if limits else None,
         )
+        error.limits = limits
+        return error
     return fault(_without_status(exc), str(_root(exc)), secret=secret)
 
 
@@ -158,20 +160,6 @@ def redacted(text: str, secret: str) -> str:
     return _TOKENS.sub("***", text.replace(secret, "***") if secret else text)
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds the endpoint asks to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date).
-
-    A date is read against the reply's own ``date``, so that a clock that is off here does no harm.
-    """
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    if value is None or (seconds := _number(value)) is not None:
-        return None if value is None else seconds
-    until, now = _date(value), _date(headers.get("date")) or datetime.now(UTC)
-    return None if until is None else max(0.0, (until - now).total_seconds())
-
-
 def _without_status(exc: BaseException) -> type[ApiError]:
     """Class of a failure that came without an HTTP status."""
     if isinstance(exc, openai.APIResponseValidationError):
@@ -206,19 +194,3 @@ def _error_object(body: object) -> Mapping[str, object]:
     if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
         body = body["error"]
     return body if isinstance(body, Mapping) else {}
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < float("inf") else None
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import JsonValue
+
+from lvqa_ray.llm.headers import RateInfo
 from lvqa_ray.records import Usage
 
 
@@ -48,6 +52,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplySchema:
+    """The JSON schema that a reply is held to, and its name."""
+
+    name: str
+    schema: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """Everything about a call that can change its answer, but for the endpoint and the model.
 
@@ -58,6 +70,7 @@ class ChatRequest:
             answer a different one in the cache.
         temperature: Sampling temperature, ``None`` for the endpoint's default.
         max_tokens: Longest reply in tokens, ``None`` for the endpoint's default.
+        reply_schema: What the endpoint is to hold the reply to; ``None`` for plain text.
     """
 
     stage: str
@@ -66,12 +79,18 @@ class ChatRequest:
     attempt: int = 0
     temperature: float | None = None
     max_tokens: int | None = None
+    reply_schema: ReplySchema | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """A usable answer: its text is never empty, and it ended by itself."""
+    """A usable answer: its text is never empty, and it ended by itself.
+
+    Attributes:
+        limits: What came with it about the endpoint's limits, if anything; it is not kept in the journal.
+    """
 
     text: str
     model: str
     usage: Usage
+    limits: RateInfo | None = field(default=None, compare=False)

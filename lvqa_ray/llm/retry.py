@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from lvqa_ray.errors import ApiError, RetryableError
+from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.policy import policy_of
 
 Call = Callable[[ChatRequest], Awaitable[ChatReply]]
 """The one-method seam of this room: a request in, a reply out, or an `ApiError`."""
+
+SPARED_AT_MOST = 8
+"""Attempts that an outage may take without counting. An outage and a request that brings its server down look alike
+where it is the only one: so many probes in a row take two minutes, and where others wait they take turns."""
 
 LONGEST_WAIT_S = 300.0
 """An endpoint that asks for a longer wait than this is not waited for: a later run asks again."""
 
 
 class Retrying:
-    """Sends a request again after a `RetryableError`, with exponential backoff and full jitter.
+    """Sends a request again as often as the `policy` of its error allows, with exponential backoff and full jitter.
 
     It belongs outside the limits, so that a request that waits for its next attempt holds no permit and every attempt
-    is counted.
+    is counted. An attempt that failed while the endpoint was down for everyone (``spared``) does not count against the
+    request, up to `SPARED_AT_MOST` times; the limits hold back the next one until the endpoint is to be tried again.
 
     Args:
         inner: The call to repeat.
@@ -60,12 +67,19 @@ class Retrying:
             ApiError: The last failure; its ``attempts`` says how often the request was sent.
         """
         attempt = 1
+        spared = 0
+        seen: Counter[type[ApiError]] = Counter()
         while True:
             try:
                 return await self._inner(request)
             except ApiError as error:
-                error.attempts = attempt
-                if not isinstance(error, RetryableError) or attempt >= self._max_attempts:
+                error.attempts = attempt + spared
+                if error.spared and spared < SPARED_AT_MOST:
+                    spared += 1
+                    continue
+                seen[type(error)] += 1
+                most = policy_of(error).attempts or self._max_attempts
+                if attempt >= self._max_attempts or seen[type(error)] >= most:
                     raise
                 wait_s = self._wait_s(attempt, error.retry_after_s)
                 if wait_s is None:

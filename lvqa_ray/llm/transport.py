@@ -6,15 +6,18 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import aiohttp
+import httpx2
 import openai
 from pydantic import JsonValue, SecretStr
 
-from lvqa_ray.errors import ApiError, ContentFiltered, MalformedReply, Refused, TruncatedReply
+from lvqa_ray.errors import ApiError, Bill, ContentFiltered, MalformedReply, Refused, TruncatedReply
 from lvqa_ray.llm import faults
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.headers import RateInfo
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.records import Usage
@@ -58,7 +61,12 @@ class OpenAITransport:
             "model": self._endpoint.model,
             "messages": [_message(message) for message in request.messages],
         }
-        return self._reply(await self._ask("post", "/chat/completions", body))
+        answer, limits = await self._ask("post", "/chat/completions", body)
+        try:
+            return replace(self._reply(answer), limits=limits)
+        except ApiError as error:
+            error.limits = limits
+            raise
 
     async def list_models(self) -> list[str]:
         """Names of the models the endpoint offers, which costs nothing: a test of URL and key before a paid call.
@@ -66,7 +74,7 @@ class OpenAITransport:
         Raises:
             ApiError: `AuthFailed`, `NotFound` (some endpoints have no such list), `Disconnected` and the others.
         """
-        answer = await self._ask("get", "/models", None)
+        answer, _ = await self._ask("get", "/models", None)
         models = answer.get("data") if isinstance(answer, Mapping) else None
         if not isinstance(models, list):
             raise self._fault(MalformedReply, "there is no list of models")
@@ -78,17 +86,18 @@ class OpenAITransport:
         if client is not None:
             await client.close()
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> object:
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[object, RateInfo | None]:
+        """The reply's JSON, and what its headers say about limits."""
         client = self._client = self._client or self._open()
         # With no key the header is left out; the SDK would refuse to send anything without being told so.
         headers: dict[str, str | openai.Omit] = {} if self._key else {"Authorization": openai.Omit()}
         try:
             async with asyncio.timeout(self._endpoint.timeout_s):
                 if method == "get":
-                    answer = await client.get(path, cast_to=object, options={"headers": headers})
+                    answer = await client.get(path, cast_to=httpx2.Response, options={"headers": headers})
                 else:
-                    answer = await client.post(path, cast_to=object, body=body, options={"headers": headers})
-            return json.loads(answer) if isinstance(answer, str) else answer
+                    answer = await client.post(path, cast_to=httpx2.Response, body=body, options={"headers": headers})
+            return json.loads(answer.content), RateInfo.of(answer.headers)
         except _CLIENT_ERRORS as exc:
             error = faults.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
@@ -111,10 +120,23 @@ class OpenAITransport:
         """The answer as a value, if it is one.
 
         Raises:
-            ApiError: It is an error, is no chat completion, was filtered, refused or cut off, or says nothing.
+            ApiError: It is an error, is no chat completion, was filtered, refused or cut off, or says nothing; with its
+                bill, where it was paid for all the same.
         """
         if not isinstance(answer, Mapping):
             raise self._fault(MalformedReply, "it is not a JSON object")
+        usage = self._usage(answer)
+        try:
+            text = self._text(answer)
+        except ApiError as error:
+            if answer.get("choices") or isinstance(answer.get("usage"), Mapping):
+                error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
+            raise
+        model = answer.get("model")
+        return ChatReply(text=text, model=model if isinstance(model, str) else self._endpoint.model, usage=usage)
+
+    def _text(self, answer: Mapping[str, Any]) -> str:
+        """The text of the answer, which is never empty and ended by itself."""
         if answer.get("error"):
             raise self._error_in_a_200(answer)
         choices = answer.get("choices")
@@ -133,10 +155,7 @@ class OpenAITransport:
             raise self._fault(MalformedReply, f"it ended for the reason {str(finish)[:40]!r}")
         if not text.strip():
             raise self._fault(MalformedReply, "its text is empty")
-        model = answer.get("model")
-        return ChatReply(
-            text=text, model=model if isinstance(model, str) else self._endpoint.model, usage=self._usage(answer)
-        )
+        return text
 
     def _error_in_a_200(self, answer: Mapping[str, Any]) -> ApiError:
         error = answer["error"]

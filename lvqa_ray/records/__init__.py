@@ -18,6 +18,7 @@ from lvqa_ray.records.rows import (
     Usage,
     Video,
     VideoInfo,
+    shown,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "Usage",
     "Video",
     "VideoInfo",
+    "shown",
 ]

@@ -12,6 +12,15 @@ Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
 
 
+def shown(uri: str) -> str:
+    """A path or URL as it may be shown: without the query, which may be a signature, and without name and password."""
+    scheme, remote, rest = uri.partition("://")
+    if not remote or scheme not in ("http", "https"):
+        return uri
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One turn of a conversation, in the reference's ``{"from": ..., "value": ...}`` form."""
@@ -26,7 +35,7 @@ class Video:
 
     Attributes:
         id: Unique in the corpus and safe as a file name.
-        uri: Local path or URL of the file.
+        uri: Local path or URL of the file; a signed URL is a secret, to be shown as `shown`.
         fingerprint: Changes when the file changes; empty when there is no file.
         conversation: The input's own turns; a first human turn that says something replaces the caption prompt.
         extra: The input's further columns as one JSON object.
@@ -121,9 +130,10 @@ class Clip:
         dropped: Name of the filter that rejected the clip, or empty.
         media_path: Path of the cut clip file, if clips are cut.
         media_span: What the cut clip file really covers: more than ``span`` where it starts at a key frame.
-        media_mode: How that file was made: ``exact``, ``encode`` (also where ``exact`` could not be done) or ``copy``.
+        media_mode: How the cut clip file was really made: ``encode`` where ``exact`` was not possible.
         frames: Sampled frames, in time order.
         media: Bytes of the cut clip file, when the model is to be shown the clip itself.
+        lost_s: Seconds of the span whose picture did not decode, as far as it was decoded.
         identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
             the cache key, and is the same whenever the clip is made again.
     """
@@ -139,6 +149,7 @@ class Clip:
     media_mode: str = ""
     frames: tuple[Frame, ...] = field(default=(), repr=False)
     media: bytes = field(default=b"", repr=False)
+    lost_s: float = 0.0
     identity: str = ""
 
     @property
@@ -152,7 +163,7 @@ class Usage:
     """What calls cost.
 
     Attributes:
-        calls: Replies that were used, from the endpoint or from the journal.
+        calls: Replies that were paid for, now or, from the journal, earlier.
         cached: Those of them that came from the journal.
         input_tokens: Prompt tokens, as the endpoint counted them.
         output_tokens: Completion tokens, as the endpoint counted them.
@@ -164,6 +175,14 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
+
+    @classmethod
+    def of(cls, error: ApiError) -> Usage:
+        """What a reply cost that cannot be used; nothing where the error came without one."""
+        if error.bill is None:
+            return cls()
+        tokens_in, tokens_out, cost = error.bill
+        return cls(calls=1, cached=int(error.cached), input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost)
 
     def __add__(self, other: Usage) -> Usage:
         costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
@@ -210,13 +229,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionedClip:
-    """A clip after captioning: a caption, a failure, or neither where a filter dropped the clip."""
+    """A clip after captioning: a caption, a failure, or neither where a filter dropped the clip.
+
+    Attributes:
+        note: What was done otherwise than asked for to get the caption, such as fewer frames; or empty.
+    """
 
     clip: Clip
     caption: str = ""
     model: str = ""
     usage: Usage = Usage()
     failure: Failure | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,12 +286,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedFilm:
-    """A film with the question that was written about it, and the reply it was read from."""
+    """A film with the question that was written about it, and the reply it was read from.
+
+    Attributes:
+        reasoning: The reply, in the QA text format also where it came as JSON.
+        note: What was done otherwise than asked for, or empty.
+    """
 
     film: Film
     reasoning: str
     question: Question
     usage: Usage
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +309,7 @@ class Record:
         full_question: Question and options as one text.
         reformatted_reasoning: The reasoning as prose, to train on.
         usage: Usage by stage name.
+        note: What was done otherwise than asked for, or empty.
     """
 
     film: Film
@@ -288,3 +319,4 @@ class Record:
     full_question: str
     reformatted_reasoning: str
     usage: dict[str, Usage]
+    note: str = ""

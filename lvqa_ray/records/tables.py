@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lvqa_ray.records.rows import CaptionedClip, Failure, Question, Record, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import CaptionedClip, Failure, Question, Record, Usage, Video, VideoInfo, shown
 from lvqa_ray.records.timecodes import frame_range, timecode
 
 TableName = Literal["data", "clips", "failures"]
@@ -82,6 +82,7 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("video_info", VIDEO_INFO),
             ("gaps", pa.list_(pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())]))),
             ("usage", pa.struct([(stage, USAGE) for stage in ("caption", "ask", "reformat")])),
+            ("note", pa.string()),
             ("extra", pa.string()),
             *PROVENANCE,
         ]
@@ -107,8 +108,10 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("caption", pa.string()),
             ("model", pa.string()),
             ("dropped", pa.string()),
+            ("lost_sec", pa.float64()),
             ("error", pa.string()),
             ("error_message", pa.string()),
+            ("note", pa.string()),
             ("media_path", pa.string()),
             ("media_start", pa.float64()),
             ("media_end", pa.float64()),
@@ -151,6 +154,7 @@ def data_line(record: Record) -> dict[str, Any]:
         "video_info": _info(film.info),
         "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
         "usage": {stage: _usage(usage) for stage, usage in record.usage.items()},
+        "note": record.note or None,
         "extra": video.extra,
         **_origin(video),
     }
@@ -181,8 +185,10 @@ def clip_line(row: CaptionedClip) -> dict[str, Any]:
         "caption": row.caption or None,
         "model": row.model or None,
         "dropped": clip.dropped or None,
+        "lost_sec": clip.lost_s,
         "error": failure.kind if failure else None,
         "error_message": failure.message if failure else None,
+        "note": row.note or None,
         "media_path": clip.media_path or None,
         "media_start": media.start_s if media else None,
         "media_end": media.end_s if media else None,
@@ -208,7 +214,7 @@ def failure_line(failure: Failure) -> dict[str, Any]:
 
 
 def _origin(video: Video) -> dict[str, str]:
-    return {"video": video.uri, "fingerprint": video.fingerprint, "input_hash": video.input_hash}
+    return {"video": shown(video.uri), "fingerprint": video.fingerprint, "input_hash": video.input_hash}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

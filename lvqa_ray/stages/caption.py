@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError
+from lvqa_ray.errors import ApiError, TooLong
 from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.messages import ChatRequest, Media, Part, Text
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Video
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
 from lvqa_ray.stage import Chat, Prompted, Role
+from lvqa_ray.video.picture import smaller
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -38,10 +40,10 @@ class CaptionClips(Prompted):
         if clip.dropped:
             return [CaptionedClip(clip=bare)]
         try:
-            reply = await chat(self.request(clip))
+            reply, note = await self._ask(clip, chat)
         except ApiError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
-            return [CaptionedClip(clip=bare, failure=failure)]
+            return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure)]
         caption = without_draft(reply.text)
         lost: Failure | None = None
         if not caption:
@@ -54,10 +56,37 @@ class CaptionClips(Prompted):
                 message=message,
                 raw=reply.text,
             )
-        return [CaptionedClip(clip=bare, caption=caption, model=reply.model, usage=reply.usage, failure=lost)]
+        return [
+            CaptionedClip(clip=bare, caption=caption, model=reply.model, usage=reply.usage, failure=lost, note=note)
+        ]
 
-    def request(self, clip: Clip) -> ChatRequest:
-        """What is sent for a clip."""
+    async def _ask(self, clip: Clip, chat: Chat) -> tuple[ChatReply, str]:
+        """The reply, and what had to be left out to get it; fewer pictures first, since each still shows all it can."""
+        count = len(clip.frames)
+        counts = list(dict.fromkeys(max(1, count // share) for share in FEWER)) if count else [0]
+        for kept in counts[:-1]:
+            try:
+                return await chat(self.request(clip, kept)), _left_out(count, kept)
+            except TooLong:
+                continue
+        kept = counts[-1]
+        for factor in SMALLER if count else SMALLER[:1]:
+            try:
+                # In a thread: the loop has other requests to look after.
+                request = await asyncio.to_thread(self.request, clip, kept, factor)
+                return await chat(request), _left_out(count, kept, factor)
+            except TooLong as error:
+                too_long = error
+        raise too_long
+
+    def request(self, clip: Clip, count: int | None = None, factor: int = 1) -> ChatRequest:
+        """What is sent for a clip.
+
+        Args:
+            clip: The clip.
+            count: How many of its pictures, evenly spread; ``None`` for all.
+            factor: By what their sides are divided: 1, 2, 4 or 8.
+        """
         prompt = own_prompt(clip.video) or self.prompt
         values = {
             "video_id": clip.video.id,
@@ -70,10 +99,22 @@ class CaptionClips(Prompted):
             shown = clip.media_span or clip.span
             parts.append(Text(text=f"The clip shows the video from {shown.start_s:.2f} s to {shown.end_s:.2f} s:"))
             parts.append(Media(identity=clip.identity, mime="video/mp4", data=clip.media))
-        for index, frame in enumerate(clip.frames):
+        total = len(clip.frames)
+        count = total if count is None else count
+        for index in ((2 * place + 1) * total // (2 * count) for place in range(count)):
+            frame = clip.frames[index]
+            size, jpeg = (f" 1/{factor}", smaller(frame.jpeg, factor)) if factor > 1 else ("", frame.jpeg)
             parts.append(Text(text=f"Frame at {frame.time_s:.2f} s:"))
-            parts.append(Media(identity=f"{clip.identity} #{index}", mime="image/jpeg", data=frame.jpeg))
+            parts.append(Media(identity=f"{clip.identity} #{index}{size}", mime="image/jpeg", data=jpeg))
         return self.asks(*parts)
+
+
+def _left_out(count: int, kept: int, factor: int = 1) -> str:
+    """What the model did not see, in words; empty if it saw all."""
+    if kept == count and factor == 1:
+        return ""
+    size = f", with sides divided by {factor}" if factor > 1 else ""
+    return f"too long for the model: shown {kept} of {count} frames{size}"
 
 
 def own_prompt(video: Video) -> str:
@@ -83,6 +124,11 @@ def own_prompt(video: Video) -> str:
             return turn.value.replace("<video>", "").replace("<image>", "").strip()
     return ""
 
+
+FEWER = (1, 2, 4)
+"""Shares of a clip's pictures to show, one after the other, where the request is too long for the model."""
+SMALLER = (1, 2, 4)
+"""Then, with the fewest, what their sides are divided by."""
 
 PROMPT = """\
 You see one clip of a longer video as frames in the order of time, each with the second of the video at which it is on \

@@ -28,20 +28,17 @@ class CutClips:
 
     mode: Literal["off", "exact", "encode", "copy"] = Field(
         default="off",
-        description="off: no files; exact: to the frame, re-encoding only the ends of an H.264 video's clips; "
-        "encode: to the frame, re-encoding all; copy: no re-encoding, starts at a key frame.",
+        description="off: no files; exact: to the frame, an H.264 video's clips re-encoded at their ends only and all "
+        "others as encode does; encode: to the frame, re-encoded; copy: no re-encoding, starts at a key frame.",
     )
-    codec: Codec = Field(default="libx264", description="encode: H.264 (libx264) or HEVC (libx265).")
+    codec: Codec = Field(default="libx264", description="encode: the encoder, H.264 or H.265.")
     crf: int = Field(default=23, ge=0, le=51, description="exact, encode: constant rate factor; lower is better.")
-    preset: Preset = Field(
-        default="veryfast",
-        description="encode, and exact where that has to encode the whole clip: the encoder's preset.",
-    )
+    preset: Preset = Field(default="veryfast", description="encode (and exact, where it comes to that): speed preset.")
     fps: float | None = Field(
-        default=None, gt=0, le=240, allow_inf_nan=False, description="encode: frames a second; else the source's."
+        default=None, ge=0.01, le=1000, description="encode: frames a second; empty keeps the source's times."
     )
     short_side: int | None = Field(
-        default=None, ge=16, description="encode: longest that the shorter side may be (px); else the source's."
+        default=None, ge=16, description="encode: longest that the shorter side may be (px); empty keeps the size."
     )
     audio: bool = Field(default=True, description="Keep the sound.")
 
@@ -52,11 +49,10 @@ class CutClips:
         return "off" if mode is False else mode
 
     @model_validator(mode="after")
-    def _encodes(self) -> Self:
-        given = [name for name in ("fps", "short_side") if getattr(self, name) is not None]
-        given += ["codec"] if self.codec != "libx264" else []
-        if given and self.mode in ("exact", "copy"):
-            raise ValueError(f"{given[0]} cannot be had with mode {self.mode}, which copies; set mode to encode")
+    def _encode_only(self) -> Self:
+        changed = [name for name in ("codec", "fps", "short_side") if getattr(self, name) not in (None, "libx264")]
+        if changed and self.mode in ("exact", "copy"):
+            raise ValueError(f"{changed[0]} needs every frame encoded anew: set mode to encode, or leave it out")
         return self
 
     def __call__(self, clip: Clip, *, folder: Path, attach: bool = False) -> Iterator[Clip | CaptionedClip]:
@@ -70,12 +66,12 @@ class CutClips:
         if self.mode == "off" or clip.dropped:
             yield clip
             return
+        name = clip_name(clip.span, self.mode, **self._settings())
+        # The fingerprint is part of the name: a replaced video never gets the old one's clips.
+        path = folder / clip.video.id / f"{clip.video.fingerprint[:8]}_{name}"
         encoding = Encoding(
             codec=self.codec, crf=self.crf, preset=self.preset, fps=self.fps, short_side=self.short_side
         )
-        name = clip_name(clip.span, self.mode, encoding, audio=self.audio)
-        # The fingerprint is part of the name: a replaced video never gets the old one's clips.
-        path = folder / clip.video.id / f"{clip.video.fingerprint[:8]}_{name}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             made = cut_clip(clip.video.uri, clip.span, path, mode=self.mode, encoding=encoding, audio=self.audio)
@@ -91,3 +87,16 @@ class CutClips:
         else:
             cut = replace(clip, media_path=str(path), media_span=made.span, media_mode=made.mode)
             yield replace(cut, media=path.read_bytes(), identity=f"{clip.video.fingerprint} {name}") if attach else cut
+
+    def _settings(self) -> dict[str, str | float | bool]:
+        """The settings that change the file, for its name."""
+        settings: dict[str, str | float | bool] = {"audio": self.audio}
+        if self.mode != "copy":
+            settings |= {"crf": self.crf, "preset": self.preset}
+        if self.codec != "libx264":
+            settings["codec"] = self.codec
+        if self.fps is not None:
+            settings["fps"] = self.fps
+        if self.short_side is not None:
+            settings["short_side"] = self.short_side
+        return settings

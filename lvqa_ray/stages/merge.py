@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from lvqa_ray.errors import VideoFault
 from lvqa_ray.llm.wording import merged_line
-from lvqa_ray.records import CaptionedClip, Failure, Film
+from lvqa_ray.records import CaptionedClip, Failure, Film, shown
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -40,8 +42,14 @@ class MergeCaptions:
         wanted = sum(row.clip.span.duration_s for row in clips if not row.clip.dropped)
         captioned = sum(row.clip.span.duration_s for row in clips if row.caption.strip())
         waiting = next((failure for failure in failures if failure.retryable), None)
-        if waiting or not lines or captioned < self.min_captioned * wanted:
-            yield self._failure(clips, waiting or next(iter(failures), None), captioned, wanted)
+        # Only made where the job says that damage fails a video.
+        damage = next((failure for failure in failures if failure.kind == VideoFault.DAMAGED), None)
+        lost_s = sum(row.clip.lost_s for row in clips)
+        if lost_s:
+            partial = f"{info.partial} {lost_s:.2f} s of the picture do not decode.".lstrip()
+            info = replace(info, partial=partial)
+        if damage or waiting or not lines or captioned < self.min_captioned * wanted:
+            yield self._failure(clips, damage or waiting or next(iter(failures), None), captioned, wanted)
         else:
             yield Film(video=video, info=info, clips=tuple(clips), captions="\n".join(lines), num_clips=len(lines))
 
@@ -57,7 +65,7 @@ class MergeCaptions:
                 if rejected
                 else "the captions are empty or too few"
             )
-            return Failure(video=video, stage=self.name, kind=kind, message=f"{video.uri}: {message}")
+            return Failure(video=video, stage=self.name, kind=kind, message=f"{shown(video.uri)}: {message}")
         failed = sum(row.failure is not None for row in clips)
         return Failure(
             video=video,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import Failure, ProbedVideo, Video
+from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Video, shown
 from lvqa_ray.video.probe import probe
 
 
@@ -24,6 +25,11 @@ class ProbeVideo:
         description="What to do with a file that ends before its header says: fail the video, or keep what is there.",
     )
 
+    damaged: Literal["fail", "keep"] = Field(
+        default="keep",
+        description="What to do with a video of which a part does not decode: fail it, or keep the rest and say so.",
+    )
+
     def __call__(self, video: Video) -> Iterator[ProbedVideo | Failure]:
         """One probed video, or the reason why there is none."""
         try:
@@ -35,3 +41,16 @@ class ProbeVideo:
             yield Failure.of(error, video=video, stage=self.name)
         else:
             yield ProbedVideo(video=video, info=info)
+
+    def judge_damage(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
+        """The clip, or the failure that a damaged one is for ``damaged=fail``; its video then fails as well."""
+        if not clip.lost_s or clip.dropped:
+            yield clip
+            return
+        error = VideoError(
+            VideoFault.DAMAGED,
+            f"{clip.lost_s:.2f} s of clip {clip.id} ({shown(clip.video.uri)}) do not decode; "
+            "get the file again, or set probe.damaged=keep to use the rest",
+        )
+        failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
+        yield CaptionedClip(clip=replace(clip, frames=(), media=b""), failure=failure)

@@ -51,6 +51,7 @@ class ReformatReasoning(Prompted):
                 prompt=prompt,
                 full_question=full_question(row.question),
                 reformatted_reasoning=prose,
+                note=row.note,
                 usage={CAPTION: captions, ASK: row.usage, self.name: reply.usage},
             )
         ]

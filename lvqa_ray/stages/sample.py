@@ -10,10 +10,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, shown
 from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.losses import watch_losses
 from lvqa_ray.video.shots import Sampling
-from lvqa_ray.video.spans import frame_times
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -35,19 +35,21 @@ class SampleFrames:
         if clip.dropped or clip.frames:
             yield clip
             return
-        times = frame_times(clip.span, count=self.count, fps=self.per_second)
+        times = self.sampling.times(clip.span)
         try:
-            frames = sample_frames(
-                clip.video.uri, times, short_side=self.short_side, quality=self.quality, reader=self.reader
-            )
+            with watch_losses() as losses:
+                frames = sample_frames(
+                    clip.video.uri, times, short_side=self.short_side, quality=self.quality, reader=self.reader
+                )
         except VideoError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
         else:
             # The picture is on screen at the time asked for, and that time is known before anything is decoded. Where
             # the pictures end early, the last times have none.
-            shown = tuple(replace(frame, time_s=time) for frame, time in zip(frames, times, strict=False))
-            yield replace(clip, frames=shown, identity=self.identity(clip))
+            pictures = tuple(replace(frame, time_s=time) for frame, time in zip(frames, times, strict=False))
+            lost_s = max(clip.lost_s, losses.within(clip.span))
+            yield replace(clip, frames=pictures, lost_s=lost_s, identity=self.identity(clip))
 
     @property
     def sampling(self) -> Sampling:
@@ -63,7 +65,7 @@ class SampleFrames:
         """
         if not frames:
             error = VideoError(
-                VideoFault.NO_FRAMES, f"{clip.video.uri} shows no picture in clip {clip.id}; re-encode it."
+                VideoFault.NO_FRAMES, f"{shown(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
             )
             return CaptionedClip(
                 clip=clip, failure=Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)

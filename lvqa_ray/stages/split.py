@@ -11,8 +11,9 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, ProbedVideo, Span
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, ProbedVideo, Span, shown
 from lvqa_ray.video.detect import Detection
+from lvqa_ray.video.losses import watch_losses
 from lvqa_ray.video.scenes import iter_scenes
 from lvqa_ray.video.shots import Sampling, iter_shots
 from lvqa_ray.video.spans import ScenePlan, fixed_spans
@@ -101,16 +102,18 @@ class SplitVideo:
         """
         ahead: Clip | CaptionedClip | None = None
         try:
-            for index, (span, frames) in enumerate(self._shots(row, sampler)):
-                if ahead:
-                    yield ahead
-                clip = Clip(video=row.video, info=row.info, index=index, span=span, last=False)
-                clip = judge(clip) if judge else clip
-                ahead = sampler.attach(clip, frames()) if sampler and frames and not clip.dropped else clip
+            with watch_losses() as losses:
+                for index, (span, frames) in enumerate(self._shots(row, sampler)):
+                    if ahead:
+                        yield ahead
+                    lost_s = losses.within(span)
+                    clip = Clip(video=row.video, info=row.info, index=index, span=span, last=False, lost_s=lost_s)
+                    clip = judge(clip) if judge else clip
+                    ahead = sampler.attach(clip, frames()) if sampler and frames and not clip.dropped else clip
             if ahead is None:
                 raise VideoError(
                     VideoFault.NO_CLIPS,
-                    f"{row.video.uri} ({row.info.duration_sec:.2f} s) has no clip under these settings; "
+                    f"{shown(row.video.uri)} ({row.info.duration_sec:.2f} s) has no clip under these settings; "
                     "lower split.min_seconds or the seconds to remove",
                 )
         except VideoError as error:

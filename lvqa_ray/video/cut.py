@@ -1,4 +1,4 @@
-"""Clip files: a span of a video as an MP4 of its own, exact to the frame or copied between key frames.
+"""Clip files: a span of a video as an MP4 of its own, exact to the frame, or copied from a key frame on.
 
 In this process, with the codecs that PyAV carries. The decoder starts at the key frame before the span, so that a clip
 costs the same wherever it lies in the video.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -22,41 +22,39 @@ from lvqa_ray.video.cut_copy import CopiedPicture, copy_sound
 from lvqa_ray.video.cut_encode import EncodedPicture, Encoding
 from lvqa_ray.video.cut_exact import ExactPicture
 from lvqa_ray.video.cut_plan import NotExactError
+from lvqa_ray.video.h264 import UnitError
 from lvqa_ray.video.source import no_frames, open_source
 
 CutMode = Literal["exact", "encode", "copy"]
-DEFAULT = Encoding()
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A clip file that has been written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFile:
+    """What a clip file holds.
 
     Attributes:
-        span: What it really holds, in seconds of the source.
-        mode: How it was really made: ``encode`` where ``exact`` could not be done.
+        span: What it shows, in seconds of the source.
+        mode: How it was made: where ``exact`` was not possible, ``encode``.
     """
 
     span: Span
     mode: CutMode
 
 
-def clip_name(span: Span, mode: CutMode, encoding: Encoding, *, audio: bool) -> str:
+def clip_name(span: Span, mode: CutMode, **encoding: str | float | bool) -> str:
     """Name a clip file by all that makes it what it is, so that no stale file passes for another.
 
     Args:
         span: What is wanted, in seconds; the name carries milliseconds.
-        mode: How it is to be cut.
-        encoding: How it is encoded, unless it is copied.
-        audio: Whether sound is kept.
+        mode: How it is cut.
+        **encoding: Settings that change the file, such as ``crf=23``.
 
     Returns:
-        For example ``000010000-000020000_encode_crf-23_preset-veryfast.mp4``; settings that do nothing are left out.
+        For example ``000010000-000020000_encode_crf-23_preset-veryfast.mp4``.
     """
     start_ms, end_ms = round(span.start_s * 1000), round(span.end_s * 1000)
-    settings = {} if mode == "copy" else {**asdict(encoding), "codec": encoding.codec.removeprefix("lib")}
-    parts = [f"{name}-{value}" for name, value in settings.items() if value is not None]
-    name = "_".join([f"{start_ms:09d}-{end_ms:09d}", mode, *parts, *([] if audio else ["silent"])])
+    settings = [f"{key}-{value}".lower() for key, value in sorted(encoding.items())]
+    name = "_".join([f"{start_ms:09d}-{end_ms:09d}", mode, *settings])
     return re.sub(r"[^\w.-]", "-", name) + ".mp4"
 
 
@@ -66,18 +64,19 @@ def cut_clip(
     dest: Path,
     *,
     mode: CutMode,
-    encoding: Encoding = DEFAULT,
+    encoding: Encoding = Encoding(),  # noqa: B008 - it is frozen
     audio: bool = True,
-) -> Cut:
+) -> ClipFile:
     """Cut one clip out of a video.
 
     ``encode`` decodes from the key frame before the span and re-encodes exactly the frames that appear within it,
-    upright, with sides made even, at the source's times or at a constant rate.
+    upright, with sides made even, at the source's times.
 
-    ``exact`` holds the same frames at the source's times, but copies whole groups of pictures. It encodes only the
-    frames before the first of them and, with B-frames, the last few, with x264's fastest preset. It keeps the rotation
-    as metadata. Where that cannot be done (not H.264 in 8-bit 4:2:0, interlaced, no IDR frame within the span, a
-    damaged file) it does what ``encode`` does, and says so.
+    ``exact`` holds the same frames at the same times, but copies whole groups of pictures. It encodes only the frames
+    before the first of them and, with B-frames, the last few, to H.264 with x264's fastest preset at ``encoding.crf``.
+    It keeps the rotation as metadata. Where that cannot be done it does what ``encode`` does, and says so: for other
+    codecs than H.264 in 8-bit 4:2:0, interlaced video, open groups of pictures, a span without an IDR frame, a file
+    whose packets are damaged. Damage within a picture, which shows only when it is decoded, is copied along.
 
     ``copy`` copies packets, from that key frame on, so that its clip begins early by up to the distance between key
     frames, and keeps the rotation as metadata; it cannot copy AV1.
@@ -90,11 +89,11 @@ def cut_clip(
         span: What to cut, in seconds from the first picture.
         dest: The clip file; its folder is made. It appears complete or not at all.
         mode: ``exact``, ``encode`` or ``copy``.
-        encoding: How frames are encoded; ``exact`` takes its quality, and the rest where it has to encode the whole.
+        encoding: How ``encode`` does it.
         audio: Whether to keep the sound.
 
     Returns:
-        What was written.
+        What the clip really holds, and how it was made.
 
     Raises:
         VideoError: The source cannot be read, or has no frame within the span.
@@ -103,21 +102,20 @@ def cut_clip(
     try:
         with _moved_into_place(dest) as temporary:
             if mode == "exact":
-                with suppress(NotExactError, av.FFmpegError, ValueError):
-                    return Cut(_write(source, span, temporary, "exact", encoding, audio=audio), "exact")
-                mode = "encode"
-            return Cut(_write(source, span, temporary, mode, encoding, audio=audio), mode)
+                try:
+                    return _write(source, span, temporary, mode="exact", encoding=encoding, audio=audio)
+                except (NotExactError, UnitError, av.FFmpegError):
+                    mode = "encode"
+            return _write(source, span, temporary, mode=mode, encoding=encoding, audio=audio)
     except OSError as error:  # reading errors have become VideoError further down
         raise ConfigError(f"Cannot write the clip {dest} ({error.strerror or error}); mend space or rights.") from error
     except (av.FFmpegError, ValueError) as error:
-        # FFmpeg names the file that it was writing: a temporary one that is gone.
-        reason = error.strerror if isinstance(error, av.FFmpegError) else error
         raise VideoError(
-            VideoFault.UNREADABLE, f"{source} cannot be cut at {span.start_s:.3f} s ({reason}); re-encode it first."
+            VideoFault.UNREADABLE, f"{source} cannot be cut at {span.start_s:.3f} s ({error}); re-encode it first."
         ) from error
 
 
-def _write(source: str, span: Span, path: Path, mode: CutMode, encoding: Encoding, *, audio: bool) -> Span:
+def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Encoding, audio: bool) -> ClipFile:
     # The index goes to the front, so that an endpoint can play the clip while it is still fetching it.
     with (
         open_source(source) as video,
@@ -131,15 +129,16 @@ def _write(source: str, span: Span, path: Path, mode: CutMode, encoding: Encodin
         else:
             picture = CopiedPicture(video, output, span)
         if audio:  # the muxer holds it back until the picture catches up
-            for sound in copy_sound(source, output, Span(start_s=picture.start_s, end_s=span.end_s)):
-                output.mux(sound)
+            with open_source(source, picture_only=False) as other:
+                for sound in copy_sound(other, output, Span(start_s=picture.start_s, end_s=span.end_s)):
+                    output.mux(sound)
         for packet in picture.packets():
             output.mux(packet)
     if isinstance(picture, ExactPicture):
         picture.check(path)
     if picture.end_s <= span.start_s:
         raise no_frames(f"{source} between {span.start_s:.3f} s and {span.end_s:.3f} s")
-    return Span(start_s=picture.start_s, end_s=picture.end_s)
+    return ClipFile(span=Span(start_s=picture.start_s, end_s=picture.end_s), mode=mode)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.source import EPSILON_S, STEPS_BACK_S, Source, no_frames, open_source
+from lvqa_ray.video.source import EPSILON_S, STEPS_BACK_S, Source, no_frames
 
 S = TypeVar("S", VideoStream, AudioStream)
 
@@ -80,42 +80,36 @@ class CopiedPicture:
         return _moved(packet, -self._start_pts, self._stream)
 
 
-def copy_sound(path: str, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
+def copy_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
     """Add a sound stream to a clip and copy its packets.
 
     Args:
-        path: The source.
+        source: The video, open with all its streams.
         output: Where to add the stream; nothing is added where there is no sound that an MP4 can hold.
         span: What the clip's picture holds, in seconds from the first picture.
 
-    Returns:
-        Packets ready to be muxed, in order; the stream is there before the first of them is asked for.
+    Yields:
+        Packets ready to be muxed, in order; the stream is there before the first of them.
     """
-    with open_source(path, picture_only=False) as source:
-        sounds = source.container.streams.audio
-        if not sounds or sounds[0].codec_context is None or sounds[0].codec.canonical_name not in MP4_SOUND:
-            return iter(())
-        target = output.add_stream_from_template(sounds[0])
-    return _sound_packets(path, target, span)
-
-
-def _sound_packets(path: str, target: AudioStream, span: Span) -> Iterator[Packet[AudioStream]]:
-    with open_source(path, picture_only=False) as source:
-        sound = source.container.streams.audio[0]
-        source.stream.discard = Discard.all
-        base = sound.time_base
-        assert base is not None  # noqa: S101 - every demuxed stream has one
-        begin, end = (round((source.start_s + time_s) / base) for time_s in (span.start_s, span.end_s))
-        try:
-            source.container.seek(max(begin, sound.start_time or 0), stream=sound)
-            for packet in source.container.demux(sound):
-                if packet.is_corrupt or packet.pts is None or packet.pts < begin:
-                    continue
-                if packet.pts >= end:
-                    return
-                yield _moved(packet, -begin, target)
-        except av.FFmpegError:
-            return  # the sound ends where the file does
+    sounds = source.container.streams.audio
+    if not sounds or sounds[0].codec_context is None or sounds[0].codec.canonical_name not in MP4_SOUND:
+        return
+    sound = sounds[0]
+    target = output.add_stream_from_template(sound)
+    source.stream.discard = Discard.all
+    base = sound.time_base
+    assert base is not None  # noqa: S101 - every demuxed stream has one
+    begin, end = (round((source.start_s + time_s) / base) for time_s in (span.start_s, span.end_s))
+    try:
+        source.container.seek(max(begin, sound.start_time or 0), stream=sound)
+        for packet in source.container.demux(sound):
+            if packet.is_corrupt or packet.pts is None or packet.pts < begin:
+                continue
+            if packet.pts >= end:
+                return
+            yield _moved(packet, -begin, target)
+    except av.FFmpegError:
+        return  # the sound ends where the file does
 
 
 def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:

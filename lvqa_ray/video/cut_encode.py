@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,25 +18,34 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.picture import fit
 from lvqa_ray.video.source import EPSILON_S, Source, no_frames
 
-Codec = Literal["libx264", "libx265"]
-
 LONG_FRAME = 1.5
 """Where the first frame within a span comes later than so many frame periods, the one before it opens the clip."""
+
+Codec = Literal["libx264", "libx265"]
+
+_UNSPECIFIED_MATRIX = 2
 
 _TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}
 """Filters that undo a rotation, by its counter-clockwise degrees."""
 
 
+_QUIET = {"libx265": {"x265-params": "log-level=error:pools=none:frame-threads=1"}}
+"""x265 has threads and a log of its own."""
+
+_TAGS = {"libx265": "hvc1"}
+"""What players look for, where it is not the muxer's choice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How a clip is encoded.
+    """How pictures are encoded.
 
     Attributes:
-        codec: FFmpeg's name of the encoder.
+        codec: The encoder.
         crf: Quality, 0 (best) to 51.
-        preset: Speed preset of x264 and x265.
-        fps: Frames a second, each the one on display at its time; ``None`` for the source's own frames and times.
-        short_side: Most pixels of the shorter side; ``None`` for the source's.
+        preset: Its speed preset.
+        fps: Frames a second, evenly spaced; ``None`` keeps the source's own times.
+        short_side: Longest that the shorter side may be (px); ``None`` keeps the source's size.
     """
 
     codec: Codec = "libx264"
@@ -66,6 +76,9 @@ class EncodedPicture:
     def __init__(self, source: Source, output: OutputContainer, span: Span, encoding: Encoding) -> None:
         self._source = source
         self._span = span
+        self._encoding = encoding
+        self._rate = Fraction(encoding.fps).limit_denominator(1001) if encoding.fps else None
+        self._time_base = 1 / self._rate if self._rate else source.time_base
         self._frames = self._within()
         first = next(self._frames, None)
         if first is None:
@@ -73,19 +86,51 @@ class EncodedPicture:
         self._first = first
         self.start_s = self.end_s = max(source.time_of(first), span.start_s)
         self._start_pts = (first.pts or 0) if self.start_s == source.time_of(first) else self._pts(self.start_s)
-        self._fps = None if encoding.fps is None else Fraction(encoding.fps).limit_denominator(1001)
-        self._time_base = 1 / self._fps if self._fps else source.time_base
         self._graph = _upright(first, source, encoding.short_side)
         self._upright_first = self._turn(first)
-        self._stream = self._open_stream(output, encoding)
+        self._stream = self._open_stream(output)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Encode; yields packets ready to be muxed."""
-        for frame, pts in self._at_rate(self._fps) if self._fps else self._at_own_times():
+        for pts, frame in self._evenly(self._rate) if self._rate else self._as_shown():
             frame.pts, frame.time_base = pts, self._time_base
             frame.pict_type = 0  # let the encoder choose its own key frames
             yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
+
+    def _as_shown(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Upright frames and when they appear in the clip, in the source's time base."""
+        yield 0, self._upright_first
+        for frame in self._rest():
+            yield (frame.pts or 0) - self._start_pts, self._turn(frame)
+
+    def _evenly(self, rate: Fraction) -> Iterator[tuple[int, VideoFrame]]:
+        """The upright frames on display at equal distances, and their numbers."""
+        current, count = self._first, 0
+        for frame in self._rest():
+            due = self._ticks_before(self._source.time_of(frame), rate)
+            if due > count:
+                upright = self._turn(current)
+                yield from ((number, upright) for number in range(count, due))
+                count = due
+            current = frame
+        due = self._ticks_before(self.end_s, rate)
+        upright = self._turn(current)
+        yield from ((number, upright) for number in range(count, due))
+
+    def _ticks_before(self, time_s: float, rate: Fraction) -> int:
+        return math.ceil(round((time_s - self.start_s) * float(rate), 4))
+
+    def _rest(self) -> Iterator[VideoFrame]:
+        """The frames after the first; moves `end_s` along."""
+        last = self._first
+        self._shown_until(last)
+        for frame in self._frames:
+            if (frame.pts or 0) <= (last.pts or 0):
+                continue  # after damage, a decoder may let go of a frame whose turn is over
+            last = frame
+            self._shown_until(last)
+            yield frame
 
     def _within(self) -> Iterator[VideoFrame]:
         begin, end = self._span.start_s - EPSILON_S, self._span.end_s - EPSILON_S
@@ -104,57 +149,33 @@ class EncodedPicture:
         if before is not None and self._source.end_of(before) > self._span.start_s + EPSILON_S:
             yield before
 
-    def _at_own_times(self) -> Iterator[tuple[VideoFrame, int]]:
-        """The upright frames, each with its time in the clip."""
-        yield self._upright_first, 0
-        self._shown(self._first)
-        latest = 0
-        for frame in self._frames:
-            pts = (frame.pts or 0) - self._start_pts
-            if pts > latest:  # damage makes some decoders give frames out of order, which no file can hold
-                yield self._turn(frame), pts
-                self._shown(frame)
-                latest = pts
-
-    def _at_rate(self, fps: Fraction) -> Iterator[tuple[VideoFrame, int]]:
-        """The upright frame on display at each tick of a constant rate, with the number of the tick."""
-        tick = 0
-        before: VideoFrame | None = None
-        for frame, pts in self._at_own_times():
-            while before is not None and tick / fps < pts * self._source.time_base - Fraction(EPSILON_S):
-                yield before, tick
-                tick += 1
-            before = frame
-        while before is not None and tick / fps < self.end_s - self.start_s - EPSILON_S:
-            yield before, tick
-            tick += 1
-
     def _turn(self, frame: VideoFrame) -> VideoFrame:
         self._graph.vpush(frame)
         return self._graph.vpull()
 
-    def _shown(self, frame: VideoFrame) -> None:
+    def _shown_until(self, frame: VideoFrame) -> None:
         self.end_s = min(self._source.end_of(frame), max(self._span.end_s, self.start_s + self._source.period_s))
 
     def _pts(self, time_s: float) -> int:
         return round((self._source.start_s + time_s) / self._source.time_base)
 
-    def _open_stream(self, output: OutputContainer, encoding: Encoding) -> VideoStream:
-        options = {"crf": str(encoding.crf), "preset": encoding.preset}
-        if encoding.codec == "libx265":
-            options["x265-params"] = "log-level=error:pools=none:frame-threads=1"
-        stream = output.add_stream(encoding.codec, rate=self._fps or self._source.fps or 25, options=options)
-        stream.width, stream.height = self._upright_first.width, self._upright_first.height
+    def _open_stream(self, output: OutputContainer) -> VideoStream:
+        codec, first = self._encoding.codec, self._upright_first
+        options = {"crf": str(self._encoding.crf), "preset": self._encoding.preset, **_QUIET.get(codec, {})}
+        stream = output.add_stream(codec, rate=self._rate or self._source.fps or 25, options=options)
+        stream.width, stream.height = first.width, first.height
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
         context = stream.codec_context
-        if encoding.codec == "libx265":
-            context.codec_tag = "hvc1"  # players by Apple know HEVC in an MP4 by no other name
+        if codec in _TAGS:
+            context.codec_tag = _TAGS[codec]
         context.time_base = self._time_base
-        context.colorspace = self._upright_first.colorspace
-        context.color_range = self._upright_first.color_range
-        context.color_primaries = self._upright_first.color_primaries
-        context.color_trc = self._upright_first.color_trc
+        if shape := self._source.stream.codec_context.sample_aspect_ratio:
+            context.sample_aspect_ratio = 1 / shape if round(self._first.rotation / 90) % 2 else shape
+        context.colorspace = first.colorspace
+        context.color_range = first.color_range
+        context.color_primaries = first.color_primaries
+        context.color_trc = first.color_trc
         return stream
 
 
@@ -166,7 +187,12 @@ def _upright(first: VideoFrame, source: Source, short_side: int | None) -> Graph
     even = f"scale={max(2, width // 2 * 2)}:{max(2, height // 2 * 2)}:flags=bilinear+accurate_rnd"
     graph = Graph()
     graph.threads = 1
-    nodes = [graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=source.time_base)]
+    # Told apart from the start, or the scaler takes the colours for others than they are and converts them.
+    colours = f":range={first.color_range}" if first.color_range in (1, 2) else ""
+    if first.colorspace != _UNSPECIFIED_MATRIX:
+        colours += f":colorspace={first.colorspace}"
+    given = f"video_size={first.width}x{first.height}:pix_fmt={first.format.name}:time_base={source.time_base}"
+    nodes = [graph.add("buffer", given + colours)]
     for step in (*_TURNS.get(rotation, ()), even, "format=yuv420p"):
         name, _, arguments = step.partition("=")
         nodes.append(graph.add(name, arguments or None))

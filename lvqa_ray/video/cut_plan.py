@@ -13,17 +13,17 @@ from itertools import pairwise
 
 
 class NotExactError(Exception):
-    """A span that cannot be cut exactly without encoding all of it."""
+    """A span that cannot be cut exactly without encoding all of it. Nothing is wrong with it: encode it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a packet says of its picture.
+    """What a packet says of its picture, in the stream's time base.
 
     Attributes:
-        pts: When it is shown, in the stream's time base.
+        pts: When it is shown.
         dts: When it is decoded.
-        duration: How long it is shown; 0 where the file does not say.
+        duration: How long it is shown.
         idr: Whether nothing after it depends on anything before it.
     """
 
@@ -34,100 +34,111 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in the clip for a frame that is encoded anew, in the stream's time base.
+
+    Attributes:
+        frame: When the source shows the frame.
+        pts: When the clip shows it.
+        dts: When the clip's packet is decoded.
+        duration: How long it is shown.
+    """
+
+    frame: int
+    pts: int
+    dts: int
+    duration: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """How to put a clip together, in the stream's time base; indices are of the stamps.
+    """How to put a clip together; indices are of the stamps.
 
     Attributes:
         zero: The source's time that is the clip's time 0.
-        head: Frames to encode before the copied ones, in the order of display.
+        end: The source's time at which the last frame has been shown.
+        head: Frames to encode before the copied packets, in the order of display.
         key: The first packet to copy.
         stop: The one after the last to copy.
-        tail: Frames to encode after the copied ones, in the order of display.
-        tail_key: From which packet on to decode for them.
-        tail_dts: Their decoding times in the source's clock, rising.
-        delay: By how much decoding runs ahead of display.
-        end: When the last frame has been shown, as far as the file says.
+        tail: Frames to encode after the copied packets, in the order of display.
+        tail_key: From which packet on to decode for the tail.
     """
 
     zero: int
-    head: tuple[int, ...]
+    end: int
+    head: tuple[Slot, ...]
     key: int
     stop: int
-    tail: tuple[int, ...]
+    tail: tuple[Slot, ...]
     tail_key: int
-    tail_dts: tuple[int, ...]
-    delay: int
-    end: int
-
-    @property
-    def times(self) -> list[int]:
-        """When the clip's encoded frames are shown, from the clip's start."""
-        return [max(0, pts - self.zero) for pts in (*self.head, *self.tail)]
 
 
-def plan_cut(stamps: Sequence[Stamp], *, start: float, begin: float, end: float, long_frame: float) -> Plan:
+def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float, long_frame: float) -> Plan:
     """Decide what to copy.
 
     Args:
         stamps: Packets in decoding order, from an IDR frame at or before the start (or from the first packet) to the
-            first that is decoded at or after the end.
+            last one that is decoded before the end.
         start: The wanted start, in the stream's time base.
-        begin: The same, less what counts as rounding: frames from here on are in.
-        end: Frames shown before this are in.
+        end: The wanted end.
+        slack: What counts as rounding: frames from ``start - slack`` up to, not including, ``end - slack`` are in.
         long_frame: Where the first frame comes later than this after the start, the one before it opens the clip.
 
     Raises:
-        NotExactError: No whole group of pictures lies within, or the stamps are not in order.
+        NotExactError: No key frame that stands alone lies within, or the stamps are not in order.
     """
     _check(stamps)
-    wanted = sorted(stamp.pts for stamp in stamps if begin <= stamp.pts < end)
+    wanted = sorted((stamp for stamp in stamps if start - slack <= stamp.pts < end - slack), key=lambda s: s.pts)
     keys = [i for i, stamp in enumerate(stamps) if stamp.idr]
-    key = next((i for i in keys if begin <= stamps[i].pts < end), None)
+    key = next((i for i in keys if start - slack <= stamps[i].pts < end - slack), None)
     if key is None:
         raise NotExactError("no key frame that stands alone lies within the span")
     first = stamps[key].pts
     if any(stamp.pts < first for stamp in stamps[key:]) or any(stamp.pts > first for stamp in stamps[:key]):
         raise NotExactError("frames are shown across the key frame")
-    head = [pts for pts in wanted if pts < first]
-    zero = wanted[0]
-    if wanted[0] - start > long_frame:
-        on_display = max((stamp.pts for stamp in stamps[:key] if stamp.pts < begin), default=None)
-        if on_display is not None:
-            head.insert(0, on_display)
-            zero = round(start)
-    body = wanted[len([pts for pts in wanted if pts < first]) :]
+
+    before = [stamp for stamp in wanted if stamp.pts < first]
+    body = wanted[len(before) :]
+    zero = wanted[0].pts
+    earlier = [stamp for stamp in stamps if stamp.pts < start - slack]
+    if earlier and zero - start > long_frame:
+        before.insert(0, max(earlier, key=lambda s: s.pts))
+        zero = round(start)
+
+    # Decoding runs ahead of display by as much as at the key frame, so that its own packet follows in order.
+    ahead = first - stamps[key].dts
+    shown = [max(0, s.pts - zero) for s in before]
+    head = [Slot(s.pts, pts, pts - ahead, s.duration) for s, pts in zip(before, shown, strict=True)]
     stop = _stop(stamps, key, body)
-    copied = stop - key
-    tail = body[copied:]
-    last = max(stamps, key=lambda stamp: stamp.pts if stamp.pts < end else -1)
+    rest = body[stop - key :]
+    # Frames are never shown before they are decoded, so the n-th of the rest in the order of display is shown no
+    # earlier than the n-th packet left out is decoded: their decoding times fit the frames that take their place.
+    tail = [Slot(s.pts, s.pts - zero, stamps[stop + n].dts - zero, s.duration) for n, s in enumerate(rest)]
     return Plan(
         zero=zero,
+        end=wanted[-1].pts + wanted[-1].duration,
         head=tuple(head),
         key=key,
         stop=stop,
         tail=tuple(tail),
         tail_key=max(i for i in keys if i < stop),
-        # Display lags behind decoding, so the decoding times of the dropped packets fit the frames in their place.
-        tail_dts=tuple(stamp.dts for stamp in stamps[stop : stop + len(tail)]),
-        delay=stamps[key].pts - stamps[key].dts,
-        end=last.pts + last.duration,
     )
 
 
 def _check(stamps: Sequence[Stamp]) -> None:
     if not stamps or not stamps[0].idr:
-        raise NotExactError("the first key frame does not stand alone")
+        raise NotExactError("the key frame before the span does not stand alone")
     if any(later.dts <= earlier.dts for earlier, later in pairwise(stamps)):
         raise NotExactError("decoding times do not rise")
     if any(stamp.pts < stamp.dts for stamp in stamps) or len({stamp.pts for stamp in stamps}) < len(stamps):
         raise NotExactError("frames share a time, or are shown before they are decoded")
 
 
-def _stop(stamps: Sequence[Stamp], key: int, body: Sequence[int]) -> int:
+def _stop(stamps: Sequence[Stamp], key: int, body: Sequence[Stamp]) -> int:
     """The end of the longest run of packets from ``key`` that is also the beginning of the clip in display order."""
     stop, latest = key + 1, stamps[key].pts
     for count, stamp in enumerate(stamps[key : key + len(body)], 1):
         latest = max(latest, stamp.pts)
-        if latest == body[count - 1]:
+        if latest == body[count - 1].pts:
             stop = key + count
     return stop

@@ -16,45 +16,50 @@ _START = re.compile(b"\x00\x00\x01")
 _LENGTH_BYTES = 4
 
 
+class UnitError(ValueError):
+    """Bytes that are not the H.264 that they should be."""
+
+
 def in_avcc_form(config: bytes) -> bool:
     """Whether units lie behind lengths of four bytes, by the decoder's configuration ("extradata").
 
     Raises:
-        ValueError: The configuration is neither form, or its lengths have another size.
+        UnitError: The configuration is neither form, or its lengths have another size.
     """
     if config[:1] == b"\x01" and len(config) > 6:
         if (config[4] & 3) + 1 != _LENGTH_BYTES:
-            raise ValueError("lengths of units are not of four bytes")
+            raise UnitError("lengths of units are not of four bytes")
         return True
     if config[:3] == b"\x00\x00\x01" or config[:4] == START_CODE:
         return False
-    raise ValueError("no H.264 configuration")
+    raise UnitError("no H.264 configuration")
 
 
 def units(data: bytes, *, avcc: bool) -> Iterator[bytes]:
     """Split a packet into its units, without lengths or start codes.
 
     Raises:
-        ValueError: A length reaches past the end.
+        UnitError: A length reaches past the end.
     """
     if not avcc:
         starts = [(match.start(), match.end()) for match in _START.finditer(data)]
         ends = [start for start, _ in starts[1:]] + [len(data)]
         for (_, begin), end in zip(starts, ends, strict=True):
-            yield data[begin:end].rstrip(b"\x00")
+            if unit := data[begin:end].rstrip(b"\x00"):
+                yield unit
         return
     at = 0
     while at < len(data):
         begin = at + _LENGTH_BYTES
-        at = begin + int.from_bytes(data[at:begin])
+        at = begin + int.from_bytes(data[at:begin], "big")
         if at > len(data) or at == begin:
-            raise ValueError("a unit is cut short")
+            raise UnitError("a unit is cut short")
         yield data[begin:at]
 
 
 def joined(parts: Iterable[bytes], *, avcc: bool) -> bytes:
     """Put units into one packet."""
-    return b"".join((len(unit).to_bytes(_LENGTH_BYTES) if avcc else START_CODE) + unit for unit in parts)
+    return b"".join((len(unit).to_bytes(_LENGTH_BYTES, "big") if avcc else START_CODE) + unit for unit in parts)
 
 
 def kind(unit: bytes) -> int:
@@ -62,30 +67,29 @@ def kind(unit: bytes) -> int:
     return unit[0] & 0x1F
 
 
-def slice_header(data: bytes, *, avcc: bool) -> tuple[int, bool]:
-    """Kind of a packet's first slice, and whether other pictures may refer to it.
+def is_referred_to(data: bytes, *, avcc: bool) -> bool:
+    """Whether other pictures may refer to a packet's picture.
 
     Raises:
-        ValueError: There is no slice.
+        UnitError: It holds none.
     """
     for unit in units(data, avcc=avcc):
-        if 1 <= kind(unit) <= IDR_SLICE:
-            return kind(unit), bool(unit[0] & 0x60)
-    raise ValueError("a packet without a picture")
+        if SLICE <= kind(unit) <= IDR_SLICE:
+            return bool(unit[0] & 0x60)
+    raise UnitError("a packet without a picture")
 
 
-def parameter_ids(parts: Iterable[bytes]) -> set[int]:
-    """Numbers of all parameter sets among units, of sequences and pictures alike."""
-    return {
-        _exp_golomb(unit[4:] if kind(unit) == SPS else unit[1:]) for unit in parts if unit and kind(unit) in (SPS, PPS)
-    }
+def numbered(parts: Iterable[bytes]) -> dict[tuple[int, int], bytes]:
+    """The parameter sets among units, by their kind and number."""
+    sets = (unit for unit in parts if kind(unit) in (SPS, PPS))
+    return {(kind(unit), _exp_golomb(unit[4:] if kind(unit) == SPS else unit[1:])): unit for unit in sets}
 
 
 def config_units(config: bytes) -> list[bytes]:
     """The parameter sets in a decoder's configuration of either form.
 
     Raises:
-        ValueError: It is cut short.
+        UnitError: It is cut short.
     """
     if not in_avcc_form(config):
         return list(units(config, avcc=False))
@@ -101,7 +105,7 @@ def with_parameters(config: bytes, added: list[bytes]) -> bytes:
         added: Units; those that are no parameter sets are left out.
 
     Raises:
-        ValueError: The configuration cannot be read or has no room.
+        UnitError: The configuration cannot be read or has no room.
     """
     if not in_avcc_form(config):
         return config + joined((unit for unit in added if kind(unit) in (SPS, PPS)), avcc=False)
@@ -109,7 +113,7 @@ def with_parameters(config: bytes, added: list[bytes]) -> bytes:
     sequences = sequences + [unit for unit in added if kind(unit) == SPS]
     pictures = pictures + [unit for unit in added if kind(unit) == PPS]
     if len(sequences) > 31 or len(pictures) > 255:
-        raise ValueError("too many parameter sets")
+        raise UnitError("too many parameter sets")
     level = max([config[3], *(unit[3] for unit in sequences)])
     head = config[:3] + bytes([level]) + config[4:5] + bytes([0xE0 | len(sequences)])
     return head + _listed(sequences) + bytes([len(pictures)]) + _listed(pictures) + rest
@@ -118,7 +122,7 @@ def with_parameters(config: bytes, added: list[bytes]) -> bytes:
 def _avcc_parts(config: bytes) -> tuple[list[bytes], list[bytes], bytes]:
     sequences, at = _read_list(config, 6, config[5] & 0x1F)
     if at >= len(config):
-        raise ValueError("the H.264 configuration is cut short")
+        raise UnitError("the H.264 configuration is cut short")
     pictures, at = _read_list(config, at + 1, config[at])
     return sequences, pictures, config[at:]
 
@@ -126,22 +130,22 @@ def _avcc_parts(config: bytes) -> tuple[list[bytes], list[bytes], bytes]:
 def _read_list(config: bytes, at: int, count: int) -> tuple[list[bytes], int]:
     found = []
     for _ in range(count):
-        end = at + 2 + int.from_bytes(config[at : at + 2])
+        end = at + 2 + int.from_bytes(config[at : at + 2], "big")
         if end > len(config) or end < at + 6:
-            raise ValueError("the H.264 configuration is cut short")
+            raise UnitError("the H.264 configuration is cut short")
         found.append(config[at + 2 : end])
         at = end
     return found, at
 
 
 def _listed(parts: list[bytes]) -> bytes:
-    return b"".join(len(unit).to_bytes(2) + unit for unit in parts)
+    return b"".join(len(unit).to_bytes(2, "big") + unit for unit in parts)
 
 
 def _exp_golomb(data: bytes) -> int:
     """The unsigned number at the start of some bytes; parameter sets number themselves below 256."""
-    bits = int.from_bytes(data[:4].ljust(4, b"\x00"))
+    bits = int.from_bytes(data[:4].ljust(4, b"\x00"), "big")
     zeros = 32 - bits.bit_length()
     if zeros > 8:
-        raise ValueError("no number of a parameter set")
+        raise UnitError("no number of a parameter set")
     return (bits >> (31 - 2 * zeros)) - 1

@@ -9,7 +9,8 @@ import av
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import VideoInfo
-from lvqa_ray.video.source import Source, check_dimensions, no_frames, open_source
+from lvqa_ray.video.opening import check_dimensions
+from lvqa_ray.video.source import Source, no_frames, open_source
 
 FIRST_PICTURE_PACKETS = 500
 """A video that shows nothing within so many packets shows nothing."""
@@ -41,6 +42,8 @@ def probe(path: str) -> VideoInfo:
     try:
         with open_source(path, picture_only=False) as source:
             return _describe(source)
+    except MemoryError:
+        raise
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         raise VideoError(
             VideoFault.UNREADABLE, f"{path} cannot be read ({error}); fetch it again or re-encode it."

@@ -1,36 +1,32 @@
 """An open video: its picture stream, its clock, and its frames in order, whatever the file has in store.
 
-The one place that opens files for reading and turns FFmpeg's errors into `VideoError`. Times are seconds from the first
-picture, which is not always time 0 of the container.
+Times are seconds from the first picture, which is not always time 0 of the container. What does not decode is passed
+over, and noted as a loss.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.losses import note_loss
+from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
 from lvqa_ray.video.skim import SKIMMED, skim
 
-# PyAV 18 refuses a file whose tags are not UTF-8 unless it is told what to do; 19 replaces them and has no such option.
-_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 EPSILON_S = 1e-6
-MAX_SIDE = 16_384
-MAX_PIXELS = 8_192 * 8_192
+SUSPICIOUS_FRAMES = 16
 STEPS_BACK_S = (0.0, 1.0, 5.0, 30.0, float("inf"))
 """Where to look for a key frame: at the wanted time, then ever further before it; the last step is the start."""
 
@@ -45,19 +41,17 @@ class Source:
         time_base: Seconds of one unit of the stream's times.
         fps: Frames a second, ``None`` where the file does not say.
         period_s: Seconds that a frame is shown, on average; a guess where the file does not say.
-        lost_packets: Packets so far that could not be decoded.
     """
 
     def __init__(self, path: str, *, threads: int, picture_only: bool) -> None:
         self.path = path
-        self.lost_packets = 0
         self._threads = threads
         self._picture_only = picture_only
         self._last_pts: int | None = None
         self._open()
         self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
         self._ticks, self._per_ticks = self.time_base.as_integer_ratio()
-        self.fps = _rate(self.stream)
+        self.fps = frame_rate(self.stream)
         self.period_s = float(1 / self.fps) if self.fps else 0.04
         self._start = self.stream.start_time or 0
 
@@ -100,19 +94,19 @@ class Source:
         self._fresh = False
         try:
             yield from self.container.demux(self.stream)
-        except av.FFmpegError:
-            self.lost_packets += 1
+        except av.FFmpegError as error:
+            self._unreadable(error)
 
     def all_packets(self) -> Iterator[Packet[Stream]]:
         """Packets of all streams from the current position, as far as the file can be read."""
         self._fresh = False
         try:
             yield from self.container.demux()
-        except av.FFmpegError:
-            self.lost_packets += 1
+        except av.FFmpegError as error:
+            self._unreadable(error)
 
     def frames(self, *, limit: int | None = None, wanted_s: Sequence[float] | None = None) -> Iterator[VideoFrame]:
-        """Frames from the current position on, in display order; packets that do not decode are skipped and counted.
+        """Frames from the current position on, in display order; what does not decode is passed over and noted.
 
         Args:
             limit: Give up after so many packets.
@@ -152,10 +146,11 @@ class Source:
         """Go to the key frame at or before ``time_s``; files that cannot seek stay where they are."""
         self._fresh = False
         self._last_pts = None
+        self._suspicious, self._shown_s = 0, time_s
         try:
             self.container.seek(self._start + int((time_s + EPSILON_S) / self.time_base), stream=self.stream)
-        except av.FFmpegError:
-            self.lost_packets += 1
+        except av.FFmpegError as error:
+            _enough_memory(error)
 
     def rewind(self) -> None:
         """Go to the first packet. Opens the file anew, because some formats can seek to key frames but not to this."""
@@ -168,8 +163,8 @@ class Source:
         self.container.close()
 
     def _open(self) -> None:
-        self.container = _open_container(self.path)
-        self.stream = _picture_stream(self.path, self.container)
+        self.container = open_container(self.path)
+        self.stream = picture_stream(self.path, self.container)
         check_dimensions(self.path, self.stream.codec_context.width, self.stream.codec_context.height)
         self.stream.thread_count = self._threads
         for other in self.container.streams:
@@ -177,19 +172,44 @@ class Source:
                 other.discard = Discard.all
         self._fresh = True
         self._last_pts = None
+        self._suspicious, self._shown_s = 0, 0.0
 
     def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
         try:
             frames = self.stream.decode(packet)
         except av.FFmpegError as error:
-            self.lost_packets += not isinstance(error, EOFError)
+            _enough_memory(error)
+            if packet is not None and not isinstance(error, EOFError):
+                begin_s = self._shown_s if packet.pts is None else self.time_of(packet)
+                note_loss(begin_s, begin_s + self.period_s)
             return
         for frame in frames:
             if frame.pts is None:  # raw streams carry no times: count on from the last one
                 step = max(1, round(self.period_s / self.time_base))
                 frame.pts = self._start if self._last_pts is None else self._last_pts + step
             self._last_pts = frame.pts
+            self._check(frame)
             yield frame
+
+    def _check(self, frame: VideoFrame) -> None:
+        """Note a frame of which parts are wrong, with what is missing before and after it.
+
+        Containers that find their way again after damage leave out what they do not understand, and say nothing: a gap
+        soon after a wrong frame is taken for a loss.
+        """
+        begin_s = self.time_of(frame)
+        if frame.is_corrupt:
+            self._suspicious = SUSPICIOUS_FRAMES
+            note_loss(min(self._shown_s, begin_s), self.end_of(frame))
+        elif self._suspicious:
+            self._suspicious -= 1
+            if begin_s - self._shown_s > self.period_s / 2:
+                note_loss(self._shown_s, begin_s)
+        self._shown_s = self.end_of(frame)
+
+    def _unreadable(self, error: av.FFmpegError) -> None:
+        _enough_memory(error)
+        note_loss(self._shown_s, math.inf)
 
 
 @contextmanager
@@ -207,31 +227,12 @@ def open_source(path: str, *, threads: int = 1, picture_only: bool = True) -> It
     Raises:
         VideoError: The file is missing, empty, no video, without picture, or of an absurd size.
     """
-    _check_file(path)
+    check_file(path)
     source = Source(path, threads=threads, picture_only=picture_only)
     try:
         yield source
     finally:
         source.close()
-
-
-def check_dimensions(path: str, width: int, height: int) -> None:
-    """Refuse pictures of no size, and those that would eat a worker's memory.
-
-    Raises:
-        VideoError: With `VideoFault.BAD_DIMENSIONS`.
-    """
-    if width < 1 or height < 1:
-        raise VideoError(
-            VideoFault.BAD_DIMENSIONS,
-            f"{path} says its picture is {width}x{height} pixels; re-encode it or leave it out.",
-        )
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise VideoError(
-            VideoFault.BAD_DIMENSIONS,
-            f"{path} has a picture of {width}x{height} pixels, more than this pipeline decodes "
-            f"({MAX_SIDE} a side, {MAX_PIXELS:,} in all); scale it down first.",
-        )
 
 
 def no_frames(path: str) -> VideoError:
@@ -241,64 +242,7 @@ def no_frames(path: str) -> VideoError:
     )
 
 
-def _check_file(path: str) -> None:
-    try:
-        size = Path(path).stat().st_size
-        if Path(path).is_dir():
-            raise VideoError(VideoFault.UNREADABLE, f"{path} is a folder; name the video files in it instead.")
-        with Path(path).open("rb"):
-            pass
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise VideoError(
-            VideoFault.MISSING_FILE, f"There is no file {path}; check the path, and that every worker can see it."
-        ) from None
-    except OSError as error:
-        raise VideoError(
-            VideoFault.UNREADABLE, f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
-        ) from error
-    if size == 0:
-        raise VideoError(VideoFault.EMPTY_FILE, f"{path} is empty (0 bytes); fetch it again.")
-
-
-def _open_container(path: str) -> InputContainer:
-    try:
-        # The "file:" prefix and the whitelist keep a playlist in disguise from opening URLs or other files.
-        container: InputContainer = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, **_TAGS)
-        return container
-    except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO):
-            raise VideoError(VideoFault.UNREADABLE, f"{path} cannot be read ({error}); check its disk.") from error
-        if _is_mp4(path):
-            raise VideoError(
-                VideoFault.UNREADABLE,
-                f"{path} is an MP4 without a usable index (moov): it was cut short, or is still being written; "
-                "fetch it again.",
-            ) from error
-        raise VideoError(
-            VideoFault.NOT_A_VIDEO, f"{path} is not a video that FFmpeg knows, whatever its name says; replace it."
-        ) from error
-
-
-def _is_mp4(path: str) -> bool:
-    with Path(path).open("rb") as file:
-        return file.read(8)[4:] == b"ftyp"
-
-
-def _picture_stream(path: str, container: InputContainer) -> VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
-            if stream.codec_context is None:
-                raise VideoError(
-                    VideoFault.UNREADABLE,
-                    f"{path} uses a video codec that cannot be decoded here; convert it to H.264.",
-                )
-            return stream
-    what = "only sound" if container.streams.audio else "neither picture nor sound"
-    raise VideoError(VideoFault.NO_VIDEO_STREAM, f"{path} holds {what}: no video stream; leave it out of the corpus.")
-
-
-def _rate(stream: VideoStream) -> Fraction | None:
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and rate.denominator and 0 < rate.numerator / rate.denominator <= 1000:
-            return Fraction(rate.numerator, rate.denominator)
-    return None
+def _enough_memory(error: av.FFmpegError) -> None:
+    """Pass a lack of memory on: it is no damage of the file."""
+    if isinstance(error, MemoryError):
+        raise MemoryError from error

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lvqa_ray.demo import chat, facts
 from lvqa_ray.demo.endpoint import DemoEndpoint, serve
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.llm.parse_json import parse_json_question
 from lvqa_ray.llm.wording import merged_line
 from tests.demo.pictures import HEIGHT, WIDTH, flat, image_parts, texture, video
 
@@ -111,6 +113,15 @@ def test_a_question_and_its_rewriting(url: str) -> None:
     reason = "Start thinking.\n" + "\n".join(f"Step {i}: {step.reasons[0]}" for i, step in enumerate(question.steps, 1))
     text = text_of(said(url, f'"question": "{question.question}"\n"answer": "{question.answer}"\n"reason": "{reason}"'))
     assert text.endswith(f"Therefore, the correct answer is {question.answer}.")
+
+
+def test_a_question_as_json_is_the_same_question(url: str) -> None:
+    clips = [[flat(0, 0, 120)] * 2, [flat(220, 120, 40)] * 2, [flat(60, 140, 60)] * 2, [flat(40, 220, 235)] * 2]
+    captions = [text_of(said(url, image_parts(clip, 10.0 * i))) for i, clip in enumerate(clips)]
+    asked = ASK.format(captions="\n".join(merged_line(10 * i, 10 * i + 10, text) for i, text in enumerate(captions)))
+    held_to = {"type": "json_schema", "json_schema": {"name": "question", "schema": {}}}
+    question = parse_json_question(text_of(said(url, asked, response_format=held_to)))
+    assert replace(question, steps=()) == replace(parse_question(text_of(said(url, asked))), steps=())
 
 
 def test_two_films_differ(url: str) -> None:

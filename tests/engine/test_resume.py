@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from lvqa_ray.engine.resume import outcomes, remaining, settle
@@ -125,3 +126,14 @@ def test_a_broken_shard_is_named_with_the_mend(tmp_path: Path) -> None:
     (tmp_path / "data" / "a.parquet").write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match=r"a\.parquet is no readable shard .*move it away"):
         outcomes(tmp_path)
+
+
+def test_shards_of_a_release_with_fewer_columns_are_joined_with_those_of_today(tmp_path: Path) -> None:
+    put(tmp_path, "data", "a", line("v", 0))
+    put(tmp_path, "data", "b", line("w", 1))
+    put(tmp_path, "clips", "a", clip("v", 0))
+    put(tmp_path, "clips", "b", clip("w", 1, lost_sec=1.5))
+    old = tmp_path / "clips" / "a.parquet"
+    pq.write_table(pq.read_table(old).drop_columns(["lost_sec"]), old)
+    settle(tmp_path, RUNS[1], 100)
+    assert [(row["id"], row["lost_sec"]) for row in read_rows(tmp_path, "clips")] == [("v_0", None), ("w_0", 1.5)]

@@ -161,6 +161,31 @@ def test_the_bill_is_the_endpoints_own_count(finished: Finished) -> None:
     assert all(times == 1 for times in finished.fake.paid.values())
 
 
+def test_what_is_paid_for_in_vain_is_on_the_bill_and_is_not_paid_again(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    """A refusal and a reply that was cut off: a changed job asks nothing of it anew, unless it is told to."""
+    fake.fail_next(Fault.REFUSAL, Fault.NULL_CONTENT)
+    at = {"max_concurrency": 1, "price_in": 1, "price_out": 2}
+    summary = run(make_job(two_films[0], endpoint=at, split={"max_seconds": 1.0}))
+    assert summary.failures == {"refused": 1}
+    assert summary.spent_by_model == {"caption": {MODEL: summary.spent["caption"]}}
+    caption = summary.spent["caption"]
+    assert (caption.calls, caption.unusable) == (3, 2)
+    assert (caption.input_tokens, caption.output_tokens) == (fake.tokens_in, fake.tokens_out)
+    assert caption.cost_usd == pytest.approx((fake.tokens_in + 2 * fake.tokens_out) / 1e6)
+    report = json.loads((Path(summary.output) / "run.json").read_text())
+    assert report["summary"]["spent_by_model"]["caption"][MODEL]["unusable"] == 2
+
+    again = run(make_job(two_films[0], endpoint=at, split={"max_seconds": 1.0}, ask={"system": "Be kind."}))
+    assert (again.failures, again.spent, len(fake.requests)) == ({"refused": 1}, {}, 3)
+    assert {row["usage"]["cached"] for row in tables(again.output)["clips"]} == {1}
+    mended = run(
+        make_job(two_films[0], endpoint=at, split={"max_seconds": 1.0}, engine={"num_cpus": 2, "retry_failures": True})
+    )
+    assert (mended.records, mended.spent["caption"].calls) == (1, 1)
+
+
 def test_extra_columns_ride_along(finished: Finished) -> None:
     (record,) = (row for row in finished.rows["data"] if row["id"] == "0002")
     assert json.loads(record["extra"]) == {"genre": "test"}

@@ -22,8 +22,25 @@ def answer(body: dict[str, Any]) -> str:
     if media:
         return caption(media)
     if _CAPTION_LINE.search(text) or ("QUESTION:" in text and "Start thinking" not in text):
-        return question(text)
+        written = question(text)
+        return as_json(written) if (body.get("response_format") or {}).get("type") == "json_schema" else written
     return prose(text)
+
+
+def as_json(written: str) -> str:
+    """The same question as JSON."""
+    asked, options, answer, *steps = re.split(r"\n?(?:OPTIONS|ANSWER|REASONS):\s?|\n?##### From ", written)
+    said: dict[str, Any] = {
+        "question": asked.removeprefix("QUESTION: "),
+        "options": {line[0]: line[3:] for line in options.splitlines()},
+        "answer": answer,
+        "steps": [],
+    }
+    for step in filter(None, steps):
+        head, *reasons = step.splitlines()
+        start, end = head.strip("[]:").split(" to ")
+        said["steps"].append({"start_s": int(start), "end_s": int(end), "reasons": [line[2:] for line in reasons]})
+    return json.dumps(said)
 
 
 def caption(media: list[str]) -> str:

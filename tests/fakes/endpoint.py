@@ -19,7 +19,8 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Literal, Self
@@ -27,7 +28,8 @@ from typing import Any, Literal, Self
 from aiohttp import web
 
 from tests.fakes import answers
-from tests.fakes.faults import Fault, Status, spoil
+from tests.fakes.faults import PAID, Fault, Status, spoil
+from tests.fakes.quota import Quota
 
 __all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
 
@@ -54,8 +56,13 @@ class FakeEndpoint:
         jitter_s: Upper bound of further seconds, drawn for each answer.
         seed: Of the faults and the jitter.
         faults: Probability of each fault.
+        slots: Requests worked on at once; the others wait for their turn without a word, as at a saturated vLLM.
         rpm: Requests taken in any window; the others get 429.
+        tpm: Tokens, of prompt and reply, taken in any window; the others get 429.
         window_s: Length of that window in seconds.
+        rate_headers: Whether replies carry ``x-ratelimit-*``.
+        outages: Times at which it is down, each the second it begins (counted from the first request) and its length:
+            connections are dropped.
         retry_after: How a 429 says when to come back, ``None`` for not at all.
         api_key: The key that is asked for; ``None`` for any or none.
         models: The models that exist; ``None`` for any.
@@ -71,8 +78,12 @@ class FakeEndpoint:
         jitter_s: float = 0.0,
         seed: int = 0,
         faults: Mapping[Fault, float] | None = None,
+        slots: int | None = None,
         rpm: int | None = None,
+        tpm: int | None = None,
         window_s: float = 60.0,
+        rate_headers: bool = False,
+        outages: Sequence[tuple[float, float]] = (),
         retry_after: RetryAfter = "seconds",
         api_key: str | None = None,
         models: tuple[str, ...] | None = None,
@@ -83,7 +94,9 @@ class FakeEndpoint:
         self.jitter_s = jitter_s
         self.faults = dict(faults or {})
         self.rpm = rpm
-        self.window_s = window_s
+        self.tpm = tpm
+        self.rate_headers = rate_headers
+        self.outages = list(outages)
         self.retry_after: RetryAfter = retry_after
         self.api_key = api_key
         self.models = models
@@ -94,12 +107,16 @@ class FakeEndpoint:
         self.paid: Counter[str] = Counter()
         self.tokens_in = 0
         self.tokens_out = 0
+        self.asked = 0  # also those that hang, which `counts` learns of only at their end
         self.in_flight = 0
         self.most_in_flight = 0
         self._port = port
         self._rng = random.Random(seed)  # noqa: S311 - chance that can be repeated is the point
         self._ordered: deque[Fault | Status] = deque()
-        self._taken: deque[float] = deque()
+        self._slots = asyncio.Semaphore(slots) if slots else None
+        self._first_at: float | None = None
+        self._requests = Quota(window_s)
+        self._tokens = Quota(window_s)
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stop: asyncio.Event | None = None
@@ -163,14 +180,19 @@ class FakeEndpoint:
         await runner.cleanup()
 
     async def _show_counts(self, _: web.Request) -> web.Response:
+        times = [asked.at for asked in self.requests]
         return web.json_response(
             {
+                "asked": self.asked,
                 "counts": dict(self.counts),
                 "answers_paid": self.paid.total(),
                 "bodies_paid": len(self.paid),
                 "tokens_in": self.tokens_in,
                 "tokens_out": self.tokens_out,
                 "most_in_flight": self.most_in_flight,
+                "most_in_60_s": self.most_in_window(),
+                "seconds": max(times, default=0.0) - min(times, default=0.0),
+                "most_paid_for_one_body": max(self.paid.values(), default=0),
             }
         )
 
@@ -183,16 +205,22 @@ class FakeEndpoint:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         at = time.monotonic()
+        self.asked += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         outcome = "dropped"  # what is left where the client goes away first
         body: dict[str, Any] = {}
         try:
+            if self._is_down(at):
+                outcome = "down"
+                _drop(request)
+                return web.Response()
             body = await request.json()
             fault = self._fault(request, body, at)
             outcome = "ok" if fault is None else str(fault.status) if isinstance(fault, Status) else fault.value
-            if self.latency_s or self.jitter_s:
-                await asyncio.sleep(self.latency_s + self._rng.random() * self.jitter_s)
+            async with self._slots or nullcontext():
+                if self.latency_s or self.jitter_s:
+                    await asyncio.sleep(self.latency_s + self._rng.random() * self.jitter_s)
             return await self._respond(request, body, fault)
         except asyncio.CancelledError:
             outcome += " (client gone)"
@@ -210,7 +238,7 @@ class FakeEndpoint:
             return Status(404, "model_not_found", "invalid_request_error", f"There is no model {body.get('model')!r}.")
         if self._ordered:
             return self._ordered.popleft()
-        limited = self._over_limit(at)
+        limited = self._over_limit(body, at)
         if limited:
             return limited
         chance = self._rng.random()
@@ -227,15 +255,30 @@ class FakeEndpoint:
         # Endpoints do echo what they were given: nothing of it may reach our logs.
         return Status(401, "invalid_api_key", "invalid_request_error", f"Incorrect API key provided: {given}.")
 
-    def _over_limit(self, at: float) -> Status | None:
-        if self.rpm is None:
-            return None
-        while self._taken and self._taken[0] <= at - self.window_s:
-            self._taken.popleft()
-        if len(self._taken) >= self.rpm:
-            return self._rate_limit(self._taken[0] + self.window_s - at)
-        self._taken.append(at)
+    def _is_down(self, at: float) -> bool:
+        self._first_at = self._first_at or at
+        return any(begin <= at - self._first_at < begin + length for begin, length in self.outages)
+
+    def _over_limit(self, body: dict[str, Any], at: float) -> Status | None:
+        tokens = answers.tokens_in(body) + answers.tokens_out(answers.answer(body)) if self.tpm else 0
+        asked = [(self._requests, self.rpm, 1), (self._tokens, self.tpm, tokens)]
+        for quota, most, amount in asked:
+            if most is not None and not quota.fits(most, at, amount):
+                return self._rate_limit(quota.wait_s(at))
+        for quota, most, amount in asked:
+            if most is not None:
+                quota.take(at, amount)
         return None
+
+    def _left(self) -> dict[str, str]:
+        """What is left of the limits, as headers."""
+        now = time.monotonic()
+        headers = {}
+        for name, quota, most in (("requests", self._requests, self.rpm), ("tokens", self._tokens, self.tpm)):
+            if self.rate_headers and most is not None:
+                headers[f"x-ratelimit-remaining-{name}"] = str(quota.left(most, now))
+                headers[f"x-ratelimit-reset-{name}"] = f"{quota.wait_s(now) * 1000:.0f}ms"
+        return headers
 
     def _rate_limit(self, wait_s: float) -> Status:
         headers = {
@@ -254,8 +297,9 @@ class FakeEndpoint:
         if fault in {Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED}:
             return _error(Status(int(fault), message="The server is not well."))
         text = (self.answer(body) if self.answer else None) or answers.answer(body)
-        if fault is None or fault in {Fault.NO_USAGE, Fault.BAD_QUESTION}:
+        if fault is None or fault in PAID:
             self.paid[answers.fingerprint(body)] += 1
+        if fault is None or fault in PAID | {Fault.NULL_CONTENT, Fault.EMPTY_CHOICES}:
             self.tokens_in += answers.tokens_in(body)
             self.tokens_out += answers.tokens_out(text)
         reply = spoil(_completion(body, text), fault)
@@ -270,7 +314,7 @@ class FakeEndpoint:
                 return web.Response(text=json.dumps(reply)[:-20], content_type="application/json")
             case Fault.HTML:
                 return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
-        return web.json_response(reply)
+        return web.json_response(reply, headers=self._left())
 
 
 def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
@@ -316,7 +360,14 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds before each answer")
     parser.add_argument("--jitter", type=float, default=0.0, metavar="S", help="upper bound of further seconds")
     parser.add_argument("--seed", type=int, default=0, help="of the faults and the jitter")
+    parser.add_argument("--slots", type=int, help="requests worked on at once; the others queue without a word")
     parser.add_argument("--rpm", type=int, help="requests taken in any 60 seconds")
+    parser.add_argument("--tpm", type=int, help="tokens, of prompts and replies, taken in any 60 seconds")
+    parser.add_argument("--rate-headers", action="store_true", help="say in x-ratelimit-* what is left")
+    parser.add_argument(
+        "--outage", action="append", default=[], metavar="AT:S",
+        help="drop connections for S seconds, AT seconds after the first request; repeat for more",
+    )  # fmt: skip
     parser.add_argument("--retry-after", choices=["seconds", "date", "ms", "none"], default="seconds")
     parser.add_argument("--api-key", help="the key that is asked for")
     parser.add_argument("--model", action="append", help="a model that exists; repeat for more; all exist without")
@@ -333,7 +384,11 @@ def main() -> None:
         jitter_s=args.jitter,
         seed=args.seed,
         faults={Fault(kind): float(share) for kind, _, share in (given.partition("=") for given in args.fault)},
+        slots=args.slots,
         rpm=args.rpm,
+        tpm=args.tpm,
+        rate_headers=args.rate_headers,
+        outages=[(float(at), float(length)) for at, _, length in (given.partition(":") for given in args.outage)],
         retry_after=None if args.retry_after == "none" else args.retry_after,
         api_key=args.api_key,
         models=tuple(args.model) if args.model else None,

@@ -30,6 +30,11 @@ class Fault(StrEnum):
     BAD_QUESTION = "bad_question"
 
 
+PAID = frozenset({Fault.NO_USAGE, Fault.BAD_QUESTION, Fault.LENGTH, Fault.CONTENT_FILTER, Fault.REFUSAL})
+"""Replies that nobody should pay for twice, though some of them are of no use. A reply with no text is on the bill as
+well, but there it is right to ask again."""
+
+
 @dataclass(frozen=True)
 class Status:
     """An error reply made to measure; it can be ordered wherever a `Fault` can."""
@@ -64,5 +69,7 @@ def spoil(reply: dict[str, Any], fault: Fault | Status | None) -> dict[str, Any]
         case Fault.NO_USAGE:
             del reply["usage"]
         case Fault.BAD_QUESTION:
-            message["content"] = message["content"].replace("ANSWER:", "It is").replace("OPTIONS:", "")
+            message["content"] = (
+                message["content"].replace("ANSWER:", "It is").replace("OPTIONS:", "").replace('"answer"', '"reply"')
+            )
     return reply

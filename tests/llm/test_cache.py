@@ -19,12 +19,16 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lvqa_ray import errors
-from lvqa_ray.llm.cache import Cached, Journal, cache_key
+from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.entry import entry_of
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
+from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Usage
-from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.endpoint import FakeEndpoint, Fault
 
 ENDPOINT = Endpoint(base_url="https://api.openai.com/v1", model="gpt-4o-mini", temperature=0.2)
 FRAME = Media(identity="fp1:0.0-10.0:8@448q90:0", mime="image/jpeg", data=b"pixels")
@@ -154,7 +158,7 @@ def test_answers_of_other_writers_are_found_while_they_write(tmp_path: Path) -> 
         (one, two)[n % 2].put(key_of(n), replace(REPLY, text=f"answer {n}"))
     for journal in (one, two):
         replies = [journal.get(key_of(n)) for n in range(6)]
-        assert [reply.text for reply in replies if reply] == [f"answer {n}" for n in range(6)]
+        assert [reply.text for reply in replies if isinstance(reply, ChatReply)] == [f"answer {n}" for n in range(6)]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 200])
@@ -202,7 +206,7 @@ def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line:
 
 def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from lvqa_ray.llm.cache import Journal;"
+        "import os, signal, sys; from pathlib import Path; from lvqa_ray.llm.journal import Journal;"
         "from lvqa_ray.llm.messages import ChatReply; from lvqa_ray.records import Usage;"
         "Journal(Path(sys.argv[1]), writer='w', stage='ask')"
         ".put('0' * 64, ChatReply(text='x', model='m', usage=Usage()))"
@@ -301,7 +305,7 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
         def get(self, _key: str) -> ChatReply | None:
             return None
 
-        def put(self, _key: str, _reply: ChatReply) -> None:
+        def put(self, _key: str, _reply: ChatReply | errors.ApiError, _model: str = "") -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     async def run() -> None:
@@ -339,3 +343,75 @@ def test_a_line_is_plain_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "ask-w.jsonl").read_text()) == {
         "key": key_of(1), "text": REPLY.text, "model": "m", "input_tokens": 5, "output_tokens": 7, "cost_usd": 0.25,
     }  # fmt: skip
+
+
+UNUSABLE = [Fault.LENGTH, Fault.CONTENT_FILTER, Fault.REFUSAL]
+
+
+class Line:
+    """A client path over HTTP, made anew each time, as a later run makes it."""
+
+    def __init__(self, fake: FakeEndpoint, folder: Path, writer: str, *, ask_again: bool = False) -> None:
+        endpoint = Endpoint(base_url=fake.base_url, model="m", price_in=1, price_out=1)
+        key_of = partial(cache_key, endpoint)
+        journal = Journal(folder, writer=writer, stage="ask")
+        self.wire = OpenAITransport(endpoint, SecretStr(""))
+        retrying = Retrying(Noted(self.wire, journal, key_of, "m"), 6, base_s=0.001)
+        self.cached = Cached(retrying, journal, key_of, ask_again=ask_again)
+
+    def ask(self, *requests: ChatRequest) -> list[ChatReply | BaseException]:
+        async def all_of_them() -> list[ChatReply | BaseException]:
+            try:
+                return await asyncio.gather(*map(self.cached, requests), return_exceptions=True)
+            finally:
+                await self.wire.aclose()
+
+        return asyncio.run(all_of_them())
+
+
+@pytest.mark.parametrize("fault", UNUSABLE)
+def test_a_reply_of_no_use_is_paid_once_and_fails_again_for_nothing(tmp_path: Path, fault: Fault) -> None:
+    with FakeEndpoint() as fake:
+        fake.fail_next(fault)
+        (first,) = Line(fake, tmp_path, "one").ask(REQUEST)
+        (second,) = Line(fake, tmp_path, "two").ask(REQUEST)
+        assert len(fake.requests) == 1
+        assert isinstance(first, errors.ApiError)
+        assert isinstance(second, errors.ApiError)
+        assert (type(second), str(second), second.raw, second.bill) == (type(first), str(first), first.raw, first.bill)
+        assert (first.cached, second.cached) == (False, True)
+        (third,) = Line(fake, tmp_path, "three", ask_again=True).ask(REQUEST)
+        assert isinstance(third, ChatReply)
+        (fourth,) = Line(fake, tmp_path, "four").ask(REQUEST)
+        assert isinstance(fourth, ChatReply), "an answer goes before a failure"
+        assert fourth.usage.cached == 1
+        assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.NULL_CONTENT, Fault.EMPTY_CHOICES])
+def test_a_reply_that_may_do_better_is_on_the_bill_and_asked_again(tmp_path: Path, fault: Fault) -> None:
+    with FakeEndpoint() as fake:
+        fake.fail_next(fault, times=4)
+        (first,) = Line(fake, tmp_path, "one").ask(REQUEST)
+        assert isinstance(first, errors.MalformedReply)
+        assert (first.attempts, len(fake.requests)) == (4, 4)
+        (second,) = Line(fake, tmp_path, "two").ask(REQUEST)
+        assert isinstance(second, ChatReply)
+        assert second.usage.cached == 0
+    journal = Journal(tmp_path, writer="three", stage="ask")
+    assert (len(journal), journal.corrupt_lines) == (1, 0)
+    assert len((tmp_path / "ask-one.jsonl").read_bytes().splitlines()) == 4
+
+
+def test_the_ledger_is_the_endpoints_own_count_to_the_token(tmp_path: Path) -> None:
+    shares = {**dict.fromkeys(UNUSABLE, 0.06), Fault.NULL_CONTENT: 0.06, Fault.EMPTY_CHOICES: 0.06}
+    shares |= {Fault.SERVER_ERROR: 0.06, Fault.HTML: 0.06, Fault.CUT_OFF: 0.06, Fault.ERROR_BODY: 0.06}
+    requests = [replace(REQUEST, messages=(Message.of("user", f"number {n} {'x ' * n}"),)) for n in range(120)]
+    with FakeEndpoint(faults=shares, seed=3) as fake:
+        Line(fake, tmp_path, "one").ask(*requests)
+        assert fake.counts["ok"] < len(requests)
+    entries = [entry_of(line) for path in tmp_path.iterdir() for line in path.read_bytes().splitlines()]
+    usage = sum((entry.usage for entry in entries if entry), Usage())
+    assert (usage.input_tokens, usage.output_tokens) == (fake.tokens_in, fake.tokens_out)
+    assert usage.cost_usd == pytest.approx((fake.tokens_in + fake.tokens_out) / 1e6)
+    assert max(fake.paid.values()) == 1

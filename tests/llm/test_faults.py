@@ -10,6 +10,7 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm import faults
+from lvqa_ray.llm.headers import retry_after_s
 
 KEY = "tk_live.9f8e7d"
 
@@ -73,12 +74,12 @@ def test_the_endpoints_own_words(body: object, words: str) -> None:
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert faults.retry_after_s(headers) == seconds
+    assert retry_after_s(headers) == seconds
 
 
 def test_retry_after_a_date_without_a_date_to_read_it_against() -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert faults.retry_after_s({"retry-after": until}) == pytest.approx(29.5, abs=1.5)
+    assert retry_after_s({"retry-after": until}) == pytest.approx(29.5, abs=1.5)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,26 @@ def test_a_truncated_reply_keeps_its_text(fake: FakeEndpoint) -> None:
     assert caught.value.raw
 
 
+@pytest.mark.parametrize(
+    "fault", [Fault.LENGTH, Fault.CONTENT_FILTER, Fault.REFUSAL, Fault.NULL_CONTENT, Fault.EMPTY_CHOICES]
+)
+def test_a_reply_of_no_use_has_its_bill(fake: FakeEndpoint, fault: Fault) -> None:
+    fake.fail_next(fault)
+    with pytest.raises(errors.ApiError) as caught:
+        ask(fake, price_in=1.0, price_out=1.0)
+    bill = pickle.loads(pickle.dumps(caught.value)).bill  # noqa: S301 - our own
+    assert bill == (fake.tokens_in, fake.tokens_out, pytest.approx((fake.tokens_in + fake.tokens_out) / 1e6))
+    assert fake.tokens_in > 0
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.HTML, Fault.CUT_OFF, Fault.ERROR_BODY, Status(400)])
+def test_what_is_no_reply_has_no_bill(fake: FakeEndpoint, fault: Fault | Status) -> None:
+    fake.fail_next(fault)
+    with pytest.raises(errors.ApiError) as caught:
+        ask(fake)
+    assert caught.value.bill is None
+
+
 def test_missing_usage_counts_nothing(fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.NO_USAGE)
     assert ask(fake, price_in=1.0, price_out=1.0).usage == Usage(calls=1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import simplejpeg
 
 from lvqa_ray.errors import ParseFault
 from lvqa_ray.llm.parse import parse_question
@@ -16,8 +20,9 @@ from lvqa_ray.stages.ask import AskQuestion
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.reformat import ReformatReasoning
+from tests.fakes.answers import media_urls
 from tests.fakes.endpoint import FakeEndpoint
-from tests.fakes.faults import Fault
+from tests.fakes.faults import Fault, Status
 
 Go = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -29,14 +34,15 @@ def go() -> Iterator[Go]:
         yield runner.run
 
 
+JPEG = simplejpeg.encode_jpeg(np.full((64, 128, 3), 90, np.uint8), 85, "RGB", "420")
 VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f")
 INFO = VideoInfo(num_frames=500, height=90, width=160, fps=25, duration_sec=20)
 
 
 def clip(index: int, video: Video = VIDEO, **changes: Any) -> Clip:
     span = Span(start_s=10.0 * index, end_s=10.0 * index + 10)
-    frames = (Frame(time_s=10.0 * index + 5, jpeg=b"\xff\xd8picture"),)
-    return Clip(video=video, info=INFO, index=index, span=span, last=index == 1, frames=frames, identity="i", **changes)
+    shown = {"frames": (Frame(time_s=10.0 * index + 5, jpeg=JPEG),)} | changes
+    return Clip(video=video, info=INFO, index=index, span=span, last=index == 1, identity="i", **shown)
 
 
 def captioned(index: int, caption: str = "A dog runs.", **changes: Any) -> CaptionedClip:
@@ -110,6 +116,54 @@ def test_a_draft_is_no_caption(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     assert row.failure.kind == "empty_reply"
 
 
+def pictures(count: int) -> tuple[Frame, ...]:
+    return tuple(Frame(time_s=float(n), jpeg=JPEG) for n in range(count))
+
+
+@pytest.mark.parametrize(
+    ("refusals", "expected"),
+    [
+        (0, (8, 64, "")),
+        (1, (4, 64, "too long for the model: shown 4 of 8 frames")),
+        (3, (2, 32, "too long for the model: shown 2 of 8 frames, with sides divided by 2")),
+    ],
+)
+def test_a_request_that_is_too_long_is_made_shorter_and_that_is_noted(
+    go: Go, chat: Chat, fake: FakeEndpoint, refusals: int, expected: tuple[int, int, str]
+) -> None:
+    shown, side, note = expected
+    fake.fail_next(Status(400, "context_length_exceeded"), times=refusals)
+    (row,) = go(CaptionClips()(clip(0, frames=pictures(8)), chat))
+    assert (bool(row.caption), row.failure, row.note) == (True, None, note)
+    urls = media_urls(fake.requests[-1].body)
+    assert len(urls) == shown
+    height, width, *_ = simplejpeg.decode_jpeg_header(base64.b64decode(urls[0].partition(",")[2]))
+    assert (height, width) == (side, 2 * side)
+    assert len(fake.requests) == refusals + 1
+    again = CaptionClips().request(clip(0, frames=pictures(8)), shown, 64 // side)
+    assert go(chat(again)).usage.cached == 1
+
+
+def test_a_request_that_stays_too_long_is_a_failure(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.fail_next(Status(413), times=20)
+    (row,) = go(CaptionClips()(clip(0, frames=pictures(8)), chat))
+    assert (row.failure.kind, row.failure.retryable) == ("too_long", False)
+    assert len(fake.requests) == 5
+    (row,) = go(CaptionClips()(clip(1, frames=pictures(1)), chat))
+    assert row.failure.kind == "too_long"
+    assert len(fake.requests) == 8
+
+
+def test_a_caption_that_was_cut_off_is_asked_for_with_twice_the_tokens(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.fail_next(Fault.LENGTH)
+    (row,) = go(CaptionClips(max_tokens=50)(clip(0), chat))
+    assert row.failure is None
+    assert [request.body["max_tokens"] for request in fake.requests] == [50, 100]
+    assert (row.usage.calls, row.usage.input_tokens, row.usage.output_tokens) == (2, fake.tokens_in, fake.tokens_out)
+    again = go(CaptionClips(max_tokens=50)(clip(0), chat))[0]
+    assert (again.caption, again.usage.cached, len(fake.requests)) == (row.caption, 2, 2)
+
+
 def test_captions_are_merged_in_time_order_one_line_each() -> None:
     (row,) = MergeCaptions()([captioned(1, "The dog\nsleeps."), captioned(0)])
     assert isinstance(row, Film)
@@ -164,6 +218,45 @@ def test_replies_that_never_parse_are_a_failure_with_the_reply(go: Go, chat: Cha
     assert row.raw == "I cannot help with that."
     assert (row.attempts, row.retryable) == (4, False)
     assert len(fake.requests) == 4
+
+
+def test_a_question_can_come_as_json(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    (row,) = go(AskQuestion(reply_format="json_schema")(film(), chat))
+    (text,) = go(AskQuestion()(film(), chat))
+    assert isinstance(row, AskedFilm)
+    assert isinstance(text, AskedFilm)
+    assert parse_question(row.reasoning) == row.question
+    assert (row.question.steps, row.note) == (text.question.steps, "")
+    held_to = fake.requests[0].body["response_format"]["json_schema"]
+    assert (held_to["strict"], held_to["schema"]["additionalProperties"]) == (True, False)
+    assert "one JSON object" in str(sent(fake, 0))
+    assert "QUESTION:" not in str(sent(fake, 0))
+    assert "response_format" not in fake.requests[1].body
+
+
+def test_json_that_cannot_be_read_is_sent_back_with_the_error(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+    fake.fail_next(Fault.BAD_QUESTION)
+    (row,) = go(AskQuestion(reply_format="json_schema")(film(), chat))
+    assert isinstance(row, AskedFilm)
+    assert "answer: Field required" in sent(fake)
+    fake.answer = lambda _: '{"question": "Why?", '
+    (lost,) = go(AskQuestion(reply_format="json_schema", system="Hm.")(film(), chat))
+    assert isinstance(lost, Failure)
+    assert (lost.kind, lost.raw, lost.attempts) == ("bad_json", '{"question": "Why?", ', 4)
+
+
+def test_an_endpoint_without_schemas_is_asked_for_text_and_that_is_noted(
+    go: Go, chat: Chat, fake: FakeEndpoint
+) -> None:
+    fake.fail_next(Status(400))
+    stage = AskQuestion(reply_format="json_schema")
+    for attempt in ("first", "second"):
+        (row,) = go(replace(stage, system=attempt)(film(), chat))
+        assert isinstance(row, AskedFilm)
+        assert row.note == "the endpoint takes no JSON schema: asked for text"
+    assert ["response_format" in request.body for request in fake.requests] == [True, False, False]
+    (record,) = go(ReformatReasoning()(row, chat))
+    assert record.note == row.note
 
 
 def test_a_call_that_fails_is_a_failure_and_not_a_lost_row(go: Go, chat: Chat, fake: FakeEndpoint) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -13,6 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
+from lvqa_ray.records.tables import clip_line
 from lvqa_ray.stages.cut import CutClips
 from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.probe import ProbeVideo
@@ -116,6 +118,36 @@ def test_cut_files_are_whole_and_named_by_what_they_are(probed: ProbedVideo, tmp
     (longer,) = CutClips(mode="encode")(replace(clip, span=Span(start_s=2, end_s=3)), folder=tmp_path)
     assert isinstance(longer, Clip)
     assert longer.media_path != row.media_path
+
+
+def test_a_clip_says_how_it_was_made_and_its_identity_only_how_it_was_wanted(
+    probed: ProbedVideo, tmp_path: Path
+) -> None:
+    whole = clips_of(probed, SplitVideo(max_seconds=2))[1]
+    inside_a_group = replace(whole, span=Span(start_s=2.08, end_s=2.2))
+    for clip, mode in ((whole, "exact"), (inside_a_group, "encode")):
+        first, again = (next(CutClips(mode="exact")(clip, folder=tmp_path, attach=True)) for _ in range(2))
+        assert isinstance(first, Clip)
+        assert isinstance(again, Clip)
+        assert first.media_mode == mode
+        assert clip_line(CaptionedClip(clip=first))["media_mode"] == mode
+        assert "_exact_" in Path(first.media_path).name
+        assert (again.identity, again.media) == (first.identity, first.media)
+
+
+def test_the_settings_that_change_a_file_are_in_its_name(probed: ProbedVideo, tmp_path: Path) -> None:
+    clip = clips_of(probed, SplitVideo(max_seconds=2))[0]
+
+    def name(**settings: Any) -> str:
+        row = next(CutClips(**settings)(clip, folder=tmp_path))
+        assert isinstance(row, Clip)
+        return Path(row.media_path).name.partition("_")[2]
+
+    span = "000000000-000002000"
+    assert name(mode="copy", crf=30) == name(mode="copy") == f"{span}_copy_audio-true.mp4"
+    assert name(mode="exact") == f"{span}_exact_audio-true_crf-23_preset-veryfast.mp4"
+    changed = name(mode="encode", codec="libx265", fps=5, short_side=64)
+    assert changed == f"{span}_encode_audio-true_codec-libx265_crf-23_fps-5.0_preset-veryfast_short_side-64.mp4"
 
 
 def test_a_garbage_file_in_the_place_of_a_clip_is_not_taken_for_it(probed: ProbedVideo, tmp_path: Path) -> None:

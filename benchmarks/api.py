@@ -1,0 +1,189 @@
+"""What the API engine reaches against the tests' endpoint: ``python benchmarks/api.py [--quick] [SECTION ...]``.
+
+Each measurement is a process of its own, with an endpoint of its own in another process; they share the machine's
+cores. "Plain" is an asyncio loop over the same SDK and transport, with as many tasks as may be in flight and nothing
+else; "raw" is aiohttp with nothing at all, to show what the endpoint itself can serve. CPU is that of the process that
+asks. Ours is the whole path of a chat worker: journal, retries, leases from a governor on Ray, the wire.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+Row = dict[str, Any]
+RESULTS = Path(__file__).parent / "results" / "api.md"
+MIX = ("429=0.1", "500=0.05", "hang=0.02", "cut_off=0.02", "malformed=0.05")
+HANG_S = 2.0
+
+
+def measure(method: str, count: int, *, server: Sequence[str] = (), **options: object) -> Row:
+    """Run a method in a process of its own against an endpoint of its own."""
+    with endpoint(*server) as url:
+        command = [sys.executable, str(ROOT / "benchmarks" / "asking.py"), method, "--url", url, "--count", str(count)]
+        for name, value in options.items():
+            command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        found = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment())
+        if found.returncode:
+            raise SystemExit(f"{method}: {found.stderr[-3000:]}")
+        row: Row = json.loads(found.stdout.splitlines()[-1])
+        with urllib.request.urlopen(url.removesuffix("/v1") + "/fake/counts") as reply:  # noqa: S310 - our own
+            row |= {"server": json.load(reply)}
+    print(f"  {method} {count} {options} {list(server)}: {row}", file=sys.stderr, flush=True)
+    return row
+
+
+@contextmanager
+def endpoint(*options: str) -> Iterator[str]:
+    command = [sys.executable, "-u", "-m", "tests.fakes.endpoint", "--port", "0", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
+        try:
+            said = process.stdout.readline() if process.stdout else ""
+            found = re.match(r"\S+", said)
+            if not found:
+                raise SystemExit("the endpoint does not start")
+            yield found.group()
+        finally:
+            process.kill()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "RAY_BACKEND_LOG_LEVEL": "fatal"}
+
+
+def throughput(quick: bool) -> list[str]:
+    count, few = (1500, 300) if quick else (12_000, 1500)
+    server = ("--latency", "0.1")
+    rows = {
+        "raw aiohttp: what the endpoint serves": measure("raw", count, server=server, cap=256),
+        "plain asyncio loop over the SDK": measure("plain", count, server=server, cap=256),
+        "ours, 1 worker": measure("ours", count, server=server, cap=256),
+        "ours behind Ray Data, 1 worker": measure("ours_data", count, server=server, cap=256),
+        "Ray's HttpRequestProcessor, 1 actor": measure("rays", few, server=server),
+    }
+    reference = _rate(rows["plain asyncio loop over the SDK"])
+    lines = _head("100 ms latency, 256 in flight", "requests/s", "of plain", "CPU ms a request", "governor's", "failed")
+    for name, row in rows.items():
+        lines.append(
+            _line(name, f"{_rate(row):.0f}", f"{_rate(row) / reference:.2f}", _ms(row, "cpu_s"),
+                  _ms(row, "governor_cpu_s"), row["failed"])
+        )  # fmt: skip
+    return lines
+
+
+def by_the_minute(quick: bool) -> list[str]:
+    count = 604 if quick else 1804
+    row = measure("ours", count, server=("--latency", "0.1", "--rpm", "600"), cap=64, actors=4, rpm=600)
+    server = row["server"]
+    used = count // 600 * 600 / (10 * server["seconds"])  # whole windows, up to the first request of the last one
+    return [
+        *_head("600 requests a minute, 4 workers", "asked", "most in any 60 s", "429", "used", "failed"),
+        _line("ours", count, server["most_in_60_s"], server["counts"].get("429", 0), f"{used:.1%}", row["failed"]),
+    ]
+
+
+def faults(quick: bool) -> list[str]:
+    count = 1500 if quick else 12_000
+    server = ("--latency", "0.1", "--retry-after", "none", *(f"--fault={fault}" for fault in MIX))
+    options: Row = {"server": server, "cap": 64, "timeout": HANG_S, "again": True}
+    rows = {
+        "plain, asking again at once": measure("plain", count, **options),
+        "ours": measure("ours", count, **options),
+    }
+    reference = rows["plain, asking again at once"]["seconds"]
+    lines = _head(f"Faults: {', '.join(MIX)}", "seconds", "of plain", "asked", "no answer", "most answers to one")
+    for name, row in rows.items():
+        counts = row["server"]
+        lines.append(
+            _line(name, f"{row['seconds']:.1f}", f"{row['seconds'] / reference:.2f}", counts["asked"],
+                  row["failed"], counts["most_paid_for_one_body"])
+        )  # fmt: skip
+    return lines
+
+
+def outage(quick: bool) -> list[str]:
+    length = 10 if quick else 60
+    count = 1500 if quick else 3000
+    row = measure("ours", count, server=("--latency", "0.1", "--outage", f"3:{length}"), cap=32)
+    server = row["server"]
+    return [
+        *_head(f"An outage of {length} s after 3 s", "seconds", "failed", "asked in vain", "most answers to one"),
+        _line("ours", f"{row['seconds']:.1f}", row["failed"], server["counts"].get("down", 0),
+              server["most_paid_for_one_body"]),
+    ]  # fmt: skip
+
+
+def pictures(quick: bool) -> list[str]:
+    count = 200 if quick else 1000
+    lines = _head(
+        "1 MB of pictures in each, at most 32 in flight",
+        "most in flight",
+        "CPU ms a request",
+        "MB a request in flight",
+        "failed",
+    )
+    row = measure("ours", count, server=("--latency", "0.1"), cap=32, megabytes=1)
+    lines.append(
+        _line(
+            "ours",
+            row["server"]["most_in_flight"],
+            _ms(row, "cpu_s"),
+            f"{row['grown_mb'] / row['server']['most_in_flight']:.1f}",
+            row["failed"],
+        )
+    )
+    return lines
+
+
+SECTIONS = {
+    "throughput": throughput,
+    "minute": by_the_minute,
+    "faults": faults,
+    "outage": outage,
+    "pictures": pictures,
+}
+
+
+def _rate(row: Row) -> float:
+    answered: int = row["server"]["answers_paid"]
+    seconds: float = row["server"]["seconds"]  # from the first request to the last: without imports and Ray's start
+    return answered / seconds
+
+
+def _ms(row: Row, what: str) -> str:
+    return f"{1000 * row[what] / row['server']['answers_paid']:.2f}" if what in row else ""
+
+
+def _head(title: str, *columns: str) -> list[str]:
+    return ["", f"### {title}", "", _line("", *columns), "|" + "---|" * (len(columns) + 1)]
+
+
+def _line(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="few requests: shows that it works, and writes nothing")
+    given = parser.parse_args()
+    lines = [line for name in given.sections or SECTIONS for line in SECTIONS[name](given.quick)]
+    print("\n".join(lines))
+    if not given.quick and not given.sections:
+        about = " ".join((__doc__ or "").split("\n\n")[1].split())
+        text = "\n".join(["# The API engine", "", about, "", "`python benchmarks/api.py`:", *lines, ""])
+        RESULTS.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""One measurement of `benchmarks/api.py`: some way of asking an endpoint, and what it took.
+
+``python benchmarks/asking.py METHOD --url URL --count N`` prints it as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatRequest, Media, Message, Text
+from lvqa_ray.records import Video
+from lvqa_ray.stage import Chat
+
+Row = dict[str, Any]
+
+
+async def many(ask: Callable[[int], Awaitable[object]], count: int, at_once: int) -> int:
+    """Ask so many times with so many tasks; gives how many had no answer."""
+    numbers = iter(range(count))
+    failed = 0
+
+    async def work() -> None:
+        nonlocal failed
+        for number in numbers:
+            try:
+                await ask(number)
+            except Exception:
+                failed += 1
+
+    await asyncio.gather(*(work() for _ in range(at_once)))
+    return failed
+
+
+def timed(ask_all: Callable[[], Awaitable[int]]) -> Row:
+    async def run() -> Row:
+        before, begun = time.process_time(), time.monotonic()
+        failed = await ask_all()
+        return {"seconds": time.monotonic() - begun, "cpu_s": time.process_time() - before, "failed": failed}
+
+    return asyncio.run(run())
+
+
+def payload(number: int) -> Row:
+    return {"model": "fake-vlm", "messages": [{"role": "user", "content": f"Say something of number {number}."}]}
+
+
+def raw(given: argparse.Namespace) -> Row:
+    import aiohttp  # noqa: PLC0415 - each measurement pays for its own imports only
+
+    async def ask_all() -> int:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ask(number: int) -> None:
+                async with session.post(f"{given.url}/chat/completions", json=payload(number)) as response:
+                    await response.json()
+
+            return await many(ask, given.count, given.cap)
+
+    return timed(ask_all)
+
+
+def plain(given: argparse.Namespace) -> Row:
+    """The SDK in a loop; with faults, each is asked again at once, with no wait and no limit on attempts."""
+    import openai  # noqa: PLC0415
+
+    async def ask_all() -> int:
+        client = openai.AsyncOpenAI(
+            base_url=given.url,
+            api_key="none",
+            max_retries=0,
+            timeout=given.timeout,
+            http_client=openai.DefaultAioHttpClient(trust_env=False),
+        )
+
+        async def ask(number: int) -> None:
+            while True:
+                try:
+                    async with asyncio.timeout(given.timeout):
+                        await client.post("/chat/completions", cast_to=object, body=payload(number))
+                    return
+                except (openai.OpenAIError, OSError, ValueError):
+                    if not given.again:
+                        raise
+
+        failed = await many(ask, given.count, given.cap)
+        await client.close()
+        return failed
+
+    return timed(ask_all)
+
+
+def request_of(number: int, megabytes: float) -> ChatRequest:
+    parts: list[Text | Media] = [Text(text=f"Say something of number {number}.")]
+    if megabytes:
+        picture = os.urandom(1024) * round(1024 * megabytes * 0.75)  # base64 adds a third
+        parts.append(Media(identity=str(number), mime="image/jpeg", data=picture))
+    return ChatRequest(stage="bench", version="1", messages=(Message(role="user", parts=tuple(parts)),))
+
+
+def endpoint_of(given: argparse.Namespace) -> Endpoint:
+    return Endpoint(
+        base_url=given.url,
+        model="fake-vlm",
+        api_key_env=None,
+        max_concurrency=given.cap,
+        requests_per_minute=given.rpm,
+        timeout_s=given.timeout,
+        max_attempts=12 if given.again else 6,
+    )
+
+
+def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
+    """What a chat worker of the job is made of, and its governor."""
+    from pydantic import SecretStr  # noqa: PLC0415
+
+    from lvqa_ray.engine import governor  # noqa: PLC0415
+    from lvqa_ray.engine.lines import Line  # noqa: PLC0415
+    from lvqa_ray.engine.workers import ChatWork  # noqa: PLC0415
+    from lvqa_ray.llm.limits import Limits  # noqa: PLC0415
+    from lvqa_ray.pipeline import ChatStep  # noqa: PLC0415
+    from lvqa_ray.stage import Prompted  # noqa: PLC0415
+
+    megabytes = given.megabytes
+
+    class Bench(Prompted):
+        name, role, version = "bench", "llm", "1"
+
+    async def call(video: Video, chat: Chat) -> list[Video]:
+        try:
+            await chat(request_of(int(video.id), megabytes))
+        except Exception:
+            return []
+        return [video]
+
+    endpoint = endpoint_of(given)
+    handle = governor.start(Limits.of(endpoint))
+    lines = {"llm": [Line(endpoint=endpoint, api_key=SecretStr(""), governor=handle)]}
+    steps = [ChatStep(stage=Bench(), takes=Video, call=call)]
+
+    class Work(ChatWork):
+        def __init__(self) -> None:
+            super().__init__(steps, lines, Path(folder), "bench")
+
+    return Work, handle
+
+
+def video(number: int) -> Video:
+    return Video(id=str(number), uri=f"{number}.mp4", fingerprint="")
+
+
+def ours(given: argparse.Namespace) -> Row:
+    """Workers of the job, fed directly."""
+    import ray  # noqa: PLC0415
+
+    with cluster(), tempfile.TemporaryDirectory() as folder:
+        work, handle = make_work(given, folder)
+
+        class Worker:
+            async def warm(self) -> float:
+                self.work = work()
+                return _peak_mb()
+
+            async def run(self, first: int, count: int) -> Row:
+                from lvqa_ray.engine.rows import pack  # noqa: PLC0415
+
+                async def ask(number: int) -> None:
+                    if not await self.work(pack(video(first + number))):
+                        raise ValueError
+
+                before = time.process_time()
+                at_once = given.cap if given.actors == 1 else 2 * given.cap // given.actors
+                failed = await many(ask, count, at_once)
+                return {"cpu_s": time.process_time() - before, "failed": failed, "peak_mb": _peak_mb()}
+
+        share = given.count // given.actors
+        workers = [ray.remote(Worker).options(num_cpus=0).remote() for _ in range(given.actors)]
+        idle_mb = max(ray.get([worker.warm.remote() for worker in workers]))
+        pid = ray.get(handle.traffic.remote()).pid
+        before, begun = _cpu_s(pid), time.monotonic()
+        done = ray.get([worker.run.remote(n * share, share) for n, worker in enumerate(workers)])
+        seconds = time.monotonic() - begun
+        return {
+            "seconds": seconds,
+            "cpu_s": sum(row["cpu_s"] for row in done),
+            "governor_cpu_s": _cpu_s(pid) - before,
+            "failed": sum(row["failed"] for row in done),
+            "grown_mb": max(row["peak_mb"] for row in done) - idle_mb,
+        }
+
+
+def ours_data(given: argparse.Namespace) -> Row:
+    """The same workers behind Ray Data, as in the job's graph."""
+    import ray  # noqa: PLC0415
+    from ray.data import ActorPoolStrategy  # noqa: PLC0415
+
+    from lvqa_ray.engine.graph import configure  # noqa: PLC0415
+    from lvqa_ray.engine.rows import table  # noqa: PLC0415
+
+    with cluster(), tempfile.TemporaryDirectory() as folder:
+        work, _handle = make_work(given, folder)
+        configure()
+        calls = -(-given.cap // given.actors)
+        pool = ActorPoolStrategy(
+            size=given.actors, max_concurrent_calls_per_actor=calls, max_tasks_in_flight_per_actor=2 * calls
+        )
+        rows = ray.data.from_arrow(table([video(n) for n in range(given.count)])).repartition(
+            target_num_rows_per_block=1
+        )
+        begun = time.monotonic()
+        answered = rows.flat_map(work, compute=pool, num_cpus=0).count()
+        return {"seconds": time.monotonic() - begun, "failed": given.count - answered}
+
+
+def rays(given: argparse.Namespace) -> Row:
+    """Ray's own processor at its defaults."""
+    import ray  # noqa: PLC0415
+    from ray.data.llm import HttpRequestProcessorConfig, build_processor  # noqa: PLC0415
+
+    with cluster():
+        processor = build_processor(
+            HttpRequestProcessorConfig(url=f"{given.url}/chat/completions", concurrency=given.actors),
+            preprocess=lambda row: {"payload": payload(row["id"])},
+            postprocess=lambda row: {"text": row["http_response"]["choices"][0]["message"]["content"]},
+        )
+        begun = time.monotonic()
+        answered = processor(ray.data.range(given.count)).count()
+        return {"seconds": time.monotonic() - begun, "failed": given.count - answered}
+
+
+METHODS = {"raw": raw, "plain": plain, "ours": ours, "ours_data": ours_data, "rays": rays}
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    import ray  # noqa: PLC0415
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", choices=METHODS)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--cap", type=int, default=256)
+    parser.add_argument("--actors", type=int, default=1)
+    parser.add_argument("--rpm", type=int)
+    parser.add_argument("--timeout", type=float, default=60.0)
+    parser.add_argument("--megabytes", type=float, default=0.0)
+    parser.add_argument("--again", action="store_true", help="ask again what failed, as often as it takes")
+    given = parser.parse_args()
+    print(json.dumps(METHODS[given.method](given)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""What it costs to get from a long video to scenes, frames and clips: ``python benchmarks/media.py [FILM]``.
+
+Each measurement is a process of its own, so that caches, threads and memory of one do not count for another; imports
+are left out. CPU seconds are user and system time of all its threads. Methods take turns, and medians are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.films import loop, make_noise
+from benchmarks.media_methods import CUTS, DECODE, METHODS, REFERENCE, SCENES, STOCK
+from benchmarks.scoring import f1
+from lvqa_ray.demo.film import fetch_film
+from lvqa_ray.video.probe import probe
+
+LENGTHS_MIN = (0.5, 1.0, 2.0, 5.0)
+LONGEST_REFERENCE_MIN = 2.0
+"""What decodes from the start for every clip takes 30 times as long for 5 minutes as for one."""
+
+Row = dict[str, Any]
+
+
+def scenes(film: Path, folder: Path, *, seconds: float, repeats: int) -> list[Row]:
+    """Scenes and frames against decoding alone, on a film and on noise."""
+    begin, noise = folder / "begin.mp4", folder / "noise.mp4"
+    loop(film, begin, seconds)
+    make_noise(noise, seconds=30)
+    rows = _against(DECODE, SCENES, begin, f"scenes and frames: {film.name}, first {seconds:g} s", repeats)
+    return rows + _against(DECODE, SCENES, noise, "scenes and frames: noise in motion, 30 s of 720p", repeats)
+
+
+def agreement(film: Path) -> list[Row]:
+    """The cut lists of a whole film, against that of PySceneDetect's OpenCV backend."""
+    facts = probe(str(film))
+    found = {method: measure(method, film) for method in (STOCK, "exact", "fast")}
+    true = found[STOCK]["cuts"]
+    rows = []
+    for method, done in found.items():
+        score = f1(done["cuts"], true, within_s=2 / facts.fps)
+        equal = [round(cut, 3) for cut in done["cuts"]] == [round(cut, 3) for cut in true]
+        note = f"{len(done['cuts'])} cuts, F1 {score:.4f}, list {'equal' if equal else 'differs'}"
+        cost = done["cpu_s"] / (facts.duration_sec / 60)
+        rows.append(_row(f"cuts of {film.name}, whole", method, cost, None, note))
+    return rows
+
+
+def clips(film: Path, folder: Path, *, repeats: int) -> list[Row]:
+    """Cutting a film's clips of 10 s, by length of the file."""
+    rows = []
+    for minutes in LENGTHS_MIN:
+        path = folder / f"{minutes:g}.mp4"
+        loop(film, path, minutes * 60)
+        methods = [*CUTS, REFERENCE] if minutes <= LONGEST_REFERENCE_MIN else list(CUTS)
+        often = repeats if minutes <= 1 else 1
+        rows += _against(
+            "cut: exact", methods, path, f"clips of 10 s, a file of {minutes:g} min", often, minutes=minutes
+        )
+    return rows
+
+
+def long_file(film: Path, folder: Path, *, minutes: float) -> list[Row]:
+    """Exact clips of a long file, all of them, whose cost by the minute should be that of a short one."""
+    rows = []
+    for length in (5.0, minutes):
+        path = folder / f"{length:g}.mp4"
+        loop(film, path, length * 60)
+        done = measure("cut: exact", path)
+        note = f"peak {done['peak_mb']:.0f} MB"
+        rows.append(_row("exact clips, by length of the file", f"{length:g} min", done["cpu_s"] / length, None, note))
+    return rows
+
+
+def memory(film: Path, folder: Path, *, minutes: float) -> list[Row]:
+    """Peak memory of the one-pass method on a film in a loop."""
+    rows = []
+    for length in (2.0, minutes):
+        path = folder / f"{length:g}.mp4"
+        loop(film, path, length * 60)
+        done = measure("fast + frames", path)
+        note = f"peak {done['peak_mb']:.0f} MB"
+        rows.append(_row("memory", f"fast + frames, {length:g} min", done["cpu_s"] / length, None, note))
+    return rows
+
+
+def plot(rows: Iterable[Row], path: Path) -> None:
+    """Cost by the minute against the length of the file, one line a way of cutting."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - only here, and slow to import
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if "minutes" in row:
+            lines.setdefault(row["method"], []).append((row["minutes"], row["cpu_s_per_min"]))
+    for method, points in lines.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=method.removeprefix("cut: "))
+    axes.set(xlabel="length of the file (minutes)", ylabel="CPU seconds per minute of video", yscale="log")
+    axes.set_title("Cutting a 720p film into clips of 10 s", fontsize=11)
+    axes.grid(visible=True, alpha=0.3, which="both")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def measure(method: str, film: Path) -> dict[str, Any]:
+    """Run a method in a process of its own."""
+    command = [sys.executable, __file__, "--one", method, str(film)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _against(base: str, methods: Iterable[str], film: Path, section: str, repeats: int, **extra: float) -> list[Row]:
+    minutes = probe(str(film)).duration_sec / 60
+    runs: dict[str, list[float]] = {method: [] for method in methods}
+    peaks = dict.fromkeys(runs, 0.0)
+    for _ in range(repeats):
+        for method, taken in runs.items():
+            done = measure(method, film)
+            taken.append(done["cpu_s"] / minutes)
+            peaks[method] = max(peaks[method], done["peak_mb"])
+    medians = {method: statistics.median(taken) for method, taken in runs.items()}
+    return [
+        _row(
+            section,
+            method,
+            cost,
+            cost / medians[base],
+            f"peak {peaks[method]:.0f} MB, {min(runs[method]):.2f}-{max(runs[method]):.2f}",
+        )
+        | {"base": base, **extra}
+        for method, cost in medians.items()
+    ]
+
+
+def _row(section: str, method: str, cost: float, ratio: float | None, note: str) -> Row:
+    return {"section": section, "method": method, "cpu_s_per_min": cost, "ratio": ratio, "note": note}
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as Markdown."""
+    lines = []
+    section = ""
+    for row in rows:
+        if row["section"] != section:
+            section = row["section"]
+            against = f"against {row['base'].split(' (')[0].removeprefix('cut: ')}" if "base" in row else ""
+            lines += ["", f"### {section}", "", f"| method | CPU s/min | {against} | note |", "|---|---|---|---|"]
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        lines.append(f"| {row['method']} | {row['cpu_s_per_min']:.2f} | {ratio} | {row['note']} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("film", nargs="?", type=Path, help="Big Buck Bunny by default")
+    parser.add_argument("--one", metavar="METHOD", help="run one method and print what it took, as JSON")
+    parser.add_argument("--only", choices=["scenes", "agreement", "clips", "long", "memory"], help="one part of it")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=120.0, help="how much of the film to time")
+    parser.add_argument("--minutes", type=float, default=60.0, help="length of the long file, for long and memory")
+    parser.add_argument("--plot", type=Path, help="where to draw cost against length (PNG)")
+    given = parser.parse_args()
+    film = given.film or fetch_film()
+    if given.one:
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        cuts = METHODS[given.one](str(film))
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(json.dumps({"cpu_s": cpu_s, "peak_mb": after.ru_maxrss / 1024, "cuts": cuts}))
+        return
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = {
+            "scenes": lambda: scenes(film, folder, seconds=given.seconds, repeats=given.repeats),
+            "agreement": lambda: agreement(film),
+            "clips": lambda: clips(film, folder, repeats=given.repeats),
+            "long": lambda: long_file(film, folder, minutes=given.minutes),
+            "memory": lambda: memory(film, folder, minutes=given.minutes),
+        }
+        for part in [given.only] if given.only else parts:
+            made = parts[part]()
+            print(table(made), flush=True)
+            rows += made
+    if given.plot:
+        plot(rows, given.plot)
+
+
+if __name__ == "__main__":
+    main()

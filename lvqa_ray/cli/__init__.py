@@ -1,0 +1,74 @@
+"""The ``lvqa`` command: arguments -> job -> engine. Data goes to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from lvqa_ray.cli import cache, demo, run
+from lvqa_ray.cli.terminal import fail, plain, talk
+from lvqa_ray.config import Job
+from lvqa_ray.errors import LvqaError
+
+app = typer.Typer(
+    help="Turn long videos into reasoning QA training data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(demo.demo)
+app.command("demo-endpoint")(demo.demo_endpoint)
+app.add_typer(cache.app, name="cache")
+
+
+def main() -> NoReturn:
+    """Run the command line; a mistake of the user is one sentence and exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except LvqaError as error:
+        fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own mistakes of usage
+            fail(error.format_message())
+        raise
+    if status == 130:  # Ctrl-C, which typer may have turned into this number
+        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@app.callback(invoke_without_command=True)
+def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Turn long videos into reasoning QA training data."""
+    if show_version:
+        typer.echo(f"lvqa-ray {version_of('lvqa-ray')}")
+        raise typer.Exit
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a job file, for editors and for reading."""
+    typer.echo(json.dumps(Job.model_json_schema(), indent=2))
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/dataflow.json.")] = None,
+    form: Annotated[str, typer.Option("--format", help="dataflow-json: the reference's final JSON.")] = "dataflow-json",
+) -> None:
+    """Write the records of a run in another tool's format."""
+    from lvqa_ray.report.export import FORMATS  # noqa: PLC0415
+
+    if form not in FORMATS:
+        fail(f"there is no format {form}; there is {', '.join(FORMATS)}.")
+    target = to or output / "dataflow.json"
+    count = FORMATS[form](output, target)
+    talk.print(f"{count} records written to {plain(str(target))}", soft_wrap=True)

@@ -1,0 +1,74 @@
+"""``lvqa cache``: a look at the journal of paid answers, and its upkeep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lvqa_ray.cli.terminal import data, fail, plain, talk
+from lvqa_ray.engine.lock import lock
+from lvqa_ray.llm import upkeep
+
+app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
+Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
+
+
+@app.command()
+def stats(output: Output) -> None:
+    """Count the answers, and what they cost."""
+    counted = upkeep.stats(_journal(output))
+    table = Table(title="Journal", show_header=False)
+    table.add_row("segments", str(counted.segments))
+    table.add_row("size", f"{counted.bytes:,} bytes")
+    table.add_row("answers", str(counted.answers))
+    table.add_row("lines that cannot be read", str(counted.corrupt_lines))
+    for stage, models in counted.spent.items():
+        for model, spent in models.items():
+            cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
+            useless = f", {spent.unusable} of no use" if spent.unusable else ""
+            tokens = f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
+            table.add_row(f"{stage}: {plain(model)}", f"{spent.calls} paid{useless} ({tokens}{cost})")
+    data.print(table)
+
+
+@app.command()
+def compact(output: Output) -> None:
+    """Make one file a stage, without lines that are there twice or cannot be read."""
+    journal = _journal(output)
+    with lock(output):
+        try:
+            before, after = upkeep.compact(journal)
+        except OSError as error:
+            fail(f"{journal} cannot be written: {error.strerror or error}.")
+    talk.print(
+        f"{before.segments} files with {before.bytes:,} bytes became {after.segments} with {after.bytes:,}; "
+        f"{after.answers} answers."
+    )
+
+
+@app.command()
+def clear(
+    output: Output, *, yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False
+) -> None:
+    """Delete all paid answers; what has no record yet is paid for again."""
+    journal = _journal(output)
+    with lock(output):
+        counted = upkeep.stats(journal)
+        if not yes and not typer.confirm(f"Delete {counted.answers} paid answers in {journal}?", err=True):
+            talk.print("Nothing was deleted.")
+            raise typer.Exit(1)
+        try:
+            upkeep.clear(journal)
+        except OSError as error:
+            fail(f"{journal} cannot be emptied: {error.strerror or error}.")
+    talk.print(f"{counted.answers} answers deleted.")
+
+
+def _journal(output: Path) -> Path:
+    journal = output / "cache"
+    if not journal.is_dir():
+        fail(f"{output} holds no journal; give the output folder of a run.")
+    return journal

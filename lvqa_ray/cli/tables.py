@@ -1,0 +1,84 @@
+"""What a run did or would do, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from lvqa_ray.cli.terminal import data, plain, talk
+from lvqa_ray.config import Job
+
+
+def traffic_line(traffic: Mapping[str, Any]) -> str:
+    """What each endpoint has been asked, on one line."""
+    parts = []
+    for endpoint, line in traffic.items():
+        failed = f", {sum(line.failed.values())} failed attempts" if line.failed else ""
+        parts.append(f"{endpoint}: {line.answered} answered, {line.in_flight} in flight{failed}")
+    return "; ".join(parts)
+
+
+def print_plan(job: Job) -> None:
+    """Print what a run would do, to stdout."""
+    from lvqa_ray.engine.plan import plan  # noqa: PLC0415 - Ray takes seconds to import
+
+    planned = plan(job)
+    table = Table(title="What would be done", show_header=False)
+    table.add_row("videos", str(planned.videos))
+    table.add_row("already done", str(planned.already_done))
+    table.add_row("unusable", str(planned.unusable))
+    table.add_row("hours of video", f"{planned.seconds / 3600:.2f}")
+    atleast = "" if planned.exact else "at least "
+    table.add_row("clips", f"{atleast}{planned.clips}")
+    for stage, calls in planned.calls.items():
+        table.add_row(f"calls: {stage}", f"{atleast}{calls}")
+    data.print(table)
+
+
+def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose module is not imported at start
+    """Print what became of the videos, and how to go on."""
+    table = Table(title=f"Run {summary.run_id}", show_header=False)
+    table.add_row("videos", str(summary.videos))
+    table.add_row("done before", str(summary.already_done))
+    table.add_row("records", f"[green]{summary.records}[/]")
+    table.add_row("failures", f"[{'red' if summary.failures else 'green'}]{sum(summary.failures.values())}[/]")
+    for kind, count in summary.failures.items():
+        table.add_row(f"  {kind}", str(count))
+    if summary.unfinished:
+        table.add_row("unfinished", f"[red]{summary.unfinished}[/]")
+    table.add_row("clips", str(summary.clips))
+    for stage, spent in summary.spent.items():
+        cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
+        table.add_row(
+            f"paid calls: {stage}",
+            f"{spent.calls} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
+        )
+    table.add_row("time", f"{summary.seconds:.0f} s")
+    talk.print(table)
+    if summary.halted:
+        talk.print(f"[bold red]stopped:[/] {plain(summary.halted)}", soft_wrap=True)
+        talk.print("Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice.")
+    elif summary.retryable:
+        talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
+    if summary.failures:
+        talk.print(f"Reasons: {plain(summary.output)}/failures/, one row a video.", soft_wrap=True)
+    typer.echo(summary.output)
+
+
+def print_record(folder: Path) -> None:
+    """Print the first record of an output folder."""
+    from lvqa_ray.engine.tables import read_rows  # noqa: PLC0415
+
+    record = next(read_rows(folder, "data"), None)
+    if record is None:
+        return
+    talk.rule("One record")
+    talk.print(plain(record["full_question"]))
+    talk.print(f"[bold]Answer:[/] {record['parsed_reasoning']['ANSWER']}")
+    talk.print(f"[bold]Reasoning:[/] {plain(record['reformatted_reasoning'])}")
+    talk.rule("Open it")
+    talk.print(f"python -c \"import pandas; print(pandas.read_parquet('{folder}/data').iloc[0])\"")

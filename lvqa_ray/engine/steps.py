@@ -1,0 +1,115 @@
+"""Putting one row through a group of steps, and the boundary at which a bug becomes a row. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lvqa_ray.pipeline import VideoStep
+from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
+
+logger = logging.getLogger(__name__)
+
+Watcher = Callable[[str, Any], None]
+"""Is told the name of a step and the row that it is working on, each time before it goes on with that."""
+
+
+def through(steps: Sequence[VideoStep], row: Any, watcher: Watcher) -> Iterator[Any]:  # noqa: ANN401 - any frozen row
+    """The rows that steps make of a row, as they come.
+
+    Raises:
+        MemoryError: The row needs more memory than this process may have.
+    """
+    rows: Iterable[Any] = [row]
+    for step in steps:
+        rows = _one_step(step, rows, watcher)
+    return iter(rows)
+
+
+def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterator[Any]:
+    for row in rows:
+        if not isinstance(row, step.takes):
+            yield row
+            continue
+        try:
+            made = iter(step.call(row))
+            while True:
+                watcher(step.name, row)
+                try:
+                    out = next(made)
+                except StopIteration:
+                    break
+                yield out
+        except MemoryError:
+            raise
+        except Exception as error:
+            yield bug(step.name, row, error)
+
+
+_OWNER: Mapping[type, Callable[[Any], Video]] = {
+    Video: lambda row: row,
+    ProbedVideo: lambda row: row.video,
+    Clip: lambda row: row.video,
+    CaptionedClip: lambda row: row.clip.video,
+    Film: lambda row: row.video,
+    AskedFilm: lambda row: row.film.video,
+    Failure: lambda row: row.video,
+}
+
+
+def video_of(row: Any) -> Video:  # noqa: ANN401 - any of the frozen rows
+    """The video that a row is about."""
+    return _OWNER[type(row)](row)
+
+
+def elsewhere(
+    work: Callable[[Any], Iterable[Any]],
+    row: Any,  # noqa: ANN401 - any of the frozen rows
+    path: str | None,
+) -> Iterator[Any]:
+    """The rows that work makes of a row while its video is at another path; they name the video as the row does."""
+    video = video_of(row)
+    if path is None or path == video.uri:
+        yield from work(row)
+        return
+    for out in work(_with_video(row, replace(video, uri=path), {})):
+        yield _with_video(out, video, {path: shown(video.uri)})
+
+
+def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any of the frozen rows
+    match row:
+        case Video():
+            return video
+        case CaptionedClip():
+            failure = row.failure and _with_video(row.failure, video, names)
+            return replace(row, clip=_with_video(row.clip, video, names), failure=failure)
+        case Failure():
+            message = row.message
+            for name, instead in names.items():
+                message = message.replace(name, instead)
+            return replace(row, video=video, message=message)
+        case _:
+            return replace(row, video=video)
+
+
+def failed(row: Any, failure: Failure) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
+    """The row that takes the place of one that cannot be made into another."""
+    if not isinstance(row, Clip):
+        return failure
+    return CaptionedClip(clip=replace(row, frames=(), media=b""), failure=replace(failure, clip_id=row.id))
+
+
+def bug(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
+    """The row that stands for one that a defect of ours kept from being made."""
+    logger.error("stage %s failed on a row", stage, exc_info=error)
+    failure = Failure(
+        video=video_of(row),
+        stage=stage,
+        kind="internal_error",
+        # Only the type: the text of an unforeseen error may hold anything.
+        message=f"{type(error).__name__} in stage {stage}; the worker's log has the details",
+        retryable=True,
+    )
+    return failed(row, failure)

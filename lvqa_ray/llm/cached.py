@@ -1,0 +1,128 @@
+"""A call that spares another: what the journal holds is not asked for, and what is asked for is written down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from lvqa_ray.errors import ApiError, StopRun
+from lvqa_ray.llm.journal import Answers
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.retry import Call
+
+KeyOf = Callable[[ChatRequest], str]
+"""Names the answer to a request, such as ``functools.partial(cache_key, endpoint)``."""
+
+
+class Cached:
+    """Answers from the journal what it holds, and writes down every other answer before giving it on.
+
+    Requests with the same key that are under way at the same time are sent once. A caller that is cancelled leaves its
+    request running: it is being paid for, so its answer is kept.
+
+    Args:
+        inner: The call to spare.
+        answers: Where answers are kept.
+        key_of: Names the answer to a request.
+        ask_again: Ask anew for what the journal holds as a failure.
+    """
+
+    def __init__(self, inner: Call, answers: Answers, key_of: KeyOf, *, ask_again: bool = False) -> None:
+        self._inner = inner
+        self._answers = answers
+        self._key_of = key_of
+        self._ask_again = ask_again
+        self._under_way: dict[str, asyncio.Task[ChatReply]] = {}
+        self._stop = ""
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """The answer, from the journal where it is there.
+
+        Returns:
+            The answer; one that was not paid for by this call has ``usage.cached == 1`` and the tokens and the cost of
+            the call that paid.
+
+        Raises:
+            StopRun: An answer could not be written down; nothing more is asked, as it would be paid for and lost.
+            ApiError: What the inner call raises, or raised when it was paid for.
+        """
+        if self._stop:
+            raise StopRun(self._stop)
+        key = self._key_of(request)
+        try:
+            reply = self._answers.get(key)
+        except OSError as exc:
+            raise self._broken("read", exc) from exc
+        if isinstance(reply, ChatReply):
+            return _as_cached(reply)
+        if reply is not None and not self._ask_again:
+            reply.cached = True
+            raise reply
+        task = self._under_way.get(key)
+        if task is not None:
+            return _as_cached(await asyncio.shield(task))
+        task = self._under_way[key] = asyncio.create_task(self._ask(key, request))
+        task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
+        reply = await self._inner(request)
+        try:
+            self._answers.put(key, reply)
+        except OSError as exc:
+            raise self._broken("written", exc) from exc
+        return reply
+
+    def _broken(self, done: str, exc: OSError) -> StopRun:
+        self._stop = _cannot_be(done, exc)
+        return StopRun(self._stop)
+
+    def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:
+        del self._under_way[key]
+        if not done.cancelled():
+            done.exception()  # seen, even where all callers are gone
+
+
+class Noted:
+    """Writes down every reply that was paid for and cannot be used, before anything is made of it.
+
+    It belongs right around the wire: what a retry makes good is on the bill all the same.
+
+    Args:
+        inner: The call that pays.
+        answers: Where replies are written down.
+        key_of: Names the answer to a request.
+        model: Who is asked.
+    """
+
+    def __init__(self, inner: Call, answers: Answers, key_of: KeyOf, model: str) -> None:
+        self._inner = inner
+        self._answers = answers
+        self._key_of = key_of
+        self._model = model
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """Ask.
+
+        Raises:
+            StopRun: A reply could not be written down.
+            ApiError: What the inner call raises.
+        """
+        try:
+            return await self._inner(request)
+        except ApiError as error:
+            if error.bill is not None:
+                try:
+                    self._answers.put(self._key_of(request), error, self._model)
+                except OSError as exc:
+                    raise StopRun(_cannot_be("written", exc)) from exc
+            raise
+
+
+def _cannot_be(done: str, exc: OSError) -> str:
+    return f"The journal of paid answers cannot be {done} ({exc.strerror or exc})."
+
+
+def _as_cached(reply: ChatReply) -> ChatReply:
+    return replace(reply, usage=replace(reply.usage, calls=1, cached=1))

@@ -1,0 +1,124 @@
+"""Where leases are asked for: a limiter with a queue, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lvqa_ray.errors import StopRun
+from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limits import Lease
+from lvqa_ray.llm.outcome import Done, Estimate
+
+CHUNK = 64
+"""Most leases given at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a holder learns when it reports.
+
+    Attributes:
+        down: Whether the endpoint is taken to be down.
+        held_s: Seconds for which nothing goes out.
+    """
+
+    down: bool = False
+    held_s: float = 0.0
+
+
+class Desk(Protocol):
+    """Where holders get leases in chunks, and report: in this process, or an actor that serves many."""
+
+    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
+        """Wait for leases for the first of these requests, for one at least; or the reason why there are none."""
+        ...
+
+    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
+        """Say what became of requests."""
+        ...
+
+    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
+        """Say which leases this holder has."""
+        ...
+
+
+@dataclass(slots=True)
+class _Ask:
+    holder: str
+    estimates: Sequence[Estimate]
+    answer: asyncio.Future[list[Lease] | StopRun]
+
+
+class LocalDesk:
+    """Serves those who ask in the order in which they came, each with a fair chunk of what there is.
+
+    Nobody is overtaken, so a large request does not wait for ever behind small ones. A chunk is never more than the
+    holder has requests for, so no permit lies about unused; how large it is follows from how many requests gather
+    while the last answer is on its way.
+    """
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self._queue: deque[_Ask] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
+        """Wait for leases; see `Desk`."""
+        ask = _Ask(holder, estimates, asyncio.get_running_loop().create_future())
+        self._queue.append(ask)
+        self._serve()
+        try:
+            return await ask.answer
+        except asyncio.CancelledError:
+            if ask in self._queue:
+                self._queue.remove(ask)
+            self._serve()
+            raise
+
+    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
+        """Take leases back; see `Desk`."""
+        for lease, outcome in done:
+            self._limiter.release(lease, outcome)
+        self._serve()
+        return News(self._limiter.is_open, self._limiter.held_s())
+
+    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
+        """Note who is alive, with what; see `Desk`."""
+        self._limiter.heard(holder, held)
+        self._serve()
+
+    def halt(self, stop: StopRun) -> None:
+        """Give no more leases, for a reason found elsewhere."""
+        self._limiter.halt(stop)
+        self._serve()
+
+    def _serve(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._queue:
+            ask = self._queue[0]
+            answer = self._chunk(ask)
+            if isinstance(answer, float):
+                self._timer = asyncio.get_running_loop().call_later(answer, self._serve)
+                return
+            self._queue.popleft()
+            ask.answer.set_result(answer)
+
+    def _chunk(self, ask: _Ask) -> list[Lease] | StopRun | float:
+        share = max(1, min(CHUNK, math.ceil(self._limiter.room / len(self._queue))))
+        leases: list[Lease] = []
+        for estimate in ask.estimates[:share]:
+            try:
+                answer = self._limiter.acquire(estimate, ask.holder)
+            except StopRun as stop:
+                return leases or stop
+            if not isinstance(answer, Lease):
+                return leases or answer
+            leases.append(answer)
+        return leases

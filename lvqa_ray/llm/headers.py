@@ -1,0 +1,116 @@
+"""What the headers of a reply say about the limits behind it: how much is left, and when there is more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s))")
+_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_EPOCH_S = 1e9
+"""A number from here on is a time since 1970 in seconds, and no span: spans are shorter than 30 years."""
+_EPOCH_MS = 1e12
+
+
+@dataclass(frozen=True, slots=True)
+class RateInfo:
+    """What is left of the endpoint's limits after a reply; ``None`` for what it does not say.
+
+    Attributes:
+        remaining_requests: Requests that would still be taken now.
+        remaining_tokens: Tokens that would still be taken now.
+        reset_requests_s: Seconds until all requests are there again.
+        reset_tokens_s: Seconds until all tokens are there again.
+        retry_after_s: Seconds that the endpoint asks to wait.
+    """
+
+    remaining_requests: int | None = None
+    remaining_tokens: int | None = None
+    reset_requests_s: float | None = None
+    reset_tokens_s: float | None = None
+    retry_after_s: float | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], now: datetime | None = None) -> RateInfo | None:
+        """What a reply's headers say, or ``None`` where they say nothing of limits.
+
+        Known are ``x-ratelimit-{remaining,reset}-{requests,tokens}`` (OpenAI, Azure, Groq, Together), the plain
+        ``x-ratelimit-{remaining,reset}`` (OpenRouter) and ``anthropic-ratelimit-...``; ``retry-after`` and
+        ``retry-after-ms``. Times are spans (``6m0s``, ``350ms``, ``20``), seconds or milliseconds since 1970, or dates.
+
+        Args:
+            headers: Names in any case, if the mapping does not care; else in lower case.
+            now: The time now, for tests; a date is read against the reply's own ``date`` where there is one.
+        """
+        now = date(headers.get("date")) or now or datetime.now(UTC)
+
+        def first(what: str, *kinds: str) -> str | None:
+            names = [f"x-ratelimit-{what}{kind}" for kind in kinds]
+            names += [f"anthropic-ratelimit{kind}-{what}" for kind in kinds if kind]
+            return next((value for name in names if (value := headers.get(name))), None)
+
+        info = cls(
+            remaining_requests=_count(first("remaining", "-requests", "")),
+            remaining_tokens=_count(first("remaining", "-tokens")),
+            reset_requests_s=seconds_until(first("reset", "-requests", ""), now),
+            reset_tokens_s=seconds_until(first("reset", "-tokens"), now),
+            retry_after_s=retry_after_s(headers, now),
+        )
+        return None if info == cls() else info
+
+    def wait_s(self) -> float | None:
+        """Seconds for which no request would be taken, or ``None`` if one would be now."""
+        waits = [self.retry_after_s]
+        waits += [self.reset_requests_s] if self.remaining_requests == 0 else []
+        waits += [self.reset_tokens_s] if self.remaining_tokens == 0 else []
+        return max((wait for wait in waits if wait is not None), default=None)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds the endpoint asks to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date).
+
+    A date is read against the reply's own ``date``, so that a clock that is off here does no harm.
+    """
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    return seconds_until(headers.get("retry-after"), date(headers.get("date")) or now or datetime.now(UTC))
+
+
+def seconds_until(text: str | None, now: datetime) -> float | None:
+    """Seconds from ``now`` to what a header names: a span, a time since 1970 or a date; ``None`` if it names none."""
+    text = (text or "").strip()
+    if (number := _number(text)) is not None:
+        if number < _EPOCH_S:
+            return number
+        return max(0.0, number / (1000 if number >= _EPOCH_MS else 1) - now.timestamp())
+    if text and _SPAN.sub("", text) == "":
+        return sum(float(value) * _UNITS_S[unit] for value, unit in _SPAN.findall(text))
+    until = date(text)
+    return None if until is None else max(0.0, (until - now).total_seconds())
+
+
+def date(text: str | None) -> datetime | None:
+    """A date as HTTP or ISO 8601 writes it; without a zone it is UTC."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            found = read(text or "")
+        except ValueError:
+            continue
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+def _count(text: str | None) -> int | None:
+    value = _number(text)
+    return None if value is None else int(value)

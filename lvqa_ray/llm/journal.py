@@ -1,0 +1,140 @@
+"""The journal of paid answers: an answer is written down before it is used, and is never asked for again."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.entry import Entry, entry_of, line_of
+from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.segments import LocalSegments, Segments
+
+_NAME = re.compile(r"[A-Za-z0-9_.]+")
+
+
+class Answers(Protocol):
+    """Where paid answers are kept."""
+
+    def get(self, key: str, /) -> ChatReply | ApiError | None:
+        """The answer under a key, as it was paid for, or the failure that asking again would only repeat."""
+        ...
+
+    def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
+        """Keep an answer, or a reply that was paid for and cannot be used.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        ...
+
+
+class Journal:
+    """Answers in append-only segments ``{stage}-{writer}.jsonl``, one writer each, one line an answer.
+
+    Each line is written before `put` returns. A segment that ends in the middle of a line is read up to there; a line
+    that cannot be read is skipped and counted. What other writers add is found when a key is missed, so a worker that
+    takes over from a dead one has its answers.
+
+    A reply that was paid for and cannot be used is a line too, so that the sum of the lines is the bill. Where asking
+    again would only repeat it (see `policy`), it answers like any other; an answer to the same request goes before it.
+
+    In memory there is a place per key (about 300 bytes), never a text.
+
+    Args:
+        place: The folder of the segments, made if it does not exist; or another store of segments.
+        writer: Names this writer among those that write at the same time; letters, digits, ``_`` and ``.``.
+        stage: Names the stage, in the same letters.
+    """
+
+    def __init__(self, place: Path | Segments, *, writer: str, stage: str) -> None:
+        for name in (writer, stage):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"a writer or stage is named by letters, digits, '_' and '.', not {name!r}")
+        self.corrupt_lines = 0
+        self._segments = LocalSegments(place) if isinstance(place, Path) else place
+        self._prefix = f"{stage}-"
+        self._own = f"{stage}-{writer}.jsonl"
+        self._places: dict[bytes, tuple[str, int, int]] = {}  # key -> segment, offset and length in bytes
+        self._failures: set[bytes] = set()  # the keys of those that hold a failure
+        self._read_to: dict[str, int] = {}  # segment -> bytes of it that are known
+        self._refresh()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def keys(self) -> set[str]:
+        """The keys that are known to have an answer."""
+        return {key.hex() for key in self._places}
+
+    def get(self, key: str) -> ChatReply | ApiError | None:
+        """The answer under a key, the failure that stands for it, or ``None``."""
+        digest = bytes.fromhex(key)
+        if digest not in self._places:
+            self._refresh()
+        place = self._places.get(digest)
+        if place is None:
+            return None
+        try:
+            entry = entry_of(self._segments.read(*place))
+        except OSError:
+            entry = None  # the segment is gone, and the answer with it
+        if entry is None or entry.key != key:
+            del self._places[digest]
+            return None
+        return entry.reply
+
+    def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
+        """Write down an answer, or a reply that was paid for and cannot be used.
+
+        Args:
+            key: Names the answer.
+            reply: What came.
+            model: Who was asked, for a reply that cannot be used.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        line = line_of(key, reply, model)
+        offset = self._segments.append(self._own, line)
+        entry = entry_of(line)
+        if entry is not None:
+            self._note(entry, self._own, offset, len(line))
+        if self._read_to.get(self._own, 0) == offset:
+            self._read_to[self._own] = offset + len(line)
+
+    def close(self) -> None:
+        """Close the writer's segment; a later `put` opens it again."""
+        self._segments.close()
+
+    def _refresh(self) -> None:
+        """Read what was added to the segments of the stage since the last look."""
+        sizes = {name: size for name, size in self._segments.sizes().items() if name.startswith(self._prefix)}
+        for name in sorted(sizes):
+            known = self._read_to.get(name, 0)
+            if sizes[name] > known:
+                self._read_to[name] = self._index(sys.intern(name), known)
+
+    def _index(self, name: str, start: int) -> int:
+        """Note the places of all whole lines from an offset on; gives the offset of the first that is not whole."""
+        offset = start
+        for line in self._segments.lines(name, start):
+            entry = entry_of(line)
+            if entry is not None:
+                self._note(entry, name, offset, len(line))
+            elif line.strip():
+                self.corrupt_lines += 1
+            offset += len(line)
+        return offset
+
+    def _note(self, entry: Entry, name: str, offset: int, length: int) -> None:
+        digest = bytes.fromhex(entry.key)
+        if isinstance(entry.reply, ChatReply):
+            self._failures.discard(digest)
+        elif entry.reply is None or (digest in self._places and digest not in self._failures):
+            return
+        else:
+            self._failures.add(digest)
+        self._places[digest] = (name, offset, length)

@@ -1,0 +1,35 @@
+"""The name of an answer: a hash of all that can change it, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatRequest, Media, Part
+
+
+def cache_key(endpoint: Endpoint, request: ChatRequest) -> str:
+    """SHA-256, in hex, of all that can change the answer, and of nothing else.
+
+    Pictures count by identity and type, not by their bytes, so an answer is found again without decoding a video.
+    """
+    asked = {
+        "format": 1,
+        "base_url": endpoint.base_url,
+        "model": endpoint.model,
+        "sampling": endpoint.sampling(request),
+        "version": request.version,
+        "attempt": request.attempt,
+        "messages": [
+            {"role": message.role, "parts": [_part(part) for part in message.parts]} for message in request.messages
+        ],
+    }
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def _part(part: Part) -> dict[str, str]:
+    if isinstance(part, Media):
+        return {"media": part.identity, "mime": part.mime}
+    return {"text": part.text}

@@ -1,0 +1,104 @@
+"""A call that goes out under the limits of its endpoint, or of whichever of several has room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lvqa_ray.errors import ApiError, StopRun
+from lvqa_ray.llm.limits import Lease
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.retry import Call
+
+HEDGE_S = 0.05
+"""Where a replica has no room for this long, the next one is asked too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One endpoint among those that answer alike: how to ask it, and where its leases come from."""
+
+    call: Call
+    permits: Permits
+
+
+class Limited:
+    """Sends each request under a lease, which it gives back whatever happens.
+
+    Among several replicas, the one with the least to do here is asked for a lease first, and the next ones where it has
+    none at once; the first lease is used and the others are given back unused. One that has stopped (its key is
+    refused, its money is spent, it has been down for too long) is left out while another goes on.
+
+    Args:
+        replicas: The endpoints; all give the same answers.
+    """
+
+    def __init__(self, *replicas: Replica) -> None:
+        self._replicas = list(replicas)
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """Wait for a lease, then ask.
+
+        Raises:
+            ApiError: What the call ended with, or the `StopRun` that stopped the last of the replicas.
+        """
+        estimate = Estimate.of(request)
+        while True:
+            replicas = sorted(self._replicas, key=lambda replica: replica.permits.waiting)
+            replica, lease = await _first(replicas, estimate)
+            try:
+                return await _ask(replica, lease, request)
+            except StopRun:
+                self._replicas = [other for other in self._replicas if other is not replica] or [replica]
+                if self._replicas == [replica]:
+                    raise
+
+
+async def _first(replicas: Sequence[Replica], estimate: Estimate) -> tuple[Replica, Lease | StopRun]:
+    """The first lease that one of them gives, or the reason why one gives none."""
+    if len(replicas) == 1:
+        return replicas[0], await _lease(replicas[0], estimate)
+    left = list(replicas)
+    asked: dict[asyncio.Task[Lease | StopRun], Replica] = {}
+    try:
+        while True:
+            if left:
+                replica = left.pop(0)
+                asked[asyncio.create_task(_lease(replica, estimate))] = replica
+            done, _ = await asyncio.wait(asked, timeout=HEDGE_S if left else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                return asked.pop(task), task.result()
+    finally:
+        for task, replica in asked.items():
+            if task.done() and isinstance(lease := task.result(), Lease):
+                replica.permits.drop(lease)
+            task.cancel()
+
+
+async def _lease(replica: Replica, estimate: Estimate) -> Lease | StopRun:
+    try:
+        return await replica.permits.acquire(estimate)
+    except StopRun as stop:
+        return stop
+
+
+async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest) -> ChatReply:
+    if isinstance(lease, StopRun):
+        raise lease
+    begun = time.monotonic()
+    try:
+        reply = await replica.call(request)
+    except ApiError as error:
+        done = Done.of_error(request, error, time.monotonic() - begun)
+        down = await replica.permits.release(lease, done)
+        error.spared = down and done.failed in {Failed.CROWDED, Failed.DOWN}
+        raise
+    except BaseException:  # cancelled, or a defect of ours: nobody knows what it used
+        replica.permits.drop(lease, Done(failed=Failed.UNKNOWN, seconds=time.monotonic() - begun))
+        raise
+    await replica.permits.release(lease, Done.answered(request, reply, time.monotonic() - begun))
+    return reply

@@ -1,0 +1,108 @@
+"""What one request was believed to take, and what became of it, as the limits see it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from lvqa_ray.errors import ApiError, Disconnected, Overloaded, RateLimited, StopRun, TimedOut
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
+
+MEDIA_TOKENS = 800
+"""Stand-in for the tokens of a picture until the reply says the true number."""
+REPLY_TOKENS = 600
+"""Stand-in for the tokens of a reply that has no limit of its own."""
+_CROWDED = frozenset({429, 503, 529})
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Tokens of one request, of its prompt and of its reply."""
+
+    input: int = 0
+    output: int = 0
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.input + self.output
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> Estimate:
+        """A rough number of tokens for a request and its reply; the true one replaces it when the reply is there."""
+        tokens = 0
+        for message in request.messages:
+            for part in message.parts:
+                tokens += math.ceil(len(part.text) / 4) if isinstance(part, Text) else MEDIA_TOKENS
+        return cls(tokens, REPLY_TOKENS if request.max_tokens is None else request.max_tokens)
+
+
+class Failed(Enum):
+    """Why a request has no answer, as far as it concerns other requests."""
+
+    CROWDED = "turned away for there being too many, or not answered in time"
+    DOWN = "the endpoint cannot be reached, or fails"
+    ITSELF = "the endpoint works; the request or its reply is at fault"
+    UNSENT = "it was not sent"
+    UNKNOWN = "nobody waited for its end"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a request.
+
+    Attributes:
+        seconds: How long it took.
+        used: Tokens that the endpoint counted; ``None`` keeps the estimate.
+        failed: Why there is no answer; ``None`` if there is one.
+        stage: Who asked.
+        kind: Kind of the error, for the counters; empty for an answer.
+        stop: The error, where no other request can succeed either.
+        wait_s: Seconds that everyone has to wait, where the endpoint says so.
+        keeps_place: Whether the place is in use for another request already.
+    """
+
+    seconds: float = 0.0
+    used: Estimate | None = None
+    failed: Failed | None = None
+    stage: str = ""
+    kind: str = ""
+    stop: StopRun | None = None
+    wait_s: float | None = None
+    keeps_place: bool = False
+
+    @classmethod
+    def answered(cls, request: ChatRequest, reply: ChatReply, seconds: float) -> Done:
+        """The outcome of a request with an answer."""
+        used = Estimate(reply.usage.input_tokens, reply.usage.output_tokens)
+        return cls(
+            seconds=seconds,
+            used=used if used.total else None,  # 0: the endpoint does not say
+            stage=request.stage,
+            wait_s=reply.limits.wait_s() if reply.limits else None,
+        )
+
+    @classmethod
+    def of_error(cls, request: ChatRequest, error: ApiError, seconds: float) -> Done:
+        """The outcome of a request that ended with an error."""
+        used = Estimate() if (error.status or 0) >= 400 else None  # turned away before it cost tokens
+        if error.bill is not None and error.bill.input_tokens + error.bill.output_tokens:
+            used = Estimate(error.bill.input_tokens, error.bill.output_tokens)
+        waits = [error.retry_after_s, error.limits.wait_s() if error.limits else None]
+        return cls(
+            seconds=seconds,
+            used=used,
+            failed=_why(error),
+            stage=request.stage,
+            kind=error.kind,
+            # A copy without cause and traceback: they hold the request with its pictures.
+            stop=type(error)(str(error), status=error.status) if isinstance(error, StopRun) else None,
+            wait_s=max((wait for wait in waits if wait is not None), default=None),
+        )
+
+
+def _why(error: ApiError) -> Failed:
+    if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
+        return Failed.CROWDED
+    return Failed.DOWN if isinstance(error, Disconnected | Overloaded) else Failed.ITSELF

@@ -1,0 +1,117 @@
+"""The QA reply as JSON, for endpoints that hold a model to a schema: read into a `Question` and written from one.
+
+What is read has to stand the same test as a text reply: it is written in the canonical text format and read back. JSON
+that is broken is not repaired: a repaired reply is a guess at what was meant, and asking again is not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lvqa_ray.errors import ParseError, ParseFault
+from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.messages import ReplySchema
+from lvqa_ray.llm.parse import render_question
+from lvqa_ray.records import Question
+from lvqa_ray.records import Step as QuestionStep
+
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Options(_Object):
+    """The four options."""
+
+    A: str
+    B: str
+    C: str
+    D: str
+
+
+class Step(_Object):
+    """One step of the reasoning: the seconds that it rests on, and what is seen there."""
+
+    start_s: float
+    end_s: float
+    reasons: list[str]
+
+
+class Reply(_Object):
+    """The whole reply."""
+
+    question: str
+    options: Options
+    answer: Literal["A", "B", "C", "D"]
+    steps: list[Step]
+
+
+SCHEMA = ReplySchema(name="question", schema=Reply.model_json_schema())
+"""What is sent as ``response_format``: every field is required and none may be added, as strict mode wants it."""
+
+
+def parse_json_question(reply: str) -> Question:
+    """Read a reply that follows `SCHEMA`; a draft before it and a code fence around it are taken off.
+
+    White space in a text becomes single spaces, and times are taken to a hundredth of a second.
+
+    Raises:
+        ParseError: It is no JSON, does not follow the schema, or holds no usable question.
+    """
+    text = without_draft(reply)
+    fenced = _FENCE.fullmatch(text)
+    try:
+        said = Reply.model_validate_json(fenced[1] if fenced else text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ParseError(
+            ParseFault.BAD_JSON, f"The reply is not the JSON asked for: {f'{place}: ' if place else ''}{first['msg']}."
+        ) from None
+    if not said.steps:
+        raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
+    question = Question(
+        question=_folded(said.question),
+        options={
+            "A": _folded(said.options.A),
+            "B": _folded(said.options.B),
+            "C": _folded(said.options.C),
+            "D": _folded(said.options.D),
+        },
+        answer=said.answer,
+        steps=tuple(map(_step, said.steps)),
+    )
+    try:
+        render_question(question)
+    except ValueError as error:
+        cause = error.__cause__
+        kind = cause.kind if isinstance(cause, ParseError) else ParseFault.BAD_JSON
+        raise ParseError(kind, str(cause or error)) from None
+    return question
+
+
+def render_json_question(q: Question) -> str:
+    """Write a question as JSON that `parse_json_question` reads."""
+    steps = [{"start_s": step.start_s, "end_s": step.end_s, "reasons": list(step.reasons)} for step in q.steps]
+    said = {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _step(step: Step) -> QuestionStep:
+    start, end = (f"{time:.2f}".rstrip("0").rstrip(".") for time in (step.start_s, step.end_s))
+    return QuestionStep(
+        timestamp=f"{start} to {end}",
+        start_s=float(start),
+        end_s=float(end),
+        reasons=tuple(map(_folded, step.reasons)),
+    )
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())

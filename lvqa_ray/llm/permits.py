@@ -1,0 +1,179 @@
+"""The leases of one process: taken from a desk in chunks, handed to its requests one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from lvqa_ray.errors import StopRun
+from lvqa_ray.llm.desk import CHUNK, Desk, News
+from lvqa_ray.llm.limiter import BEAT_S
+from lvqa_ray.llm.limits import Lease
+from lvqa_ray.llm.outcome import Done, Estimate, Failed
+
+LINGER_S = 0.05
+"""How long outcomes that nobody waits for gather before they are reported."""
+
+UNUSED = Done(failed=Failed.UNSENT, used=Estimate())
+
+_Waiting = tuple[Estimate, "asyncio.Future[Lease]"]
+
+
+class Permits:
+    """Leases for the tasks of one event loop, first come, first served.
+
+    A call to the desk may cost a millisecond of several processes, and 16 workers would keep one desk busy with nothing
+    else. So one question at a time is under way, for all the requests that wait by then; and a place is used again,
+    for `Lease.reuse_s`, where nothing but the number in flight is limited. Outcomes are reported in bunches.
+
+    Args:
+        desk: Where leases come from.
+        clock: Seconds, never running backwards.
+    """
+
+    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._holder = uuid.uuid4().hex
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._held: dict[str, tuple[Lease, float]] = {}  # with the time from which it may not be used again
+        self._free: list[Lease] = []  # held and not in use; given back after a moment
+        self._done: list[tuple[Lease, Done]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._no_reuse_before = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a lease or are under way, in this process."""
+        return len(self._waiting) + len(self._held)
+
+    async def acquire(self, estimate: Estimate) -> Lease:
+        """Wait for a lease.
+
+        Raises:
+            StopRun: An earlier call found that none can succeed, or the endpoint has been down for too long.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what belonged to a loop that is gone is gone with it
+            self._loop, self._waiting, self._tasks = loop, deque(), {}
+        if not self._waiting and (lease := self._from_free()) is not None:
+            return lease
+        future: asyncio.Future[Lease] = loop.create_future()
+        self._waiting.append((estimate, future))
+        self._start("ask", self._ask)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.drop(future.result())
+            raise
+
+    async def release(self, lease: Lease, done: Done) -> bool:
+        """Give a lease back, with what became of its request.
+
+        Returns:
+            Whether the endpoint is taken to be down; known only where the request failed.
+        """
+        if done.failed is None:
+            self._end(lease, done)
+            return False
+        self._held.pop(lease.id, None)
+        news = await self._desk.report([*self._taken(), (lease, done)])
+        return self._note(news).down
+
+    def drop(self, lease: Lease, done: Done = UNUSED) -> None:
+        """Give a lease back without waiting for that."""
+        self._held.pop(lease.id, None)
+        self._done.append((lease, done))
+        self._start("report", self._report)
+
+    def _end(self, lease: Lease, done: Done) -> None:
+        _, until = self._held.pop(lease.id, (lease, 0.0))
+        if done.failed is None and done.wait_s is None and self._usable(until):
+            self._held[lease.id] = (lease, until)
+            self._hand(lease)
+            done = replace(done, keeps_place=True)
+        self._done.append((lease, done))
+        self._start("report", self._report)
+
+    def _usable(self, until: float) -> bool:
+        return self._no_reuse_before <= self._clock() < until
+
+    def _hand(self, lease: Lease) -> None:
+        """Hand a place to the first who still waits for one; it stays free for a moment if nobody does."""
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(lease)
+                return
+        self._free.append(lease)
+        self._start("report", self._report)
+
+    def _from_free(self) -> Lease | None:
+        while self._free:
+            lease = self._free.pop()
+            if lease.id in self._held and self._usable(self._held[lease.id][1]):
+                return lease
+            self.drop(lease)
+        return None
+
+    async def _ask(self) -> None:
+        try:
+            while asked := [waiting for waiting in self._waiting if not waiting[1].done()][:CHUNK]:
+                answer = await self._desk.take(self._holder, [estimate for estimate, _ in asked])
+                if isinstance(answer, StopRun):
+                    self._fail(answer)
+                    return
+                for lease, (_, future) in zip(answer, asked, strict=False):
+                    self._held[lease.id] = (lease, self._clock() + lease.reuse_s)
+                    if not future.done():
+                        future.set_result(lease)
+                    elif lease.reuse_s:
+                        self._hand(lease)
+                    else:  # who waited for it was cancelled, and others may need more tokens
+                        self.drop(lease)
+                self._waiting = deque(waiting for waiting in self._waiting if not waiting[1].done())
+                self._start("beat", self._beat)
+        except Exception as error:  # whoever waits has to hear of it
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(copy.copy(error))
+        self._waiting.clear()
+
+    async def _report(self) -> None:
+        while self._done or self._free:
+            if not (self._waiting and any(not done.keeps_place for _, done in self._done)):
+                await asyncio.sleep(LINGER_S)  # nobody here waits for the places that come back
+            free, self._free = self._free, []
+            for lease in free:
+                self.drop(lease)
+            self._note(await self._desk.report(self._taken()))
+
+    async def _beat(self) -> None:
+        while self._held:
+            await asyncio.sleep(BEAT_S)
+            await self._desk.heard(self._holder, [lease for lease, _ in self._held.values()])
+
+    def _taken(self) -> list[tuple[Lease, Done]]:
+        done, self._done = self._done, []
+        return done
+
+    def _note(self, news: News) -> News:
+        if news.held_s > 0:
+            self._no_reuse_before = self._clock() + news.held_s
+        return news
+
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            self._tasks[name] = asyncio.get_running_loop().create_task(work())

@@ -1,0 +1,102 @@
+"""Where the journal's lines lie: append-only files of lines, each with one writer."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+
+class Segments(Protocol):
+    """A store of append-only files; all that the journal asks of a disk, or of what takes its place."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every segment, by its name."""
+        ...
+
+    def lines(self, name: str, start: int) -> Iterator[bytes]:
+        """The whole lines of a segment from an offset on, each with its end; a last line without one is left out."""
+        ...
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """A stretch of a segment.
+
+        Raises:
+            OSError: The segment is gone.
+        """
+        ...
+
+    def append(self, name: str, line: bytes) -> int:
+        """Add a line, which ends in a line break; gives the offset at which it begins.
+
+        Raises:
+            OSError: It could not be written as a whole.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open; a later `append` opens it again."""
+        ...
+
+
+class LocalSegments:
+    """Segments in a folder of this machine, or of a file system that acts like one.
+
+    A line goes to the operating system in one write, so it outlives a killed process; it is not forced to the disk
+    (2 ms a line against 0.07), so a power cut may take the last seconds.
+
+    Args:
+        folder: Where they are; made if it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptors: dict[str, int] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def sizes(self) -> dict[str, int]:
+        """See `Segments`."""
+        with os.scandir(self._folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}
+
+    def lines(self, name: str, start: int) -> Iterator[bytes]:
+        """See `Segments`."""
+        with (self._folder / name).open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """See `Segments`."""
+        with (self._folder / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def append(self, name: str, line: bytes) -> int:
+        """See `Segments`."""
+        descriptor = self._open(name)
+        try:
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self.close()  # the next one opens the segment anew, which closes a torn line
+            raise
+        return os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
+
+    def close(self) -> None:
+        """See `Segments`."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def _open(self, name: str) -> int:
+        """The descriptor of a segment whose last line is whole."""
+        if name not in self._descriptors:
+            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            self._descriptors[name] = descriptor
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                os.write(descriptor, b"\n")  # or the next answer would be a part of the torn line
+        return self._descriptors[name]

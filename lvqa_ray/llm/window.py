@@ -1,0 +1,85 @@
+"""How much went out in the last minute, and when there is room for more."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+WINDOW_S = 60.0
+SLACK_S = 1.25
+"""The window is kept this much longer than a minute: the endpoint counts requests as they arrive, and one may be this
+much slower on its way from the limiter than the next. It costs 2 % of the limit."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one request takes of a limit; the amount may be put right once it is known."""
+
+    at: float
+    amount: int
+
+
+class Window:
+    """Keeps an amount under a limit in every window, however the window is laid.
+
+    It keeps every entry of the last window: a token bucket, the usual short cut, lets through up to twice the limit in
+    a minute that begins with a full bucket. An amount larger than the limit is let through alone.
+
+    Args:
+        limit: Most in any window; ``None`` for no limit, and then nothing is kept.
+        seconds: Length of the window.
+    """
+
+    def __init__(self, limit: int | None, seconds: float = WINDOW_S + SLACK_S) -> None:
+        self.limit = limit
+        self._seconds = seconds
+        self._entries: deque[Entry] = deque()  # oldest first
+        self._total = 0
+
+    def add(self, now: float, amount: int) -> Entry:
+        """Count an amount that goes out now."""
+        entry = Entry(now, amount)
+        if self.limit is not None:
+            self._forget(now)
+            self._entries.append(entry)
+            self._total += amount
+        return entry
+
+    def correct(self, entry: Entry, now: float, amount: int) -> None:
+        """Put the amount of an entry right; one that has left the window stays out of it."""
+        if self.limit is None:
+            return
+        self._forget(now)
+        if entry.at + self._seconds > now:
+            self._total += amount - entry.amount
+            entry.amount = amount
+
+    def fill(self, now: float) -> None:
+        """Take the window for full: what went out in it is not known."""
+        if self.limit is not None:
+            self.add(now, self.limit)
+
+    def wait_s(self, now: float, amount: int) -> float:
+        """Seconds until there is room for an amount; 0 if there is now."""
+        if self.limit is None or amount <= 0:
+            return 0.0
+        self._forget(now)
+        left, wait_s = self._total, 0.0
+        for entry in self._entries:
+            if left <= max(0, self.limit - amount):
+                break
+            left -= entry.amount
+            wait_s = entry.at + self._seconds - now
+        return wait_s
+
+    def room(self, now: float) -> float:
+        """What may still go out now."""
+        if self.limit is None:
+            return math.inf
+        self._forget(now)
+        return max(0, self.limit - self._total)
+
+    def _forget(self, now: float) -> None:
+        while self._entries and self._entries[0].at + self._seconds <= now:
+            self._total -= self._entries.popleft().amount

@@ -1,0 +1,169 @@
+"""The frames at either end of an exact clip, encoded so that they fit the packets that are copied between them.
+
+They get parameter sets of their own, under a number that the source does not use, which stand beside the source's in
+the clip's header. A decoder changes from one set to the other at a key frame, as the standard has it. x264's fastest
+preset stays within the Constrained Baseline profile, which every decoder of the source's profile knows as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.codec.context import Flags
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from lvqa_ray.video import h264
+from lvqa_ray.video.cut_plan import NotExactError, Slot
+from lvqa_ray.video.source import Source
+
+PRESET = "ultrafast"
+PIXELS = ("yuv420p", "yuvj420p")
+
+
+class SeamStyle:
+    """How frames of a source are encoded to stand beside its own packets.
+
+    Args:
+        source: The open video.
+        crf: Quality, 0 to 51.
+
+    Attributes:
+        avcc: The form of the source's packets, see `h264`.
+
+    Raises:
+        NotExactError: The source is not H.264 in 8-bit 4:2:0.
+        UnitError: Its configuration cannot be read.
+    """
+
+    def __init__(self, source: Source, *, crf: int) -> None:
+        self._source = source
+        self._crf = crf
+        context = source.stream.codec_context
+        if source.codec != "h264" or context.pix_fmt not in PIXELS:
+            raise NotExactError(f"{source.codec} in {context.pix_fmt} is not copied in parts")
+        self._config = context.extradata or b""
+        self.avcc = h264.in_avcc_form(self._config)
+        self._parameters = h264.numbered(h264.config_units(self._config))
+
+    def take_note(self, units: Sequence[bytes]) -> None:
+        """Look at a packet that may be copied.
+
+        Raises:
+            NotExactError: It changes the parameters that the header gives, which the clip's header could not follow.
+        """
+        for name, unit in h264.numbered(units).items():
+            if self._parameters.setdefault(name, unit) != unit:
+                raise NotExactError("the parameters of the stream change on the way")
+
+    def header(self) -> bytes:
+        """The configuration of a decoder for both kinds of packets."""
+        return h264.with_parameters(self._config, list(h264.units(self.encoder().extradata or b"", avcc=False)))
+
+    def encoder(self) -> VideoCodecContext:
+        """Open an encoder.
+
+        Raises:
+            NotExactError: The source uses up all numbers.
+        """
+        number = min(set(range(32)) - {number for _, number in self._parameters}, default=None)
+        if number is None:
+            raise NotExactError("no number is free for a parameter set")
+        given = self._source.stream.codec_context
+        context = av.CodecContext.create("libx264", "w")
+        context.width, context.height, context.pix_fmt = given.width, given.height, given.pix_fmt
+        context.time_base = self._source.time_base
+        context.framerate = self._source.fps or Fraction(25)
+        if given.sample_aspect_ratio:
+            context.sample_aspect_ratio = given.sample_aspect_ratio
+        context.colorspace, context.color_range = given.colorspace, given.color_range
+        context.color_primaries, context.color_trc = given.color_primaries, given.color_trc
+        context.thread_count = 1
+        context.flags |= Flags.global_header
+        # Without B-frames, frames come out in the order of display and their times need no second thought.
+        x264 = f"sps-id={number}:bframes=0"
+        context.options = {"crf": str(self._crf), "preset": PRESET, "x264-params": x264}
+        context.open()
+        return context
+
+
+class Seam:
+    """Frames in a row that are decoded from a source and encoded anew.
+
+    Args:
+        source: The open video; its decoder is used.
+        style: How to encode.
+        slots: The frames and their places in the clip, in the order of display.
+        stream: The clip's stream.
+    """
+
+    def __init__(self, source: Source, style: SeamStyle, slots: Sequence[Slot], stream: VideoStream) -> None:
+        self._source = source
+        self._style = style
+        self._slots = slots
+        self._stream = stream
+        self._missing = {slot.frame for slot in slots}
+        self._decoded = self._encoded = 0
+        self._encoder: VideoCodecContext | None = None
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether the packets of all its frames have been given."""
+        return not self._missing
+
+    def feed(self, packet: Packet[VideoStream]) -> Iterator[Packet[VideoStream]]:
+        """Decode a packet, if a frame needs it; yields what has been encoded by then.
+
+        Raises:
+            NotExactError: A frame is not what the header says.
+        """
+        if self.is_fed:
+            return
+        if self._encoder is None:
+            self._encoder = self._style.encoder()
+            self._source.stream.codec_context.flush_buffers()
+        if packet.pts not in self._missing and not h264.is_referred_to(bytes(packet), avcc=self._style.avcc):
+            return
+        self._missing.discard(packet.pts or 0)
+        for frame in self._source.stream.codec_context.decode(packet):
+            yield from self._encode(self._encoder, frame)
+
+    def finish(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the rest.
+
+        Raises:
+            NotExactError: Not every frame could be decoded.
+        """
+        if self._encoder is not None:
+            for frame in self._source.stream.codec_context.decode(None):
+                yield from self._encode(self._encoder, frame)
+            yield from self._placed(self._encoder.encode(None))
+        if self._encoded != len(self._slots):
+            raise NotExactError("a frame cannot be decoded")
+
+    def _encode(self, encoder: VideoCodecContext, frame: VideoFrame) -> Iterator[Packet[VideoStream]]:
+        if self._decoded == len(self._slots) or frame.pts != self._slots[self._decoded].frame:
+            return
+        size = (frame.width, frame.height, frame.format.name)
+        if size != (encoder.width, encoder.height, encoder.pix_fmt) or frame.interlaced_frame or frame.is_corrupt:
+            raise NotExactError("a frame is interlaced, damaged, or of another size or format")
+        self._decoded += 1
+        frame.pict_type = 0  # let the encoder choose its own key frames
+        yield from self._placed(encoder.encode(frame))
+
+    def _placed(self, packets: Sequence[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        for packet in packets:
+            slot = self._slots[self._encoded]
+            units = [unit for unit in h264.units(bytes(packet), avcc=False) if h264.kind(unit) != h264.SEI]
+            made = cast("Packet[VideoStream]", Packet(h264.joined(units, avcc=self._style.avcc)))
+            made.time_base = self._source.time_base
+            made.pts, made.dts, made.duration = slot.pts, slot.dts, slot.duration
+            made.is_keyframe = packet.is_keyframe
+            made.stream = self._stream
+            self._encoded += 1
+            yield made

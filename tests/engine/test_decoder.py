@@ -1,0 +1,186 @@
+"""Decoding in a process of its own: it may die, hang or want the whole memory, and the row is a failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvqa_ray.engine.decoder import Bounds, Decoder
+from lvqa_ray.engine.rows import unpack
+from lvqa_ray.pipeline import VideoStep
+from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video, VideoInfo
+from lvqa_ray.stages.probe import ProbeVideo
+from lvqa_ray.stages.sample import SampleFrames
+from lvqa_ray.stages.split import SplitVideo
+from tests import media
+
+STEPS = [VideoStep("probe", Video, ProbeVideo()), VideoStep("split", ProbedVideo, SplitVideo(max_seconds=1.0))]
+SCENES = [
+    VideoStep("probe", Video, ProbeVideo()),
+    VideoStep("split", ProbedVideo, partial(SplitVideo(mode="scenes", max_seconds=1.0), sampler=SampleFrames(count=8))),
+]
+BOUNDS = Bounds(still_s=60, slowest=60, memory_bytes=2**30)
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(BOUNDS)
+    yield decoder
+    if decoder.pid:
+        os.kill(decoder.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=30, size=(640, 360))
+
+
+def video(path: Path) -> Video:
+    return Video(id=path.stem, uri=str(path), fingerprint="f")
+
+
+def rows(decoder: Decoder, row: Any, steps: list[VideoStep] = STEPS) -> list[Any]:
+    return [unpack(packed) for packed in decoder(steps, row)]
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+def test_rows_are_those_of_the_steps_and_the_child_is_kept(decoder: Decoder, tmp_path: Path) -> None:
+    films = [media.make_video(tmp_path / f"{name}.mp4", seconds=3) for name in "ab"]
+    first = rows(decoder, video(films[0]))
+    pid = decoder.pid
+    assert [row.span for row in first] == [Span(start_s=0, end_s=1), Span(start_s=1, end_s=2), Span(start_s=2, end_s=3)]
+    assert [row.video.id for row in rows(decoder, video(films[1]))] == ["b"] * 3
+    assert decoder.pid == pid
+
+
+def test_a_row_that_no_step_takes_costs_no_child(decoder: Decoder, tmp_path: Path) -> None:
+    failure = Failure(video=video(tmp_path / "x.mp4"), stage="probe", kind="k", message="m")
+    assert rows(decoder, failure) == [failure]
+    assert decoder.pid is None
+
+
+@pytest.mark.parametrize(
+    ("number", "says", "retryable"),
+    [(signal.SIGSEGV, "SIGSEGV", False), (signal.SIGKILL, "killed from outside", True)],
+)
+def test_a_decoder_that_dies_in_the_middle_is_a_failure_and_what_it_gave_is_kept(
+    decoder: Decoder, film: Path, number: signal.Signals, says: str, retryable: bool
+) -> None:
+    before = children()
+    given = decoder(SCENES, video(film))
+    first = unpack(next(given))
+    (pid,) = set(children()) - set(before)
+    os.kill(pid, number)
+    *others, last = [unpack(packed) for packed in given]
+    assert isinstance(first, Clip)
+    assert len(others) < 28
+    assert (last.kind, last.stage, last.retryable) == ("decoder_crashed", "split", retryable)
+    assert says in last.message
+    assert str(film) in last.message
+    assert len(rows(decoder, video(film))) == 30  # in a new child
+
+
+@pytest.mark.timeout(60)
+def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
+    decoder = Decoder(Bounds(still_s=2, slowest=60, memory_bytes=2**30))
+    before = children()
+    given = decoder(SCENES, video(film))
+    next(given)
+    (pid,) = set(children()) - set(before)
+    os.kill(pid, signal.SIGSTOP)
+    *_, last = [unpack(packed) for packed in given]
+    assert (last.kind, last.retryable) == ("decoder_timeout", False)
+    assert "stood still for 2 s" in last.message
+    assert pid not in children()
+
+
+@pytest.mark.timeout(60)
+def test_a_decoder_that_goes_on_for_too_long_is_ended(film: Path) -> None:
+    *_, last = rows(Decoder(Bounds(still_s=0.2, slowest=0.001, memory_bytes=2**30)), video(film), SCENES)
+    assert last.kind == "decoder_timeout"
+
+
+def test_waiting_for_those_who_take_the_rows_counts_for_nothing(film: Path) -> None:
+    given = Decoder(Bounds(still_s=2, slowest=60, memory_bytes=2**30))(SCENES, video(film))
+    next(given)
+    time.sleep(4)
+    assert all(isinstance(unpack(packed), Clip) for packed in given)
+
+
+def test_a_picture_that_wants_too_much_memory_is_a_failure(tmp_path: Path) -> None:
+    bomb = media.make_bomb(tmp_path / "bomb.mov")
+    assert bomb.stat().st_size < 2e6
+    decoder = Decoder(Bounds(still_s=60, slowest=600, memory_bytes=200 * 2**20))
+    steps = [VideoStep("sample", Clip, SampleFrames())]
+    info = VideoInfo(num_frames=2, height=8000, width=8000, fps=25, duration_sec=0.1)
+    clip = Clip(video=video(bomb), info=info, index=0, span=Span(start_s=0, end_s=0.1), last=True)
+    (row,) = rows(decoder, clip, steps)
+    assert isinstance(row, CaptionedClip)
+    assert row.failure is not None
+    assert (row.failure.kind, row.failure.clip_id) == ("decoder_memory", "bomb_0")
+    good = media.make_video(tmp_path / "good.mp4", seconds=1)
+    assert len(rows(decoder, video(good))) == 1
+
+
+def test_rows_that_nobody_takes_any_more_end_the_child(decoder: Decoder, film: Path) -> None:
+    before = children()
+    given = decoder(SCENES, video(film))
+    next(given)
+    given.close()  # type: ignore[attr-defined]
+    assert set(children()) <= set(before)
+    assert [row.video.id for row in rows(decoder, video(film))] == ["film"] * 30
+
+
+WORKER = """
+import sys
+from tests.engine.test_decoder import BOUNDS, SCENES, video, Path, Decoder, children
+given = Decoder(BOUNDS)(SCENES, video(Path(sys.argv[1])))
+next(given)
+print(*children(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["working", "hanging"])
+def test_a_child_goes_with_its_worker(film: Path, stopped: bool) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(film)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    pid = int(worker.stdout.readline())
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    worker.kill()
+    worker.wait()
+    if stopped:
+        os.kill(pid, signal.SIGCONT)
+    assert within(10, lambda: not running(pid))
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if holds():
+            return True
+        threading.Event().wait(0.05)
+    return False

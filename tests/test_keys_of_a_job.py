@@ -1,0 +1,155 @@
+"""Which settings of a job change what is asked, and which find the answers that are paid for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from lvqa_ray.config import Job
+from lvqa_ray.llm.key import cache_key
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, Frame, ProbedVideo, Record, Usage, Video, VideoInfo
+from tests.fakes.answers import as_json, question
+
+VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f1")
+INFO = VideoInfo(num_frames=750, height=720, width=1280, fps=25, duration_sec=30)
+ENDPOINT = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+JOB: dict[str, Any] = {"videos": "v.mp4", "output": "out", "endpoints": {"vlm": ENDPOINT, "llm": ENDPOINT}}
+ALL = {"caption", "ask", "reformat"}
+
+
+def keys(job: Job, video: Video = VIDEO) -> dict[str, list[str]]:
+    """The keys of all that a job asks about a video of 30 s, by stage; the model says the same whatever it is asked."""
+    found: dict[str, list[str]] = {"caption": [], "ask": [], "reformat": []}
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        stage = getattr(job, request.stage)
+        found[request.stage].append(cache_key(job.endpoints.of(stage.role), request))
+        text = "A street."
+        if request.stage == "ask":
+            text = as_json(question("")) if request.reply_schema else question("")
+        return ChatReply(text=text, model="m", usage=Usage())
+
+    async def ask() -> None:
+        captioned: list[CaptionedClip] = []
+        for clip in job.split(ProbedVideo(video=video, info=INFO)):
+            assert isinstance(clip, Clip)
+            frames = tuple(Frame(time_s=float(n), jpeg=b"") for n in range(job.sample.count))
+            shown = Clip(**{name: getattr(clip, name) for name in Clip.__slots__} | {
+                "frames": frames, "identity": job.sample.identity(clip)
+            })  # fmt: skip
+            captioned += await job.caption(shown, chat)
+        (film,) = job.merge(captioned)
+        assert isinstance(film, Film)
+        (asked,) = await job.ask(film, chat)
+        assert isinstance(asked, AskedFilm)
+        (record,) = await job.reformat(asked, chat)
+        assert isinstance(record, Record)
+
+    asyncio.run(ask())
+    return found
+
+
+HITS: dict[str, Any] = {
+    "videos": "elsewhere/v.mp4",
+    "output": "elsewhere",
+    "limit": 1,
+    "endpoints.vlm.api_key_env": "ANOTHER",
+    "endpoints.vlm.max_concurrency": 99,
+    "endpoints.vlm.timeout_s": 9,
+    "endpoints.vlm.max_attempts": 1,
+    "endpoints.vlm.requests_per_minute": 5,
+    "endpoints.vlm.tokens_per_minute": 5,
+    "endpoints.vlm.price_in": 1,
+    "endpoints.vlm.price_out": 1,
+    "probe.truncated": "keep",
+    "merge.min_captioned": 0.5,
+    "ask.reasks": 3,
+    "ask.fresh_tries": 3,
+    "engine.num_cpus": 1,
+    "engine.video_cpus": 2,
+    "engine.chat_workers": 7,
+    "engine.rows_per_shard": 1,
+    "engine.passes": 1,
+    "engine.retry_failures": True,
+}
+MISSES: dict[str, tuple[Any, set[str]]] = {
+    "endpoints.vlm.base_url": ("http://127.0.0.1:2/v1", {"caption"}),
+    "endpoints.vlm.model": ("n", {"caption"}),
+    "endpoints.vlm.temperature": (0.5, {"caption"}),
+    "endpoints.vlm.max_tokens": (9, {"caption"}),
+    "endpoints.vlm.extra_body": ({"top_p": 0.5}, {"caption"}),
+    "endpoints.llm.model": ("n", {"ask", "reformat"}),
+    "endpoints.reformat": ({**ENDPOINT, "model": "n"}, {"reformat"}),
+    "split.max_seconds": (15, {"caption", "ask"}),
+    "sample.count": (4, {"caption"}),
+    "sample.per_second": (2, {"caption"}),
+    "sample.short_side": (64, {"caption"}),
+    "sample.quality": (50, {"caption"}),
+    "sample.reader": ("decord", {"caption"}),
+    "caption.prompt": ("Say what is there.", {"caption"}),
+    "caption.system": ("Be brief.", {"caption"}),
+    "caption.temperature": (0, {"caption"}),
+    "caption.max_tokens": (50, {"caption"}),
+    "ask.prompt": ("{captions}?", {"ask"}),
+    "ask.system": ("Be brief.", {"ask"}),
+    "ask.temperature": (0, {"ask"}),
+    "ask.max_tokens": (50, {"ask"}),
+    "ask.reply_format": ("json_schema", {"ask"}),
+    "reformat.prompt": ("{question} {answer} {reason}", {"reformat"}),
+    "reformat.system": ("Be brief.", {"reformat"}),
+    "reformat.temperature": (0, {"reformat"}),
+    "reformat.max_tokens": (50, {"reformat"}),
+}
+# They decide which clips there are, or what `values` fills in; what is then asked about one clip is as above.
+BY_ITS_CLIPS = {"split", "filter", "cut"}
+BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media"}
+
+
+def changed(path: str, value: Any) -> Job:
+    given: dict[str, Any] = {**JOB, "endpoints": {role: dict(at) for role, at in JOB["endpoints"].items()}}
+    *sections, name = path.split(".")
+    place = given
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[name] = value
+    return Job.of(given)
+
+
+@pytest.mark.parametrize("path", HITS)
+def test_how_it_is_done_is_a_hit(path: str) -> None:
+    assert keys(changed(path, HITS[path])) == keys(Job.of(JOB))
+
+
+@pytest.mark.parametrize("path", MISSES)
+def test_what_is_asked_is_a_miss(path: str) -> None:
+    before, (value, stages) = keys(Job.of(JOB)), MISSES[path]
+    after = keys(changed(path, value))
+    for stage in ALL:
+        assert bool(set(before[stage]) & set(after[stage])) == (stage not in stages), stage
+
+
+def test_another_file_is_a_miss_and_another_place_in_the_corpus_is_a_hit() -> None:
+    job = Job.of(JOB)
+    assert not set(keys(job)["caption"]) & set(keys(job, Video(id="v", uri="/v.mp4", fingerprint="f2"))["caption"])
+    assert keys(job) == keys(job, Video(id="other", uri="/v.mp4", fingerprint="f1"))
+
+
+def settings(section: Any, prefix: str = "") -> set[str]:
+    names: set[str] = set()
+    of_model = isinstance(section, BaseModel)
+    for name in type(section).model_fields if of_model else [field.name for field in fields(section)]:
+        value = getattr(section, name)
+        nested = isinstance(value, BaseModel) or is_dataclass(value)
+        names |= settings(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
+    return names
+
+
+def test_every_setting_is_a_hit_or_a_miss() -> None:
+    known = {*HITS, *MISSES, *BY_THE_PROMPT}
+    unknown = {name for name in settings(Job.of(JOB)) - known if name.split(".")[0] not in BY_ITS_CLIPS}
+    assert {name for name in unknown if not name.startswith("endpoints.llm.")} == set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -21,7 +21,8 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.cut_copy import CopiedPicture, copy_sound
 from lvqa_ray.video.cut_encode import EncodedPicture, Encoding
 from lvqa_ray.video.cut_exact import ExactPicture
-from lvqa_ray.video.cut_plan import NotExactError
+from lvqa_ray.video.cut_plan import NoKeyFrameError, NotExactError
+from lvqa_ray.video.cut_seam import PRESET as SEAM_PRESET
 from lvqa_ray.video.h264 import UnitError
 from lvqa_ray.video.source import no_frames, open_source
 
@@ -74,9 +75,10 @@ def cut_clip(
 
     ``exact`` holds the same frames at the same times, but copies whole groups of pictures. It encodes only the frames
     before the first of them and, with B-frames, the last few, to H.264 with x264's fastest preset at ``encoding.crf``.
-    It keeps the rotation as metadata. Where that cannot be done it does what ``encode`` does, and says so: for other
-    codecs than H.264 in 8-bit 4:2:0, interlaced video, open groups of pictures, a span without an IDR frame, a file
-    whose packets are damaged. Damage within a picture, which shows only when it is decoded, is copied along.
+    It keeps the rotation as metadata. A span without an IDR frame is encoded whole, by the same fast preset. Where
+    nothing else can be done it does what ``encode`` does, and says so: for other codecs than H.264 in 8-bit 4:2:0,
+    interlaced video, open groups of pictures, a file whose packets are damaged. Damage within a picture, which shows
+    only when it is decoded, is copied along.
 
     ``copy`` copies packets, from that key frame on, so that its clip begins early by up to the distance between key
     frames, and keeps the rotation as metadata; it cannot copy AV1.
@@ -104,6 +106,8 @@ def cut_clip(
             if mode == "exact":
                 try:
                     return _write(source, span, temporary, mode="exact", encoding=encoding, audio=audio)
+                except NoKeyFrameError:  # all of it is a seam
+                    mode, encoding = "encode", replace(encoding, preset=SEAM_PRESET)
                 except (NotExactError, UnitError, av.FFmpegError):
                     mode = "encode"
             return _write(source, span, temporary, mode=mode, encoding=encoding, audio=audio)

@@ -16,6 +16,10 @@ class NotExactError(Exception):
     """A span that cannot be cut exactly without encoding all of it. Nothing is wrong with it: encode it."""
 
 
+class NoKeyFrameError(NotExactError):
+    """Nothing in the span can be copied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What a packet says of its picture, in the stream's time base.
@@ -77,22 +81,23 @@ def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float,
     """Decide what to copy.
 
     Args:
-        stamps: Packets in decoding order, from an IDR frame at or before the start (or from the first packet) to the
-            last one that is decoded before the end.
+        stamps: Packets in decoding order, from a key frame at or before the start (or from the first one) to the last
+            one that is decoded before the end.
         start: The wanted start, in the stream's time base.
         end: The wanted end.
         slack: What counts as rounding: frames from ``start - slack`` up to, not including, ``end - slack`` are in.
         long_frame: Where the first frame comes later than this after the start, the one before it opens the clip.
 
     Raises:
-        NotExactError: No key frame that stands alone lies within, or the stamps are not in order.
+        NoKeyFrameError: No key frame that stands alone lies within.
+        NotExactError: The stamps are not in order.
     """
     _check(stamps)
     wanted = sorted((stamp for stamp in stamps if start - slack <= stamp.pts < end - slack), key=lambda s: s.pts)
-    keys = [i for i, stamp in enumerate(stamps) if stamp.idr]
-    key = next((i for i in keys if start - slack <= stamps[i].pts < end - slack), None)
+    alone = [i for i, stamp in enumerate(stamps) if stamp.idr]
+    key = next((i for i in alone if start - slack <= stamps[i].pts < end - slack), None)
     if key is None:
-        raise NotExactError("no key frame that stands alone lies within the span")
+        raise NoKeyFrameError("no key frame that stands alone lies within the span")
     first = stamps[key].pts
     if any(stamp.pts < first for stamp in stamps[key:]) or any(stamp.pts > first for stamp in stamps[:key]):
         raise NotExactError("frames are shown across the key frame")
@@ -121,13 +126,11 @@ def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float,
         key=key,
         stop=stop,
         tail=tuple(tail),
-        tail_key=max(i for i in keys if i < stop),
+        tail_key=max(i for i in alone if i < stop),
     )
 
 
 def _check(stamps: Sequence[Stamp]) -> None:
-    if not stamps or not stamps[0].idr:
-        raise NotExactError("the key frame before the span does not stand alone")
     if any(later.dts <= earlier.dts for earlier, later in pairwise(stamps)):
         raise NotExactError("decoding times do not rise")
     if any(stamp.pts < stamp.dts for stamp in stamps) or len({stamp.pts for stamp in stamps}) < len(stamps):

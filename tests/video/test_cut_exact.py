@@ -16,7 +16,7 @@ import decord
 import numpy as np
 import numpy.typing as npt
 import pytest
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError
@@ -224,7 +224,6 @@ def test_colours_keep_their_meaning(tmp_path: Path, pix_fmt: str, colour_range: 
         {"codec": "mpeg2video", "suffix": "ts"},
         {"pix_fmt": "yuv444p"},
         {"pix_fmt": "yuv420p10le"},
-        {"gop": 250},
     ],
 )
 def test_what_cannot_be_copied_is_encoded_and_says_so(tmp_path: Path, made: dict[str, Any]) -> None:
@@ -235,6 +234,23 @@ def test_what_cannot_be_copied_is_encoded_and_says_so(tmp_path: Path, made: dict
     assert clip.mode == "encode"
     assert (tmp_path / "clip.mp4").read_bytes() == (tmp_path / "full.mp4").read_bytes()
     assert len(shown(tmp_path / "clip.mp4")) == 25
+
+
+def test_a_span_without_a_key_frame_is_encoded_fast(tmp_path: Path) -> None:
+    path = media.make_video(tmp_path / "film.mp4", seconds=2, gop=250)
+    check(path, shown(path), 0.52, 1.52, tmp_path / "clip.mp4", mode="encode")
+    full = replace(ENCODING, preset="ultrafast")
+    cut_clip(str(path), Span(start_s=0.52, end_s=1.52), tmp_path / "full.mp4", mode="encode", encoding=full)
+    assert (tmp_path / "clip.mp4").read_bytes() == (tmp_path / "full.mp4").read_bytes()
+
+
+def test_a_head_is_decoded_from_a_key_frame_that_frames_are_shown_across(tmp_path: Path) -> None:
+    """As broadcasters and web encoders make them: mostly open groups of pictures, now and then a closed one."""
+    params = "bframes=3:open-gop=1:keyint=12:min-keyint=12:scenecut=0"
+    path = x264_video(tmp_path / "film.mp4", params, frames=90, idr=(40, 80))
+    source = shown(path)
+    for start in (0.6, 0.88, 1.04, 1.56):
+        check(path, source, start, 2.4, tmp_path / "clip.mp4", copied=10)
 
 
 def test_interlaced_video_is_encoded(tmp_path: Path) -> None:
@@ -309,9 +325,10 @@ def x264_video(
     colour_range: int = 1,
     aspect: tuple[int, int] = (1, 1),
     flags: str = "",
+    idr: Sequence[int] = (),
 ) -> Path:
     """A moving picture, encoded with x264's own options."""
-    options = {"x264-params": params, "preset": "veryfast", **({"flags": flags} if flags else {})}
+    options = {"x264-params": params, "preset": "veryfast", "forced-idr": "1", **({"flags": flags} if flags else {})}
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=rate, options=options)
         assert isinstance(video, VideoStream)
@@ -324,6 +341,7 @@ def x264_video(
             picture = media.scene_picture(index // 40, index % 40 / 40, width=160, height=96)
             frame = VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, 1 / rate
+            frame.pict_type = PictureType.I if index in idr else PictureType.NONE
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
     return path

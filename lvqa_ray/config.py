@@ -104,6 +104,17 @@ class Engine(_Section):
         ge=1,
         description="How often a video that a dying worker took along is tried before it counts as lost.",
     )
+    max_cost: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most US dollars that one run may spend; it then stops in order. Null for no limit.",
+    )
+    max_requests: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most requests that one run may send, each attempt counted; it then stops. Null for no limit.",
+    )
     retry_failures: bool = Field(
         default=False,
         description="Do all failed videos again, and ask again for replies that were refused, filtered or cut off.",

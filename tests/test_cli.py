@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import ray
 import yaml
 
 from lvqa_ray.engine.lock import lock
@@ -31,6 +33,12 @@ def lvqa(*args: Any, command: list[str] = LVQA, **environment: str) -> subproces
     env = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
     words = [*command, *map(str, args)]
     return subprocess.run(words, capture_output=True, text=True, env=env | environment, check=False)
+
+
+@pytest.fixture
+def ray_address(ray_session: None) -> str:
+    """Where a run finds the session's Ray, as it would a cluster."""
+    return str(ray.get_runtime_context().gcs_address)
 
 
 @pytest.fixture(scope="module")
@@ -109,21 +117,41 @@ def test_a_wrong_key_is_said_and_never_shown(tmp_path: Path, film: Path) -> None
     assert KEY not in done.stderr + done.stdout
 
 
+def cells(printed: str) -> dict[str, str]:
+    """A printed table of two columns."""
+    lines = [line.strip("│ ").split("│") for line in printed.splitlines() if "│" in line]
+    return {name.strip(): value.strip() for name, value in lines}
+
+
+def test_an_estimate_needs_no_key_and_asks_nobody(tmp_path: Path, film: Path) -> None:
+    at = {"base_url": "http://192.0.2.1/v1", "api_key_env": "NO_SUCH_API_KEY", "price_in": 10, "price_out": 10}
+    with FakeEndpoint() as fake:
+        done = lvqa("estimate", job_file(tmp_path, fake, film, **at), "--set", "split.max_seconds=1")
+    assert done.returncode == 0, done.stderr
+    rows = cells(done.stdout)
+    assert (rows["clips"], rows["frames"]) == ("3", "24")
+    assert float(rows["estimated cost"].removeprefix("$")) > 0.01
+    assert rows["endpoint busy"].endswith("minutes at its limits")
+    assert "An estimate" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
     with FakeEndpoint() as fake:
         done = lvqa("run", film, *direct(fake, tmp_path / "out", "--dry-run"))
     assert done.returncode == 0
-    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in done.stdout.splitlines() if "│" in line]
-    assert dict(rows) == {
+    rows = cells(done.stdout)
+    assert {name: rows[name] for name in list(rows)[:5]} == {
         "videos": "1",
         "already done": "0",
         "unusable": "0",
         "hours of video": "0.00",
         "clips": "3",
-        "calls: caption": "3",
-        "calls: ask": "1",
-        "calls: reformat": "1",
     }
+    calls = {stage: rows[f"calls: {stage}"] for stage in ("caption", "ask", "reformat")}
+    assert calls == {"caption": "3", "ask": "1", "reformat": "1"}
+    assert rows["frames"] == "24"
+    assert rows["estimated cost"].startswith("not known")
     assert fake.requests == []
     assert not (tmp_path / "out").exists()
 
@@ -149,17 +177,16 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     assert "is a folder" in lvqa("export", out, "--to", tmp_path).stderr
 
 
-def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: Path) -> None:
+def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: Path, ray_address: str) -> None:
     out = tmp_path / "out"
     with FakeEndpoint() as fake:
         fake.fail_next(Fault.NULL_CONTENT)
-        assert lvqa("run", film, *direct(fake, out)).returncode == 0
+        assert lvqa("run", film, *direct(fake, out), RAY_ADDRESS=ray_address).returncode == 0
         with next((out / "cache").glob("caption-*.jsonl")).open("ab") as torn:
             torn.write(b'{"key": "half a li')
 
         def counted() -> dict[str, str]:
-            lines = lvqa("cache", "stats", out).stdout.splitlines()
-            return dict([cell.strip() for cell in line.strip("│ ").split("│")] for line in lines if "│" in line)
+            return cells(lvqa("cache", "stats", out).stdout)
 
         before = counted()
         assert (before["answers"], before["lines that cannot be read"]) == ("5", "1")
@@ -170,7 +197,7 @@ def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: P
         assert after[f"caption: {MODEL}"] == before[f"caption: {MODEL}"]
         shutil.rmtree(out / "data")
         asked = len(fake.requests)
-        assert lvqa("run", film, *direct(fake, out)).returncode == 0
+        assert lvqa("run", film, *direct(fake, out), RAY_ADDRESS=ray_address).returncode == 0
         assert len(fake.requests) == asked, "all that was paid for is still there"
         with lock(out):
             held = lvqa("cache", "compact", out)
@@ -182,17 +209,25 @@ def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: P
         assert "holds no journal" in lvqa("cache", "stats", tmp_path).stderr
 
 
-def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, film: Path) -> None:
+def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, film: Path, ray_address: str) -> None:
     with FakeEndpoint() as fake:
         fake.fail_next(Fault.UNAVAILABLE, times=50)
         job = job_file(tmp_path, fake, film, max_attempts=1)
-        done = lvqa(job, "--limit", 1, command=[sys.executable, "jobs/long_video_qa.py"])
+        done = lvqa(job, "--limit", 1, command=[sys.executable, "jobs/long_video_qa.py"], RAY_ADDRESS=ray_address)
     assert done.returncode == 1  # the calls failed, and a rerun may mend that
     assert "may be mended by running the same command again" in " ".join(done.stderr.split())
     assert (tmp_path / "out" / "failures").is_dir()
 
 
-def test_a_run_that_is_killed_goes_on_and_pays_nothing_twice_but_what_was_in_flight(tmp_path: Path, film: Path) -> None:
+def wait_until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not reached() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def test_a_run_that_is_killed_goes_on_and_pays_nothing_twice_but_what_was_in_flight(
+    tmp_path: Path, film: Path, ray_address: str
+) -> None:
     out = tmp_path / "out"
     with FakeEndpoint(latency_s=2.0) as fake:
         options = direct(fake, out, "--set", "endpoints.vlm.max_concurrency=1", "--set", "split.max_seconds=0.6")
@@ -200,18 +235,17 @@ def test_a_run_that_is_killed_goes_on_and_pays_nothing_twice_but_what_was_in_fli
         first = subprocess.Popen(
             [str(word) for word in words], start_new_session=True, stderr=subprocess.PIPE, text=True
         )
-        end = time.monotonic() + 120
-        while sum(fake.paid.values()) < 2 and time.monotonic() < end:
-            time.sleep(0.05)
         # Another run must not start beside it.
+        wait_until((out / ".lock").exists)
         second = lvqa("run", film, *options)
         assert second.returncode == 2
         assert "is in use by process" in second.stderr
+        wait_until(lambda: sum(fake.paid.values()) >= 2)
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate()
         assert not list(out.glob("data/*.parquet"))
         fake.latency_s = 0.0
-        third = lvqa("run", film, *options)
+        third = lvqa("run", film, *options, RAY_ADDRESS=ray_address)
     assert third.returncode == 0, third.stderr
     (record,) = pq.read_table(out / "data").to_pylist()
     assert record["num_clips"] == 5

@@ -31,7 +31,7 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"ask": {"prompt": "Ask something."}}, "does not hold {captions}"),
         ({"caption": {"media": "video"}}, "set cut.mode to exact, encode or copy"),
         ({"videos": []}, "videos:"),
-        ({"cut": {"mode": "exact", "fps": 2}}, "fps cannot be had with mode exact"),
+        ({"cut": {"mode": "exact", "fps": 2}}, "fps needs every frame encoded anew: set mode to encode"),
         ({"cut": {"mode": "encode", "preset": "nope"}}, "cut.preset: input should be 'ultrafast'"),
         (
             {"cut": {"mode": "exact", "short_side": 360}},

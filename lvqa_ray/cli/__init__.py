@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.command()(run.estimate)
 app.command()(demo.demo)
 app.command("demo-endpoint")(demo.demo_endpoint)
 app.add_typer(cache.app, name="cache")

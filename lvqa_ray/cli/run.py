@@ -57,9 +57,20 @@ def run(
             endpoints["reformat"] = {**shared, "model": reformat_model}
         job = Job.of({"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line")
     if dry_run:
-        print_plan(job)
+        print_plan(job, ask_endpoints=True)
         return
     raise typer.Exit(run_and_tell(job))
+
+
+def estimate(
+    job: Annotated[Path, typer.Argument(help="Job file (.yaml).")],
+    *,
+    limit: Limit = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say what a job will come to in tokens, dollars and time; needs no key and asks no endpoint."""
+    first = [f"limit={limit}"] if limit else []
+    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False)
 
 
 def run_and_tell(job: Job) -> int:

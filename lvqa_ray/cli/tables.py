@@ -22,11 +22,11 @@ def traffic_line(traffic: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def print_plan(job: Job) -> None:
-    """Print what a run would do, to stdout."""
+def print_plan(job: Job, *, ask_endpoints: bool) -> None:
+    """Print what a run would do and cost, to stdout."""
     from lvqa_ray.engine.plan import plan  # noqa: PLC0415 - Ray takes seconds to import
 
-    planned = plan(job)
+    planned = plan(job, ask_endpoints=ask_endpoints)
     table = Table(title="What would be done", show_header=False)
     table.add_row("videos", str(planned.videos))
     table.add_row("already done", str(planned.already_done))
@@ -34,9 +34,21 @@ def print_plan(job: Job) -> None:
     table.add_row("hours of video", f"{planned.seconds / 3600:.2f}")
     atleast = "" if planned.exact else "at least "
     table.add_row("clips", f"{atleast}{planned.clips}")
-    for stage, calls in planned.calls.items():
-        table.add_row(f"calls: {stage}", f"{atleast}{calls}")
+    table.add_row("frames", f"{atleast}{planned.frames}")
+    for stage, part in planned.stages.items():
+        table.add_row(f"calls: {stage}", f"{atleast}{part.calls}")
+        cost = f", ${part.cost_usd:,.4f}" if part.cost_usd is not None else ""
+        tokens = f"{part.input_tokens:,} tokens in, {part.output_tokens:,} out"
+        table.add_row(f"estimate: {stage}", f"{plain(part.model)}: {tokens}{cost}")
+    unknown = "not known; set price_in and price_out of the endpoints"
+    table.add_row("estimated cost", unknown if planned.cost_usd is None else f"${planned.cost_usd:,.4f}")
+    table.add_row("endpoint busy", f"{planned.busy_s / 60:.1f} minutes at its limits")
     data.print(table)
+    talk.print(
+        f"An estimate: a token for 4 letters, pictures as {planned.pictures}, replies of usual length, all of them "
+        "usable at once and none in the journal yet. Decoding may take longer than the endpoint.",
+        soft_wrap=True,
+    )
 
 
 def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose module is not imported at start
@@ -53,15 +65,19 @@ def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose m
     table.add_row("clips", str(summary.clips))
     for stage, spent in summary.spent.items():
         cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
+        useless = f", {spent.unusable} of no use" if spent.unusable else ""
         table.add_row(
             f"paid calls: {stage}",
-            f"{spent.calls} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
+            f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
         )
     table.add_row("time", f"{summary.seconds:.0f} s")
     talk.print(table)
     if summary.halted:
         talk.print(f"[bold red]stopped:[/] {plain(summary.halted)}", soft_wrap=True)
-        talk.print("Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice.")
+        if not summary.over_budget:
+            talk.print(
+                "Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice."
+            )
     elif summary.retryable:
         talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
     if summary.failures:

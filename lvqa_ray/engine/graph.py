@@ -17,7 +17,8 @@ from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
-from lvqa_ray.engine.workers import ChatWork, work_on_files
+from lvqa_ray.engine.video_work import work_on_files
+from lvqa_ray.engine.workers import ChatWork
 from lvqa_ray.pipeline import ChatStep, build
 from lvqa_ray.records import Video
 

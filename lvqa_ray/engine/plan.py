@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.estimate import Estimate, Load, estimate, seconds
 from lvqa_ray.engine.graph import scratch_of
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.preflight import check_endpoints, check_prompts
+from lvqa_ray.engine.preflight import check_endpoints, check_prices, check_prompts
 from lvqa_ray.engine.resume import outcomes, remaining
 from lvqa_ray.engine.steps import elsewhere
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Clip, ProbedVideo, Video
+from lvqa_ray.llm.image_tokens import family_of
+from lvqa_ray.records import Clip, ProbedVideo, Span, Video
+from lvqa_ray.video.spans import frame_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,10 @@ class Plan:
         unusable: Those to do that are not usable as videos; they become failures.
         seconds: Length of those to do, in seconds.
         clips: Clips to caption.
-        calls: Calls to make by stage, if every reply is usable at once and none is in the journal.
+        frames: Pictures to show, over all clips.
+        pictures: How a picture is counted in tokens.
+        stages: The calls by stage, and what they come to.
+        busy_s: The time in seconds that the busiest endpoint needs at its limits; decoding may take longer.
         exact: Whether ``clips`` is what it will be; scenes are known only after decoding, so then it is a lower bound.
     """
 
@@ -35,31 +41,50 @@ class Plan:
     unusable: int
     seconds: float
     clips: int
-    calls: dict[str, int]
+    frames: int
+    pictures: str
+    stages: dict[str, Estimate]
+    busy_s: float
     exact: bool
 
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars for all stages, ``None`` where a price is not known."""
+        costs = [stage.cost_usd for stage in self.stages.values()]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
 
-def plan(job: Job) -> Plan:
+
+def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     """Look at every video's header and count.
+
+    Args:
+        job: The job.
+        ask_endpoints: Also ask the endpoints for their models, as a run does; that needs the keys.
 
     Raises:
         ConfigError: What would keep the run from starting.
     """
     videos = read_manifest(job.videos, job.limit, without=Path(job.output))
     check_prompts(job, videos)
-    check_endpoints(job)
+    if ask_endpoints:
+        check_prices(job)
+        check_endpoints(job)
     todo = remaining(videos, outcomes(Path(job.output)), job.job_hash, retry_failures=job.engine.retry_failures)
     with ThreadPoolExecutor() as pool:
         probed = [row for row in pool.map(lambda video: _probed(job, video), todo) if row is not None]
     exact = job.split.mode == "fixed"
-    clips = sum(_kept(job, row) if exact else job.split.fewest_clips(row) for row in probed)
+    loads = [_load(job, row) for row in probed]
+    stages = estimate(job, loads)
     return Plan(
         videos=len(videos),
         already_done=len(videos) - len(todo),
         unusable=len(todo) - len(probed),
         seconds=sum(row.info.duration_sec for row in probed),
-        clips=clips,
-        calls={job.caption.name: clips, job.ask.name: len(probed), job.reformat.name: len(probed)},
+        clips=sum(load.clips for load in loads),
+        frames=sum(load.frames for load in loads),
+        pictures=family_of(job.endpoints.of("vlm").model).name,
+        stages=stages,
+        busy_s=seconds(job, stages),
         exact=exact,
     )
 
@@ -73,7 +98,14 @@ def _probed(job: Job, video: Video) -> ProbedVideo | None:
     return row if isinstance(row, ProbedVideo) else None
 
 
-def _kept(job: Job, row: ProbedVideo) -> int:
-    """Clips of fixed length that no filter rejects."""
-    clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
-    return sum(not kept.dropped for clip in clips for kept in job.filter(clip))
+def _load(job: Job, row: ProbedVideo) -> Load:
+    """Clips of fixed length that no filter rejects; for scenes, the fewest that there can be."""
+    if job.split.mode == "fixed":
+        clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
+        spans = [kept.span for clip in clips for kept in job.filter(clip) if not kept.dropped]
+    else:
+        count = job.split.fewest_clips(row)
+        length_s = row.info.duration_sec / max(1, count)
+        spans = [Span(start_s=index * length_s, end_s=(index + 1) * length_s) for index in range(count)]
+    times = (frame_times(span, count=job.sample.count, fps=job.sample.per_second) for span in spans)
+    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)))

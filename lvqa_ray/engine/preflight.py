@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, NotFound, Overloaded
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Video
 from lvqa_ray.records.tables import SCHEMAS
@@ -49,6 +50,22 @@ def check_output(folder: Path) -> None:
             probe.unlink()
         except OSError as error:
             raise ConfigError(f"the output folder {place} cannot be written: {error.strerror}.") from None
+
+
+def check_prices(job: Job) -> None:
+    """Refuse a limit in dollars where a price is not known: it would never be reached.
+
+    Raises:
+        ConfigError: Names the endpoint, and the settings that mend it.
+    """
+    for role in ROLES if job.engine.max_cost is not None else ():
+        for at in job.endpoints.replicas(role):
+            if cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
+                section = "llm" if role == "reformat" and job.endpoints.reformat is None else role
+                raise ConfigError(
+                    f"engine.max_cost is set, and no price is known for {at.label}: set endpoints.{section}.price_in "
+                    f"and endpoints.{section}.price_out, in dollars per million tokens."
+                )
 
 
 def check_endpoints(job: Job) -> Mapping[Role, Sequence[SecretStr]]:

@@ -10,14 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ray
-from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.governor import Traffic
@@ -25,7 +24,8 @@ from lvqa_ray.engine.graph import run_pass
 from lvqa_ray.engine.lines import Lines, start_lines, traffic, why_halted
 from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prompts
+from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts
+from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.resume import outcomes, remaining, settle
 from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.tables import read_rows, write_shard
@@ -34,7 +34,6 @@ from lvqa_ray.llm.ledger import Spent, spent, total
 from lvqa_ray.llm.segments import LocalSegments
 from lvqa_ray.records import Failure, Video, shown
 from lvqa_ray.records.tables import failure_line
-from lvqa_ray.stage import Role
 
 EVERY_S = 2.0
 logger = logging.getLogger(__name__)
@@ -55,6 +54,7 @@ class RunSummary:
         spent: What this run paid for, by stage; answers from the journal are not among it.
         spent_by_model: The same by stage and model.
         halted: Why the run stopped before its end, or empty.
+        over_budget: Whether that was ``engine.max_cost`` or ``engine.max_requests``.
         seconds: How long it took.
     """
 
@@ -72,11 +72,14 @@ class RunSummary:
     spent_by_model: dict[str, dict[str, Spent]]
     halted: str
     seconds: float
+    over_budget: bool = False
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
-        """0 when every video has a record or a fault of its own, 1 when a rerun may do better."""
+        """0: every video has a record or a fault of its own; 1: a rerun may do better; 3: the budget is spent."""
+        if self.over_budget:
+            return 3
         return 1 if self.retryable or self.unfinished or self.halted else 0
 
 
@@ -112,26 +115,27 @@ def _run(job: Job, videos: Sequence[Video], started: float, on_progress: Progres
     folder = Path(job.output)
     todo = remaining(videos, outcomes(folder), job.job_hash, retry_failures=job.engine.retry_failures)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
-    halted = ""
+    halted, over_budget = "", False
     if todo:
+        check_prices(job)
         keys = check_endpoints(job)
         _write_json(folder / "run.json", _report(job, None))
         with _ray(job):
-            halted = _passes(job, todo, keys, run_id, on_progress)
+            purse = start_purse(job, run_id)
+            halted = _passes(job, todo, start_lines(job, keys, folder / "cache", purse), run_id, on_progress)
+            over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
         settle(folder, run_id, job.engine.rows_per_shard)
     seconds = time.monotonic() - started
     summary = _summary(job, videos, len(videos) - len(todo), run_id, halted=halted, seconds=seconds)
+    summary = replace(summary, over_budget=over_budget and bool(halted))
     if todo or not (folder / "run.json").exists():  # a run that had nothing to do does not hide the one that had
         _write_json(folder / "run.json", _report(job, summary))
     return summary
 
 
-def _passes(
-    job: Job, todo: list[Video], keys: Mapping[Role, Sequence[SecretStr]], run_id: str, on_progress: Progress | None
-) -> str:
+def _passes(job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: Progress | None) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder = Path(job.output)
-    lines = start_lines(job, keys, folder / "cache")
     left = todo
     for number in range(1, job.engine.passes + 1):
         sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
@@ -246,7 +250,7 @@ def _summary(
         row for row in read_rows(folder, "failures", ["id", "kind"]) if row["id"] in done and done[row["id"]].failed
     ]
     records = sum(not outcome.failed for outcome in done.values())
-    bill = spent(LocalSegments(folder / "cache"), run_id)
+    bill = spent(LocalSegments(folder / "cache", make=False), run_id)
     return RunSummary(
         output=str(folder),
         run_id=run_id,

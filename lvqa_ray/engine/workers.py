@@ -1,65 +1,32 @@
-"""What runs inside Ray's tasks and actors: the steps of the pipeline."""
+"""What runs inside Ray's actors that talk to endpoints."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from lvqa_ray.engine.decoder import Bounds, decoder
 from lvqa_ray.engine.governor import RemoteDesk
 from lvqa_ray.engine.lines import Line, Lines
+from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.engine.scratch import Scratch
-from lvqa_ray.engine.steps import bug, failed, video_of
-from lvqa_ray.errors import FetchError, StopRun
+from lvqa_ray.engine.steps import bug
+from lvqa_ray.errors import StopRun
+from lvqa_ray.llm.budget import Budgeted
 from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.mend import Mending
+from lvqa_ray.llm.messages import ChatRequest
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.retry import Retrying
+from lvqa_ray.llm.retry import Call, Retrying
 from lvqa_ray.llm.transport import OpenAITransport
-from lvqa_ray.pipeline import ChatStep, VideoStep
-from lvqa_ray.records import Failure
+from lvqa_ray.pipeline import ChatStep
 from lvqa_ray.stage import Chat
-
-
-def work_on_files(
-    packed: Packed, *, steps: Sequence[VideoStep], governors: Sequence[Sequence[Any]], bounds: Bounds, scratch: Scratch
-) -> Iterator[Packed]:
-    """Body of a task: put one row through a group of steps, in a process of its own.
-
-    Args:
-        packed: The row.
-        steps: The steps in order.
-        governors: Handles of the governors of each role: once all of one have halted, no more videos are read.
-        bounds: What decoding may take.
-        scratch: Where remote files are put.
-
-    Yields:
-        The rows that the steps make of it, as they come; none once the run has halted.
-    """
-    if any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors):
-        return
-    row = unpack(packed)
-    if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
-        yield from decoder(bounds)(steps, row)
-        return
-    video = video_of(row)
-    try:
-        with scratch.local(video) as path:
-            yield from decoder(bounds)(steps, row, path)
-    except FetchError as error:
-        name = next(step.name for step in steps if isinstance(row, step.takes))
-        failure = Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable)
-        yield pack(failed(row, failure))
 
 
 class ChatWork:
@@ -126,12 +93,11 @@ def _chat(step: ChatStep, lines: Sequence[Line], permits: Mapping[Any, Permits],
     first = lines[0].endpoint  # names the answers of all of them
     key_of = partial(cache_key, first)
     answers = Journal(journal, writer=writer, stage=step.stage.name)
-    replicas = [
-        Replica(
-            Noted(OpenAITransport(line.endpoint, line.api_key), answers, key_of, line.endpoint.model),
-            permits[line.governor],
-        )
-        for line in lines
-    ]
+    replicas = [Replica(_wire(line, answers, key_of), permits[line.governor]) for line in lines]
     retrying = Retrying(Limited(*replicas), first.max_attempts)
     return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)
+
+
+def _wire(line: Line, answers: Journal, key_of: Callable[[ChatRequest], str]) -> Call:
+    wire: Call = Noted(OpenAITransport(line.endpoint, line.api_key), answers, key_of, line.endpoint.model)
+    return wire if line.purse is None else Budgeted(wire, RemotePurse(line.purse), line.endpoint)

@@ -13,6 +13,7 @@ _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e
 _EPOCH_S = 1e9
 """A number from here on is a time since 1970 in seconds, and no span: spans are shorter than 30 years."""
 _EPOCH_MS = 1e12
+_LONGEST_S = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,15 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 
 
 def seconds_until(text: str | None, now: datetime) -> float | None:
-    """Seconds from ``now`` to what a header names: a span, a time since 1970 or a date; ``None`` if it names none."""
-    text = (text or "").strip()
+    """Seconds from ``now`` to what a header names: a span, a time since 1970 or a date.
+
+    ``None`` where it names none, or one so far off (more than `_LONGEST_S`) that it cannot be meant.
+    """
+    found = _seconds_until((text or "").strip(), now)
+    return found if found is not None and found <= _LONGEST_S else None
+
+
+def _seconds_until(text: str, now: datetime) -> float | None:
     if (number := _number(text)) is not None:
         if number < _EPOCH_S:
             return number

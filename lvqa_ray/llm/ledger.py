@@ -52,7 +52,11 @@ def total(parts: Iterable[Spent]) -> Spent:
 def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Spent]]:
     """What a run paid, by stage and then by model: also for replies that came to no record."""
     sums: dict[str, dict[str, Spent]] = {}
-    for name in sorted(segments.sizes()):
+    try:
+        names = sorted(segments.sizes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}  # the journal is gone: its loss has stopped the run, and the summary is still to be had
+    for name in names:
         stage, _, writer = name.partition("-")
         if not writer.startswith(f"{run_id}_"):
             continue

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from lvqa_ray.errors import ApiError, Disconnected, Overloaded, RateLimited, StopRun, TimedOut
+from lvqa_ray.errors import ApiError, BudgetSpent, Disconnected, Overloaded, RateLimited, StopRun, TimedOut
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 
 MEDIA_TOKENS = 800
@@ -86,7 +86,9 @@ class Done:
     @classmethod
     def of_error(cls, request: ChatRequest, error: ApiError, seconds: float) -> Done:
         """The outcome of a request that ended with an error."""
-        used = Estimate() if (error.status or 0) >= 400 else None  # turned away before it cost tokens
+        unsent = isinstance(error, BudgetSpent)
+        turned_away = (error.status or 0) >= 400  # before it cost tokens
+        used = Estimate() if unsent or turned_away else None
         if error.bill is not None and error.bill.input_tokens + error.bill.output_tokens:
             used = Estimate(error.bill.input_tokens, error.bill.output_tokens)
         waits = [error.retry_after_s, error.limits.wait_s() if error.limits else None]
@@ -103,6 +105,8 @@ class Done:
 
 
 def _why(error: ApiError) -> Failed:
+    if isinstance(error, BudgetSpent):
+        return Failed.UNSENT
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
         return Failed.CROWDED
     return Failed.DOWN if isinstance(error, Disconnected | Overloaded) else Failed.ITSELF

@@ -48,13 +48,15 @@ class LocalSegments:
     (2 ms a line against 0.07), so a power cut may take the last seconds.
 
     Args:
-        folder: Where they are; made if it does not exist.
+        folder: Where they are.
+        make: Make the folder if it does not exist; one who only reads does not need it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, make: bool = True) -> None:
         self._folder = folder
         self._descriptors: dict[str, int] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def sizes(self) -> dict[str, int]:
         """See `Segments`."""

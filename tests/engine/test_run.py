@@ -316,6 +316,43 @@ def test_a_key_that_stops_working_halts_the_run_and_the_same_command_goes_on(
     assert all(times == 1 for times in fake.paid.values())
 
 
+def test_a_budget_of_requests_stops_the_run_and_a_larger_one_finishes_it(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    def job(most: int) -> Job:
+        return make_job(*two_films, split={"max_seconds": 0.5}, engine={"num_cpus": 2, "max_requests": most})
+
+    fake.fail_next(Fault.SERVER_ERROR)
+    stopped = run(job(4))
+    assert (stopped.over_budget, stopped.exit_status, stopped.failures, stopped.unfinished) == (True, 3, {}, 2)
+    assert "sent 4 requests" in stopped.halted
+    assert "engine.max_requests" in stopped.halted
+    assert len(fake.requests) == 4
+    assert sum(part.calls for part in stopped.spent.values()) == 3
+
+    finished = run(job(100))
+    assert (finished.over_budget, finished.exit_status, finished.records) == (False, 0, 2)
+    assert all(times == 1 for times in fake.paid.values())
+    assert len(fake.requests) == 1 + 8 + 2 * 2
+    assert sum(part.calls for part in finished.spent.values()) == 12 - 3
+
+
+def test_a_budget_in_dollars_stops_the_run_and_needs_prices(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    budget: dict[str, Any] = {"split": {"max_seconds": 0.5}, "engine": {"num_cpus": 2, "max_cost": 0.01}}
+    with pytest.raises(ConfigError, match=r"endpoints.vlm.price_in and endpoints.vlm.price_out"):
+        run(make_job(*two_films, **budget))
+    assert fake.requests == []
+    stopped = run(make_job(*two_films, endpoint={"price_in": 1, "price_out": 2}, **budget))
+    assert (stopped.over_budget, stopped.exit_status) == (True, 3)
+    assert "engine.max_cost" in stopped.halted
+    assert 0 < fake.tokens_in + 2 * fake.tokens_out <= 10_000
+    assert sum(part.cost_usd or 0 for part in stopped.spent.values()) == pytest.approx(
+        (fake.tokens_in + 2 * fake.tokens_out) / 1e6
+    )
+
+
 def test_scenes_become_clips_with_pictures_of_their_own(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
 ) -> None:

@@ -1,0 +1,129 @@
+"""What a run will cost, before it: tokens, dollars and the endpoint's time. An estimate, and its assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lvqa_ray.config import Job
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.image_tokens import family_of
+from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.records import ProbedVideo
+from lvqa_ray.stage import Prompted
+from lvqa_ray.video.picture import fit
+
+CHARS_PER_TOKEN = 4
+LABEL_TOKENS = 10
+"""The time that stands before each picture, or before each caption."""
+REPLY_TOKENS = {"caption": 250, "ask": 700, "reformat": 400}
+"""Assumed length of a reply where ``max_tokens`` does not cut it shorter."""
+VIDEO_TOKENS_PER_S = 300
+"""Assumed for a clip that is shown as video."""
+REPLY_S = 10.0
+"""Assumed time of a reply where no limit per minute is the tighter one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the calls of one stage come to, if every reply is usable at once and none is in the journal.
+
+    Attributes:
+        calls: Requests.
+        input_tokens: Prompt tokens.
+        output_tokens: Reply tokens.
+        cost_usd: US dollars, ``None`` where no price is known.
+        model: Who is asked.
+    """
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one video asks for.
+
+    Attributes:
+        row: The video.
+        clips: Clips to caption.
+        frames: Pictures to show, over all clips.
+    """
+
+    row: ProbedVideo
+    clips: int
+    frames: int
+
+
+def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
+    """The calls of every stage that asks an endpoint, by its name."""
+    loads = list(loads)
+    pictures = family_of(job.endpoints.of("vlm").model)
+    caption_in = caption_calls = ask_in = 0
+    caption_out = _reply_tokens(job, job.caption)
+    for load in loads:
+        info = load.row.info
+        width, height = fit(info.width, info.height, short_side=job.sample.short_side)
+        shown = load.frames * (pictures.tokens(width, height) + LABEL_TOKENS)
+        if job.caption.media == "video":
+            shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
+        caption_calls += load.clips
+        caption_in += load.clips * _prompt_tokens(job.caption) + shown
+        ask_in += _prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS)
+    videos = len(loads)
+    reformat_in = videos * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
+    return {
+        job.caption.name: _of(job, job.caption, caption_calls, caption_in),
+        job.ask.name: _of(job, job.ask, videos, ask_in),
+        job.reformat.name: _of(job, job.reformat, videos, reformat_in),
+    }
+
+
+def seconds(job: Job, stages: dict[str, Estimate]) -> float:
+    """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
+    busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
+    for stage in (job.caption, job.ask, job.reformat):
+        replicas = job.endpoints.replicas(stage.role)
+        first = replicas[0]
+        busy.setdefault((first.base_url, first.api_key_env, first.model), (replicas, []))[1].append(stages[stage.name])
+    return max(_busy_s(replicas, parts) for replicas, parts in busy.values())
+
+
+def _busy_s(replicas: Sequence[Endpoint], parts: Sequence[Estimate]) -> float:
+    calls = sum(part.calls for part in parts)
+    tokens_in, tokens_out = sum(part.input_tokens for part in parts), sum(part.output_tokens for part in parts)
+    if not calls:
+        return 0.0
+    return calls / sum(_calls_per_s(at, calls, tokens_in / calls, tokens_out / calls) for at in replicas)
+
+
+def _calls_per_s(at: Endpoint, calls: int, tokens_in: float, tokens_out: float) -> float:
+    """What the limits of an endpoint allow for calls of so many tokens."""
+    per_minute = [
+        (at.requests_per_minute, 1.0),
+        (at.tokens_per_minute, tokens_in + tokens_out),
+        (at.input_tokens_per_minute, tokens_in),
+        (at.output_tokens_per_minute, tokens_out),
+    ]
+    rates = [limit / 60 / taken for limit, taken in per_minute if limit and taken]
+    rates += [at.requests_per_day / 86400] if at.requests_per_day and calls > at.requests_per_day else []
+    return min([at.max_concurrency / REPLY_S, *rates])
+
+
+def _of(job: Job, stage: Prompted, calls: int, tokens_in: int) -> Estimate:
+    at = job.endpoints.of(stage.role)
+    tokens_out = calls * _reply_tokens(job, stage)
+    cost = cost_usd(at.model, at.base_url, tokens_in, tokens_out, (at.price_in, at.price_out))
+    return Estimate(calls, tokens_in, tokens_out, cost, at.model)
+
+
+def _prompt_tokens(stage: Prompted) -> int:
+    return -(-len(stage.system + stage.prompt) // CHARS_PER_TOKEN)
+
+
+def _reply_tokens(job: Job, stage: Prompted) -> int:
+    limit = stage.max_tokens or job.endpoints.of(stage.role).max_tokens
+    return min(REPLY_TOKENS[stage.name], limit or REPLY_TOKENS[stage.name])

@@ -1,0 +1,78 @@
+"""The budget of one run, held by one actor for all workers of the cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from lvqa_ray.config import Job
+from lvqa_ray.errors import BudgetSpent
+from lvqa_ray.llm.budget import Budget
+from lvqa_ray.llm.ledger import spent, total
+from lvqa_ray.llm.segments import LocalSegments
+
+
+class BudgetActor:
+    """Counts what a run spends; a shell around the `Budget`, which is tested without Ray.
+
+    One that was killed starts from what the run has written into the journal; requests that got no reply are then
+    forgotten.
+
+    Args:
+        max_cost: Most US dollars.
+        max_requests: Most requests.
+        journal: Folder of the journal of paid answers.
+        run_id: Names the run.
+    """
+
+    def __init__(self, max_cost: float | None, max_requests: int | None, journal: Path, run_id: str) -> None:
+        bill = total(
+            line for models in spent(LocalSegments(journal, make=False), run_id).values() for line in models.values()
+        )
+        self._budget = Budget(max_cost, max_requests, spent_usd=bill.cost_usd or 0.0, sent=bill.calls)
+
+    def reserve(self, estimate_usd: float) -> BudgetSpent | None:
+        """See `Budget.reserve`."""
+        return self._budget.reserve(estimate_usd)
+
+    def settle(self, estimate_usd: float, cost: float | None) -> None:
+        """See `Budget.settle`."""
+        self._budget.settle(estimate_usd, cost)
+
+    def exhausted(self) -> str:
+        """See `Budget.exhausted`."""
+        return self._budget.exhausted
+
+
+def start(job: Job, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles have no type of their own
+    """The budget of a run, on the cluster; ``None`` where the job sets no limit, so that it costs nothing."""
+    engine = job.engine
+    if engine.max_cost is None and engine.max_requests is None:
+        return None
+    as_actor: Any = ray.remote  # its types know of functions only
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    return as_actor(**options)(BudgetActor).remote(
+        engine.max_cost, engine.max_requests, Path(job.output) / "cache", run_id
+    )
+
+
+class RemotePurse:
+    """A budget on the cluster.
+
+    Args:
+        actor: Handle of the actor.
+    """
+
+    def __init__(self, actor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
+        self._actor = actor
+
+    async def reserve(self, estimate_usd: float) -> BudgetSpent | None:
+        """See `Budget.reserve`."""
+        answer: BudgetSpent | None = await self._actor.reserve.remote(estimate_usd)
+        return answer
+
+    async def settle(self, estimate_usd: float, cost: float | None) -> None:
+        """See `Budget.settle`."""
+        await self._actor.settle.remote(estimate_usd, cost)

@@ -1,0 +1,57 @@
+"""What a run will come to: tokens, dollars, time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.estimate import REPLY_S, REPLY_TOKENS, Load, estimate, seconds
+from lvqa_ray.records import ProbedVideo, Video, VideoInfo
+
+AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
+INFO = VideoInfo(num_frames=15000, height=1080, width=1920, fps=25, duration_sec=600)
+LOAD = Load(ProbedVideo(video=Video(id="v", uri="/v.mp4", fingerprint="f"), info=INFO), clips=60, frames=480)
+
+
+def job(**at: Any) -> Job:
+    return Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT | at, "llm": AT | at}})
+
+
+def test_tokens_and_dollars_of_one_video() -> None:
+    stages = estimate(job(price_in=1, price_out=2), [LOAD])
+    caption, ask = stages["caption"], stages["ask"]
+    assert (caption.calls, ask.calls, stages["reformat"].calls) == (60, 1, 1)
+    assert caption.output_tokens == 60 * REPLY_TOKENS["caption"]
+    pictures = 480 * 29 * 16  # 796 x 448 in squares of 28 px
+    assert pictures < caption.input_tokens < 1.15 * pictures
+    assert ask.input_tokens > caption.output_tokens, "every caption is read again"
+    assert caption.cost_usd == pytest.approx((caption.input_tokens + 2 * caption.output_tokens) / 1e6)
+
+
+def test_a_longest_reply_bounds_the_estimate() -> None:
+    assert estimate(job(max_tokens=20), [LOAD])["caption"].output_tokens == 60 * 20
+
+
+def test_no_price_is_no_cost() -> None:
+    assert estimate(job(), [LOAD])["caption"].cost_usd is None
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [({}, 62 * REPLY_S / 10), ({"requests_per_minute": 6}, 620.0), ({"tokens_per_minute": 1000}, None)],
+)
+def test_the_tightest_limit_sets_the_time(at: dict[str, Any], expected: float | None) -> None:
+    stages = estimate(job(**at), [LOAD])
+    if expected is None:
+        expected = 60 * sum(part.input_tokens + part.output_tokens for part in stages.values()) / 1000
+    assert seconds(job(**at), stages) == pytest.approx(expected)
+
+
+def test_a_video_shown_as_video_is_counted_by_its_length() -> None:
+    shown = Job.of(
+        {"videos": "v", "output": "o", "endpoints": {"vlm": AT, "llm": AT}, "cut": {"mode": "copy"},
+         "caption": {"media": "video"}}
+    )  # fmt: skip
+    assert estimate(shown, [Load(LOAD.row, 60, 0)])["caption"].input_tokens > 600 * 300

@@ -46,6 +46,8 @@ class RateInfo:
             headers: Names in any case, if the mapping does not care; else in lower case.
             now: The time now, for tests; a date is read against the reply's own ``date`` where there is one.
         """
+        if not any("ratelimit" in name or "retry-after" in name for name in headers):
+            return None  # as most replies; each look-up below costs microseconds
         now = date(headers.get("date")) or now or datetime.now(UTC)
 
         def first(what: str, *kinds: str) -> str | None:
@@ -102,7 +104,7 @@ def _seconds_until(text: str, now: datetime) -> float | None:
 
 def date(text: str | None) -> datetime | None:
     """A date as HTTP or ISO 8601 writes it; without a zone it is UTC."""
-    for read in (parsedate_to_datetime, datetime.fromisoformat):
+    for read in (parsedate_to_datetime, datetime.fromisoformat) if text else ():
         try:
             found = read(text or "")
         except ValueError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
 
@@ -39,10 +41,24 @@ def cost_usd(
 
 
 def _published(model: str, base_url: str, input_tokens: int, output_tokens: int) -> tuple[float | None, float | None]:
+    if not _is_published(model, base_url):
+        return None, None
     try:
         price = calc_price(
             PricedUsage(input_tokens=input_tokens, output_tokens=output_tokens), model, provider_api_url=base_url
         )
-    except (LookupError, ValueError):  # ValueError: a model that is priced by something we were not told
+    except ValueError:  # it is priced by something we were not told
         return None, None
     return float(price.input_price), float(price.output_price)
+
+
+@cache
+def _is_published(model: str, base_url: str) -> bool:
+    """Whether there is a price at all; to find that there is none costs a search, and is asked for every reply."""
+    try:
+        calc_price(PricedUsage(), model, provider_api_url=base_url)
+    except LookupError:
+        return False
+    except ValueError:
+        return True
+    return True

@@ -89,14 +89,15 @@ class OpenAITransport:
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[object, RateInfo | None]:
         """The reply's JSON, and what its headers say about limits."""
         client = self._client = self._client or self._open()
+        url = self._endpoint.base_url.rstrip("/") + path  # the SDK parses a relative one three times
         # With no key the header is left out; the SDK would refuse to send anything without being told so.
         headers: dict[str, str | openai.Omit] = {} if self._key else {"Authorization": openai.Omit()}
         try:
             async with asyncio.timeout(self._endpoint.timeout_s):
                 if method == "get":
-                    answer = await client.get(path, cast_to=httpx2.Response, options={"headers": headers})
+                    answer = await client.get(url, cast_to=httpx2.Response, options={"headers": headers})
                 else:
-                    answer = await client.post(path, cast_to=httpx2.Response, body=body, options={"headers": headers})
+                    answer = await client.post(url, cast_to=httpx2.Response, body=body, options={"headers": headers})
             return json.loads(answer.content), RateInfo.of(answer.headers)
         except _CLIENT_ERRORS as exc:
             error = faults.as_api_error(exc, secret=self._key)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test check format lock clean
+.PHONY: venv demo test storm check format lock clean
 
 venv: .venv/.made
 
@@ -19,6 +19,10 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest
+
+# Kills everything that can be killed, for up to 20 minutes; the small disks need root.
+storm: venv
+	$(BIN)/python -m pytest tests/storm -m "storm or not storm"
 
 check: venv
 	$(BIN)/ruff format --check .

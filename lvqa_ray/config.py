@@ -249,7 +249,19 @@ class Job(_Section):
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
         content = self.model_dump(mode="json", exclude={"videos", "output", "limit", "engine", "endpoints"})
         content["endpoints"] = {role: _answering(self.endpoints.of(role)) for role in ("vlm", "llm", "reformat")}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return _hash(content)
+
+    @property
+    def part_hashes(self) -> dict[str, str]:
+        """The same by stage, each with the endpoint that it asks: tells which settings two jobs differ in."""
+        content = self.model_dump(mode="json", exclude={"videos", "output", "limit", "engine", "endpoints"})
+        for stage in (self.caption, self.ask, self.reformat):
+            content[stage.name]["endpoint"] = _answering(self.endpoints.of(stage.role))
+        return {stage: _hash(settings) for stage, settings in content.items()}
+
+
+def _hash(content: Any) -> str:  # noqa: ANN401 - any plain values
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _answering(endpoint: Endpoint) -> dict[str, Any]:

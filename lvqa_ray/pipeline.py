@@ -42,13 +42,20 @@ class ChatStep:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Steps in order; each group runs as one operator of the graph, with a queue between groups."""
+    """Steps in order; each group runs as one operator of the graph, with a queue between groups.
+
+    Attributes:
+        expected: Tells what the pictures of a clip will be, without them; ``None`` where its file is needed anyway.
+        recipe: All that decides which clips a video has, as a text.
+    """
 
     split: Sequence[VideoStep]
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
     ask: Sequence[ChatStep]
+    expected: Callable[[Clip], Clip] | None
+    recipe: str
 
 
 def build(job: Job) -> Pipeline:
@@ -76,6 +83,10 @@ def build(job: Job) -> Pipeline:
             ChatStep(job.ask, Film, job.ask),
             ChatStep(job.reformat, AskedFilm, job.reformat),
         ],
+        expected=job.sample.expected if job.cut.mode == "off" else None,
+        recipe=job.model_dump_json(
+            include={"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
+        ),
     )
 
 
@@ -88,4 +99,4 @@ def _is_kept(clip: Clip) -> bool:
 
 
 def _lacks_pictures(clip: Clip) -> bool:
-    return not clip.dropped and not clip.frames
+    return not clip.dropped and not any(frame.jpeg for frame in clip.frames)

@@ -10,7 +10,8 @@ prompt handling from `Prompted`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -32,6 +33,18 @@ class Chat(Protocol):
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Ask and wait for the answer."""
         ...
+
+
+async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]) -> ChatReply:
+    """The reply to a request. One from the journal that is of no use is asked for anew, if the run does failures again.
+
+    Raises:
+        ApiError: There is no answer.
+    """
+    reply = await chat(request)
+    if reply.usage.cached and not usable(reply.text):
+        return await chat(replace(request, stale=True))
+    return reply
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

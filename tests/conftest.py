@@ -37,7 +37,8 @@ def ray_session() -> Iterator[None]:
     """A Ray of two cores; a run that finds one running uses it."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    # "local": what runs on this machine, or what has left its address behind, is somebody else's.
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

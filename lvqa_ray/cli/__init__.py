@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from lvqa_ray.cli import cache, demo, run
+from lvqa_ray.cli import books, cache, demo, run
 from lvqa_ray.cli.terminal import fail, plain, talk
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
@@ -22,7 +22,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.command()(run.plan)
 app.command()(run.estimate)
+app.command()(books.failures)
+app.command()(books.retry)
+app.command()(books.verify)
 app.command()(demo.demo)
 app.command("demo-endpoint")(demo.demo_endpoint)
 app.add_typer(cache.app, name="cache")
@@ -40,8 +44,8 @@ def main() -> NoReturn:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             fail(error.format_message())
         raise
-    if status == 130:  # Ctrl-C, which typer may have turned into this number
-        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.")
+    if status in {130, 143}:  # Ctrl-C, which typer may have turned into this number, or SIGTERM
+        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.", soft_wrap=True)
     sys.exit(status if isinstance(status, int) else 0)
 
 

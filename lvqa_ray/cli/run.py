@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lvqa_ray.cli.tables import print_plan, print_summary, traffic_line
-from lvqa_ray.cli.terminal import Quiet, fail, talk
+from lvqa_ray.cli.terminal import Quiet, fail, plain, talk
 from lvqa_ray.config import Job
 
 Overrides = Annotated[
@@ -32,6 +35,7 @@ def run(
     limit: Limit = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over in a new folder beside the output.")] = False,
 ) -> None:
     """Run a job; run it again to go on after whatever stopped it."""
     given: dict[str, Any] = {"output": out} if out else {}
@@ -56,10 +60,41 @@ def run(
         if reformat_model:
             endpoints["reformat"] = {**shared, "model": reformat_model}
         job = Job.of({"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line")
+    if fresh:
+        job = _fresh(job)
     if dry_run:
         print_plan(job, ask_endpoints=True)
         return
     raise typer.Exit(run_and_tell(job))
+
+
+def _fresh(job: Job) -> Job:
+    """The job with an output folder that holds nothing: the next number behind its own that is free."""
+    given = Path(job.output)
+    numbered = (given.with_name(f"{given.name}-{number}") for number in itertools.count(2))
+    folder = next(folder for folder in itertools.chain([given], numbered) if not _holds_anything(folder))
+    if folder != given:
+        talk.print(
+            f"Starting over in {plain(str(folder))}; {plain(str(given))} stays as it is, and what it paid for is paid "
+            "anew.",
+            soft_wrap=True,
+        )
+    return job.model_copy(update={"output": str(folder)})
+
+
+def _holds_anything(folder: Path) -> bool:
+    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def plan(
+    job: Annotated[Path, typer.Argument(help="Job file (.yaml).")],
+    *,
+    limit: Limit = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say what a run would do again and why, and what it would cost; the same as `run --dry-run`."""
+    first = [f"limit={limit}"] if limit else []
+    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=True)
 
 
 def estimate(
@@ -73,11 +108,20 @@ def estimate(
     print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False)
 
 
-def run_and_tell(job: Job) -> int:
-    """Run a job, say how it went, and give the exit status."""
+def run_and_tell(job: Job, only: Collection[str] | None = None) -> int:
+    """Run a job, say how it went, and give the exit status; ``only`` as for `lvqa_ray.run`."""
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
-    with talk.status("starting ...") if talk.is_terminal else Quiet() as status:
-        summary = run_job(job, lambda traffic: status.update(traffic_line(traffic)))
-    print_summary(summary)
+    try:
+        with talk.status("starting ...") if talk.is_terminal else Quiet() as status:
+            summary = run_job(job, lambda traffic: status.update(traffic_line(traffic)), _say_stopping, only=only)
+    except Interrupted as interrupted:
+        return 128 + interrupted.signum
+    # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
+    print_summary(replace(summary, halted="") if summary.signal else summary)
     return summary.exit_status
+
+
+def _say_stopping() -> None:
+    talk.print("Stopping once the requests under way are answered; the same again stops at once.", soft_wrap=True)

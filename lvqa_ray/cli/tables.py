@@ -30,6 +30,9 @@ def print_plan(job: Job, *, ask_endpoints: bool) -> None:
     table = Table(title="What would be done", show_header=False)
     table.add_row("videos", str(planned.videos))
     table.add_row("already done", str(planned.already_done))
+    for reason, count in planned.reasons.items():
+        if reason != "already done":
+            table.add_row(f"to do: {reason}", str(count))
     table.add_row("unusable", str(planned.unusable))
     table.add_row("hours of video", f"{planned.seconds / 3600:.2f}")
     atleast = "" if planned.exact else "at least "
@@ -72,6 +75,7 @@ def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose m
         )
     table.add_row("time", f"{summary.seconds:.0f} s")
     talk.print(table)
+    talk.print(plain(summary.verdict.line), soft_wrap=True)
     if summary.halted:
         talk.print(f"[bold red]stopped:[/] {plain(summary.halted)}", soft_wrap=True)
         if not summary.over_budget:
@@ -81,7 +85,7 @@ def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose m
     elif summary.retryable:
         talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
     if summary.failures:
-        talk.print(f"Reasons: {plain(summary.output)}/failures/, one row a video.", soft_wrap=True)
+        talk.print(f"Reasons and mends: lvqa failures {plain(summary.output)}", soft_wrap=True)
     typer.echo(summary.output)
 
 

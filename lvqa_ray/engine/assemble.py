@@ -42,12 +42,15 @@ class Assembler:
 
         A video that fails in the middle has no last clip: those that came, or come later, are dropped.
         """
-        row = unpack(packed)
+        out = [made for row in unpack(packed) for made in self._take(row)]
+        return [pack(*out)] if out else []
+
+    def _take(self, row: Any) -> Iterable[Any]:  # noqa: ANN401 - any of the frozen rows
         if isinstance(row, Failure):
             self._failed.add(row.video.id)
             self._open.pop(row.video.id, None)
         if not isinstance(row, CaptionedClip):
-            return [packed]
+            return [row]
         video_id = row.clip.video.id
         if video_id in self._failed:
             return []
@@ -59,4 +62,4 @@ class Assembler:
             return []
         clips = [video.clips[index] for index in sorted(video.clips)]
         del self._open[video_id]
-        return [pack(out) for out in (*clips, *self._merge(clips))]
+        return [*clips, *self._merge(clips)]

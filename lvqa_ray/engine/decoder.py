@@ -242,7 +242,7 @@ def peak_memory(pid: int) -> int:
 
 
 def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of the frozen rows
-    if status == -signal.SIGKILL:
+    if -status in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
         # Nothing in a decoder kills its own process: it was the system, or a person.
         why = "was killed from outside, mostly for a lack of memory on the node; run the job again."
         return _failure(row, stage, VideoFault.DECODER_CRASHED, why, retryable=True)

@@ -51,11 +51,13 @@ class Load:
         row: The video.
         clips: Clips to caption.
         frames: Pictures to show, over all clips.
+        first: The first stage whose calls are to be paid; those of stages before it are in the journal.
     """
 
     row: ProbedVideo
     clips: int
     frames: int
+    first: str = "caption"
 
 
 def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
@@ -64,7 +66,13 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     pictures = family_of(job.endpoints.of("vlm").model)
     caption_in = caption_calls = ask_in = 0
     caption_out = _reply_tokens(job, job.caption)
+    asked = sum(load.first != job.reformat.name for load in loads)
     for load in loads:
+        if load.first == job.reformat.name:
+            continue
+        ask_in += _prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS)
+        if load.first == job.ask.name:
+            continue
         info = load.row.info
         width, height = fit(info.width, info.height, short_side=job.sample.short_side)
         shown = load.frames * (pictures.tokens(width, height) + LABEL_TOKENS)
@@ -72,12 +80,11 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
             shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
         caption_calls += load.clips
         caption_in += load.clips * _prompt_tokens(job.caption) + shown
-        ask_in += _prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS)
     videos = len(loads)
     reformat_in = videos * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
     return {
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
-        job.ask.name: _of(job, job.ask, videos, ask_in),
+        job.ask.name: _of(job, job.ask, asked, ask_in),
         job.reformat.name: _of(job, job.reformat, videos, reformat_in),
     }
 

@@ -7,14 +7,18 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Engine, Job
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
+from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.lines import Lines
+from lvqa_ray.engine.memory import PaidCaptions, known, look_up
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.video_work import work_on_files
@@ -23,12 +27,14 @@ from lvqa_ray.pipeline import ChatStep, build
 from lvqa_ray.records import Video
 
 VIDEOS_PER_BLOCK = 1000
+MOST_TOGETHER = 16
+"""Clips that travel together at most."""
 
 
 def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Lines, run_id: str) -> None:
     """Put videos through the whole pipeline and into the tables.
 
-    Rows travel in blocks of one, so that every clip is a unit of work of its own: a slow call holds up nothing but
+    Rows travel in blocks of one bundle, which is one row unless they come fast: a slow call holds up hardly more than
     itself, and the requests in flight are as many as the endpoint takes.
 
     Args:
@@ -47,16 +53,28 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     cpus = job.engine.video_cpus
     bounds, scratch = bounds_of(job.engine), scratch_of(job.engine)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
+    caption = pipeline.caption[0]
+    looked_up = look_up(journal, caption.stage.name)
+    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips)
+    paid = PaidCaptions(
+        journal,
+        caption,
+        job.endpoints.of(caption.role),
+        ask_again=job.engine.retry_failures,
+        expected=pipeline.expected,
+        index=lambda: known(looked_up).answers,
+    )
+    on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch)
     (
         ray.data.from_arrow(blocks)
         .repartition(target_num_rows_per_block=1)
         .flat_map(
-            partial(work_on_files, steps=pipeline.split, governors=governors, bounds=bounds, scratch=scratch),
+            partial(on_files, steps=pipeline.split, memory=found, most=_together(len(videos))),
             num_cpus=split_cpus,
             max_retries=2,
         )
         .flat_map(
-            partial(work_on_files, steps=pipeline.look, governors=governors, bounds=bounds, scratch=scratch),
+            partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER),
             num_cpus=cpus,
             max_retries=2,
         )
@@ -80,6 +98,12 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         )
         .write_datasink(sink, ray_remote_args={"num_cpus": 0})
     )
+
+
+def _together(videos: int) -> int:
+    """How many clips of a video may be looked at by one task: one, where there are too few videos for all cores."""
+    resources: Any = ray.cluster_resources  # it has no types
+    return int(max(1, min(MOST_TOGETHER, videos / resources().get("CPU", 1.0))))
 
 
 def bounds_of(engine: Engine) -> Bounds:

@@ -88,3 +88,9 @@ def why_halted(lines: Lines) -> str:
         if all(reasons):
             return str(reasons[0])
     return ""
+
+
+def halt(lines: Lines, reason: str) -> None:
+    """Let no more be asked of any endpoint; what is under way comes home."""
+    for line in chain.from_iterable(lines.values()):
+        line.governor.halt.remote(reason)

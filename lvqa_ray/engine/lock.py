@@ -2,31 +2,106 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import os
-import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
+from lvqa_ray.engine.lease import Held, Lease, Leases, LocalLeases, Taken, this_kernel
 from lvqa_ray.errors import ConfigError
+
+BEAT_S = 10.0
+EXPIRES_S = 90.0
+"""A holder on another machine that gave no sign of life for so long is taken for dead."""
+
+
+class Hold:
+    """A hold on a folder, renewed from a thread.
+
+    Attributes:
+        lost: Why it is held no more, in one sentence; empty while it is.
+    """
+
+    def __init__(self, leases: Leases, held: Held, beat_s: float) -> None:
+        self.lost = ""
+        self._leases = leases
+        self._held = held
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, args=(beat_s,), daemon=True)
+        self._thread.start()
+
+    def _beat(self, beat_s: float) -> None:
+        while not self._over.wait(beat_s):
+            with suppress(OSError):  # the next beat may do
+                try:
+                    self._leases.renew(self._held)
+                except Taken:
+                    self.lost = "another run took the output folder over, because this one gave no sign of life."
+                    return
+
+    def release(self) -> None:
+        """Let go."""
+        self._over.set()
+        self._thread.join()
+        if not self.lost:
+            with suppress(OSError):
+                self._leases.release(self._held)
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold an output folder for as long as the block runs; the operating system lets go when the process dies.
+def lock(
+    folder: Path, leases: Leases | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
+) -> Iterator[Hold]:
+    """Hold an output folder for as long as the block runs.
+
+    On one machine the operating system lets go when the process dies. What is seen of another machine is its lease,
+    which ends when it is renewed no more.
+
+    Args:
+        folder: The folder.
+        leases: Where the lease is kept; in the folder itself, if not given.
+        beat_s: Seconds between two signs of life.
+        expires_s: Seconds without one after which a holder is taken for dead.
 
     Raises:
         ConfigError: Another run holds it; says which.
     """
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+    leases = leases or LocalLeases(folder)
+    with (folder / ".lock").open("a", encoding="utf-8") as file:
+        free_here = _lock_here(file)
+        before = leases.latest()
+        if free_here is False:
+            raise _in_use(folder, before, "")
+        if before and before.age_s < expires_s and not (free_here and before.lease.kernel == this_kernel()):
+            rest = f" If it is dead, its hold ends in {expires_s - before.age_s:.0f} s."
+            raise _in_use(folder, before, rest)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise ConfigError(f"{folder} is in use by {holder}; wait for that run, or stop it.") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+            hold = Hold(leases, leases.put(Lease.mine(), before), beat_s)
+        except Taken:
+            raise _in_use(folder, leases.latest(), "") from None
+        try:
+            yield hold
+        finally:
+            hold.release()
+
+
+def _lock_here(file: IO[str]) -> bool | None:
+    """Whether no other process of this machine holds it; ``None`` where the file system knows no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            return None
+        raise
+    return True
+
+
+def _in_use(folder: Path, held: Held | None, rest: str) -> ConfigError:
+    who = held.lease if held else Lease()
+    heard = f", last heard of {held.age_s:.0f} s ago" if held else ""
+    return ConfigError(f"{folder} is in use by {who.holder}{heard}; wait for that run, or stop it.{rest}")

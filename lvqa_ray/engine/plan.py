@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.estimate import Estimate, Load, estimate, seconds
 from lvqa_ray.engine.graph import scratch_of
 from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.notes import settings_of
+from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.preflight import check_endpoints, check_prices, check_prompts
-from lvqa_ray.engine.resume import outcomes, remaining
+from lvqa_ray.engine.resume import changed, remaining, told
 from lvqa_ray.engine.steps import elsewhere
 from lvqa_ray.errors import FetchError
 from lvqa_ray.llm.image_tokens import family_of
@@ -26,6 +30,7 @@ class Plan:
     Attributes:
         videos: Videos of the manifest.
         already_done: Those that need nothing.
+        reasons: Why videos are to be done, or not, in words, with how many they are.
         unusable: Those to do that are not usable as videos; they become failures.
         seconds: Length of those to do, in seconds.
         clips: Clips to caption.
@@ -38,6 +43,7 @@ class Plan:
 
     videos: int
     already_done: int
+    reasons: dict[str, int]
     unusable: int
     seconds: float
     clips: int
@@ -69,17 +75,22 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     if ask_endpoints:
         check_prices(job)
         check_endpoints(job)
-    todo = remaining(videos, outcomes(Path(job.output)), job.job_hash, retry_failures=job.engine.retry_failures)
+    done, settings, now = outcomes(Path(job.output)), settings_of(Path(job.output)), job.part_hashes
+    videos = keep_ids(videos, done, Path(job.output))
+    todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     with ThreadPoolExecutor() as pool:
-        probed = [row for row in pool.map(lambda video: _probed(job, video), todo) if row is not None]
+        rows = list(pool.map(lambda video: _probed(job, video), todo.videos))
+    firsts = {reason: _first_asked(changed(reason, settings, now)) for reason in todo.counts}
+    probed = [(row, firsts[reason]) for row, reason in zip(rows, todo.reasons, strict=True) if row is not None]
     exact = job.split.mode == "fixed"
-    loads = [_load(job, row) for row in probed]
+    loads = [_load(job, row, first) for row, first in probed]
     stages = estimate(job, loads)
     return Plan(
         videos=len(videos),
-        already_done=len(videos) - len(todo),
-        unusable=len(todo) - len(probed),
-        seconds=sum(row.info.duration_sec for row in probed),
+        already_done=len(videos) - len(todo.videos),
+        reasons=told(todo.counts, settings, now),
+        unusable=len(todo.videos) - len(probed),
+        seconds=sum(row.info.duration_sec for row, _ in probed),
         clips=sum(load.clips for load in loads),
         frames=sum(load.frames for load in loads),
         pictures=family_of(job.endpoints.of("vlm").model).name,
@@ -98,7 +109,14 @@ def _probed(job: Job, video: Video) -> ProbedVideo | None:
     return row if isinstance(row, ProbedVideo) else None
 
 
-def _load(job: Job, row: ProbedVideo) -> Load:
+def _first_asked(stages: Sequence[str]) -> str:
+    """The first stage that has to ask anew when the settings of some have changed; where it is not known, the first."""
+    if stages and set(stages) <= {"reformat"}:
+        return "reformat"
+    return "ask" if stages and set(stages) <= {"probe", "merge", "ask", "reformat"} else "caption"
+
+
+def _load(job: Job, row: ProbedVideo, first: str) -> Load:
     """Clips of fixed length that no filter rejects; for scenes, the fewest that there can be."""
     if job.split.mode == "fixed":
         clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
@@ -108,4 +126,4 @@ def _load(job: Job, row: ProbedVideo) -> Load:
         length_s = row.info.duration_sec / max(1, count)
         spans = [Span(start_s=index * length_s, end_s=(index + 1) * length_s) for index in range(count)]
     times = (frame_times(span, count=job.sample.count, fps=job.sample.per_second) for span in spans)
-    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)))
+    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first)

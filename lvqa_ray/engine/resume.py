@@ -1,135 +1,135 @@
-"""What is done already, and what a later outcome has replaced."""
+"""What of a corpus is left to do, and why."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from enum import StrEnum
+from itertools import compress
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from lvqa_ray.engine.tables import read_shard, replace_shard, shards
+from lvqa_ray.engine.outcomes import find, flat, numbers, texts
 from lvqa_ray.records import Video
-from lvqa_ray.records.tables import SCHEMAS, TableName
 
-VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id"}
+
+class Why(StrEnum):
+    """Why a video is to be done, or is not; of several reasons the first counts."""
+
+    NEW = "new"
+    FILE = "file changed or moved"
+    INPUT = "its line of the manifest changed"
+    SETTINGS = "settings changed"
+    RETRY = "failed before, may succeed now"
+    AGAIN = "failed before, asked for again"
+    DONE = "already done"
+    ASIDE = "not among those to do again"
+
+
+class Reason(NamedTuple):
+    """A reason; where settings changed, with the hash of the job that made the outcome."""
+
+    why: Why
+    job_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a video ended: where it stands now, and under which job and file."""
+class Todo:
+    """The videos to do, in the order of the manifest, each with its reason, and the counts of all reasons."""
 
-    run_id: str
-    job_hash: str
-    fingerprint: str
-    input_hash: str
-    failed: bool
-    retryable: bool = False
-
-
-def outcomes(folder: Path) -> dict[str, Outcome]:
-    """The latest outcome of every video in an output folder.
-
-    Raises:
-        ConfigError: A shard cannot be read.
-    """
-    latest = _latest(folder, "failures")
-    for video_id, record in _latest(folder, "data").items():
-        # Run ids begin with the time; at a tie the record wins.
-        if video_id not in latest or record.run_id >= latest[video_id].run_id:
-            latest[video_id] = record
-    return latest
-
-
-def _latest(folder: Path, table: TableName) -> dict[str, Outcome]:
-    latest: dict[str, Outcome] = {}
-    failed = table == "failures"
-    columns = [VIDEO_ID[table], "run_id", "job_hash", "fingerprint", "input_hash", *(["retryable"] if failed else [])]
-    for shard in shards(folder, table):
-        for row in read_shard(shard, columns).to_pylist():
-            video_id = row.pop(VIDEO_ID[table])
-            if video_id not in latest or row["run_id"] >= latest[video_id].run_id:
-                latest[video_id] = Outcome(**row, failed=failed)
-    return latest
+    videos: list[Video]
+    reasons: list[Reason]
+    counts: Counter[Reason]
 
 
 def remaining(
-    videos: Sequence[Video], done: Mapping[str, Outcome], job_hash: str, *, retry_failures: bool = False
-) -> list[Video]:
+    videos: Sequence[Video],
+    done: pa.Table,
+    job_hash: str,
+    *,
+    retry_failures: bool = False,
+    only: Collection[str] | None = None,
+) -> Todo:
     """The videos that need work: no outcome, one of another job or file, or a failure that a rerun may mend.
 
     Args:
         videos: Those of the manifest.
-        done: What became of them so far.
+        done: What became of them so far, as `outcomes` gives it.
         job_hash: Of the job to be run.
         retry_failures: Take every failure for one that a rerun may mend.
+        only: Take the videos that failed last in one of these ways, and no other; all failed ones, if it is empty.
     """
+    found = find(texts(video.id for video in videos), done["id"])
+    known = found >= 0
+    row = done.take(pa.array(np.where(known, found, 0))) if done.num_rows else done
+    why = np.full(len(videos), list(Why).index(Why.NEW), dtype=np.int8)
 
-    def is_done(video: Video) -> bool:
-        outcome = done.get(video.id)
-        return (
-            outcome is not None
-            and (outcome.job_hash, outcome.fingerprint) == (job_hash, video.fingerprint)
-            and outcome.input_hash == video.input_hash
-            and not (outcome.failed and (outcome.retryable or retry_failures))
-        )
+    def mark(where: np.ndarray[tuple[int], np.dtype[np.bool_]], reason: Why) -> None:
+        why[known & where] = list(Why).index(reason)
 
-    return [video for video in videos if not is_done(video)]
+    if done.num_rows:
+        failed, retryable = numbers(row["failed"]), numbers(row["retryable"])
+        mark(known, Why.DONE)
+        if only is None:
+            # The first reason is written last.
+            mark(failed & retry_failures, Why.AGAIN)
+            mark(failed & retryable, Why.RETRY)
+            mark(~numbers(pc.equal(row["job_hash"].cast(pa.string()), job_hash)), Why.SETTINGS)
+            mark(~numbers(pc.equal(row["input_hash"], texts(video.input_hash for video in videos))), Why.INPUT)
+            mark(~numbers(pc.equal(row["fingerprint"], texts(video.fingerprint for video in videos))), Why.FILE)
+        else:
+            wanted = pc.is_in(row["kind"].cast(pa.string()), value_set=pa.array(list(only), pa.string()))
+            mark(failed & (numbers(wanted) if only else failed), Why.AGAIN)
+    if only is not None:
+        why[why != list(Why).index(Why.AGAIN)] = list(Why).index(Why.ASIDE)
+    return _todo(videos, why, row)
 
 
-def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
-    """Take out what a later outcome replaced, and join small shards.
+def _todo(videos: Sequence[Video], why: np.ndarray[tuple[int], np.dtype[np.int8]], row: pa.Table) -> Todo:
+    plain = [Reason(reason) for reason in Why]
+    chosen = ~np.isin(why, [list(Why).index(Why.DONE), list(Why).index(Why.ASIDE)])
+    reasons = [plain[code] for code in why[chosen]]
+    changed = why[chosen] == list(Why).index(Why.SETTINGS)
+    if changed.any():
+        made_by = flat(row["job_hash"]).filter(pa.array(chosen)).filter(pa.array(changed))
+        of = [Reason(Why.SETTINGS, job_hash) for job_hash in made_by.dictionary.to_pylist()]
+        for place, code in zip(np.flatnonzero(changed), numbers(made_by.indices), strict=True):
+            reasons[place] = of[code]
+    counts = Counter(reasons)
+    for reason in (Why.DONE, Why.ASIDE):
+        if count := int((why == list(Why).index(reason)).sum()):
+            counts[Reason(reason)] = count
+    return Todo(list(compress(videos, chosen)), reasons, counts)
 
-    New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
-    call removes them.
+
+def without_outcome(videos: Sequence[Video], done: pa.Table, run_id: str) -> list[Video]:
+    """The videos that a run has not brought to an end yet."""
+    of_run = done.filter(pc.equal(done["run_id"].cast(pa.string()), run_id))
+    return list(compress(videos, find(texts(video.id for video in videos), of_run["id"]) < 0))
+
+
+def told(
+    counts: Mapping[Reason, int], settings: Mapping[str, Mapping[str, str]], now: Mapping[str, str]
+) -> dict[str, int]:
+    """Reasons in words, with their counts, most frequent first.
+
+    Args:
+        counts: Of each reason.
+        settings: Of every job hash, the hashes of its sections.
+        now: Those of the job to be run.
     """
-    records, failures = _latest(folder, "data"), _latest(folder, "failures")
-    kept: dict[TableName, set[tuple[str, str]]] = {"data": set(), "clips": set(), "failures": set()}
-    for video_id in records.keys() | failures.keys():
-        record, failure = records.get(video_id), failures.get(video_id)
-        if failure and (not record or record.run_id < failure.run_id):
-            kept["failures"].add((video_id, failure.run_id))
-        # A failure that may pass takes no earlier record away: that one was paid for.
-        if record and (not failure or failure.run_id <= record.run_id or failure.retryable):
-            kept["data"].add((video_id, record.run_id))
-            kept["clips"].add((video_id, record.run_id))
-        elif failure:
-            kept["clips"].add((video_id, failure.run_id))
-    for table, current in kept.items():
-        _settle_table(folder, table, current, run_id, rows_per_shard)
+    words: Counter[str] = Counter()
+    for reason, count in counts.items():
+        stages = changed(reason, settings, now)
+        words[f"{reason.why}: {', '.join(stages)}" if stages else str(reason.why)] += count
+    return dict(words.most_common())
 
 
-def _settle_table(
-    folder: Path, table: TableName, current: set[tuple[str, str]], run_id: str, rows_per_shard: int
-) -> None:
-
-    seen: set[tuple[str, ...]] = set()
-    kept: list[tuple[Path, pa.Table, bool]] = []
-    for shard in shards(folder, table):
-        rows = read_shard(shard)
-        keep = [
-            _first(row, table, seen) and (row[VIDEO_ID[table]], row["run_id"]) in current
-            for row in rows.select(["id", VIDEO_ID[table], "run_id"]).to_pylist()
-        ]
-        whole = all(keep) and rows.num_rows >= rows_per_shard // 2
-        kept.append((shard, rows.filter(pa.array(keep, pa.bool_())), whole))
-    loose = [(shard, rows) for shard, rows, whole in kept if not whole]
-    if len(loose) <= 1 and all(rows.num_rows == pq.read_metadata(shard).num_rows for shard, rows in loose):
-        return
-    # Shards of an earlier release may lack a column, which is then null.
-    now = SCHEMAS[table].empty_table()
-    same = pa.concat_tables([now, *(rows for _, rows in loose)], promote_options="default").select(now.column_names)
-    joined = same.combine_chunks()
-    for start in range(0, joined.num_rows, rows_per_shard):
-        # A name of its own: one that an old shard bears would be deleted with it below.
-        name = f"settled-{run_id}-{uuid.uuid4().hex[:8]}.parquet"
-        replace_shard(joined.slice(start, rows_per_shard), folder / table / name)
-    for shard, _ in loose:
-        shard.unlink(missing_ok=True)
-
-
-def _first(row: Mapping[str, str], table: TableName, seen: set[tuple[str, ...]]) -> bool:
-    key = (row["id"], row["run_id"], table)
-    return key not in seen and not seen.add(key)  # type: ignore[func-returns-value]
+def changed(reason: Reason, settings: Mapping[str, Mapping[str, str]], now: Mapping[str, str]) -> list[str]:
+    """The stages whose settings are others than those an outcome was made with; none where that is not known."""
+    before = settings.get(reason.job_hash, {})
+    return [stage for stage in now if before and before.get(stage) != now[stage]]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,31 @@ from typing import Any
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.graph import run_pass
-from lvqa_ray.engine.lines import Lines, start_lines, traffic, why_halted
-from lvqa_ray.engine.lock import lock
+from lvqa_ray.engine.lines import Lines, halt, start_lines, traffic, why_halted
+from lvqa_ray.engine.lock import Hold, lock
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts
+from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
+from lvqa_ray.engine.outcomes import outcomes
+from lvqa_ray.engine.preflight import ROLES, check_endpoints, check_output, check_prices, check_prompts
 from lvqa_ray.engine.purse import start as start_purse
-from lvqa_ray.engine.resume import outcomes, remaining, settle
+from lvqa_ray.engine.resume import remaining, without_outcome
+from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
-from lvqa_ray.engine.tables import read_rows, write_shard
+from lvqa_ray.engine.stop import Stop
+from lvqa_ray.engine.tables import write_shard
+from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
 from lvqa_ray.llm.segments import LocalSegments
-from lvqa_ray.records import Failure, Video, shown
+from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
 
 EVERY_S = 2.0
+CLOCKS_DIFFER_S = 60.0
+"""By which the clock of a file server may be behind ours."""
 logger = logging.getLogger(__name__)
 
 
@@ -51,10 +58,12 @@ class RunSummary:
         retryable: How many of the failures a rerun may mend.
         unfinished: Those with no outcome, because the run was halted.
         clips: Clips in the table of clips.
+        verdict: What the check at the end found.
         spent: What this run paid for, by stage; answers from the journal are not among it.
         spent_by_model: The same by stage and model.
         halted: Why the run stopped before its end, or empty.
         over_budget: Whether that was ``engine.max_cost`` or ``engine.max_requests``.
+        signal: Number of the signal that stopped it, or 0.
         seconds: How long it took.
     """
 
@@ -72,68 +81,136 @@ class RunSummary:
     spent_by_model: dict[str, dict[str, Spent]]
     halted: str
     seconds: float
+    verdict: Verdict
     over_budget: bool = False
+    signal: int = 0
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
-        """0: every video has a record or a fault of its own; 1: a rerun may do better; 3: the budget is spent."""
+        """0: every video has a record or a fault of its own; 1: a rerun may do better; 3: the budget is spent.
+
+        128 and the number of the signal where one stopped the run.
+        """
+        if self.signal:
+            return 128 + self.signal
         if self.over_budget:
             return 3
-        return 1 if self.retryable or self.unfinished or self.halted else 0
+        return 1 if self.retryable or self.halted or not self.verdict.ok else 0
 
 
 Progress = Callable[[Mapping[str, Traffic]], None]
 """Takes the traffic of each endpoint, by its label."""
 
 
-def run(job: Job, on_progress: Progress | None = None) -> RunSummary:
+def run(
+    job: Job,
+    on_progress: Progress | None = None,
+    on_stop: Callable[[], None] | None = None,
+    *,
+    only: Collection[str] | None = None,
+) -> RunSummary:
     """Do all of a job that is not done yet.
+
+    In the main thread, Ctrl-C or SIGTERM lets it finish what is under way, and a second one stops it at once.
 
     Starts a Ray of its own unless one is running or RAY_ADDRESS names one, and shuts down only what it started.
 
     Args:
         job: The job.
         on_progress: Called every few seconds with the traffic of each endpoint.
+        on_stop: Called, in another thread, when a signal asks to stop.
+        only: Do again the videos of the last run that failed in one of these ways, and no others; all failed ones, if
+            it is empty.
 
     Returns:
         What became of the videos, also when the run was halted.
 
     Raises:
         ConfigError: Something is wrong that was found before the first paid call.
+        Interrupted: A signal came where nothing was under way, or a second one.
     """
-    started = time.monotonic()
+    started = time.time()
     folder = Path(job.output)
-    videos = read_manifest(job.videos, job.limit, without=folder)
-    check_prompts(job, videos)
-    check_output(folder)
-    with lock(folder):
-        return _run(job, videos, started, on_progress)
+    stop = Stop(on_stop)
+    with stop.listening():
+        videos = read_manifest(job.videos, job.limit, without=folder)
+        check_prompts(job, videos)
+        check_output(folder)
+        with lock(folder) as hold:
+            return _run(job, videos, started, on_progress, only=only, hold=hold, stop=stop)
 
 
-def _run(job: Job, videos: Sequence[Video], started: float, on_progress: Progress | None) -> RunSummary:
+def _run(
+    job: Job,
+    videos: Sequence[Video],
+    started: float,
+    on_progress: Progress | None,
+    *,
+    only: Collection[str] | None,
+    hold: Hold,
+    stop: Stop,
+) -> RunSummary:
     folder = Path(job.output)
-    todo = remaining(videos, outcomes(folder), job.job_hash, retry_failures=job.engine.retry_failures)
+    done = outcomes(folder)
+    videos = keep_ids(videos, done, folder)
+    todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
+    del done
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     halted, over_budget = "", False
     if todo:
         check_prices(job)
         keys = check_endpoints(job)
-        _write_json(folder / "run.json", _report(job, None))
-        with _ray(job):
+    if only is None:
+        note_job(folder, job, videos)
+    elif todo:
+        note_again(folder, job, todo)
+    if todo:
+        note_run(folder, job, None)
+        with _ray(job), stop.listening():  # anew, since Ray has its own way with signals
             purse = start_purse(job, run_id)
-            halted = _passes(job, todo, start_lines(job, keys, folder / "cache", purse), run_id, on_progress)
+            lines = start_lines(job, keys, folder / "cache", purse)
+            with stop.draining(partial(halt, lines), _patience_s(job)):
+                halted = _passes(job, todo, lines, run_id, on_progress, hold=hold)
             over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
-        settle(folder, run_id, job.engine.rows_per_shard)
-    seconds = time.monotonic() - started
-    summary = _summary(job, videos, len(videos) - len(todo), run_id, halted=halted, seconds=seconds)
-    summary = replace(summary, over_budget=over_budget and bool(halted))
-    if todo or not (folder / "run.json").exists():  # a run that had nothing to do does not hide the one that had
-        _write_json(folder / "run.json", _report(job, summary))
+    if (todo or not is_finished(folder)) and not hold.lost:
+        try:
+            settle(folder, run_id, job.engine.rows_per_shard)
+        except OSError as error:
+            halted = halted or f"{folder} cannot be written: {error.strerror or error}."
+    verdict = verify(folder, since=started - CLOCKS_DIFFER_S)
+    bill = spent(LocalSegments(folder / "cache", make=False), run_id)
+    summary = RunSummary(
+        output=str(folder),
+        run_id=run_id,
+        job_hash=job.job_hash,
+        videos=verdict.videos,
+        already_done=len(videos) - len(todo),
+        records=verdict.records,
+        failures=verdict.failures,
+        retryable=verdict.retryable,
+        unfinished=verdict.unfinished,
+        clips=verdict.clips,
+        spent={stage: total(models.values()) for stage, models in bill.items()},
+        spent_by_model=bill,
+        halted=halted,
+        seconds=round(time.time() - started, 1),
+        verdict=verdict,
+        over_budget=over_budget and bool(halted),
+        signal=stop.signum if halted else 0,
+        versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")},
+    )
+    if todo or not is_finished(folder):  # a run that had nothing to do does not hide the one that had
+        note_run(folder, job, asdict(summary), finished=not halted)
     return summary
 
 
-def _passes(job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: Progress | None) -> str:
+def _patience_s(job: Job) -> float:
+    """How long a request may be under way."""
+    return max(at.timeout_s for role in ROLES for at in job.endpoints.replicas(role))
+
+
+def _passes(job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: Progress | None, *, hold: Hold) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder = Path(job.output)
     left = todo
@@ -145,8 +222,8 @@ def _passes(job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress:
                 run_pass(job, left, sink, lines, run_id)
             except ray.exceptions.RayError as error:
                 stopped = _broken(error)
-        left = _without_outcome(left, folder, run_id)
-        if reason := stopped or sink.broken or why_halted(lines):
+        left = without_outcome(left, outcomes(folder), run_id)
+        if reason := hold.lost or stopped or sink.broken or why_halted(lines):
             return reason
         if not left:
             return ""
@@ -176,11 +253,6 @@ def _broken(error: Exception) -> str:
     return f"the pass broke off ({type(cause).__name__}{detail}); Ray's logs have the details."
 
 
-def _without_outcome(videos: Sequence[Video], folder: Path, run_id: str) -> list[Video]:
-    done = outcomes(folder)
-    return [video for video in videos if video.id not in done or done[video.id].run_id != run_id]
-
-
 @contextmanager
 def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wraps
     if ray.is_initialized():
@@ -190,14 +262,17 @@ def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wra
     elsewhere = bool(os.environ.get("RAY_ADDRESS"))
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    ray.init(
-        # "local": a Ray that happens to run on this machine is somebody else's.
-        address=None if elsewhere else "local",
-        num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
-        include_dashboard=None if elsewhere else False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    try:
+        ray.init(
+            # "local": a Ray that happens to run on this machine is somebody else's.
+            address=None if elsewhere else "local",
+            num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
+            include_dashboard=None if elsewhere else False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except Exception as error:  # Ray has no type of its own for this
+        raise ConfigError(f"Ray does not start ({error}); mend that, or wait until the machine is idle.") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         _check_cpus(job)
@@ -234,55 +309,3 @@ def _watching(lines: Lines, on_progress: Progress | None) -> Any:  # noqa: ANN40
         over.set()
         thread.join()
         on_progress(traffic(lines))
-
-
-def _summary(
-    job: Job, videos: Sequence[Video], already_done: int, run_id: str, *, halted: str, seconds: float
-) -> RunSummary:
-    folder = Path(job.output)
-    wanted = {video.id: (video.fingerprint, video.input_hash) for video in videos}
-    done = {
-        video_id: outcome
-        for video_id, outcome in outcomes(folder).items()
-        if wanted.get(video_id) == (outcome.fingerprint, outcome.input_hash) and outcome.job_hash == job.job_hash
-    }
-    failures = [
-        row for row in read_rows(folder, "failures", ["id", "kind"]) if row["id"] in done and done[row["id"]].failed
-    ]
-    records = sum(not outcome.failed for outcome in done.values())
-    bill = spent(LocalSegments(folder / "cache", make=False), run_id)
-    return RunSummary(
-        output=str(folder),
-        run_id=run_id,
-        job_hash=job.job_hash,
-        videos=len(videos),
-        already_done=already_done,
-        records=records,
-        failures=dict(Counter(row["kind"] for row in failures).most_common()),
-        retryable=sum(outcome.retryable for outcome in done.values()),
-        unfinished=len(videos) - len(done),
-        clips=sum(1 for row in read_rows(folder, "clips", ["video_id"]) if row["video_id"] in done),
-        spent={stage: total(models.values()) for stage, models in bill.items()},
-        spent_by_model=bill,
-        halted=halted,
-        seconds=round(seconds, 1),
-        versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")},
-    )
-
-
-def _report(job: Job, summary: RunSummary | None) -> dict[str, Any]:
-    return {
-        "job": job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]},
-        "job_hash": job.job_hash,
-        "finished": summary is not None and not summary.halted,
-        "summary": asdict(summary) if summary else None,
-    }
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None

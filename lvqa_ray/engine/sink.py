@@ -15,7 +15,7 @@ from lvqa_ray.engine.tables import write_shard
 from lvqa_ray.records import CaptionedClip, Failure, Record
 from lvqa_ray.records.tables import TableName, clip_line, data_line, failure_line
 
-ROWS_PER_WRITE = 500
+BUNDLES_PER_WRITE = 16
 
 
 class TableSink(Datasink[str]):
@@ -41,8 +41,8 @@ class TableSink(Datasink[str]):
 
     @property
     def min_rows_per_write(self) -> int:
-        """Rows that are collected before they are written; what is not written yet is in the journal."""
-        return ROWS_PER_WRITE
+        """Bundles, mostly of a whole video, that are collected before they are written."""
+        return BUNDLES_PER_WRITE
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> str:  # noqa: ANN401 - Ray's task context
         """Write the rows of one task; gives the reason if it cannot.

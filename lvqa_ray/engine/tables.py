@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import SCHEMAS, TableName
+
+GROUP_BYTES = 64 * 2**20
+"""Rows that are held in memory before they are written as one row group."""
 
 
 def write_shard(folder: Path, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
@@ -60,23 +64,100 @@ def shards(folder: Path, table: TableName) -> list[Path]:
     return sorted((folder / table).glob("*.parquet"))
 
 
-def read_shard(shard: Path, columns: list[str] | None = None) -> pa.Table:
-    """A shard, or some columns of it.
+def read_shard(shard: Path, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
+    """A shard, or some columns of it; those of few different values may be had as dictionaries.
 
     Raises:
         ConfigError: It cannot be read.
     """
+    with _readable(shard):
+        return pq.ParquetFile(shard, read_dictionary=list(few)).read(columns=columns)
+
+
+def batches(shard: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    """A shard, so many rows at a time; errors as above."""
+    with _readable(shard):
+        yield from pq.ParquetFile(shard).iter_batches(rows)
+
+
+@contextmanager
+def _readable(shard: Path) -> Iterator[None]:
     try:
-        return pq.ParquetFile(shard).read(columns=columns)
+        yield
     except (pa.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
         raise ConfigError(
-            f"{shard} is no readable shard ({error}); move it away, and its videos are done again."
+            f"{shard} is no readable shard ({why}); move it away, and its videos are done again."
         ) from None
 
 
 def replace_shard(rows: pa.Table, path: Path) -> None:
     """Write rows under a temporary name, then move them into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pq.write_table(rows, partial, compression="zstd")
-    partial.replace(path)
+    with ShardWriter(lambda: path, rows.schema, rows.num_rows) as out:
+        out.write(rows)
+
+
+class ShardWriter:
+    """Writes rows into shards of a given length, holding few of them in memory; closes as a context manager.
+
+    Args:
+        name: Gives the path of each new shard.
+        schema: Of the rows.
+        rows_per_shard: Length of a shard.
+    """
+
+    def __init__(self, name: Callable[[], Path], schema: pa.Schema, rows_per_shard: int) -> None:
+        self._name = name
+        self._schema = schema
+        self._room = self._rows_per_shard = rows_per_shard
+        self._held: list[pa.Table] = []
+        self._path = Path()
+        self._file: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._close()
+        elif self._file is not None:
+            with suppress(OSError):  # the one that is under way says it
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows.
+
+        Raises:
+            OSError: The disk is full, or the like.
+        """
+        while rows.num_rows:
+            part, rows = rows.slice(0, self._room), rows.slice(self._room)
+            self._held.append(part)
+            self._room -= part.num_rows
+            if not self._room:
+                self._close()
+            elif sum(held.nbytes for held in self._held) > GROUP_BYTES:
+                self._flush()
+
+    @property
+    def _partial(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+
+    def _flush(self) -> None:
+        if self._file is None:
+            self._path = self._name()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        self._file.write_table(pa.concat_tables(self._held))
+        self._held = []
+
+    def _close(self) -> None:
+        """Put the shard in its place, if there is one."""
+        if self._held:
+            self._flush()
+        if self._file is not None:
+            self._file.close()
+            self._partial.replace(self._path)
+            self._file = None
+        self._room = self._rows_per_shard

@@ -2,38 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
 
 from lvqa_ray.engine.decoder import Bounds, decoder
-from lvqa_ray.engine.rows import Packed, pack, unpack
+from lvqa_ray.engine.memory import Memory
+from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import failed, video_of
 from lvqa_ray.errors import FetchError
 from lvqa_ray.pipeline import VideoStep
-from lvqa_ray.records import Failure
+from lvqa_ray.records import Clip, Failure
+
+LOOK_EVERY_S = 1.0
+"""How often a task that has much to do looks whether the run has halted."""
 
 
 def work_on_files(
-    packed: Packed, *, steps: Sequence[VideoStep], governors: Sequence[Sequence[Any]], bounds: Bounds, scratch: Scratch
+    packed: Packed,
+    *,
+    steps: Sequence[VideoStep],
+    memory: Memory,
+    governors: Sequence[Sequence[Any]],
+    bounds: Bounds,
+    scratch: Scratch,
+    most: int,
 ) -> Iterator[Packed]:
-    """Body of a task: put one row through a group of steps, in a process of its own.
+    """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
 
     Args:
-        packed: The row.
+        packed: The rows.
         steps: The steps in order.
-        governors: Handles of the governors of each role: once all of one have halted, no more videos are read.
+        memory: What earlier passes found out: what it knows is not done again.
+        governors: Handles of the governors of each role: once all of one have halted, nothing more is read.
         bounds: What decoding may take.
         scratch: Where remote files are put.
+        most: How many rows may travel on together.
 
     Yields:
-        The rows that the steps make of it, as they come; none once the run has halted.
+        The rows that the steps make of them, as they come; no more once the run has halted.
     """
-    if any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors):
-        return
-    row = unpack(packed)
+    work = partial(_worked, bounds=bounds, scratch=scratch)
+    yield from bundled(_remembered(packed, steps, memory, governors, work), most)
+
+
+def _remembered(
+    packed: Packed,
+    steps: Sequence[VideoStep],
+    memory: Memory,
+    governors: Sequence[Sequence[Any]],
+    work: Callable[[Any, Sequence[VideoStep]], Iterator[Packed]],
+) -> Iterator[Packed]:
+    looked = -math.inf
+
+    def halted() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked < LOOK_EVERY_S:
+            return False
+        looked = time.monotonic()
+        return any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors)
+
+    for row in unpack(packed):
+        if halted():
+            return
+        known = memory.recall(row)
+        if known is not None:
+            yield from map(pack, known)
+            continue
+        made: list[Any] = []
+        for out in work(row, steps):
+            yield out
+            made += map(_bare, unpack(out))
+            if halted():
+                return
+        memory.note(row, made)
+
+
+def _worked(row: Any, steps: Sequence[VideoStep], *, bounds: Bounds, scratch: Scratch) -> Iterator[Packed]:  # noqa: ANN401 - any of the frozen rows
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
         yield from decoder(bounds)(steps, row)
         return
@@ -45,3 +96,10 @@ def work_on_files(
         name = next(step.name for step in steps if isinstance(row, step.takes))
         failure = Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable)
         yield pack(failed(row, failure))
+
+
+def _bare(row: Any) -> Any:  # noqa: ANN401 - as above
+    """A row without its pictures, of which only the times are kept."""
+    if not isinstance(row, Clip):
+        return row
+    return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")

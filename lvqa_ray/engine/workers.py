@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -48,14 +49,19 @@ class ChatWork:
         self._chats = {step.stage.name: _chat(step, lines[step.role], permits, journal, writer) for step in steps}
 
     async def __call__(self, packed: Packed) -> list[Packed]:
-        """The rows that the steps make of one row; none where the run has halted, so that it is done another time."""
-        rows = [unpack(packed)]
+        """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
+        made = await asyncio.gather(*map(self._worked, unpack(packed)))
+        rows = list(chain.from_iterable(made))
+        return [pack(*rows)] if rows else []
+
+    async def _worked(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
+        rows: Sequence[Any] = [row]
         for step in self._steps:
             done: list[Any] = []
-            for row in rows:
-                done += await self._answer(step, row) if isinstance(row, step.takes) else [row]
+            for each in rows:
+                done += await self._answer(step, each) if isinstance(each, step.takes) else [each]
             rows = done
-        return [pack(row) for row in rows]
+        return rows
 
     async def _answer(self, step: ChatStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
         governors = [line.governor for line in self._lines[step.role]]

@@ -25,7 +25,7 @@ class Cached:
         inner: The call to spare.
         answers: Where answers are kept.
         key_of: Names the answer to a request.
-        ask_again: Ask anew for what the journal holds as a failure.
+        ask_again: Ask anew for what the journal holds as a failure, and for answers that were of no use.
     """
 
     def __init__(self, inner: Call, answers: Answers, key_of: KeyOf, *, ask_again: bool = False) -> None:
@@ -54,9 +54,9 @@ class Cached:
             reply = self._answers.get(key)
         except OSError as exc:
             raise self._broken("read", exc) from exc
-        if isinstance(reply, ChatReply):
+        if isinstance(reply, ChatReply) and not (request.stale and self._ask_again):
             return _as_cached(reply)
-        if reply is not None and not self._ask_again:
+        if isinstance(reply, ApiError) and not self._ask_again:
             reply.cached = True
             raise reply
         task = self._under_way.get(key)
@@ -106,9 +106,11 @@ class Noted:
         """Ask.
 
         Raises:
-            StopRun: A reply could not be written down.
+            StopRun: A reply could not be written down, now or while this request waited to be sent.
             ApiError: What the inner call raises.
         """
+        if self._answers.broken is not None:
+            raise StopRun(_cannot_be("written", self._answers.broken))
         try:
             return await self._inner(request)
         except ApiError as error:

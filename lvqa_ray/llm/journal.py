@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,14 +11,21 @@ from typing import Protocol
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.entry import Entry, entry_of, line_of
+from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.llm.segments import LocalSegments, Segments, by_time
 
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
 class Answers(Protocol):
-    """Where paid answers are kept."""
+    """Where paid answers are kept.
+
+    Attributes:
+        broken: Why an answer could not be kept, once that has happened.
+    """
+
+    broken: OSError | None
 
     def get(self, key: str, /) -> ChatReply | ApiError | None:
         """The answer under a key, as it was paid for, or the failure that asking again would only repeat."""
@@ -54,6 +63,7 @@ class Journal:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"a writer or stage is named by letters, digits, '_' and '.', not {name!r}")
         self.corrupt_lines = 0
+        self.broken: OSError | None = None
         self._segments = LocalSegments(place) if isinstance(place, Path) else place
         self._prefix = f"{stage}-"
         self._own = f"{stage}-{writer}.jsonl"
@@ -68,6 +78,10 @@ class Journal:
     def keys(self) -> set[str]:
         """The keys that are known to have an answer."""
         return {key.hex() for key in self._places}
+
+    def index(self) -> Index:
+        """Where the answers stand that are known now."""
+        return Index.of(self._places)
 
     def get(self, key: str) -> ChatReply | ApiError | None:
         """The answer under a key, the failure that stands for it, or ``None``."""
@@ -98,7 +112,11 @@ class Journal:
             OSError: It could not be written.
         """
         line = line_of(key, reply, model)
-        offset = self._segments.append(self._own, line)
+        try:
+            offset = self._segments.append(self._own, line)
+        except OSError as error:
+            self.broken = error
+            raise
         entry = entry_of(line)
         if entry is not None:
             self._note(entry, self._own, offset, len(line))
@@ -112,7 +130,7 @@ class Journal:
     def _refresh(self) -> None:
         """Read what was added to the segments of the stage since the last look."""
         sizes = {name: size for name, size in self._segments.sizes().items() if name.startswith(self._prefix)}
-        for name in sorted(sizes):
+        for name in sorted(sizes, key=by_time):
             known = self._read_to.get(name, 0)
             if sizes[name] > known:
                 self._read_to[name] = self._index(sys.intern(name), known)
@@ -138,3 +156,34 @@ class Journal:
         else:
             self._failures.add(digest)
         self._places[digest] = (name, offset, length)
+
+
+class Kept:
+    """The answers of a journal through an index that was made of it: reads, and never writes.
+
+    Args:
+        segments: Where the journal lies.
+        index: Where its answers stand.
+    """
+
+    def __init__(self, segments: Segments, index: Index) -> None:
+        self.broken: OSError | None = None
+        self._segments = segments
+        self._index = index
+
+    def get(self, key: str, /) -> ChatReply | ApiError | None:
+        """The answer under a key, the failure that stands for it, or ``None``; also where it cannot be read."""
+        place = self._index.place(key)
+        try:
+            entry = None if place is None else entry_of(self._segments.read(*place))
+        except OSError:
+            return None
+        return entry.reply if entry is not None and entry.key == key else None
+
+    def put(self, *_: object) -> None:
+        """Not what this is for.
+
+        Raises:
+            OSError: Always.
+        """
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))

@@ -71,6 +71,8 @@ class ChatRequest:
         temperature: Sampling temperature, ``None`` for the endpoint's default.
         max_tokens: Longest reply in tokens, ``None`` for the endpoint's default.
         reply_schema: What the endpoint is to hold the reply to; ``None`` for plain text.
+        stale: Whether what the journal holds was of no use, so that a run which does failures again asks anew; not part
+            of the cache key.
     """
 
     stage: str
@@ -80,6 +82,7 @@ class ChatRequest:
     temperature: float | None = None
     max_tokens: int | None = None
     reply_schema: ReplySchema | None = None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+COMPACT = "compact_"
+"""Begins the writer's name of a segment that was made of others; what is behind it is the time, as with all others."""
+
+
+def by_time(name: str) -> str:
+    """Sorts the names of a stage's segments by the time at which they were begun: of two answers, the later stands."""
+    return name.replace(f"-{COMPACT}", "-", 1)
+
 
 class Segments(Protocol):
     """A store of append-only files; all that the journal asks of a disk, or of what takes its place."""

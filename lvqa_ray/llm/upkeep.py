@@ -11,6 +11,7 @@ from pathlib import Path
 from lvqa_ray.llm.entry import Entry, entry_of
 from lvqa_ray.llm.ledger import Spent
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.segments import COMPACT, by_time
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ def compact(folder: Path) -> tuple[Stats, Stats]:
                 kept[entry.key] = (segment, number)
                 if isinstance(entry.reply, ChatReply):
                     answered.add(entry.key)
-        name = f"{stage}-compact_{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
+        name = f"{stage}-{COMPACT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
         partial = folder / f".{name}.partial"
         with partial.open("wb") as file:
             for segment in segments:
@@ -108,7 +109,7 @@ def clear(folder: Path) -> int:
 
 def _by_stage(folder: Path) -> dict[str, list[Path]]:
     stages: dict[str, list[Path]] = {}
-    for segment in sorted(folder.glob("*-*.jsonl")):
+    for segment in sorted(folder.glob("*-*.jsonl"), key=lambda path: by_time(path.name)):
         stages.setdefault(segment.name.partition("-")[0], []).append(segment)
     return stages
 

@@ -50,8 +50,17 @@ class Video:
     @property
     def input_hash(self) -> str:
         """16 hex digits that change with what came along with the file: its own prompt and the further columns."""
+        if not self.conversation and self.extra == "{}":
+            return _NOTHING_ALONG
         said = "\0".join(f"{turn.speaker}\0{turn.value}" for turn in self.conversation)
-        return hashlib.sha256(f"{said}\0\0{self.extra}".encode(errors="replace")).hexdigest()[:16]
+        return _input_hash(said, self.extra)
+
+
+def _input_hash(said: str, extra: str) -> str:
+    return hashlib.sha256(f"{said}\0\0{extra}".encode(errors="replace")).hexdigest()[:16]
+
+
+_NOTHING_ALONG = _input_hash("", "{}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +115,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One sampled picture: JPEG bytes and the time at which it is shown in the video."""
+    """One sampled picture: JPEG bytes, empty where they are not at hand, and the time at which it is shown."""
 
     time_s: float
     jpeg: bytes

@@ -14,7 +14,7 @@ from lvqa_ray.llm.messages import ChatRequest, Message, ReplySchema, Text
 from lvqa_ray.llm.parse import parse_question, render_question
 from lvqa_ray.llm.parse_json import SCHEMA, parse_json_question
 from lvqa_ray.records import AskedFilm, Failure, Film, Question, Usage
-from lvqa_ray.stage import Chat, Prompted, Role
+from lvqa_ray.stage import Chat, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -66,7 +66,7 @@ class AskQuestion(Prompted):
                 for _ in range(self.reasks + 1):
                     calls += 1
                     try:
-                        reply = await chat(request)
+                        reply = await answer(chat, request, form.reads)
                     except TruncatedReply as error:
                         problem, raw = error, error.raw
                         usage += Usage.of(error)
@@ -122,6 +122,14 @@ class Form:
 
     parse: Callable[[str], Question]
     schema: ReplySchema | None = None
+
+    def reads(self, reply: str) -> bool:
+        """Whether a reply is in this format."""
+        try:
+            self.parse(reply)
+        except ParseError:
+            return False
+        return True
 
 
 TEXT = Form(parse_question)

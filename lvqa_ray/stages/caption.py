@@ -13,7 +13,7 @@ from lvqa_ray.errors import ApiError, TooLong
 from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
-from lvqa_ray.stage import Chat, Prompted, Role
+from lvqa_ray.stage import Chat, Prompted, Role, answer
 from lvqa_ray.video.picture import smaller
 
 
@@ -66,7 +66,7 @@ class CaptionClips(Prompted):
         counts = list(dict.fromkeys(max(1, count // share) for share in FEWER)) if count else [0]
         for kept in counts[:-1]:
             try:
-                return await chat(self.request(clip, kept)), _left_out(count, kept)
+                return await answer(chat, self.request(clip, kept), _is_caption), _left_out(count, kept)
             except TooLong:
                 continue
         kept = counts[-1]
@@ -74,7 +74,7 @@ class CaptionClips(Prompted):
             try:
                 # In a thread: the loop has other requests to look after.
                 request = await asyncio.to_thread(self.request, clip, kept, factor)
-                return await chat(request), _left_out(count, kept, factor)
+                return await answer(chat, request, _is_caption), _left_out(count, kept, factor)
             except TooLong as error:
                 too_long = error
         raise too_long
@@ -107,6 +107,10 @@ class CaptionClips(Prompted):
             parts.append(Text(text=f"Frame at {frame.time_s:.2f} s:"))
             parts.append(Media(identity=f"{clip.identity} #{index}{size}", mime="image/jpeg", data=jpeg))
         return self.asks(*parts)
+
+
+def _is_caption(text: str) -> bool:
+    return bool(without_draft(text))
 
 
 def _left_out(count: int, kept: int, factor: int = 1) -> str:

@@ -13,7 +13,7 @@ from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.wording import reason_text, without_captions
 from lvqa_ray.records import AskedFilm, Failure, Record, Usage
-from lvqa_ray.stage import Chat, Prompted, Role
+from lvqa_ray.stage import Chat, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -35,7 +35,7 @@ class ReformatReasoning(Prompted):
         """The record, or the reason why the rewriting failed."""
         prompt = self.prompt_for(row)
         try:
-            reply = await chat(self.asks(Text(text=prompt)))
+            reply = await answer(chat, self.asks(Text(text=prompt)), lambda text: bool(without_draft(text)))
         except ApiError as error:
             return [Failure.of(error, video=row.film.video, stage=self.name)]
         prose = without_draft(reply.text)

@@ -31,11 +31,15 @@ class SampleFrames:
     reader: Literal["pyav", "decord"] = Field(default="pyav", description="What decodes the frames.")
 
     def __call__(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
-        """The clip with its frames in time order, or the reason why there are none."""
-        if clip.dropped or clip.frames:
+        """The clip with its frames in time order, or the reason why there are none.
+
+        A clip that knows the times of its frames, and lacks their pictures, gets those again.
+        """
+        if clip.dropped or any(frame.jpeg for frame in clip.frames):
             yield clip
             return
-        times = self.sampling.times(clip.span)
+        known = [frame.time_s for frame in clip.frames]
+        times = known or self.sampling.times(clip.span)
         try:
             with watch_losses() as losses:
                 frames = sample_frames(
@@ -44,12 +48,22 @@ class SampleFrames:
         except VideoError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
+            return
+        clip = replace(clip, lost_s=max(clip.lost_s, losses.within(clip.span)))
+        if known:
+            # Those that a pass took before; should they be others this time, they are named by their own times.
+            same = [frame.time_s for frame in frames] == known
+            yield replace(clip, frames=tuple(frames)) if same else self.attach(clip, frames)
         else:
             # The picture is on screen at the time asked for, and that time is known before anything is decoded. Where
             # the pictures end early, the last times have none.
             pictures = tuple(replace(frame, time_s=time) for frame, time in zip(frames, times, strict=False))
-            lost_s = max(clip.lost_s, losses.within(clip.span))
-            yield replace(clip, frames=pictures, lost_s=lost_s, identity=self.identity(clip))
+            yield replace(clip, frames=pictures, identity=self.identity(clip))
+
+    def expected(self, clip: Clip) -> Clip:
+        """The clip as it will be if all of it decodes, but for the pictures: their times, and what identifies them."""
+        times = self.sampling.times(clip.span)
+        return replace(clip, frames=tuple(Frame(time_s=time, jpeg=b"") for time in times), identity=self.identity(clip))
 
     @property
     def sampling(self) -> Sampling:
@@ -74,9 +88,12 @@ class SampleFrames:
         return replace(clip, frames=tuple(frames), identity=self._identity(clip, f"at={at}"))
 
     def identity(self, clip: Clip) -> str:
-        """What decides the pictures of a clip, known without decoding it."""
+        """What decides the pictures of a clip, known without decoding it, unless a part of it turns out to be damaged.
+
+        So an answer that is found under the name of a whole clip was given for one.
+        """
         rate = f"{self.per_second:g}/s" if self.per_second is not None else f"{self.count}"
-        return self._identity(clip, f"frames={rate}")
+        return self._identity(clip, f"frames={rate}{' damaged' if clip.lost_s else ''}")
 
     def _identity(self, clip: Clip, which: str) -> str:
         span = f"{clip.span.start_s:.3f}-{clip.span.end_s:.3f}"

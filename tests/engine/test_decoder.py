@@ -50,7 +50,7 @@ def video(path: Path) -> Video:
 
 
 def rows(decoder: Decoder, row: Any, steps: list[VideoStep] = STEPS) -> list[Any]:
-    return [unpack(packed) for packed in decoder(steps, row)]
+    return [made for packed in decoder(steps, row) for made in unpack(packed)]
 
 
 def children() -> list[int]:
@@ -81,10 +81,10 @@ def test_a_decoder_that_dies_in_the_middle_is_a_failure_and_what_it_gave_is_kept
 ) -> None:
     before = children()
     given = decoder(SCENES, video(film))
-    first = unpack(next(given))
+    (first,) = unpack(next(given))
     (pid,) = set(children()) - set(before)
     os.kill(pid, number)
-    *others, last = [unpack(packed) for packed in given]
+    *others, last = [made for packed in given for made in unpack(packed)]
     assert isinstance(first, Clip)
     assert len(others) < 28
     assert (last.kind, last.stage, last.retryable) == ("decoder_crashed", "split", retryable)
@@ -101,7 +101,7 @@ def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
     next(given)
     (pid,) = set(children()) - set(before)
     os.kill(pid, signal.SIGSTOP)
-    *_, last = [unpack(packed) for packed in given]
+    *_, last = [made for packed in given for made in unpack(packed)]
     assert (last.kind, last.retryable) == ("decoder_timeout", False)
     assert "stood still for 2 s" in last.message
     assert pid not in children()
@@ -117,7 +117,7 @@ def test_waiting_for_those_who_take_the_rows_counts_for_nothing(film: Path) -> N
     given = Decoder(Bounds(still_s=2, slowest=60, memory_bytes=2**30))(SCENES, video(film))
     next(given)
     time.sleep(4)
-    assert all(isinstance(unpack(packed), Clip) for packed in given)
+    assert all(isinstance(made, Clip) for packed in given for made in unpack(packed))
 
 
 def test_a_picture_that_wants_too_much_memory_is_a_failure(tmp_path: Path) -> None:

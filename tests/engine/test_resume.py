@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lvqa_ray.engine.resume import outcomes, remaining, settle
+from lvqa_ray.engine.outcomes import outcomes
+from lvqa_ray.engine.resume import Why, remaining
+from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.tables import read_rows, shards, write_shard
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Turn, Video
@@ -31,7 +33,7 @@ def line(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
 
 
 def clip(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
-    return line(f"{video_id}_0", run) | {"video_id": video_id} | changes
+    return line(f"{video_id}_0", run) | {"video_id": video_id, "index": 0} | changes
 
 
 def put(folder: Path, table: TableName, name: str, *lines: dict[str, Any]) -> None:
@@ -53,7 +55,9 @@ def test_only_what_has_no_lasting_outcome_remains(tmp_path: Path) -> None:
     put(tmp_path, "failures", "s", line("broken", 0, retryable=False), line("flaky", 0, retryable=True))
     videos = [video("done"), video("other-job"), video("changed", "g"), video("broken"), video("flaky"), video("new")]
     left = remaining(videos, outcomes(tmp_path), "j")
-    assert [row.id for row in left] == ["other-job", "changed", "flaky", "new"]
+    assert [row.id for row in left.videos] == ["other-job", "changed", "flaky", "new"]
+    assert left.reasons == [(Why.SETTINGS, "k"), (Why.FILE, ""), (Why.RETRY, ""), (Why.NEW, "")]
+    assert sum(left.counts.values()) == 6
 
 
 def test_settling_keeps_the_latest_outcome_of_each_video(tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_a_failure_that_may_pass_takes_no_record_away(tmp_path: Path) -> None:
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
     assert {row["id"] for row in read_rows(tmp_path, "failures")} == {"v", "w"}
     assert {(row["id"], row["run_id"]) for row in read_rows(tmp_path, "clips")} == {("v_0", RUNS[0]), ("w_0", RUNS[1])}
-    assert [row.id for row in remaining([video("v"), video("w")], outcomes(tmp_path), "j")] == ["v"]
+    assert [row.id for row in remaining([video("v"), video("w")], outcomes(tmp_path), "j").videos] == ["v"]
 
 
 def test_what_comes_along_is_part_of_what_is_done(tmp_path: Path) -> None:
@@ -84,9 +88,9 @@ def test_what_comes_along_is_part_of_what_is_done(tmp_path: Path) -> None:
     same = video("v")
     other = replace(same, extra='{"split": "test"}')
     prompted = replace(same, conversation=(Turn(speaker="human", value="Name the colours."),))
-    assert remaining([same], outcomes(tmp_path), "j") == []
-    assert remaining([other], outcomes(tmp_path), "j") == [other]
-    assert remaining([prompted], outcomes(tmp_path), "j") == [prompted]
+    assert remaining([same], outcomes(tmp_path), "j").videos == []
+    assert remaining([other], outcomes(tmp_path), "j").videos == [other]
+    assert remaining([prompted], outcomes(tmp_path), "j").videos == [prompted]
 
 
 def test_half_a_character_does_not_cost_a_row(tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
 def test_a_file_that_is_not_complete_is_no_shard(tmp_path: Path) -> None:
     put(tmp_path, "data", "a", line("v", 0))
     (tmp_path / "data" / ".b.parquet.17.partial").write_bytes(b"PAR1")
-    assert set(outcomes(tmp_path)) == {"v"}
+    assert outcomes(tmp_path)["id"].to_pylist() == ["v"]
 
 
 def test_a_broken_shard_is_named_with_the_mend(tmp_path: Path) -> None:

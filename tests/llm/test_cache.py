@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lvqa_ray import errors
+from lvqa_ray.llm import upkeep
 from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.entry import entry_of
@@ -302,6 +303,8 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
     inner = Counting()
 
     class Full:
+        broken: OSError | None = None
+
         def get(self, _key: str) -> ChatReply | None:
             return None
 
@@ -316,6 +319,19 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
 
     asyncio.run(run())
     assert inner.calls == 1
+
+
+def test_a_request_that_waited_while_the_disk_filled_up_is_not_sent(tmp_path: Path) -> None:
+    inner = Counting()
+    folder = tmp_path / "journal"
+    journal = Journal(folder, writer="w", stage="ask")
+    noted = Noted(inner, journal, partial(cache_key, ENDPOINT), "m")
+    folder.rmdir()
+    with pytest.raises(OSError, match="No such file"):
+        journal.put("00" * 32, REPLY)
+    with pytest.raises(errors.StopRun, match="cannot be written"):
+        asyncio.run(noted(REQUEST))
+    assert inner.calls == 0
 
 
 def test_over_http_nothing_is_paid_twice(tmp_path: Path) -> None:
@@ -385,6 +401,27 @@ def test_a_reply_of_no_use_is_paid_once_and_fails_again_for_nothing(tmp_path: Pa
         (fourth,) = Line(fake, tmp_path, "four").ask(REQUEST)
         assert isinstance(fourth, ChatReply), "an answer goes before a failure"
         assert fourth.usage.cached == 1
+        assert len(fake.requests) == 2
+
+
+def test_an_answer_that_was_of_no_use_is_asked_anew_only_where_failures_are_done_again(tmp_path: Path) -> None:
+    stale = replace(REQUEST, stale=True)
+    with FakeEndpoint() as fake:
+        replies = iter(["of no use", "better"])
+        fake.answer = lambda _: next(replies)
+        Line(fake, tmp_path, "20260101T000000Z_a").ask(REQUEST)
+        (same,) = Line(fake, tmp_path, "20260102T000000Z_a").ask(stale)
+        assert isinstance(same, ChatReply)
+        assert (same.text, same.usage.cached, len(fake.requests)) == ("of no use", 1, 1)
+        upkeep.compact(tmp_path)
+        again = Line(fake, tmp_path, "99990101T000000Z_a", ask_again=True)
+        both = again.ask(REQUEST, stale)
+        assert [reply.text for reply in both if isinstance(reply, ChatReply)] == ["of no use", "better"]
+        for _ in range(2):
+            (kept,) = Line(fake, tmp_path, "99990102T000000Z_a").ask(REQUEST)
+            assert isinstance(kept, ChatReply)
+            assert (kept.text, kept.usage.cached) == ("better", 1)
+            upkeep.compact(tmp_path)
         assert len(fake.requests) == 2
 
 

@@ -105,6 +105,36 @@ def test_frames_carry_the_times_that_were_asked_for(probed: ProbedVideo) -> None
     assert row.identity != SampleFrames(count=5, short_side=32).identity(clip)
 
 
+def test_what_a_clip_will_show_is_known_unless_it_is_damaged(tmp_path: Path) -> None:
+    path = media.scribble(media.make_video(tmp_path / "film.mp4", seconds=8, size=(320, 180)), 0.4, 0.6)
+    (row,) = ProbeVideo()(read_manifest([str(path)])[0])
+    assert isinstance(row, ProbedVideo)
+    sample = SampleFrames(per_second=4, short_side=32)
+    whole = 0
+    for clip in clips_of(row, SplitVideo(max_seconds=2)):
+        (shown,) = sample(clip)
+        assert isinstance(shown, Clip)
+        expected = sample.expected(clip)
+        same = (expected.identity, [frame.time_s for frame in expected.frames]) == (
+            shown.identity,
+            [frame.time_s for frame in shown.frames],
+        )
+        assert same == (shown.lost_s == 0)
+        whole += same
+    assert 0 < whole < 4
+
+
+def test_frames_without_pictures_get_them_again(probed: ProbedVideo) -> None:
+    sample = SampleFrames(count=4, short_side=32)
+    split = SplitVideo(mode="scenes", max_seconds=1, min_scene_frames=5)
+    for clip in split(probed, sampler=sample):
+        assert isinstance(clip, Clip)
+        bare = replace(clip, frames=tuple(replace(frame, jpeg=b"") for frame in clip.frames))
+        assert list(sample(bare)) == [clip]
+        earlier = replace(bare, frames=tuple(replace(frame, time_s=frame.time_s + 0.01) for frame in bare.frames))
+        assert [again.identity for again in sample(earlier) if isinstance(again, Clip)] == [clip.identity]
+
+
 def test_cut_files_are_whole_and_named_by_what_they_are(probed: ProbedVideo, tmp_path: Path) -> None:
     clip = clips_of(probed, SplitVideo(max_seconds=2))[1]
     (row,) = CutClips(mode="encode")(clip, folder=tmp_path, attach=True)

@@ -1,0 +1,186 @@
+"""What bookkeeping costs when a corpus is large: ``python benchmarks/scale.py --plan [--videos N] [--done N]``.
+
+``--plan`` makes a corpus of N empty files with a manifest, and an output in which most of them are done, and then
+measures what a rerun has to find out before it does anything, and what settling and verifying cost. Each measurement
+is a process of its own; memory is the peak of its resident set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+Row = dict[str, Any]
+PER_FOLDER = 1000
+PER_SHARD = 20_000
+FAILED_EVERY = 50
+CAPTIONS = "From 0 to 10, a person walks along a street and looks at the windows of a shop. " * 25
+"""2 KB a record: enough that reading all of them into memory would show."""
+
+
+def make_corpus(folder: Path, videos: int) -> Path:
+    """Empty files, a thousand a folder, and a manifest of all of them."""
+    manifest = folder / "manifest.jsonl"
+    with manifest.open("w") as file:
+        for number in range(videos):
+            path = folder / "films" / f"{number // PER_FOLDER:04d}" / f"film{number:07d}.mp4"
+            if number % PER_FOLDER == 0:
+                path.parent.mkdir(parents=True)
+            path.touch()
+            file.write(json.dumps({"video": str(path)}) + "\n")
+    return manifest
+
+
+def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash: str) -> None:
+    """An output in which the first so many videos of a manifest are done; one in fifty of them failed."""
+    from lvqa_ray.engine.manifest import fingerprint  # noqa: PLC0415
+    from lvqa_ray.engine.tables import write_shard  # noqa: PLC0415
+    from lvqa_ray.records import Video  # noqa: PLC0415
+
+    nothing = Video(id="", uri="", fingerprint="").input_hash
+    provenance = {"job_hash": job_hash, "run_id": "20260101T000000000000Z", "input_hash": nothing}
+    with manifest.open() as file:
+        for shard, start in enumerate(range(0, done, PER_SHARD)):
+            origins = []
+            for _ in range(start, min(start + PER_SHARD, done)):
+                uri = json.loads(file.readline())["video"]
+                origins.append({"id": Path(uri).stem, "video": uri, "fingerprint": fingerprint(uri)} | provenance)
+            good = [row for number, row in enumerate(origins, start) if number % FAILED_EVERY]
+            bad = [row for number, row in enumerate(origins, start) if not number % FAILED_EVERY]
+            about = {"captions": CAPTIONS, "num_clips": clips, "gaps": []}
+            write_shard(folder, "data", f"s{shard:05d}", [row | about | {"video_id": row["id"]} for row in good])
+            fault = {"stage": "probe", "kind": "empty_file", "retryable": False, "message": "is empty."}
+            write_shard(folder, "failures", f"s{shard:05d}", [row | fault for row in bad])
+            parts = (
+                row | {"id": f"{row['id']}_{index}", "video_id": row["id"], "index": index, "caption": "A street."}
+                for row in good
+                for index in range(clips)
+            )
+            write_shard(folder, "clips", f"s{shard:05d}", parts)
+
+
+def job_of(folder: Path) -> Any:  # noqa: ANN401 - a Job, imported late
+    from lvqa_ray.config import Job  # noqa: PLC0415
+
+    at = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    sources = [str(folder / "manifest.jsonl")]
+    return Job.of({"videos": sources, "output": str(folder / "out"), "endpoints": {"vlm": at, "llm": at}})
+
+
+def step_import(folder: Path) -> Iterator[str]:
+    """What a process has taken before it begins."""
+    import lvqa_ray.engine.run  # noqa: F401, PLC0415
+
+    job_of(folder)
+    yield "imports"
+
+
+def step_plan(folder: Path) -> Iterator[str]:
+    import lvqa_ray.engine.run  # noqa: F401, PLC0415
+    from lvqa_ray.engine.corpus import keep_ids, store_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.outcomes import outcomes  # noqa: PLC0415
+    from lvqa_ray.engine.resume import remaining  # noqa: PLC0415
+
+    job = job_of(folder)
+    yield "imports"
+    videos = read_manifest(job.videos, job.limit, without=Path(job.output))
+    yield f"read_manifest: {len(videos)} videos"
+    done = outcomes(Path(job.output))
+    yield f"outcomes: {len(done)}"
+    videos = keep_ids(videos, done, Path(job.output))
+    yield "keep_ids"
+    todo = remaining(videos, done, job.job_hash)
+    yield f"remaining: {len(todo.videos)}"
+    store_manifest(Path(job.output), videos, job.job_hash)
+    yield "store_manifest"
+
+
+def step_settle(folder: Path) -> Iterator[str]:
+    import lvqa_ray.engine.run  # noqa: F401, PLC0415
+    from lvqa_ray.engine.settle import settle  # noqa: PLC0415
+
+    yield "imports"
+    settle(folder / "out", "20260102T000000000000Z", PER_SHARD)
+    yield "settle"
+
+
+def step_verify(folder: Path) -> Iterator[str]:
+    import lvqa_ray.engine.run  # noqa: F401, PLC0415
+    from lvqa_ray.engine.verify import verify  # noqa: PLC0415
+
+    yield "imports"
+    yield verify(folder / "out", since=time.time()).line
+    yield "shards whole: " + verify(folder / "out").line
+
+
+STEPS: dict[str, Callable[[Path], Iterator[str]]] = {
+    "import": step_import,
+    "plan": step_plan,
+    "settle": step_settle,
+    "verify": step_verify,
+}
+
+
+def measure(step: str, folder: Path) -> list[Row]:
+    """Do a step in this process; gives the time of each of its parts, and the peak so far."""
+    rows = []
+    began, cpu_began = time.perf_counter(), time.process_time()
+    for said in STEPS[step](folder):
+        now, cpu = time.perf_counter(), time.process_time()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        row = {"step": step, "part": said, "seconds": now - began, "cpu_s": cpu - cpu_began, "peak_mb": round(peak)}
+        rows.append(row)
+        began, cpu_began = now, cpu
+    return rows
+
+
+def in_a_process(step: str, folder: Path) -> list[Row]:
+    command = [sys.executable, __file__, "--step", step, "--folder", str(folder)]
+    found = subprocess.run(command, check=False, capture_output=True, text=True)
+    if found.returncode:
+        raise SystemExit(f"{step}: {found.stderr[-3000:]}")
+    rows: list[Row] = json.loads(found.stdout.splitlines()[-1])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", action="store_true", help="planning a rerun, settling and verifying")
+    parser.add_argument("--videos", type=int, default=1_000_000)
+    parser.add_argument("--done", type=int, default=900_000)
+    parser.add_argument("--clips", type=int, default=3, help="clips of each video in the output")
+    parser.add_argument("--folder", type=Path, help="where the corpus is made, or is already")
+    parser.add_argument("--step", choices=STEPS)
+    given = parser.parse_args()
+    if given.step:
+        print(json.dumps(measure(given.step, given.folder)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        if not (folder / "out").exists():
+            began = time.perf_counter()
+            manifest = make_corpus(folder, given.videos)
+            make_output(folder / "out", manifest, done=given.done, clips=given.clips, job_hash=job_of(folder).job_hash)
+            print(f"made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        print("| step | part | seconds | CPU s | peak MB |\n|---|---|---|---|---|")
+        for step in STEPS:
+            for row in in_a_process(step, folder):
+                told = (
+                    f"| {row['step']} | {row['part']} | {row['seconds']:.1f} | {row['cpu_s']:.1f} | {row['peak_mb']} |"
+                )
+                print(told, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The real graph over many videos: ``python benchmarks/scale_graph.py [--videos 100 1000 ...] [--clips N]``.
+
+Films and endpoint are stubs that cost next to nothing, so that what is left is what Ray, the governor, the journal,
+the assembler and the tables cost. Each size is a process of its own. Memory is resident memory; the driver's is given
+for the first and for the last tenth of the run: what it holds for the length of the corpus is in both, and what grows
+with the clips that pass shows in the difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import ray
+from pydantic import SecretStr
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine import graph, run, workers
+from lvqa_ray.engine.preflight import ROLES
+from lvqa_ray.engine.rows import Packed, pack
+from lvqa_ray.engine.steps import through
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
+from lvqa_ray.pipeline import Pipeline, VideoStep, build
+from lvqa_ray.records import Clip, Frame, ProbedVideo, Usage, Video, VideoInfo
+from tests.fakes import answers
+from tests.storm.storm import below
+
+RESULTS = Path(__file__).parent / "results" / "scale_graph.md"
+CLIP_S = 10.0
+LATENCY_S = 0.05
+Row = dict[str, Any]
+
+
+def probe(video: Video, clips: int) -> Iterator[ProbedVideo]:
+    seconds = clips * CLIP_S
+    info = VideoInfo(num_frames=int(25 * seconds), height=90, width=160, fps=25, duration_sec=seconds)
+    yield ProbedVideo(video=video, info=info)
+
+
+def sample(clip: Clip, job: Job) -> Iterator[Clip]:
+    frames = tuple(Frame(time_s=time, jpeg=b"\xff\xd8") for time in job.sample.sampling.times(clip.span))
+    yield replace(clip, frames=frames, identity=job.sample.identity(clip))
+
+
+class StubTransport:
+    """Says what the tests' endpoint would, after a while and without a socket."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """See `OpenAITransport`."""
+        await asyncio.sleep(LATENCY_S)
+        body = {"messages": [{"content": [_part(part) for part in message.parts]} for message in request.messages]}
+        usage = Usage(calls=1, input_tokens=100, output_tokens=20)
+        return ChatReply(text=answers.answer(body), model="stub", usage=usage)
+
+
+def _part(part: Part) -> Row:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    return {"type": "image_url", "image_url": {"url": part.identity}}
+
+
+class NoChild:
+    """Takes the place of the process that decodes."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, steps: Sequence[VideoStep], row: object, _: str | None = None) -> Iterator[Packed]:
+        """See `Decoder`."""
+        return map(pack, through(steps, row, lambda *_: None))
+
+
+def pipeline(job: Job, clips: int) -> Pipeline:
+    real = build(job)
+    split = [VideoStep("probe", Video, partial(probe, clips=clips)), *real.split[1:]]
+    return replace(real, split=split, look=[VideoStep("sample", Clip, partial(sample, job=job))])
+
+
+def in_worker() -> None:
+    workers.OpenAITransport = StubTransport
+    workers.decoder = NoChild
+
+
+def one(videos: int, clips: int, at_once: int) -> Row:
+    """One run, in this process."""
+    with tempfile.TemporaryDirectory(prefix="lvqa-scale-") as name:
+        folder = Path(name)
+        films = [folder / "films" / f"{number:06d}.mp4" for number in range(videos)]
+        films[0].parent.mkdir()
+        for film in films:
+            film.touch()
+        at = {"base_url": "http://127.0.0.1:9/v1", "model": "stub", "api_key_env": None, "max_concurrency": at_once}
+        job = Job.of(
+            {
+                "videos": [str(folder / "films")],
+                "output": str(folder / "out"),
+                "endpoints": {"vlm": at, "llm": at},
+                "split": {"max_seconds": CLIP_S},
+                "sample": {"count": 2},
+            }
+        )
+        graph.build = partial(pipeline, clips=clips)
+        run.check_endpoints = lambda _: {role: [SecretStr("")] for role in ROLES}
+        passes: list[float] = []
+        run.run_pass = partial(_timed, run.run_pass, passes)
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+                 runtime_env={"worker_process_setup_hook": in_worker})  # fmt: skip
+        seen = Watch(folder / "out", videos * clips)
+        with seen:
+            begun, before = time.time(), time.process_time()
+            summary = run.run(job)
+            seconds, cpu_s = time.time() - begun, time.process_time() - before
+        ray.shutdown()
+        if summary.records != videos:
+            raise SystemExit(f"{summary.records} records of {videos}: {summary}")
+        journal = sum(path.stat().st_size for path in (folder / "out" / "cache").rglob("*.jsonl"))
+        last_caption = max(path.stat().st_mtime for path in (folder / "out" / "cache").glob("caption-*.jsonl"))
+        return {
+            "videos": videos,
+            "clips": videos * clips,
+            "seconds": seconds,
+            "driver_cpu_s": cpu_s,
+            "passes_s": sum(passes),
+            "first_record_s": seen.first_record - begun,
+            "last_caption_s": last_caption - begun,
+            "journal_mb": journal / 2**20,
+            "memory_mb": seen.memory,
+        }
+
+
+def _timed(run_pass: Callable[..., None], passes: list[float], *args: object) -> None:
+    begun = time.monotonic()
+    run_pass(*args)
+    passes.append(time.monotonic() - begun)
+
+
+class Watch:
+    """Looks at the output folder and at the memory of the processes while a run goes on."""
+
+    WHO: ClassVar = {"assembler": "FlatMap(Assembler)", "governor": "ray::Governor", "chat": "FlatMap(ChatWork)"}
+
+    def __init__(self, folder: Path, captions: int) -> None:
+        self.first_record = float("inf")
+        self.memory: dict[str, list[float]] = {"driver": [], **{name: [] for name in self.WHO}}
+        self._folder = folder
+        self._captions = captions
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(1.0):
+            shards = list((self._folder / "data").glob("*.parquet"))
+            if shards:
+                self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
+            titles = below(os.getpid())
+            self.memory["driver"].append(resident_mb(os.getpid()))
+            for name, title in self.WHO.items():
+                found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
+                if found:
+                    self.memory[name].append(max(found))
+
+
+def resident_mb(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0.0)
+
+
+def report(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| videos | clips | s | ms a video | ms a clip | driver's CPU ms a clip "
+        "| outside of passes | first record | last caption | journal MB | driver MB, early | late | assembler "
+        "| governor | chat worker |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        memory = row["memory_mb"]
+        driver = memory["driver"]
+        cells = [
+            row["videos"], row["clips"], f"{row['seconds']:.0f}", f"{1000 * row['seconds'] / row['videos']:.0f}",
+            f"{1000 * row['seconds'] / row['clips']:.1f}", f"{1000 * row['driver_cpu_s'] / row['clips']:.1f}",
+            f"{100 * (1 - row['passes_s'] / row['seconds']):.1f} %",
+            f"{row['first_record_s']:.0f} s", f"{row['last_caption_s']:.0f} s", f"{row['journal_mb']:.1f}",
+            f"{max(driver[: len(driver) // 10 + 3]):.0f}", f"{max(driver[-len(driver) // 10 :]):.0f}",
+            *(f"{max(memory[name], default=0):.0f}" for name in Watch.WHO),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--videos", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--clips", type=int, default=5, help="clips of a video")
+    parser.add_argument("--at-once", type=int, default=64, help="requests under way at once")
+    parser.add_argument("--one", action="store_true", help="measure one size in this process and print it as JSON")
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(one(args.videos[0], args.clips, args.at_once)))
+        return
+    rows = []
+    for videos in args.videos:
+        words = [__file__, "--one", "--videos", videos, "--clips", args.clips, "--at-once", args.at_once]
+        done = subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(report(rows)[-1], file=sys.stderr, flush=True)
+    command = f"python benchmarks/scale_graph.py --videos {' '.join(map(str, args.videos))} --clips {args.clips}"
+    RESULTS.write_text("\n".join([f"`{command}`, on 2 cores that others used as well.", "", *report(rows), ""]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""``lvqa failures``, ``retry`` and ``verify``: what became of a run, and doing again what failed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lvqa_ray.cli.run import Overrides, run_and_tell
+from lvqa_ray.cli.terminal import data, fail, plain, talk
+
+Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
+Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> None:
+    """Say what failed, why, and what to do about it: summed up by kind, or each video of the kinds that are named."""
+    from lvqa_ray.engine.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.engine.failures import failures as rows_of  # noqa: PLC0415
+
+    kinds = _known(kind)
+    if as_json:
+        found = list(rows_of(output, kinds)) if kinds else [asdict(summed) for summed in by_kind(output)]
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    if kinds:
+        table = Table("video", "stage", "kind", "attempts", "reason", title="Failures")
+        for row in rows_of(output, kinds):
+            what = plain(row["clip_id"] or row["id"])
+            table.add_row(what, row["stage"], row["kind"], str(row["attempts"]), plain(row["message"] or ""))
+    else:
+        table = Table("kind", "videos", "retryable", "for example", "reason", "mend", title="Failures")
+        for summed in by_kind(output):
+            counts = (str(summed.count), str(summed.retryable))
+            table.add_row(summed.kind, *counts, plain(summed.example), plain(summed.reason), plain(summed.mend))
+    if table.row_count:
+        data.print(table)
+    else:
+        talk.print(f"No video failed{' so' if kinds else ''}.")
+
+
+def retry(
+    output: Output,
+    *,
+    kind: Kinds = None,
+    job: Annotated[Path | None, typer.Option(help="Job file, where the one kept in the output will not do.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Do failed videos of the last run again, also those whose fault a plain rerun takes for lasting."""
+    from lvqa_ray.engine.notes import stored_job  # noqa: PLC0415 - as above
+
+    kinds = _known(kind)
+    again = stored_job(output, job, ["engine.retry_failures=true", *(overrides or [])])
+    raise typer.Exit(run_and_tell(again, only=kinds))
+
+
+def verify(output: Output, *, as_json: AsJson = False) -> None:
+    """Check that every video of the last run has one outcome and that all files are whole: exit status 0, or 1."""
+    from lvqa_ray.engine.verify import verify as check  # noqa: PLC0415 - as above
+
+    if not output.is_dir():
+        fail(f"{output} does not exist; give the output folder of a run.")
+    verdict = check(output)
+    if as_json:
+        typer.echo(
+            json.dumps({"ok": verdict.ok, "line": verdict.line, **asdict(verdict)}, indent=2, ensure_ascii=False)
+        )
+    else:
+        typer.echo(verdict.line)
+    raise typer.Exit(0 if verdict.ok else 1)
+
+
+def _known(kinds: list[str] | None) -> list[str]:
+    from lvqa_ray.engine.mends import MENDS  # noqa: PLC0415 - as above
+
+    for kind in kinds or []:
+        if kind not in MENDS:
+            fail(f"there is no kind of failure {kind}; there is {', '.join(MENDS)}.")
+    return kinds or []

@@ -1,0 +1,150 @@
+"""The videos of a job, each under the id that it has in the output already."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.engine.ids import apart, named_after
+from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, places, texts
+from lvqa_ray.engine.remote import is_remote
+from lvqa_ray.engine.seen import row_groups
+from lvqa_ray.engine.tables import read_shard, replace_shard
+from lvqa_ray.records import Video, shown
+from lvqa_ray.records.tables import TableName
+
+FILE = "manifest.parquet"
+TABLES: tuple[TableName, ...] = ("failures", "data")
+_HASHED = re.compile(r"-[0-9a-f]{8}")
+
+
+def keep_ids(videos: Sequence[Video], done: pa.Table, folder: Path) -> list[Video]:
+    """The videos, each with the id of the rows that the output holds of it.
+
+    A second file of the same name changes what ids the manifest alone would give: one that has rows keeps its id, and
+    the newcomer gets another. An id whose file is gone passes to the file of the same name that took its place. Ids
+    that the manifest itself gives are left alone.
+
+    Args:
+        videos: Those of the manifest, with ids of their own.
+        done: What the output holds, as `outcomes` gives it.
+        folder: The output folder.
+    """
+    videos = list(videos)
+    if not done.num_rows:
+        return videos
+    at = find(texts(video.id for video in videos), done["id"])
+    same = pc.equal(done["fingerprint"].take(pa.array(np.where(at < 0, 0, at))), texts(v.fingerprint for v in videos))
+    # The place is a part of the fingerprint: equal ones need no second look.
+    strangers = np.flatnonzero((at < 0) | ~numbers(same))
+    if not len(strangers):
+        return videos
+    owner, known = _rows_of([videos[place] for place in strangers], folder)
+    taken = {video.id for video in videos}
+    at_place = Counter(shown(videos[place].uri) for place in strangers)
+    for place in strangers:
+        video = videos[place]
+        uri = shown(video.uri)
+        where = texts([uri])[0].as_py()
+        name = named_after(video.uri)
+        if video.id != name and not _HASHED.fullmatch(video.id.removeprefix(name)):
+            continue  # the manifest's own
+        before = _before(video, known.get(where, {}), alone=at_place[uri] == 1)
+        if before and before not in taken:
+            videos[place] = replace(video, id=before)
+        elif not before and owner.get(video.id, where) != where and _is_there(owner[video.id]):
+            videos[place] = apart(video, uri)
+        taken.add(videos[place].id)
+    return videos
+
+
+def _rows_of(videos: Sequence[Video], folder: Path) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Where the rows of these ids say that their video is; and, of these places, which ids have rows, and with what."""
+    ids, where = texts(video.id for video in videos), places(videos)
+    owner: dict[str, str] = {}
+    known: dict[str, dict[str, str]] = {}
+    for table in TABLES:
+        for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "input_hash"]):
+            named = rows.rename_columns(["id", "video", "input_hash"])
+            about = pc.or_(pc.is_in(named["id"], value_set=ids), pc.is_in(named["video"], value_set=where))
+            for row in named.filter(about).to_pylist():
+                owner[row["id"]] = row["video"]
+                known.setdefault(row["video"], {})[row["id"]] = row["input_hash"]
+    return owner, known
+
+
+def _before(video: Video, rows: Mapping[str, str], *, alone: bool) -> str:
+    """The id that a video has in the output; empty if it has none, or there are several that it might be.
+
+    Args:
+        video: The video.
+        rows: Ids that have rows of its file, and what came along with it.
+        alone: Whether it is the only one of the manifest with that file.
+    """
+    alike = [ident for ident, input_hash in rows.items() if input_hash == video.input_hash]
+    if len(alike) == 1:
+        return alike[0]
+    return next(iter(rows)) if len(rows) == 1 and alone else ""
+
+
+def _is_there(uri: str) -> bool:
+    """Whether a file is still where its rows say; of remote ones it is not asked."""
+    return is_remote(uri) or os.path.exists(uri)  # noqa: PTH110 - a path of any bytes
+
+
+def store_manifest(folder: Path, videos: Sequence[Video], job_hash: str) -> None:
+    """Write down what a run is about: a line a video, and the job's hash.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    _store(folder, _lines(videos), job_hash)
+
+
+def update_manifest(folder: Path, videos: Sequence[Video], job_hash: str) -> None:
+    """Replace the lines of videos that are done again by themselves; the others stay what they were.
+
+    Raises:
+        ConfigError: What is there cannot be read.
+        OSError: It cannot be written.
+    """
+    lines = _lines(videos)
+    if stored := stored_manifest(folder):
+        others = stored[0].filter(pc.invert(pc.is_in(stored[0]["id"], value_set=flat(lines["id"]))))
+        lines = pa.concat_tables([others, lines.select(others.column_names)])
+    _store(folder, lines, job_hash)
+
+
+def _lines(videos: Sequence[Video]) -> pa.Table:
+    columns = {
+        "id": texts(video.id for video in videos),
+        "video": places(videos),
+        "fingerprint": texts(video.fingerprint for video in videos),
+        "input_hash": texts(video.input_hash for video in videos),
+    }
+    return pa.table(columns)
+
+
+def _store(folder: Path, lines: pa.Table, job_hash: str) -> None:
+    replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / FILE)
+
+
+def stored_manifest(folder: Path) -> tuple[pa.Table, str] | None:
+    """What the last run was about, and its job's hash; ``None`` where no run has begun.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if not (folder / FILE).exists():
+        return None
+    table = read_shard(folder / FILE)
+    said: Mapping[bytes, bytes] = table.schema.metadata or {}
+    return table, said.get(b"job_hash", b"").decode()

@@ -1,0 +1,84 @@
+"""The failures of an output, as they stand: one a video, and summed up by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lvqa_ray.engine.mends import mend
+from lvqa_ray.engine.outcomes import find, outcomes
+from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.errors import ConfigError
+
+COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """All failures of a kind.
+
+    Attributes:
+        kind: Their kind.
+        count: How many videos failed so.
+        retryable: How many of them a rerun tries again by itself.
+        example: Id of one of them.
+        reason: Why that one failed.
+        mend: What to do about it.
+    """
+
+    kind: str
+    count: int
+    retryable: int
+    example: str
+    reason: str
+    mend: str
+
+
+def failures(output: Path, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """The videos whose latest outcome is a failure.
+
+    Args:
+        output: Output folder of a run.
+        kinds: Only these kinds; all, if it is empty.
+
+    Yields:
+        Rows with `COLUMNS`, but for the run.
+
+    Raises:
+        ConfigError: It is no output folder, or a shard cannot be read.
+    """
+    if not any((output / table).is_dir() for table in ("data", "failures")):
+        raise ConfigError(f"{output} holds no failures; give the output folder of a run.")
+    done = outcomes(output)
+    stand = done.filter(done["failed"]).select(["id", "run_id"])
+    runs = stand["run_id"].cast(pa.string()).to_pylist()
+    told: set[int] = set()
+    for shard in shards(output, "failures"):
+        rows = read_shard(shard, COLUMNS)
+        at = find(rows["id"], stand["id"])
+        mine = at >= 0
+        for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
+            current = row.pop("run_id") == runs[place] and place not in told
+            if current and (not kinds or row["kind"] in kinds):
+                told.add(place)
+                yield row
+
+
+def by_kind(output: Path, kinds: Collection[str] = ()) -> list[Kind]:
+    """The failures summed up, most frequent first; arguments and errors as for `failures`."""
+    first: dict[str, dict[str, Any]] = {}
+    count: dict[str, int] = {}
+    retryable: dict[str, int] = {}
+    for row in failures(output, kinds):
+        kind = row["kind"]
+        first.setdefault(kind, row)
+        count[kind] = count.get(kind, 0) + 1
+        retryable[kind] = retryable.get(kind, 0) + bool(row["retryable"])
+    return [
+        Kind(kind, count[kind], retryable[kind], first[kind]["id"], first[kind]["message"] or "", mend(kind))
+        for kind in sorted(count, key=lambda kind: (-count[kind], kind))
+    ]

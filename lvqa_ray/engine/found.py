@@ -1,0 +1,135 @@
+"""Which clips a video has, once they are found: a line a video, beside the journal of paid answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lvqa_ray.llm.index import Index, Place
+from lvqa_ray.llm.segments import LocalSegments
+from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
+
+FORMAT = 1
+BEGIN = b'{"key":"'
+logger = logging.getLogger(__name__)
+
+
+def clips_folder(journal: Path) -> Path:
+    """Where the clips of videos are written down: beside the answers, and not among them."""
+    return journal / "clips"
+
+
+def index_of(folder: Path) -> Index:
+    """Where the lines stand; only their keys are read."""
+    segments = LocalSegments(folder)
+    places: dict[bytes, Place] = {}
+    for name in sorted(segments.sizes()):
+        offset = 0
+        for line in segments.lines(name, 0):
+            if line.startswith(BEGIN):
+                places[bytes.fromhex(line[len(BEGIN) : len(BEGIN) + 64].decode())] = (name, offset, len(line))
+            offset += len(line)
+    return Index.of(places)
+
+
+class FoundClips:
+    """Keeps the clips of videos: such a video is neither opened nor fetched again to find them.
+
+    Its clips know when their pictures are on screen, and with that the names of their answers; the pictures themselves
+    are decoded again where they are needed.
+
+    Args:
+        journal: Folder of the journal of paid answers.
+        recipe: All that decides which clips a video has.
+        run_id: Names the segments that this run writes.
+        index: Gives the places of the lines.
+    """
+
+    def __init__(self, journal: Path, recipe: str, run_id: str, index: Callable[[], Index]) -> None:
+        self._folder = clips_folder(journal)
+        self._recipe = recipe
+        self._run_id = run_id
+        self._index = index
+
+    def recall(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
+        """The clips of a video, or ``None`` where they are not known."""
+        if not isinstance(row, Video) or not row.fingerprint:
+            return None
+        key = self._key(row)
+        place = self._index().place(key)
+        if place is None:
+            return None
+        try:
+            said = json.loads(LocalSegments(self._folder, make=False).read(*place))
+            return clips_of(row, said) if said["key"] == key else None
+        except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
+            return None
+
+    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+        """Write down the clips of a video, if all of them were found."""
+        if not isinstance(row, Video) or not row.fingerprint or not _all_found(made):
+            return
+        line = {"key": self._key(row), **written(made)}
+        try:
+            name = f"clips-{self._run_id}_{_process()}.jsonl"
+            _segments(self._folder).append(name, json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+        except OSError as error:  # it costs decoding once more, and nothing else
+            logger.warning("the clips of %s are not written down (%s)", row.id, error)
+
+    def _key(self, video: Video) -> str:
+        return hashlib.sha256(f"{FORMAT}\0{video.fingerprint}\0{self._recipe}".encode()).hexdigest()
+
+
+def written(clips: Sequence[Clip]) -> dict[str, Any]:
+    """Clips of one video, without what belongs to the video, as JSON."""
+    return {
+        "info": asdict(clips[0].info),
+        "clips": [
+            {
+                "span": asdict(clip.span),
+                "times": [frame.time_s for frame in clip.frames],
+                **{name: getattr(clip, name) for name in ("dropped", "lost_s", "identity")},
+            }
+            for clip in clips
+        ],
+    }
+
+
+def clips_of(video: Video, said: Mapping[str, Any]) -> list[Clip]:
+    """The clips of a video that `written` was given, without their pictures."""
+    info = VideoInfo(**said["info"])
+    return [
+        Clip(
+            video=video,
+            info=info,
+            index=index,
+            span=Span(**each["span"]),
+            last=index + 1 == len(said["clips"]),
+            frames=tuple(Frame(time_s=time, jpeg=b"") for time in each["times"]),
+            dropped=each["dropped"],
+            lost_s=each["lost_s"],
+            identity=each["identity"],
+        )
+        for index, each in enumerate(said["clips"])
+    ]
+
+
+def _all_found(made: Sequence[Any]) -> bool:
+    return bool(made) and all(isinstance(clip, Clip) for clip in made) and made[-1].last
+
+
+@cache
+def _segments(folder: Path) -> LocalSegments:
+    return LocalSegments(folder)
+
+
+@cache
+def _process() -> str:
+    return uuid.uuid4().hex[:8]

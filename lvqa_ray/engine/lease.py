@@ -1,0 +1,184 @@
+"""A hold on an output folder that ends by itself when its holder is heard of no more.
+
+`Leases` asks of a store what S3 has too: a conditional write, a version, and a clock of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import uuid
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, Self
+
+
+class Taken(Exception):
+    """Somebody else holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds something.
+
+    Attributes:
+        host: Name of the machine.
+        pid: Number of the process there.
+        since: When it began, in UTC.
+        kernel: Names the running kernel, within which a lock of the operating system tells whether the holder lives.
+        token: Names this very hold.
+    """
+
+    host: str = ""
+    pid: int = 0
+    since: str = ""
+    kernel: str = ""
+    token: str = ""
+
+    @classmethod
+    def mine(cls) -> Self:
+        """One for this process."""
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return cls(socket.gethostname(), os.getpid(), now, this_kernel(), uuid.uuid4().hex)
+
+    @property
+    def holder(self) -> str:
+        """Who it is, in words."""
+        return f"process {self.pid} on {self.host} since {self.since}" if self.token else "another process"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease as a store has it.
+
+    Attributes:
+        version: Changes when somebody else takes it.
+        age_s: Seconds since the last sign of life, by the store's own clock.
+    """
+
+    lease: Lease
+    version: str
+    age_s: float
+
+
+class Leases(Protocol):
+    """Where the lease on one folder is kept; each call may raise `OSError`."""
+
+    def latest(self) -> Held | None:
+        """The lease that was put last, expired or not; ``None`` where the folder is free."""
+        ...
+
+    def put(self, lease: Lease, after: Held | None) -> Held:
+        """Take the place of what `latest` gave.
+
+        Raises:
+            Taken: It is not the latest any more.
+        """
+        ...
+
+    def renew(self, held: Held) -> None:
+        """Give a sign of life.
+
+        Raises:
+            Taken: Somebody else has it.
+        """
+        ...
+
+    def release(self, held: Held) -> None:
+        """Let go."""
+        ...
+
+
+class LocalLeases:
+    """A lease in a folder that several machines may share.
+
+    Each lease is a file of its own with a number one higher, made only if it is not there, which is atomic on NFS too.
+    So of two that find the same lease expired, one wins. Its time of change is the sign of life, and is compared with
+    that of a file made now: the clocks of the machines do not matter.
+
+    Args:
+        folder: The folder.
+    """
+
+    _NAME = re.compile(r"\.lease-(\d{8})")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def latest(self) -> Held | None:
+        """See `Leases`."""
+        while numbers := self._numbers():
+            path = self._path(max(numbers))
+            try:
+                changed, text = path.stat().st_mtime, path.read_text(encoding="utf-8")
+            except FileNotFoundError:
+                continue  # just released
+            return Held(_lease_of(text), str(max(numbers)), self._now() - changed)
+        return None
+
+    def put(self, lease: Lease, after: Held | None) -> Held:
+        """See `Leases`."""
+        number = int(after.version) + 1 if after else 1
+        path = self._path(number)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(lease)))
+        except FileExistsError:
+            raise Taken from None
+        numbers = self._numbers()
+        if max(numbers) > number:  # this process slept while others came and went
+            path.unlink(missing_ok=True)
+            raise Taken
+        for old in numbers - {number}:
+            self._path(old).unlink(missing_ok=True)
+        return Held(lease, str(number), 0.0)
+
+    def renew(self, held: Held) -> None:
+        """See `Leases`."""
+        path = self._path(int(held.version))
+        if max(self._numbers(), default=0) != int(held.version):
+            raise Taken
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            raise Taken from None
+
+    def release(self, held: Held) -> None:
+        """See `Leases`."""
+        self._path(int(held.version)).unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f".lease-{number:08d}"
+
+    def _numbers(self) -> set[int]:
+        found = (self._NAME.fullmatch(name) for name in os.listdir(self._folder))  # noqa: PTH208 - only names
+        return {int(match.group(1)) for match in found if match}
+
+    def _now(self) -> float:
+        """The time by the clock that the files have their times from."""
+        probe = self._folder / f".clock-{uuid.uuid4().hex}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def this_kernel() -> str:
+    """A name that no other running kernel has."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{socket.gethostname()} {uuid.getnode():x}"
+
+
+def _lease_of(text: str) -> Lease:
+    """What a file says; somebody unknown where it is being written."""
+    try:
+        said = json.loads(text)
+        return Lease(**{field.name: said[field.name] for field in fields(Lease)})
+    except (ValueError, TypeError, KeyError):
+        return Lease()

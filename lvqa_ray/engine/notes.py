@@ -1,0 +1,124 @@
+"""What a run writes down about itself, beside its tables: its job, its videos, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.corpus import store_manifest, update_manifest
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import Video, shown
+
+JOB, RUN = "job.yaml", "run.json"
+NOT_STORED = "?not-stored"
+"""Stands where a signature was, which is a secret."""
+
+
+def note_job(folder: Path, job: Job, videos: Sequence[Video]) -> None:
+    """Write down what a run is about: a job file that can be run as it is, and the videos.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    said = job.model_dump(mode="json") | {"videos": [_anywhere(source) for source in job.videos]}
+    with _writable(folder):
+        _write(folder / JOB, yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120))
+        store_manifest(folder, videos, job.job_hash)
+
+
+def note_again(folder: Path, job: Job, videos: Sequence[Video]) -> None:
+    """Write down that some videos of the last run are done again, which may have changed meanwhile; errors as above."""
+    with _writable(folder):
+        update_manifest(folder, videos, job.job_hash)
+
+
+def note_run(folder: Path, job: Job, summary: Mapping[str, Any] | None, *, finished: bool = False) -> None:
+    """Write ``run.json``; what each job hash of this folder stands for is carried along.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    said = {
+        "job": job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]},
+        "job_hash": job.job_hash,
+        "finished": finished,
+        "summary": summary,
+        "settings": settings_of(folder) | {job.job_hash: job.part_hashes},
+    }
+    with _writable(path := folder / RUN):
+        _write(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the last run that had something to do came to its end."""
+    return _said(folder).get("finished") is True
+
+
+def settings_of(folder: Path) -> dict[str, dict[str, str]]:
+    """Of every job hash that an output was made with, the hashes of its sections; empty where that is not known."""
+    settings = _said(folder).get("settings")
+    return settings if isinstance(settings, dict) else {}
+
+
+def stored_job(folder: Path, given: Path | None, overrides: Iterable[str]) -> Job:
+    """The job of the last run in an output folder.
+
+    Args:
+        folder: The output folder, which may have been moved.
+        given: The job's own file, if what is stored is not to be used.
+        overrides: ``section.key=value`` each; none that changes an answer.
+
+    Raises:
+        ConfigError: There is none, or it does not hold all that is needed.
+    """
+    if not (folder / JOB).exists():
+        raise ConfigError(f"{folder} holds no {JOB}; give the output folder of a run.")
+    moved = f"output={json.dumps(str(folder.absolute()))}"
+    stored = Job.load(folder / JOB, [moved])
+    job = Job.load(given or folder / JOB, [moved, *overrides])
+    if job.job_hash != stored.job_hash:
+        raise ConfigError(
+            "that job has other settings than the last run, of a kind that changes answers: run it as a whole with "
+            "`lvqa run`; what it asks alike comes from the journal for nothing."
+        )
+    if given is None and any(source.endswith(NOT_STORED) for source in job.videos):
+        raise ConfigError(
+            f"some videos were given by signed addresses, which are secrets and not stored in {folder / JOB}: give "
+            "--job with the job's own file."
+        )
+    return job
+
+
+def _anywhere(source: str) -> str:
+    """A source as it may be stored and is found from any folder."""
+    if "://" not in source:
+        return str(Path(source).expanduser().absolute())
+    return source if shown(source) == source else shown(source) + NOT_STORED
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", errors="replace")
+    partial.replace(path)

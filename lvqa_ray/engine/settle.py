@@ -1,0 +1,110 @@
+"""Taking out what a later outcome replaced, and joining small shards, a batch of rows at a time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.engine.outcomes import VIDEO_ID, find, numbers, outcomes
+from lvqa_ray.engine.seen import Seen, clip_index, highest_index, of_run, row_groups
+from lvqa_ray.engine.tables import ShardWriter, batches
+from lvqa_ray.records.tables import SCHEMAS, TableName
+
+ROWS_PER_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """Which outcomes stand, by table: ``id`` and ``run_id``, each id once."""
+
+    tables: Mapping[TableName, pa.Table]
+
+    @classmethod
+    def of(cls, folder: Path) -> Current:
+        """Those of an output folder.
+
+        A failure that may pass takes no earlier record away: that one was paid for.
+        """
+        records, failures = outcomes(folder, ["data"]), outcomes(folder, ["failures"])
+        at = find(failures["id"], records["id"])
+        both = at >= 0
+        newer = ~both
+        newer[both] = numbers(
+            pc.less(_runs(records.take(pa.array(at[both]))), _runs(failures.filter(pa.array(both))))
+        )  # Run ids begin with the time; at a tie the record stands.
+        gone = at[both & newer & ~numbers(failures["retryable"])]
+        standing = np.ones(records.num_rows, dtype=np.bool_)
+        standing[gone] = False
+        records = records.filter(pa.array(standing))
+        failures = failures.filter(pa.array(newer))
+        alone = failures.filter(pa.array(find(failures["id"], records["id"]) < 0))
+        columns = ["id", "run_id"]
+        clips = pa.concat_tables([records.select(columns), alone.select(columns)]).unify_dictionaries()
+        return cls({"data": records.select(columns), "failures": failures.select(columns), "clips": clips})
+
+
+def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
+    """Take out what a later outcome replaced, and join small shards.
+
+    New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
+    call removes them.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+        OSError: The new ones cannot be written; the old ones are as they were.
+    """
+    for table, current in Current.of(folder).tables.items():
+        _settle_table(folder, table, current, run_id, rows_per_shard)
+
+
+def _settle_table(folder: Path, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
+    clips = table == "clips"
+    highest = highest_index(folder, current) if clips else np.zeros(current.num_rows, dtype=np.int64)
+    seen = Seen(highest)
+    loose: list[tuple[Path, Any]] = []
+    changed = False
+    for group, rows in row_groups(folder, table, [VIDEO_ID[table], "run_id", *(["index"] if clips else [])]):
+        at = of_run(rows, table, current)
+        keep = at >= 0
+        index = clip_index(rows) if clips else np.zeros(len(at), dtype=np.int64)
+        keep[keep] = seen.first(at[keep], index[keep])
+        start = 0
+        for shard, count in group:
+            kept = keep[start : start + count]
+            start += count
+            if not (kept.all() and count >= rows_per_shard // 2):
+                loose.append((shard, pa.array(kept)))
+                changed |= not kept.all()
+    if changed or len(loose) > 1:
+        _join(folder, table, loose, run_id, rows_per_shard)
+
+
+def _join(folder: Path, table: TableName, loose: Sequence[tuple[Path, Any]], run_id: str, rows_per_shard: int) -> None:
+    schema = SCHEMAS[table]
+
+    def fresh() -> Path:
+        # A name of its own: one that an old shard bears would be deleted with it below.
+        return folder / table / f"settled-{run_id}-{uuid.uuid4().hex[:8]}.parquet"
+
+    with ShardWriter(fresh, schema, rows_per_shard) as out:
+        for shard, keep in loose:
+            start = 0
+            for batch in batches(shard, ROWS_PER_BATCH):
+                rows = pa.Table.from_batches([batch]).filter(keep.slice(start, batch.num_rows))
+                start += batch.num_rows
+                # Shards of an earlier release may lack a column, which is then null.
+                same = pa.concat_tables([schema.empty_table(), rows], promote_options="default")
+                out.write(same.select(schema.names))
+    for shard, _ in loose:
+        shard.unlink(missing_ok=True)
+
+
+def _runs(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    return rows["run_id"].cast(pa.string())

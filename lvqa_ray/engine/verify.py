@@ -1,0 +1,228 @@
+"""The invariant of an output: every video of the manifest is a record or a failure, once, and every clip is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lvqa_ray.engine.corpus import stored_manifest
+from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, outcomes
+from lvqa_ray.engine.seen import Seen, clip_index, highest_index, of_run, row_groups
+from lvqa_ray.engine.settle import Current
+from lvqa_ray.engine.tables import shards
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.tables import SCHEMAS, TableName
+
+SHOWN = 3
+"""Ids that a sentence names."""
+AGAIN = "run the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        videos: Videos of the manifest of the last run.
+        records: Those that have a record made from this file and with these settings.
+        failures: Those that failed so, by kind, most frequent first.
+        retryable: How many of the failures a rerun may mend.
+        clips: Rows of the clips of both.
+        kept: Earlier records that are kept beside a failure that may pass.
+        others: Records of videos that are not in this manifest.
+        shards: Parquet files that were read.
+        problems: What is wrong, a sentence with the mend each.
+    """
+
+    videos: int = 0
+    records: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    retryable: int = 0
+    clips: int = 0
+    kept: int = 0
+    others: int = 0
+    shards: int = 0
+    problems: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Videos that failed."""
+        return sum(self.failures.values())
+
+    @property
+    def unfinished(self) -> int:
+        """Videos with no outcome yet."""
+        return self.videos - self.records - self.failed
+
+    @property
+    def ok(self) -> bool:
+        """Whether every video has an outcome, and nothing is wrong."""
+        return not self.problems and not self.unfinished
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        count = (
+            f"{self.records} records + {self.failed} failures = {self.records + self.failed} of {self.videos} videos"
+        )
+        if self.ok:
+            beside = f"; {self.kept} of the failed have an earlier record" if self.kept else ""
+            beside += f"; {self.others} records of other videos" if self.others else ""
+            return f"Verified: {count}, no id twice, {self.shards} shards readable, {self.clips} clips whole{beside}."
+        left = (f"{self.unfinished} are still to do: {AGAIN}.",) if self.unfinished else ()
+        return f"Not in order: {count}. {' '.join((*left, *self.problems))}"
+
+
+def verify(folder: Path, *, since: float | None = None) -> Verdict:
+    """Check an output, shard by shard and with little memory.
+
+    Args:
+        folder: The output folder.
+        since: Read shards whole only if they changed since this time (s since the epoch), and of others their columns
+            of ids; ``None`` for all of them.
+    """
+    broken = [
+        problem for table in SCHEMAS for shard in shards(folder, table) for problem in _shard(shard, table, since)
+    ]
+    count = sum(len(shards(folder, table)) for table in SCHEMAS)
+    try:
+        stored = stored_manifest(folder)
+    except ConfigError as error:
+        return Verdict(shards=count, problems=(*broken, str(error)))
+    if stored is None:
+        return Verdict(shards=count, problems=(*broken, f"There is no manifest of a run in {folder}: {AGAIN}."))
+    manifest, job_hash = stored
+    if broken:
+        return Verdict(videos=manifest.num_rows, shards=count, problems=tuple(broken))
+    try:
+        return _verdict(folder, manifest, job_hash, count)
+    except (ConfigError, pa.ArrowException, OSError) as error:  # in a shard that was not read whole
+        return Verdict(videos=manifest.num_rows, shards=count, problems=(" ".join(str(error).split()),))
+
+
+def _verdict(folder: Path, manifest: pa.Table, job_hash: str, count: int) -> Verdict:
+    ended = _of_manifest(outcomes(folder), manifest, job_hash)
+    failed = ended.filter(ended["failed"])
+    kinds = flat(failed["kind"].cast(pa.string())).value_counts().to_pylist()
+    current = Current.of(folder).tables
+    clips, problems = _clips(folder, current["data"], ended)
+    records = current["data"]["id"]
+    listed = numbers(pc.is_in(records, value_set=flat(manifest["id"])))
+    of_failed = numbers(pc.is_in(records, value_set=flat(failed["id"])))
+    return Verdict(
+        videos=manifest.num_rows,
+        records=ended.num_rows - failed.num_rows,
+        failures={row["values"]: row["counts"] for row in sorted(kinds, key=lambda row: -row["counts"])},
+        retryable=int(numbers(failed["retryable"]).sum()),
+        clips=clips,
+        kept=int(of_failed.sum()),
+        others=int((~listed).sum()),
+        shards=count,
+        problems=(*_repeats(folder, current), *problems),
+    )
+
+
+def _of_manifest(done: pa.Table, manifest: pa.Table, job_hash: str) -> pa.Table:
+    """The outcomes of the videos of a manifest, made from these very files with these settings."""
+    at = find(done["id"], manifest["id"])
+    mine = done.filter(pa.array(at >= 0))
+    line = manifest.take(pa.array(at[at >= 0]))
+    same = pc.equal(mine["job_hash"].cast(pa.string()), job_hash)
+    for name in ("fingerprint", "input_hash"):
+        same = pc.and_(same, pc.equal(mine[name], line[name]))
+    return mine.filter(same)
+
+
+def _shard(shard: Path, table: TableName, since: float | None) -> Iterator[str]:
+    """What is wrong with a shard."""
+    mend = f"move it away, and {AGAIN}: its videos are done again, and what is paid for comes from the journal."
+    try:
+        file = pq.ParquetFile(shard)
+        there = file.schema_arrow
+        wrong = [
+            field.name
+            for field in SCHEMAS[table]
+            if field.name in there.names and not field.equals(there.field(field.name))
+        ]
+        wrong += [name for name in (VIDEO_ID[table], "run_id") if name not in there.names]
+        if wrong:
+            yield f"{shard} has other columns than a shard of {table}/ ({', '.join(wrong)}); {mend}"
+        elif since is None or shard.stat().st_mtime >= since:
+            for _ in file.iter_batches(1000):
+                pass
+    except (pa.ArrowException, OSError) as error:
+        yield f"{shard} is no readable shard ({' '.join(str(error).split())}); {mend}"
+
+
+def _repeats(folder: Path, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
+    """Which rows stand twice, or where a later outcome has taken their place."""
+    for table in ("data", "failures"):
+        once = Seen(np.zeros(current[table].num_rows, dtype=np.int64))
+        too_many: list[str] = []
+        for _, rows in row_groups(folder, table, [VIDEO_ID[table], "run_id"]):
+            at = of_run(rows, table, current[table])
+            good = at >= 0
+            good[good] = once.first(at[good], np.zeros(good.sum(), dtype=np.int64))
+            too_many += rows[VIDEO_ID[table]].filter(pa.array(~good)).to_pylist()
+        if too_many:
+            yield (
+                f"{len(too_many)} rows of {table}/ stand twice or are outdated ({_some(too_many)}): {AGAIN}, which "
+                "settles them."
+            )
+
+
+def _clips(folder: Path, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
+    """How many clips there are of videos that ended, and which records lack some of theirs."""
+    seen = Seen(highest := highest_index(folder, records))
+    captions, gaps, good = (np.zeros(records.num_rows, dtype=np.int64) for _ in range(3))
+    total = 0
+    for group, rows in row_groups(folder, "clips", ["video_id", "run_id", "index", "error", "dropped"]):
+        total += int((find(rows["video_id"], ended["id"]) >= 0).sum())
+        at = of_run(rows, "clips", records)
+        mine = at >= 0
+        has_caption = np.concatenate([_has_caption(shard) for shard, _ in group])
+        has_error = numbers(pc.is_valid(rows["error"]))
+        np.add.at(captions, at[mine], has_caption[mine])
+        np.add.at(gaps, at[mine], has_error[mine])
+        # A clip has a caption, or a reason why it has none.
+        told = has_caption ^ (has_error | numbers(pc.is_valid(rows["dropped"])))
+        np.add.at(good, at[mine], (told[mine] & seen.first(at[mine], clip_index(rows)[mine])))
+    whole = np.zeros(records.num_rows, dtype=np.bool_)
+    for _, rows in row_groups(folder, "data", ["video_id", "run_id", "num_clips", "gaps"]):
+        at = of_run(rows, "data", records)
+        mine = at >= 0
+        as_told = numbers(pc.fill_null(rows["num_clips"], 0)) == captions[at]
+        as_told &= numbers(pc.fill_null(pc.list_value_length(rows["gaps"]), 0)) == gaps[at]
+        whole[at[mine]] = as_told[mine]
+    whole &= (highest >= 0) & (good == highest + 1)
+    lacking = records["id"].filter(pa.array(~whole)).to_pylist()
+    if not lacking:
+        return total, []
+    mend = f"move the shards of data/ that hold them away, and {AGAIN}"
+    return total, [f"{len(lacking)} records lack rows of clips/, or have too many ({_some(lacking)}): {mend}."]
+
+
+def _has_caption(shard: Path) -> npt.NDArray[np.bool_]:
+    """For each row of a shard of clips, whether it has a caption; texts are read only where the footer does not say."""
+    file = pq.ParquetFile(shard)
+    parts = []
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        leaf = next(at for at in range(group.num_columns) if group.column(at).path_in_schema == "caption")
+        statistics = group.column(leaf).statistics
+        if statistics is not None and statistics.has_null_count and statistics.null_count == 0:
+            parts.append(np.ones(group.num_rows, dtype=np.bool_))
+        else:
+            parts.append(numbers(pc.is_valid(file.read_row_group(number, columns=["caption"])["caption"])))
+    return np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")

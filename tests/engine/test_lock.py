@@ -1,0 +1,115 @@
+"""One run in a folder at a time: on one machine by the operating system, across machines by a lease that expires."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken
+from lvqa_ray.engine.lock import lock
+from lvqa_ray.errors import ConfigError
+
+ELSEWHERE = replace(Lease.mine(), host="node-7", pid=17, kernel="another kernel", since="2026-01-01 00:00:00 UTC")
+
+
+def silent_for(folder: Path, seconds: float) -> None:
+    """Make the last sign of life so long ago."""
+    (path,) = folder.glob(".lease-*")
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_second_one_is_told_who_holds_it(tmp_path: Path) -> None:
+    with lock(tmp_path), pytest.raises(ConfigError, match=rf"is in use by process {os.getpid()} on .* since .* UTC"):
+        lock(tmp_path).__enter__()
+    assert not list(tmp_path.glob(".lease-*"))
+    with lock(tmp_path) as hold:
+        assert not hold.lost
+
+
+def test_a_run_on_another_machine_is_seen_until_it_is_silent_for_too_long(tmp_path: Path) -> None:
+    LocalLeases(tmp_path).put(ELSEWHERE, None)
+    says = r"process 17 on node-7 since 2026-01-01 00:00:00 UTC, last heard of \d+ s ago; .* its hold ends in \d+ s"
+    with pytest.raises(ConfigError, match=says), lock(tmp_path):
+        pass
+    silent_for(tmp_path, 3600)
+    with lock(tmp_path) as hold:
+        assert not hold.lost
+    assert LocalLeases(tmp_path).latest() is None
+
+
+def test_a_run_that_was_killed_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
+    held = "from lvqa_ray.engine.lock import lock; from pathlib import Path; import sys, time\n"
+    held += "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match=f"process {process.pid}"), lock(tmp_path):
+            pass
+        process.kill()
+    before = LocalLeases(tmp_path).latest()
+    assert before is not None
+    assert before.lease.pid == process.pid
+    with lock(tmp_path) as hold:
+        assert not hold.lost
+
+
+def test_one_that_was_taken_over_learns_it_and_takes_nothing_away(tmp_path: Path) -> None:
+    with lock(tmp_path, beat_s=0.02) as hold:
+        LocalLeases(tmp_path).put(ELSEWHERE, LocalLeases(tmp_path).latest())
+        until = time.monotonic() + 20
+        while not hold.lost and time.monotonic() < until:
+            time.sleep(0.02)
+        assert "another run took the output folder over" in hold.lost
+    latest = LocalLeases(tmp_path).latest()
+    assert latest is not None
+    assert latest.lease == ELSEWHERE
+
+
+def test_signs_of_life_are_given(tmp_path: Path) -> None:
+    with lock(tmp_path, beat_s=0.02):
+        silent_for(tmp_path, 3600)
+        until = time.monotonic() + 20
+        while (latest := LocalLeases(tmp_path).latest()) and latest.age_s > 60 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert latest is not None
+        assert latest.age_s < 60
+
+
+def test_of_many_that_find_it_expired_one_wins(tmp_path: Path) -> None:
+    stale = LocalLeases(tmp_path).put(ELSEWHERE, None)
+    won: list[Held] = []
+    start = threading.Barrier(8)
+
+    def take() -> None:
+        start.wait()
+        with suppress(Taken):
+            won.append(LocalLeases(tmp_path).put(Lease.mine(), stale))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    with pytest.raises(Taken):
+        LocalLeases(tmp_path).renew(stale)
+    latest = LocalLeases(tmp_path).latest()
+    assert latest is not None
+    assert latest.lease == won[0].lease
+
+
+def test_one_that_slept_between_looking_and_taking_takes_nothing(tmp_path: Path) -> None:
+    first = LocalLeases(tmp_path).put(ELSEWHERE, None)
+    second = LocalLeases(tmp_path).put(ELSEWHERE, first)  # which clears the first away
+    with pytest.raises(Taken):
+        LocalLeases(tmp_path).put(Lease.mine(), None)
+    LocalLeases(tmp_path).renew(second)

@@ -1,0 +1,105 @@
+"""What is written down is not decoded for again: here the videos are noise by the time of the second run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvqa_ray.engine.found import FoundClips, clips_folder, clips_of, index_of, written
+from lvqa_ray.engine.run import run
+from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.llm.index import Index
+from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
+from tests import media
+from tests.conftest import JobMaker
+from tests.fakes.answers import media_urls
+from tests.fakes.endpoint import FakeEndpoint
+
+VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f")
+INFO = VideoInfo(num_frames=250, height=90, width=160, fps=25, duration_sec=10)
+
+
+def clips(count: int = 3) -> list[Clip]:
+    return [
+        Clip(
+            video=VIDEO,
+            info=INFO,
+            index=n,
+            span=Span(start_s=n / 3, end_s=(n + 1) / 3),
+            last=n == count - 1,
+            dropped="frames_min" if n == 1 else "",
+            frames=() if n == 1 else (Frame(time_s=n / 3 + 0.1, jpeg=b""),),
+            lost_s=0.25 * n,
+            identity=f"i{n}",
+        )
+        for n in range(count)
+    ]
+
+
+def test_clips_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert clips_of(VIDEO, written(clips())) == clips()
+    found = FoundClips(tmp_path, "recipe", "run", lambda: index_of(clips_folder(tmp_path)))
+    found.note(VIDEO, clips())
+    found.note(replace(VIDEO, fingerprint="g"), clips()[:2])  # stopped in the middle: not all were found
+    with next(clips_folder(tmp_path).iterdir()).open("ab") as torn:
+        torn.write(b'{"key":"00')
+    copy = replace(VIDEO, id="w", uri="/w.mp4")
+    assert found.recall(copy) == [replace(clip, video=copy) for clip in clips()]
+    assert found.recall(replace(VIDEO, fingerprint="g")) is None
+    other = FoundClips(tmp_path, "another recipe", "run", lambda: index_of(clips_folder(tmp_path)))
+    assert other.recall(VIDEO) is None
+
+
+def test_an_index_finds_what_it_was_made_of() -> None:
+    places = {bytes([n, 255 - n] * 16): (f"s{n % 3}", 10 * n, n) for n in range(256)}
+    index = Index.of(places)
+    assert len(index) == 256
+    assert all(index.place(key.hex()) == place for key, place in places.items())
+    assert index.place(bytes([1, 1] * 16).hex()) is None
+    assert Index.of({}).place("00" * 32) is None
+
+
+def turn_into_noise(path: Path) -> None:
+    """Another content under the same name, size and time, which is all that a fingerprint looks at."""
+    status = path.stat()
+    path.write_bytes(os.urandom(status.st_size))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def stop_after(fake: FakeEndpoint, captions: int) -> None:
+    def answer(body: dict[str, Any]) -> None:
+        if sum(fake.paid.values()) + 1 >= captions:
+            fake.api_key = "another key"
+
+    fake.answer, fake.api_key = answer, None
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("mode", ["fixed", "scenes"])
+def test_a_video_is_decoded_once_and_then_only_where_a_caption_is_missing(
+    make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path, mode: str
+) -> None:
+    film = media.make_video(tmp_path / "film.mp4", seconds=6, scenes=(1.4, 3.0))
+    job = make_job(
+        film,
+        split={"mode": mode, "max_seconds": 1.0},
+        sample={"count": 8, "short_side": 64},
+        endpoint={"max_concurrency": 1},
+    )
+    for paid in (3, 6) if mode == "scenes" else (6,):  # in the second run clips are sought, with the same pictures
+        stop_after(fake, paid)
+        assert run(job).unfinished == 1
+        assert sum(fake.paid.values()) == len(fake.paid) == paid
+    assert all(media_urls(request.body) for request in fake.requests if request.outcome == "ok")
+
+    turn_into_noise(film)
+    fake.answer = fake.api_key = None
+    summary = run(job)
+    assert (summary.records, summary.spent["ask"].calls, sum(fake.paid.values())) == (1, 1, 6 + 2)
+    rows = sorted(read_rows(Path(job.output), "clips"), key=lambda row: row["index"])
+    assert len(rows) == 6
+    assert all(row["caption"] and row["usage"]["cached"] == 1 for row in rows)

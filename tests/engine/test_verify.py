@@ -1,0 +1,127 @@
+"""The check of a whole output says what is wrong with it, and says nothing is where nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lvqa_ray.engine.corpus import store_manifest
+from lvqa_ray.engine.failures import by_kind, failures
+from lvqa_ray.engine.verify import Verdict, verify
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.tables import TableName
+from tests.engine.test_resume import clip, line, put, video
+
+
+def whole(folder: Path) -> None:
+    """An output in order: two records, with a caption, a gap and a clip that was filtered, and one failure."""
+    store_manifest(folder, [video("v"), video("w"), video("x")], "j")
+    put(folder, "data", "a", line("v", 0, num_clips=2, gaps=[]), line("w", 0, num_clips=1, gaps=[{"start_s": 1.0}]))
+    put(
+        folder,
+        "clips",
+        "a",
+        *(clip("v", 0, id=f"v_{index}", index=index, caption="A street.") for index in (0, 1)),
+        clip("w", 0, caption="A street."),
+        clip("w", 0, id="w_1", index=1, error="refused"),
+        clip("w", 0, id="w_2", index=2, dropped="frames_min"),
+    )
+    put(folder, "failures", "a", line("x", 0, kind="empty_file", stage="probe", retryable=False, message="is empty."))
+
+
+def test_an_output_in_order_is_one_line(tmp_path: Path) -> None:
+    whole(tmp_path)
+    verdict = verify(tmp_path)
+    assert verdict == Verdict(videos=3, records=2, failures={"empty_file": 1}, clips=5, shards=3)
+    assert verdict.ok
+    assert verdict.line == (
+        "Verified: 2 records + 1 failures = 3 of 3 videos, no id twice, 3 shards readable, 5 clips whole."
+    )
+    assert verify(tmp_path, since=4e9) == verdict
+
+
+def rewrite(table: TableName, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
+    def do(folder: Path) -> None:
+        (shard,) = (folder / table).glob("*.parquet")
+        pq.write_table(change(pq.read_table(shard)), shard)
+
+    return do
+
+
+def cut_off(folder: Path) -> None:
+    (shard,) = (folder / "clips").glob("*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-20])
+
+
+def spoil_a_page(folder: Path) -> None:
+    """Damage that the footer does not show."""
+    (shard,) = (folder / "clips").glob("*.parquet")
+    at = pq.read_metadata(shard).row_group(0).column(0).data_page_offset
+    content = bytearray(shard.read_bytes())
+    content[at : at + 20] = b"\xff" * 20
+    shard.write_bytes(bytes(content))
+
+
+def again(table: TableName, *lines: dict[str, Any]) -> Callable[[Path], None]:
+    return lambda folder: put(folder, table, "b", *lines)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (rewrite("data", lambda rows: rows.slice(1)), "1 are still to do: run the same command"),
+        (again("data", line("v", 0, num_clips=2, gaps=[])), "1 rows of data/ stand twice or are outdated (v)"),
+        (again("failures", line("x", 0, kind="k")), "1 rows of failures/ stand twice or are outdated (x)"),
+        (again("failures", line("v", 0, kind="k")), "1 rows of failures/ stand twice or are outdated (v)"),
+        (rewrite("clips", lambda rows: rows.slice(0, 3)), "1 records lack rows of clips/, or have too many (w)"),
+        (rewrite("clips", lambda rows: rows.slice(1)), "1 records lack rows of clips/, or have too many (v)"),
+        (again("clips", clip("v", 0, id="v_1", index=1, caption="x")), "have too many (v)"),
+        (rewrite("clips", lambda rows: rows.set_column(16, "caption", pa.nulls(5, pa.string()))), "2 records lack"),
+        (rewrite("data", lambda rows: rows.set_column(0, "id", pa.array([1, 2]))), "has other columns than a shard"),
+        (cut_off, "is no readable shard"),
+        (spoil_a_page, "is no readable shard"),
+        (lambda folder: (folder / "manifest.parquet").unlink(), "There is no manifest of a run"),
+        (lambda folder: store_manifest(folder, [replace(video("v"), fingerprint="g")], "j"), "1 are still to do"),
+        (lambda folder: store_manifest(folder, [video("v")], "k"), "0 of 1 videos. 1 are still to do"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, damage: Callable[[Path], None], says: str) -> None:
+    whole(tmp_path)
+    damage(tmp_path)
+    verdict = verify(tmp_path)
+    assert not verdict.ok
+    assert verdict.line.startswith("Not in order: ")
+    assert says in verdict.line
+
+
+def test_an_earlier_record_and_those_of_other_videos_are_no_fault(tmp_path: Path) -> None:
+    whole(tmp_path)
+    again("failures", line("v", 1, kind="timed_out", retryable=True))(tmp_path)
+    store_manifest(tmp_path, [video("v"), video("x")], "j")
+    verdict = verify(tmp_path)
+    assert (verdict.records, verdict.failures, verdict.retryable) == (0, {"timed_out": 1, "empty_file": 1}, 1)
+    assert (verdict.kept, verdict.others, verdict.ok) == (1, 1, True)
+
+
+def test_failures_are_those_that_stand(tmp_path: Path) -> None:
+    whole(tmp_path)
+    again("failures", line("w", 1, kind="timed_out", retryable=True, message="late"))(tmp_path)
+    put(tmp_path, "failures", "c", line("v", 0, kind="refused"))
+    put(tmp_path, "data", "c", line("v", 1))
+    assert [row["id"] for row in failures(tmp_path)] == ["x", "w"]
+    assert [row["kind"] for row in failures(tmp_path, ["timed_out"])] == ["timed_out"]
+    first, second = by_kind(tmp_path)
+    assert (first.kind, first.count, first.retryable, first.example) == ("empty_file", 1, 0, "x")
+    assert (second.kind, second.retryable, second.reason) == ("timed_out", 1, "late")
+    assert "timeout_s" in second.mend
+
+
+def test_no_output_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no failures"):
+        by_kind(tmp_path)

@@ -1,0 +1,160 @@
+"""Processes and nodes die, disks fill up, files crash the decoder: nothing is lost, and nothing is paid for twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests import media
+from tests.engine.test_hostile import signal_decoders
+from tests.fakes.endpoint import FakeEndpoint
+from tests.storm.storm import Run, check, corpus, job_file
+
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(1200)]
+
+AT_ONCE = 3
+"""Requests that may be under way at once, and so the most that a kill may cost."""
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return corpus(tmp_path_factory.mktemp("films"), 8)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint(latency_s=0.5, jitter_s=0.5) as endpoint:
+        yield endpoint
+
+
+def paid_for(fake: FakeEndpoint, answers: int) -> bool:
+    return fake.paid.total() >= answers
+
+
+def finish(job: Path, *, most: int = 3) -> None:
+    """Run the same command until it is done."""
+    for _ in range(most):
+        with Run(job) as run:
+            status = run.end()
+            said = run.said()
+        assert "Traceback" not in said, said
+        if status == 0:
+            return
+    raise AssertionError(said)
+
+
+def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:
+    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE})
+    dice = random.Random(5)  # noqa: S311 - chance that can be repeated is the point
+    for kills in range(10):
+        with Run(job) as run:
+            paid = fake.paid.total()
+            if kills % 2:  # in the middle of the work, or at any moment of starting up
+                run.wait_until(partial(paid_for, fake, paid + 1))
+                time.sleep(dice.uniform(0, 2))
+            else:
+                time.sleep(dice.uniform(0, 15))
+            assert not run.over, run.said()
+            run.signal(signal.SIGKILL)
+            run.end()
+    finish(job)
+    check(job, fake, twice=10 * AT_ONCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("FlatMap(ChatWork)", (2, 10, 20)),
+        ("FlatMap(work_on_files)", (0, 1, 2)),  # while there is still something to decode
+        ("FlatMap(Assembler)", (2, 10, 20)),
+        ("Governor", (2, 10, 20)),
+    ],
+)
+def test_a_worker_is_killed_three_times(
+    tmp_path: Path, films: list[Path], fake: FakeEndpoint, name: str, when: tuple[int, ...]
+) -> None:
+    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE})
+    with Run(job) as run:
+        for after in when:
+            assert run.wait_until(partial(paid_for, fake, after)), run.said()
+            assert run.wait_until(lambda: bool(run.workers(name))), run.said()
+            for pid in run.workers(name):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        status = run.end()
+        said = run.said()
+    assert "Traceback" not in said, said
+    if status:
+        finish(job)
+    check(job, fake, twice=AT_ONCE * len(when))
+
+
+def test_a_node_goes(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:
+    job = job_file(
+        tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE}, engine={"passes": 5, "chat_workers": 3}
+    )
+    with Run(job, [sys.executable, "-m", "tests.storm.cluster"]) as run:
+        assert run.wait_until(lambda: fake.paid.total() >= 10)
+        run.signal(signal.SIGUSR1)
+        assert run.wait_until(lambda: "a node is gone" in run.said())
+        status = run.end()
+        said = run.said()
+    if status:
+        finish(job)
+    assert "2 nodes" in said, said
+    check(job, fake, twice=AT_ONCE)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own in a folder, which needs root."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(("place", "size"), [("cache", "16k"), ("data", "16k"), ("clips", "4k")])
+def test_a_disk_is_full(tmp_path: Path, films: list[Path], fake: FakeEndpoint, place: str, size: str) -> None:
+    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE})
+    with small_disk(tmp_path / "out" / place, size):
+        with Run(job) as run:
+            assert run.end() == 1, run.said()
+            assert "No space left on device" in run.said()
+            assert "Traceback" not in run.said()
+        subprocess.run(["mount", "-o", "remount,size=16m", tmp_path / "out" / place], check=True)
+        finish(job)
+        check(job, fake, twice=AT_ONCE)
+
+
+def test_files_that_crash_or_fill_the_decoder(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:
+    crashing = media.make_video(tmp_path / "crashing.mp4", seconds=30, size=(640, 360))
+    bomb = media.make_bomb(tmp_path / "bomb.mov")
+    good = [*films, *corpus(tmp_path / "more", 20, seconds=2.2)[8:]]
+    engine = {"num_cpus": 2, "passes": 5, "decode_memory_gb": 0.3}
+    videos = [*good[:7], crashing, *good[7:14], bomb, *good[14:]]
+    job = job_file(tmp_path, fake, videos, engine=engine, split={"mode": "scenes", "max_seconds": 2.0})
+    over = threading.Event()
+    faults = threading.Thread(target=signal_decoders, args=({str(crashing): signal.SIGSEGV}, over))
+    faults.start()
+    try:
+        finish(job, most=1)
+    finally:
+        over.set()
+        faults.join()
+    check(job, fake, twice=0, failures=["bomb", "crashing"])

@@ -29,7 +29,7 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine import graph, run, workers
+from lvqa_ray.engine import graph, run, video_work, workers
 from lvqa_ray.engine.preflight import ROLES
 from lvqa_ray.engine.rows import Packed, pack
 from lvqa_ray.engine.steps import through
@@ -95,7 +95,7 @@ def pipeline(job: Job, clips: int) -> Pipeline:
 
 def in_worker() -> None:
     workers.OpenAITransport = StubTransport
-    workers.decoder = NoChild
+    video_work.decoder = NoChild
 
 
 def one(videos: int, clips: int, at_once: int) -> Row:
@@ -114,6 +114,7 @@ def one(videos: int, clips: int, at_once: int) -> Row:
                 "endpoints": {"vlm": at, "llm": at},
                 "split": {"max_seconds": CLIP_S},
                 "sample": {"count": 2},
+                "ask": {"quota": {"goal": 1}},
             }
         )
         graph.build = partial(pipeline, clips=clips)

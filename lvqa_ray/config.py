@@ -22,15 +22,21 @@ from pydantic import (
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.stage import Role
-from lvqa_ray.stages.ask import AskQuestion
+from lvqa_ray.stage import CallCheck, Check, Role
+from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
+from lvqa_ray.stages.check_blind import CheckBlind
+from lvqa_ray.stages.check_duplicates import CheckDuplicates
+from lvqa_ray.stages.check_grounding import CheckGrounding
+from lvqa_ray.stages.check_solve import CheckSolve
+from lvqa_ray.stages.check_structure import CheckStructure
 from lvqa_ray.stages.cut import CutClips
 from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
+from lvqa_ray.stages.shuffle import ShuffleOptions
 from lvqa_ray.stages.split import SplitVideo
 
 
@@ -86,6 +92,32 @@ class Endpoints(_Section):
         """The endpoints that play a role."""
         given = {"vlm": self.vlm, "llm": self.llm, "reformat": self.reformat or self.llm}[role]
         return (given,) if isinstance(given, Endpoint) else given
+
+
+class Checks(_Section):
+    """What is checked of every question, in this order, and what is done about faults."""
+
+    structure: CheckStructure = Field(default_factory=CheckStructure, description="Stem, options and key.")
+    grounding: CheckGrounding = Field(default_factory=CheckGrounding, description="The time spans of the reasoning.")
+    duplicates: CheckDuplicates = Field(
+        default_factory=CheckDuplicates, description="Questions that repeat another one, of the video or of the corpus."
+    )
+    shuffle: ShuffleOptions = Field(default_factory=ShuffleOptions, description="The order of the options.")
+
+    blind: CheckBlind = Field(default_factory=CheckBlind, description="Guessing without the video.")
+    solve: CheckSolve = Field(default_factory=CheckSolve, description="Answering from the captions.")
+
+    @property
+    def wanted(self) -> tuple[Check, ...]:
+        """The checks without calls that are to be run, in order."""
+        every: tuple[Check, ...] = (self.structure, self.grounding, self.duplicates, self.shuffle)
+        return tuple(check for check in every if check.policy != "off")
+
+    @property
+    def calling(self) -> tuple[CallCheck, ...]:
+        """The checks with calls that are to be run after them, in order."""
+        every: tuple[CallCheck, ...] = (self.blind, self.solve)
+        return tuple(check for check in every if check.policy != "off")
 
 
 class Engine(_Section):
@@ -162,7 +194,8 @@ class Job(_Section):
     sample: SampleFrames = Field(default_factory=SampleFrames, description="Which pictures the model sees.")
     caption: CaptionClips = Field(default_factory=CaptionClips, description="How clips are captioned.")
     merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
-    ask: AskQuestion = Field(default_factory=AskQuestion, description="How the question is asked for.")
+    ask: AskQuestions = Field(default_factory=AskQuestions, description="How the questions are asked for.")
+    checks: Checks = Field(default_factory=Checks, description="What is checked, and what is done about faults.")
     reformat: ReformatReasoning = Field(
         default_factory=ReformatReasoning, description="How the reasoning is rewritten."
     )

@@ -35,9 +35,23 @@ class ChatStep:
     call: Callable[[Any, Chat], Any]
 
     @property
+    def name(self) -> str:
+        """Name of the stage."""
+        return self.stage.name
+
+    @property
     def role(self) -> Role:
         """Which endpoint of the job it asks."""
         return self.stage.role
+
+
+@dataclass(frozen=True, slots=True)
+class PlainStep:
+    """A stage that neither opens a file nor asks anybody, and the rows that it takes; other rows pass it by."""
+
+    name: str
+    takes: type
+    call: Callable[[Any], Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +67,13 @@ class Pipeline:
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
-    ask: Sequence[ChatStep]
+    ask: Sequence[ChatStep | PlainStep]
     expected: Callable[[Clip], Clip] | None
     recipe: str
 
 
 def build(job: Job) -> Pipeline:
-    """The pipeline of a job: video -> clips -> captions -> film -> question -> record."""
+    """The pipeline of a job: video -> clips -> captions -> film -> questions -> records."""
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
@@ -81,6 +95,8 @@ def build(job: Job) -> Pipeline:
         merge=job.merge,
         ask=[
             ChatStep(job.ask, Film, job.ask),
+            *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
+            *(ChatStep(check, AskedFilm, check) for check in job.checks.calling),
             ChatStep(job.reformat, AskedFilm, job.reformat),
         ],
         expected=job.sample.expected if job.cut.mode == "off" else None,

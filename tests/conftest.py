@@ -61,6 +61,8 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
             "endpoints": {"vlm": at, "llm": at},
             "sample": {"count": 2, "short_side": 64},
             "engine": {"num_cpus": 2},
+            "ask": {"quota": {"goal": 1}, **settings.pop("ask", {})},
+            "checks": {"duplicates": {"corpus": False}},  # films made alike are asked alike
         }
         return Job.of(given | settings)
 

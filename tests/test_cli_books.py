@@ -26,7 +26,7 @@ def test_verify_is_one_line_and_a_status(tmp_path: Path) -> None:
     whole(tmp_path)
     good = lvqa("verify", tmp_path)
     assert (good.exit_code, good.stdout.count("\n")) == (0, 1)
-    assert good.stdout.startswith("Verified: 2 records + 1 failures = 3 of 3 videos")
+    assert good.stdout.startswith("Verified: 2 with records + 1 failed = 3 of 3 videos")
     put(tmp_path, "data", "twice", line("v", 0, num_clips=2, gaps=[]))
     bad = lvqa("verify", tmp_path, "--json")
     assert bad.exit_code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -11,14 +12,26 @@ from pydantic import BaseModel
 
 from lvqa_ray.config import Job
 from lvqa_ray.llm.key import cache_key
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, Frame, ProbedVideo, Record, Usage, Video, VideoInfo
-from tests.fakes.answers import as_json, question
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
+from lvqa_ray.records import (
+    AskedFilm,
+    CaptionedClip,
+    Clip,
+    Film,
+    FinishedFilm,
+    Frame,
+    ProbedVideo,
+    Usage,
+    Video,
+    VideoInfo,
+)
+from tests.fakes import answers
 
 VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f1")
 INFO = VideoInfo(num_frames=750, height=720, width=1280, fps=25, duration_sec=30)
 ENDPOINT = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
 JOB: dict[str, Any] = {"videos": "v.mp4", "output": "out", "endpoints": {"vlm": ENDPOINT, "llm": ENDPOINT}}
+KIND = "1. goal: "
 ALL = {"caption", "ask", "reformat"}
 
 
@@ -31,7 +44,11 @@ def keys(job: Job, video: Video = VIDEO) -> dict[str, list[str]]:
         found[request.stage].append(cache_key(job.endpoints.of(stage.role), request))
         text = "A street."
         if request.stage == "ask":
-            text = as_json(question("")) if request.reply_schema else question("")
+            said = "".join(part.text for part in request.messages[-1].parts if isinstance(part, Text))
+            count, as_schema = re.search(r"Write (\d) hard", said), request.reply_schema is not None
+            one = answers.question(KIND)
+            one = answers.as_json(one) if as_schema else one
+            text = answers.questions(KIND, int(count[1]), as_schema=as_schema) if count else one
         return ChatReply(text=text, model="m", usage=Usage())
 
     async def ask() -> None:
@@ -47,8 +64,8 @@ def keys(job: Job, video: Video = VIDEO) -> dict[str, list[str]]:
         assert isinstance(film, Film)
         (asked,) = await job.ask(film, chat)
         assert isinstance(asked, AskedFilm)
-        (record,) = await job.reformat(asked, chat)
-        assert isinstance(record, Record)
+        (finished,) = await job.reformat(asked, chat)
+        assert isinstance(finished, FinishedFilm)
 
     asyncio.run(ask())
     return found
@@ -74,6 +91,7 @@ HITS: dict[str, Any] = {
     "probe.truncated": "keep",
     "merge.min_captioned": 0.5,
     "ask.reasks": 3,
+    "ask.most": 3,
     "ask.fresh_tries": 3,
     "engine.scratch_dir": "elsewhere",
     "engine.scratch_gb": 1,
@@ -107,18 +125,23 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
     "caption.system": ("Be brief.", {"caption"}),
     "caption.temperature": (0, {"caption"}),
     "caption.max_tokens": (50, {"caption"}),
-    "ask.prompt": ("{captions}?", {"ask"}),
+    "ask.prompt": ("{captions} Write {questions}", {"ask"}),
     "ask.system": ("Be brief.", {"ask"}),
     "ask.temperature": (0, {"ask"}),
     "ask.max_tokens": (50, {"ask"}),
+    "ask.quota": ({"goal": 1}, {"ask"}),
+    "ask.categories": ({"goal": "what somebody is after"}, {"ask"}),
+    "ask.per_minute": (4, {"ask"}),
+    "ask.per_call": (3, {"ask"}),
+    "ask.language": ("German", {"ask"}),
     "ask.reply_format": ("json_schema", {"ask"}),
     "reformat.prompt": ("{question} {answer} {reason}", {"reformat"}),
     "reformat.system": ("Be brief.", {"reformat"}),
     "reformat.temperature": (0, {"reformat"}),
     "reformat.max_tokens": (50, {"reformat"}),
 }
-# They decide which clips there are, or what `values` fills in; what is then asked about one clip is as above.
-BY_ITS_CLIPS = {"split", "filter", "cut"}
+# They decide which clips or questions there are, or what `values` fills in; what is then asked about one is as above.
+BY_ITS_CLIPS = {"split", "filter", "cut", "checks"}
 BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media"}
 
 

@@ -66,6 +66,8 @@ def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose m
     if summary.unfinished:
         table.add_row("unfinished", f"[red]{summary.unfinished}[/]")
     table.add_row("clips", str(summary.clips))
+    for label, count in question_lines(summary.questions):
+        table.add_row(label, str(count))
     for stage, spent in summary.spent.items():
         cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
         useless = f", {spent.unusable} of no use" if spent.unusable else ""
@@ -87,6 +89,17 @@ def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose m
     if summary.failures:
         talk.print(f"Reasons and mends: lvqa failures {plain(summary.output)}", soft_wrap=True)
     typer.echo(summary.output)
+
+
+def question_lines(questions: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a Funnel, of the same module
+    """The funnel of the questions, from those asked for to those kept."""
+    lines = [("questions asked for", questions.asked)]
+    for check, kinds in questions.dropped.items():
+        lines.append((f"  dropped by {check}", sum(kinds.values())))
+        lines += [(f"    {kind}", count) for kind, count in kinds.items() if kind != check]
+    lines.append(("questions kept", questions.kept))
+    noted = {check: outcomes.get("marked", 0) for check, outcomes in questions.checks.items()}
+    return [*lines, *((f"  marked by {check}", count) for check, count in noted.items() if count)]
 
 
 def print_record(folder: Path) -> None:

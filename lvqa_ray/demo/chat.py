@@ -22,7 +22,8 @@ from lvqa_ray.demo import clip, compose, describe, facts, prose
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
 from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.parse_json import render_json_question
+from lvqa_ray.llm.parse_json import render_json_question, render_json_questions
+from lvqa_ray.llm.parse_several import render_questions
 
 MODEL = "lvqa-demo-no-vlm"
 WHAT = (
@@ -35,6 +36,8 @@ PIXELS_PER_TOKEN_SIDE = 28
 MAX_PICTURES = 256
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
+_LABELS = ("QUESTION:", "OPTIONS:")
+_COUNT = re.compile(r"\bWrite (\d+) ")
 _DATA_URL = re.compile(r"data:(image|video)/[\w.+-]+;base64,")
 _FRAME_TIME = re.compile(r"[Ff]rame at (\d+(?:\.\d+)?) s")
 _CLIP_TIME = re.compile(r"from (\d+(?:\.\d+)?) s to \d+(?:\.\d+)? s:")
@@ -118,16 +121,25 @@ def complete(body: object) -> dict[str, object]:
 
 
 def _reply(asked: Asked) -> str:
-    if CAPTION_LINE.search(asked.text) and asked.as_json:
-        question = compose.compose(asked.text)
-        return question if question == compose.REFUSAL else render_json_question(parse_question(question))
-    if CAPTION_LINE.search(asked.text) and "QUESTION:" in asked.text and "OPTIONS:" in asked.text:
-        return compose.compose(asked.text)
+    if CAPTION_LINE.search(asked.text) and (asked.as_json or all(label in asked.text for label in _LABELS)):
+        return _questions(asked)
     if asked.pictures:
         caption = facts.render(describe.describe(asked.pictures))
         return f"{facts.CLIP_TIMES} {caption}" if asked.timed_from_clip else caption
     request = prose.find(asked.text)
     return ABOUT if request is None else prose.rewrite(request)
+
+
+def _questions(asked: Asked) -> str:
+    """As many questions as are asked for, in the format that is asked for."""
+    count = _COUNT.search(asked.text)
+    written = compose.compose_several(asked.text, int(count[1]) if count else 1)
+    if not written:
+        return compose.REFUSAL
+    if not count:
+        return render_json_question(parse_question(written[0][1])) if asked.as_json else written[0][1]
+    questions = [(category, parse_question(text)) for category, text in written]
+    return render_json_questions(questions) if asked.as_json else render_questions(questions)
 
 
 def _read(body: object) -> Asked:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 
-from lvqa_ray.demo.puzzles import KINDS, Puzzle, opening
+from lvqa_ray.demo.puzzles import KINDS, Puzzle, how_often, opening
 from lvqa_ray.demo.reel import CAPTION_LINE, Reel
 from lvqa_ray.records import LETTERS
 
@@ -27,16 +27,35 @@ def compose(captions: str) -> str:
     Returns:
         A reply in the format ``QUESTION: / OPTIONS: / ANSWER: / REASONS:``, or `REFUSAL` when no line holds a fact.
     """
+    written = compose_several(captions, 1)
+    return written[0][1] if written else REFUSAL
+
+
+def compose_several(captions: str, count: int) -> list[tuple[str, str]]:
+    """Write questions about a film, each with its category; fewer where the film has not got that many.
+
+    A question whose stem and key stand in the text already is not written again.
+    """
     reel = Reel.read(captions)
     if not reel.seen:
-        return REFUSAL
+        return []
     read = "\n".join(f"{start} {end} {caption}" for start, end, caption in CAPTION_LINE.findall(captions))
     draw = random.Random(hashlib.sha256(read.encode()).digest())
-    for kind in [*draw.sample(KINDS, len(KINDS)), opening]:
-        puzzle = kind(reel, draw)
-        if puzzle is not None:
-            return _layout(reel, puzzle, draw)
-    return REFUSAL
+    written: dict[tuple[str, str], tuple[str, str]] = {}
+    for _ in range(ROUNDS):
+        for kind in [*draw.sample(KINDS, len(KINDS)), opening]:
+            puzzle = kind(reel, draw)
+            if puzzle is None or (puzzle.stem, puzzle.key) in written or f"- {puzzle.stem}\n" in f"{captions}\n":
+                continue
+            category = "counting" if kind is how_often else "temporal"
+            written[puzzle.stem, puzzle.key] = (category, _layout(reel, puzzle, draw))
+            if len(written) == count:
+                return list(written.values())
+    return list(written.values())
+
+
+ROUNDS = 3
+"""How often every kind is tried for further questions."""
 
 
 def _layout(reel: Reel, puzzle: Puzzle, draw: random.Random) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ from lvqa_ray.video.picture import fit
 CHARS_PER_TOKEN = 4
 LABEL_TOKENS = 10
 """The time that stands before each picture, or before each caption."""
-REPLY_TOKENS = {"caption": 250, "ask": 700, "reformat": 400}
-"""Assumed length of a reply where ``max_tokens`` does not cut it shorter."""
+REPLY_TOKENS = {"caption": 250, "ask": 700, "reformat": 400, "blind": 10, "solve": 200}
+"""Assumed length of a reply, or of a question in one, where ``max_tokens`` does not cut it shorter."""
 VIDEO_TOKENS_PER_S = 300
 """Assumed for a clip that is shown as video."""
 REPLY_S = 10.0
@@ -64,35 +65,47 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     """The calls of every stage that asks an endpoint, by its name."""
     loads = list(loads)
     pictures = family_of(job.endpoints.of("vlm").model)
-    caption_in = caption_calls = ask_in = 0
+    caption_in = caption_calls = ask_in = ask_calls = questions = 0
     caption_out = _reply_tokens(job, job.caption)
-    asked = sum(load.first != job.reformat.name for load in loads)
     for load in loads:
+        info = load.row.info
+        asked = len(job.ask.plan(info.duration_sec))
+        questions += asked
         if load.first == job.reformat.name:
             continue
-        ask_in += _prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS)
+        calls = -(-asked // job.ask.per_call)
+        ask_in += calls * (_prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS))
+        ask_calls += calls
         if load.first == job.ask.name:
             continue
-        info = load.row.info
         width, height = fit(info.width, info.height, short_side=job.sample.short_side)
         shown = load.frames * (pictures.tokens(width, height) + LABEL_TOKENS)
         if job.caption.media == "video":
             shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
         caption_calls += load.clips
         caption_in += load.clips * _prompt_tokens(job.caption) + shown
-    videos = len(loads)
-    reformat_in = videos * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
-    return {
+    reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
+    ask_out = min(questions * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
+    stages = {
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
-        job.ask.name: _of(job, job.ask, asked, ask_in),
-        job.reformat.name: _of(job, job.reformat, videos, reformat_in),
+        job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
+        job.reformat.name: _of(job, job.reformat, questions, reformat_in),
     }
+    question_tokens = REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
+    captions = sum(
+        load.clips * (caption_out + LABEL_TOKENS) * len(job.ask.plan(load.row.info.duration_sec)) for load in loads
+    )
+    for check in job.checks.calling:
+        shown = captions if "captions" in check.required else 0
+        once = questions * (_prompt_tokens(check) + question_tokens) + shown
+        stages[check.name] = _of(job, check, check.tries * questions, check.tries * once)
+    return stages
 
 
 def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
-    for stage in (job.caption, job.ask, job.reformat):
+    for stage in (job.caption, job.ask, job.reformat, *job.checks.calling):
         replicas = job.endpoints.replicas(stage.role)
         first = replicas[0]
         busy.setdefault((first.base_url, first.api_key_env, first.model), (replicas, []))[1].append(stages[stage.name])
@@ -120,9 +133,9 @@ def _calls_per_s(at: Endpoint, calls: int, tokens_in: float, tokens_out: float) 
     return min([at.max_concurrency / REPLY_S, *rates])
 
 
-def _of(job: Job, stage: Prompted, calls: int, tokens_in: int) -> Estimate:
+def _of(job: Job, stage: Prompted, calls: int, tokens_in: int, tokens_out: int | None = None) -> Estimate:
     at = job.endpoints.of(stage.role)
-    tokens_out = calls * _reply_tokens(job, stage)
+    tokens_out = calls * _reply_tokens(job, stage) if tokens_out is None else tokens_out
     cost = cost_usd(at.model, at.base_url, tokens_in, tokens_out, (at.price_in, at.price_out))
     return Estimate(calls, tokens_in, tokens_out, cost, at.model)
 
@@ -132,5 +145,8 @@ def _prompt_tokens(stage: Prompted) -> int:
 
 
 def _reply_tokens(job: Job, stage: Prompted) -> int:
-    limit = stage.max_tokens or job.endpoints.of(stage.role).max_tokens
-    return min(REPLY_TOKENS[stage.name], limit or REPLY_TOKENS[stage.name])
+    return min(REPLY_TOKENS[stage.name], _longest_reply(job, stage) or sys.maxsize)
+
+
+def _longest_reply(job: Job, stage: Prompted) -> int | None:
+    return stage.max_tokens or job.endpoints.of(stage.role).max_tokens

@@ -23,7 +23,7 @@ from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
-from lvqa_ray.pipeline import ChatStep, build
+from lvqa_ray.pipeline import ChatStep, PlainStep, build
 from lvqa_ray.records import Video
 
 VIDEOS_PER_BLOCK = 1000
@@ -138,9 +138,10 @@ def configure() -> None:
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
 
-def _pool(job: Job, steps: Sequence[ChatStep]) -> ActorPoolStrategy:
+def _pool(job: Job, steps: Sequence[ChatStep | PlainStep]) -> ActorPoolStrategy:
     """As many workers as asked for, which together can have in flight what their endpoints allow."""
-    most = max(sum(at.max_concurrency for at in job.endpoints.replicas(step.role)) for step in steps)
+    roles = {step.role for step in steps if isinstance(step, ChatStep)}
+    most = max(sum(at.max_concurrency for at in job.endpoints.replicas(role)) for role in roles)
     calls = math.ceil(most / job.engine.chat_workers)
     return ActorPoolStrategy(
         size=job.engine.chat_workers,

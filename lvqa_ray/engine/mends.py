@@ -64,7 +64,7 @@ MENDS: Mapping[str, str] = {
     "several_questions": _ASK,
     "refusal": _ASK,
     "bad_json": _ASK,
-    "no_reply": _ASK,
+    "no_question_left": "see drops/ for the reasons; set the policy of that check to mark, or ask for more questions",
     "empty_reply": "`lvqa retry --kind {kind}` asks anew; a model that thinks may need a larger max_tokens",
     "empty_captions": "`lvqa retry --kind {kind}` asks anew; or lower merge.min_captioned",
     # Ourselves

@@ -15,7 +15,7 @@ from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import TableName
 
-VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id"}
+VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id", "drops": "video_id"}
 FEW = ["run_id", "job_hash"]
 """Columns of few different values."""
 OUTCOME = pa.schema(

@@ -19,6 +19,7 @@ import ray
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import keep_ids
+from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.graph import run_pass
 from lvqa_ray.engine.lines import Lines, halt, start_lines, traffic, why_halted
@@ -28,6 +29,7 @@ from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.preflight import ROLES, check_endpoints, check_output, check_prices, check_prompts
 from lvqa_ray.engine.purse import start as start_purse
+from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.resume import remaining, without_outcome
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
@@ -53,12 +55,13 @@ class RunSummary:
     Attributes:
         videos: Videos of the manifest.
         already_done: Those that needed nothing, from an earlier run.
-        records: Those that have a record now.
+        records: Those that have a record now, or several.
         failures: Those that have a failure now, by kind.
         retryable: How many of the failures a rerun may mend.
         unfinished: Those with no outcome, because the run was halted.
         clips: Clips in the table of clips.
         verdict: What the check at the end found.
+        questions: What became of their questions.
         spent: What this run paid for, by stage; answers from the journal are not among it.
         spent_by_model: The same by stage and model.
         halted: Why the run stopped before its end, or empty.
@@ -77,6 +80,7 @@ class RunSummary:
     retryable: int
     unfinished: int
     clips: int
+    questions: Funnel
     spent: dict[str, Spent]
     spent_by_model: dict[str, dict[str, Spent]]
     halted: str
@@ -176,6 +180,8 @@ def _run(
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             settle(folder, run_id, job.engine.rows_per_shard)
+            if not halted:
+                compare(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
     verdict = verify(folder, since=started - CLOCKS_DIFFER_S)
@@ -191,6 +197,7 @@ def _run(
         retryable=verdict.retryable,
         unfinished=verdict.unfinished,
         clips=verdict.clips,
+        questions=funnel(folder, {video.id for video in videos}),
         spent={stage: total(models.values()) for stage, models in bill.items()},
         spent_by_model=bill,
         halted=halted,

@@ -1,8 +1,11 @@
-"""Which clips of which videos have come by: a byte a clip, so that tens of millions fit."""
+"""Which rows of which videos have come by: a byte a row, so that tens of millions fit.
+
+The rows of a video are numbered in each table: clips by their index, records and dropped questions by their question.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ class Seen:
     """Notes what came by.
 
     Args:
-        highest: The highest clip index of each video, -1 where there is none.
+        highest: The highest number of a row of each video, -1 where there is none.
     """
 
     def __init__(self, highest: Places) -> None:
@@ -74,16 +77,30 @@ def of_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
     return np.where(same, at, -1)
 
 
-def highest_index(folder: Path, current: pa.Table) -> Places:
-    """The highest clip index of each of the current outcomes, -1 where there is no clip."""
+def highest_number(folder: Path, table: TableName, current: pa.Table) -> Places:
+    """The highest number of a row of each of the current outcomes, -1 where there is none."""
     highest = np.full(current.num_rows, -1, dtype=np.int64)
-    for _, rows in row_groups(folder, "clips", ["video_id", "run_id", "index"]):
-        at = of_run(rows, "clips", current)
+    for _, rows in row_groups(folder, table, key_columns(table)):
+        at = of_run(rows, table, current)
         kept = at >= 0
-        np.maximum.at(highest, at[kept], clip_index(rows)[kept])
+        np.maximum.at(highest, at[kept], row_numbers(rows, table)[kept])
     return highest
 
 
-def clip_index(rows: pa.Table) -> Places:
-    """The index of each row of ``clips``."""
-    return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)
+def key_columns(table: TableName) -> list[str]:
+    """The columns that tell the rows of a table apart: the video's id, the run, and what has the number."""
+    numbered: Mapping[TableName, list[str]] = {"clips": ["index"], "data": ["id"], "drops": ["id"]}
+    return [VIDEO_ID[table], "run_id", *numbered.get(table, [])]
+
+
+def row_numbers(rows: pa.Table, table: TableName) -> Places:
+    """The number of each row within its video."""
+    if table == "clips":
+        return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)
+    if table == "failures":
+        return np.zeros(rows.num_rows, dtype=np.int64)
+    # "{video id}_q{number}", or the video's id where there is but one
+    found = pc.struct_field(pc.extract_regex(rows["id"], r"_q(?P<number>[0-9]{1,6})$"), "number")
+    several = pc.not_equal(rows["id"], rows["video_id"])
+    number = pc.if_else(several, pc.cast(pc.fill_null(found, "0"), pa.int64()), 0)
+    return numbers(number).astype(np.int64)

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.outcomes import VIDEO_ID, find, numbers, outcomes
-from lvqa_ray.engine.seen import Seen, clip_index, highest_index, of_run, row_groups
+from lvqa_ray.engine.outcomes import find, numbers, outcomes
+from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.tables import ShardWriter, batches
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
@@ -46,8 +46,14 @@ class Current:
         failures = failures.filter(pa.array(newer))
         alone = failures.filter(pa.array(find(failures["id"], records["id"]) < 0))
         columns = ["id", "run_id"]
-        clips = pa.concat_tables([records.select(columns), alone.select(columns)]).unify_dictionaries()
-        return cls({"data": records.select(columns), "failures": failures.select(columns), "clips": clips})
+        ended = pa.concat_tables([records.select(columns), alone.select(columns)]).unify_dictionaries()
+        tables: Mapping[TableName, pa.Table] = {
+            "data": records.select(columns),
+            "failures": failures.select(columns),
+            "clips": ended,
+            "drops": ended,
+        }
+        return cls(tables)
 
 
 def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
@@ -65,16 +71,13 @@ def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
 
 
 def _settle_table(folder: Path, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
-    clips = table == "clips"
-    highest = highest_index(folder, current) if clips else np.zeros(current.num_rows, dtype=np.int64)
-    seen = Seen(highest)
+    seen = Seen(highest_number(folder, table, current))
     loose: list[tuple[Path, Any]] = []
     changed = False
-    for group, rows in row_groups(folder, table, [VIDEO_ID[table], "run_id", *(["index"] if clips else [])]):
+    for group, rows in row_groups(folder, table, key_columns(table)):
         at = of_run(rows, table, current)
         keep = at >= 0
-        index = clip_index(rows) if clips else np.zeros(len(at), dtype=np.int64)
-        keep[keep] = seen.first(at[keep], index[keep])
+        keep[keep] = seen.first(at[keep], row_numbers(rows, table)[keep])
         start = 0
         for shard, count in group:
             kept = keep[start : start + count]

@@ -1,4 +1,4 @@
-"""Rows -> shards of the three tables."""
+"""Rows -> shards of the tables."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from ray.data.datasource import WriteResult
 
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
-from lvqa_ray.records import CaptionedClip, Failure, Record
-from lvqa_ray.records.tables import TableName, clip_line, data_line, failure_line
+from lvqa_ray.records import CaptionedClip, Failure, FinishedFilm
+from lvqa_ray.records.tables import TableName, clip_line, data_line, drop_line, failure_line
 
 BUNDLES_PER_WRITE = 16
 
 
 class TableSink(Datasink[str]):
-    """Writes records, clips and failures into shards of their own.
+    """Writes records, clips, failures and dropped questions into shards of their own.
+
+    All records of a video come in one row, so they are in one shard: a video never has but a part of them.
 
     A shard is named by run, pass and task, so a task that is run again replaces what it wrote before.
 
@@ -49,14 +51,18 @@ class TableSink(Datasink[str]):
 
         A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
         """
-        lines: dict[TableName, list[dict[str, Any]]] = {"clips": [], "data": [], "failures": []}
+        # In this order: a video that has an outcome has all that belongs to it.
+        lines: dict[TableName, list[dict[str, Any]]] = {"clips": [], "drops": [], "data": [], "failures": []}
         for block in blocks:
             for row in rows_of(block):
                 match row:
                     case CaptionedClip():
                         lines["clips"].append(clip_line(row) | self._provenance)
-                    case Record():
-                        lines["data"].append(data_line(row) | self._provenance)
+                    case FinishedFilm():
+                        lines["data"] += [data_line(record) | self._provenance for record in row.records]
+                        lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
+                        if row.failure:
+                            lines["failures"].append(failure_line(row.failure) | self._provenance)
                     case Failure():
                         lines["failures"].append(failure_line(row) | self._provenance)
                     case _:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.pipeline import VideoStep
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
+from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, FinishedFilm, ProbedVideo, Video, shown
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ _OWNER: Mapping[type, Callable[[Any], Video]] = {
     CaptionedClip: lambda row: row.clip.video,
     Film: lambda row: row.video,
     AskedFilm: lambda row: row.film.video,
+    FinishedFilm: lambda row: row.video,
     Failure: lambda row: row.video,
 }
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from lvqa_ray.engine.corpus import stored_manifest
 from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, outcomes
-from lvqa_ray.engine.seen import Seen, clip_index, highest_index, of_run, row_groups
+from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import shards
 from lvqa_ray.errors import ConfigError
@@ -70,7 +70,7 @@ class Verdict:
     def line(self) -> str:
         """All of it in one line."""
         count = (
-            f"{self.records} records + {self.failed} failures = {self.records + self.failed} of {self.videos} videos"
+            f"{self.records} with records + {self.failed} failed = {self.records + self.failed} of {self.videos} videos"
         )
         if self.ok:
             beside = f"; {self.kept} of the failed have an earlier record" if self.kept else ""
@@ -163,13 +163,13 @@ def _shard(shard: Path, table: TableName, since: float | None) -> Iterator[str]:
 
 def _repeats(folder: Path, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
-    for table in ("data", "failures"):
-        once = Seen(np.zeros(current[table].num_rows, dtype=np.int64))
+    for table in ("data", "failures", "drops"):
+        once = Seen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
-        for _, rows in row_groups(folder, table, [VIDEO_ID[table], "run_id"]):
+        for _, rows in row_groups(folder, table, key_columns(table)):
             at = of_run(rows, table, current[table])
             good = at >= 0
-            good[good] = once.first(at[good], np.zeros(good.sum(), dtype=np.int64))
+            good[good] = once.first(at[good], row_numbers(rows, table)[good])
             too_many += rows[VIDEO_ID[table]].filter(pa.array(~good)).to_pylist()
         if too_many:
             yield (
@@ -180,7 +180,7 @@ def _repeats(folder: Path, current: Mapping[TableName, pa.Table]) -> Iterator[st
 
 def _clips(folder: Path, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
     """How many clips there are of videos that ended, and which records lack some of theirs."""
-    seen = Seen(highest := highest_index(folder, records))
+    seen = Seen(highest := highest_number(folder, "clips", records))
     captions, gaps, good = (np.zeros(records.num_rows, dtype=np.int64) for _ in range(3))
     total = 0
     for group, rows in row_groups(folder, "clips", ["video_id", "run_id", "index", "error", "dropped"]):
@@ -193,14 +193,14 @@ def _clips(folder: Path, records: pa.Table, ended: pa.Table) -> tuple[int, list[
         np.add.at(gaps, at[mine], has_error[mine])
         # A clip has a caption, or a reason why it has none.
         told = has_caption ^ (has_error | numbers(pc.is_valid(rows["dropped"])))
-        np.add.at(good, at[mine], (told[mine] & seen.first(at[mine], clip_index(rows)[mine])))
-    whole = np.zeros(records.num_rows, dtype=np.bool_)
+        np.add.at(good, at[mine], (told[mine] & seen.first(at[mine], row_numbers(rows, "clips")[mine])))
+    whole = np.ones(records.num_rows, dtype=np.bool_)
     for _, rows in row_groups(folder, "data", ["video_id", "run_id", "num_clips", "gaps"]):
         at = of_run(rows, "data", records)
         mine = at >= 0
         as_told = numbers(pc.fill_null(rows["num_clips"], 0)) == captions[at]
         as_told &= numbers(pc.fill_null(pc.list_value_length(rows["gaps"]), 0)) == gaps[at]
-        whole[at[mine]] = as_told[mine]
+        np.logical_and.at(whole, at[mine], as_told[mine])
     whole &= (highest >= 0) & (good == highest + 1)
     lacking = records["id"].filter(pa.array(~whole)).to_pylist()
     if not lacking:

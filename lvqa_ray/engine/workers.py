@@ -26,12 +26,12 @@ from lvqa_ray.llm.messages import ChatRequest
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Call, Retrying
 from lvqa_ray.llm.transport import OpenAITransport
-from lvqa_ray.pipeline import ChatStep
+from lvqa_ray.pipeline import ChatStep, PlainStep
 from lvqa_ray.stage import Chat
 
 
 class ChatWork:
-    """A group of steps that ask endpoints; its call runs many times at once on the actor's event loop.
+    """A group of steps, most of which ask endpoints; its call runs many times at once on the actor's event loop.
 
     Args:
         steps: The steps in order.
@@ -40,13 +40,17 @@ class ChatWork:
         run_id: Names the segments that this run writes.
     """
 
-    def __init__(self, steps: Sequence[ChatStep], lines: Lines, journal: Path, run_id: str) -> None:
+    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: Path, run_id: str) -> None:
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines
         # One for each governor, whichever stages ask it: they share its leases.
         permits = {line.governor: Permits(RemoteDesk(line.governor)) for line in chain.from_iterable(lines.values())}
-        self._chats = {step.stage.name: _chat(step, lines[step.role], permits, journal, writer) for step in steps}
+        self._chats = {
+            step.name: _chat(step, lines[step.role], permits, journal, writer)
+            for step in steps
+            if isinstance(step, ChatStep)
+        }
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
@@ -63,13 +67,18 @@ class ChatWork:
             rows = done
         return rows
 
-    async def _answer(self, step: ChatStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
+    async def _answer(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
+        if isinstance(step, PlainStep):
+            try:
+                return list(step.call(row))
+            except Exception as error:
+                return [bug(step.name, row, error)]
         governors = [line.governor for line in self._lines[step.role]]
-        chat = _Halting(self._chats[step.stage.name], governors)
+        chat = _Halting(self._chats[step.name], governors)
         try:
             answer: Sequence[Any] = await step.call(row, chat)
         except Exception as error:
-            return [bug(step.stage.name, row, error)]
+            return [bug(step.name, row, error)]
         return [] if chat.halted else answer
 
 

@@ -73,7 +73,7 @@ def parse_question(reply: str) -> Question:
     if not question:
         raise ParseError(ParseFault.NO_QUESTION, "There is no text after QUESTION.")
     options = _options(sections["OPTIONS"])
-    answer = _answer(sections["ANSWER"], options)
+    answer = read_answer(sections["ANSWER"], options)
     return Question(question=question, options=options, answer=answer, steps=read_steps(sections["REASONS"]))
 
 
@@ -130,7 +130,7 @@ def _lines(reply: str) -> list[str]:
     return ["" if _NOISE.fullmatch(line.strip()) else line.rstrip() for line in lines]
 
 
-def _label(line: str) -> tuple[str, str] | None:
+def read_label(line: str) -> tuple[str, str] | None:
     """A label and the text after it, or nothing when the line does not start with one."""
     heading = line.strip()
     plain, emphasised = without_emphasis(heading.lstrip("#").lstrip())
@@ -148,7 +148,7 @@ def _sections(lines: list[str]) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     current: list[str] = []  # what comes before the first label is talk
     for line in lines:
-        label = _label(line)
+        label = read_label(line)
         if label is None:
             current.append(line)
             continue
@@ -221,7 +221,12 @@ def _four(texts: dict[str, str]) -> dict[Letter, str]:
     return {letter: texts[letter] for letter in LETTERS}
 
 
-def _answer(lines: list[str], options: dict[Letter, str]) -> Letter:
+def read_answer(lines: list[str], options: dict[Letter, str]) -> Letter:
+    """Read the lines of an ANSWER section: a letter, the text of an option, or both.
+
+    Raises:
+        ParseError: They name no option, or more than one.
+    """
     given = [line for line in map(_folded, lines) if line]
     if not given:
         raise ParseError(ParseFault.NO_ANSWER, "There is no letter after ANSWER.")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +17,7 @@ from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.llm.parse import render_question
+from lvqa_ray.llm.parse_several import Reading
 from lvqa_ray.records import Question
 from lvqa_ray.records import Step as QuestionStep
 
@@ -24,6 +26,9 @@ _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 
 class _Object(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+_Said = TypeVar("_Said", bound=_Object)
 
 
 class Options(_Object):
@@ -52,8 +57,23 @@ class Reply(_Object):
     steps: list[Step]
 
 
+class Labelled(Reply):
+    """One of several questions, and what kind it is."""
+
+    category: str
+
+
+class Replies(_Object):
+    """A reply with several questions."""
+
+    questions: list[Labelled]
+
+
 SCHEMA = ReplySchema(name="question", schema=Reply.model_json_schema())
 """What is sent as ``response_format``: every field is required and none may be added, as strict mode wants it."""
+
+SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=Replies.model_json_schema())
+"""The same for several questions."""
 
 
 def parse_json_question(reply: str) -> Question:
@@ -64,16 +84,44 @@ def parse_json_question(reply: str) -> Question:
     Raises:
         ParseError: It is no JSON, does not follow the schema, or holds no usable question.
     """
+    return _question(_validated(Reply, reply))
+
+
+def parse_json_questions(reply: str) -> list[Reading]:
+    """Read a reply that follows `SCHEMA_OF_SEVERAL`; one question that is of no use spoils no other.
+
+    Raises:
+        ParseError: It is no JSON, does not follow the schema, or holds no question.
+    """
+    said = _validated(Replies, reply).questions
+    if not said:
+        raise ParseError(ParseFault.NO_QUESTION, "The list of questions is empty.")
+    readings = []
+    for one in said:
+        category = one.category.strip().casefold()
+        try:
+            question = _question(one)
+        except ParseError as error:
+            readings.append(Reading(category, one.model_dump_json(), error=error))
+        else:
+            readings.append(Reading(category, render_question(question), question))
+    return readings
+
+
+def _validated(model: type[_Said], reply: str) -> _Said:
     text = without_draft(reply)
     fenced = _FENCE.fullmatch(text)
     try:
-        said = Reply.model_validate_json(fenced[1] if fenced else text)
+        return model.model_validate_json(fenced[1] if fenced else text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ParseError(
             ParseFault.BAD_JSON, f"The reply is not the JSON asked for: {f'{place}: ' if place else ''}{first['msg']}."
         ) from None
+
+
+def _question(said: Reply) -> Question:
     if not said.steps:
         raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
     question = Question(
@@ -98,9 +146,18 @@ def parse_json_question(reply: str) -> Question:
 
 def render_json_question(q: Question) -> str:
     """Write a question as JSON that `parse_json_question` reads."""
+    return json.dumps(_said(q), ensure_ascii=False)
+
+
+def render_json_questions(questions: Iterable[tuple[str, Question]]) -> str:
+    """Write questions, each with its category, as JSON that `parse_json_questions` reads."""
+    said = [{"category": category} | _said(question) for category, question in questions]
+    return json.dumps({"questions": said}, ensure_ascii=False)
+
+
+def _said(q: Question) -> dict[str, Any]:
     steps = [{"start_s": step.start_s, "end_s": step.end_s, "reasons": list(step.reasons)} for step in q.steps]
-    said = {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
-    return json.dumps(said, ensure_ascii=False)
+    return {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
 
 
 def _step(step: Step) -> QuestionStep:

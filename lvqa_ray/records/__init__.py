@@ -1,19 +1,26 @@
-"""The values that pass between stages (`rows`) and the tables they end in (`tables`)."""
+"""The values that pass between stages (`rows`, `questions`) and the tables they end in (`tables`)."""
 
-from lvqa_ray.records.rows import (
+from lvqa_ray.records.questions import (
     LETTERS,
+    Action,
     AskedFilm,
+    AskedQuestion,
+    Drop,
+    FinishedFilm,
+    Letter,
+    Question,
+    Record,
+    Step,
+    Verdict,
+)
+from lvqa_ray.records.rows import (
     CaptionedClip,
     Clip,
     Failure,
     Film,
     Frame,
-    Letter,
     ProbedVideo,
-    Question,
-    Record,
     Span,
-    Step,
     Turn,
     Usage,
     Video,
@@ -23,11 +30,15 @@ from lvqa_ray.records.rows import (
 
 __all__ = [
     "LETTERS",
+    "Action",
     "AskedFilm",
+    "AskedQuestion",
     "CaptionedClip",
     "Clip",
+    "Drop",
     "Failure",
     "Film",
+    "FinishedFilm",
     "Frame",
     "Letter",
     "ProbedVideo",
@@ -37,6 +48,7 @@ __all__ = [
     "Step",
     "Turn",
     "Usage",
+    "Verdict",
     "Video",
     "VideoInfo",
     "shown",

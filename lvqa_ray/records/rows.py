@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from lvqa_ray.errors import ApiError, VideoError
-
-Letter = Literal["A", "B", "C", "D"]
-LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
 
 
 def shown(uri: str) -> str:
@@ -193,6 +189,21 @@ class Usage:
         tokens_in, tokens_out, cost = error.bill
         return cls(calls=1, cached=int(error.cached), input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost)
 
+    def share(self, index: int, of: int) -> Usage:
+        """One of several shares that add up to this: each question that a call wrote bears a part of its cost."""
+        first = int(index == 0)
+
+        def part(whole: int) -> int:
+            return whole // of + first * (whole % of)
+
+        return Usage(
+            calls=part(self.calls),
+            cached=part(self.cached),
+            input_tokens=part(self.input_tokens),
+            output_tokens=part(self.output_tokens),
+            cost_usd=None if self.cost_usd is None else self.cost_usd / of,
+        )
+
     def __add__(self, other: Usage) -> Usage:
         costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
         return Usage(
@@ -266,66 +277,3 @@ class Film:
     clips: tuple[CaptionedClip, ...]
     captions: str
     num_clips: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of reasoning: the time it is about, as written and in seconds, and what is seen there."""
-
-    timestamp: str
-    start_s: float
-    end_s: float
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A multiple-choice question with its key and its reasoning.
-
-    Attributes:
-        options: Texts of the options A to D.
-        answer: Letter of the right option.
-    """
-
-    question: str
-    options: dict[Letter, str]
-    answer: Letter
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedFilm:
-    """A film with the question that was written about it, and the reply it was read from.
-
-    Attributes:
-        reasoning: The reply, in the QA text format also where it came as JSON.
-        note: What was done otherwise than asked for, or empty.
-    """
-
-    film: Film
-    reasoning: str
-    question: Question
-    usage: Usage
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """A finished record.
-
-    Attributes:
-        prompt: The reformat prompt as sent.
-        full_question: Question and options as one text.
-        reformatted_reasoning: The reasoning as prose, to train on.
-        usage: Usage by stage name.
-        note: What was done otherwise than asked for, or empty.
-    """
-
-    film: Film
-    reasoning: str
-    question: Question
-    prompt: str
-    full_question: str
-    reformatted_reasoning: str
-    usage: dict[str, Usage]
-    note: str = ""

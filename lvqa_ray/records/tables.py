@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lvqa_ray.records.rows import CaptionedClip, Failure, Question, Record, Usage, Video, VideoInfo, shown
+from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, question_value
+from lvqa_ray.records.questions import Drop, Record
+from lvqa_ray.records.rows import CaptionedClip, Failure, Usage, Video, VideoInfo, shown
 from lvqa_ray.records.timecodes import frame_range, timecode
 
-TableName = Literal["data", "clips", "failures"]
+TableName = Literal["data", "clips", "failures", "drops"]
 
 USAGE = pa.struct(
     [
@@ -41,28 +43,6 @@ VIDEO_INFO = pa.struct(
     ]
 )
 CONVERSATION = pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))
-PARSED_REASONING = pa.struct(
-    [
-        ("QUESTION", pa.string()),
-        ("OPTIONS", pa.struct([(letter, pa.string()) for letter in "ABCD"])),
-        ("ANSWER", pa.string()),
-        # A list of named steps and not a map: `datasets` reads no map columns.
-        (
-            "REASONS",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("step", pa.string()),
-                        ("timestamp", pa.string()),
-                        ("start_s", pa.float64()),
-                        ("end_s", pa.float64()),
-                        ("reasons", pa.list_(pa.string())),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
 # What every table needs to tell which run and which file a row comes from.
 PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id")]
 
@@ -84,6 +64,12 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("usage", pa.struct([(stage, USAGE) for stage in ("caption", "ask", "reformat")])),
             ("note", pa.string()),
             ("extra", pa.string()),
+            ("category", pa.string()),
+            ("checks", CHECKS),
+            # The faults that were found and let pass or mended: empty for a question that every check took as it was.
+            ("failed_checks", pa.list_(pa.string())),
+            ("blind_rate", pa.float64()),
+            ("solve_rate", pa.float64()),
             *PROVENANCE,
         ]
     ),
@@ -133,6 +119,20 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             *PROVENANCE,
         ]
     ),
+    "drops": pa.schema(
+        [
+            ("id", pa.string()),
+            ("video_id", pa.string()),
+            ("category", pa.string()),
+            ("check", pa.string()),
+            ("kind", pa.string()),
+            ("reason", pa.string()),
+            ("parsed_reasoning", PARSED_REASONING),
+            ("checks", CHECKS),
+            ("raw", pa.string()),
+            *PROVENANCE,
+        ]
+    ),
 }
 
 
@@ -141,12 +141,12 @@ def data_line(record: Record) -> dict[str, Any]:
     film, video = record.film, record.film.video
     gaps = [clip.clip.span for clip in film.clips if clip.failure is not None]
     return {
-        "id": video.id,
+        "id": record.id,
         "captions": film.captions,
         "num_clips": film.num_clips,
         "conversation": [{"from": "human", "value": record.prompt}],
         "reasoning": record.reasoning,
-        "parsed_reasoning": _question(record.question),
+        "parsed_reasoning": question_value(record.question),
         "prompt": record.prompt,
         "full_question": record.full_question,
         "reformatted_reasoning": record.reformatted_reasoning,
@@ -156,8 +156,17 @@ def data_line(record: Record) -> dict[str, Any]:
         "usage": {stage: _usage(usage) for stage, usage in record.usage.items()},
         "note": record.note or None,
         "extra": video.extra,
+        "category": record.category or None,
+        "checks": checks_value(record.verdicts),
+        "blind_rate": _score(record, "blind"),
+        "solve_rate": _score(record, "solve"),
+        "failed_checks": [verdict.check for verdict in record.verdicts if not verdict.passed],
         **_origin(video),
     }
+
+
+def _score(record: Record, check: str) -> float | None:
+    return next((verdict.score for verdict in record.verdicts if verdict.check == check), None)
 
 
 def clip_line(row: CaptionedClip) -> dict[str, Any]:
@@ -213,6 +222,22 @@ def failure_line(failure: Failure) -> dict[str, Any]:
     }
 
 
+def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
+    """A line of ``drops/``."""
+    return {
+        "id": drop.id,
+        "video_id": video.id,
+        "category": drop.category or None,
+        "check": drop.check,
+        "kind": drop.kind,
+        "reason": drop.reason,
+        "parsed_reasoning": question_value(drop.question) if drop.question else None,
+        "checks": checks_value(drop.verdicts),
+        "raw": drop.raw or None,
+        **_origin(video),
+    }
+
+
 def _origin(video: Video) -> dict[str, str]:
     return {"video": shown(video.uri), "fingerprint": video.fingerprint, "input_hash": video.input_hash}
 
@@ -223,21 +248,3 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 def _info(info: VideoInfo) -> dict[str, Any]:
     return {"success": True, **{name: getattr(info, name) for name in VIDEO_INFO.names if name != "success"}}
-
-
-def _question(question: Question) -> dict[str, Any]:
-    return {
-        "QUESTION": question.question,
-        "OPTIONS": dict(question.options),
-        "ANSWER": question.answer,
-        "REASONS": [
-            {
-                "step": f"Step {number}",
-                "timestamp": step.timestamp,
-                "start_s": step.start_s,
-                "end_s": step.end_s,
-                "reasons": list(step.reasons),
-            }
-            for number, step in enumerate(question.steps, start=1)
-        ],
-    }

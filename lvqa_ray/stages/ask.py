@@ -1,35 +1,56 @@
-"""film -> film with a question."""
+"""film -> film with questions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field, replace
+from typing import ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, BadRequest, ParseError, TooLong, TruncatedReply
+from lvqa_ray.llm.batch import Batch, Reader
 from lvqa_ray.llm.messages import ChatRequest, Message, ReplySchema, Text
 from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.parse_json import SCHEMA, parse_json_question
-from lvqa_ray.records import AskedFilm, Failure, Film, Question, Usage
+from lvqa_ray.llm.parse_json import SCHEMA, SCHEMA_OF_SEVERAL, parse_json_question, parse_json_questions
+from lvqa_ray.llm.parse_several import Reading, parse_questions
+from lvqa_ray.llm.quota import CATEGORIES, planned
+from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, Film, Usage
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class AskQuestion(Prompted):
-    """Have a multi-step multiple-choice question written about the merged captions."""
+class AskQuestions(Prompted):
+    """Have multi-step multiple-choice questions written about the merged captions."""
 
     name: ClassVar[str] = "ask"
     role: ClassVar[Role] = "llm"
-    version: ClassVar[str] = "ask/1"
-    known: ClassVar[tuple[str, ...]] = ("captions", "video_id", "duration")
+    version: ClassVar[str] = "ask/2"
+    known: ClassVar[tuple[str, ...]] = ("captions", "video_id", "duration", "questions", "format", "language")
     required: ClassVar[tuple[str, ...]] = ("captions",)
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {captions} (needed), {video_id}, {duration} (s), those of `values`.",
+        description="What to ask. Placeholders: {captions} (needed), {questions} (how many of which kind; needed for "
+        "more than one), {format}, {language}, {video_id}, {duration} (s), those of `values`.",
+    )
+    quota: dict[str, int] = Field(
+        default_factory=lambda: dict.fromkeys(("temporal", "goal", "spatial", "plot"), 1),
+        description="Questions of each category, for each video; with `per_minute`, the proportion of the categories.",
+    )
+    categories: dict[str, str] = Field(
+        default_factory=dict,
+        description=f"Own categories, or own words for known ones ({', '.join(CATEGORIES)}): what each asks about.",
+    )
+    per_minute: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Questions per minute of video; null for just the quota."
+    )
+    most: int = Field(default=40, ge=1, description="Most questions for one video, with `per_minute`.")
+    per_call: int = Field(default=4, ge=1, le=20, description="Most questions that one reply is to hold.")
+    language: str = Field(
+        default="", description="Language of questions, options and reasons, such as German; empty for the captions'."
     )
     reasks: int = Field(default=1, ge=0, le=5, description="How often a reply that does not parse is sent back.")
     fresh_tries: int = Field(default=1, ge=0, le=5, description="How often it is then asked anew.")
@@ -40,72 +61,181 @@ class AskQuestion(Prompted):
         "(response_format); where the endpoint takes none, text is asked for, and the record's note says so.",
     )
 
-    async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
-        """The film with its question, or the reason why there is none, with the reply that could not be read."""
-        note = ""
-        if self.reply_format == "json_schema":
-            try:
-                return await self._ask(film, chat, JSON)
-            except BadRequest:
-                note = "the endpoint takes no JSON schema: asked for text"
-        return await self._ask(film, chat, TEXT, note)
+    @model_validator(mode="after")
+    def _askable(self) -> Self:
+        offered = {**CATEGORIES, **self.categories}
+        for name, count in self.quota.items():
+            if name not in offered:
+                raise ValueError(
+                    f"quota: there is no category {name}; say under `categories` what it asks about, or use one of "
+                    f"{', '.join(offered)}"
+                )
+            if count < 0:
+                raise ValueError(f"quota: {name} must be 0 or more questions, not {count}")
+        if sum(self.quota.values()) < 1:
+            raise ValueError("quota: at least one question must be asked")
+        if "{questions}" not in self.prompt and (self.per_minute or sum(self.quota.values()) > 1):
+            raise ValueError(
+                "a prompt for several questions must hold {questions}, which says how many of which kind; for one "
+                "question a video, set quota to one, such as {goal: 1}"
+            )
+        if self.language and not any(word in self.prompt for word in ("{format}", "{language}")):
+            raise ValueError("language is set, and the prompt holds neither {format} nor {language} to say it")
+        return self
 
-    async def _ask(self, film: Film, chat: Chat, form: Form, note: str = "") -> list[AskedFilm | Failure]:
-        """Ask in one format.
+    def plan(self, duration_s: float) -> tuple[str, ...]:
+        """The category of each question that a video of this length is asked."""
+        return planned(self.quota, duration_s, self.per_minute, self.most)
+
+    async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
+        """The film with its questions, or the reason why there is none, with the reply that could not be read."""
+        plan = self.plan(film.info.duration_sec)
+        written = _Written(tuple(plan), film.video.id, {*CATEGORIES, *self.categories})
+        form = JSON if self.reply_format == "json_schema" else TEXT
+        for start in range(0, len(plan), self.per_call):
+            part = plan[start : start + self.per_call]
+            earlier = [asked.question.question for asked in written.questions]
+            try:
+                batch = await self._ask(film, chat, form, part, earlier)
+                if batch is None:
+                    form = TEXT
+                    written.note = "the endpoint takes no JSON schema: asked for text"
+                    batch = await self._ask(film, chat, form, part, earlier) or Batch(len(part))
+            except ApiError as error:
+                if error.retryable or len(plan) <= self.per_call:
+                    return [Failure.of(error, video=film.video, stage=self.name)]
+                batch = Batch(len(part), kind=error.kind, problem=str(error), raw=error.raw)
+            written.take(start, batch)
+        if not written.questions:
+            return [written.failure(film)]
+        return [
+            AskedFilm(
+                film=film,
+                questions=tuple(written.questions),
+                drops=tuple(written.drops),
+                usage=written.usage,
+                note=written.note,
+            )
+        ]
+
+    async def _ask(
+        self, film: Film, chat: Chat, form: Form, part: Sequence[str], earlier: Sequence[str]
+    ) -> Batch | None:
+        """Ask for some questions in one format, until all of them can be read or the tries are used up.
+
+        Of several questions those that can be read are taken; only a reply without any is worth asking anew.
+
+        Returns:
+            What was read, or nothing where the endpoint takes no request with a schema.
 
         Raises:
-            BadRequest: The endpoint took no request with a schema.
+            ApiError: There is no answer.
         """
-        usage = Usage()
-        calls = 0
-        problem: ParseError | TruncatedReply | None = None
-        raw = ""
-        try:
-            for fresh in range(self.fresh_tries + 1):
-                request = self.request(film, attempt=fresh, form=form)
-                for _ in range(self.reasks + 1):
-                    calls += 1
-                    try:
-                        reply = await answer(chat, request, form.reads)
-                    except TruncatedReply as error:
-                        problem, raw = error, error.raw
-                        usage += Usage.of(error)
-                        break
-                    usage += reply.usage
-                    try:
-                        question = form.parse(reply.text)
-                    except ParseError as error:
-                        problem, raw = error, reply.text
-                        request = reask(request, reply.text, error)
-                    else:
-                        reasoning = render_question(question) if form.schema else reply.text
-                        return [AskedFilm(film=film, reasoning=reasoning, question=question, usage=usage, note=note)]
-        except ApiError as error:
-            if form.schema and isinstance(error, BadRequest) and not isinstance(error, TooLong):
-                raise
-            return [Failure.of(error, video=film.video, stage=self.name)]
-        failure = Failure(
-            video=film.video,
-            stage=self.name,
-            kind=problem.kind if problem else "no_reply",
-            message=f"no usable question in {calls} replies; the last: {problem}",
-            attempts=calls,
-            raw=raw,
-        )
-        return [failure]
+        shape = form.shape(len(part))
+        batch = Batch(len(part))
+        for fresh in range(self.fresh_tries + 1):
+            request = self.request(film, part=part, earlier=earlier, attempt=fresh, form=form)
+            for _ in range(self.reasks + 1):
+                batch.calls += 1
+                try:
+                    reply = await answer(chat, request, shape.reads)
+                except TruncatedReply as error:
+                    batch.usage += Usage.of(error)
+                    batch.wrong(error.kind, str(error), error.raw)
+                    break
+                except BadRequest as error:
+                    if shape.schema and not isinstance(error, TooLong):
+                        return None
+                    raise
+                batch.usage += reply.usage
+                fault = batch.take(reply.text, shape.read)
+                if fault is None:
+                    return batch
+                request = reask(request, reply.text, fault)
+            if batch.some:
+                break
+        return batch
 
-    def request(self, film: Film, *, attempt: int = 0, form: Form | None = None) -> ChatRequest:
-        """What is sent for a film; the words about the format are replaced where it is not text."""
+    def request(
+        self,
+        film: Film,
+        *,
+        part: Sequence[str] | None = None,
+        earlier: Sequence[str] = (),
+        attempt: int = 0,
+        form: Form | None = None,
+    ) -> ChatRequest:
+        """What is sent for some questions about a film; if not said otherwise for the first ones, as text."""
+        part = self.plan(film.info.duration_sec)[: self.per_call] if part is None else part
+        shape = (form or TEXT).shape(len(part))
+        layout = shape.words + (f"\n\n{LANGUAGE.format(language=self.language)}" if self.language else "")
         values = {
             "captions": film.captions,
             "video_id": film.video.id,
             "duration": f"{film.info.duration_sec:.0f}",
+            "questions": self._wanted(part, earlier),
+            "language": self.language,
+            "format": layout,
         }
         prompt = self.filled(values)
-        if form is None or form.schema is None:
-            return self.asks(Text(text=prompt), attempt=attempt)
-        prompt = f"{prompt.removesuffix(TEXT_FORMAT).rstrip()}\n\n{JSON_FORMAT}"
-        return replace(self.asks(Text(text=prompt), attempt=attempt), reply_schema=form.schema)
+        if shape.schema is not None and "{format}" not in self.prompt:
+            prompt = f"{prompt.rstrip()}\n\n{layout}"
+        return replace(self.asks(Text(text=prompt), attempt=attempt), reply_schema=shape.schema)
+
+    def _wanted(self, part: Sequence[str], earlier: Sequence[str]) -> str:
+        about = {**CATEGORIES, **self.categories}
+        if len(part) == 1:
+            wanted = ONE.format(about=about[part[0]])
+        else:
+            kinds = "\n".join(f"{number}. {name}: {about[name]}" for number, name in enumerate(part, start=1))
+            wanted = SEVERAL.format(count=len(part), kinds=kinds)
+        stems = "\n".join(f"- {' '.join(stem.split())}" for stem in earlier)
+        return f"{wanted}\n\n{EARLIER.format(stems=stems)}" if earlier else wanted
+
+
+@plain_dataclass
+class _Written:
+    """What has been written so far; each question is known by its place in the plan."""
+
+    plan: tuple[str, ...]
+    video_id: str
+    known: set[str]
+    questions: list[AskedQuestion] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
+    note: str = ""
+    last: Batch | None = None
+
+    def take(self, start: int, batch: Batch) -> None:
+        """Add what was read for the questions from a place on."""
+        self.usage += batch.usage
+        self.calls += batch.calls
+        self.last = batch
+        for index, reading in enumerate(batch.filled(), start):
+            row_id = self.video_id if len(self.plan) == 1 else f"{self.video_id}_q{index}"
+            category = reading.category if reading.category in self.known else self.plan[index]
+            if reading.question is not None:
+                self.questions.append(
+                    AskedQuestion(id=row_id, category=category, question=reading.question, reasoning=reading.text)
+                )
+                continue
+            kind, reason = (reading.error.kind, str(reading.error)) if reading.error else (batch.kind, batch.problem)
+            self.drops.append(
+                Drop(id=row_id, category=category, check="ask", kind=kind, reason=reason, raw=reading.text)
+            )
+
+    def failure(self, film: Film) -> Failure:
+        """Why there is no question."""
+        batch = self.last or Batch(0)
+        return Failure(
+            video=film.video,
+            stage=AskQuestions.name,
+            kind=batch.kind,
+            message=f"no usable question in {self.calls} replies; the last: {batch.problem}",
+            attempts=self.calls,
+            raw=batch.raw,
+        )
 
 
 def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
@@ -116,40 +246,70 @@ def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
     )
 
 
-@dataclass(frozen=True)
-class Form:
-    """A format of the reply: what reads it, and the schema that the endpoint holds it to, if any."""
+@plain_dataclass(frozen=True)
+class Shape:
+    """How a reply is to look: the words that ask for it, the schema it is held to, and what reads it."""
 
-    parse: Callable[[str], Question]
+    words: str
+    read: Reader
     schema: ReplySchema | None = None
 
     def reads(self, reply: str) -> bool:
-        """Whether a reply is in this format."""
+        """Whether a reply holds a question in this format."""
         try:
-            self.parse(reply)
+            return any(reading.question is not None for reading in self.read(reply))
         except ParseError:
             return False
-        return True
 
 
-TEXT = Form(parse_question)
-JSON = Form(parse_json_question, SCHEMA)
+@plain_dataclass(frozen=True)
+class Form:
+    """A format of replies, with one question or with several."""
+
+    one: Shape
+    several: Shape
+
+    def shape(self, count: int) -> Shape:
+        """The shape of a reply with so many questions."""
+        return self.one if count == 1 else self.several
+
 
 TASK = """\
 Below are descriptions of the parts of one video, in the order of time, each with the seconds that it covers.
 
 {captions}
 
-Write one hard multiple-choice question about the video, of the kind that asks for the purpose behind what happens, \
-its cause, or its order. It must take several steps of reasoning that join at least three different moments; no single \
-moment and no general knowledge may be enough to answer it. Write it for somebody who watches the video and has never \
-seen these descriptions: speak of the video, never of captions or descriptions, and do not name times in the question.
+Write {questions}
 
-Give four options. Exactly one is right. The three others must be tempting for somebody who missed a moment: true of \
-another time, of somebody else, or in another order. All four are of about the same length.
+A question must take several steps of reasoning that join at least three different moments; no single moment and no \
+general knowledge may be enough to answer it. Write for somebody who watches the video and has never seen these \
+descriptions: speak of the video, never of captions or descriptions, and do not name times in a question.
 
-Then give the reasoning that leads to the answer, step by step. Every step names the seconds that it rests on and \
-lists what is seen there; the last step says why the other options are wrong."""
+Give four options, of which exactly one is right. Make the three others tempting for somebody who missed a moment, \
+each in another way where the video allows: what is true of another time, what somebody or something else does, what \
+happens in another order. Do not make them out of what the video does not show. All four are of about the same length \
+and in the same style; none says "all of the above", "none of the above" or names another option. The question must \
+not give its answer away.
+
+Then give the reasoning that leads to the answer, step by step, in the order of time. Every step names the seconds \
+that it rests on, taken from the descriptions, and lists what is seen there; the last step says why the other options \
+are wrong."""
+
+ONE = "one hard multiple-choice question about the video. It asks about {about}."
+
+SEVERAL = """\
+{count} hard multiple-choice questions about the video. They are of these kinds, in this order, and each rests on \
+other moments than the others:
+
+{kinds}"""
+
+EARLIER = """\
+These have been asked before; ask about other moments, and use nothing that they give away:
+{stems}"""
+
+LANGUAGE = (
+    "Write all texts in {language}, whatever the language of the descriptions; labels and letters stay as they are."
+)
 
 TEXT_FORMAT = """\
 Reply in this format and with nothing else:
@@ -168,14 +328,37 @@ REASONS:
 ##### From [<start> to <end>]:
 - <...>"""
 
-JSON_FORMAT = """\
-Reply with one JSON object and with nothing else. Its fields are "question"; "options", an object with the texts of \
-the options "A", "B", "C" and "D" without their letters; "answer", the letter of the right one; and "steps", a list of \
-objects with "start_s" and "end_s", in seconds, and "reasons", a list of what is seen there and what follows from it."""
+SEVERAL_TEXT = TEXT_FORMAT.replace("with nothing else:\n", "with nothing else, once for each question:\n").replace(
+    "QUESTION:", "CATEGORY: <the name of its kind>\nQUESTION:"
+)
 
-PROMPT: str = f"{TASK}\n\n{TEXT_FORMAT}"
+JSON_FIELDS = """\
+"question"; "options", an object with the texts of the options "A", "B", "C" and "D" without their letters; "answer", \
+the letter of the right one; and "steps", a list of objects with "start_s" and "end_s", in seconds, and "reasons", a \
+list of what is seen there and what follows from it."""
+
+JSON_FORMAT = f"Reply with one JSON object and with nothing else. Its fields are {JSON_FIELDS}"
+
+SEVERAL_JSON = f"""\
+Reply with one JSON object and with nothing else. It has one field, "questions", a list of objects, one for each \
+question. Their fields are "category", the name of its kind; {JSON_FIELDS}"""
+
+PROMPT: str = f"{TASK}\n\n{{format}}"
 
 REASK = """\
 That reply cannot be used: {error}
 
 Send the whole reply again, corrected and in exactly the format asked for, with nothing before or after it."""
+
+
+def _read_text(reply: str) -> list[Reading]:
+    return [Reading("", reply, parse_question(reply))]
+
+
+def _read_json(reply: str) -> list[Reading]:
+    question = parse_json_question(reply)
+    return [Reading("", render_question(question), question)]
+
+
+TEXT = Form(Shape(TEXT_FORMAT, _read_text), Shape(SEVERAL_TEXT, parse_questions))
+JSON = Form(Shape(JSON_FORMAT, _read_json, SCHEMA), Shape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL))

@@ -1,7 +1,10 @@
-"""film with a question -> finished record."""
+"""film with questions -> finished records."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field
@@ -12,7 +15,7 @@ from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.wording import reason_text, without_captions
-from lvqa_ray.records import AskedFilm, Failure, Record, Usage
+from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Video
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 
 
@@ -22,7 +25,7 @@ class ReformatReasoning(Prompted):
 
     name: ClassVar[str] = "reformat"
     role: ClassVar[Role] = "reformat"
-    version: ClassVar[str] = "reformat/1"
+    version: ClassVar[str] = "reformat/2"
     known: ClassVar[tuple[str, ...]] = ("question", "answer", "reason", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question", "answer", "reason")
 
@@ -31,43 +34,94 @@ class ReformatReasoning(Prompted):
         description="What to ask. Placeholders: {question}, {answer}, {reason} (needed), {video_id}, own `values`.",
     )
 
-    async def __call__(self, row: AskedFilm, chat: Chat) -> list[Record | Failure]:
-        """The record, or the reason why the rewriting failed."""
-        prompt = self.prompt_for(row)
+    async def __call__(self, row: AskedFilm, chat: Chat) -> list[FinishedFilm | Failure]:
+        """The finished film: a record for each question, or the reason why there is none.
+
+        A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will costs
+        its question alone.
+        """
+        video = row.film.video
+        results = await asyncio.gather(*(self._rewritten(row, asked, chat) for asked in row.questions))
+        failures = [result for result in results if isinstance(result, Failure)]
+        if waiting := next((failure for failure in failures if failure.retryable), None):
+            return [waiting]
+        drops = [*row.drops]
+        told: list[tuple[AskedQuestion, str, Usage]] = []
+        for asked, result in zip(row.questions, results, strict=True):
+            if isinstance(result, Failure):
+                drops.append(_lost(asked, result))
+            else:
+                told.append((asked, *result))
+        captions = sum((clip.usage for clip in row.film.clips), Usage())
+        records = tuple(
+            Record(
+                film=row.film,
+                id=asked.id,
+                category=asked.category,
+                reasoning=asked.reasoning,
+                question=asked.question,
+                prompt=self.prompt_for(asked, video.id),
+                full_question=full_question(asked.question),
+                reformatted_reasoning=prose,
+                verdicts=asked.verdicts,
+                note=row.note,
+                usage={
+                    CAPTION: captions.share(index, len(told)),
+                    ASK: row.usage.share(index, len(told)),
+                    self.name: usage,
+                },
+            )
+            for index, (asked, prose, usage) in enumerate(told)
+        )
+        failure = None if records else next(iter(failures), None) or _nothing_left(video, drops)
+        return [FinishedFilm(video=video, records=records, drops=tuple(drops), failure=failure)]
+
+    async def _rewritten(self, row: AskedFilm, asked: AskedQuestion, chat: Chat) -> tuple[str, Usage] | Failure:
+        video = row.film.video
         try:
-            reply = await answer(chat, self.asks(Text(text=prompt)), lambda text: bool(without_draft(text)))
+            request = self.asks(Text(text=self.prompt_for(asked, video.id)))
+            reply = await answer(chat, request, lambda text: bool(without_draft(text)))
         except ApiError as error:
-            return [Failure.of(error, video=row.film.video, stage=self.name)]
+            return Failure.of(error, video=video, stage=self.name)
         prose = without_draft(reply.text)
         if not prose:
             message = "the reply holds a draft and no answer"
-            return [Failure(video=row.film.video, stage=self.name, kind="empty_reply", message=message, raw=reply.text)]
-        captions = sum((clip.usage for clip in row.film.clips), Usage())
-        return [
-            Record(
-                film=row.film,
-                reasoning=row.reasoning,
-                question=row.question,
-                prompt=prompt,
-                full_question=full_question(row.question),
-                reformatted_reasoning=prose,
-                note=row.note,
-                usage={CAPTION: captions, ASK: row.usage, self.name: reply.usage},
-            )
-        ]
+            return Failure(video=video, stage=self.name, kind="empty_reply", message=message, raw=reply.text)
+        return prose, reply.usage
 
-    def prompt_for(self, row: AskedFilm) -> str:
+    def prompt_for(self, asked: AskedQuestion, video_id: str) -> str:
         """The prompt for a question, as it is sent and stored."""
         values = {
-            "question": without_captions(full_question(row.question)),
-            "answer": row.question.answer,
-            "reason": reason_text(row.question),
-            "video_id": row.film.video.id,
+            "question": without_captions(full_question(asked.question)),
+            "answer": asked.question.answer,
+            "reason": reason_text(asked.question),
+            "video_id": video_id,
         }
         return self.filled(values)
 
 
+def _lost(asked: AskedQuestion, failure: Failure) -> Drop:
+    return Drop(
+        id=asked.id,
+        category=asked.category,
+        check=failure.stage,
+        kind=failure.kind,
+        reason=failure.message,
+        question=asked.question,
+        verdicts=asked.verdicts,
+        raw=failure.raw,
+    )
+
+
+def _nothing_left(video: Video, drops: Sequence[Drop]) -> Failure:
+    """All questions of a video were dropped: a failure of its own kind, which no rerun of the same job will mend."""
+    counts = ", ".join(f"{count} by {check}" for check, count in Counter(drop.check for drop in drops).most_common())
+    message = f"none of {len(drops)} questions is left: {counts}; the first: {drops[0].reason}"
+    return Failure(video=video, stage=drops[-1].check, kind=NOTHING_LEFT, message=message, attempts=len(drops))
+
+
 CAPTION, ASK = "caption", "ask"
+NOTHING_LEFT = "no_question_left"
 
 PROMPT = """\
 Rewrite the reasoning below so that it reads as the thoughts of one person who watches the video and works out the \
@@ -77,6 +131,7 @@ answer: looking for the moments that matter, saying what is seen there, and draw
 - Write flowing prose in the order of the argument. No headings, no lists, no "Step 1", no times such as \
 "from 10 to 20" or "(0:10-0:20)".
 - Speak of the video and what it shows; never of captions, descriptions or given reasons.
+- Write in the language of the question.
 - End with the conclusion and the letter of the right option.
 
 "question": "{question}"

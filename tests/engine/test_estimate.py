@@ -16,7 +16,8 @@ LOAD = Load(ProbedVideo(video=Video(id="v", uri="/v.mp4", fingerprint="f"), info
 
 
 def job(**at: Any) -> Job:
-    return Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT | at, "llm": AT | at}})
+    ask = {"quota": {"goal": 1}}
+    return Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT | at, "llm": AT | at}, "ask": ask})
 
 
 def test_tokens_and_dollars_of_one_video() -> None:
@@ -28,6 +29,18 @@ def test_tokens_and_dollars_of_one_video() -> None:
     assert pictures < caption.input_tokens < 1.15 * pictures
     assert ask.input_tokens > caption.output_tokens, "every caption is read again"
     assert caption.cost_usd == pytest.approx((caption.input_tokens + 2 * caption.output_tokens) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("ask", "calls", "questions"),
+    [({}, 1, 4), ({"per_call": 3}, 2, 4), ({"per_minute": 1.0}, 3, 10), ({"per_minute": 9, "most": 20}, 5, 20)],
+)
+def test_questions_are_counted_by_video_and_by_minute(ask: dict[str, Any], calls: int, questions: int) -> None:
+    several = Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT, "llm": AT}, "ask": ask})
+    stages = estimate(several, [LOAD])
+    assert (stages["ask"].calls, stages["reformat"].calls) == (calls, questions)
+    assert stages["ask"].output_tokens == questions * REPLY_TOKENS["ask"]
+    assert stages["ask"].input_tokens > calls * 60 * REPLY_TOKENS["caption"]
 
 
 def test_a_longest_reply_bounds_the_estimate() -> None:

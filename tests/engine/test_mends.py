@@ -9,6 +9,7 @@ from pathlib import Path
 import lvqa_ray
 from lvqa_ray.engine.mends import MENDS, mend
 from lvqa_ray.errors import ApiError, ParseFault, VideoFault
+from lvqa_ray.stages.reformat import NOTHING_LEFT
 
 
 def api_kinds(error: type[ApiError]) -> Iterator[str]:
@@ -39,8 +40,8 @@ def written_kinds() -> Iterator[str]:
 
 def test_every_kind_has_a_mend_and_every_mend_a_kind() -> None:
     written = set(written_kinds())
-    assert {"worker_crashed", "internal_error", "not_fetched", "all_clips_filtered", "no_reply"} <= written
-    kinds = {*map(str, VideoFault), *map(str, ParseFault), *api_kinds(ApiError), *written}
+    assert {"worker_crashed", "internal_error", "not_fetched", "all_clips_filtered"} <= written
+    kinds = {*map(str, VideoFault), *map(str, ParseFault), *api_kinds(ApiError), NOTHING_LEFT, *written}
     assert set(MENDS) == kinds
 
 

@@ -21,6 +21,7 @@ from lvqa_ray.report.export import COLUMNS, dataflow_json
 from tests import media
 from tests.conftest import MODEL, JobMaker
 from tests.fakes.answers import media_urls, text_of
+from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
 
@@ -88,6 +89,7 @@ def finished(corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathF
                 "endpoints": {"vlm": at, "llm": at},
                 "split": {"max_seconds": 2.0},
                 "sample": {"count": 2, "short_side": 64},
+                "ask": {"quota": {"goal": 1}},
             }
         )
         yield Finished(job, run(job), fake)
@@ -205,6 +207,8 @@ def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_pat
     import pandas as pd
 
     for table, schema in SCHEMAS.items():
+        if table == "drops":  # nothing was dropped
+            continue
         folder = Path(finished.job.output) / table
         count = len(finished.rows[table])
         assert list(pd.read_parquet(folder).columns) == schema.names
@@ -461,3 +465,29 @@ def test_what_can_be_known_before_the_first_call_is_said_before_it(
     with pytest.raises(ConfigError, match=says):
         run(make_job(*two_films))
     assert fake.requests == []
+
+
+def test_several_questions_a_video_with_bad_ones_dropped_and_counted(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    """The default quota, a writer that spoils some, and a film that has nothing left: by video all of it adds up."""
+    fake.answer = writer = Writer({Habit.SPANS_OUTSIDE: 0.4})
+    quota = {"temporal": 1, "goal": 1, "spatial": 1, "plot": 1}
+    job = make_job(*two_films, split={"max_seconds": 1.0}, ask={"quota": quota})
+    summary = run(job)
+    rows = tables(job.output)
+    assert summary.records + sum(summary.failures.values()) == 2
+    assert len(rows["drops"]) == len(writer.spoiled) > 0
+    assert len(rows["data"]) == 8 - len(writer.spoiled)
+    assert {row["id"] for row in rows["data"] + rows["drops"]} == {f"{v}_q{n}" for v in "pq" for n in range(4)}
+    for row in rows["data"]:
+        assert [one["check"] for one in row["checks"]] == ["structure", "grounding", "duplicates", "shuffle"]
+        assert (row["failed_checks"], row["video_id"]) == ([], row["id"][0])
+        assert parse_question(row["reasoning"]).answer == row["parsed_reasoning"]["ANSWER"]
+    assert (summary.questions.asked, summary.questions.kept) == (8, len(rows["data"]))
+    assert summary.questions.dropped == {"grounding": {"grounding": len(writer.spoiled)}}
+    report = json.loads((Path(job.output) / "run.json").read_text())["summary"]["questions"]
+    assert report["checks"]["grounding"]["dropped"] == len(writer.spoiled)
+    asked = len(fake.requests)
+    again = run(job)
+    assert (again.already_done, again.questions, len(fake.requests)) == (2, summary.questions, asked)

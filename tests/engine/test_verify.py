@@ -13,10 +13,12 @@ import pytest
 
 from lvqa_ray.engine.corpus import store_manifest
 from lvqa_ray.engine.failures import by_kind, failures
+from lvqa_ray.engine.settle import settle
+from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import TableName
-from tests.engine.test_resume import clip, line, put, video
+from tests.engine.test_resume import RUNS, clip, line, put, video
 
 
 def whole(folder: Path) -> None:
@@ -41,7 +43,7 @@ def test_an_output_in_order_is_one_line(tmp_path: Path) -> None:
     assert verdict == Verdict(videos=3, records=2, failures={"empty_file": 1}, clips=5, shards=3)
     assert verdict.ok
     assert verdict.line == (
-        "Verified: 2 records + 1 failures = 3 of 3 videos, no id twice, 3 shards readable, 5 clips whole."
+        "Verified: 2 with records + 1 failed = 3 of 3 videos, no id twice, 3 shards readable, 5 clips whole."
     )
     assert verify(tmp_path, since=4e9) == verdict
 
@@ -98,6 +100,25 @@ def test_what_is_wrong_is_said(tmp_path: Path, damage: Callable[[Path], None], s
     assert not verdict.ok
     assert verdict.line.startswith("Not in order: ")
     assert says in verdict.line
+
+
+def test_several_questions_of_a_video_are_several_records(tmp_path: Path) -> None:
+    store_manifest(tmp_path, [video("v_q1")], "j")
+    lines = [line("v_q1", 0, id=f"v_q1_q{number}", num_clips=1, gaps=[]) for number in range(3)]
+    put(tmp_path, "data", "a", *lines)
+    put(tmp_path, "drops", "a", line("v_q1", 0, id="v_q1_q3", check="structure"))
+    put(tmp_path, "clips", "a", clip("v_q1", 0, caption="A street."))
+    assert verify(tmp_path) == Verdict(videos=1, records=1, clips=1, shards=3)
+    put(tmp_path, "data", "b", lines[1])
+    assert "1 rows of data/ stand twice" in verify(tmp_path).line
+    settle(tmp_path, RUNS[0], 100)
+    assert verify(tmp_path).ok
+    assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == [row["id"] for row in lines]
+    put(tmp_path, "data", "c", line("v_q1", 1, num_clips=1, gaps=[]))
+    put(tmp_path, "clips", "c", clip("v_q1", 1, caption="A street."))
+    settle(tmp_path, RUNS[1], 100)
+    assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v_q1"]
+    assert list(read_rows(tmp_path, "drops")) == []
 
 
 def test_an_earlier_record_and_those_of_other_videos_are_no_fault(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ _REASON_LINE = re.compile(r"^\s*(?:[-*•]|Step \d+:)\s*(.+)$", re.MULTILINE)
 _ADJECTIVES = ("red", "green", "blue", "bright", "dim", "narrow", "wide", "crowded")
 _THINGS = ("street", "kitchen", "meadow", "river", "stage", "workshop", "harbour", "corridor")
 _EVENTS = ("a bird lands", "a door opens", "two people talk", "a light goes out", "a ball rolls past", "rain begins")
-_NOWHERE = ("a ship sinks in a storm", "a train enters a tunnel", "a choir sings in a church", "a fire burns a barn")
+_COUNT = re.compile(r"\bWrite (\d+) hard multiple-choice questions\b")
+_KIND = re.compile(r"^\d+\. (\w+): ", re.MULTILINE)
+_STEMS = (
+    "Which of these is seen first?",
+    "What is the very last thing to be shown before the end?",
+    "Around the middle, what happens according to the pictures?",
+    "If one watches from start to end, which event stands out as being there at all?",
+)
 
 
 def answer(body: dict[str, Any]) -> str:
@@ -22,8 +29,11 @@ def answer(body: dict[str, Any]) -> str:
     if media:
         return caption(media)
     if _CAPTION_LINE.search(text) or ("QUESTION:" in text and "Start thinking" not in text):
-        written = question(text)
-        return as_json(written) if (body.get("response_format") or {}).get("type") == "json_schema" else written
+        as_schema = (body.get("response_format") or {}).get("type") == "json_schema"
+        if count := _COUNT.search(text):
+            return questions(text, int(count[1]), as_schema=as_schema)
+        written = question(text, _asked_before(text))
+        return as_json(written) if as_schema else written
     return prose(text)
 
 
@@ -52,23 +62,40 @@ def caption(media: list[str]) -> str:
     return f"A {adjective} {thing} is seen in {len(media)} images with the mark {digest.hex()[:8]}, and {event}."
 
 
-def question(text: str) -> str:
-    """A well-formed question whose reasons cite spans that occur in the text, and whose answer is the first event."""
+def questions(text: str, count: int, *, as_schema: bool = False) -> str:
+    """Several questions, each about another moment, of the kinds that are asked for."""
+    kinds = _KIND.findall(text)
+    asked = _asked_before(text)
+    written = [(kinds[index % len(kinds)], question(text, asked + index)) for index in range(count)]
+    if as_schema:
+        return json.dumps({"questions": [{"category": kind, **json.loads(as_json(one))} for kind, one in written]})
+    return "\n\n".join(f"CATEGORY: {kind}\n{one}" for kind, one in written)
+
+
+def _asked_before(text: str) -> int:
+    """How many questions have been asked before; a list of them stands after the captions."""
+    return sum(text.count(f"- {stem}") for stem in _STEMS)
+
+
+def question(text: str, number: int = 0) -> str:
+    """A well-formed question whose reasons cite spans of the text; the first one asks for the first event."""
     lines = _CAPTION_LINE.findall(text) or [("0", "10", "nothing was said")]
-    start, end, said = lines[0]
+    place = (0, len(lines) - 1, len(lines) // 2, len(lines) // 3)[number % 4]
+    start, end, said = lines[place]
     right = _short(said)
-    wrong = list(dict.fromkeys(_short(other) for _, _, other in lines[1:] if _short(other) != right))
-    texts = [*wrong, *_NOWHERE][:3]
-    at = int(hashlib.sha256(text.encode()).hexdigest(), 16) % 4
+    wrong = list(dict.fromkeys(_short(other) for _, _, other in lines if _short(other) != right))
+    texts = [*wrong, *(_short(caption([text, str(n)])) for n in range(3))][:3]
+    at = int(hashlib.sha256(f"{number or ''}{text}".encode()).hexdigest(), 16) % 4
+    texts = [said[0].lower() + said[1:] for said in texts]
     texts.insert(at, right)
     options = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", texts, strict=True))
-    steps = [f"##### From [{start} to {end}]:\n- {right} is the first thing that is described"]
-    if len(lines) > 1:
+    steps = [f"##### From [{start} to {end}]:\n- {right} is what is described there, so the answer is {'ABCD'[at]}"]
+    if place + 1 < len(lines):
         later_start, later_end, later = lines[-1]
         steps.append(f"##### From [{later_start} to {later_end}]:\n- {_short(later)} comes only after that")
-    return (
-        f"QUESTION: Which of these is seen first, between {start} and {end} seconds?\nOPTIONS:\n{options}\n"
-        f"ANSWER: {'ABCD'[at]}\nREASONS:\n" + "\n".join(steps)
+    again = f" This is question {number}." if number >= len(_STEMS) else ""
+    return f"QUESTION: {_STEMS[number % 4]}{again}\nOPTIONS:\n{options}\nANSWER: {'ABCD'[at]}\nREASONS:\n" + "\n".join(
+        steps
     )
 
 

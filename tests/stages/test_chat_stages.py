@@ -14,9 +14,9 @@ import simplejpeg
 
 from lvqa_ray.errors import ParseFault
 from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, Frame, Record, Span, Turn, Video, VideoInfo
+from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, Frame, Span, Turn, Video, VideoInfo
 from lvqa_ray.stage import Chat
-from lvqa_ray.stages.ask import AskQuestion
+from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.reformat import ReformatReasoning
@@ -36,6 +36,7 @@ def go() -> Iterator[Go]:
 
 JPEG = simplejpeg.encode_jpeg(np.full((64, 128, 3), 90, np.uint8), 85, "RGB", "420")
 VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f")
+ONE = {"goal": 1}
 INFO = VideoInfo(num_frames=500, height=90, width=160, fps=25, duration_sec=20)
 
 
@@ -194,15 +195,17 @@ def test_a_gap_that_will_stay_is_left_out_where_the_share_allows_it() -> None:
 
 
 def test_a_question_is_asked_and_parsed(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
-    (row,) = go(AskQuestion()(film(), chat))
+    (row,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(row, AskedFilm)
-    assert row.question == parse_question(row.reasoning)
+    (asked,) = row.questions
+    assert (asked.id, asked.category) == ("v", "goal")
+    assert asked.question == parse_question(asked.reasoning)
     assert "From 10 to 20, the dog sleeps." in str(sent(fake))
 
 
 def test_a_reply_that_does_not_parse_is_sent_back_once_with_the_error(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.BAD_QUESTION)
-    (row,) = go(AskQuestion()(film(), chat))
+    (row,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(row, AskedFilm)
     roles = [message["role"] for message in fake.requests[-1].body["messages"]]
     assert roles == ["user", "assistant", "user"]
@@ -212,7 +215,7 @@ def test_a_reply_that_does_not_parse_is_sent_back_once_with_the_error(go: Go, ch
 
 def test_replies_that_never_parse_are_a_failure_with_the_reply(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     fake.answer = lambda _: "I cannot help with that."
-    (row,) = go(AskQuestion()(film(), chat))
+    (row,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(row, Failure)
     assert row.kind in set(ParseFault)
     assert row.raw == "I cannot help with that."
@@ -221,12 +224,12 @@ def test_replies_that_never_parse_are_a_failure_with_the_reply(go: Go, chat: Cha
 
 
 def test_a_question_can_come_as_json(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
-    (row,) = go(AskQuestion(reply_format="json_schema")(film(), chat))
-    (text,) = go(AskQuestion()(film(), chat))
+    (row,) = go(AskQuestions(quota=ONE, reply_format="json_schema")(film(), chat))
+    (text,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(row, AskedFilm)
     assert isinstance(text, AskedFilm)
-    assert parse_question(row.reasoning) == row.question
-    assert (row.question.steps, row.note) == (text.question.steps, "")
+    assert parse_question(row.questions[0].reasoning) == row.questions[0].question
+    assert (row.questions[0].question.steps, row.note) == (text.questions[0].question.steps, "")
     held_to = fake.requests[0].body["response_format"]["json_schema"]
     assert (held_to["strict"], held_to["schema"]["additionalProperties"]) == (True, False)
     assert "one JSON object" in str(sent(fake, 0))
@@ -236,11 +239,11 @@ def test_a_question_can_come_as_json(go: Go, chat: Chat, fake: FakeEndpoint) -> 
 
 def test_json_that_cannot_be_read_is_sent_back_with_the_error(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.BAD_QUESTION)
-    (row,) = go(AskQuestion(reply_format="json_schema")(film(), chat))
+    (row,) = go(AskQuestions(quota=ONE, reply_format="json_schema")(film(), chat))
     assert isinstance(row, AskedFilm)
     assert "answer: Field required" in sent(fake)
     fake.answer = lambda _: '{"question": "Why?", '
-    (lost,) = go(AskQuestion(reply_format="json_schema", system="Hm.")(film(), chat))
+    (lost,) = go(AskQuestions(quota=ONE, reply_format="json_schema", system="Hm.")(film(), chat))
     assert isinstance(lost, Failure)
     assert (lost.kind, lost.raw, lost.attempts) == ("bad_json", '{"question": "Why?", ', 4)
 
@@ -249,28 +252,28 @@ def test_an_endpoint_without_schemas_is_asked_for_text_and_that_is_noted(
     go: Go, chat: Chat, fake: FakeEndpoint
 ) -> None:
     fake.fail_next(Status(400))
-    stage = AskQuestion(reply_format="json_schema")
+    stage = AskQuestions(quota=ONE, reply_format="json_schema")
     for attempt in ("first", "second"):
         (row,) = go(replace(stage, system=attempt)(film(), chat))
         assert isinstance(row, AskedFilm)
         assert row.note == "the endpoint takes no JSON schema: asked for text"
     assert ["response_format" in request.body for request in fake.requests] == [True, False, False]
-    (record,) = go(ReformatReasoning()(row, chat))
-    assert record.note == row.note
+    (finished,) = go(ReformatReasoning()(row, chat))
+    assert finished.records[0].note == row.note
 
 
 def test_a_call_that_fails_is_a_failure_and_not_a_lost_row(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.UNAVAILABLE, times=9)
-    (row,) = go(AskQuestion()(film(), chat))
+    (row,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(row, Failure)
     assert (row.stage, row.kind, row.retryable) == ("ask", "overloaded", True)
 
 
 def test_a_record_holds_the_turn_that_was_sent(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
-    (asked,) = go(AskQuestion()(film(), chat))
+    (asked,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(asked, AskedFilm)
-    (row,) = go(ReformatReasoning()(asked, chat))
-    assert isinstance(row, Record)
+    (finished,) = go(ReformatReasoning()(asked, chat))
+    (row,) = finished.records
     assert sent(fake) == row.prompt
     assert "Start thinking." in row.prompt
     assert "{" not in row.prompt
@@ -279,7 +282,7 @@ def test_a_record_holds_the_turn_that_was_sent(go: Go, chat: Chat, fake: FakeEnd
 
 
 def test_an_error_never_becomes_the_reasoning(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
-    (asked,) = go(AskQuestion()(film(), chat))
+    (asked,) = go(AskQuestions(quota=ONE)(film(), chat))
     fake.fail_next(Fault.SERVER_ERROR, times=9)
     (row,) = go(ReformatReasoning()(asked, chat))
     assert isinstance(row, Failure)

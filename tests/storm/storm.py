@@ -43,6 +43,8 @@ def job_file(folder: Path, fake: FakeEndpoint, videos: Sequence[Path], **setting
         "split": {"max_seconds": 0.5},
         "sample": {"count": 2, "short_side": 54},
         "engine": {"num_cpus": 2, "passes": 5},
+        "ask": {"quota": {"goal": 1}},
+        "checks": {"duplicates": {"corpus": False}},  # films made alike are asked alike
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job | settings))

@@ -1,0 +1,118 @@
+"""Questions that repeat one of another video: found at the end of a run, when all records are there.
+
+A comparison while records stream in would let the speed of endpoints decide which of two questions stays. Here the ids
+decide, so runs that were interrupted and runs that were not give the same data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lvqa_ray.engine.tables import read_rows, read_shard, replace_shard, shards, write_shard
+from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
+from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
+from lvqa_ray.stages.reformat import NOTHING_LEFT
+
+Repeats = Mapping[str, tuple[str, float]]
+
+
+def compare(folder: Path, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
+    """Do what the check's policy says with the questions that repeat one of another video.
+
+    What takes a record's place is written before the record goes: after a kill in between the record still counts,
+    and the next call does the rest.
+
+    Args:
+        folder: The output folder, settled.
+        check: Its settings.
+        job_hash: The records to compare are those of this job.
+        run_id: Names the shards that are written.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    if check.policy == "off" or not check.corpus:
+        return
+    texts = sorted(
+        (row["id"], corpus_text(row["parsed_reasoning"]["QUESTION"], row["parsed_reasoning"]["OPTIONS"]))
+        for row in read_rows(folder, "data", ["id", "job_hash", "parsed_reasoning"])
+        if row["job_hash"] == job_hash
+    )
+    repeats = check.repeated(texts)
+    if not repeats:
+        return
+    if check.policy == "drop":
+        _note_drops(folder, check, repeats, job_hash, run_id)
+    for shard in shards(folder, "data"):
+        rows = read_shard(shard)
+        found = [_repeats(row, repeats, job_hash) for row in rows.select(["id", "job_hash"]).to_pylist()]
+        if not any(found):
+            continue
+        if check.policy == "drop":
+            rows = rows.filter(pa.array([not repeated for repeated in found], pa.bool_()))
+        else:
+            lines = [
+                row | _judged(row, check, repeats, "marked") if repeated else row
+                for row, repeated in zip(rows.to_pylist(), found, strict=True)
+            ]
+            rows = pa.Table.from_pylist(lines, schema=SCHEMAS["data"])
+        if rows.num_rows:
+            replace_shard(rows, shard)
+        else:
+            shard.unlink()
+
+
+def _note_drops(folder: Path, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
+    """Write the lines that take the place of records: of dropped questions, and of videos that have none left."""
+    left: dict[str, int] = {}
+    drops: list[dict[str, Any]] = []
+    for row in read_rows(folder, "data"):
+        gone = _repeats(row, repeats, job_hash)
+        left[row["video_id"]] = left.get(row["video_id"], 0) + (not gone)
+        if gone:
+            drops.append(
+                {name: row.get(name) for name in ("id", "video_id", "category", "parsed_reasoning")}
+                | _provenance(row)
+                | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
+                | {"checks": _judged(row, check, repeats, "dropped")["checks"]}
+            )
+    failures = {
+        line["video_id"]: {
+            "id": line["video_id"],
+            "stage": check.name,
+            "kind": NOTHING_LEFT,
+            "attempts": 1,
+            "message": f"no question is left: {line['reason']}",
+            "retryable": False,
+        }
+        | _provenance(line)
+        for line in drops
+        if not left[line["video_id"]]
+    }
+    write_shard(folder, "drops", f"corpus-{run_id}", drops)
+    write_shard(folder, "failures", f"corpus-{run_id}", failures.values())
+
+
+def _repeats(row: Mapping[str, Any], repeats: Repeats, job_hash: str) -> bool:
+    return row["id"] in repeats and row["job_hash"] == job_hash
+
+
+def _reason(row: Mapping[str, Any], repeats: Repeats) -> str:
+    return f"it repeats {repeats[row['id']][0]}"
+
+
+def _judged(row: Mapping[str, Any], check: CheckDuplicates, repeats: Repeats, action: str) -> dict[str, Any]:
+    """The columns of a record that tell its verdicts, with the one of this check set."""
+    others = [verdict for verdict in row.get("checks") or [] if verdict["check"] != check.name]
+    score = round(repeats[row["id"]][1], 3)
+    own = {"check": check.name, "passed": False, "action": action, "reason": _reason(row, repeats), "score": score}
+    failed = [name for name in row.get("failed_checks") or [] if name != check.name]
+    return {"checks": [*others, own | {"tries": 0, "calls": 0}], "failed_checks": [*failed, check.name]}
+
+
+def _provenance(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name, _ in PROVENANCE}

@@ -1,0 +1,69 @@
+"""The best of several replies to one request for questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from lvqa_ray.errors import ParseError, ParseFault
+from lvqa_ray.llm.parse_several import Reading
+from lvqa_ray.records import Usage
+
+Reader = Callable[[str], Sequence[Reading]]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What has been read so far, and what was wrong with the last reply.
+
+    Attributes:
+        count: Questions that were asked for.
+        readings: Those of the reply with the most questions that can be read.
+        kind: What was wrong with the last reply.
+        problem: The same in one sentence.
+        raw: That reply.
+        usage: What all replies cost.
+        calls: Replies.
+    """
+
+    count: int
+    readings: list[Reading] = field(default_factory=list)
+    kind: str = ParseFault.NO_QUESTION
+    problem: str = ""
+    raw: str = ""
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
+
+    @property
+    def some(self) -> bool:
+        """Whether there is a question that can be read."""
+        return _usable(self.readings) > 0
+
+    def take(self, reply: str, read: Reader) -> ParseError | None:
+        """Read a reply, and keep it if it is better than those before; gives what is wrong with it, if anything."""
+        try:
+            readings = list(read(reply))[: self.count]
+        except ParseError as error:
+            self.wrong(error.kind, str(error), reply)
+            return error
+        if not self.readings or _usable(readings) > _usable(self.readings):
+            self.readings = readings
+        fault = next((reading.error for reading in readings if reading.error), None)
+        if fault is None and len(readings) < self.count:
+            fault = ParseError(ParseFault.NO_QUESTION, f"The reply holds {len(readings)} of {self.count} questions.")
+        if fault is not None:
+            self.wrong(fault.kind, str(fault), reply)
+        return fault
+
+    def wrong(self, kind: str, problem: str, raw: str) -> None:
+        """Remember what is wrong with the last reply."""
+        self.kind, self.problem, self.raw = kind, problem, raw
+
+    def filled(self) -> list[Reading]:
+        """A reading for each question that was asked for; those that no reply holds are empty."""
+        missing = self.count - len(self.readings)
+        return [*self.readings, *[Reading("", "" if self.readings else self.raw)] * missing]
+
+
+def _usable(readings: Sequence[Reading]) -> int:
+    return sum(reading.question is not None for reading in readings)

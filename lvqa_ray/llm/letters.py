@@ -1,0 +1,97 @@
+"""Letters of options in running text: found where they are beyond doubt, and followed when options change places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from lvqa_ray.records import LETTERS, Letter
+
+_ONE = r"[(\[]?[*_`'\"]{0,3}[A-D][*_`'\"]{0,3}[)\]]?(?![\w'’])"  # noqa: RUF001
+_JOIN = r"(?:\s*,\s*(?:and|or|nor)?\s*|\s+(?:and|or|nor|but\s+not|versus|vs\.?|over|than|rather\s+than)\s+|\s*[/&]\s*)"
+_LIST = rf"{_ONE}(?:{_JOIN}(?:(?:[Oo]ptions?|[Cc]hoices?)\s+)?{_ONE})*"
+_RANGE = rf"{_ONE}\s*(?:-|–|—|to|through)\s*{_ONE}"  # noqa: RUF001
+_NOUN = r"(?:[Oo]ptions?|OPTIONS?|[Cc]hoices?|[Aa]nswers?|[Aa]lternatives?|[Dd]istractors?)"
+_VERB = (
+    r"(?:is|are|was|were|isn['’]t|aren['’]t|can|cannot|can['’]t|could|does|do|doesn['’]t|don['’]t|fails?|must|would"  # noqa: RUF001
+    r"|remains?|matches|match|fits?|describes?|refers?|happens?|occurs?|contradicts?|reverses?|mixes|swaps?|names?|has|have"
+    r"|misplaces?|confuses?|comes?|places?|puts?|says?|claims?|states?|follows?)\b"
+)
+_BEFORE = (
+    r"(?:(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|[Oo]nly|[Nn]either|[Bb]oth|[Nn]ot|[Ee]xcept|[Ee]liminat\w+|[Ee]xclud\w+"
+    r"|[Rr]ul(?:e[sd]?|ing)\s+out|[Rr]eject\w*|[Ll]eav\w+|[Cc]hoos\w+|[Pp]ick\w*|[Ss]elect\w*|[Aa]nswer\s+is"
+    r"|[Cc]orrect\s+is|[Cc]onfirm\w*|[Mm]akes?|[Ii]s|[Uu]nlike),?\s+)"
+)
+_CITED = re.compile(
+    rf"(?P<range>\b{_NOUN}\s+(?:are\s+|is\s+)?{_RANGE})"
+    rf"|(?P<noun>\b{_NOUN}(?:\s+is)?:?\s+{_LIST})"
+    r"|(?P<wrapped>[(\[][A-D][)\]])"
+    rf"|(?P<verb>(?<![\w'’.-]){_LIST}(?=,?\s+(?:also\s+|all\s+|both\s+|only\s+)?{_VERB}))"  # noqa: RUF001
+    rf"|(?P<bare>(?:(?<=^)|(?<=[,;:.]\s)|(?<=\band\s)|(?<=\bbut\s)|(?<=\bwhile\s)|(?<=\bas\s)){_ONE}{_JOIN}{_LIST})"
+    rf"|(?P<before>\b{_BEFORE}{_LIST}(?=\s*[.,;:!?)]|\s*$))"
+    rf"|(?P<colon>(?:(?<=^)|(?<=[.;]\s)){_ONE}(?=\s*[:—–]\s))"  # noqa: RUF001
+)
+_PLACE = re.compile(
+    r"\b(?P<the>[Tt]he\s+)?(?P<place>first|second|third|fourth|last|final)\s+(?:options?|choices?|answer\s+choices?)\b",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"(?<![A-Za-z0-9])[A-D](?![A-Za-z0-9])")
+_MAYBE = re.compile(r"(?<![A-Za-z0-9'’_.-])[A-D](?![A-Za-z0-9'’_]|-[a-z]|\.[A-Z])")  # noqa: RUF001
+_ARTICLE = re.compile(r"A\s+[a-z\"“‘'(]")  # noqa: RUF001
+_PLACES: Mapping[str, Letter] = {"first": "A", "second": "B", "third": "C", "fourth": "D", "last": "D", "final": "D"}
+
+
+class Unclear(ValueError):
+    """A text holds a capital that may or may not name an option; its text quotes the place."""
+
+
+def moved_letters(text: str, to: Mapping[Letter, Letter]) -> str:
+    """A text that names the options by the letters that they have now.
+
+    "option B", "(B)", "B and D are wrong", "so the answer is B", "the second option" and the like follow; a list of
+    letters keeps its order, and a range ("options A to C") becomes a list.
+
+    Args:
+        text: A reason, an option or a stem.
+        to: The new letter of each option.
+
+    Raises:
+        Unclear: A letter stands where it may be a name ("plan B") as well as an option.
+    """
+    pieces: list[str] = []
+    done = 0
+    for match in _CITED.finditer(text):
+        pieces += [_checked(text, done, match.start()), _moved(match, to)]
+        done = match.end()
+    pieces.append(_checked(text, done, len(text)))
+    return _PLACE.sub(lambda match: _placed(match, to), "".join(pieces))
+
+
+def _moved(match: re.Match[str], to: Mapping[Letter, Letter]) -> str:
+    if match["range"] is None:
+        return _LETTER.sub(lambda found: to[LETTERS["ABCD".index(found[0])]], match[0])
+    first, last = (found.start() for found in _LETTER.finditer(match[0]))
+    start, end = "ABCD".index(match[0][first]), "ABCD".index(match[0][last])
+    if start >= end:
+        raise Unclear(f"'{match[0]}' is no range of options")
+    moved = sorted(to[letter] for letter in LETTERS[start : end + 1])
+    head = match[0][:first].rstrip("([*_`'\"")
+    return f"{head}{', '.join(moved[:-1])} and {moved[-1]}"
+
+
+def _placed(match: re.Match[str], to: Mapping[Letter, Letter]) -> str:
+    capital = (match["the"] or match["place"])[0].isupper()
+    return f"{'Option' if capital else 'option'} {to[_PLACES[match['place'].lower()]]}"
+
+
+def _checked(text: str, start: int, end: int) -> str:
+    """A part of the text that names no option.
+
+    Raises:
+        Unclear: It may name one.
+    """
+    for letter in _MAYBE.finditer(text, start, end):
+        if not _ARTICLE.match(text, letter.start()):
+            around = text[max(0, letter.start() - 25) : letter.end() + 25]
+            raise Unclear(f"the letter in '{around.strip()}' may name an option or not")
+    return text[start:end]

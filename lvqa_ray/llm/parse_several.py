@@ -1,0 +1,97 @@
+"""A reply with several questions in the QA text format, read one by one.
+
+Each begins with ``CATEGORY: <name>`` or, where that is left out, with the label of its question. One that cannot be
+read spoils no other: it is a `Reading` with an error.
+"""
+
+# ruff: noqa: RUF001 -- full-width marks are what some models write
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.parse import parse_question, read_label, render_question
+from lvqa_ray.llm.steps import without_emphasis
+from lvqa_ray.records import Question
+
+_CATEGORY = re.compile(r"category\s*[:：]\s*(?P<name>.*)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One question of a reply: the question, or what is wrong with it.
+
+    Attributes:
+        category: What the reply calls it, or empty.
+        text: Its part of the reply.
+    """
+
+    category: str
+    text: str
+    question: Question | None = None
+    error: ParseError | None = None
+
+
+@dataclass(slots=True)
+class _Block:
+    category: str = ""
+    labels: int = 0
+    lines: list[str] = field(default_factory=list)
+
+
+def parse_questions(reply: str) -> list[Reading]:
+    """Read a reply that should hold several questions.
+
+    Raises:
+        ParseError: It holds none at all; ``kind`` says what it is instead.
+    """
+    blocks = [block for block in _blocks(without_draft(reply).splitlines()) if block.labels]
+    if not blocks:
+        return [Reading("", reply, parse_question(reply))]  # which says what is wrong
+    return [_read(block) for block in blocks]
+
+
+def render_questions(questions: Iterable[tuple[str, Question]]) -> str:
+    """Write questions, each with its category, so that `parse_questions` reads them.
+
+    Raises:
+        ValueError: The format cannot carry one of them.
+    """
+    return "\n\n".join(f"CATEGORY: {category}\n{render_question(question)}" for category, question in questions)
+
+
+def _blocks(lines: Iterable[str]) -> list[_Block]:
+    blocks = [_Block()]
+    heading = False  # whether the last label was a QUESTION with no text yet, such as "### Question 2"
+    for line in lines:
+        category = _CATEGORY.fullmatch(without_emphasis(line.strip().lstrip("#").lstrip())[0])
+        if category is not None:
+            if heading:
+                blocks.pop()
+            blocks.append(_Block(category["name"].strip(" .*`").casefold()))
+            heading = False
+            continue
+        label = read_label(line)
+        if label is not None and label[0] == "QUESTION":
+            if heading:
+                blocks[-1].lines.clear()
+            elif blocks[-1].labels:
+                blocks.append(_Block())
+            heading = not label[1]
+        elif line.strip():
+            heading = False
+        blocks[-1].labels += label is not None
+        blocks[-1].lines.append(line)
+    return blocks
+
+
+def _read(block: _Block) -> Reading:
+    text = "\n".join(block.lines).strip()
+    try:
+        return Reading(block.category, text, parse_question(text))
+    except ParseError as error:
+        return Reading(block.category, text, error=error)

@@ -1,0 +1,42 @@
+"""Which questions are asked for: how many of which category."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CATEGORIES: Mapping[str, str] = {
+    "temporal": "the order of events, what comes before or after what, what changes between two moments",
+    "goal": "the purpose behind what somebody does, the plan that several actions serve, its cause or its order",
+    "spatial": "where people and things are, how they move through places, how places relate to each other",
+    "plot": "how the story develops, how an early event bears on a late one, what a scene means for the whole",
+    "causal": "why something happens, what it leads to, what would not have happened without it",
+    "counting": "how often something happens or how many there are, over several separate moments",
+    "object_state": "how a thing changes over the video: where it is, in what state, in whose hands",
+    "dialogue": "who says what to whom, what is meant by it, and what comes of it",
+}
+"""What each category asks about, in the words of the prompt."""
+
+
+def planned(quota: Mapping[str, int], duration_s: float, per_minute: float | None, most: int) -> tuple[str, ...]:
+    """The category of every question to ask about a video, in order.
+
+    Args:
+        quota: Questions by category; with `per_minute`, the proportion of the categories.
+        duration_s: Length of the video.
+        per_minute: Questions per minute of video, ``None`` for just the quota.
+        most: Most questions; only with `per_minute`.
+
+    Returns:
+        At least one; the categories take turns, so that any number of first ones is close to the proportion.
+    """
+    total = sum(quota.values())
+    if per_minute is not None:
+        total = max(1, min(most, round(per_minute * duration_s / 60)))
+    given = dict.fromkeys(quota, 0)
+    weights = {name: weight for name, weight in quota.items() if weight}
+    order: list[str] = []
+    for _ in range(total):
+        name = min(weights, key=lambda name: (given[name] + 1) / weights[name])
+        given[name] += 1
+        order.append(name)
+    return tuple(order)

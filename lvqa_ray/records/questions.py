@@ -1,0 +1,165 @@
+"""The frozen rows of questions: what is asked about a video, what the checks say of it, and what becomes of it.
+
+All questions of a video travel in one row, from the first reply to the shard: a video is done with all of them or with
+none, so what is done is told by video, however many records it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lvqa_ray.records.rows import Failure, Film, Usage, Video
+
+Letter = Literal["A", "B", "C", "D"]
+LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
+
+NO_USAGE = Usage()
+Action = Literal["", "marked", "repaired", "dropped"]
+"""What came of a verdict: nothing, or what the policy of the check has done about the fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of reasoning: the time it is about, as written and in seconds, and what is seen there."""
+
+    timestamp: str
+    start_s: float
+    end_s: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A multiple-choice question with its key and its reasoning.
+
+    Attributes:
+        options: Texts of the options A to D.
+        answer: Letter of the right option.
+    """
+
+    question: str
+    options: dict[Letter, str]
+    answer: Letter
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one check says of one question.
+
+    Attributes:
+        check: Name of the check.
+        passed: Whether the question was found sound, before any repair.
+        action: What was done about it, if it was not.
+        reason: What is wrong, in one sentence; empty where it passed.
+        score: What the check measured, such as a pass rate; each check says what, ``None`` where it measures nothing.
+        tries: Answers that the score rests on.
+        usage: What the check cost.
+    """
+
+    check: str
+    passed: bool
+    action: Action = ""
+    reason: str = ""
+    score: float | None = None
+    tries: int = 0
+    usage: Usage = NO_USAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedQuestion:
+    """A question on its way through the checks.
+
+    Attributes:
+        id: Of the record that it is to become: the video's where one question was asked for, else ``{video id}_q{n}``.
+        category: What kind of question it is.
+        reasoning: The reply that it was read from, in the QA text format.
+        verdicts: Of the checks so far, in order.
+    """
+
+    id: str
+    category: str
+    question: Question
+    reasoning: str
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """A question that was asked for and is no record: which check it failed, and why.
+
+    Attributes:
+        check: Name of the check, or of the stage that failed.
+        kind: A value of `ParseFault` or of an `ApiError` where there is no question, else the check's name.
+        question: The question as it was when it was dropped; ``None`` for a reply that could not be read.
+        raw: That reply.
+    """
+
+    id: str
+    category: str
+    check: str
+    kind: str
+    reason: str
+    question: Question | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedFilm:
+    """A film with the questions that were written about it.
+
+    Attributes:
+        questions: Those that no check has dropped.
+        drops: The others.
+        usage: What all of them cost together.
+        note: What was done otherwise than asked for, or empty.
+    """
+
+    film: Film
+    questions: tuple[AskedQuestion, ...]
+    drops: tuple[Drop, ...] = ()
+    usage: Usage = NO_USAGE
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A finished record: one question.
+
+    Attributes:
+        prompt: The reformat prompt as sent.
+        full_question: Question and options as one text.
+        reformatted_reasoning: The reasoning as prose, to train on.
+        usage: Usage by stage name; of what several records of a video share, each bears a part.
+        note: What was done otherwise than asked for, or empty.
+    """
+
+    film: Film
+    id: str
+    category: str
+    reasoning: str
+    question: Question
+    prompt: str
+    full_question: str
+    reformatted_reasoning: str
+    usage: dict[str, Usage]
+    verdicts: tuple[Verdict, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedFilm:
+    """All that became of a video whose captions are complete.
+
+    Attributes:
+        records: The questions that are left.
+        drops: The others.
+        failure: Why there is no record, if there is none.
+    """
+
+    video: Video
+    records: tuple[Record, ...]
+    drops: tuple[Drop, ...] = ()
+    failure: Failure | None = None

@@ -1,0 +1,145 @@
+"""Whether the reasoning rests on times that are in the video and were described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.llm.parse import render_question
+from lvqa_ray.llm.steps import seconds
+from lvqa_ray.records import AskedQuestion, Film, Step, Verdict
+from lvqa_ray.stage import Check
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CheckGrounding(Check):
+    """Every step's span lies in the video and in captioned time, and the steps come in the order of time.
+
+    Times that reasons name have to lie in the spans of the steps, and a step that goes back has to say why. With
+    ``repair``, ends that run over are taken back to the end of the video. The verdict's score is the share of the
+    cited time that was captioned.
+    """
+
+    name: ClassVar[str] = "grounding"
+
+    tolerance_s: float = Field(
+        default=1.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="How far a span may run over (s); captions are given to models with whole seconds.",
+    )
+    ordered: bool = Field(
+        default=True,
+        description="Whether a step that goes back in time must say why; told by its words, in English only.",
+    )
+
+    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:
+        """The first fault that is found."""
+        steps = asked.question.steps
+        captioned = [(row.clip.span.start_s, row.clip.span.end_s) for row in film.clips if row.caption.strip()]
+        score = round(_covered([(step.start_s, step.end_s) for step in steps], captioned), 3)
+        fault = next(self._faults(steps, film.info.duration_sec, captioned), "")
+        return self.failed(fault, score) if fault else self.passed(score)
+
+    def _faults(
+        self, steps: Sequence[Step], duration_s: float, captioned: Sequence[tuple[float, float]]
+    ) -> Iterator[str]:
+        slack = self.tolerance_s
+        described = [(start - slack, end + slack) for start, end in captioned]
+        for number, step in enumerate(steps, start=1):
+            if step.start_s >= duration_s + slack or step.end_s > duration_s + slack:
+                yield f"step {number}, {step.timestamp}, is outside the video of {duration_s:.0f} s"
+            elif _covered([(step.start_s, step.end_s)], described) < 1:
+                yield f"step {number}, {step.timestamp}, is about time that was not described"
+        cited = [(step.start_s - slack, step.end_s + slack) for step in steps]
+        for number, step in enumerate(steps, start=1):
+            for reason in step.reasons:
+                for start, end in _named(reason):
+                    if _covered([(start, end)], cited) < 1:
+                        yield f"step {number} speaks of {start:g} to {end:g} s, which no step cites"
+        if self.ordered:
+            yield from _backward(steps)
+
+    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:
+        """The question with spans that end where the video does, if all of them begin in it."""
+        end_s = film.info.duration_sec
+        steps = []
+        for step in asked.question.steps:
+            if step.start_s >= end_s:
+                return None
+            if step.end_s > end_s:
+                end = f"{end_s:.2f}".rstrip("0").rstrip(".")
+                start = f"{step.start_s:.2f}".rstrip("0").rstrip(".")
+                step = replace(step, timestamp=f"{start} to {end}", start_s=float(start), end_s=float(end))  # noqa: PLW2901
+            steps.append(step)
+        question = replace(asked.question, steps=tuple(steps))
+        try:
+            return replace(asked, question=question, reasoning=render_question(question))
+        except ValueError:
+            return None
+
+
+_CLOCK = r"\d{1,3}(?::\d{2}){1,2}(?:\.\d+)?"
+_SECONDS = r"\d+(?:\.\d+)?\s?(?:s|secs?|seconds?)\b"
+_MOMENT = re.compile(rf"\b(?:at|around|near)\s+(?:about\s+)?({_CLOCK}|{_SECONDS})(?!\s*[ap]\.?m)", re.IGNORECASE)
+_STRETCH = re.compile(
+    rf"\b(?:from|between)\s+({_CLOCK}|\d+(?:\.\d+)?)(?:\s?(?:s|secs?|seconds?))?\s+(?:to|and|until)\s+({_CLOCK}|{_SECONDS})",
+    re.IGNORECASE,
+)
+_ENGLISH = re.compile(r"\b(?:the|is|are|and|of|in)\b", re.IGNORECASE)
+_WHY_BACK = re.compile(
+    r"\b(?:earlier|before|back|previous(?:ly)?|prior|preced\w+|first|initial(?:ly)?|already|beginning|start(?:s|ed)?|open\w*"
+    r"|options?|rule[sd]?\s+out|eliminat\w+|exclud\w+|wrong|incorrect|not|none|never|no|nothing|whereas|unlike|instead"
+    r"|other|compar\w+|recall\w*|leads?\s+up|led\s+up|remember\w*|return\w*|overall|throughout|again|confirm\w*)\b",
+    re.IGNORECASE,
+)
+
+
+def _named(reason: str) -> Iterator[tuple[float, float]]:
+    """Times that a reason names as times of the video, as stretches in seconds."""
+    for match in _MOMENT.finditer(reason):
+        yield seconds(match[1]), seconds(match[1])
+    for match in _STRETCH.finditer(reason):
+        start, end = seconds(match[1]), seconds(match[2])
+        yield min(start, end), max(start, end)
+
+
+def _backward(steps: Sequence[Step]) -> Iterator[str]:
+    """Steps that go back in time without a word about it."""
+    for number, (before, step) in enumerate(pairwise(steps), start=2):
+        text = " ".join(step.reasons)
+        if step.start_s < before.start_s and _ENGLISH.search(text) and not _WHY_BACK.search(text):
+            yield f"step {number}, {step.timestamp}, goes back in time and does not say why"
+
+
+def _covered(stretches: Sequence[tuple[float, float]], by: Sequence[tuple[float, float]]) -> float:
+    """The share of some stretches that lies in others; a moment counts as covered or not."""
+    whole = inside = 0.0
+    for start, end in _merged(stretches):
+        if start == end:
+            whole += MOMENT_S
+            inside += MOMENT_S * any(first <= start <= last for first, last in by)
+            continue
+        whole += end - start
+        inside += sum(max(0.0, min(end, last) - max(start, first)) for first, last in _merged(by))
+    return 1.0 if whole == 0 or whole - inside < 1e-6 else inside / whole
+
+
+MOMENT_S = 0.001
+"""What a span without length counts for."""
+
+
+def _merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

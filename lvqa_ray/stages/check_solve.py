@@ -1,0 +1,69 @@
+"""Whether a question can be answered from what the video shows, and how hard that is."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.llm.messages import ChatReply, Text
+from lvqa_ray.llm.tally import tally
+from lvqa_ray.records import AskedQuestion, Film, Verdict
+from lvqa_ray.stage import CallCheck, Chat, Role
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CheckSolve(CallCheck):
+    """Ask for the answer from the captions, with the key hidden, over several orders of the options.
+
+    The verdict's score is the share of tries that found the key: the difficulty. A question whose key is not found by
+    more than `least` has a wrong key or rests on what was not seen; `most` leaves out what is too easy.
+    """
+
+    name: ClassVar[str] = "solve"
+    role: ClassVar[Role] = "llm"
+    version: ClassVar[str] = "solve/1"
+    known: ClassVar[tuple[str, ...]] = ("question", "captions", "video_id")
+    required: ClassVar[tuple[str, ...]] = ("question", "captions")
+
+    policy: Literal["off", "mark", "drop"] = Field(
+        default="off", description="What is done about a question that is not answered with its key: off, mark or drop."
+    )
+    prompt: str = Field(
+        default_factory=lambda: PROMPT,
+        description="What to ask. Placeholders: {question} and {captions} (needed), {video_id}.",
+    )
+    tries: int = Field(default=3, ge=1, le=20, description="How often it is asked, each time in another order.")
+    least: float = Field(default=0.5, ge=0, lt=1, description="More than this share of the answers must be the key.")
+    most: float = Field(default=1.0, gt=0, le=1, description="At most this share may be; less than 1 drops easy ones.")
+
+    async def judge(self, asked: AskedQuestion, film: Film, chat: Chat) -> Verdict:
+        """Whether the share of right answers is in the wanted range."""
+
+        async def ask(question: str, attempt: int) -> ChatReply:
+            values = {"question": question, "captions": film.captions, "video_id": film.video.id}
+            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
+
+        found = await tally(asked.question, self.tries, ask)
+        passed = self.least < found.rate <= self.most
+        return Verdict(
+            check=self.name,
+            passed=passed,
+            reason="" if passed else f"{found.right} of {found.tries} answers from the captions are its key",
+            score=found.rate,
+            tries=found.tries,
+            usage=found.usage,
+        )
+
+
+PROMPT = """\
+Below are descriptions of the parts of one video, in the order of time, each with the seconds that it covers.
+
+{captions}
+
+Answer this multiple-choice question about the video, going by these descriptions alone:
+
+{question}
+
+Exactly one option is right. Think it through, then end with the line "ANSWER: " followed by its letter."""

@@ -1,0 +1,81 @@
+"""The order of the options, drawn for each question from its name."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.llm.letters import moved_letters
+from lvqa_ray.llm.parse import render_question
+from lvqa_ray.records import LETTERS, AskedFilm, AskedQuestion, Letter, Question, Verdict
+from lvqa_ray.stage import Check
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ShuffleOptions(Check):
+    """Put the options in an order that tells nothing, and let the letters in the reasoning follow.
+
+    The place of the key is drawn from the ids, so it is the same in every run; over a corpus each place holds the key
+    equally often, and the questions of one video take the four places in turns. A question whose letters cannot be
+    followed with certainty stays as it was written: its verdict says so, or it is dropped.
+    """
+
+    name: ClassVar[str] = "shuffle"
+
+    policy: Literal["off", "mark", "drop"] = Field(
+        default="mark",
+        description="What is done about a question whose letters cannot be followed with certainty: mark it, or drop "
+        "it; off shuffles nothing.",
+    )
+    seed: int = Field(default=0, description="Another seed gives another order.")
+
+    def __call__(self, row: AskedFilm) -> list[AskedFilm]:
+        """The film with its options shuffled."""
+        shuffled: list[AskedQuestion] = []
+        verdicts: list[Verdict] = []
+        for asked in row.questions:
+            try:
+                shuffled.append(self.shuffled(asked, row.film.video.id))
+                verdicts.append(self.passed())
+            except ValueError as error:
+                shuffled.append(asked)
+                verdicts.append(self.failed(f"left in the order it was written in: {error}"))
+        return [self.decided(replace(row, questions=tuple(shuffled)), verdicts)]
+
+    def shuffled(self, asked: AskedQuestion, video_id: str) -> AskedQuestion:
+        """The question with its options in their drawn order.
+
+        Raises:
+            ValueError: Its letters cannot be followed; also an `Unclear`.
+        """
+        question = asked.question
+        to = self._places(asked.id, video_id, question.answer)
+        came_from = {new: old for old, new in to.items()}
+        changed = Question(
+            question=moved_letters(question.question, to),
+            options={letter: moved_letters(question.options[came_from[letter]], to) for letter in LETTERS},
+            answer=to[question.answer],
+            steps=tuple(
+                replace(step, reasons=tuple(moved_letters(reason, to) for reason in step.reasons))
+                for step in question.steps
+            ),
+        )
+        return replace(asked, question=changed, reasoning=render_question(changed))
+
+    def _places(self, row_id: str, video_id: str, answer: Letter) -> Mapping[Letter, Letter]:
+        """The new letter of each option."""
+        number = row_id.removeprefix(f"{video_id}_q")
+        turns = self._draw("key", video_id, LETTERS)
+        key = turns[int(number) % 4] if number.isdigit() and row_id != video_id else turns[0]
+        others = self._draw("others", row_id, [letter for letter in LETTERS if letter != key])
+        return {answer: key} | dict(zip((letter for letter in LETTERS if letter != answer), others, strict=True))
+
+    def _draw(self, what: str, name: str, letters: Sequence[Letter]) -> list[Letter]:
+        digest = hashlib.sha256(f"{self.seed}\0{what}\0{name}".encode(errors="replace")).digest()
+        return random.Random(digest).sample(letters, len(letters))  # noqa: S311 - an order that can be repeated

@@ -1,0 +1,71 @@
+"""Letters that name options follow them to their new places; what may be something else is never touched by guess."""
+
+from __future__ import annotations
+
+import pytest
+
+from lvqa_ray.llm.letters import Unclear, moved_letters
+from lvqa_ray.records import Letter
+
+TO: dict[Letter, Letter] = {"A": "B", "B": "C", "C": "D", "D": "A"}
+BACK: dict[Letter, Letter] = {new: old for old, new in TO.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "moved"),
+    [
+        ("So option B is wrong", "So option C is wrong"),
+        ("Options A and C are true of another time", "Options B and D are true of another time"),
+        ("This rules out A, B and D.", "This rules out B, C and A."),
+        ("(B) happens later", "(C) happens later"),
+        ("The answer is C.", "The answer is D."),
+        ("Answer: D", "Answer: A"),
+        ("so the correct answer is **A**", "so the correct answer is **B**"),
+        ("B is seen first, C and D only at the end", "C is seen first, D and A only at the end"),
+        ("A is wrong because A man comes in", "B is wrong because A man comes in"),
+        ("A dog runs. A and B both happen before", "A dog runs. B and C both happen before"),
+        ("Choice C describes the kitchen", "Choice D describes the kitchen"),
+        ("D cannot be, so it must be option A", "A cannot be, so it must be option B"),
+        ("A: it comes too early. B: nobody does that", "B: it comes too early. C: nobody does that"),
+        ("Options A to C are all earlier", "Options B, C and D are all earlier"),
+        ("options A-D", "options A, B, C and D"),
+        ("The second option comes too early", "Option C comes too early"),
+        ("which is why the last choice fails", "which is why option A fails"),
+        ("only C fits", "only D fits"),
+        ("This leaves C", "This leaves D"),
+        ("Neither B nor C is possible", "Neither C nor D is possible"),
+        ("unlike option B, A and D happen indoors", "unlike option C, B and A happen indoors"),
+        ("A bird lands on the roof", "A bird lands on the roof"),
+        (
+            "A-frame houses and T-shirts, ABC news, the CD, U.S.A.",
+            "A-frame houses and T-shirts, ABC news, the CD, U.S.A.",
+        ),
+        ("Nothing to see here", "Nothing to see here"),
+        ("Als Antwort bleibt nur (D)", "Als Antwort bleibt nur (A)"),
+    ],
+)
+def test_letters_of_options_follow(text: str, moved: str) -> None:
+    assert moved_letters(text, TO) == moved
+    if "option" not in moved.lower() or "option" in text.lower():
+        assert moved_letters(moved_letters(text, TO), {letter: letter for letter in TO}) == moved
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "They go on with plan B",
+        "The sign says Gate C",
+        "He takes vitamin D with water",
+        "Mr. B waits at the bus stop",
+        "Options C to A are wrong",
+        "the grade was an A",
+    ],
+)
+def test_what_may_be_a_name_is_left_to_the_check(text: str) -> None:
+    with pytest.raises(Unclear):
+        moved_letters(text, TO)
+
+
+def test_there_and_back_is_where_it_was() -> None:
+    text = "Options B and D come later, (A) is true of another dog, so the answer is C."
+    assert moved_letters(moved_letters(text, TO), BACK) == text

@@ -1,0 +1,81 @@
+"""The place of the key tells nothing over a corpus, and the reasoning speaks of the options where they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from lvqa_ray.llm.parse import parse_question, render_question
+from lvqa_ray.llm.wording import reason_text
+from lvqa_ray.records import AskedFilm, AskedQuestion, Question
+from lvqa_ray.stages.shuffle import ShuffleOptions
+from tests.stages.test_checks import SOUND, film
+
+REASONED = replace(
+    SOUND,
+    steps=(
+        replace(SOUND.steps[0], reasons=("Option A is ruled out, since the keys are in her hand",)),
+        replace(SOUND.steps[1], reasons=("She comes out with the dog, and B and D never happen", "So the answer is C")),
+    ),
+)
+
+
+def shuffled(ids: list[str], question: Question = REASONED, stage: ShuffleOptions | None = None) -> AskedFilm:
+    rows = tuple(AskedQuestion(id=one, category="", question=question, reasoning="as written") for one in ids)
+    (row,) = (stage or ShuffleOptions())(AskedFilm(film=film(ids[0].rpartition("_q")[0] or ids[0]), questions=rows))
+    return row
+
+
+@pytest.mark.parametrize("per_video", [1, 3, 4])
+def test_each_place_holds_the_key_of_a_quarter_of_ten_thousand_records(per_video: int) -> None:
+    """All keys are C at first; one question a video leaves it all to chance, four share the places out."""
+    stage = ShuffleOptions()
+    keys: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for video in range(10_000 // per_video):
+        for number in range(per_video):
+            row_id = f"clip-{video:05d}" if per_video == 1 else f"clip-{video:05d}_q{number}"
+            to = stage._places(row_id, f"clip-{video:05d}", "C")
+            assert sorted(to.values()) == ["A", "B", "C", "D"]
+            keys[to["C"]] += 1
+            others[to["A"]] += 1
+    for counts, most in ((keys, 0.01), (others, 0.015)):
+        assert all(abs(counts[letter] / counts.total() - 0.25) < most for letter in "ABCD"), counts
+    assert per_video < 4 or set(keys.values()) == {2500}
+
+
+def test_the_letters_in_the_reasons_follow_into_the_rewriting() -> None:
+    row = shuffled([f"v_q{number}" for number in range(4)])
+    assert {one.question.answer for one in row.questions} == set("ABCD")
+    for one in row.questions:
+        at = {text: letter for letter, text in one.question.options.items()}
+        new = {letter: at[text] for letter, text in SOUND.options.items()}
+        assert one.question.answer == new["C"]
+        said = f"Option {new['A']} is ruled out, since the keys are in her hand"
+        assert one.question.steps[0].reasons == (said,)
+        never, so = one.question.steps[1].reasons
+        assert (f"and {new['B']} and {new['D']} never happen" in never, so) == (True, f"So the answer is {new['C']}")
+        assert said in reason_text(one.question)
+        assert parse_question(one.reasoning) == one.question
+        assert one.verdicts[-1].passed
+
+
+def test_the_order_depends_on_the_id_and_the_seed_alone() -> None:
+    one, again = shuffled(["v_q0", "v_q1"]), shuffled(["v_q1"])
+    assert one.questions[1].question == again.questions[0].question
+    seeds = {shuffled(["v"], stage=ShuffleOptions(seed=seed)).questions[0].reasoning for seed in range(20)}
+    assert len(seeds) > 5
+
+
+def test_a_question_whose_letters_cannot_be_followed_stays_as_it_was() -> None:
+    unclear = replace(SOUND, steps=(replace(SOUND.steps[0], reasons=("They go on with plan B",)), SOUND.steps[1]))
+    row = shuffled(["v"], unclear)
+    (left,) = row.questions
+    assert (left.question, left.reasoning) == (unclear, "as written")
+    assert (left.verdicts[0].passed, left.verdicts[0].action) == (False, "marked")
+    assert "plan B" in left.verdicts[0].reason
+    strict = shuffled(["v"], unclear, ShuffleOptions(policy="drop"))
+    assert (strict.questions, strict.drops[0].check) == ((), "shuffle")
+    assert render_question(unclear)

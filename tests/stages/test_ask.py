@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from lvqa_ray.llm.messages import ChatRequest, Text
 from lvqa_ray.llm.parse import parse_question
 from lvqa_ray.llm.quota import planned
+from lvqa_ray.llm.reply_form import JSON, TEXT
 from lvqa_ray.records import AskedFilm, Failure, Film, FinishedFilm, Usage
 from lvqa_ray.stage import Chat
-from lvqa_ray.stages.ask import JSON, TEXT, AskQuestions
+from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.check_grounding import CheckGrounding
 from lvqa_ray.stages.reformat import ReformatReasoning
 from tests.fakes import answers

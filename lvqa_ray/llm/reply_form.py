@@ -1,0 +1,86 @@
+"""How a reply with questions is to look: the words that ask for it, the schema it is held to, and what reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.batch import Reader
+from lvqa_ray.llm.messages import ReplySchema
+from lvqa_ray.llm.parse import parse_question, render_question
+from lvqa_ray.llm.parse_json import SCHEMA, SCHEMA_OF_SEVERAL, parse_json_question, parse_json_questions
+from lvqa_ray.llm.parse_several import Reading, parse_questions
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a reply is to look: the words that ask for it, the schema it is held to, and what reads it."""
+
+    words: str
+    read: Reader
+    schema: ReplySchema | None = None
+
+    def reads(self, reply: str) -> bool:
+        """Whether a reply holds a question in this format."""
+        try:
+            return any(reading.question is not None for reading in self.read(reply))
+        except ParseError:
+            return False
+
+
+@dataclass(frozen=True)
+class Form:
+    """A format of replies, with one question or with several."""
+
+    one: Shape
+    several: Shape
+
+    def shape(self, count: int) -> Shape:
+        """The shape of a reply with so many questions."""
+        return self.one if count == 1 else self.several
+
+
+TEXT_FORMAT = """\
+Reply in this format and with nothing else:
+
+QUESTION: <the question>
+OPTIONS:
+A. <first option>
+B. <second option>
+C. <third option>
+D. <fourth option>
+ANSWER: <A, B, C or D>
+REASONS:
+##### From [<start> to <end>]:
+- <what is seen there>
+- <what follows from it>
+##### From [<start> to <end>]:
+- <...>"""
+
+SEVERAL_TEXT = TEXT_FORMAT.replace("with nothing else:\n", "with nothing else, once for each question:\n").replace(
+    "QUESTION:", "CATEGORY: <the name of its kind>\nQUESTION:"
+)
+
+JSON_FIELDS = """\
+"question"; "options", an object with the texts of the options "A", "B", "C" and "D" without their letters; "answer", \
+the letter of the right one; and "steps", a list of objects with "start_s" and "end_s", in seconds, and "reasons", a \
+list of what is seen there and what follows from it."""
+
+JSON_FORMAT = f"Reply with one JSON object and with nothing else. Its fields are {JSON_FIELDS}"
+
+SEVERAL_JSON = f"""\
+Reply with one JSON object and with nothing else. It has one field, "questions", a list of objects, one for each \
+question. Their fields are "category", the name of its kind; {JSON_FIELDS}"""
+
+
+def _read_text(reply: str) -> list[Reading]:
+    return [Reading("", reply, parse_question(reply))]
+
+
+def _read_json(reply: str) -> list[Reading]:
+    question = parse_json_question(reply)
+    return [Reading("", render_question(question), question)]
+
+
+TEXT = Form(Shape(TEXT_FORMAT, _read_text), Shape(SEVERAL_TEXT, parse_questions))
+JSON = Form(Shape(JSON_FORMAT, _read_json, SCHEMA), Shape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL))

@@ -13,6 +13,9 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB, full range."""
 
+PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
+"""The formats of 8 bits and half the colour each way, which almost all films have."""
+
 SMALLER_QUALITY = 85
 """JPEG quality of a picture that was made smaller."""
 _UNSPECIFIED_MATRIX = 2
@@ -30,8 +33,9 @@ class JpegEncoder:
     def __init__(self, *, short_side: int, quality: int) -> None:
         self._short_side = short_side
         self._quality = quality
-        # One for all frames: it keeps its tables, and a thread of its own would only get in the way of other workers.
-        self._reformatter = VideoReformatter()
+        # For all frames: they keep their tables, and a thread of their own would only get in the way of other workers.
+        self._scaler = VideoReformatter()
+        self._colourer = VideoReformatter()
 
     def encode(self, frame: VideoFrame) -> bytes:
         """Turn, scale and encode a frame; its rotation, colour matrix and range are honoured."""
@@ -44,14 +48,25 @@ class JpegEncoder:
     def pixels(self, frame: VideoFrame) -> Pixels:
         """Turn and scale a frame to RGB pixels."""
         width, height = fit(frame.width, frame.height, short_side=self._short_side)
-        rgb = self._reformatter.reformat(
-            frame,
+        scaled = frame
+        if (width, height) != (frame.width, frame.height) and frame.format.name in PLANAR_420:
+            # Scaled first: that is half the samples, and few of them are then left to colour.
+            scaled = self._scaler.reformat(
+                frame,
+                width=width,
+                height=height,
+                interpolation=Interpolation.BILINEAR | Interpolation.BITEXACT,
+                threads=1,
+            )
+            scaled.color_range = frame.color_range
+        rgb = self._colourer.reformat(
+            scaled,
             width=width,
             height=height,
             format="rgb24",
             src_colorspace=_matrix(frame),
             dst_color_range=ColorRange.JPEG,
-            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
+            interpolation=Interpolation.BILINEAR | Interpolation.BITEXACT,
             threads=1,
         )
         pixels = cast("Pixels", rgb.to_ndarray())

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from lvqa_ray.video.picture import PLANAR_420
+
 Accuracy = Literal["fast", "exact"]
 Picture = npt.NDArray[np.uint8]
 """Height x width x 3, BGR."""
@@ -24,10 +26,11 @@ Indices = npt.NDArray[np.intp]
 DETECTION_SIDE = 256
 """Longest side of the pictures that detectors see: what PySceneDetect scales larger ones down to."""
 
+FAST_SIDE = 128
+"""The same for ``fast``: a quarter of the pixels, on whose mean change a film's cuts stand out just as well."""
+
 WORTH_PICKING = 4.0
 """Frames shrunk by less are cheaper to convert whole than to pick blocks of: those would be most of them."""
-
-PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
 
 
 class Shrinker:
@@ -35,8 +38,8 @@ class Shrinker:
 
     ``exact`` gives those of PySceneDetect's OpenCV backend: each pixel is the same where the frame's longest side is an
     odd multiple of 256 (1280, 3840), and within a level or two of 255 elsewhere, by the rounding of the weights.
-    ``fast`` takes the nearest pixel, and the colour of one near that. Frames that are not 8-bit 4:2:0 are converted
-    whole in both.
+    ``fast`` takes the nearest pixel, and the colour of one near that, for pictures of half that side. Frames that are
+    not 8-bit 4:2:0 are converted whole in both.
 
     Args:
         width: Of the frames, in pixels.
@@ -45,7 +48,8 @@ class Shrinker:
     """
 
     def __init__(self, width: int, height: int, accuracy: Accuracy) -> None:
-        scale = max(1.0, max(width, height) / DETECTION_SIDE)
+        side = DETECTION_SIDE if accuracy == "exact" else FAST_SIDE
+        scale = max(1.0, max(width, height) / side)
         self.size = max(1, round(width / scale)), max(1, round(height / scale))
         self._of = width, height
         self._reformatter = VideoReformatter()
@@ -92,16 +96,18 @@ class _Nearest:
 
 
 class _Exact:
-    """Picks the 2x2 blocks, of one colour each, that hold the pixels between which bilinear scaling weighs."""
+    """Picks the pixels between which bilinear scaling weighs: whole rows of them in pairs that share their colour."""
 
     def __init__(self, width: int, height: int, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
         self._to_bgr = to_bgr
-        rows, down = _blocks(height, size[1])
-        columns, across = _blocks(width, size[0])
-        self._picked = VideoFrame(2 * len(columns), 2 * len(rows), "yuv420p")
+        rows, down = _rows(height, size[1])
+        columns, across = _pairs(width, size[0])
+        # A row of a 4:2:0 picture and its colours are a row of a 4:2:2 one, and are converted by the same code.
+        self._picked = VideoFrame(2 * len(columns), len(rows) + len(rows) % 2, "yuv422p")
         # Two neighbours are one number of 16 bits: half as many to pick.
-        self._luma = _grid(np.stack([2 * rows, 2 * rows + 1], axis=1).ravel(), columns)
-        self._chroma = _grid(rows, columns)
+        self._luma = _grid(rows, columns)
+        self._chroma = _grid(rows // 2, columns)
+        self._planes = [_plane(self._picked, index)[: len(rows)] for index in range(3)]
         self._scaled = _grid(down, across)
         whole = not (down % 1).any() and not (across % 1).any()
         self._weigh = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
@@ -109,9 +115,9 @@ class _Exact:
     def __call__(self, frame: VideoFrame) -> Picture:
         _same_colours(frame, self._picked)
         pairs = cv2.remap(_plane(frame, 0).view(np.uint16), *self._luma, cv2.INTER_NEAREST)
-        _plane(self._picked, 0)[:] = pairs.view(np.uint8)
-        for plane in (1, 2):
-            _plane(self._picked, plane)[:] = cv2.remap(_plane(frame, plane), *self._chroma, cv2.INTER_NEAREST)
+        self._planes[0][:] = pairs.view(np.uint8)
+        for index in (1, 2):
+            self._planes[index][:] = cv2.remap(_plane(frame, index), *self._chroma, cv2.INTER_NEAREST)
         return cast("Picture", cv2.remap(self._to_bgr(self._picked), *self._scaled, self._weigh))
 
 
@@ -133,10 +139,25 @@ def _grid(down: npt.NDArray[Any], across: npt.NDArray[Any]) -> tuple[Any, Any]:
     return cast("tuple[Any, Any]", cv2.convertMaps(columns, rows, cv2.CV_16SC2, nninterpolation=whole))
 
 
-def _blocks(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:
-    """The pairs of samples that scaling a side down to ``count`` looks at, and where in those it then looks."""
+def _rows(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:
+    """The samples that scaling a side down to ``count`` looks at, and where among those it then looks."""
+    first, second, part = _neighbours(length, count)
+    rows = np.unique(np.concatenate([first, second]))
+    return rows, np.searchsorted(rows, first) + part
+
+
+def _pairs(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:
+    """The same with samples in pairs: those that it looks at, and where in them."""
+    first, second, part = _neighbours(length, count)
+    pairs = np.unique(np.concatenate([first, second]) // 2)
+    return pairs, 2 * np.searchsorted(pairs, first // 2) + first % 2 + part
+
+
+def _neighbours(length: int, count: int) -> tuple[Indices, Indices, npt.NDArray[np.float64]]:
+    """For each sample of a scaled side the two that are weighed, and how far it lies from the first towards the second.
+
+    The second is the first where nothing is weighed.
+    """
     centres = np.clip((np.arange(count) + 0.5) * length / count - 0.5, 0, length - 1)
     first = np.floor(centres).astype(np.intp)
-    second = np.where(centres > first, first + 1, first)
-    blocks = np.unique(np.concatenate([first, second]) // 2)
-    return blocks, 2 * np.searchsorted(blocks, first // 2) + first % 2 + (centres - first)
+    return first, np.where(centres > first, first + 1, first), centres - first

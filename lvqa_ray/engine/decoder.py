@@ -86,6 +86,12 @@ class Decoder:
             if self._child is None:
                 child.end()
 
+    def close(self) -> None:
+        """End the child."""
+        if self._child:
+            self._child.end()
+            self._child = None
+
     @property
     def pid(self) -> int | None:
         """The idle child's process id."""

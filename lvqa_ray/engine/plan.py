@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.estimate import Estimate, Load, estimate, seconds
-from lvqa_ray.engine.graph import scratch_of
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.preflight import check_endpoints, check_prices, check_prompts
+from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.resume import changed, remaining, told
-from lvqa_ray.engine.steps import elsewhere
-from lvqa_ray.errors import FetchError
 from lvqa_ray.llm.image_tokens import family_of
-from lvqa_ray.records import Clip, ProbedVideo, Span, Video
+from lvqa_ray.records import Clip, ProbedVideo, Span
 from lvqa_ray.video.spans import frame_times
 
 
@@ -78,19 +75,20 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     done, settings, now = outcomes(Path(job.output)), settings_of(Path(job.output)), job.part_hashes
     videos = keep_ids(videos, done, Path(job.output))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
-    with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda video: _probed(job, video), todo.videos))
+    rows = probed(job, todo.videos)
     firsts = {reason: _first_asked(changed(reason, settings, now)) for reason in todo.counts}
-    probed = [(row, firsts[reason]) for row, reason in zip(rows, todo.reasons, strict=True) if row is not None]
+    found = [
+        (row, firsts[reason]) for row, reason in zip(rows, todo.reasons, strict=True) if isinstance(row, ProbedVideo)
+    ]
     exact = job.split.mode == "fixed"
-    loads = [_load(job, row, first) for row, first in probed]
+    loads = [_load(job, row, first) for row, first in found]
     stages = estimate(job, loads)
     return Plan(
         videos=len(videos),
         already_done=len(videos) - len(todo.videos),
         reasons=told(todo.counts, settings, now),
-        unusable=len(todo.videos) - len(probed),
-        seconds=sum(row.info.duration_sec for row, _ in probed),
+        unusable=len(todo.videos) - len(found),
+        seconds=sum(row.info.duration_sec for row, _ in found),
         clips=sum(load.clips for load in loads),
         frames=sum(load.frames for load in loads),
         pictures=family_of(job.endpoints.of("vlm").model).name,
@@ -98,15 +96,6 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
         busy_s=seconds(job, stages),
         exact=exact,
     )
-
-
-def _probed(job: Job, video: Video) -> ProbedVideo | None:
-    try:
-        with scratch_of(job.engine).local(video) as path:
-            row = next(elsewhere(job.probe, video, path))
-    except FetchError:
-        return None
-    return row if isinstance(row, ProbedVideo) else None
 
 
 def _first_asked(stages: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ SCHEMES = ("s3", "http", "https")
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
 BLOCK = 2**24
+PART, PARTS_HELD = 2**20, 32
 T = TypeVar("T")
 
 
@@ -93,6 +94,37 @@ def fetch(uri: str, out: IO[bytes], most_bytes: int) -> None:
     _again(uri, once)
 
 
+def open_in_parts(uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
+    """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
+
+    Raises:
+        FetchError: It is not there, or its server gives no parts of files (``not_in_parts``).
+    """
+    files, address = _filesystem(uri), _address(uri)
+    info = _again(uri, lambda: files.info(address))
+    if not info.get("size") or not info.get("partial", True):
+        raise _not_in_parts(uri)
+    held = {"maxblocks": PARTS_HELD}
+    return _again(uri, lambda: files.open(address, "rb", block_size=PART, cache_type="blockcache", cache_options=held))
+
+
+def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 - as above
+    """Bytes of an open file, asked for again when the connection is lost.
+
+    Raises:
+        FetchError: They did not come.
+    """
+
+    def once() -> bytes:
+        try:
+            file.seek(at)
+            return bytes(file.read(size))
+        except ValueError:  # fsspec asked for a part, and was given all
+            raise _not_in_parts(uri) from None
+
+    return _again(uri, once)
+
+
 def too_large(uri: str, size: int, most_bytes: int) -> FetchError:
     """The error for a file that the scratch folder has no room for."""
     return FetchError(
@@ -100,6 +132,10 @@ def too_large(uri: str, size: int, most_bytes: int) -> FetchError:
         f"{shown(uri)} has {size / 2**30:.2f} GB or more, and engine.scratch_gb is {most_bytes / 2**30:.2f}; "
         "raise it, or leave the file out.",
     )
+
+
+def _not_in_parts(uri: str) -> FetchError:
+    return FetchError("not_in_parts", f"The server of {shown(uri)} gives no parts of files.")
 
 
 def _filesystem(uri: str) -> Any:  # noqa: ANN401 - fsspec has no types

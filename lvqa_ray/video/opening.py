@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,23 @@ from lvqa_ray.errors import VideoError, VideoFault
 _TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 MAX_SIDE = 16_384
 MAX_PIXELS = 8_192 * 8_192
+
+_open_file: ContextVar[Callable[[str], io.RawIOBase] | None] = ContextVar("_open_file", default=None)
+
+
+@contextmanager
+def files_opened_by(open_file: Callable[[str], io.RawIOBase]) -> Iterator[None]:
+    """Read files that are not on a local disk while the block runs: paths are then given to ``open_file``.
+
+    Args:
+        open_file: Gives a file that can be read and sought in; `OSError` from it is damage of the file. Other errors
+            pass through.
+    """
+    before = _open_file.set(open_file)
+    try:
+        yield
+    finally:
+        _open_file.reset(before)
 
 
 def check_dimensions(path: str, width: int, height: int) -> None:
@@ -47,6 +68,8 @@ def check_file(path: str) -> None:
     Raises:
         VideoError: Says why.
     """
+    if _open_file.get():
+        return
     try:
         found = Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
@@ -75,6 +98,8 @@ def open_container(path: str) -> InputContainer:
     Raises:
         VideoError: FFmpeg cannot read it.
     """
+    if open_file := _open_file.get():
+        return _open_elsewhere(path, open_file(path))
     try:
         # The "file:" prefix and the whitelist keep a playlist in disguise from opening URLs or other files.
         container: InputContainer = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, **_TAGS)
@@ -92,6 +117,16 @@ def open_container(path: str) -> InputContainer:
             ) from error
         raise VideoError(
             VideoFault.NOT_A_VIDEO, f"{path} is not a video that FFmpeg knows, whatever its name says; replace it."
+        ) from error
+
+
+def _open_elsewhere(path: str, file: io.RawIOBase) -> InputContainer:
+    try:
+        container: InputContainer = av.open(file, mode="r", options={"protocol_whitelist": "none"}, **_TAGS)
+        return container
+    except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
+        raise VideoError(
+            VideoFault.NOT_A_VIDEO, f"{path} is not a video that FFmpeg knows, or is cut short; replace it."
         ) from error
 
 

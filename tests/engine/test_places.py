@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import Failure, ProbedVideo, Video
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.files import FileServer, bucket, s3_server
@@ -97,3 +99,22 @@ def test_a_run_reads_s3_and_urls_once_and_tells_no_signature(
     assert SECRET not in (output / "run.json").read_text()
     assert SECRET not in ran.stdout + ran.stderr
     assert all(SECRET.encode() not in path.read_bytes() for path in output.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_a_dry_run_reads_no_more_than_it_needs_to_know(in_parts: bool, make_job: JobMaker, tmp_path: Path) -> None:
+    film = media.make_video(tmp_path / "film.mp4", seconds=2, scenes=(1.0,)).read_bytes()
+    index, padding = film.rindex(b"moov") - 4, 40 * 2**20
+    with FileServer() as server:
+        server.in_parts = in_parts
+        server.files["/long.mp4"] = film[:index] + padding.to_bytes(4) + b"free" + bytes(padding - 8) + film[index:]
+        server.files["/noise.mp4"] = b"no video at all" * 100
+        scratch = {"num_cpus": 2, "scratch_dir": str(tmp_path / "scratch")}
+        uris = [f"{server.url}/{name}.mp4" for name in ("long", "noise", "gone")]
+        job = make_job(uris[0], engine=scratch)
+        found = probed(job, [Video(id=name, uri=uri, fingerprint="1") for name, uri in zip("abc", uris, strict=True)])
+    assert isinstance(found[0], ProbedVideo)
+    assert found[0].info.duration_sec == pytest.approx(2)
+    assert found[0].video.uri == uris[0]
+    assert [row.kind for row in found[1:] if isinstance(row, Failure)] == ["not_a_video", "missing_file"]
+    assert (server.sent < 3 * 2**20) is in_parts

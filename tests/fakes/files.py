@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,8 @@ class FileServer:
         troubles: What the next requests for a path's content meet: a status, or ``drop`` after half of the body.
         gets: How often the content of each path was asked for.
         says_length: Whether answers tell their length.
+        in_parts: Whether parts of a file may be asked for.
+        sent: Bytes of content sent.
     """
 
     def __init__(self) -> None:
@@ -35,6 +38,8 @@ class FileServer:
         self.troubles: dict[str, list[int | str]] = {}
         self.gets: Counter[str] = Counter()
         self.says_length = True
+        self.in_parts = False
+        self.sent = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -63,7 +68,9 @@ class FileServer:
                     self.send_error(trouble)
                     return
                 body = self._head(path)
-                self.wfile.write(body[: len(body) // 2] if trouble == "drop" else body)
+                body = body[: len(body) // 2] if trouble == "drop" else body
+                served.sent += len(body)
+                self.wfile.write(body)
                 self.close_connection = True
 
             def _head(self, path: str) -> bytes:
@@ -71,7 +78,14 @@ class FileServer:
                 if body is None:
                     self.send_error(404)
                     return b""
-                self.send_response(200)
+                part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if served.in_parts else None
+                self.send_response(206 if part else 200)
+                if served.in_parts:
+                    self.send_header("Accept-Ranges", "bytes")
+                if part:
+                    first, last = int(part[1]), min(int(part[2]), len(body) - 1)
+                    self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+                    body = body[first : last + 1]
                 if served.says_length:
                     self.send_header("Content-Length", str(len(body)))
                 self.send_header("ETag", f'"{hash(body)}"')

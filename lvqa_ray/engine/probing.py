@@ -1,0 +1,67 @@
+"""The headers of many videos at once, for who only wants to know: remote files are read in parts, never whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from queue import SimpleQueue
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.decoder import Decoder
+from lvqa_ray.engine.graph import bounds_of, scratch_of
+from lvqa_ray.engine.ranges import in_ranges
+from lvqa_ray.engine.remote import is_remote
+from lvqa_ray.engine.rows import Packed, unpack
+from lvqa_ray.errors import FetchError
+from lvqa_ray.pipeline import VideoStep
+from lvqa_ray.records import Failure, ProbedVideo, Video
+
+
+def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
+    """Probe videos in processes of their own, as many at once as there are cores.
+
+    Args:
+        job: Says how, and what decoding may take.
+        videos: Local or in other places.
+
+    Returns:
+        For each what it is, or why it cannot be used.
+    """
+    many = min(len(videos), os.cpu_count() or 1)
+    idle: SimpleQueue[Decoder] = SimpleQueue()
+
+    def probe(video: Video) -> ProbedVideo | Failure:
+        decoder = idle.get()
+        try:
+            return _probed(job, video, decoder)
+        finally:
+            idle.put(decoder)
+
+    with ExitStack() as stack:
+        for _ in range(many):
+            decoder = Decoder(bounds_of(job.engine))
+            stack.callback(decoder.close)
+            idle.put(decoder)
+        return list(stack.enter_context(ThreadPoolExecutor(max(1, many))).map(probe, videos))
+
+
+def _probed(job: Job, video: Video, decoder: Decoder) -> ProbedVideo | Failure:
+    stage = job.probe
+    if is_remote(video.uri):
+        row = _row(decoder([VideoStep(stage.name, Video, partial(in_ranges, stage.name, stage))], video))
+        if not (isinstance(row, Failure) and row.kind == "not_in_parts"):
+            return row
+    try:
+        with scratch_of(job.engine).local(video) as path:
+            return _row(decoder([VideoStep(stage.name, Video, stage)], video, path))
+    except FetchError as error:
+        return Failure(video=video, stage=stage.name, kind=error.kind, message=str(error), retryable=error.retryable)
+
+
+def _row(packed: Iterator[Packed]) -> ProbedVideo | Failure:
+    (row,) = (row for bundle in packed for row in unpack(bundle))
+    assert isinstance(row, ProbedVideo | Failure)  # noqa: S101 - what the stage gives
+    return row

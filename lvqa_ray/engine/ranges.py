@@ -1,0 +1,72 @@
+"""Looking into a file in another place without fetching it all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from lvqa_ray.engine.remote import open_in_parts, read_at
+from lvqa_ray.errors import FetchError
+from lvqa_ray.records import Failure, Video
+from lvqa_ray.video.opening import files_opened_by
+
+
+def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], video: Video) -> Iterator[Any]:
+    """What a stage makes of a video in another place, fetching only what it reads.
+
+    Args:
+        name: The stage's name, for a failure.
+        call: The stage.
+        video: The video.
+
+    Yields:
+        The stage's rows; or the failure, of kind ``not_in_parts`` where the server gives only whole files.
+    """
+    opened: list[_Ranges] = []
+
+    def open_file(uri: str) -> _Ranges:
+        opened.append(_Ranges(uri))
+        return opened[-1]
+
+    try:
+        with files_opened_by(open_file):
+            rows = list(call(video))
+        fault = next((file.fault for file in opened if file.fault), None)
+    except FetchError as error:
+        fault = error
+    if fault:
+        yield Failure(video=video, stage=name, kind=fault.kind, message=str(fault), retryable=fault.retryable)
+    else:
+        yield from rows
+
+
+class _Ranges(io.RawIOBase):
+    """A file for FFmpeg, which drops what Python raises: it is kept here, and nothing is asked for after it."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self.fault: FetchError | None = None
+        self._uri = uri
+        self._file = open_in_parts(uri)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def read(self, size: int = -1) -> bytes:
+        if self.fault:
+            return b""
+        try:
+            return read_at(self._uri, self._file, self.tell(), size)
+        except FetchError as error:
+            self.fault = error
+            return b""

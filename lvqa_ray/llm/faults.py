@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
 import aiohttp
-import openai
+import httpx2
 
 from lvqa_ray.errors import (
     ApiError,
@@ -89,19 +90,32 @@ def as_api_error(exc: BaseException, *, secret: str) -> ApiError:
     """
     if isinstance(exc, ApiError):
         return exc
-    if isinstance(exc, openai.APIStatusError):
-        names = codes(exc.body)
-        limits = RateInfo.of(exc.response.headers)
-        error = fault(
-            classify(exc.status_code, names),
-            quote_of(exc.body),
-            secret=secret,
-            status=exc.status_code,
-            retry_after_s=limits.retry_after_s if limits else None,
-        )
-        error.limits = limits
-        return error
     return fault(_without_status(exc), str(_root(exc)), secret=secret)
+
+
+def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str) -> ApiError:
+    """The error of ours that an HTTP status other than success means.
+
+    Args:
+        status: The status.
+        headers: Those of the reply.
+        text: Its body.
+        secret: The key; no trace of it is left in the message.
+    """
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = text
+    limits = RateInfo.of(headers)
+    error = fault(
+        classify(status, codes(body)),
+        quote_of(body),
+        secret=secret,
+        status=status,
+        retry_after_s=limits.retry_after_s if limits else None,
+    )
+    error.limits = limits
+    return error
 
 
 def classify(status: int | None, names: frozenset[str], *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
@@ -162,7 +176,7 @@ def redacted(text: str, secret: str) -> str:
 
 def _without_status(exc: BaseException) -> type[ApiError]:
     """Class of a failure that came without an HTTP status."""
-    if isinstance(exc, openai.APIResponseValidationError):
+    if isinstance(exc, httpx2.DecodingError):
         return MalformedReply
     # The SDK's aiohttp transport reports a connection that the server dropped as a timeout: only the cause tells them
     # apart. aiohttp's own timeouts are both, so they are asked for first.
@@ -171,9 +185,9 @@ def _without_status(exc: BaseException) -> type[ApiError]:
         isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError) for cause in causes
     ):
         return Disconnected
-    if any(isinstance(cause, TimeoutError | openai.APITimeoutError) for cause in causes):
+    if any(isinstance(cause, TimeoutError | httpx2.TimeoutException) for cause in causes):
         return TimedOut
-    if any(isinstance(cause, openai.APIConnectionError | aiohttp.ClientError | OSError) for cause in causes):
+    if any(isinstance(cause, httpx2.HTTPError | aiohttp.ClientError | OSError) for cause in causes):
         return Disconnected
     return ApiError
 

@@ -39,6 +39,11 @@ from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.shuffle import ShuffleOptions
 from lvqa_ray.stages.split import SplitVideo
 
+HOW = {"videos", "output", "limit", "storage", "engine", "endpoints"}
+"""Fields of a job that change no answer, or are told apart by hand."""
+WRITABLE = ("s3", "gs", "gcs", "az", "abfs", "abfss")
+"""Schemes of stores that an output can be in; all but s3 are as good as fsspec's packages for them."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -120,6 +125,28 @@ class Checks(_Section):
         return tuple(check for check in every if check.policy != "off")
 
 
+class Storage(_Section):
+    """How object stores are reached; keys come from the environment, a profile or the machine's role, never from here.
+
+    What is left out is what AWS's own variables and files say.
+    """
+
+    endpoint_url: str | None = Field(default=None, description="URL of an S3 server that is not AWS.")
+    region: str | None = Field(default=None, description="Region of the buckets.")
+    path_style: bool | None = Field(
+        default=None, description="Whether the bucket stands in the path of a URL and not in its host; null: automatic."
+    )
+    anonymous: bool = Field(default=False, description="Sign no request, for public buckets.")
+    profile: str | None = Field(default=None, description="Profile of the AWS configuration whose credentials to use.")
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _no_secret(cls, url: str | None) -> str | None:
+        if url is not None and (not url.startswith(("http://", "https://")) or "@" in url):
+            raise ValueError("it has to begin with http:// or https:// and to hold no name or password")
+        return url
+
+
 class Engine(_Section):
     """How the job runs; nothing here changes an answer."""
 
@@ -184,7 +211,9 @@ class Job(_Section):
         min_length=1,
         description="Files, folders, glob patterns (also s3://), URLs, or manifests (.json, .jsonl, .parquet, .csv).",
     )
-    output: str = Field(min_length=1, description="Folder for everything that the run writes.")
+    output: str = Field(
+        min_length=1, description="Folder for everything that the run writes, also of a bucket (s3://bucket/folder)."
+    )
     limit: int | None = Field(default=None, ge=1, description="Take only the first so many videos; null for all.")
     endpoints: Endpoints = Field(description="Who is asked for what.")
     probe: ProbeVideo = Field(default_factory=ProbeVideo, description="Finding out what a video is.")
@@ -199,6 +228,7 @@ class Job(_Section):
     reformat: ReformatReasoning = Field(
         default_factory=ReformatReasoning, description="How the reasoning is rewritten."
     )
+    storage: Storage = Field(default_factory=Storage, description="How object stores are reached.")
     engine: Engine = Field(default_factory=Engine, description="How the job runs.")
 
     @model_validator(mode="before")
@@ -216,8 +246,12 @@ class Job(_Section):
     @classmethod
     def _one_place(cls, output: str) -> str:
         """Make the path absolute: the workers may run in another folder than the driver."""
-        if "://" in output:
-            raise ValueError(f"{output} is no folder on a local disk; other places are not supported yet")
+        scheme, remote, path = output.partition("://")
+        if remote:
+            if scheme not in WRITABLE or not path.strip("/"):
+                places = ", ".join(f"{name}://" for name in WRITABLE)
+                raise ValueError(f"{output} is no folder of a disk and no bucket; what can be written is {places}")
+            return output.rstrip("/")
         return str(Path(output).expanduser().absolute())
 
     @model_validator(mode="after")
@@ -238,11 +272,25 @@ class Job(_Section):
             ConfigError: One sentence that says what is wrong and where.
         """
         try:
-            given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
             raise ConfigError(f"{path} is no UTF-8 text; is it a job file?") from None
+        return cls.read(text, overrides, where=str(path))
+
+    @classmethod
+    def read(cls, text: str, overrides: Iterable[str] = (), *, where: str) -> Self:
+        """A job from the text of a YAML file; arguments and errors as for `load`.
+
+        Args:
+            text: The text.
+            overrides: ``section.key=value`` each, the value read as YAML.
+            where: What to name as the place of a mistake.
+        """
+        path = where
+        try:
+            given = yaml.safe_load(text)
         except yaml.MarkedYAMLError as error:
             line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
             raise ConfigError(f"{path}{line} is not valid YAML: {error.problem or error.context}.") from None
@@ -250,7 +298,7 @@ class Job(_Section):
             raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
         if not isinstance(given, dict):
             raise ConfigError(f"{path} holds no job: it must be a YAML mapping with videos, output and endpoints.")
-        return cls.of(given, overrides, where=str(path))
+        return cls.of(given, overrides, where=path)
 
     @classmethod
     def of(cls, given: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str = "the job") -> Self:
@@ -280,14 +328,14 @@ class Job(_Section):
     @property
     def job_hash(self) -> str:
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
-        content = self.model_dump(mode="json", exclude={"videos", "output", "limit", "engine", "endpoints"})
+        content = self.model_dump(mode="json", exclude=HOW)
         content["endpoints"] = {role: _answering(self.endpoints.of(role)) for role in ("vlm", "llm", "reformat")}
         return _hash(content)
 
     @property
     def part_hashes(self) -> dict[str, str]:
         """The same by stage, each with the endpoint that it asks: tells which settings two jobs differ in."""
-        content = self.model_dump(mode="json", exclude={"videos", "output", "limit", "engine", "endpoints"})
+        content = self.model_dump(mode="json", exclude=HOW)
         for stage in (self.caption, self.ask, self.reformat):
             content[stage.name]["endpoint"] = _answering(self.endpoints.of(stage.role))
         return {stage: _hash(settings) for stage, settings in content.items()}

@@ -72,10 +72,15 @@ class Pipeline:
     recipe: str
 
 
-def build(job: Job) -> Pipeline:
-    """The pipeline of a job: video -> clips -> captions -> film -> questions -> records."""
+def build(job: Job, media: Path | None = None) -> Pipeline:
+    """The pipeline of a job: video -> clips -> captions -> film -> questions -> records.
+
+    Args:
+        job: The job.
+        media: The folder that clips are cut into; in the output, if not given.
+    """
     show_clip = job.caption.media == "video"
-    cut = partial(job.cut, folder=Path(job.output) / "media", attach=show_clip)
+    cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
     judge_damage = (
         [VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)] if job.probe.damaged == "fail" else []

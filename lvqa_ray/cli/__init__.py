@@ -65,15 +65,20 @@ def schema() -> None:
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/dataflow.json.")] = None,
+    output: Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")],
+    to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/dataflow.json, or here.")] = None,
     form: Annotated[str, typer.Option("--format", help="dataflow-json: the reference's final JSON.")] = "dataflow-json",
 ) -> None:
     """Write the records of a run in another tool's format."""
-    from lvqa_ray.report.export import FORMATS  # noqa: PLC0415
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.engine.tables import read_rows, shards  # noqa: PLC0415
+    from lvqa_ray.report.export import COLUMNS, FORMATS  # noqa: PLC0415
 
     if form not in FORMATS:
         fail(f"there is no format {form}; there is {', '.join(FORMATS)}.")
-    target = to or output / "dataflow.json"
-    count = FORMATS[form](output, target)
+    place = place_of(output)
+    if not shards(place, "data"):
+        fail(f"{output} holds no records: {place / 'data'} has no shard.")
+    target = to or (place if isinstance(place, Path) else Path()) / "dataflow.json"
+    count = FORMATS[form](read_rows(place, "data", [*COLUMNS, "extra"]), target)
     talk.print(f"{count} records written to {plain(str(target))}", soft_wrap=True)

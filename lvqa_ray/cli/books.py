@@ -13,7 +13,7 @@ from rich.table import Table
 from lvqa_ray.cli.run import Overrides, run_and_tell
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 
-Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
+Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")]
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -22,20 +22,21 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
     """Say what failed, why, and what to do about it: summed up by kind, or each video of the kinds that are named."""
     from lvqa_ray.engine.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.engine.failures import failures as rows_of  # noqa: PLC0415
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
-    kinds = _known(kind)
+    kinds, place = _known(kind), place_of(output)
     if as_json:
-        found = list(rows_of(output, kinds)) if kinds else [asdict(summed) for summed in by_kind(output)]
+        found = list(rows_of(place, kinds)) if kinds else [asdict(summed) for summed in by_kind(place)]
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if kinds:
         table = Table("video", "stage", "kind", "attempts", "reason", title="Failures")
-        for row in rows_of(output, kinds):
+        for row in rows_of(place, kinds):
             what = plain(row["clip_id"] or row["id"])
             table.add_row(what, row["stage"], row["kind"], str(row["attempts"]), plain(row["message"] or ""))
     else:
         table = Table("kind", "videos", "retryable", "for example", "reason", "mend", title="Failures")
-        for summed in by_kind(output):
+        for summed in by_kind(place):
             counts = (str(summed.count), str(summed.retryable))
             table.add_row(summed.kind, *counts, plain(summed.example), plain(summed.reason), plain(summed.mend))
     if table.row_count:
@@ -53,19 +54,22 @@ def retry(
 ) -> None:
     """Do failed videos of the last run again, also those whose fault a plain rerun takes for lasting."""
     from lvqa_ray.engine.notes import stored_job  # noqa: PLC0415 - as above
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
     kinds = _known(kind)
-    again = stored_job(output, job, ["engine.retry_failures=true", *(overrides or [])])
+    again = stored_job(place_of(output), job, ["engine.retry_failures=true", *(overrides or [])])
     raise typer.Exit(run_and_tell(again, only=kinds))
 
 
 def verify(output: Output, *, as_json: AsJson = False) -> None:
     """Check that every video of the last run has one outcome and that all files are whole: exit status 0, or 1."""
-    from lvqa_ray.engine.verify import verify as check  # noqa: PLC0415 - as above
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - as above
+    from lvqa_ray.engine.verify import verify as check  # noqa: PLC0415
 
-    if not output.is_dir():
+    place = place_of(output)
+    if not place.is_dir():
         fail(f"{output} does not exist; give the output folder of a run.")
-    verdict = check(output)
+    verdict = check(place)
     if as_json:
         typer.echo(
             json.dumps({"ok": verdict.ok, "line": verdict.line, **asdict(verdict)}, indent=2, ensure_ascii=False)

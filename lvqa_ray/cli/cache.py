@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from lvqa_ray.cli.terminal import data, fail, plain, talk
+from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lock import lock
+from lvqa_ray.engine.place import Place, place_of
 from lvqa_ray.llm import upkeep
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
-Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
+Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")]
 
 
 @app.command()
 def stats(output: Output) -> None:
     """Count the answers, and what they cost."""
-    counted = upkeep.stats(_journal(output))
+    counted = upkeep.stats(segments_at(_journal(output)))
     table = Table(title="Journal", show_header=False)
     table.add_row("segments", str(counted.segments))
     table.add_row("size", f"{counted.bytes:,} bytes")
@@ -38,9 +39,9 @@ def stats(output: Output) -> None:
 def compact(output: Output) -> None:
     """Make one file a stage, without lines that are there twice or cannot be read."""
     journal = _journal(output)
-    with lock(output):
+    with lock(place_of(output)):
         try:
-            before, after = upkeep.compact(journal)
+            before, after = upkeep.compact(segments_at(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
     talk.print(
@@ -55,20 +56,20 @@ def clear(
 ) -> None:
     """Delete all paid answers; what has no record yet is paid for again."""
     journal = _journal(output)
-    with lock(output):
-        counted = upkeep.stats(journal)
+    with lock(place_of(output)):
+        counted = upkeep.stats(segments_at(journal))
         if not yes and not typer.confirm(f"Delete {counted.answers} paid answers in {journal}?", err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            upkeep.clear(journal)
+            upkeep.clear(segments_at(journal))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")
 
 
-def _journal(output: Path) -> Path:
-    journal = output / "cache"
+def _journal(output: str) -> Place:
+    journal = place_of(output) / "cache"
     if not journal.is_dir():
         fail(f"{output} holds no journal; give the output folder of a run.")
     return journal

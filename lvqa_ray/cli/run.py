@@ -70,9 +70,11 @@ def run(
 
 def _fresh(job: Job) -> Job:
     """The job with an output folder that holds nothing: the next number behind its own that is free."""
-    given = Path(job.output)
+    from lvqa_ray.engine.place import holds_anything, output_of  # noqa: PLC0415 - it takes a second to import
+
+    given = output_of(job)
     numbered = (given.with_name(f"{given.name}-{number}") for number in itertools.count(2))
-    folder = next(folder for folder in itertools.chain([given], numbered) if not _holds_anything(folder))
+    folder = next(folder for folder in itertools.chain([given], numbered) if not holds_anything(folder))
     if folder != given:
         talk.print(
             f"Starting over in {plain(str(folder))}; {plain(str(given))} stays as it is, and what it paid for is paid "
@@ -80,10 +82,6 @@ def _fresh(job: Job) -> Job:
             soft_wrap=True,
         )
     return job.model_copy(update={"output": str(folder)})
-
-
-def _holds_anything(folder: Path) -> bool:
-    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
 
 
 def plan(

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine.ids import apart, named_after
 from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, places, texts
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.seen import row_groups
 from lvqa_ray.engine.tables import read_shard, replace_shard
@@ -26,7 +26,7 @@ TABLES: tuple[TableName, ...] = ("failures", "data")
 _HASHED = re.compile(r"-[0-9a-f]{8}")
 
 
-def keep_ids(videos: Sequence[Video], done: pa.Table, folder: Path) -> list[Video]:
+def keep_ids(videos: Sequence[Video], done: pa.Table, folder: Place) -> list[Video]:
     """The videos, each with the id of the rows that the output holds of it.
 
     A second file of the same name changes what ids the manifest alone would give: one that has rows keeps its id, and
@@ -66,7 +66,7 @@ def keep_ids(videos: Sequence[Video], done: pa.Table, folder: Path) -> list[Vide
     return videos
 
 
-def _rows_of(videos: Sequence[Video], folder: Path) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def _rows_of(videos: Sequence[Video], folder: Place) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Where the rows of these ids say that their video is; and, of these places, which ids have rows, and with what."""
     ids, where = texts(video.id for video in videos), places(videos)
     owner: dict[str, str] = {}
@@ -100,7 +100,7 @@ def _is_there(uri: str) -> bool:
     return is_remote(uri) or os.path.exists(uri)  # noqa: PTH110 - a path of any bytes
 
 
-def store_manifest(folder: Path, videos: Sequence[Video], job_hash: str) -> None:
+def store_manifest(folder: Place, videos: Sequence[Video], job_hash: str) -> None:
     """Write down what a run is about: a line a video, and the job's hash.
 
     Raises:
@@ -109,7 +109,7 @@ def store_manifest(folder: Path, videos: Sequence[Video], job_hash: str) -> None
     _store(folder, _lines(videos), job_hash)
 
 
-def update_manifest(folder: Path, videos: Sequence[Video], job_hash: str) -> None:
+def update_manifest(folder: Place, videos: Sequence[Video], job_hash: str) -> None:
     """Replace the lines of videos that are done again by themselves; the others stay what they were.
 
     Raises:
@@ -133,11 +133,11 @@ def _lines(videos: Sequence[Video]) -> pa.Table:
     return pa.table(columns)
 
 
-def _store(folder: Path, lines: pa.Table, job_hash: str) -> None:
+def _store(folder: Place, lines: pa.Table, job_hash: str) -> None:
     replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / FILE)
 
 
-def stored_manifest(folder: Path) -> tuple[pa.Table, str] | None:
+def stored_manifest(folder: Place) -> tuple[pa.Table, str] | None:
     """What the last run was about, and its job's hash; ``None`` where no run has begun.
 
     Raises:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from lvqa_ray.engine.mends import mend
 from lvqa_ray.engine.outcomes import find, outcomes
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.errors import ConfigError
 
@@ -38,7 +38,7 @@ class Kind:
     mend: str
 
 
-def failures(output: Path, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+def failures(output: Place, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """The videos whose latest outcome is a failure.
 
     Args:
@@ -68,7 +68,7 @@ def failures(output: Path, kinds: Collection[str] = ()) -> Iterator[dict[str, An
                 yield row
 
 
-def by_kind(output: Path, kinds: Collection[str] = ()) -> list[Kind]:
+def by_kind(output: Place, kinds: Collection[str] = ()) -> list[Kind]:
     """The failures summed up, most frequent first; arguments and errors as for `failures`."""
     first: dict[str, dict[str, Any]] = {}
     count: dict[str, int] = {}

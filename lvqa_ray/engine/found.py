@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from lvqa_ray.engine import place
+from lvqa_ray.engine.journals import for_reading, segments_at
 from lvqa_ray.llm.index import Index, Place
-from lvqa_ray.llm.segments import LocalSegments
+from lvqa_ray.llm.segments import Segments
 from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
 
 FORMAT = 1
@@ -21,14 +22,14 @@ BEGIN = b'{"key":"'
 logger = logging.getLogger(__name__)
 
 
-def clips_folder(journal: Path) -> Path:
+def clips_folder(journal: place.Place) -> place.Place:
     """Where the clips of videos are written down: beside the answers, and not among them."""
     return journal / "clips"
 
 
-def index_of(folder: Path) -> Index:
+def index_of(folder: place.Place) -> Index:
     """Where the lines stand; only their keys are read."""
-    segments = LocalSegments(folder)
+    segments = segments_at(folder)
     places: dict[bytes, Place] = {}
     for name in sorted(segments.sizes()):
         offset = 0
@@ -52,7 +53,7 @@ class FoundClips:
         index: Gives the places of the lines.
     """
 
-    def __init__(self, journal: Path, recipe: str, run_id: str, index: Callable[[], Index]) -> None:
+    def __init__(self, journal: place.Place, recipe: str, run_id: str, index: Callable[[], Index]) -> None:
         self._folder = clips_folder(journal)
         self._recipe = recipe
         self._run_id = run_id
@@ -67,7 +68,7 @@ class FoundClips:
         if place is None:
             return None
         try:
-            said = json.loads(LocalSegments(self._folder, make=False).read(*place))
+            said = json.loads(for_reading(self._folder).read(*place))
             return clips_of(row, said) if said["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
             return None
@@ -126,8 +127,8 @@ def _all_found(made: Sequence[Any]) -> bool:
 
 
 @cache
-def _segments(folder: Path) -> LocalSegments:
-    return LocalSegments(folder)
+def _segments(folder: place.Place) -> Segments:
+    return segments_at(folder)
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.records.tables import TableName
 
@@ -30,7 +30,7 @@ class Funnel:
     categories: dict[str, int] = field(default_factory=dict)
 
 
-def funnel(folder: Path, done: Container[str]) -> Funnel:
+def funnel(folder: Place, done: Container[str]) -> Funnel:
     """Count the questions of some videos.
 
     Args:

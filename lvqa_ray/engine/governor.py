@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ray
 
+from lvqa_ray.engine.place import Place
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.day import Day
 from lvqa_ray.llm.desk import LocalDesk, News
@@ -58,7 +58,7 @@ class Governor:
         day: File for the requests of the day, on a disk that all nodes see.
     """
 
-    def __init__(self, limits: Limits, day: Path | None = None) -> None:
+    def __init__(self, limits: Limits, day: Place | None = None) -> None:
         took_over = ray.get_runtime_context().was_current_actor_reconstructed
         self._limiter = Limiter(limits, day=Day(limits.requests_per_day, day), took_over=took_over)
         self._desk = LocalDesk(self._limiter)
@@ -104,7 +104,7 @@ class Governor:
         return self._limiter.halted is not None
 
 
-def start(limits: Limits, day: Path | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(limits: Limits, day: Place | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
     """A governor on the cluster; it lives as long as its handle is held.
 
     A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,11 +13,14 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Engine, Job
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.lines import Lines
+from lvqa_ray.engine.media import media_of
 from lvqa_ray.engine.memory import PaidCaptions, known, look_up
+from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.video_work import work_on_files
@@ -45,13 +47,14 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         run_id: Names the run.
     """
     configure()
-    pipeline = build(job)
+    output, media = output_of(job), media_of(job)
+    pipeline = build(job, media.folder)
     governors = list(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
-    journal = Path(job.output) / "cache"
+    journal = output / "cache"
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
-    bounds, scratch = bounds_of(job.engine), scratch_of(job.engine)
+    bounds, scratch = bounds_of(job.engine), scratch_of(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
     caption = pipeline.caption[0]
     looked_up = look_up(journal, caption.stage.name)
@@ -64,7 +67,7 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         expected=pipeline.expected,
         index=lambda: known(looked_up).answers,
     )
-    on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch)
+    on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
     (
         ray.data.from_arrow(blocks)
         .repartition(target_num_rows_per_block=1)
@@ -115,9 +118,10 @@ def bounds_of(engine: Engine) -> Bounds:
     )
 
 
-def scratch_of(engine: Engine) -> Scratch:
+def scratch_of(job: Job) -> Scratch:
     """The scratch folder of each node, by the settings of a job."""
-    return Scratch(folder=engine.scratch_dir, most_bytes=round(engine.scratch_gb * 2**30))
+    most_bytes = round(job.engine.scratch_gb * 2**30)
+    return Scratch(folder=job.engine.scratch_dir, most_bytes=most_bytes, access=Access.of(job.storage))
 
 
 def configure() -> None:

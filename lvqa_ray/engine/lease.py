@@ -30,6 +30,7 @@ class Lease:
         since: When it began, in UTC.
         kernel: Names the running kernel, within which a lock of the operating system tells whether the holder lives.
         token: Names this very hold.
+        pids: Names the numbering of processes within which ``pid`` is that process.
     """
 
     host: str = ""
@@ -37,12 +38,26 @@ class Lease:
     since: str = ""
     kernel: str = ""
     token: str = ""
+    pids: str = ""
 
     @classmethod
     def mine(cls) -> Self:
         """One for this process."""
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        return cls(socket.gethostname(), os.getpid(), now, this_kernel(), uuid.uuid4().hex)
+        return cls(socket.gethostname(), os.getpid(), now, this_kernel(), uuid.uuid4().hex, _these_pids())
+
+    @property
+    def ended(self) -> bool:
+        """Whether the holder was a process that would be seen from here, and is not."""
+        if not self.pids or (self.kernel, self.pids) != (this_kernel(), _these_pids()):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass
+        return False
 
     @property
     def holder(self) -> str:
@@ -116,7 +131,7 @@ class LocalLeases:
                 changed, text = path.stat().st_mtime, path.read_text(encoding="utf-8")
             except FileNotFoundError:
                 continue  # just released
-            return Held(_lease_of(text), str(max(numbers)), self._now() - changed)
+            return Held(lease_of(text), str(max(numbers)), self._now() - changed)
         return None
 
     def put(self, lease: Lease, after: Held | None) -> Held:
@@ -175,7 +190,15 @@ def this_kernel() -> str:
         return f"{socket.gethostname()} {uuid.getnode():x}"
 
 
-def _lease_of(text: str) -> Lease:
+def _these_pids() -> str:
+    """Names the process numbers that are seen here: each container has its own. Empty where that is not known."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def lease_of(text: str) -> Lease:
     """What a file says; somebody unknown where it is being written."""
     try:
         said = json.loads(text)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.engine.place import Place
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.stage import Role
@@ -40,7 +40,7 @@ Lines = Mapping[Role, Sequence[Line]]
 """The endpoints of every role: one, or several that answer alike."""
 
 
-def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Path, purse: Any = None) -> Lines:  # noqa: ANN401 - Ray's handles have no type of their own
+def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Place, purse: Any = None) -> Lines:  # noqa: ANN401 - Ray's handles have no type of their own
     """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
 
     Args:

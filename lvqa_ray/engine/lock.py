@@ -6,11 +6,12 @@ import errno
 import fcntl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from lvqa_ray.engine.lease import Held, Lease, Leases, LocalLeases, Taken, this_kernel
+from lvqa_ray.engine.object_leases import ObjectLeases
+from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.errors import ConfigError
 
 BEAT_S = 10.0
@@ -53,7 +54,7 @@ class Hold:
 
 @contextmanager
 def lock(
-    folder: Path, leases: Leases | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
+    folder: Place, leases: Leases | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
 ) -> Iterator[Hold]:
     """Hold an output folder for as long as the block runs.
 
@@ -69,19 +70,26 @@ def lock(
     Raises:
         ConfigError: Another run holds it; says which.
     """
-    leases = leases or LocalLeases(folder)
-    with (folder / ".lock").open("a", encoding="utf-8") as file:
-        free_here = _lock_here(file)
+    with ExitStack() as stack:
+        free_here = None
+        if isinstance(folder, ObjectPath):
+            leases = leases or ObjectLeases(folder)
+        else:
+            leases = leases or LocalLeases(folder)
+            free_here = _lock_here(stack.enter_context((folder / ".lock").open("a", encoding="utf-8")))
         before = leases.latest()
         if free_here is False:
             raise _in_use(folder, before, "")
-        if before and before.age_s < expires_s and not (free_here and before.lease.kernel == this_kernel()):
+        ended = before and (before.lease.ended or (free_here and before.lease.kernel == this_kernel()))
+        if before and before.age_s < expires_s and not ended:
             rest = f" If it is dead, its hold ends in {expires_s - before.age_s:.0f} s."
             raise _in_use(folder, before, rest)
         try:
             hold = Hold(leases, leases.put(Lease.mine(), before), beat_s)
         except Taken:
             raise _in_use(folder, leases.latest(), "") from None
+        if isinstance(folder, ObjectPath):
+            folder.abort_uploads()
         try:
             yield hold
         finally:
@@ -101,7 +109,7 @@ def _lock_here(file: IO[str]) -> bool | None:
     return True
 
 
-def _in_use(folder: Path, held: Held | None, rest: str) -> ConfigError:
+def _in_use(folder: Place, held: Held | None, rest: str) -> ConfigError:
     who = held.lease if held else Lease()
     heard = f", last heard of {held.age_s:.0f} s ago" if held else ""
     return ConfigError(f"{folder} is in use by {who.holder}{heard}; wait for that run, or stop it.{rest}")

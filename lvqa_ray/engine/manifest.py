@@ -10,9 +10,12 @@ import json
 import math
 import os
 import re
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,8 +24,10 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lvqa_ray.engine.access import Access, is_store
 from lvqa_ray.engine.ids import safe, stem, unique
-from lvqa_ray.engine.remote import RemoteFile, is_remote, listing, look
+from lvqa_ray.engine.place import Place
+from lvqa_ray.engine.remote import RemoteFile, fetch, is_remote, listing, look
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Turn, Video, shown
 
@@ -41,13 +46,16 @@ A_LOOK = 64
 csv.field_size_limit(2**31 - 1)
 
 
-def read_manifest(sources: Sequence[str], limit: int | None = None, *, without: Path | None = None) -> list[Video]:
+def read_manifest(
+    sources: Sequence[str], limit: int | None = None, *, without: Place | None = None, access: Access | None = None
+) -> list[Video]:
     """The videos of a job, in the order in which they are named.
 
     Args:
         sources: Files, folders, glob patterns and manifests.
         limit: Take only the first so many.
         without: A folder that no folder or pattern is searched in: the output, which may hold clip files.
+        access: How stores are reached; as the environment says, if not given.
 
     Returns:
         Videos with ids that are unique among all of them, whatever the limit.
@@ -55,8 +63,10 @@ def read_manifest(sources: Sequence[str], limit: int | None = None, *, without: 
     Raises:
         ConfigError: A source does not exist, a line cannot be read, or there is no video at all.
     """
+    access = Access.here() if access is None else access
+    look_at = partial(_look, access=access)
     try:
-        found = [video for source in sources for video in _videos_of(source, without)]
+        found = [video for source in sources for video in _videos_of(source, without, access)]
         if not found:
             raise ConfigError(f"there is no video in {', '.join(map(shown, sources))}.")
         videos = unique(found)[:limit]
@@ -64,7 +74,7 @@ def read_manifest(sources: Sequence[str], limit: int | None = None, *, without: 
         with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
             for start in range(0, len(videos), LOOKS_AT_ONCE * A_LOOK):
                 group = [videos[at : at + A_LOOK] for at in range(start, start + LOOKS_AT_ONCE * A_LOOK, A_LOOK)]
-                videos[start : start + LOOKS_AT_ONCE * A_LOOK] = chain.from_iterable(pool.map(_look, group))
+                videos[start : start + LOOKS_AT_ONCE * A_LOOK] = chain.from_iterable(pool.map(look_at, group))
         return videos
     except FetchError as error:
         raise ConfigError(str(error)) from None
@@ -72,14 +82,14 @@ def read_manifest(sources: Sequence[str], limit: int | None = None, *, without: 
         raise ConfigError(f"{', '.join(map(shown, sources))} cannot be read: {error}.") from None
 
 
-def _look(videos: Sequence[Video]) -> list[Video]:
+def _look(videos: Sequence[Video], access: Access) -> list[Video]:
     return [
         video
         if video.fingerprint
         else Video(  # `replace` takes three times as long
             id=video.id,
             uri=video.uri,
-            fingerprint=fingerprint(video.uri),
+            fingerprint=fingerprint(video.uri, access),
             conversation=video.conversation,
             extra=video.extra,
         )
@@ -87,11 +97,11 @@ def _look(videos: Sequence[Video]) -> list[Video]:
     ]
 
 
-def fingerprint(uri: str) -> str:
+def fingerprint(uri: str, access: Access) -> str:
     """16 hex digits that change with the file's place, size or time; empty if there is no file."""
     if is_remote(uri):
         try:
-            return _fingerprint(look(uri))
+            return _fingerprint(look(uri, access))
         except FetchError:  # the worker that meets it says why
             return ""
     try:
@@ -109,9 +119,9 @@ def _fingerprint(file: RemoteFile) -> str:
     return hashlib.sha256(f"{place}\0{file.size}\0{file.version}".encode()).hexdigest()[:16]
 
 
-def _videos_of(source: str, without: Path | None) -> Iterator[Video]:
+def _videos_of(source: str, without: Place | None, access: Access) -> Iterator[Video]:
     if "://" in source and not source.startswith("file://"):
-        yield from _remote_videos(source)
+        yield from _remote_videos(source, without, access)
         return
     path = Path(_local(source)).expanduser()
     if path.is_dir():
@@ -134,18 +144,33 @@ def _videos_of(source: str, without: Path | None) -> Iterator[Video]:
         raise ConfigError(f"{source} does not exist.")
 
 
-def _remote_videos(source: str) -> Iterator[Video]:
+def _remote_videos(source: str, without: Place | None, access: Access) -> Iterator[Video]:
     _check_remote(source, "videos")
     suffix = PurePosixPath(urlsplit(source).path).suffix.lower()
     if suffix in MANIFEST_SUFFIXES:
-        raise ConfigError(f"{shown(source)}: manifests are read from local disks only so far; copy it.")
-    if not source.startswith("s3://") or (suffix in VIDEO_SUFFIXES and not glob.has_magic(source)):
+        yield from _remote_manifest(source, suffix, access)
+        return
+    if not is_store(source) or (suffix in VIDEO_SUFFIXES and not glob.has_magic(source)):
         yield _remote_plain(source)
         return
-    files = [file for file in listing(source) if PurePosixPath(file.uri).suffix.lower() in VIDEO_SUFFIXES]
-    if not files:
+    found = False
+    for file in listing(source, access):
+        if PurePosixPath(file.uri).suffix.lower() in VIDEO_SUFFIXES and not file.uri.startswith(f"{without}/"):
+            found = True
+            yield replace(_remote_plain(file.uri), fingerprint=_fingerprint(file))
+    if not found:
         raise ConfigError(f"there is no video at {source}; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
-    yield from (replace(_remote_plain(file.uri), fingerprint=_fingerprint(file)) for file in files)
+
+
+def _remote_manifest(source: str, suffix: str, access: Access) -> Iterator[Video]:
+    """The videos of a manifest in another place; those that it names without a full path are beside it."""
+    with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
+        fetch(source, copy, sys.maxsize, access)
+        try:
+            for where, row in _lines(Path(copy.name)):
+                yield _row(row, where.replace(copy.name, shown(source)), source.rpartition("/")[0])
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(copy.name, shown(source))) from None
 
 
 def _check_remote(uri: str, where: str) -> None:
@@ -162,8 +187,8 @@ def _remote_plain(uri: str) -> Video:
     return Video(id=safe(stem(uri)), uri=uri, fingerprint="")
 
 
-def _inside(file: Path, folder: Path | None) -> bool:
-    return folder is not None and file.absolute().is_relative_to(folder)
+def _inside(file: Path, folder: Place | None) -> bool:
+    return isinstance(folder, Path) and file.absolute().is_relative_to(folder)
 
 
 def _plain(path: str) -> Video:
@@ -219,7 +244,7 @@ def _json(line: str, where: str) -> Any:  # noqa: ANN401 - whatever the line hol
         raise ConfigError(f"{where} is not valid JSON, at column {error.colno}: {error.msg}.") from None
 
 
-def _row(row: Any, where: str, folder: Path) -> Video:  # noqa: ANN401 - whatever the line holds
+def _row(row: Any, where: str, folder: Path | str) -> Video:  # noqa: ANN401 - whatever the line holds
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where} is not an object with a `video` field.")
     given = row.get("video")
@@ -247,15 +272,17 @@ _PLAIN = re.compile(r"(/[^/~.][^/]*)+(?<!\.)")
 """A full path with nothing in it to make out."""
 
 
-def _place(name: str, where: str, folder: Path) -> tuple[str, str]:
+def _place(name: str, where: str, folder: Path | str) -> tuple[str, str]:
     """Where a video of a manifest is, and what it is called."""
     if "://" in name and not name.startswith("file://"):
         _check_remote(name, where)
         return name, stem(name)
+    if isinstance(folder, str) and not name.startswith(("/", "~", "file://")):
+        return f"{folder}/{name}", stem(name)
     if _PLAIN.fullmatch(name):
         return name, os.path.splitext(name)[0].rpartition("/")[2]  # noqa: PTH122 - a million times
     path = Path(_local(name)).expanduser()
-    beside = folder / path
+    beside = Path(folder) / path
     if not path.is_absolute() and beside.exists():
         if path.exists() and not path.samefile(beside):
             raise ConfigError(

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 
 from lvqa_ray.engine.found import clips_folder, index_of
+from lvqa_ray.engine.journals import for_reading, segments_at
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.steps import bug
 from lvqa_ray.llm.cached import Cached
 from lvqa_ray.llm.endpoint import Endpoint
@@ -25,7 +26,6 @@ from lvqa_ray.llm.journal import Journal, Kept
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.segments import LocalSegments
 from lvqa_ray.pipeline import ChatStep
 from lvqa_ray.records import Clip
 
@@ -52,16 +52,16 @@ class Known:
     clips: Index
 
 
-def look_up(journal: Path, stage: str) -> Any:  # noqa: ANN401 - Ray's references have no type of their own
+def look_up(journal: Place, stage: str) -> Any:  # noqa: ANN401 - Ray's references have no type of their own
     """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory."""
     as_task: Any = ray.remote  # its types know of functions without options only
     return as_task(num_cpus=0)(_read).remote(journal, stage)
 
 
-def _read(journal: Path, stage: str) -> Known:
+def _read(journal: Place, stage: str) -> Known:
     nothing = Index.of({})
     try:
-        answers = Journal(journal, writer="reader", stage=stage).index()
+        answers = Journal(segments_at(journal), writer="reader", stage=stage).index()
         return Known(answers, index_of(clips_folder(journal)))
     except OSError as error:  # the worker that is to write there says so, and stops the run
         logger.warning("%s cannot be read (%s)", journal, error)
@@ -92,7 +92,7 @@ class PaidCaptions:
 
     def __init__(
         self,
-        journal: Path,
+        journal: Place,
         step: ChatStep,
         endpoint: Endpoint,
         *,
@@ -114,7 +114,7 @@ class PaidCaptions:
         index = self._index()
         if not len(index) or any(frame.jpeg for frame in row.frames):
             return None
-        kept = Kept(LocalSegments(self._journal, make=False), index)
+        kept = Kept(for_reading(self._journal), index)
         cached = Cached(_unknown, kept, partial(cache_key, self._endpoint), ask_again=self._ask_again)
         clip = row if row.frames else self._expected(row)
         try:

@@ -12,6 +12,7 @@ import yaml
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import store_manifest, update_manifest
+from lvqa_ray.engine.place import Place, write_whole
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Video, shown
 
@@ -20,7 +21,7 @@ NOT_STORED = "?not-stored"
 """Stands where a signature was, which is a secret."""
 
 
-def note_job(folder: Path, job: Job, videos: Sequence[Video]) -> None:
+def note_job(folder: Place, job: Job, videos: Sequence[Video]) -> None:
     """Write down what a run is about: a job file that can be run as it is, and the videos.
 
     Raises:
@@ -32,13 +33,13 @@ def note_job(folder: Path, job: Job, videos: Sequence[Video]) -> None:
         store_manifest(folder, videos, job.job_hash)
 
 
-def note_again(folder: Path, job: Job, videos: Sequence[Video]) -> None:
+def note_again(folder: Place, job: Job, videos: Sequence[Video]) -> None:
     """Write down that some videos of the last run are done again, which may have changed meanwhile; errors as above."""
     with _writable(folder):
         update_manifest(folder, videos, job.job_hash)
 
 
-def note_run(folder: Path, job: Job, summary: Mapping[str, Any] | None, *, finished: bool = False) -> None:
+def note_run(folder: Place, job: Job, summary: Mapping[str, Any] | None, *, finished: bool = False) -> None:
     """Write ``run.json``; what each job hash of this folder stands for is carried along.
 
     Raises:
@@ -55,18 +56,18 @@ def note_run(folder: Path, job: Job, summary: Mapping[str, Any] | None, *, finis
         _write(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
 
-def is_finished(folder: Path) -> bool:
+def is_finished(folder: Place) -> bool:
     """Whether the last run that had something to do came to its end."""
     return _said(folder).get("finished") is True
 
 
-def settings_of(folder: Path) -> dict[str, dict[str, str]]:
+def settings_of(folder: Place) -> dict[str, dict[str, str]]:
     """Of every job hash that an output was made with, the hashes of its sections; empty where that is not known."""
     settings = _said(folder).get("settings")
     return settings if isinstance(settings, dict) else {}
 
 
-def stored_job(folder: Path, given: Path | None, overrides: Iterable[str]) -> Job:
+def stored_job(folder: Place, given: Path | None, overrides: Iterable[str]) -> Job:
     """The job of the last run in an output folder.
 
     Args:
@@ -77,11 +78,16 @@ def stored_job(folder: Path, given: Path | None, overrides: Iterable[str]) -> Jo
     Raises:
         ConfigError: There is none, or it does not hold all that is needed.
     """
-    if not (folder / JOB).exists():
-        raise ConfigError(f"{folder} holds no {JOB}; give the output folder of a run.")
-    moved = f"output={json.dumps(str(folder.absolute()))}"
-    stored = Job.load(folder / JOB, [moved])
-    job = Job.load(given or folder / JOB, [moved, *overrides])
+    moved = f"output={json.dumps(str(folder.absolute() if isinstance(folder, Path) else folder))}"
+    try:
+        text = (folder / JOB).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} holds no {JOB}; give the output folder of a run.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{folder / JOB} cannot be read: {error}.") from None
+    stored = Job.read(text, [moved], where=str(folder / JOB))
+    overrides = [moved, *overrides]
+    job = Job.load(given, overrides) if given else Job.read(text, overrides, where=str(folder / JOB))
     if job.job_hash != stored.job_hash:
         raise ConfigError(
             "that job has other settings than the last run, of a kind that changes answers: run it as a whole with "
@@ -102,7 +108,7 @@ def _anywhere(source: str) -> str:
     return source if shown(source) == source else shown(source) + NOT_STORED
 
 
-def _said(folder: Path) -> dict[str, Any]:
+def _said(folder: Place) -> dict[str, Any]:
     try:
         said = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,14 +117,12 @@ def _said(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _writable(path: Path) -> Iterator[None]:
+def _writable(path: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", errors="replace")
-    partial.replace(path)
+def _write(path: Place, text: str) -> None:
+    write_whole(path, text.encode(errors="replace"))

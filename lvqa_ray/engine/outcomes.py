@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import TableName
@@ -26,7 +26,7 @@ OUTCOME = pa.schema(
 """One row a video; ``kind`` is null for a record."""
 
 
-def outcomes(folder: Path, tables: Sequence[TableName] = ("failures", "data")) -> pa.Table:
+def outcomes(folder: Place, tables: Sequence[TableName] = ("failures", "data")) -> pa.Table:
     """The latest outcome of every video in an output folder, with the columns of `OUTCOME`.
 
     Run ids begin with the time, so the largest is the latest; within a run, a record goes before a failure.
@@ -52,7 +52,7 @@ def outcomes(folder: Path, tables: Sequence[TableName] = ("failures", "data")) -
     return rows.take(pa.array(numbers(latest["order_max"]) % rows.num_rows))
 
 
-def _rows(shard: Path, table: TableName) -> pa.Table:
+def _rows(shard: Place, table: TableName) -> pa.Table:
     failed = table == "failures"
     ident = VIDEO_ID[table]
     columns = [ident, "fingerprint", "input_hash", *FEW, *(["retryable", "kind"] if failed else [])]

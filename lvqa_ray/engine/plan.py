@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.estimate import Estimate, Load, estimate, seconds
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
+from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import check_endpoints, check_prices, check_prompts
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.resume import changed, remaining, told
@@ -67,13 +68,13 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     Raises:
         ConfigError: What would keep the run from starting.
     """
-    videos = read_manifest(job.videos, job.limit, without=Path(job.output))
+    videos = read_manifest(job.videos, job.limit, without=output_of(job), access=Access.of(job.storage))
     check_prompts(job, videos)
     if ask_endpoints:
         check_prices(job)
         check_endpoints(job)
-    done, settings, now = outcomes(Path(job.output)), settings_of(Path(job.output)), job.part_hashes
-    videos = keep_ids(videos, done, Path(job.output))
+    done, settings, now = outcomes(output_of(job)), settings_of(output_of(job)), job.part_hashes
+    videos = keep_ids(videos, done, output_of(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     rows = probed(job, todo.videos)
     firsts = {reason: _first_asked(changed(reason, settings, now)) for reason in todo.counts}

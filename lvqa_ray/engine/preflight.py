@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, NotFound, Overloaded
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.pricing import cost_usd
@@ -36,14 +37,15 @@ def check_prompts(job: Job, videos: Sequence[Video]) -> None:
                 raise ConfigError(f"the conversation of video {video.id}: {error}.") from None
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Place) -> None:
     """Make the output folder and those in it, and refuse one that cannot be written.
 
     Raises:
         ConfigError: Says what the operating system says.
     """
-    for place in (folder, *(folder / name for name in ("cache", *SCHEMAS))):
-        probe = place / ".writable"
+    inside = [] if isinstance(folder, ObjectPath) else [folder / name for name in ("cache", *SCHEMAS)]
+    for place in (folder, *inside):
+        probe = place / f".writable-{uuid.uuid4().hex[:8]}"
         try:
             place.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")

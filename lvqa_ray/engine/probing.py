@@ -49,13 +49,15 @@ def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
 
 
 def _probed(job: Job, video: Video, decoder: Decoder) -> ProbedVideo | Failure:
-    stage = job.probe
+    stage, scratch = job.probe, scratch_of(job)
     if is_remote(video.uri):
-        row = _row(decoder([VideoStep(stage.name, Video, partial(in_ranges, stage.name, stage))], video))
+        row = _row(
+            decoder([VideoStep(stage.name, Video, partial(in_ranges, stage.name, stage, scratch.access))], video)
+        )
         if not (isinstance(row, Failure) and row.kind == "not_in_parts"):
             return row
     try:
-        with scratch_of(job.engine).local(video) as path:
+        with scratch.local(video) as path:
             return _row(decoder([VideoStep(stage.name, Video, stage)], video, path))
     except FetchError as error:
         return Failure(video=video, stage=stage.name, kind=error.kind, message=str(error), retryable=error.retryable)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.journals import segments_at
+from lvqa_ray.engine.place import Place, output_of
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.llm.budget import Budget
 from lvqa_ray.llm.ledger import spent, total
-from lvqa_ray.llm.segments import LocalSegments
 
 
 class BudgetActor:
@@ -27,9 +27,9 @@ class BudgetActor:
         run_id: Names the run.
     """
 
-    def __init__(self, max_cost: float | None, max_requests: int | None, journal: Path, run_id: str) -> None:
+    def __init__(self, max_cost: float | None, max_requests: int | None, journal: Place, run_id: str) -> None:
         bill = total(
-            line for models in spent(LocalSegments(journal, make=False), run_id).values() for line in models.values()
+            line for models in spent(segments_at(journal, make=False), run_id).values() for line in models.values()
         )
         self._budget = Budget(max_cost, max_requests, spent_usd=bill.cost_usd or 0.0, sent=bill.calls)
 
@@ -54,7 +54,7 @@ def start(job: Job, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles 
     as_actor: Any = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     return as_actor(**options)(BudgetActor).remote(
-        engine.max_cost, engine.max_requests, Path(job.output) / "cache", run_id
+        engine.max_cost, engine.max_requests, output_of(job) / "cache", run_id
     )
 
 

@@ -6,18 +6,20 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.remote import open_in_parts, read_at
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.video.opening import files_opened_by
 
 
-def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], video: Video) -> Iterator[Any]:
+def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access, video: Video) -> Iterator[Any]:
     """What a stage makes of a video in another place, fetching only what it reads.
 
     Args:
         name: The stage's name, for a failure.
         call: The stage.
+        access: How stores are reached.
         video: The video.
 
     Yields:
@@ -26,7 +28,7 @@ def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], video: Video) -
     opened: list[_Ranges] = []
 
     def open_file(uri: str) -> _Ranges:
-        opened.append(_Ranges(uri))
+        opened.append(_Ranges(uri, access))
         return opened[-1]
 
     try:
@@ -44,11 +46,11 @@ def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], video: Video) -
 class _Ranges(io.RawIOBase):
     """A file for FFmpeg, which drops what Python raises: it is kept here, and nothing is asked for after it."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, access: Access) -> None:
         super().__init__()
         self.fault: FetchError | None = None
         self._uri = uri
-        self._file = open_in_parts(uri)
+        self._file = open_in_parts(uri, access)
 
     def readable(self) -> bool:
         return True

@@ -1,28 +1,23 @@
-"""Files in other places: s3:// and http(s)://, through fsspec. What a server says in an error is never quoted.
-
-S3's endpoint and credentials are those of the usual AWS environment variables, profile or instance role.
-"""
+"""Reading files in other places: object stores and http(s)://, through fsspec."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit
+from datetime import datetime
+from typing import IO, Any
 
-import aiohttp
-import fsspec
+from fsspec.utils import glob_translate
 
+from lvqa_ray.engine.access import SCHEMES, Access, is_store, scheme_of
+from lvqa_ray.engine.again import again
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 
-SCHEMES = ("s3", "http", "https")
-ATTEMPTS = 4
-FIRST_WAIT_S = 0.5
 BLOCK = 2**24
 PART, PARTS_HELD = 2**20, 32
-T = TypeVar("T")
+_MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +28,80 @@ class RemoteFile:
         uri: Where it is.
         size: Bytes, or ``None`` if the server does not say.
         version: Its ETag or time, or empty.
+        changed: When it was written (s since the epoch), by the server's clock; 0 if it does not say.
     """
 
     uri: str
     size: int | None
     version: str
+    changed: float = 0.0
 
 
 def is_remote(uri: str) -> bool:
     """Whether a name is that of a file in another place."""
-    return uri.partition("://")[0].lower() in SCHEMES
+    return scheme_of(uri) in SCHEMES
 
 
-def look(uri: str) -> RemoteFile:
+def look(uri: str, access: Access) -> RemoteFile:
     """What is known of a file.
 
     Raises:
         FetchError: It is not there, or nothing can be found out.
     """
-    return _again(uri, lambda: _remote(uri, _filesystem(uri).info(_address(uri))))
+    return again(uri, lambda: _remote(uri, access.filesystem(uri).info(_address(uri))))
 
 
-def listing(uri: str) -> Iterator[RemoteFile]:
-    """The files of a bucket below a prefix, or those that match a pattern, by name.
+def listing(uri: str, access: Access, *, below: bool = True) -> Iterator[RemoteFile]:
+    """The files of a store below a prefix, or those that match a pattern, by name.
+
+    S3's come page by page as they are asked for, so a prefix may hold millions.
+
+    Args:
+        uri: The prefix, taken for a folder; or a pattern.
+        access: How the store is reached.
+        below: Also the files in folders of it.
 
     Raises:
-        FetchError: The bucket cannot be listed.
+        FetchError: It cannot be listed.
     """
-    files = _filesystem(uri)
-    find = files.glob if any(sign in uri for sign in "*?[") else files.find
-    found: dict[str, Any] = _again(uri, lambda: find(uri, detail=True))
+    scheme, _, path = uri.partition("://")
+    match = re.compile(glob_translate(path)).match if _MAGIC.search(path) else None
+    plain = _MAGIC.split(path)[0] if match else f"{path.rstrip('/')}/"
+    bucket, _, prefix = plain.partition("/")
+    pages = _s3_pages if scheme_of(uri) == "s3" else _pages
+    for name, info in pages(uri, access, bucket, prefix, below=below):
+        if (match is None or match(f"{bucket}/{name}")) and not name.endswith("/"):
+            yield _remote(f"{scheme}://{bucket}/{name}", info)
+
+
+def _s3_pages(
+    uri: str, access: Access, bucket: str, prefix: str, *, below: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    options: dict[str, str] = {} if below else {"Delimiter": "/"}
+    while True:
+        page: dict[str, Any] = again(
+            uri,
+            lambda: access.filesystem(uri).call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options),
+        )
+        for info in page.get("Contents", []):
+            yield info["Key"], info
+        if not page.get("IsTruncated"):
+            return
+        options["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _pages(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    folder = f"{bucket}/{prefix.rpartition('/')[0]}"
+    found: dict[str, Any] = again(
+        uri, lambda: access.filesystem(uri).find(folder, maxdepth=None if below else 1, detail=True)
+    )
     for name in sorted(found):
-        if found[name]["type"] == "file":
-            yield _remote(f"{uri.partition('://')[0]}://{name}", found[name])
+        key = name.partition("/")[2]
+        if found[name]["type"] == "file" and key.startswith(prefix):
+            yield key, found[name]
 
 
-def fetch(uri: str, out: IO[bytes], most_bytes: int) -> None:
+def fetch(uri: str, out: IO[bytes], most_bytes: int, access: Access) -> None:
     """Write a file's bytes into a local one, from its start; begins anew when the connection is lost.
 
     Raises:
@@ -79,7 +112,7 @@ def fetch(uri: str, out: IO[bytes], most_bytes: int) -> None:
         out.seek(0)
         copied, promised = 0, None
         # A block size of 0 is one plain request for all of it.
-        with _filesystem(uri).open(_address(uri), "rb", block_size=BLOCK if uri.startswith("s3:") else 0) as file:
+        with access.filesystem(uri).open(_address(uri), "rb", block_size=BLOCK if is_store(uri) else 0) as file:
             promised = file.size
             while chunk := file.read(BLOCK):
                 copied += len(chunk)
@@ -91,21 +124,21 @@ def fetch(uri: str, out: IO[bytes], most_bytes: int) -> None:
         out.truncate()
         out.flush()
 
-    _again(uri, once)
+    again(uri, once)
 
 
-def open_in_parts(uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
+def open_in_parts(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
     """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
 
     Raises:
         FetchError: It is not there, or its server gives no parts of files (``not_in_parts``).
     """
-    files, address = _filesystem(uri), _address(uri)
-    info = _again(uri, lambda: files.info(address))
+    files, address = access.filesystem(uri), _address(uri)
+    info = again(uri, lambda: files.info(address))
     if not info.get("size") or not info.get("partial", True):
         raise _not_in_parts(uri)
     held = {"maxblocks": PARTS_HELD}
-    return _again(uri, lambda: files.open(address, "rb", block_size=PART, cache_type="blockcache", cache_options=held))
+    return again(uri, lambda: files.open(address, "rb", block_size=PART, cache_type="blockcache", cache_options=held))
 
 
 def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 - as above
@@ -122,7 +155,7 @@ def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 -
         except ValueError:  # fsspec asked for a part, and was given all
             raise _not_in_parts(uri) from None
 
-    return _again(uri, once)
+    return again(uri, once)
 
 
 def too_large(uri: str, size: int, most_bytes: int) -> FetchError:
@@ -134,57 +167,17 @@ def too_large(uri: str, size: int, most_bytes: int) -> FetchError:
     )
 
 
-def _not_in_parts(uri: str) -> FetchError:
-    return FetchError("not_in_parts", f"The server of {shown(uri)} gives no parts of files.")
-
-
-def _filesystem(uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
-    scheme = uri.partition("://")[0].lower()
-    if scheme == "s3":
-        waits = {"connect_timeout": 30, "read_timeout": 60}
-        return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=waits)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-    # `encoded`: a signature is over the address as it was given.
-    return fsspec.filesystem("http", encoded=True, client_kwargs={"timeout": timeout}, use_listings_cache=False)
-
-
 def _address(uri: str) -> str:
     """The address without what fsspec takes for a chain of file systems, and without what no server is sent."""
     return uri.partition("#")[0]
 
 
 def _remote(uri: str, info: dict[str, Any]) -> RemoteFile:
-    version = info.get("ETag") or info.get("LastModified") or info.get("mtime") or ""
-    return RemoteFile(uri, info.get("size"), str(version))
+    when = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("last_modified")
+    size = info.get("Size", info.get("size"))
+    changed = when.timestamp() if isinstance(when, datetime) else 0.0
+    return RemoteFile(uri, size, str(info.get("ETag") or info.get("etag") or when or ""), changed)
 
 
-def _again(uri: str, call: Callable[[], T]) -> T:
-    """The answer of a call that is made up to four times, where making it again may help."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return call()
-        except FetchError:
-            raise
-        except Exception as error:
-            fault = _fault(uri, error)
-            if fault.kind != "not_fetched" or attempt == ATTEMPTS:
-                raise fault from None
-        time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
-    raise AssertionError
-
-
-def _fault(uri: str, error: Exception) -> FetchError:
-    status = getattr(error, "status", None)
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return FetchError("missing_file", f"There is no file {shown(uri)}; check the address.")
-    if isinstance(error, PermissionError) or status in (401, 403) or "Credentials" in type(error).__name__:
-        return FetchError(
-            "forbidden", f"{shown(uri)} may not be read; check the credentials or the signature.", retryable=True
-        )
-    how = f"status {status}" if status else type(error).__name__
-    host = urlsplit(uri).hostname or uri
-    return FetchError(
-        "not_fetched",
-        f"{shown(uri)} could not be fetched in {ATTEMPTS} attempts ({how}); see whether {host} can be reached.",
-        retryable=True,
-    )
+def _not_in_parts(uri: str) -> FetchError:
+    return FetchError("not_in_parts", f"The server of {shown(uri)} gives no parts of files.")

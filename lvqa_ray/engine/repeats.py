@@ -7,11 +7,11 @@ decide, so runs that were interrupted and runs that were not give the same data.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_rows, read_shard, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
@@ -20,7 +20,7 @@ from lvqa_ray.stages.reformat import NOTHING_LEFT
 Repeats = Mapping[str, tuple[str, float]]
 
 
-def compare(folder: Path, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
+def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
     """Do what the check's policy says with the questions that repeat one of another video.
 
     What takes a record's place is written before the record goes: after a kill in between the record still counts,
@@ -66,7 +66,7 @@ def compare(folder: Path, check: CheckDuplicates, job_hash: str, run_id: str) ->
             shard.unlink()
 
 
-def _note_drops(folder: Path, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
+def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
     """Write the lines that take the place of records: of dropped questions, and of videos that have none left."""
     left: dict[str, int] = {}
     drops: list[dict[str, Any]] = []

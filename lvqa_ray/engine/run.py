@@ -12,21 +12,23 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.graph import run_pass
+from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, halt, start_lines, traffic, why_halted
 from lvqa_ray.engine.lock import Hold, lock
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
+from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import ROLES, check_endpoints, check_output, check_prices, check_prompts
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.repeats import compare
@@ -38,7 +40,6 @@ from lvqa_ray.engine.tables import write_shard
 from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
-from lvqa_ray.llm.segments import LocalSegments
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
 
@@ -135,10 +136,10 @@ def run(
         Interrupted: A signal came where nothing was under way, or a second one.
     """
     started = time.time()
-    folder = Path(job.output)
+    folder = output_of(job)
     stop = Stop(on_stop)
     with stop.listening():
-        videos = read_manifest(job.videos, job.limit, without=folder)
+        videos = read_manifest(job.videos, job.limit, without=folder, access=Access.of(job.storage))
         check_prompts(job, videos)
         check_output(folder)
         with lock(folder) as hold:
@@ -155,7 +156,7 @@ def _run(
     hold: Hold,
     stop: Stop,
 ) -> RunSummary:
-    folder = Path(job.output)
+    folder = output_of(job)
     done = outcomes(folder)
     videos = keep_ids(videos, done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
@@ -185,7 +186,7 @@ def _run(
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
     verdict = verify(folder, since=started - CLOCKS_DIFFER_S)
-    bill = spent(LocalSegments(folder / "cache", make=False), run_id)
+    bill = spent(segments_at(folder / "cache", make=False), run_id)
     summary = RunSummary(
         output=str(folder),
         run_id=run_id,
@@ -219,7 +220,7 @@ def _patience_s(job: Job) -> float:
 
 def _passes(job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: Progress | None, *, hold: Hold) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
-    folder = Path(job.output)
+    folder = output_of(job)
     left = todo
     for number in range(1, job.engine.passes + 1):
         sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")

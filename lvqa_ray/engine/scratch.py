@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
 
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.remote import fetch, is_remote, look, too_large
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Video, shown
@@ -33,10 +34,12 @@ class Scratch:
     Attributes:
         folder: Where; empty for a folder of this user's below the system's temporary one.
         most_bytes: Most bytes that all files together may have.
+        access: How stores are reached.
     """
 
     folder: str
     most_bytes: int
+    access: Access = field(default_factory=Access)
 
     @contextmanager
     def local(self, video: Video) -> Iterator[str]:
@@ -85,9 +88,9 @@ class Scratch:
                 return  # someone else has fetched it meanwhile, or given up
             try:
                 out.truncate(0)  # what a fetch left behind that was killed
-                size = look(video.uri).size
+                size = look(video.uri, self.access).size
                 self._make_room(video.uri, size or 0, out)
-                fetch(video.uri, out, self.most_bytes)
+                fetch(video.uri, out, self.most_bytes, self.access)
                 part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)

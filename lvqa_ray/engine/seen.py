@@ -6,7 +6,6 @@ The rows of a video are numbered in each table: clips by their index, records an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.outcomes import VIDEO_ID, find, numbers
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records.tables import TableName
 
@@ -42,13 +42,15 @@ class Seen:
         return first
 
 
-def row_groups(folder: Path, table: TableName, columns: list[str]) -> Iterator[tuple[list[tuple[Path, int]], pa.Table]]:
+def row_groups(
+    folder: Place, table: TableName, columns: list[str]
+) -> Iterator[tuple[list[tuple[Place, int]], pa.Table]]:
     """Columns of a table, as many shards at a time as make a million rows: with the shards and their lengths.
 
     Raises:
         ConfigError: A shard cannot be read.
     """
-    group: list[tuple[Path, int]] = []
+    group: list[tuple[Place, int]] = []
     parts: list[pa.Table] = []
     for shard in shards(folder, table):
         part = read_shard(shard, columns)
@@ -77,7 +79,7 @@ def of_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
     return np.where(same, at, -1)
 
 
-def highest_number(folder: Path, table: TableName, current: pa.Table) -> Places:
+def highest_number(folder: Place, table: TableName, current: pa.Table) -> Places:
     """The highest number of a row of each of the current outcomes, -1 where there is none."""
     highest = np.full(current.num_rows, -1, dtype=np.int64)
     for _, rows in row_groups(folder, table, key_columns(table)):

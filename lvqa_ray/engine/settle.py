@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.outcomes import find, numbers, outcomes
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.tables import ShardWriter, batches
 from lvqa_ray.records.tables import SCHEMAS, TableName
@@ -27,7 +27,7 @@ class Current:
     tables: Mapping[TableName, pa.Table]
 
     @classmethod
-    def of(cls, folder: Path) -> Current:
+    def of(cls, folder: Place) -> Current:
         """Those of an output folder.
 
         A failure that may pass takes no earlier record away: that one was paid for.
@@ -56,7 +56,7 @@ class Current:
         return cls(tables)
 
 
-def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
+def settle(folder: Place, run_id: str, rows_per_shard: int) -> None:
     """Take out what a later outcome replaced, and join small shards.
 
     New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
@@ -70,9 +70,9 @@ def settle(folder: Path, run_id: str, rows_per_shard: int) -> None:
         _settle_table(folder, table, current, run_id, rows_per_shard)
 
 
-def _settle_table(folder: Path, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
+def _settle_table(folder: Place, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
     seen = Seen(highest_number(folder, table, current))
-    loose: list[tuple[Path, Any]] = []
+    loose: list[tuple[Place, Any]] = []
     changed = False
     for group, rows in row_groups(folder, table, key_columns(table)):
         at = of_run(rows, table, current)
@@ -89,10 +89,12 @@ def _settle_table(folder: Path, table: TableName, current: pa.Table, run_id: str
         _join(folder, table, loose, run_id, rows_per_shard)
 
 
-def _join(folder: Path, table: TableName, loose: Sequence[tuple[Path, Any]], run_id: str, rows_per_shard: int) -> None:
+def _join(
+    folder: Place, table: TableName, loose: Sequence[tuple[Place, Any]], run_id: str, rows_per_shard: int
+) -> None:
     schema = SCHEMAS[table]
 
-    def fresh() -> Path:
+    def fresh() -> Place:
         # A name of its own: one that an old shard bears would be deleted with it below.
         return folder / table / f"settled-{run_id}-{uuid.uuid4().hex[:8]}.parquet"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ray.data import Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
 from lvqa_ray.records import CaptionedClip, Failure, FinishedFilm
@@ -35,7 +35,7 @@ class TableSink(Datasink[str]):
         broken: Why rows could not be written, once the pass is over; empty if all were.
     """
 
-    def __init__(self, folder: Path, job_hash: str, run_id: str, shard: str) -> None:
+    def __init__(self, folder: Place, job_hash: str, run_id: str, shard: str) -> None:
         self._folder = folder
         self._provenance = {"job_hash": job_hash, "run_id": run_id}
         self._shard = shard

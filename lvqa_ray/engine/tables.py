@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lvqa_ray.engine.place import Place, complete, partial_of, readable
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
@@ -18,7 +18,7 @@ GROUP_BYTES = 64 * 2**20
 """Rows that are held in memory before they are written as one row group."""
 
 
-def write_shard(folder: Path, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
+def write_shard(folder: Place, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
     """Write one shard: complete under its name, or not there at all.
 
     Args:
@@ -49,7 +49,7 @@ def _encodable(value: Any) -> Any:  # noqa: ANN401 - any value of a line
     return [_encodable(inner) for inner in value] if isinstance(value, list) else value
 
 
-def read_rows(folder: Path, table: TableName, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(folder: Place, table: TableName, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """All lines of a table, shard by shard, or some columns of them.
 
     Raises:
@@ -59,29 +59,29 @@ def read_rows(folder: Path, table: TableName, columns: list[str] | None = None) 
         yield from read_shard(shard, columns).to_pylist()
 
 
-def shards(folder: Path, table: TableName) -> list[Path]:
+def shards(folder: Place, table: TableName) -> list[Place]:
     """The complete shards of a table, by name."""
-    return sorted((folder / table).glob("*.parquet"))
+    return sorted((folder / table).glob("*.parquet"), key=str)
 
 
-def read_shard(shard: Path, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
+def read_shard(shard: Place, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
     """A shard, or some columns of it; those of few different values may be had as dictionaries.
 
     Raises:
         ConfigError: It cannot be read.
     """
     with _readable(shard):
-        return pq.ParquetFile(shard, read_dictionary=list(few)).read(columns=columns)
+        return pq.ParquetFile(readable(shard), read_dictionary=list(few)).read(columns=columns)
 
 
-def batches(shard: Path, rows: int) -> Iterator[pa.RecordBatch]:
+def batches(shard: Place, rows: int) -> Iterator[pa.RecordBatch]:
     """A shard, so many rows at a time; errors as above."""
     with _readable(shard):
-        yield from pq.ParquetFile(shard).iter_batches(rows)
+        yield from pq.ParquetFile(readable(shard)).iter_batches(rows)
 
 
 @contextmanager
-def _readable(shard: Path) -> Iterator[None]:
+def _readable(shard: Place) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -91,7 +91,7 @@ def _readable(shard: Path) -> Iterator[None]:
         ) from None
 
 
-def replace_shard(rows: pa.Table, path: Path) -> None:
+def replace_shard(rows: pa.Table, path: Place) -> None:
     """Write rows under a temporary name, then move them into place."""
     with ShardWriter(lambda: path, rows.schema, rows.num_rows) as out:
         out.write(rows)
@@ -106,12 +106,13 @@ class ShardWriter:
         rows_per_shard: Length of a shard.
     """
 
-    def __init__(self, name: Callable[[], Path], schema: pa.Schema, rows_per_shard: int) -> None:
+    def __init__(self, name: Callable[[], Place], schema: pa.Schema, rows_per_shard: int) -> None:
         self._name = name
         self._schema = schema
         self._room = self._rows_per_shard = rows_per_shard
         self._held: list[pa.Table] = []
-        self._path = Path()
+        self._path: Place = Path()
+        self._partial = Path()
         self._file: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
@@ -140,14 +141,11 @@ class ShardWriter:
             elif sum(held.nbytes for held in self._held) > GROUP_BYTES:
                 self._flush()
 
-    @property
-    def _partial(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
-
     def _flush(self) -> None:
         if self._file is None:
             self._path = self._name()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial = partial_of(self._path)
+            self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
         self._file.write_table(pa.concat_tables(self._held))
         self._held = []
@@ -158,6 +156,6 @@ class ShardWriter:
             self._flush()
         if self._file is not None:
             self._file.close()
-            self._partial.replace(self._path)
+            complete(self._partial, self._path)
             self._file = None
         self._room = self._rows_per_shard

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from lvqa_ray.engine.corpus import stored_manifest
 from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, outcomes
+from lvqa_ray.engine.place import Place, readable
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import shards
@@ -80,7 +80,7 @@ class Verdict:
         return f"Not in order: {count}. {' '.join((*left, *self.problems))}"
 
 
-def verify(folder: Path, *, since: float | None = None) -> Verdict:
+def verify(folder: Place, *, since: float | None = None) -> Verdict:
     """Check an output, shard by shard and with little memory.
 
     Args:
@@ -107,7 +107,7 @@ def verify(folder: Path, *, since: float | None = None) -> Verdict:
         return Verdict(videos=manifest.num_rows, shards=count, problems=(" ".join(str(error).split()),))
 
 
-def _verdict(folder: Path, manifest: pa.Table, job_hash: str, count: int) -> Verdict:
+def _verdict(folder: Place, manifest: pa.Table, job_hash: str, count: int) -> Verdict:
     ended = _of_manifest(outcomes(folder), manifest, job_hash)
     failed = ended.filter(ended["failed"])
     kinds = flat(failed["kind"].cast(pa.string())).value_counts().to_pylist()
@@ -140,11 +140,11 @@ def _of_manifest(done: pa.Table, manifest: pa.Table, job_hash: str) -> pa.Table:
     return mine.filter(same)
 
 
-def _shard(shard: Path, table: TableName, since: float | None) -> Iterator[str]:
+def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]:
     """What is wrong with a shard."""
     mend = f"move it away, and {AGAIN}: its videos are done again, and what is paid for comes from the journal."
     try:
-        file = pq.ParquetFile(shard)
+        file = pq.ParquetFile(readable(shard))
         there = file.schema_arrow
         wrong = [
             field.name
@@ -161,7 +161,7 @@ def _shard(shard: Path, table: TableName, since: float | None) -> Iterator[str]:
         yield f"{shard} is no readable shard ({' '.join(str(error).split())}); {mend}"
 
 
-def _repeats(folder: Path, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
+def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
     for table in ("data", "failures", "drops"):
         once = Seen(highest_number(folder, table, current[table]))
@@ -178,7 +178,7 @@ def _repeats(folder: Path, current: Mapping[TableName, pa.Table]) -> Iterator[st
             )
 
 
-def _clips(folder: Path, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
+def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
     """How many clips there are of videos that ended, and which records lack some of theirs."""
     seen = Seen(highest := highest_number(folder, "clips", records))
     captions, gaps, good = (np.zeros(records.num_rows, dtype=np.int64) for _ in range(3))
@@ -209,9 +209,9 @@ def _clips(folder: Path, records: pa.Table, ended: pa.Table) -> tuple[int, list[
     return total, [f"{len(lacking)} records lack rows of clips/, or have too many ({_some(lacking)}): {mend}."]
 
 
-def _has_caption(shard: Path) -> npt.NDArray[np.bool_]:
+def _has_caption(shard: Place) -> npt.NDArray[np.bool_]:
     """For each row of a shard of clips, whether it has a caption; texts are read only where the footer does not say."""
-    file = pq.ParquetFile(shard)
+    file = pq.ParquetFile(readable(shard))
     parts = []
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)

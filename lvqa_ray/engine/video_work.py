@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from lvqa_ray.engine.decoder import Bounds, decoder
+from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
 from lvqa_ray.engine.scratch import Scratch
@@ -32,6 +33,7 @@ def work_on_files(
     governors: Sequence[Sequence[Any]],
     bounds: Bounds,
     scratch: Scratch,
+    media: Media,
     most: int,
 ) -> Iterator[Packed]:
     """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
@@ -43,12 +45,13 @@ def work_on_files(
         governors: Handles of the governors of each role: once all of one have halted, nothing more is read.
         bounds: What decoding may take.
         scratch: Where remote files are put.
+        media: Where cut clips are kept.
         most: How many rows may travel on together.
 
     Yields:
         The rows that the steps make of them, as they come; no more once the run has halted.
     """
-    work = partial(_worked, bounds=bounds, scratch=scratch)
+    work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
     yield from bundled(_remembered(packed, steps, memory, governors, work), most)
 
 
@@ -84,14 +87,21 @@ def _remembered(
         memory.note(row, made)
 
 
-def _worked(row: Any, steps: Sequence[VideoStep], *, bounds: Bounds, scratch: Scratch) -> Iterator[Packed]:  # noqa: ANN401 - any of the frozen rows
+def _worked(
+    row: Any,  # noqa: ANN401 - any of the frozen rows
+    steps: Sequence[VideoStep],
+    *,
+    bounds: Bounds,
+    scratch: Scratch,
+    media: Media,
+) -> Iterator[Packed]:
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
         yield from decoder(bounds)(steps, row)
         return
     video = video_of(row)
     try:
         with scratch.local(video) as path:
-            yield from decoder(bounds)(steps, row, path)
+            yield from media.kept(decoder(bounds)(steps, row, path))
     except FetchError as error:
         name = next(step.name for step in steps if isinstance(row, step.takes))
         failure = Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable)

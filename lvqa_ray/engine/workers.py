@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from lvqa_ray.engine.governor import RemoteDesk
+from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Line, Lines
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import bug
@@ -40,7 +41,7 @@ class ChatWork:
         run_id: Names the segments that this run writes.
     """
 
-    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: Path, run_id: str) -> None:
+    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: Place, run_id: str) -> None:
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines
@@ -103,11 +104,11 @@ class _Halting:
             raise
 
 
-def _chat(step: ChatStep, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Path, writer: str) -> Chat:
+def _chat(step: ChatStep, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
     """The whole client path of a stage: journal, then retries, then the limits of the cluster, then the wire."""
     first = lines[0].endpoint  # names the answers of all of them
     key_of = partial(cache_key, first)
-    answers = Journal(journal, writer=writer, stage=step.stage.name)
+    answers = Journal(segments_at(journal), writer=writer, stage=step.stage.name)
     replicas = [Replica(_wire(line, answers, key_of), permits[line.governor]) for line in lines]
     retrying = Retrying(Limited(*replicas), first.max_attempts)
     return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)

@@ -70,6 +70,7 @@ class Cached:
         reply = await self._inner(request)
         try:
             self._answers.put(key, reply)
+            await self._answers.kept()
         except OSError as exc:
             raise self._broken("written", exc) from exc
         return reply
@@ -117,6 +118,7 @@ class Noted:
             if error.bill is not None:
                 try:
                     self._answers.put(self._key_of(request), error, self._model)
+                    await self._answers.kept()
                 except OSError as exc:
                     raise StopRun(_cannot_be("written", exc)) from exc
             raise

@@ -7,6 +7,24 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
+
+
+class WholeFile(Protocol):
+    """A file that is written as a whole or not at all."""
+
+    def read_text(self, encoding: str) -> str:
+        """The content.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        ...
+
+    def write_text(self, text: str, encoding: str) -> object:
+        """Replace the content."""
+        ...
+
 
 DAY_S = 86_400.0
 _BUCKET_S = 60.0
@@ -25,7 +43,9 @@ class Day:
         clock: Seconds since 1970.
     """
 
-    def __init__(self, limit: int | None, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, limit: int | None, path: Path | WholeFile | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._limit = limit
         self._path = path
         self._clock = clock
@@ -61,13 +81,16 @@ class Day:
     def _write(self) -> None:
         if self._path is None:
             return
+        if not isinstance(self._path, Path):
+            self._path.write_text(json.dumps(self._counts), encoding="ascii")
+            return
         partial = self._path.with_suffix(".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(self._counts), encoding="ascii")
         partial.replace(self._path)
 
 
-def _read(path: Path) -> dict[int, int]:
+def _read(path: Path | WholeFile) -> dict[int, int]:
     try:
         found = json.loads(path.read_text(encoding="ascii"))
         return {int(at): int(count) for at, count in found.items() if not math.isnan(count)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
@@ -13,7 +14,7 @@ from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.entry import Entry, entry_of, line_of
 from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.segments import LocalSegments, Segments, by_time
+from lvqa_ray.llm.segments import Segments, by_time, segments_of
 
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
@@ -39,13 +40,17 @@ class Answers(Protocol):
         """
         ...
 
+    async def kept(self) -> None:
+        """Wait until all that was put outlives this process; errors as above."""
+        ...
+
 
 class Journal:
     """Answers in append-only segments ``{stage}-{writer}.jsonl``, one writer each, one line an answer.
 
-    Each line is written before `put` returns. A segment that ends in the middle of a line is read up to there; a line
-    that cannot be read is skipped and counted. What other writers add is found when a key is missed, so a worker that
-    takes over from a dead one has its answers.
+    On a disk, each line is written before `put` returns; `kept` waits for it on a store. A segment that ends in the
+    middle of a line is read up to there; a line that cannot be read is skipped and counted. What other writers add is
+    found when a key is missed, so a worker that takes over from a dead one has its answers.
 
     A reply that was paid for and cannot be used is a line too, so that the sum of the lines is the bill. Where asking
     again would only repeat it (see `policy`), it answers like any other; an answer to the same request goes before it.
@@ -64,7 +69,7 @@ class Journal:
                 raise ValueError(f"a writer or stage is named by letters, digits, '_' and '.', not {name!r}")
         self.corrupt_lines = 0
         self.broken: OSError | None = None
-        self._segments = LocalSegments(place) if isinstance(place, Path) else place
+        self._segments = segments_of(place)
         self._prefix = f"{stage}-"
         self._own = f"{stage}-{writer}.jsonl"
         self._places: dict[bytes, tuple[str, int, int]] = {}  # key -> segment, offset and length in bytes
@@ -113,15 +118,30 @@ class Journal:
         """
         line = line_of(key, reply, model)
         try:
-            offset = self._segments.append(self._own, line)
+            name, offset = self._segments.append(self._own, line)
         except OSError as error:
             self.broken = error
             raise
         entry = entry_of(line)
         if entry is not None:
-            self._note(entry, self._own, offset, len(line))
-        if self._read_to.get(self._own, 0) == offset:
-            self._read_to[self._own] = offset + len(line)
+            self._note(entry, name, offset, len(line))
+        if self._read_to.get(name, 0) == offset:
+            self._read_to[name] = offset + len(line)
+
+    async def kept(self) -> None:
+        """Wait until all that was put outlives this process.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        written = self._segments.written()
+        if written is None:
+            return
+        try:
+            await asyncio.shield(asyncio.wrap_future(written))  # others wait for it too
+        except OSError as error:
+            self.broken = error
+            raise
 
     def close(self) -> None:
         """Close the writer's segment; a later `put` opens it again."""
@@ -187,3 +207,6 @@ class Kept:
             OSError: Always.
         """
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async def kept(self) -> None:
+        """Nothing was put."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +25,8 @@ class Segments(Protocol):
         """Bytes of every segment, by its name."""
         ...
 
-    def lines(self, name: str, start: int) -> Iterator[bytes]:
-        """The whole lines of a segment from an offset on, each with its end; a last line without one is left out."""
+    def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
+        """The lines of a segment from an offset on, each with its end; a last line without one only if asked for."""
         ...
 
     def read(self, name: str, offset: int, length: int) -> bytes:
@@ -36,12 +37,30 @@ class Segments(Protocol):
         """
         ...
 
-    def append(self, name: str, line: bytes) -> int:
-        """Add a line, which ends in a line break; gives the offset at which it begins.
+    def append(self, name: str, line: bytes) -> tuple[str, int]:
+        """Add a line, which ends in a line break; gives the segment and the offset at which it begins.
+
+        The segment is the one that is named, or one of a name of its own that continues it.
 
         Raises:
             OSError: It could not be written as a whole.
         """
+        ...
+
+    def written(self) -> Future[None] | None:
+        """What is done when all lines that were added outlive this process; ``None`` if they do already."""
+        ...
+
+    def replace(self, name: str, lines: Iterable[bytes]) -> None:
+        """Write a segment as a whole; it is complete under its name, or as it was.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Take a segment away."""
         ...
 
     def close(self) -> None:
@@ -71,12 +90,12 @@ class LocalSegments:
         with os.scandir(self._folder) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}
 
-    def lines(self, name: str, start: int) -> Iterator[bytes]:
+    def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
         """See `Segments`."""
         with (self._folder / name).open("rb") as file:
             file.seek(start)
             for line in file:
-                if line.endswith(b"\n"):
+                if torn or line.endswith(b"\n"):
                     yield line
 
     def read(self, name: str, offset: int, length: int) -> bytes:
@@ -85,7 +104,7 @@ class LocalSegments:
             file.seek(offset)
             return file.read(length)
 
-    def append(self, name: str, line: bytes) -> int:
+    def append(self, name: str, line: bytes) -> tuple[str, int]:
         """See `Segments`."""
         descriptor = self._open(name)
         try:
@@ -94,7 +113,24 @@ class LocalSegments:
         except OSError:
             self.close()  # the next one opens the segment anew, which closes a torn line
             raise
-        return os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
+        return name, os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
+
+    def written(self) -> None:
+        """See `Segments`."""
+        return
+
+    def replace(self, name: str, lines: Iterable[bytes]) -> None:
+        """See `Segments`."""
+        partial = self._folder / f".{name}.partial"
+        with partial.open("wb") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._folder / name)
+
+    def delete(self, name: str) -> None:
+        """See `Segments`."""
+        (self._folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """See `Segments`."""
@@ -110,3 +146,8 @@ class LocalSegments:
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 os.write(descriptor, b"\n")  # or the next answer would be a part of the torn line
         return self._descriptors[name]
+
+
+def segments_of(place: Path | Segments) -> Segments:
+    """The segments of a folder, which is made if it does not exist; others as they are."""
+    return LocalSegments(place) if isinstance(place, Path) else place

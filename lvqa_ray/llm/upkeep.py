@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from lvqa_ray.llm.entry import Entry, entry_of
 from lvqa_ray.llm.ledger import Spent
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.segments import COMPACT, by_time
+from lvqa_ray.llm.segments import COMPACT, Segments, by_time, segments_of
 
 
 @dataclass(slots=True)
@@ -33,20 +32,22 @@ class Stats:
     spent: dict[str, dict[str, Spent]] = field(default_factory=dict)
 
 
-def stats(folder: Path) -> Stats:
+def stats(place: Path | Segments) -> Stats:
     """Count a journal; it may be in use.
 
     Args:
-        folder: Where its segments are.
+        place: Its folder, or its segments.
     """
+    segments = segments_of(place)
     counted = Stats()
-    for stage, segments in _by_stage(folder).items():
+    sizes = segments.sizes()
+    for stage, names in _by_stage(sizes).items():
         answered: set[bytes] = set()
         models = counted.spent.setdefault(stage, {})
-        for segment in segments:
+        for name in names:
             counted.segments += 1
-            counted.bytes += segment.stat().st_size
-            for line, entry in _entries(segment):
+            counted.bytes += sizes[name]
+            for line, entry in _entries(segments, name):
                 if entry is None:
                     counted.corrupt_lines += bool(line.strip())
                     continue
@@ -57,7 +58,7 @@ def stats(folder: Path) -> Stats:
     return counted
 
 
-def compact(folder: Path) -> tuple[Stats, Stats]:
+def compact(place: Path | Segments) -> tuple[Stats, Stats]:
     """Make one segment a stage, with one line a request, and none that cannot be read. Nobody may be writing.
 
     A new segment is complete before an old one goes, so a kill in between costs nothing. Lines of replies that were
@@ -65,7 +66,7 @@ def compact(folder: Path) -> tuple[Stats, Stats]:
     and an answer goes before a failure, as when they are read.
 
     Args:
-        folder: Where the segments are.
+        place: Its folder, or its segments.
 
     Returns:
         What the journal held before, and what it holds now.
@@ -73,49 +74,49 @@ def compact(folder: Path) -> tuple[Stats, Stats]:
     Raises:
         OSError: The new segment cannot be written; the old ones are as they were.
     """
-    before = stats(folder)
-    for stage, segments in _by_stage(folder).items():
-        kept: dict[str, tuple[Path, int]] = {}  # key -> the segment and the number of the line that answers it
-        answered: set[str] = set()
-        for segment in segments:
-            for number, (_, entry) in enumerate(_entries(segment)):
-                if entry is None or entry.reply is None or (entry.unusable and entry.key in answered):
-                    continue
-                kept[entry.key] = (segment, number)
-                if isinstance(entry.reply, ChatReply):
-                    answered.add(entry.key)
-        name = f"{stage}-{COMPACT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
-        partial = folder / f".{name}.partial"
-        with partial.open("wb") as file:
-            for segment in segments:
-                for number, (line, entry) in enumerate(_entries(segment)):
-                    if entry is not None and (entry.reply is None or kept[entry.key] == (segment, number)):
-                        file.write(line if line.endswith(b"\n") else line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / name)
-        for segment in segments:
-            segment.unlink()
-    return before, stats(folder)
+    segments = segments_of(place)
+    before = stats(segments)
+    for stage, names in _by_stage(segments.sizes()).items():
+        segments.replace(f"{stage}-{COMPACT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl", _needed(segments, names))
+        for name in names:
+            segments.delete(name)
+    return before, stats(segments)
 
 
-def clear(folder: Path) -> int:
+def _needed(segments: Segments, names: Sequence[str]) -> Iterator[bytes]:
+    """The lines of a stage that are read, or are a part of the bill."""
+    kept: dict[str, tuple[str, int]] = {}  # key -> the segment and the number of the line that answers it
+    answered: set[str] = set()
+    for name in names:
+        for number, (_, entry) in enumerate(_entries(segments, name)):
+            if entry is None or entry.reply is None or (entry.unusable and entry.key in answered):
+                continue
+            kept[entry.key] = (name, number)
+            if isinstance(entry.reply, ChatReply):
+                answered.add(entry.key)
+    for name in names:
+        for number, (line, entry) in enumerate(_entries(segments, name)):
+            if entry is not None and (entry.reply is None or kept[entry.key] == (name, number)):
+                yield line if line.endswith(b"\n") else line + b"\n"
+
+
+def clear(place: Path | Segments) -> int:
     """Delete all segments; gives how many there were. Nobody may be writing."""
-    segments = [segment for group in _by_stage(folder).values() for segment in group]
-    for segment in segments:
-        segment.unlink()
-    return len(segments)
+    segments = segments_of(place)
+    names = [name for group in _by_stage(segments.sizes()).values() for name in group]
+    for name in names:
+        segments.delete(name)
+    return len(names)
 
 
-def _by_stage(folder: Path) -> dict[str, list[Path]]:
-    stages: dict[str, list[Path]] = {}
-    for segment in sorted(folder.glob("*-*.jsonl"), key=lambda path: by_time(path.name)):
-        stages.setdefault(segment.name.partition("-")[0], []).append(segment)
+def _by_stage(names: Iterable[str]) -> dict[str, list[str]]:
+    stages: dict[str, list[str]] = {}
+    for name in sorted((name for name in names if "-" in name and name[0] != "."), key=by_time):
+        stages.setdefault(name.partition("-")[0], []).append(name)
     return stages
 
 
-def _entries(segment: Path) -> Iterator[tuple[bytes, Entry | None]]:
+def _entries(segments: Segments, name: str) -> Iterator[tuple[bytes, Entry | None]]:
     """All lines, the last one even if its end is missing, with what each says."""
-    with segment.open("rb") as file:
-        for line in file:
-            yield line, entry_of(line)
+    for line in segments.lines(name, 0, torn=True):
+        yield line, entry_of(line)

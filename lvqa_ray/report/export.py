@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pyarrow.dataset as ds
 
 from lvqa_ray.errors import ConfigError
 
@@ -24,22 +22,19 @@ COLUMNS = (
 )
 
 
-def dataflow_json(output: Path, to: Path) -> int:
+def dataflow_json(records: Iterable[Mapping[str, Any]], to: Path) -> int:
     """The reference's final JSON: an array of its columns in its order, then what came along with the input.
 
     Args:
-        output: Output folder of a run.
+        records: Rows of data/ with `COLUMNS` and ``extra``.
         to: File to write; it appears when it is complete.
 
     Returns:
         Number of records.
 
     Raises:
-        ConfigError: There are no records, or the file cannot be written.
+        ConfigError: The file cannot be written.
     """
-    shards = sorted(str(path) for path in (output / "data").glob("*.parquet"))
-    if not shards:
-        raise ConfigError(f"{output} holds no records: {output / 'data'} has no shard.")
     if to.is_dir():
         raise ConfigError(f"{to} is a folder; name a file in it.")
     count = 0
@@ -47,7 +42,7 @@ def dataflow_json(output: Path, to: Path) -> int:
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8") as file:
-            for record in _records(shards):
+            for record in records:
                 file.write("[\n" if count == 0 else ",\n")
                 file.write(json.dumps(_dataflow(record), ensure_ascii=False, indent=4))
                 count += 1
@@ -59,11 +54,6 @@ def dataflow_json(output: Path, to: Path) -> int:
     return count
 
 
-def _records(shards: list[str]) -> Iterator[dict[str, Any]]:
-    for batch in ds.dataset(shards, format="parquet").to_batches(columns=[*COLUMNS, "extra"], batch_size=1000):
-        yield from batch.to_pylist()
-
-
 def _dataflow(record: Mapping[str, Any]) -> dict[str, Any]:
     parsed = record["parsed_reasoning"]
     steps = {step["step"]: {"timestamp": step["timestamp"], "reasons": step["reasons"]} for step in parsed["REASONS"]}
@@ -71,4 +61,4 @@ def _dataflow(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in COLUMNS} | {"parsed_reasoning": {**parsed, "REASONS": steps}} | extra
 
 
-FORMATS: Mapping[str, Callable[[Path, Path], int]] = {"dataflow-json": dataflow_json}
+FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]], Path], int]] = {"dataflow-json": dataflow_json}

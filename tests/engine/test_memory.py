@@ -45,7 +45,7 @@ def test_clips_are_read_as_they_were_written(tmp_path: Path) -> None:
     found = FoundClips(tmp_path, "recipe", "run", lambda: index_of(clips_folder(tmp_path)))
     found.note(VIDEO, clips())
     found.note(replace(VIDEO, fingerprint="g"), clips()[:2])  # stopped in the middle: not all were found
-    with next(clips_folder(tmp_path).iterdir()).open("ab") as torn:
+    with next((tmp_path / "clips").iterdir()).open("ab") as torn:
         torn.write(b'{"key":"00')
     copy = replace(VIDEO, id="w", uri="/w.mp4")
     assert found.recall(copy) == [replace(clip, video=copy) for clip in clips()]

@@ -114,9 +114,9 @@ def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
     put(tmp_path, "data", "a", line("v", 0))
     put(tmp_path, "data", "b", line("w", 0))
     settle(tmp_path, RUNS[0], 100)
-    before = [(path.name, path.stat().st_mtime_ns) for path in shards(tmp_path, "data")]
+    before = [(path.name, path.stat().st_mtime) for path in shards(tmp_path, "data")]
     settle(tmp_path, RUNS[1], 100)
-    assert [(path.name, path.stat().st_mtime_ns) for path in shards(tmp_path, "data")] == before
+    assert [(path.name, path.stat().st_mtime) for path in shards(tmp_path, "data")] == before
 
 
 def test_a_file_that_is_not_complete_is_no_shard(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_pat
 
 
 def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp_path: Path) -> None:
-    assert dataflow_json(Path(finished.job.output), tmp_path / "out.json") == len(USABLE)
+    assert dataflow_json(read_rows(Path(finished.job.output), "data"), tmp_path / "out.json") == len(USABLE)
     records = json.loads((tmp_path / "out.json").read_text())
     (record,) = (row for row in records if row["id"] == "0002")
     assert list(record) == [*COLUMNS, "genre"]

@@ -311,6 +311,9 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
         def put(self, _key: str, _reply: ChatReply | errors.ApiError, _model: str = "") -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
+        async def kept(self) -> None:
+            raise AssertionError
+
     async def run() -> None:
         cached = Cached(inner, Full(), partial(cache_key, ENDPOINT))
         for n in range(3):

@@ -1,0 +1,136 @@
+"""How object stores are reached: S3's endpoint and credentials, which the driver knows and every worker is handed.
+
+s3fs does all of it, for input and output alike: one set of credentials, botocore's own rules for them, conditional
+writes, and the same calls for gs:// and az:// through fsspec, which are not tested here. What pyarrow.fs does better,
+reading columns in parallel, does not weigh up a second way to name keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import aiohttp
+import fsspec
+
+from lvqa_ray.config import WRITABLE, Storage
+from lvqa_ray.errors import ConfigError
+
+STORES = WRITABLE
+"""Schemes of object stores, which can be listed and written."""
+SCHEMES = (*STORES, "http", "https")
+FROM_FILES = ("shared-credentials-file", "config-file")
+"""Credentials of a profile that are nothing but keys."""
+CONNECT_S, READ_S = 30, 60
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme of an address in small letters; empty for a path."""
+    scheme, sep, _ = uri.partition("://")
+    return scheme.lower() if sep else ""
+
+
+def is_store(uri: str) -> bool:
+    """Whether an address is that of an object store."""
+    return scheme_of(uri) in STORES
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A way to object stores; its secrets show in no text. Without anything, botocore's own rules hold.
+
+    Attributes:
+        endpoint_url: Of a server that is not AWS.
+        region: Its region.
+        path_style: Whether the bucket is a part of the path; ``None`` for what botocore finds right.
+        anonymous: Sign nothing.
+        profile: A profile of the AWS configuration that every node has.
+        key: Access key, with its secret and its session token.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    path_style: bool | None = None
+    anonymous: bool = False
+    profile: str | None = None
+    key: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, storage: Storage, environ: Mapping[str, str] = os.environ) -> Self:
+        """What a job and the environment of this process say: workers may live in another one.
+
+        A profile's keys are taken along; one that has its credentials from elsewhere has to be known to the workers.
+
+        Raises:
+            ConfigError: There is no such profile here.
+        """
+        key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY"), environ.get("AWS_SESSION_TOKEN")
+        profile = storage.profile or environ.get("AWS_PROFILE")
+        if storage.profile or (profile and not key[0]):
+            key = _keys_of(profile)
+            profile = None if key[0] else profile
+        else:
+            profile = None
+        return cls(
+            storage.endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+            storage.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+            storage.path_style,
+            storage.anonymous,
+            profile,
+            *((None, None, None) if storage.anonymous else key),
+        )
+
+    @classmethod
+    def here(cls) -> Self:
+        """What the environment of this process says."""
+        return cls.of(Storage())
+
+    def filesystem(self, uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
+        """The file system that an address belongs to.
+
+        Raises:
+            ImportError: What fsspec needs for it is not installed.
+        """
+        scheme = scheme_of(uri)
+        if scheme in ("http", "https"):
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
+            # `encoded`: a signature is over the address as it was given.
+            return fsspec.filesystem("http", encoded=True, client_kwargs={"timeout": timeout}, use_listings_cache=False)
+        if scheme != "s3":
+            return fsspec.filesystem(scheme, use_listings_cache=False)
+        style = {None: "auto", True: "path", False: "virtual"}[self.path_style]
+        return fsspec.filesystem(
+            "s3",
+            use_listings_cache=False,
+            anon=self.anonymous,
+            endpoint_url=self.endpoint_url,
+            key=self.key,
+            secret=self.secret,
+            token=self.token,
+            client_kwargs={"region_name": self.region} if self.region else {},
+            config_kwargs={
+                "connect_timeout": CONNECT_S,
+                "read_timeout": READ_S,
+                "s3": {"addressing_style": style},
+                "retries": {"mode": "standard", "total_max_attempts": 2},  # s3fs and `again` have their own
+            },
+            **({"profile": self.profile} if self.profile else {}),
+        )
+
+
+def _keys_of(profile: str | None) -> tuple[str | None, str | None, str | None]:
+    """The keys of a profile; none where it has its credentials from elsewhere."""
+    import botocore.exceptions  # noqa: PLC0415 - it takes a while, and is rarely needed
+    import botocore.session  # noqa: PLC0415
+
+    try:
+        found = botocore.session.Session(profile=profile).get_credentials()
+    except botocore.exceptions.BotoCoreError as error:
+        raise ConfigError(f"storage.profile: {error}.") from None
+    if found is None or found.method not in FROM_FILES:
+        return None, None, None
+    return found.access_key, found.secret_key, found.token

@@ -1,0 +1,59 @@
+"""Where the journals of an output lie: on a disk, or on a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from lvqa_ray.engine.place import ObjectPath, Place, complete, partial_of
+from lvqa_ray.llm.rolled import RolledSegments
+from lvqa_ray.llm.segments import LocalSegments, Segments
+
+
+def segments_at(place: Place, *, make: bool = True) -> Segments:
+    """The segments of a place; a folder is made if it does not exist, unless it is only read."""
+    return LocalSegments(place, make=make) if isinstance(place, Path) else RolledSegments(Objects(place))
+
+
+@lru_cache(maxsize=8)
+def for_reading(place: Place) -> Segments:
+    """The segments of a place for all readers of this process, which share what was fetched."""
+    return segments_at(place, make=False)
+
+
+class Objects:
+    """The objects right below a prefix, as a `Store`.
+
+    Args:
+        place: The prefix.
+    """
+
+    def __init__(self, place: ObjectPath) -> None:
+        self._place = place
+
+    def sizes(self) -> dict[str, int]:
+        """See `Store`."""
+        return {file.uri.rpartition("/")[2]: file.size or 0 for file in self._place.files()}
+
+    def read(self, name: str, start: int, end: int) -> bytes:
+        """See `Store`."""
+        return (self._place / name).read_bytes(start, end)
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `Store`."""
+        (self._place / name).write_bytes(data)
+
+    def write_all(self, name: str, parts: Iterable[bytes]) -> None:
+        """See `Store`."""
+        partial = partial_of(self._place / name)
+        try:
+            with partial.open("wb") as file:
+                file.writelines(parts)
+            complete(partial, self._place / name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def delete(self, name: str) -> None:
+        """See `Store`."""
+        (self._place / name).unlink(missing_ok=True)

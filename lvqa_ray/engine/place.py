@@ -1,0 +1,243 @@
+"""A place for what a run writes: a folder or file on a disk that all nodes see, or on an object store.
+
+`ObjectPath` says what a `pathlib.Path` says, as far as this room asks it: most code takes either, and a disk costs what
+it did. A file is complete under its name or not there at all: a disk gets it under another name first, and a
+store shows an object only when its upload has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.access import Access, is_store, scheme_of
+from lvqa_ray.engine.again import again, code_of
+from lvqa_ray.engine.remote import RemoteFile, listing, look
+from lvqa_ray.errors import FetchError
+
+EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412")
+"""What S3 says where a condition does not hold."""
+T = TypeVar("T")
+
+
+class Status(NamedTuple):
+    """What `ObjectPath.stat` tells, named as by `os.stat`: bytes, and seconds since the epoch by the store's clock."""
+
+    st_size: int
+    st_mtime: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectPath:
+    """A prefix or an object of a store. Each method does what the one of `Path` does, and raises `OSError`.
+
+    Attributes:
+        uri: Where, without a slash at its end.
+        access: How the store is reached.
+    """
+
+    uri: str
+    access: Access = field(default_factory=Access, compare=False)
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def __truediv__(self, name: str) -> Self:
+        return type(self)(f"{self.uri}/{name}", self.access)
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.uri.rpartition("/")[2]
+
+    def with_name(self, name: str) -> Self:
+        """A neighbour."""
+        return type(self)(f"{self.uri.rpartition('/')[0]}/{name}", self.access)
+
+    def exists(self) -> bool:
+        """Whether it is an object, or there are objects below it."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return self.is_dir()
+        return True
+
+    def is_dir(self) -> bool:
+        """Whether there are objects below it."""
+        return next(self.files(below=True), None) is not None
+
+    def iterdir(self) -> Iterator[Self]:
+        """All objects below it."""
+        return (type(self)(file.uri, self.access) for file in self.files(below=True))
+
+    def glob(self, pattern: str) -> Iterator[Self]:
+        """Objects right below it whose names match."""
+        found = (type(self)(file.uri, self.access) for file in self.files())
+        return (path for path in found if fnmatchcase(path.name, pattern))
+
+    def files(self, *, below: bool = False) -> Iterator[RemoteFile]:
+        """The objects right below it, or all below it, by name; they come page by page."""
+        files = listing(self.uri, self.access, below=below)
+        while True:
+            file = self._told(lambda: next(files, None))
+            if file is None:
+                return
+            yield file
+
+    def stat(self) -> Status:
+        """Size and time."""
+        found = self._told(lambda: look(self.uri, self.access))
+        return Status(found.size or 0, found.changed)
+
+    def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
+        """The content, or a stretch of it."""
+        return bytes(self._asked(lambda: self.filesystem.cat_file(self.uri, start=start, end=end)))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """The content."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Put an object in its place, whole."""
+        self._asked(lambda: self.filesystem.pipe_file(self.uri, data))
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        """Put an object in its place, whole."""
+        self.write_bytes(text.encode(encoding))
+
+    def create(self, data: bytes) -> None:
+        """Put an object where there is none.
+
+        Raises:
+            FileExistsError: There is one, and the store heeds the condition.
+        """
+
+        def once() -> None:
+            try:
+                self.filesystem.pipe_file(self.uri, data, mode="create")
+            except Exception as error:
+                if code_of(error) in EXISTS:
+                    raise FileExistsError from None
+                if code_of(error) != "NotImplemented":
+                    raise
+                self.filesystem.pipe_file(self.uri, data)
+
+        self._told(lambda: again(self.uri, once, lasting=(FileExistsError,)))
+
+    def upload(self, file: Path) -> None:
+        """Put a local file in its place, whole."""
+        self._asked(lambda: self.filesystem.put_file(str(file), self.uri))
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Delete the object; S3 does not say whether there was one."""
+        try:
+            self._asked(lambda: self.filesystem.rm_file(self.uri))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """Nothing: a store has no folders."""
+
+    def open_input(self) -> Any:  # noqa: ANN401 - fsspec has no types
+        """A file that reads just the stretches that it is asked for."""
+        return self._asked(lambda: self.filesystem.open(self.uri, "rb", cache_type="none"))
+
+    @property
+    def filesystem(self) -> Any:  # noqa: ANN401 - as above
+        """The file system behind it."""
+        return self._told(lambda: again(self.uri, lambda: self.access.filesystem(self.uri)))
+
+    def abort_uploads(self) -> None:
+        """Give up the uploads below it that a dead process has begun: nobody sees them, and they cost money."""
+        if scheme_of(self.uri) != "s3":
+            return
+        bucket, _, prefix = self.uri.partition("://")[2].partition("/")
+        call = self.filesystem.call_s3
+        found = self._asked(lambda: call("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/"))
+        for upload in found.get("Uploads") or []:
+            names = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+            self._asked(partial(call, "abort_multipart_upload", Bucket=bucket, **names))
+
+    def _asked(self, call: Callable[[], T]) -> T:
+        return self._told(lambda: again(self.uri, call))
+
+    def _told(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except FetchError as error:
+            if error.kind == "missing_file":
+                raise FileNotFoundError(errno.ENOENT, str(error).rstrip(".")) from None
+            number = errno.EACCES if error.kind == "forbidden" else errno.EIO
+            raise OSError(number, str(error).rstrip(".")) from None
+
+
+Place = Path | ObjectPath
+
+
+def place_of(uri: str, access: Access | None = None) -> Place:
+    """The place of a name; how stores are reached is what the environment says, if not given."""
+    if is_store(uri):
+        return ObjectPath(uri.rstrip("/"), Access.here() if access is None else access)
+    return Path(uri)
+
+
+def output_of(job: Job) -> Place:
+    """Where a job writes.
+
+    Raises:
+        ConfigError: How its store is to be reached cannot be found out.
+    """
+    return place_of(job.output, Access.of(job.storage)) if is_store(job.output) else Path(job.output)
+
+
+def partial_of(place: Place) -> Path:
+    """Where a file is written before it is `complete`."""
+    if isinstance(place, Path):
+        return place.with_name(f".{place.name}.{os.getpid()}.partial")
+    return Path(tempfile.gettempdir()) / f"lvqa-{uuid.uuid4().hex}-{place.name}"
+
+
+def complete(partial: Path, place: Place) -> None:
+    """Put a file in its place, whole.
+
+    Raises:
+        OSError: It cannot be put there.
+    """
+    if isinstance(place, Path):
+        partial.replace(place)
+        return
+    place.upload(partial)
+    partial.unlink()
+
+
+def write_whole(place: Place, data: bytes) -> None:
+    """Write a file that is complete under its name, or not there at all; errors as above."""
+    if isinstance(place, ObjectPath):
+        place.write_bytes(data)
+        return
+    partial = partial_of(place)
+    try:
+        partial.write_bytes(data)
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def readable(place: Place) -> Any:  # noqa: ANN401 - what pyarrow takes for a file
+    """What a reader of Parquet is given; errors as above."""
+    return place if isinstance(place, Path) else place.open_input()
+
+
+def holds_anything(place: Place) -> bool:
+    """Whether a place is taken."""
+    return place.exists() and not (place.is_dir() and not any(True for _ in place.iterdir()))

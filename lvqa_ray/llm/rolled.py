@@ -1,0 +1,192 @@
+"""Segments on a store of whole objects, such as S3: each is uploaded anew as it grows, then another begins."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+EVERY_S = 1.0
+ROLL_BYTES = 2**21
+LISTED_S = 60.0
+BLOCK = 2**20
+BLOCKS = 16
+
+
+class Store(Protocol):
+    """Whole objects by name; each call may raise `OSError`."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every object, by its name."""
+        ...
+
+    def read(self, name: str, start: int, end: int) -> bytes:
+        """A stretch of an object, or what there is of it."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put an object in its place: whole, or not at all."""
+        ...
+
+    def write_all(self, name: str, parts: Iterable[bytes]) -> None:
+        """The same from parts that are too many to be held in memory."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Take an object away."""
+        ...
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The segment that lines are added to now."""
+
+    name: str
+    number: int = 0
+    data: bytearray = field(default_factory=bytearray)
+
+
+class RolledSegments:
+    """Segments of which the last one grows in memory and is uploaded once a second, by a thread of its own.
+
+    All lines of a second go out together, and who wants to be sure of one waits for `written`. What a reader knows of
+    a segment never changes: an upload only makes it longer. A killed process loses what it had not uploaded, and that
+    nobody had been told was written.
+
+    Args:
+        store: Where the objects are.
+        every_s: Least time between two uploads (s).
+        roll_bytes: Length at which the next segment begins.
+    """
+
+    def __init__(self, store: Store, *, every_s: float = EVERY_S, roll_bytes: int = ROLL_BYTES) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._roll_bytes = roll_bytes
+        self._changed = threading.Condition()
+        self._tails: dict[str, _Tail] = {}  # by the name that was asked for
+        self._due: dict[str, _Tail] = {}  # by their own names: what is not uploaded yet
+        self._future: Future[None] | None = None  # of what is due
+        self._sending: Future[None] | None = None  # of what is on its way
+        self._thread: threading.Thread | None = None
+        self._broken: OSError | None = None
+        self._listed: tuple[float, dict[str, int]] | None = None
+        self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def sizes(self) -> dict[str, int]:
+        """See `Segments`; what others add is seen within a minute."""
+        if self._listed is None or time.monotonic() - self._listed[0] > LISTED_S:
+            found = {name: size for name, size in self._store.sizes().items() if name.endswith(".jsonl")}
+            self._listed = time.monotonic(), found
+        return self._listed[1]
+
+    def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
+        """See `Segments`."""
+        rest, size = b"", self.sizes().get(name, 0)
+        for begin in range(start, size, ROLL_BYTES):
+            part = io.BytesIO(rest + self._store.read(name, begin, min(begin + ROLL_BYTES, size)))
+            rest = b""
+            for line in part:
+                if line.endswith(b"\n"):
+                    yield line
+                else:
+                    rest = line
+        if torn and rest:
+            yield rest
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """See `Segments`; neighbours are fetched along, since they are mostly wanted next."""
+        with self._changed:
+            for tail in (*self._tails.values(), *self._due.values()):
+                if tail.name == name:
+                    return bytes(tail.data[offset : offset + length])
+        end = offset + length
+        first, last = offset // BLOCK, (end - 1) // BLOCK
+        found = b"".join(self._block(name, number, end) for number in range(first, last + 1))
+        return found[offset - first * BLOCK : end - first * BLOCK]
+
+    def append(self, name: str, line: bytes) -> tuple[str, int]:
+        """See `Segments`."""
+        with self._changed:
+            if self._broken is not None:
+                raise self._broken
+            tail = self._tails.get(name) or _Tail(name)
+            if len(tail.data) + len(line) > self._roll_bytes and tail.data:
+                stem = name.removesuffix(".jsonl")
+                tail = _Tail(f"{stem}_{tail.number + 1:04d}.jsonl", tail.number + 1)
+            self._tails[name] = tail
+            offset = len(tail.data)
+            tail.data += line
+            self._due[tail.name] = tail
+            self._future = self._future or Future()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._upload, name="journal", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return tail.name, offset
+
+    def written(self) -> Future[None] | None:
+        """See `Segments`."""
+        with self._changed:
+            return self._future or self._sending
+
+    def replace(self, name: str, lines: Iterable[bytes]) -> None:
+        """See `Segments`."""
+        self._store.write_all(name, lines)
+        self._listed = None
+
+    def delete(self, name: str) -> None:
+        """See `Segments`."""
+        self._store.delete(name)
+        self._listed = None
+
+    def close(self) -> None:
+        """See `Segments`: waits for what is due."""
+        if (last := self.written()) is not None:
+            with suppress(OSError):  # the next `append` says it
+                last.result()
+
+    def _upload(self) -> None:
+        while True:
+            with self._changed:
+                while not self._due:
+                    self._changed.wait()
+                due = [(tail.name, bytes(tail.data)) for tail in self._due.values()]
+                self._due.clear()
+                future, self._future = self._future, None
+                self._sending = future
+            begun = time.monotonic()
+            error: OSError | None = None
+            for name, data in due:
+                try:
+                    self._store.write(name, data)
+                except OSError as failed:
+                    error = failed
+            with self._changed:
+                self._sending = None
+                self._broken = self._broken or error
+            if future is not None:
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+            time.sleep(max(0.0, self._every_s - (time.monotonic() - begun)))
+
+    def _block(self, name: str, number: int, end: int) -> bytes:
+        """A block of a segment, as far as it is needed at least."""
+        key = (name, number)
+        begin = number * BLOCK
+        block = self._blocks.get(key, b"")
+        if len(block) < min(end - begin, BLOCK):
+            block = self._store.read(name, begin, begin + BLOCK)
+        self._blocks[key] = block
+        self._blocks.move_to_end(key)
+        if len(self._blocks) > BLOCKS:
+            self._blocks.popitem(last=False)
+        return block

@@ -53,7 +53,7 @@ def fake() -> Iterator[FakeEndpoint]:
 def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
     """Makes a job against the fake endpoint: videos, then settings as nested mappings."""
 
-    def make(*videos: Path | str, output: Path | None = None, **settings: Any) -> Job:
+    def make(*videos: Path | str, output: Path | str | None = None, **settings: Any) -> Job:
         at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None, **settings.pop("endpoint", {})}
         given = {
             "videos": [str(video) for video in videos],

@@ -47,6 +47,7 @@ def check_output(folder: Place) -> None:
     for place in (folder, *inside):
         probe = place / f".writable-{uuid.uuid4().hex[:8]}"
         try:
+            place.is_dir()  # a store may make the bucket of a mistyped name where something is written
             place.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
             probe.unlink()

@@ -48,7 +48,14 @@ def look(uri: str, access: Access) -> RemoteFile:
     Raises:
         FetchError: It is not there, or nothing can be found out.
     """
-    return again(uri, lambda: _remote(uri, access.filesystem(uri).info(_address(uri))))
+
+    def once() -> RemoteFile:
+        info = access.filesystem(uri).info(_address(uri))
+        if info.get("type") == "directory":
+            raise FileNotFoundError
+        return _remote(uri, info)
+
+    return again(uri, once)
 
 
 def listing(uri: str, access: Access, *, below: bool = True) -> Iterator[RemoteFile]:

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lvqa_ray.cli import app
+from lvqa_ray.config import Job
+from lvqa_ray.engine.failures import by_kind
+from lvqa_ray.engine.lease import Lease, Taken
+from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.object_leases import ObjectLeases
+from lvqa_ray.engine.place import ObjectPath, place_of
+from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.engine.verify import verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from tests import media
 from tests.conftest import JobMaker
+from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.files import FileServer, bucket, s3_server
+from tests.storm.storm import Run, job_file
 
 SECRET = "abc123"  # noqa: S105 - made up
+OUT = "s3://films/out"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -51,39 +69,144 @@ def test_a_bucket_that_is_not_there_is_one_sentence(s3: Mapping[str, str]) -> No
         read_manifest(["s3://nowhere/"])
 
 
-def test_a_run_reads_s3_and_urls_once_and_tells_no_signature(
-    s3: Mapping[str, str], ray_session: None, make_job: JobMaker, tmp_path: Path
-) -> None:
+@pytest.fixture
+def job(s3: Mapping[str, str], make_job: JobMaker, tmp_path: Path) -> Iterator[Job]:
+    """Two films in a bucket, one behind a URL and one here, and two that are none; the output is a bucket."""
     with FileServer() as server:
         server.files["/web.mp4"] = media.make_video(tmp_path / "web.mp4", seconds=2, scenes=(1.0,)).read_bytes()
         server.files["/noise.mp4"] = b"no video at all" * 100
         server.troubles["/web.mp4"] = ["drop"]
-        manifest = tmp_path / "m.jsonl"
         uris = [f"{server.url}/{name}.mp4?X-Amz-Signature={SECRET}" for name in ("web", "noise", "gone")]
-        manifest.write_text("".join(json.dumps({"video": uri}) + "\n" for uri in (*uris, "s3://films/long/one.mp4")))
-        scratch = tmp_path / "scratch"
-        job = make_job(
-            manifest,
+        lines = [json.dumps({"video": uri}) for uri in (*uris, "long/one.mp4")]
+        bucket(s3).pipe_file("films/films.jsonl", "\n".join(lines).encode())
+        yield make_job(
+            "s3://films/films.jsonl",
             "s3://films/long/two.mp4",
             (tmp_path / "web.mp4").as_uri(),
+            output=OUT,
+            endpoint={"requests_per_day": 1000},
             split={"max_seconds": 1.0},
-            engine={"num_cpus": 2, "scratch_dir": str(scratch)},
+            cut={"mode": "copy"},
+            engine={"num_cpus": 2, "scratch_dir": str(tmp_path / "scratch")},
         )
-        summary = run(job)  # by workers that have never heard of this server
-        assert summary.failures == {"not_a_video": 1, "missing_file": 1}
-        assert (summary.records, summary.exit_status) == (4, 0)
         assert (server.gets["/web.mp4"], server.gets["/noise.mp4"]) == (2, 1)
-    assert len([path for path in scratch.iterdir() if path.suffix == ".mp4"]) == 4
-    output = Path(job.output)
-    rows = {row["id"]: row["video"] for row in read_rows(output, "data")}
+
+
+def test_a_run_from_buckets_and_urls_into_a_bucket(
+    s3: Mapping[str, str], ray_session: None, job: Job, fake: FakeEndpoint, capsys: Any
+) -> None:
+    scratch = Path(job.engine.scratch_dir)
+    summary = run(job)  # by workers that have never heard of this server
+    assert (summary.records, summary.exit_status) == (4, 0)
+    assert summary.failures == {"not_a_video": 1, "missing_file": 1}
+    assert sum(stage.calls for stage in summary.spent.values()) == fake.paid.total()
+    assert {path.suffix for path in scratch.iterdir()} == {".mp4", ""}
+    assert not [path for path in scratch.with_name("scratch-media").rglob("*") if path.is_file()]
+
+    place = place_of(OUT)
+    rows = {row["id"]: row["video"] for row in read_rows(place, "data")}
     assert rows["one"] == "s3://films/long/one.mp4"
-    messages = {row["id"]: row["message"] for row in read_rows(output, "failures")}
-    assert messages["noise"].startswith(f"{server.url}/noise.mp4 is not a video")
-    assert SECRET not in "".join(
-        map(str, [row for table in ("data", "clips", "failures") for row in read_rows(output, table)])
+    for row in read_rows(place, "clips"):
+        assert row["media_path"].startswith(f"{OUT}/media/")
+        assert bucket(s3).info(row["media_path"])["size"] > 1000
+    messages = {row["id"]: row["message"] for row in read_rows(place, "failures")}
+    assert "noise.mp4 is not a video" in messages["noise"]
+    files = bucket(s3)
+    content = b"".join(files.cat_file(name) for name in files.find(OUT))
+    assert not any(secret.encode() in content for secret in (SECRET, s3["AWS_SECRET_ACCESS_KEY"]))
+    assert not [name for name in files.find(OUT) if ".lease" in name or ".clock" in name or ".writable" in name]
+
+    again = run(job)
+    assert (again.already_done, again.spent, again.verdict.ok) == (6, {}, True)
+    assert verify(place).ok
+    assert {kind.kind for kind in by_kind(place)} == {"not_a_video", "missing_file"}
+    assert said(capsys, "verify", OUT).startswith("Verified: 4 with records + 2 failed")
+    assert "missing_file" in said(capsys, "failures", OUT)
+    said(capsys, "cache", "compact", OUT)
+    paid = fake.paid.total()
+    changed = job.model_copy(
+        update={"reformat": job.reformat.__class__(prompt="Tell {question} {answer} {reason} anew.")}
     )
-    assert SECRET not in (output / "run.json").read_text()
-    assert all(SECRET.encode() not in path.read_bytes() for path in output.rglob("*") if path.is_file())
+    assert run(changed).records == 4
+    assert fake.paid.total() == paid + 4
+    said(capsys, "export", OUT, "--to", str(scratch / "out.json"))
+    assert len(json.loads((scratch / "out.json").read_text())) == 4
+
+
+def said(capsys: Any, *words: str) -> str:
+    """What a command prints."""
+    app(words, standalone_mode=False)
+    return str(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("output", "settings", "sentence"),
+    [
+        ("s3://nowhere/out", {}, "there is no such bucket"),
+        ("s3://films/out", {"AWS_ACCESS_KEY_ID": "another"}, "does not know this access key"),
+        ("s3://films/out", {"AWS_SECRET_ACCESS_KEY": "another"}, "refuses the signature"),
+        ("s3://films/out", {"AWS_ACCESS_KEY_ID": "reader"}, "not open to these credentials"),
+    ],
+)
+def test_a_bucket_that_cannot_be_written_is_one_sentence(
+    s3: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, output: str, settings: Mapping[str, str], sentence: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=sentence) as raised:
+        check_output(place_of(output))
+    assert "another" not in str(raised.value)
+
+
+def test_one_run_at_a_time_holds_a_bucket(s3: Mapping[str, str]) -> None:
+    place = place_of("s3://films/held")
+    assert isinstance(place, ObjectPath)
+    elsewhere = Lease(host="far", pid=1, kernel="other", token="t")  # noqa: S106 - no secret
+    held = ObjectLeases(place).put(elsewhere, None)
+    with pytest.raises(Taken):
+        ObjectLeases(place).put(Lease.mine(), None)
+    with pytest.raises(ConfigError, match="process 1 on far"), lock(place):
+        pass
+    time.sleep(2)  # the store tells whole seconds
+    with lock(place, expires_s=0.5) as hold:
+        with pytest.raises(Taken):
+            ObjectLeases(place).renew(held)
+        with pytest.raises(ConfigError, match="in use by process"), lock(place):
+            pass
+        assert not hold.lost
+    assert ObjectLeases(place).latest() is None
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    ObjectLeases(place).put(replace(Lease.mine(), pid=int(dead.stdout)), None)
+    with lock(place):  # of a process of this machine that is gone: without a wait
+        pass
+
+
+def test_an_upload_that_was_broken_off_leaves_nothing(s3: Mapping[str, str]) -> None:
+    files = bucket(s3)
+    begun = files.call_s3("create_multipart_upload", Bucket="films", Key="torn/data/a.parquet")
+    files.call_s3(
+        "upload_part", Bucket="films", Key="torn/data/a.parquet", UploadId=begun["UploadId"], PartNumber=1, Body=b"x"
+    )
+    with lock(place_of("s3://films/torn")):
+        assert not files.call_s3("list_multipart_uploads", Bucket="films", Prefix="torn/").get("Uploads")
+    assert not place_of("s3://films/torn").exists()
+
+
+def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: None, tmp_path: Path) -> None:
+    with FakeEndpoint(latency_s=0.5) as fake:
+        path = job_file(
+            tmp_path, fake, ["s3://films/long/"], output="s3://films/killed", endpoint={"max_concurrency": 2}
+        )
+        with Run(path) as killed:
+            assert killed.wait_until(
+                lambda: fake.paid.total() >= 4 and bool(bucket(s3).glob("films/killed/cache/*.jsonl"))
+            )
+            killed.signal(signal.SIGKILL)
+            killed.end()
+        summary = run(Job.load(path))
+        assert (summary.records, summary.exit_status) == (2, 0)
+        # What was under way, and what was answered in the second before that.
+        assert sum(times - 1 for times in fake.paid.values()) <= 2 + 2 * 2
 
 
 @pytest.mark.parametrize("in_parts", [True, False])

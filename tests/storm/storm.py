@@ -33,7 +33,7 @@ def corpus(folder: Path, count: int, *, seconds: float = 2.0) -> list[Path]:
     return made
 
 
-def job_file(folder: Path, fake: FakeEndpoint, videos: Sequence[Path], **settings: Any) -> Path:
+def job_file(folder: Path, fake: FakeEndpoint, videos: Sequence[Path | str], **settings: Any) -> Path:
     """A job of six calls a film."""
     at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None, **settings.pop("endpoint", {})}
     job = {

@@ -1,0 +1,123 @@
+"""A journal on a store of whole objects: what was told to be written is there, whatever happens then."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from collections.abc import Iterable
+
+import pytest
+
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.rolled import RolledSegments
+from lvqa_ray.llm.upkeep import compact, stats
+from lvqa_ray.records import Usage
+
+
+class Shelf:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.writes = 0
+        self.full = False
+        self.open = threading.Event()
+        self.open.set()
+
+    def sizes(self) -> dict[str, int]:
+        return {name: len(data) for name, data in self.objects.items()}
+
+    def read(self, name: str, start: int, end: int) -> bytes:
+        return self.objects[name][start:end]
+
+    def write(self, name: str, data: bytes) -> None:
+        self.open.wait()
+        if self.full:
+            raise OSError(errno.EACCES, "may not be written")
+        assert data.startswith(self.objects.get(name, b"")), "what a reader knows has changed"
+        self.writes += 1
+        self.objects[name] = data
+
+    def write_all(self, name: str, parts: Iterable[bytes]) -> None:
+        self.objects[name] = b"".join(parts)
+
+    def delete(self, name: str) -> None:
+        del self.objects[name]
+
+
+def key_of(n: int) -> str:
+    return f"{n:064x}"
+
+
+def answer(n: int) -> ChatReply:
+    return ChatReply(text=f"answer {n} {'x' * 40}", model="m", usage=Usage(calls=1, input_tokens=n, output_tokens=1))
+
+
+def text(journal: Journal, n: int) -> str:
+    reply = journal.get(key_of(n))
+    return reply.text if isinstance(reply, ChatReply) else ""
+
+
+def segments(shelf: Shelf) -> RolledSegments:
+    return RolledSegments(shelf, every_s=0.01, roll_bytes=1000)
+
+
+def test_answers_that_were_told_to_be_kept_are_on_the_store() -> None:
+    shelf = Shelf()
+
+    async def put(journal: Journal, n: int) -> None:
+        journal.put(key_of(n), answer(n))
+        await journal.kept()
+        other = Journal(segments(shelf), writer="other", stage="ask")
+        assert text(other, n) == answer(n).text
+
+    async def run() -> None:
+        journal = Journal(segments(shelf), writer="one", stage="ask")
+        await asyncio.gather(*(put(journal, n) for n in range(40)))
+        assert all(text(journal, n) == answer(n).text for n in range(40))
+
+    asyncio.run(run())
+    assert len(shelf.objects) > 3
+    assert shelf.writes < 40, "answers of the same moment go out together"
+    assert all(data.endswith(b"\n") and len(data) <= 1000 for data in shelf.objects.values())
+    assert stats(segments(shelf)).answers == 40
+    before, after = compact(segments(shelf))
+    assert (before.answers, after.answers, after.segments) == (40, 40, 1)
+    again = Journal(segments(shelf), writer="two", stage="ask")
+    assert [text(again, n) for n in range(40)] == [answer(n).text for n in range(40)]
+
+
+def test_one_who_gives_up_waiting_takes_nobody_else_along() -> None:
+    shelf = Shelf()
+    shelf.open.clear()
+
+    async def run() -> None:
+        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal.put(key_of(1), answer(1))
+        waiting = [asyncio.create_task(journal.kept()) for _ in range(2)]
+        await asyncio.sleep(0.02)
+        waiting[0].cancel()
+        shelf.open.set()
+        await waiting[1]
+        assert waiting[0].cancelled()
+
+    asyncio.run(run())
+    assert stats(segments(shelf)).answers == 1
+
+
+def test_a_store_that_takes_no_more_is_said_to_all_who_wait() -> None:
+    shelf = Shelf()
+    shelf.full = True
+
+    async def run() -> None:
+        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal.put(key_of(1), answer(1))
+        with pytest.raises(OSError, match="may not be written"):
+            await journal.kept()
+        assert journal.broken is not None
+        with pytest.raises(OSError, match="may not be written"):
+            journal.put(key_of(2), answer(2))
+
+    asyncio.run(run())

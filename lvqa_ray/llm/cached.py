@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -86,7 +87,7 @@ class Cached:
 
 
 class Noted:
-    """Writes down every reply that was paid for and cannot be used, before anything is made of it.
+    """Writes down every reply that was paid for and cannot be used, before anything is made of it; times the others.
 
     It belongs right around the wire: what a retry makes good is on the bill all the same.
 
@@ -112,8 +113,9 @@ class Noted:
         """
         if self._answers.broken is not None:
             raise StopRun(_cannot_be("written", self._answers.broken))
+        begun = time.monotonic()
         try:
-            return await self._inner(request)
+            return replace(await self._inner(request), seconds=time.monotonic() - begun)
         except ApiError as error:
             if error.bill is not None:
                 try:

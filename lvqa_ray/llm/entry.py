@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ class Entry:
         usage: What it cost.
         reply: The answer, or the failure that stands for it; ``None`` where asking again is right.
         unusable: Kind of the error, or empty for an answer.
+        at: When it was written down, in seconds since 1970; 0 for lines of an earlier release.
+        seconds: How long the endpoint took, or 0 where that is not known.
     """
 
     key: str
@@ -29,6 +32,8 @@ class Entry:
     usage: Usage
     reply: ChatReply | ApiError | None
     unusable: str = ""
+    at: float = 0.0
+    seconds: float = 0.0
 
 
 def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
@@ -46,7 +51,13 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
         usage = reply.usage
         said = {"text": reply.text, "model": reply.model}
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
-    return json.dumps({"key": key, **said, **counts}, separators=(",", ":")).encode("ascii") + b"\n"
+    taken = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
+    return (
+        json.dumps({"key": key, **said, **counts, "at": round(time.time(), 1), **taken}, separators=(",", ":")).encode(
+            "ascii"
+        )
+        + b"\n"
+    )
 
 
 def entry_of(line: bytes) -> Entry | None:
@@ -66,12 +77,14 @@ def _entry(said: dict[str, Any]) -> Entry:
         output_tokens=int(said["output_tokens"]),
         cost_usd=None if cost is None else float(cost),
     )
+    at, seconds = float(said.get("at", 0.0)), float(said.get("s", 0.0))
     if "error" in said:
         kind = str(said["error"])
-        return Entry(said["key"], model, usage, _failure(kind, said, usage), kind)
+        return Entry(said["key"], model, usage, _failure(kind, said, usage), kind, at=at)
     if not isinstance(said["text"], str) or not said["text"]:
         raise ValueError("an answer has a text")
-    return Entry(said["key"], model, usage, ChatReply(text=said["text"], model=model, usage=usage))
+    reply = ChatReply(text=said["text"], model=model, usage=usage, seconds=seconds)
+    return Entry(said["key"], model, usage, reply, at=at, seconds=seconds)
 
 
 def _failure(kind: str, said: dict[str, Any], usage: Usage) -> ApiError | None:

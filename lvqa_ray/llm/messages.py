@@ -91,9 +91,11 @@ class ChatReply:
 
     Attributes:
         limits: What came with it about the endpoint's limits, if anything; it is not kept in the journal.
+        seconds: How long the endpoint took when it was asked; 0 where that is not known.
     """
 
     text: str
     model: str
     usage: Usage
     limits: RateInfo | None = field(default=None, compare=False)
+    seconds: float = field(default=0.0, compare=False)

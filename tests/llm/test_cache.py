@@ -7,6 +7,7 @@ import errno
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -358,10 +359,20 @@ def test_over_http_nothing_is_paid_twice(tmp_path: Path) -> None:
 
 
 def test_a_line_is_plain_json(tmp_path: Path) -> None:
-    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), REPLY)
-    assert json.loads((tmp_path / "ask-w.jsonl").read_text()) == {
+    begun = time.time()
+    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), replace(REPLY, seconds=1.5))
+    said = json.loads((tmp_path / "ask-w.jsonl").read_text())
+    assert begun - 1 <= said.pop("at") <= time.time() + 1
+    assert said == {
         "key": key_of(1), "text": REPLY.text, "model": "m", "input_tokens": 5, "output_tokens": 7, "cost_usd": 0.25,
+        "s": 1.5,
     }  # fmt: skip
+    line = (tmp_path / "ask-w.jsonl").read_bytes()
+    older = json.dumps({key: value for key, value in json.loads(line).items() if key not in {"at", "s"}}).encode()
+    assert [(entry.reply, entry.seconds) for entry in map(entry_of, (line, older)) if entry] == [
+        (REPLY, 1.5),
+        (REPLY, 0.0),
+    ]
 
 
 UNUSABLE = [Fault.LENGTH, Fault.CONTENT_FILTER, Fault.REFUSAL]

@@ -134,6 +134,10 @@ class RolledSegments:
     def written(self) -> Future[None] | None:
         """See `Segments`."""
         with self._changed:
+            if self._broken is not None:  # an upload may have failed before anybody asked
+                failed: Future[None] = Future()
+                failed.set_exception(self._broken)
+                return failed
             return self._future or self._sending
 
     def replace(self, name: str, lines: Iterable[bytes]) -> None:

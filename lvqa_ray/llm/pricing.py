@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from genai_prices import Usage as PricedUsage
-from genai_prices import calc_price
+from lvqa_ray.llm.endpoint import is_loopback
 
 PER_MILLION = 1_000_000
 
@@ -43,6 +42,9 @@ def cost_usd(
 def _published(model: str, base_url: str, input_tokens: int, output_tokens: int) -> tuple[float | None, float | None]:
     if not _is_published(model, base_url):
         return None, None
+    from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - its tables take a third of a second to load
+    from genai_prices import calc_price  # noqa: PLC0415
+
     try:
         price = calc_price(
             PricedUsage(input_tokens=input_tokens, output_tokens=output_tokens), model, provider_api_url=base_url
@@ -55,6 +57,11 @@ def _published(model: str, base_url: str, input_tokens: int, output_tokens: int)
 @cache
 def _is_published(model: str, base_url: str) -> bool:
     """Whether there is a price at all; to find that there is none costs a search, and is asked for every reply."""
+    if is_loopback(base_url):
+        return False
+    from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - as above
+    from genai_prices import calc_price  # noqa: PLC0415
+
     try:
         calc_price(PricedUsage(), model, provider_api_url=base_url)
     except LookupError:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
-import simplejpeg
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-Pixels = npt.NDArray[np.uint8]
-"""Height x width x 3, RGB, full range."""
+from lvqa_ray.video.jpeg import Pixels, encoded
 
 PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
 """The formats of 8 bits and half the colour each way, which almost all films have."""
 
-SMALLER_QUALITY = 85
-"""JPEG quality of a picture that was made smaller."""
 _UNSPECIFIED_MATRIX = 2
 _HD_HEIGHT = 576
 
@@ -43,7 +38,7 @@ class JpegEncoder:
 
     def encode_pixels(self, pixels: Pixels) -> bytes:
         """Encode RGB pixels as they are."""
-        return cast("bytes", simplejpeg.encode_jpeg(pixels, self._quality, "RGB", "420"))
+        return encoded(pixels, self._quality)
 
     def pixels(self, frame: VideoFrame) -> Pixels:
         """Turn and scale a frame to RGB pixels."""
@@ -72,14 +67,6 @@ class JpegEncoder:
         pixels = cast("Pixels", rgb.to_ndarray())
         quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
         return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
-
-
-def smaller(jpeg: bytes, factor: int) -> bytes:
-    """A JPEG with its sides divided by 2, 4 or 8, which the decoder does by itself. The same bytes give the same."""
-    height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
-    least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
-    pixels = simplejpeg.decode_jpeg(jpeg, "RGB", **least)
-    return cast("bytes", simplejpeg.encode_jpeg(pixels, SMALLER_QUALITY, "RGB", "420"))
 
 
 def fit(width: int, height: int, *, short_side: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from pydantic import (
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.stage import CallCheck, Check, Role
+from lvqa_ray.stage import ROLES, CallCheck, Check, Role
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.check_blind import CheckBlind
@@ -35,6 +35,7 @@ from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.reformat import ReformatReasoning
+from lvqa_ray.stages.rewrite import RewriteQuestion
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.shuffle import ShuffleOptions
 from lvqa_ray.stages.split import SplitVideo
@@ -76,10 +77,15 @@ class Endpoints(_Section):
         default=None,
         description="The language model that rewrites reasoning; one, a list, or null for what writes questions.",
     )
+    checker: Replicas | None = Field(
+        default=None,
+        description="The language model that answers questions to check them, which may be a cheaper one; one, a list, "
+        "or null for what writes questions.",
+    )
 
     @model_validator(mode="after")
     def _answer_alike(self) -> Self:
-        for role in ("vlm", "llm", "reformat"):
+        for role in ROLES:
             first, *others = self.replicas(role)
             for other in others:
                 if _answering(other) | {"base_url": first.base_url} != _answering(first):
@@ -95,8 +101,12 @@ class Endpoints(_Section):
 
     def replicas(self, role: Role) -> tuple[Endpoint, ...]:
         """The endpoints that play a role."""
-        given = {"vlm": self.vlm, "llm": self.llm, "reformat": self.reformat or self.llm}[role]
+        given: Endpoint | tuple[Endpoint, ...] = getattr(self, self.section(role))
         return (given,) if isinstance(given, Endpoint) else given
+
+    def section(self, role: Role) -> str:
+        """The setting that names the endpoints of a role."""
+        return "llm" if getattr(self, role) is None else role
 
 
 class Checks(_Section):
@@ -111,6 +121,9 @@ class Checks(_Section):
 
     blind: CheckBlind = Field(default_factory=CheckBlind, description="Guessing without the video.")
     solve: CheckSolve = Field(default_factory=CheckSolve, description="Answering from the captions.")
+    rewrite: RewriteQuestion = Field(
+        default_factory=RewriteQuestion, description="How a question is written anew, where a check repairs."
+    )
 
     @property
     def wanted(self) -> tuple[Check, ...]:
@@ -329,7 +342,7 @@ class Job(_Section):
     def job_hash(self) -> str:
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
         content = self.model_dump(mode="json", exclude=HOW)
-        content["endpoints"] = {role: _answering(self.endpoints.of(role)) for role in ("vlm", "llm", "reformat")}
+        content["endpoints"] = {role: _answering(self.endpoints.of(role)) for role in ROLES}
         return _hash(content)
 
     @property
@@ -338,6 +351,8 @@ class Job(_Section):
         content = self.model_dump(mode="json", exclude=HOW)
         for stage in (self.caption, self.ask, self.reformat):
             content[stage.name]["endpoint"] = _answering(self.endpoints.of(stage.role))
+        for check in self.checks.calling:
+            content["checks"][check.name]["endpoint"] = _answering(self.endpoints.of(check.role))
         return {stage: _hash(settings) for stage, settings in content.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
-from lvqa_ray.stage import Chat, Prompted, Role
+from lvqa_ray.stage import CallCheck, Chat, Prompted, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,16 @@ class VideoStep:
 
 @dataclass(frozen=True, slots=True)
 class ChatStep:
-    """A stage that asks an endpoint, and the rows that it takes; other rows pass it by."""
+    """A stage that asks an endpoint, and the rows that it takes; other rows pass it by.
+
+    Attributes:
+        helpers: Other stages that its call asks too; who is asked is told by the request.
+    """
 
     stage: Prompted
     takes: type
     call: Callable[[Any, Chat], Any]
+    helpers: tuple[Prompted, ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,6 +48,11 @@ class ChatStep:
     def role(self) -> Role:
         """Which endpoint of the job it asks."""
         return self.stage.role
+
+    @property
+    def roles(self) -> Sequence[Role]:
+        """Those that its helpers ask as well."""
+        return list(dict.fromkeys(stage.role for stage in (self.stage, *self.helpers)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
         ask=[
             ChatStep(job.ask, Film, job.ask),
             *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
-            *(ChatStep(check, AskedFilm, check) for check in job.checks.calling),
+            *(_checked(job, check) for check in job.checks.calling),
             ChatStep(job.reformat, AskedFilm, job.reformat),
         ],
         expected=job.sample.expected if job.cut.mode == "off" else None,
@@ -109,6 +119,13 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
             include={"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
         ),
     )
+
+
+def _checked(job: Job, check: CallCheck) -> ChatStep:
+    if check.policy != "repair":
+        return ChatStep(check, AskedFilm, check)
+    rewrite = job.checks.rewrite
+    return ChatStep(check, AskedFilm, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,))
 
 
 def _never(_: Clip) -> bool:

@@ -106,6 +106,7 @@ HITS: dict[str, Any] = {
     "engine.max_cost": 1,
     "engine.max_requests": 1,
     "engine.retry_failures": True,
+    "endpoints.checker": {**ENDPOINT, "model": "n"},
 }
 MISSES: dict[str, tuple[Any, set[str]]] = {
     "endpoints.vlm.base_url": ("http://127.0.0.1:2/v1", {"caption"}),

@@ -1,8 +1,8 @@
 """A chat completion without a model: which of the job's requests a body is, and the reply that is made for it.
 
 What a request is shows in its text: merged captions with ``QUESTION:`` and ``OPTIONS:`` ask for a question, pictures
-ask for a caption, and a reason that begins ``Start thinking.`` asks for prose. Anything else gets a sentence that says
-what this endpoint is.
+ask for a caption, a reason that begins ``Start thinking.`` asks for prose, and a question that is to end with a line
+``ANSWER:`` asks for its answer. Anything else gets a sentence that says what this endpoint is.
 
 Token counts are estimates, since there is no tokenizer: a token for four characters of text, and for a picture one for
 every 28 x 28 pixels, which is what common vision models count.
@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvqa_ray.demo import clip, compose, describe, facts, prose
+from lvqa_ray.demo import answer, clip, compose, describe, facts, prose
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
 from lvqa_ray.llm.parse import parse_question
@@ -28,7 +28,8 @@ from lvqa_ray.llm.parse_several import render_questions
 MODEL = "lvqa-demo-no-vlm"
 WHAT = (
     f"This is {MODEL}, a stand-in that is no vision-language model. It measures light, colours, movement, changes of "
-    "shot and text in frames, composes a multiple-choice question from such descriptions, and joins reasons into prose."
+    "shot and text in frames, composes multiple-choice questions from such descriptions, answers its own from them, "
+    "and joins reasons into prose."
 )
 ABOUT = f"{WHAT} This request asks for none of these."
 CHARS_PER_TOKEN = 4
@@ -121,6 +122,8 @@ def complete(body: object) -> dict[str, object]:
 
 
 def _reply(asked: Asked) -> str:
+    if (question := answer.find(asked.text)) is not None:
+        return answer.answer(question, asked.text)
     if CAPTION_LINE.search(asked.text) and (asked.as_json or all(label in asked.text for label in _LABELS)):
         return _questions(asked)
     if asked.pictures:

@@ -45,7 +45,9 @@ def compose_several(captions: str, count: int) -> list[tuple[str, str]]:
     for _ in range(ROUNDS):
         for kind in [*draw.sample(KINDS, len(KINDS)), opening]:
             puzzle = kind(reel, draw)
-            if puzzle is None or (puzzle.stem, puzzle.key) in written or f"- {puzzle.stem}\n" in f"{captions}\n":
+            if puzzle is None or (puzzle.stem, puzzle.key) in written:
+                continue
+            if any(f"{mark} {puzzle.stem}\n" in f"{captions}\n" for mark in ("-", "QUESTION:")):
                 continue
             category = "counting" if kind is how_often else "temporal"
             written[puzzle.stem, puzzle.key] = (category, _layout(reel, puzzle, draw))

@@ -17,10 +17,12 @@ from lvqa_ray.video.picture import fit
 CHARS_PER_TOKEN = 4
 LABEL_TOKENS = 10
 """The time that stands before each picture, or before each caption."""
-REPLY_TOKENS = {"caption": 250, "ask": 700, "reformat": 400, "blind": 10, "solve": 200}
+REPLY_TOKENS = {"caption": 250, "ask": 700, "reformat": 400, "blind": 50, "solve": 200, "rewrite": 700}
 """Assumed length of a reply, or of a question in one, where ``max_tokens`` does not cut it shorter."""
 VIDEO_TOKENS_PER_S = 300
 """Assumed for a clip that is shown as video."""
+REWRITTEN = 0.25
+"""Assumed share of the questions that are written anew and checked again, for each check that repairs."""
 REPLY_S = 10.0
 """Assumed time of a reply where no limit per minute is the tighter one."""
 
@@ -52,7 +54,7 @@ class Load:
         row: The video.
         clips: Clips to caption.
         frames: Pictures to show, over all clips.
-        first: The first stage whose calls are to be paid; those of stages before it are in the journal.
+        first: The first of `ORDER` whose calls are to be paid; those of stages before it are in the journal.
     """
 
     row: ProbedVideo
@@ -60,52 +62,75 @@ class Load:
     frames: int
     first: str = "caption"
 
+    def asks(self, stage: str) -> bool:
+        """Whether the calls of a stage are to be paid."""
+        return ORDER.index(self.first) <= ORDER.index(stage)
+
+
+ORDER = ("caption", "ask", "checks", "reformat")
+"""Groups of calls, of which each rests on those before it."""
+
 
 def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     """The calls of every stage that asks an endpoint, by its name."""
     loads = list(loads)
     pictures = family_of(job.endpoints.of("vlm").model)
-    caption_in = caption_calls = ask_in = ask_calls = questions = 0
+    caption_in = caption_calls = ask_in = ask_calls = questions = written = 0
     caption_out = _reply_tokens(job, job.caption)
     for load in loads:
         info = load.row.info
         asked = len(job.ask.plan(info.duration_sec))
         questions += asked
-        if load.first == job.reformat.name:
-            continue
-        calls = -(-asked // job.ask.per_call)
-        ask_in += calls * (_prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS))
-        ask_calls += calls
-        if load.first == job.ask.name:
-            continue
-        width, height = fit(info.width, info.height, short_side=job.sample.short_side)
-        shown = load.frames * (pictures.tokens(width, height) + LABEL_TOKENS)
-        if job.caption.media == "video":
-            shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
-        caption_calls += load.clips
-        caption_in += load.clips * _prompt_tokens(job.caption) + shown
+        if load.asks("ask"):
+            calls = -(-asked // job.ask.per_call)
+            ask_in += calls * (_prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS))
+            ask_calls += calls
+            written += asked
+        if load.asks("caption"):
+            width, height = fit(info.width, info.height, short_side=job.sample.short_side)
+            shown = load.frames * (pictures.tokens(width, height) + LABEL_TOKENS)
+            if job.caption.media == "video":
+                shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
+            caption_calls += load.clips
+            caption_in += load.clips * _prompt_tokens(job.caption) + shown
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
-    ask_out = min(questions * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
-    stages = {
+    ask_out = min(written * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
+    return {
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
+        **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
     }
+
+
+def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
+    """The calls of the checks, if no question is dropped before its last one."""
+    checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
+    questions = sum(asked for _, asked in checked)
+    captions = sum(asked * load.clips * (caption_tokens + LABEL_TOKENS) for load, asked in checked)
     question_tokens = REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
-    captions = sum(
-        load.clips * (caption_out + LABEL_TOKENS) * len(job.ask.plan(load.row.info.duration_sec)) for load in loads
-    )
+    stages: dict[str, Estimate] = {}
+    repairs = 0
     for check in job.checks.calling:
         shown = captions if "captions" in check.required else 0
         once = questions * (_prompt_tokens(check) + question_tokens) + shown
-        stages[check.name] = _of(job, check, check.tries * questions, check.tries * once)
+        again = REWRITTEN if check.policy == "repair" else 0
+        repairs += check.policy == "repair"
+        calls, tokens = round(check.tries * questions * (1 + again)), round(check.tries * once * (1 + again))
+        stages[check.name] = _of(job, check, calls, tokens)
+    if repairs:
+        rewrite, share = job.checks.rewrite, repairs * REWRITTEN
+        tokens = round(share * (questions * (_prompt_tokens(rewrite) + REPLY_TOKENS["ask"]) + captions))
+        stages[rewrite.name] = _of(job, rewrite, round(share * questions), tokens)
     return stages
 
 
 def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
-    for stage in (job.caption, job.ask, job.reformat, *job.checks.calling):
+    for stage in (job.caption, job.ask, job.reformat, job.checks.rewrite, *job.checks.calling):
+        if stage.name not in stages:
+            continue
         replicas = job.endpoints.replicas(stage.role)
         first = replicas[0]
         busy.setdefault((first.base_url, first.api_key_env, first.model), (replicas, []))[1].append(stages[stage.name])

@@ -144,7 +144,7 @@ def configure() -> None:
 
 def _pool(job: Job, steps: Sequence[ChatStep | PlainStep]) -> ActorPoolStrategy:
     """As many workers as asked for, which together can have in flight what their endpoints allow."""
-    roles = {step.role for step in steps if isinstance(step, ChatStep)}
+    roles = {role for step in steps if isinstance(step, ChatStep) for role in step.roles}
     most = max(sum(at.max_concurrency for at in job.endpoints.replicas(role)) for role in roles)
     calls = math.ceil(most / job.engine.chat_workers)
     return ActorPoolStrategy(

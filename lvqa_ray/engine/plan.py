@@ -101,8 +101,8 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
 
 def _first_asked(stages: Sequence[str]) -> str:
     """The first stage that has to ask anew when the settings of some have changed; where it is not known, the first."""
-    if stages and set(stages) <= {"reformat"}:
-        return "reformat"
+    if stages and set(stages) <= {"checks", "reformat"}:
+        return "checks" if "checks" in stages else "reformat"
     return "ask" if stages and set(stages) <= {"probe", "merge", "ask", "checks", "reformat"} else "caption"
 
 

@@ -16,10 +16,9 @@ from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Video
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.stage import Role
+from lvqa_ray.stage import ROLES, Role
 from lvqa_ray.stages.caption import own_prompt
 
-ROLES: tuple[Role, ...] = ("vlm", "llm", "reformat")
 ANSWER_WITHIN_S = 30.0
 
 
@@ -64,7 +63,7 @@ def check_prices(job: Job) -> None:
     for role in ROLES if job.engine.max_cost is not None else ():
         for at in job.endpoints.replicas(role):
             if cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
-                section = "llm" if role == "reformat" and job.endpoints.reformat is None else role
+                section = job.endpoints.section(role)
                 raise ConfigError(
                     f"engine.max_cost is set, and no price is known for {at.label}: set endpoints.{section}.price_in "
                     f"and endpoints.{section}.price_out, in dollars per million tokens."

@@ -29,7 +29,7 @@ from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.preflight import ROLES, check_endpoints, check_output, check_prices, check_prompts
+from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.resume import remaining, without_outcome
@@ -42,6 +42,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
+from lvqa_ray.stage import ROLES
 
 EVERY_S = 2.0
 CLOCKS_DIFFER_S = 60.0

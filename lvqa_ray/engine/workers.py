@@ -23,12 +23,12 @@ from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.mend import Mending
-from lvqa_ray.llm.messages import ChatRequest
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Call, Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.pipeline import ChatStep, PlainStep
-from lvqa_ray.stage import Chat
+from lvqa_ray.stage import Chat, Prompted
 
 
 class ChatWork:
@@ -48,9 +48,10 @@ class ChatWork:
         # One for each governor, whichever stages ask it: they share its leases.
         permits = {line.governor: Permits(RemoteDesk(line.governor)) for line in chain.from_iterable(lines.values())}
         self._chats = {
-            step.name: _chat(step, lines[step.role], permits, journal, writer)
+            stage.name: _chat(stage, lines[stage.role], permits, journal, writer)
             for step in steps
             if isinstance(step, ChatStep)
+            for stage in (step.stage, *step.helpers)
         }
 
     async def __call__(self, packed: Packed) -> list[Packed]:
@@ -74,8 +75,8 @@ class ChatWork:
                 return list(step.call(row))
             except Exception as error:
                 return [bug(step.name, row, error)]
-        governors = [line.governor for line in self._lines[step.role]]
-        chat = _Halting(self._chats[step.name], governors)
+        governors = [line.governor for role in step.roles for line in self._lines[role]]
+        chat = _Halting(self._chats, governors)
         try:
             answer: Sequence[Any] = await step.call(row, chat)
         except Exception as error:
@@ -84,19 +85,21 @@ class ChatWork:
 
 
 class _Halting:
-    """Notes whether a call failed because the run has halted: its row then has no outcome, rather than a failure.
+    """Hands each request to the client of its stage, and notes whether one failed because the run has halted.
+
+    The row then has no outcome, rather than a failure.
 
     The governors are told: a reason that was found in this process, such as a full disk, has to stop all the others.
     """
 
-    def __init__(self, inner: Chat, governors: Sequence[Any]) -> None:
-        self._inner = inner
+    def __init__(self, chats: Mapping[str, Chat], governors: Sequence[Any]) -> None:
+        self._chats = chats
         self._governors = governors
         self.halted = False
 
-    async def __call__(self, request: Any) -> Any:  # noqa: ANN401 - passes the chat protocol through
+    async def __call__(self, request: ChatRequest) -> ChatReply:
         try:
-            return await self._inner(request)
+            return await self._chats[request.stage](request)
         except StopRun as stop:
             self.halted = True
             for governor in self._governors:
@@ -104,11 +107,11 @@ class _Halting:
             raise
 
 
-def _chat(step: ChatStep, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
+def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
     """The whole client path of a stage: journal, then retries, then the limits of the cluster, then the wire."""
     first = lines[0].endpoint  # names the answers of all of them
     key_of = partial(cache_key, first)
-    answers = Journal(segments_at(journal), writer=writer, stage=step.stage.name)
+    answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
     replicas = [Replica(_wire(line, answers, key_of), permits[line.governor]) for line in lines]
     retrying = Retrying(Limited(*replicas), first.max_attempts)
     return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)

@@ -21,11 +21,13 @@ class Tally:
         tries: Answers that came.
         right: Those that name the key.
         usage: What they cost.
+        why: What was said before each right answer, without line breaks; empty where nothing was.
     """
 
     tries: int
     right: int
     usage: Usage
+    why: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -60,8 +62,25 @@ async def tally(q: Question, tries: int, ask: Callable[[str, int], Awaitable[Cha
     replies = await asyncio.gather(
         *(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     )
-    right = sum(named_option(reply.text, one) == one.answer for reply, one in zip(replies, asked, strict=True))
-    return Tally(tries, right, sum((reply.usage for reply in replies), Usage()))
+    right = [
+        reply.text for reply, one in zip(replies, asked, strict=True) if named_option(reply.text, one) == one.answer
+    ]
+    why = tuple(said_before(text)[:MOST_SAID] for text in right)
+    return Tally(tries, len(right), sum((reply.usage for reply in replies), Usage()), why)
+
+
+MOST_SAID = 300
+"""Letters of what was said before an answer, which are kept."""
+
+
+def said_before(reply: str) -> str:
+    """What a reply says before its last ``ANSWER:`` line, on one line; nothing where it has no such line."""
+    lines = [line for line in without_draft(reply).splitlines() if line.strip()]
+    for place in range(len(lines) - 1, -1, -1):
+        label = read_label(lines[place])
+        if label is not None and label[0] == "ANSWER":
+            return " ".join(" ".join(lines[:place]).split())
+    return ""
 
 
 def named_option(reply: str, q: Question) -> Letter | None:

@@ -22,13 +22,14 @@ class CheckSolve(CallCheck):
     """
 
     name: ClassVar[str] = "solve"
-    role: ClassVar[Role] = "llm"
+    role: ClassVar[Role] = "checker"
     version: ClassVar[str] = "solve/1"
     known: ClassVar[tuple[str, ...]] = ("question", "captions", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question", "captions")
 
     policy: Literal["off", "mark", "drop"] = Field(
-        default="off", description="What is done about a question that is not answered with its key: off, mark or drop."
+        default="drop",
+        description="What is done about a question that is not answered with its key: off, mark or drop.",
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,

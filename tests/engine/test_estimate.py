@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.estimate import REPLY_S, REPLY_TOKENS, Load, estimate, seconds
+from lvqa_ray.engine.estimate import ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
 from lvqa_ray.records import ProbedVideo, Video, VideoInfo
 
 AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
@@ -43,6 +44,39 @@ def test_questions_are_counted_by_video_and_by_minute(ask: dict[str, Any], calls
     assert stages["ask"].input_tokens > calls * 60 * REPLY_TOKENS["caption"]
 
 
+def checked(**settings: Any) -> Job:
+    cheap = {**AT, "model": "cheap", "price_in": 0.1, "price_out": 0.1}
+    endpoints = {"vlm": AT, "llm": {**AT, "price_in": 1, "price_out": 1}, "checker": cheap}
+    return Job.of({"videos": "v.mp4", "output": "out", "endpoints": endpoints, **settings})
+
+
+def test_the_calls_of_the_checks_are_the_checkers() -> None:
+    stages = estimate(checked(), [LOAD])
+    assert {name: part.calls for name, part in stages.items()} == {
+        "caption": 60, "ask": 1, "blind": 16, "solve": 12, "reformat": 4,
+    }  # fmt: skip
+    blind, solve = stages["blind"], stages["solve"]
+    assert {blind.model, solve.model} == {"cheap"}
+    assert solve.input_tokens > 12 * 60 * REPLY_TOKENS["caption"], "every try reads all captions"
+    assert blind.input_tokens < 16 * 600, "a guess reads none"
+    assert solve.cost_usd == pytest.approx((solve.input_tokens + solve.output_tokens) * 0.1 / 1e6)
+
+
+def test_a_repair_is_the_writers_and_is_checked_again() -> None:
+    stages = estimate(checked(checks={"blind": {"policy": "repair"}, "solve": {"policy": "off"}}), [LOAD])
+    assert (stages["blind"].calls, stages["rewrite"].calls) == (20, 1)
+    assert stages["rewrite"].model == AT["model"]
+    assert "solve" not in stages
+
+
+@pytest.mark.parametrize("first", ORDER)
+def test_what_is_in_the_journal_is_not_counted(first: str) -> None:
+    stages = estimate(checked(), [replace(LOAD, first=first)])
+    paid = {name for name, part in stages.items() if part.calls}
+    after = {"caption": {"caption", "ask"}, "ask": {"ask"}, "checks": set(), "reformat": set()}[first]
+    assert paid == {"reformat", *after, *(set() if first == "reformat" else {"blind", "solve"})}
+
+
 def test_a_longest_reply_bounds_the_estimate() -> None:
     assert estimate(job(max_tokens=20), [LOAD])["caption"].output_tokens == 60 * 20
 
@@ -53,7 +87,7 @@ def test_no_price_is_no_cost() -> None:
 
 @pytest.mark.parametrize(
     ("at", "expected"),
-    [({}, 62 * REPLY_S / 10), ({"requests_per_minute": 6}, 620.0), ({"tokens_per_minute": 1000}, None)],
+    [({}, 69 * REPLY_S / 10), ({"requests_per_minute": 6}, 690.0), ({"tokens_per_minute": 1000}, None)],
 )
 def test_the_tightest_limit_sets_the_time(at: dict[str, Any], expected: float | None) -> None:
     stages = estimate(job(**at), [LOAD])

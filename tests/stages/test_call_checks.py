@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lvqa_ray.config import Checks
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
+from lvqa_ray.llm.parse import render_question
 from lvqa_ray.llm.tally import named_option, turned
-from lvqa_ray.records import AskedFilm, AskedQuestion, Failure
-from lvqa_ray.stage import Chat
+from lvqa_ray.records import AskedFilm, AskedQuestion, Failure, Usage
+from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_solve import CheckSolve
+from lvqa_ray.stages.rewrite import RewriteQuestion
+from tests.fakes import answers
 from tests.fakes.characters import Solver
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
@@ -28,10 +36,12 @@ def key(row: AskedQuestion) -> str:
 def test_what_can_be_guessed_is_caught_and_a_liking_for_a_letter_gains_nothing(chat: Chat, fake: FakeEndpoint) -> None:
     guessable = ROWS[::3]
     fake.answer = Solver(blind={row.question.question: key(row) for row in guessable}, seeing={}, letter="C")
-    (row,) = asyncio.run(CheckBlind(policy="drop")(ROW, chat))
+    (row,) = asyncio.run(CheckBlind(tries=5, threshold=0.6)(ROW, chat))
     assert isinstance(row, AskedFilm)
     assert {drop.id for drop in row.drops} == {one.id for one in guessable}
-    assert {drop.reason for drop in row.drops} == {"5 of 5 guesses without the video are right"}
+    assert {drop.reason for drop in row.drops} == {
+        "5 of 5 guesses without the video are right; one says: Let me see. B. comes to mind."
+    }
     assert {one.verdicts[-1].score for one in row.questions} <= {0.2, 0.4}
     assert len(fake.requests) == 5 * len(ROWS)
     assert row.questions[0].verdicts[-1].usage.calls == 5
@@ -43,7 +53,7 @@ def test_a_wrong_key_is_caught_and_the_share_of_right_answers_is_kept(chat: Chat
     seen = {row.question.question: key(row) for row in ROWS}
     seen |= {row.question.question: row.question.options["A"] for row in wrong}
     fake.answer = Solver(blind={}, seeing=seen)
-    (row,) = asyncio.run(CheckSolve(policy="drop")(ROW, chat))
+    (row,) = asyncio.run(CheckSolve()(ROW, chat))
     assert isinstance(row, AskedFilm)
     assert {drop.id for drop in row.drops} == {one.id for one in wrong}
     assert [one.verdicts[-1].score for one in row.questions] == [1.0] * (len(ROWS) - len(wrong))
@@ -57,9 +67,100 @@ def test_a_wrong_key_is_caught_and_the_share_of_right_answers_is_kept(chat: Chat
 def test_a_call_that_may_succeed_waits_and_one_that_never_will_is_no_pass(chat: Chat, fake: FakeEndpoint) -> None:
     one = replace(ROW, questions=ROWS[:1])
     fake.fail_next(Fault.UNAVAILABLE, times=20)
-    (waits,) = asyncio.run(CheckBlind(policy="drop")(one, chat))
+    (waits,) = asyncio.run(CheckBlind()(one, chat))
     assert isinstance(waits, Failure)
     assert (waits.stage, waits.retryable) == ("blind", True)
+
+
+def rewriter(*replies: str, guessed: AskedQuestion) -> Callable[[dict[str, Any]], str | None]:
+    """A writer who writes anew as told, and a solver who guesses the key of the first version, always."""
+    solver = Solver(blind={guessed.question.question: key(guessed)}, seeing={})
+    left = iter(replies)
+
+    def answer(body: dict[str, Any]) -> str | None:
+        return next(left) if "It cannot be used as it is" in answers.text_of(body) else solver(body)
+
+    return answer
+
+
+def repaired(row: AskedFilm, chat: Chat) -> AskedFilm:
+    mend = RewriteQuestion().with_checks(Checks().wanted)
+    (made,) = asyncio.run(CheckBlind(policy="repair")(row, chat, mend))
+    assert isinstance(made, AskedFilm)
+    return made
+
+
+BETTER = render_question(with_stem("What does she fetch from the house when she goes back?"))
+WRITTEN = replace(ROWS[0], reasoning=render_question(ROWS[0].question))
+TWO = replace(ROW, questions=(WRITTEN, ROWS[1]))
+
+
+def test_what_can_be_guessed_goes_back_to_its_writer_with_the_reason(chat: Chat, fake: FakeEndpoint) -> None:
+    fake.answer = rewriter(BETTER, guessed=WRITTEN)
+    row = repaired(TWO, chat)
+    assert row.drops == ()
+    new, other = row.questions
+    assert (new.id, new.question.question) == ("v_q0", "What does she fetch from the house when she goes back?")
+    *free, last = new.verdicts
+    assert [one.check for one in free] == ["structure", "grounding", "duplicates", "shuffle"]
+    assert (last.check, last.passed, last.action, last.score) == ("blind", False, "repaired", 0.25)
+    assert last.usage.calls == 4 + 1 + 4, "guesses, the new version, guesses"
+    sent = next(text for body in fake.requests if "It cannot be used" in (text := answers.text_of(body.body)))
+    assert "4 of 4 guesses without the video are right; one says: Let me see. B. comes to mind." in sent
+    assert WRITTEN.reasoning in sent
+    assert other.verdicts[-1].passed
+    assert new.reasoning == render_question(new.question)
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ((BETTER.replace("A. ", "A. All of the above ", 1), "I would rather not."), "the reply cannot be read: "),
+        ((WRITTEN.reasoning, BETTER.replace("[0 to 10]", "[700 to 710]")), "step 1, 700 to 710, is outside"),
+        ((render_question(ROWS[1].question), WRITTEN.reasoning), "the reply is the same question"),
+        ((render_question(ROWS[1].question),) * 2, "it repeats v_q1"),
+    ],
+)
+def test_a_question_that_stays_useless_is_dropped_and_says_why(
+    chat: Chat, fake: FakeEndpoint, replies: tuple[str, ...], reason: str
+) -> None:
+    fake.answer = rewriter(*replies, guessed=WRITTEN)
+    row = repaired(TWO, chat)
+    (drop,) = row.drops
+    assert (drop.check, drop.question) == ("blind", WRITTEN.question)
+    assert "guesses without the video are right" in drop.reason
+    assert f"after being rewritten: {reason}" in drop.reason
+    assert drop.verdicts[-1].usage.calls == 4 + 2
+    assert [one.id for one in row.questions] == ["v_q1"]
+
+
+def test_the_second_round_may_succeed(chat: Chat, fake: FakeEndpoint) -> None:
+    fake.answer = rewriter("I would rather not.", BETTER, guessed=WRITTEN)
+    row = repaired(TWO, chat)
+    assert [one.id for one in row.questions] == ["v_q0", "v_q1"]
+
+
+CALLING: list[Prompted] = [CheckBlind(), CheckSolve(), RewriteQuestion()]
+
+
+@pytest.mark.parametrize("stage", CALLING, ids=lambda stage: stage.name)
+def test_the_prompt_is_the_one_that_was_looked_at(stage: Any) -> None:
+    """Golden renderings: who changes a prompt sees here what is sent, and counts the version up."""
+    sent: list[str] = []
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        said = "".join(part.text for part in request.messages[-1].parts if isinstance(part, Text))
+        sent.append(f"{request.version}\n\n{said}\n")
+        return ChatReply(text="ANSWER: A", model="m", usage=Usage())
+
+    if isinstance(stage, RewriteQuestion):
+        asyncio.run(stage.written(WRITTEN, ROW, "it can be guessed", 0, chat))
+    else:
+        asyncio.run(stage(replace(ROW, questions=(WRITTEN,)), chat))
+    assert sent[0] == (GOLDEN / f"{stage.name}.txt").read_text()
+
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,225 @@
+"""What checks have in common: a policy, verdicts on the questions of a film, and what is done about faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import ClassVar, Literal, Protocol
+
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import ApiError
+from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
+from lvqa_ray.records.questions import NO_USAGE
+from lvqa_ray.stage.prompted import Chat, Prompted
+
+Policy = Literal["off", "mark", "repair", "drop"]
+"""What a check does about a fault: it is not run; the fault is noted on the record; it is mended where that can be done
+with certainty, and the question dropped where not; or the question is dropped."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Judging:
+    """What all checks have in common: a policy, and what it makes of their verdicts.
+
+    Attributes:
+        name: Name of the check, in verdicts, drops and counts.
+    """
+
+    name: ClassVar[str]
+
+    policy: Policy = Field(default="drop", description="What is done about a fault: off, mark, repair or drop.")
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _off(cls, given: object) -> object:
+        return "off" if given is False else given  # what YAML makes of the word
+
+    def decided(
+        self, row: AskedFilm, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+    ) -> AskedFilm:
+        """Do what the policy says about each verdict.
+
+        Args:
+            row: The film with the questions.
+            verdicts: One for each of them, in order.
+            mended: With the policy ``repair``, each question as it was mended, or nothing where it was not.
+        """
+        kept: list[AskedQuestion] = []
+        drops = list(row.drops)
+        without = [None] * len(verdicts)
+        for asked, verdict, mend in zip(row.questions, verdicts, mended or without, strict=True):
+            if verdict.passed:
+                action: Action = ""
+            elif self.policy == "mark":
+                action = "marked"
+            else:
+                action = "repaired" if mend else "dropped"
+            asked = mend or asked  # noqa: PLW2901 - what is judged from here on
+            judged = (*asked.verdicts, replace(verdict, action=action))
+            if action == "dropped":
+                drops.append(dropped(replace(asked, verdicts=judged), verdict.reason))
+            else:
+                kept.append(replace(asked, verdicts=judged))
+        return replace(row, questions=tuple(kept), drops=tuple(drops))
+
+    def passed(self, score: float | None = None) -> Verdict:
+        """The verdict on a sound question."""
+        return Verdict(check=self.name, passed=True, score=score)
+
+    def failed(self, reason: str, score: float | None = None) -> Verdict:
+        """The verdict on one with a fault."""
+        return Verdict(check=self.name, passed=False, reason=reason, score=score)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Check(Judging):
+    """A check that makes no call."""
+
+    def __call__(self, row: AskedFilm) -> list[AskedFilm]:
+        """The film with the verdicts on its questions, and without those that this drops."""
+        verdicts = self.verdicts(row)
+        if self.policy != "repair":
+            return [self.decided(row, verdicts)]
+        faulty = zip(row.questions, verdicts, strict=True)
+        mended = [None if verdict.passed else self.mended(asked, row.film) for asked, verdict in faulty]
+        return [self.decided(row, verdicts, mended)]
+
+    def verdicts(self, row: AskedFilm) -> Sequence[Verdict]:
+        """A verdict for each question, in order; a check that compares questions overrides this."""
+        return [self.judge(asked, row.film) for asked in row.questions]
+
+    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:
+        """Say whether one question is sound."""
+        raise NotImplementedError(f"{type(self).__name__} must define judge or verdicts")
+
+    def mended(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:
+        """The question without its fault, if `repaired` finds one that passes."""
+        found = self.repaired(asked, film)
+        return found if found is not None and self.judge(found, film).passed else None
+
+    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
+        """What the question is like with its fault taken away, or nothing where that cannot be done with certainty."""
+        return None
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Mended:
+    """What came of having a question written anew.
+
+    Attributes:
+        asked: The new one with the verdicts of the checks that make no call; ``None`` where it is of no use.
+        reason: Why it is of no use.
+        usage: What it cost.
+    """
+
+    asked: AskedQuestion | None
+    reason: str = ""
+    usage: Usage = NO_USAGE
+
+
+class Mend(Protocol):
+    """Has a question written anew, so that it is rid of a fault.
+
+    Raises:
+        ApiError: There is no answer.
+    """
+
+    @property
+    def rounds(self) -> int:
+        """How often it may be tried for one question."""
+        ...
+
+    async def __call__(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+        """The new question, or why there is none; the attempts on one question are counted from 0."""
+        ...
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CallCheck(Prompted, Judging):
+    """A check that asks an endpoint about each question, `tries` times.
+
+    A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will is a fault
+    of its question, which could not be checked.
+    """
+
+    tries: int = Field(default=1, ge=1, le=20, description="How often it is asked.")
+
+    async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
+        """The film with the verdicts on its questions, and without those that this drops."""
+        verdicts: list[Verdict] = []
+        mended: list[AskedQuestion | None] = []
+        for answer in await asyncio.gather(*(self._ruled(asked, row, chat, mend) for asked in row.questions)):
+            if isinstance(answer, Failure):
+                return [answer]
+            verdicts.append(answer[0])
+            mended.append(answer[1])
+        return [self.decided(row, verdicts, mended)]
+
+    async def _ruled(
+        self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Mend | None
+    ) -> tuple[Verdict, AskedQuestion | None] | Failure:
+        """The verdict on a question and, if it has a fault that could be mended, the question without it."""
+        try:
+            verdict = await self.judge(asked, row.film, chat)
+            if verdict.passed or self.policy != "repair" or mend is None:
+                return verdict, None
+            return await self._repaired(asked, row, verdict, chat, mend)
+        except ApiError as error:
+            if error.retryable:
+                return Failure.of(error, video=row.film.video, stage=self.name)
+            reason = f"it could not be checked: {error}"
+            return Verdict(check=self.name, passed=False, reason=reason, usage=Usage.of(error)), None
+
+    async def _repaired(
+        self, asked: AskedQuestion, row: AskedFilm, first: Verdict, chat: Chat, mend: Mend
+    ) -> tuple[Verdict, AskedQuestion | None]:
+        """Have a question written anew until it passes, for so many rounds; its verdict bears the cost of all of them.
+
+        The verdict says what was wrong at first, and has the score of the question as it is at last.
+        """
+        usage, last, fault, latest = first.usage, first, first.reason, asked
+        for attempt in range(mend.rounds):
+            try:
+                made = await mend(latest, row, fault, attempt, chat)
+            except ApiError as error:
+                if error.retryable:
+                    raise
+                made = Mended(None, str(error), Usage.of(error))
+            usage += made.usage
+            if made.asked is None:
+                fault = made.reason
+                continue
+            latest = made.asked
+            last = await self.judge(latest, row.film, chat)
+            usage += last.usage
+            fault = last.reason
+            if last.passed:
+                return replace(first, score=last.score, tries=last.tries, usage=usage), latest
+        reason = f"{first.reason}; after being rewritten: {fault}"
+        return replace(first, reason=reason, score=last.score, tries=last.tries, usage=usage), None
+
+    async def judge(self, asked: AskedQuestion, film: Film, chat: Chat) -> Verdict:
+        """Say whether one question is sound.
+
+        Raises:
+            ApiError: There is no answer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define judge")
+
+
+def dropped(asked: AskedQuestion, reason: str) -> Drop:
+    """What is left of a question that its last verdict drops."""
+    check = asked.verdicts[-1].check
+    return Drop(
+        id=asked.id,
+        category=asked.category,
+        check=check,
+        kind=check,
+        reason=reason,
+        question=asked.question,
+        verdicts=asked.verdicts,
+    )

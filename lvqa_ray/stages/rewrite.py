@@ -1,0 +1,118 @@
+"""a question with a fault -> the question written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.messages import Text
+from lvqa_ray.llm.parse import parse_question, render_question
+from lvqa_ray.llm.reply_form import TEXT
+from lvqa_ray.records import AskedFilm, AskedQuestion, Question
+from lvqa_ray.stage import Chat, Check, Mended, Prompted, Role, answer
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RewriteQuestion(Prompted):
+    """Have a question that can be answered without the video written anew by who wrote it."""
+
+    name: ClassVar[str] = "rewrite"
+    role: ClassVar[Role] = "llm"
+    version: ClassVar[str] = "rewrite/1"
+    known: ClassVar[tuple[str, ...]] = ("captions", "question", "fault", "format", "video_id")
+    required: ClassVar[tuple[str, ...]] = ("captions", "question", "fault")
+
+    prompt: str = Field(
+        default_factory=lambda: PROMPT,
+        description="What to ask. Placeholders: {captions}, {question} (with its key and reasons) and {fault} (what is "
+        "wrong with it), all needed; {format}, {video_id}.",
+    )
+    rounds: int = Field(default=2, ge=1, le=5, description="How often a question is written anew before it is dropped.")
+
+    def with_checks(self, checks: Sequence[Check]) -> Rewriting:
+        """The stage as checks use it, with the checks without calls that a new question has to pass."""
+        return Rewriting(self, checks)
+
+    async def written(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+        """The question as it is written anew, with no verdict yet.
+
+        Raises:
+            ApiError: There is no answer.
+        """
+        values = {
+            "captions": row.film.captions,
+            "question": asked.reasoning,
+            "fault": fault,
+            "format": TEXT.one.words,
+            "video_id": row.film.video.id,
+        }
+        request = self.asks(Text(text=self.filled(values)), attempt=attempt)
+        reply = await answer(chat, request, TEXT.one.reads)
+        try:
+            question = parse_question(reply.text)
+            text = render_question(question)
+        except (ParseError, ValueError) as error:
+            return Mended(None, f"the reply cannot be read: {error}", reply.usage)
+        if _told(question) == _told(asked.question):
+            return Mended(None, "the reply is the same question", reply.usage)
+        return Mended(replace(asked, question=question, reasoning=text, verdicts=()), "", reply.usage)
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Writes questions anew and lets them through the checks that make no call; it is a `Mend`."""
+
+    stage: RewriteQuestion
+    checks: Sequence[Check]
+
+    @property
+    def rounds(self) -> int:
+        """How often a question is written anew before it is dropped."""
+        return self.stage.rounds
+
+    async def __call__(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+        """The new question with the verdicts of the checks; see `Mend`."""
+        made = await self.stage.written(asked, row, fault, attempt, chat)
+        if made.asked is None:
+            return made
+        # The last of the questions of its video: of two that are alike, the first stays.
+        others = tuple(other for other in row.questions if other.id != asked.id)
+        checked = AskedFilm(film=row.film, questions=(*others, made.asked))
+        for check in self.checks:
+            (checked,) = check(checked)
+        passed = next((one for one in checked.questions if one.id == asked.id), None)
+        if passed is None:
+            reason = next(drop.reason for drop in checked.drops if drop.id == asked.id)
+            return replace(made, asked=None, reason=reason)
+        return replace(made, asked=passed)
+
+
+def _told(question: Question) -> tuple[str, frozenset[str], str]:
+    return question.question, frozenset(question.options.values()), question.options[question.answer]
+
+
+PROMPT = """\
+Below are descriptions of the parts of one video, in the order of time, each with the seconds that it covers.
+
+{captions}
+
+This multiple-choice question about the video was written from them:
+
+{question}
+
+It cannot be used as it is: {fault}
+
+Write it anew, in the same language, so that only somebody who has watched the video can tell the right option. Keep \
+what it is about, as far as it can be kept. Take away what gives the answer away: hints in the question, a right \
+option that is longer, more precise or more likely than the others, wrong options that nobody would believe. Make \
+the wrong options out of what the video shows at another time, of somebody else, or in another order. Give four \
+options, exactly one of them right, all of about the same length. Speak of the video, never of descriptions, and \
+name no times in the question. Every step of the reasoning names the seconds that it rests on.
+
+{format}"""

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from lvqa_ray.cli import books, cache, demo, run
+from lvqa_ray.cli import audit, books, cache, demo, run
 from lvqa_ray.cli.terminal import fail, plain, talk
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
@@ -27,6 +27,7 @@ app.command()(run.estimate)
 app.command()(books.failures)
 app.command()(books.retry)
 app.command()(books.verify)
+app.command()(audit.audit)
 app.command()(demo.demo)
 app.command("demo-endpoint")(demo.demo_endpoint)
 app.add_typer(cache.app, name="cache")

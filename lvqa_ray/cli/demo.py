@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.audit import print_audit
 from lvqa_ray.cli.run import Overrides, run_and_tell
 from lvqa_ray.cli.tables import print_record
 from lvqa_ray.cli.terminal import talk
@@ -44,8 +45,16 @@ def demo(
         )
         status = run_and_tell(job)
     if status == 0:
-        print_record(Path(out))
+        _show(Path(out))
     raise typer.Exit(status)
+
+
+def _show(folder: Path) -> None:
+    """What the checks found, and the first record."""
+    from lvqa_ray.engine.audit import audit  # noqa: PLC0415 - Arrow takes a second to import
+
+    print_audit({str(folder): audit(folder)})
+    print_record(folder)
 
 
 @contextmanager

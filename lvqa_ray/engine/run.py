@@ -18,6 +18,7 @@ import ray
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.audit import Audit, audit
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.governor import Traffic
@@ -64,6 +65,7 @@ class RunSummary:
         clips: Clips in the table of clips.
         verdict: What the check at the end found.
         questions: What became of their questions.
+        audit: What the output holds, measured against chance.
         spent: What this run paid for, by stage; answers from the journal are not among it.
         spent_by_model: The same by stage and model.
         halted: Why the run stopped before its end, or empty.
@@ -83,6 +85,7 @@ class RunSummary:
     unfinished: int
     clips: int
     questions: Funnel
+    audit: Audit
     spent: dict[str, Spent]
     spent_by_model: dict[str, dict[str, Spent]]
     halted: str
@@ -200,6 +203,7 @@ def _run(
         unfinished=verdict.unfinished,
         clips=verdict.clips,
         questions=funnel(folder, {video.id for video in videos}),
+        audit=audit(folder),
         spent={stage: total(models.values()) for stage, models in bill.items()},
         spent_by_model=bill,
         halted=halted,

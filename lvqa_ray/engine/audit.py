@@ -1,0 +1,241 @@
+"""What an output holds, measured against chance: keys, lengths, guesses, spans, and what a kept question costs.
+
+Read in columns, shard by shard: 100,000 questions take seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.engine import chance
+from lvqa_ray.engine.chance import Mean, Share
+from lvqa_ray.engine.outcomes import flat, numbers
+from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.records import LETTERS
+from lvqa_ray.records.tables import SCHEMAS, TableName
+
+GUESS = 1 / len(LETTERS)
+BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
+COLUMNS: Mapping[TableName, list[str]] = {
+    "data": ["video_id", "category", "parsed_reasoning.OPTIONS", "parsed_reasoning.ANSWER", "checks", "usage"],
+    "drops": ["check", "kind", "checks"],
+    "clips": ["usage"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What some calls came to when they were paid.
+
+    Attributes:
+        calls: Replies.
+        input_tokens: Prompt tokens.
+        output_tokens: Reply tokens.
+        cost_usd: US dollars, ``None`` where no price was known.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an output holds.
+
+    Attributes:
+        videos: Videos with a record.
+        records: Questions that were kept.
+        dropped: The others, by check and then by kind.
+        checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
+        categories: Records by category.
+        keys: Records by the letter of their key.
+        keys_p: Probability that these differ so much by chance alone.
+        longest: How often the longest option is the key, where one is the longest.
+        shortest: The same of the shortest.
+        blind: Share of guesses without the video that are the key: of all questions checked, and of those kept.
+        solve: Share of answers from the captions that are the key, likewise.
+        difficulty: Records by that share.
+        grounded: Share of the cited time that was captioned, likewise.
+        cost: What the answers cost, by stage or check; what was asked about videos without a record lacks its ``ask``.
+    """
+
+    videos: int
+    records: int
+    dropped: dict[str, dict[str, int]]
+    checks: dict[str, dict[str, int]]
+    categories: dict[str, int]
+    keys: dict[str, int]
+    keys_p: float
+    longest: Share
+    shortest: Share
+    blind: dict[str, Mean]
+    solve: dict[str, Mean]
+    difficulty: dict[str, int]
+    grounded: dict[str, Mean]
+    cost: dict[str, Cost]
+
+    @property
+    def asked(self) -> int:
+        """Questions that were asked for."""
+        return self.records + sum(sum(kinds.values()) for kinds in self.dropped.values())
+
+    @property
+    def tokens_per_record(self) -> float | None:
+        """Tokens, in and out, of all stages for each record."""
+        total = sum(cost.input_tokens + cost.output_tokens for cost in self.cost.values())
+        return total / self.records if self.records else None
+
+    @property
+    def usd_per_record(self) -> float | None:
+        """US dollars of all stages for each record; ``None`` where a stage has no price."""
+        costs = [cost.cost_usd for cost in self.cost.values() if cost.calls]
+        if not self.records or None in costs:
+            return None
+        return sum(cost for cost in costs if cost is not None) / self.records
+
+
+def audit(folder: Path) -> Audit:
+    """Look at all questions of an output folder.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    seen = _Seen()
+    for rows in _read(folder, "data"):
+        seen.take_records(rows)
+    for rows in _read(folder, "drops"):
+        for (check, kind), count in _counted(rows["check"], rows["kind"]):
+            seen.dropped.setdefault(check, Counter())[kind] += count
+        seen.take_verdicts(rows["checks"], kept=False)
+    for rows in _read(folder, "clips"):
+        seen.add_cost("caption", rows["usage"])
+    return seen.summed()
+
+
+def _read(folder: Path, table: TableName) -> Iterator[pa.Table]:
+    """The shards of a table, the wanted columns of them; those of an earlier release may lack some, which are null."""
+    for shard in shards(folder, table):
+        rows = read_shard(shard, COLUMNS[table])
+        for name in COLUMNS[table]:
+            if "." not in name and name not in rows.column_names:
+                rows = rows.append_column(name, pa.nulls(rows.num_rows, SCHEMAS[table].field(name).type))
+        yield rows.combine_chunks()
+
+
+@dataclass
+class _Seen:
+    """What has been counted so far."""
+
+    videos: set[str] = field(default_factory=set)
+    records: int = 0
+    dropped: dict[str, Counter[str]] = field(default_factory=dict)
+    checks: dict[str, Counter[str]] = field(default_factory=dict)
+    categories: Counter[str] = field(default_factory=Counter)
+    keys: Counter[str] = field(default_factory=Counter)
+    extremes: Counter[str] = field(default_factory=Counter)
+    scores: dict[tuple[str, bool], list[npt.NDArray[np.float64]]] = field(default_factory=dict)
+    cost: dict[str, Cost] = field(default_factory=dict)
+
+    def take_records(self, rows: pa.Table) -> None:
+        """Count records."""
+        self.records += rows.num_rows
+        self.videos.update(rows["video_id"].unique().to_pylist())
+        for (category,), count in _counted(pc.fill_null(rows["category"], "")):
+            self.categories[category] += count
+        parsed = flat(rows["parsed_reasoning"])
+        answers = pc.struct_field(parsed, "ANSWER")
+        for (letter,), count in _counted(answers):
+            self.keys[letter] += count
+        self._take_lengths(pc.struct_field(parsed, "OPTIONS"), answers)
+        self.take_verdicts(rows["checks"], kept=True)
+        usage = flat(rows["usage"])
+        for stage in ("ask", "reformat"):  # of captions, the clips tell all
+            self.add_cost(stage, pc.struct_field(usage, stage))
+
+    def _take_lengths(self, options: Any, answers: Any) -> None:  # noqa: ANN401 - Arrow arrays have no types
+        lengths = np.stack([numbers(pc.utf8_length(pc.struct_field(options, letter))) for letter in LETTERS], axis=1)
+        key = numbers(pc.index_in(answers, value_set=pa.array(LETTERS)))
+        for name, sign in (("longest", 1), ("shortest", -1)):
+            signed = lengths * sign
+            best = signed.argmax(axis=1)
+            single = (signed == np.take_along_axis(signed, best[:, None], axis=1)).sum(axis=1) == 1
+            self.extremes[name] += int((best == key)[single].sum())
+            self.extremes[f"{name} of"] += int(single.sum())
+
+    def take_verdicts(self, column: Any, *, kept: bool) -> None:  # noqa: ANN401 - as above
+        """Count the verdicts on some questions, all of which were kept, or none."""
+        verdicts = flat(column).flatten()
+        name, passed = pc.struct_field(verdicts, "check"), pc.struct_field(verdicts, "passed")
+        outcomes = pc.if_else(pc.fill_null(passed, False), "passed", pc.struct_field(verdicts, "action"))
+        for (check, outcome), count in _counted(name, outcomes):
+            self.checks.setdefault(check, Counter())[outcome] += count
+        for check in name.unique().to_pylist():
+            mine = verdicts.filter(pc.equal(name, check))
+            scores = pc.drop_null(pc.struct_field(mine, "score"))
+            self.scores.setdefault((check, kept), []).append(numbers(scores).astype(np.float64))
+            self.add_cost(check, mine)
+
+    def add_cost(self, stage: str, column: Any) -> None:  # noqa: ANN401 - as above
+        """Add what some calls cost."""
+        parts = [pc.sum(pc.struct_field(flat(column), name)).as_py() for name in BILL]
+        before = self.cost.get(stage, Cost())
+        calls, tokens_in, tokens_out = (part or 0 for part in parts[:3])
+        if not calls and stage not in self.cost:
+            return
+        usd = [cost for cost in (before.cost_usd, parts[3]) if cost is not None]
+        self.cost[stage] = Cost(
+            before.calls + calls,
+            before.input_tokens + tokens_in,
+            before.output_tokens + tokens_out,
+            sum(usd) if usd else None,
+        )
+
+    def summed(self) -> Audit:
+        """What all of it comes to."""
+        keys: dict[str, int] = {letter: self.keys[letter] for letter in LETTERS}
+        solved = np.round(self._scores("solve", True), 2)
+        return Audit(
+            videos=len(self.videos),
+            records=self.records,
+            dropped={check: dict(kinds.most_common()) for check, kinds in self.dropped.items()},
+            checks={check: dict(outcomes) for check, outcomes in self.checks.items()},
+            categories=dict(self.categories.most_common()),
+            keys=keys,
+            keys_p=chance.uniform(list(keys.values())),
+            longest=self._extreme("longest"),
+            shortest=self._extreme("shortest"),
+            blind=self._means("blind"),
+            solve=self._means("solve"),
+            difficulty={f"{rate:g}": int((solved == rate).sum()) for rate in np.unique(solved)},
+            grounded=self._means("grounding"),
+            cost=self.cost,
+        )
+
+    def _extreme(self, name: str) -> Share:
+        return chance.share(self.extremes[name], self.extremes[f"{name} of"], GUESS)
+
+    def _means(self, check: str) -> dict[str, Mean]:
+        kept = self._scores(check, True)
+        return {"all": chance.mean(np.concatenate([kept, self._scores(check, False)])), "kept": chance.mean(kept)}
+
+    def _scores(self, check: str, kept: bool) -> npt.NDArray[np.float64]:
+        return np.concatenate([np.empty(0), *self.scores.get((check, kept), [])])
+
+
+def _counted(*columns: Any) -> Iterator[tuple[list[str], int]]:  # noqa: ANN401 - as above
+    """The different rows of some columns, each with how often it is there."""
+    names = [str(number) for number in range(len(columns))]
+    found = pa.table(list(columns), names=names).group_by(names).aggregate([([], "count_all")])
+    for row in found.to_pylist():
+        yield [row[name] for name in names], row["count_all"]

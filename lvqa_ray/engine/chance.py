@@ -1,0 +1,101 @@
+"""What chance alone would give: intervals and p values for shares of counted things."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Z = 1.959964
+"""Standard errors to each side of a 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of how many, against what chance would give.
+
+    Attributes:
+        hits: Those counted.
+        of: All of them.
+        chance: The share that chance gives.
+        low: Lower end of the 95 % interval of the share (Wilson's).
+        high: Its upper end.
+        p: Probability of at least so many by chance alone (binomial, exact).
+    """
+
+    hits: int
+    of: int
+    chance: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def share(self) -> float | None:
+        """The share; ``None`` of nothing."""
+        return self.hits / self.of if self.of else None
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over questions, with the 95 % interval that their spread gives.
+
+    Attributes:
+        of: How many questions.
+        mean: ``None`` of nothing.
+        low: Lower end of the interval.
+        high: Its upper end.
+    """
+
+    of: int
+    mean: float | None
+    low: float
+    high: float
+
+
+def share(hits: int, of: int, chance: float) -> Share:
+    """A share with its interval, and how likely chance gives as much."""
+    low, high = wilson(hits, of)
+    return Share(hits, of, chance, low, high, at_least(hits, of, chance))
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    if not of:
+        return 0.0, 1.0
+    rate, spread = hits / of, Z * Z / of
+    middle = (rate + spread / 2) / (1 + spread)
+    half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def at_least(hits: int, of: int, chance: float) -> float:
+    """Probability of at least so many hits among independent ones that each come by chance."""
+    if hits <= 0:
+        return 1.0
+    k = np.arange(hits, of + 1)
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, of + 1)))])
+    logs = factorials[of] - factorials[k] - factorials[of - k] + k * math.log(chance) + (of - k) * math.log1p(-chance)
+    return float(min(1.0, np.exp(logs).sum()))
+
+
+def uniform(counts: Sequence[int]) -> float:
+    """Probability that four counts differ so much from equal ones by chance alone (chi squared, 3 degrees)."""
+    total = sum(counts)
+    if not total:
+        return 1.0
+    x = sum((count - total / 4) ** 2 for count in counts) / (total / 4)
+    return math.erfc(math.sqrt(x / 2)) + math.sqrt(2 * x / math.pi) * math.exp(-x / 2)
+
+
+def mean(values: npt.NDArray[np.float64]) -> Mean:
+    """The mean of some values and its interval."""
+    of = len(values)
+    if not of:
+        return Mean(0, None, 0.0, 1.0)
+    middle = float(values.mean())
+    half = Z * float(values.std(ddof=1)) / math.sqrt(of) if of > 1 else 1.0
+    return Mean(of, middle, max(0.0, middle - half), min(1.0, middle + half))

@@ -27,7 +27,9 @@ from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_duplicates import CheckDuplicates
+from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.check_grounding import CheckGrounding
+from lvqa_ray.stages.check_judge import CheckJudge
 from lvqa_ray.stages.check_solve import CheckSolve
 from lvqa_ray.stages.check_structure import CheckStructure
 from lvqa_ray.stages.cut import CutClips
@@ -121,6 +123,10 @@ class Checks(_Section):
 
     blind: CheckBlind = Field(default_factory=CheckBlind, description="Guessing without the video.")
     solve: CheckSolve = Field(default_factory=CheckSolve, description="Answering from the captions.")
+    judge: CheckJudge = Field(default_factory=CheckJudge, description="A rubric of faults, in one call.")
+    evidence: CheckEvidence = Field(
+        default_factory=CheckEvidence, description="Whether pictures of the cited spans bear out what is claimed."
+    )
     rewrite: RewriteQuestion = Field(
         default_factory=RewriteQuestion, description="How a question is written anew, where a check repairs."
     )
@@ -134,8 +140,13 @@ class Checks(_Section):
     @property
     def calling(self) -> tuple[CallCheck, ...]:
         """The checks with calls that are to be run after them, in order."""
-        every: tuple[CallCheck, ...] = (self.blind, self.solve)
+        every: tuple[CallCheck, ...] = (self.blind, self.solve, self.judge)
         return tuple(check for check in every if check.policy != "off")
+
+    @property
+    def seeing(self) -> tuple[CheckEvidence, ...]:
+        """Those that are to see pictures, after all others."""
+        return () if self.evidence.policy == "off" else (self.evidence,)
 
 
 class Storage(_Section):
@@ -351,7 +362,7 @@ class Job(_Section):
         content = self.model_dump(mode="json", exclude=HOW)
         for stage in (self.caption, self.ask, self.reformat):
             content[stage.name]["endpoint"] = _answering(self.endpoints.of(stage.role))
-        for check in self.checks.calling:
+        for check in (*self.checks.calling, *self.checks.seeing):
             content["checks"][check.name]["endpoint"] = _answering(self.endpoints.of(check.role))
         return {stage: _hash(settings) for stage, settings in content.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,15 @@ class PlainStep:
     call: Callable[[Any], Iterable[Any]]
 
 
+Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Steps in order; each group runs as one operator of the graph, with a queue between groups.
 
     Attributes:
+        ask: The groups that films go through.
         expected: Tells what the pictures of a clip will be, without them; ``None`` where its file is needed anyway.
         recipe: All that decides which clips a video has, as a text.
     """
@@ -77,7 +81,7 @@ class Pipeline:
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
-    ask: Sequence[ChatStep | PlainStep]
+    ask: Sequence[Group]
     expected: Callable[[Clip], Clip] | None
     recipe: str
 
@@ -108,17 +112,32 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
         look=[VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept), *sample, *judge_damage],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=job.merge,
-        ask=[
-            ChatStep(job.ask, Film, job.ask),
-            *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
-            *(_checked(job, check) for check in job.checks.calling),
-            ChatStep(job.reformat, AskedFilm, job.reformat),
-        ],
+        ask=_asking(job),
         expected=job.sample.expected if job.cut.mode == "off" else None,
         recipe=job.model_dump_json(
             include={"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
         ),
     )
+
+
+def _asking(job: Job) -> Sequence[Group]:
+    """What films go through: questions, checks, and at the end prose; pictures are read where a check sees some."""
+    first: list[ChatStep | PlainStep] = [
+        ChatStep(job.ask, Film, job.ask),
+        *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
+        *(_checked(job, check) for check in job.checks.calling),
+    ]
+    last: list[ChatStep | PlainStep] = [ChatStep(job.reformat, AskedFilm, job.reformat)]
+    if not job.checks.seeing:
+        return [[*first, *last]]
+    (evidence,) = job.checks.seeing
+    sample = replace(job.sample, count=evidence.frames, per_second=None)
+    look = VideoStep(evidence.name, AskedFilm, partial(evidence.show, sample=sample), reads=_has_questions)
+    return [first, [look], [ChatStep(evidence, AskedFilm, evidence), *last]]
+
+
+def _has_questions(row: AskedFilm) -> bool:
+    return bool(row.questions)
 
 
 def _checked(job: Job, check: CallCheck) -> ChatStep:

@@ -12,12 +12,22 @@ from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
+from lvqa_ray.stages.check_evidence import USUAL_STEPS
 from lvqa_ray.video.picture import fit
 
 CHARS_PER_TOKEN = 4
 LABEL_TOKENS = 10
 """The time that stands before each picture, or before each caption."""
-REPLY_TOKENS = {"caption": 250, "ask": 700, "reformat": 400, "blind": 50, "solve": 200, "rewrite": 700}
+REPLY_TOKENS = {
+    "caption": 250,
+    "ask": 700,
+    "reformat": 400,
+    "blind": 50,
+    "solve": 200,
+    "rewrite": 700,
+    "judge": 120,
+    "evidence": 60,
+}
 """Assumed length of a reply, or of a question in one, where ``max_tokens`` does not cut it shorter."""
 VIDEO_TOKENS_PER_S = 300
 """Assumed for a clip that is shown as video."""
@@ -74,7 +84,6 @@ ORDER = ("caption", "ask", "checks", "reformat")
 def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     """The calls of every stage that asks an endpoint, by its name."""
     loads = list(loads)
-    pictures = family_of(job.endpoints.of("vlm").model)
     caption_in = caption_calls = ask_in = ask_calls = questions = written = 0
     caption_out = _reply_tokens(job, job.caption)
     for load in loads:
@@ -87,8 +96,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
             ask_calls += calls
             written += asked
         if load.asks("caption"):
-            width, height = fit(info.width, info.height, short_side=job.sample.short_side)
-            shown = load.frames * (pictures.tokens(width, height) + LABEL_TOKENS)
+            shown = load.frames * _picture_tokens(job, load)
             if job.caption.media == "video":
                 shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
             caption_calls += load.clips
@@ -112,23 +120,32 @@ def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, E
     stages: dict[str, Estimate] = {}
     repairs = 0
     for check in job.checks.calling:
-        shown = captions if "captions" in check.required else 0
-        once = questions * (_prompt_tokens(check) + question_tokens) + shown
+        once = questions * (_prompt_tokens(check) + question_tokens) + (captions if "{captions}" in check.prompt else 0)
         again = REWRITTEN if check.policy == "repair" else 0
         repairs += check.policy == "repair"
-        calls, tokens = round(check.tries * questions * (1 + again)), round(check.tries * once * (1 + again))
+        calls, tokens = round(check.calls * questions * (1 + again)), round(check.calls * once * (1 + again))
         stages[check.name] = _of(job, check, calls, tokens)
     if repairs:
         rewrite, share = job.checks.rewrite, repairs * REWRITTEN
         tokens = round(share * (questions * (_prompt_tokens(rewrite) + REPLY_TOKENS["ask"]) + captions))
         stages[rewrite.name] = _of(job, rewrite, round(share * questions), tokens)
+    for seeing in job.checks.seeing:
+        once = sum(asked * seeing.frames * _picture_tokens(job, load) for load, asked in checked)
+        tokens = seeing.calls * (once + questions * (_prompt_tokens(seeing) + question_tokens // USUAL_STEPS))
+        stages[seeing.name] = _of(job, seeing, seeing.calls * questions, tokens)
     return stages
+
+
+def _picture_tokens(job: Job, load: Load) -> int:
+    """Tokens of a picture with the time that stands before it."""
+    width, height = fit(load.row.info.width, load.row.info.height, short_side=job.sample.short_side)
+    return family_of(job.endpoints.of("vlm").model).tokens(width, height) + LABEL_TOKENS
 
 
 def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
-    for stage in (job.caption, job.ask, job.reformat, job.checks.rewrite, *job.checks.calling):
+    for stage in (job.caption, job.ask, job.reformat, job.checks.rewrite, *job.checks.calling, *job.checks.seeing):
         if stage.name not in stages:
             continue
         replicas = job.endpoints.replicas(stage.role)

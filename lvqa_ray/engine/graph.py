@@ -19,13 +19,13 @@ from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.media import media_of
-from lvqa_ray.engine.memory import PaidCaptions, known, look_up
+from lvqa_ray.engine.memory import Nothing, PaidCaptions, known, look_up
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
-from lvqa_ray.pipeline import ChatStep, PlainStep, build
+from lvqa_ray.pipeline import ChatStep, Group, VideoStep, build
 from lvqa_ray.records import Video
 
 VIDEOS_PER_BLOCK = 1000
@@ -68,7 +68,7 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         index=lambda: known(looked_up).answers,
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
-    (
+    rows = (
         ray.data.from_arrow(blocks)
         .repartition(target_num_rows_per_block=1)
         .flat_map(
@@ -93,14 +93,15 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
             compute=ActorPoolStrategy(size=1),
             num_cpus=0,
         )
-        .flat_map(
-            ChatWork,
-            fn_constructor_args=(pipeline.ask, lines, journal, run_id),
-            compute=_pool(job, pipeline.ask),
-            num_cpus=0,
-        )
-        .write_datasink(sink, ray_remote_args={"num_cpus": 0})
     )
+    for group in pipeline.ask:
+        if isinstance(group[0], VideoStep):
+            look = partial(on_files, steps=group, memory=Nothing(), most=1)
+            rows = rows.flat_map(look, num_cpus=cpus, max_retries=2)
+        else:
+            work = (group, lines, journal, run_id)
+            rows = rows.flat_map(ChatWork, fn_constructor_args=work, compute=_pool(job, group), num_cpus=0)
+    rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
 
 
 def _together(videos: int) -> int:
@@ -142,7 +143,7 @@ def configure() -> None:
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
 
-def _pool(job: Job, steps: Sequence[ChatStep | PlainStep]) -> ActorPoolStrategy:
+def _pool(job: Job, steps: Group) -> ActorPoolStrategy:
     """As many workers as asked for, which together can have in flight what their endpoints allow."""
     roles = {role for step in steps if isinstance(step, ChatStep) for role in step.roles}
     most = max(sum(at.max_concurrency for at in job.endpoints.replicas(role)) for role in roles)

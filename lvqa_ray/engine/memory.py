@@ -44,6 +44,17 @@ class Memory(Protocol):
         ...
 
 
+class Nothing:
+    """A memory for steps whose work is not known from earlier."""
+
+    def recall(self, _: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+        """See `Memory`."""
+        return
+
+    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+        """See `Memory`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """Where the lines stand: of the answers to one stage, and of the clips of videos."""

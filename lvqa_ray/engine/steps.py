@@ -86,6 +86,9 @@ def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noq
         case CaptionedClip():
             failure = row.failure and _with_video(row.failure, video, names)
             return replace(row, clip=_with_video(row.clip, video, names), failure=failure)
+        case AskedFilm():
+            shown_spans = tuple(replace(clip, video=video) for clip in row.shown)
+            return replace(row, film=replace(row.film, video=video), shown=shown_spans)
         case Failure():
             message = row.message
             for name, instead in names.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lvqa_ray.records.rows import Failure, Film, Usage, Video
+from lvqa_ray.records.rows import Clip, Failure, Film, Usage, Video, VideoInfo
 
 Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
@@ -115,6 +115,7 @@ class AskedFilm:
         drops: The others.
         usage: What all of them cost together.
         note: What was done otherwise than asked for, or empty.
+        shown: The spans that the questions cite, with pictures, while a check needs them.
     """
 
     film: Film
@@ -122,6 +123,12 @@ class AskedFilm:
     drops: tuple[Drop, ...] = ()
     usage: Usage = NO_USAGE
     note: str = ""
+    shown: tuple[Clip, ...] = ()
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the video is."""
+        return self.film.info
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

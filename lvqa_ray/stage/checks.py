@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError
+from lvqa_ray.errors import ApiError, ParseError
+from lvqa_ray.llm.messages import Part
 from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
 from lvqa_ray.stage.prompted import Chat, Prompted
 
+T = TypeVar("T")
 Policy = Literal["off", "mark", "repair", "drop"]
 """What a check does about a fault: it is not run; the fault is noted on the record; it is mended where that can be done
 with certainty, and the question dropped where not; or the question is dropped."""
@@ -121,6 +123,21 @@ class Mended:
     usage: Usage = NO_USAGE
 
 
+@plain_dataclass(frozen=True, slots=True)
+class Said(Generic[T]):
+    """What a reply says.
+
+    Attributes:
+        value: ``None`` where it cannot be read.
+        usage: What it cost.
+        fault: Why it cannot be read.
+    """
+
+    value: T | None
+    usage: Usage
+    fault: str = ""
+
+
 class Mend(Protocol):
     """Has a question written anew, so that it is rid of a fault.
 
@@ -140,13 +157,16 @@ class Mend(Protocol):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CallCheck(Prompted, Judging):
-    """A check that asks an endpoint about each question, `tries` times.
+    """A check that asks an endpoint about each question.
 
     A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will is a fault
     of its question, which could not be checked.
     """
 
-    tries: int = Field(default=1, ge=1, le=20, description="How often it is asked.")
+    @property
+    def calls(self) -> int:
+        """How many calls a question usually takes."""
+        return 1
 
     async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
         """The film with the verdicts on its questions, and without those that this drops."""
@@ -164,7 +184,7 @@ class CallCheck(Prompted, Judging):
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
         try:
-            verdict = await self.judge(asked, row.film, chat)
+            verdict = await self.judge(asked, row, chat)
             if verdict.passed or self.policy != "repair" or mend is None:
                 return verdict, None
             return await self._repaired(asked, row, verdict, chat, mend)
@@ -194,7 +214,7 @@ class CallCheck(Prompted, Judging):
                 fault = made.reason
                 continue
             latest = made.asked
-            last = await self.judge(latest, row.film, chat)
+            last = await self.judge(latest, row, chat)
             usage += last.usage
             fault = last.reason
             if last.passed:
@@ -202,13 +222,34 @@ class CallCheck(Prompted, Judging):
         reason = f"{first.reason}; after being rewritten: {fault}"
         return replace(first, reason=reason, score=last.score, tries=last.tries, usage=usage), None
 
-    async def judge(self, asked: AskedQuestion, film: Film, chat: Chat) -> Verdict:
-        """Say whether one question is sound.
+    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+        """Say whether one question of a film is sound.
+
+        Raises:
+            ApiError: There is no answer, or none that can be read.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define judge")
+
+    async def read(self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T]) -> Said[T]:
+        """What a reply says; one that cannot be read is asked for once more.
+
+        Args:
+            chat: Who is asked.
+            parts: The user's message.
+            reads: Reads a reply; raises a `ParseError` where it cannot.
 
         Raises:
             ApiError: There is no answer.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define judge")
+        usage, fault = Usage(), ""
+        for attempt in range(2):
+            reply = await chat(self.asks(*parts, attempt=attempt))
+            usage += reply.usage
+            try:
+                return Said(reads(reply.text), usage)
+            except ParseError as error:
+                fault = f"it could not be checked: {error}"
+        return Said(None, usage, fault)
 
 
 def dropped(asked: AskedQuestion, reason: str) -> Drop:

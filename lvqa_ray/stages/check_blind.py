@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.llm.tally import Tally, tally
-from lvqa_ray.records import AskedQuestion, Film, Verdict
+from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 
 
@@ -40,11 +40,16 @@ class CheckBlind(CallCheck):
         default=0.75, gt=0, le=1, description="The share of right guesses at which a question can be guessed."
     )
 
-    async def judge(self, asked: AskedQuestion, film: Film, chat: Chat) -> Verdict:
+    @property
+    def calls(self) -> int:
+        """See `CallCheck`."""
+        return self.tries
+
+    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
         """Whether too many guesses are right."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
-            prompt = self.filled({"question": question, "video_id": film.video.id})
+            prompt = self.filled({"question": question, "video_id": row.film.video.id})
             return await chat(self.asks(Text(text=prompt), attempt=attempt))
 
         found = await tally(asked.question, self.tries, ask)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.llm.tally import tally
-from lvqa_ray.records import AskedQuestion, Film, Verdict
+from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
 
@@ -39,11 +39,16 @@ class CheckSolve(CallCheck):
     least: float = Field(default=0.5, ge=0, lt=1, description="More than this share of the answers must be the key.")
     most: float = Field(default=1.0, gt=0, le=1, description="At most this share may be; less than 1 drops easy ones.")
 
-    async def judge(self, asked: AskedQuestion, film: Film, chat: Chat) -> Verdict:
+    @property
+    def calls(self) -> int:
+        """See `CallCheck`."""
+        return self.tries
+
+    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
         """Whether the share of right answers is in the wanted range."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
-            values = {"question": question, "captions": film.captions, "video_id": film.video.id}
+            values = {"question": question, "captions": row.film.captions, "video_id": row.film.video.id}
             return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
 
         found = await tally(asked.question, self.tries, ask)

@@ -6,12 +6,16 @@ knows how many questions were spoiled.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
+
+import numpy as np
+import simplejpeg
 
 from lvqa_ray.llm.parse import render_question
 from lvqa_ray.llm.parse_several import parse_questions
@@ -138,3 +142,21 @@ class Solver:
                 letter = re.search(rf"^([A-D])\. {re.escape(pick)}$", text, re.MULTILINE)
                 return f"Let me see. B. comes to mind.\n\n**ANSWER:** {letter[1] if letter else '?'}"
         return f"ANSWER: {self.letter}"
+
+
+class Witness:
+    """Sees pictures and scores what is claimed of them: the share that has the claimed colour in its corner.
+
+    A claim says ``the colour (r, g, b)``; any other request gets the usual answer.
+    """
+
+    def __call__(self, body: dict[str, Any]) -> str | None:
+        """The reply to a claim; nothing for any other request."""
+        claim = re.search(r"the colour \((\d+), (\d+), (\d+)\)", answers.text_of(body))
+        pictures = answers.media_urls(body)
+        if claim is None or not pictures:
+            return None
+        wanted = np.array([int(channel) for channel in claim.groups()])
+        corners = [simplejpeg.decode_jpeg(base64.b64decode(url.partition(",")[2]))[2, 2] for url in pictures]
+        seen = [bool(np.abs(corner.astype(int) - wanted).max() < 30) for corner in corners]
+        return f"So many have it.\n\n**SCORE:** {sum(seen) / len(seen):.2f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from lvqa_ray.config import Checks
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.llm.parse import render_question
 from lvqa_ray.llm.tally import named_option, turned
-from lvqa_ray.records import AskedFilm, AskedQuestion, Failure, Usage
+from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Frame, Usage
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stages.check_blind import CheckBlind
+from lvqa_ray.stages.check_evidence import CheckEvidence
+from lvqa_ray.stages.check_judge import CheckJudge
 from lvqa_ray.stages.check_solve import CheckSolve
 from lvqa_ray.stages.rewrite import RewriteQuestion
 from tests.fakes import answers
@@ -140,7 +142,7 @@ def test_the_second_round_may_succeed(chat: Chat, fake: FakeEndpoint) -> None:
     assert [one.id for one in row.questions] == ["v_q0", "v_q1"]
 
 
-CALLING: list[Prompted] = [CheckBlind(), CheckSolve(), RewriteQuestion()]
+CALLING: list[Prompted] = [CheckBlind(), CheckSolve(), RewriteQuestion(), CheckJudge(), CheckEvidence()]
 
 
 @pytest.mark.parametrize("stage", CALLING, ids=lambda stage: stage.name)
@@ -156,8 +158,13 @@ def test_the_prompt_is_the_one_that_was_looked_at(stage: Any) -> None:
     if isinstance(stage, RewriteQuestion):
         asyncio.run(stage.written(WRITTEN, ROW, "it can be guessed", 0, chat))
     else:
-        asyncio.run(stage(replace(ROW, questions=(WRITTEN,)), chat))
+        (shown,) = CheckEvidence().show(replace(ROW, questions=(WRITTEN,)), seen)
+        asyncio.run(stage(shown, chat))
     assert sent[0] == (GOLDEN / f"{stage.name}.txt").read_text()
+
+
+def seen(clip: Clip) -> Iterator[Clip]:
+    yield replace(clip, frames=tuple(Frame(time_s=clip.span.start_s + n, jpeg=b"j") for n in range(2)))
 
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -30,6 +30,7 @@ from lvqa_ray.stages.check_duplicates import CheckDuplicates
 from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.check_grounding import CheckGrounding
 from lvqa_ray.stages.check_judge import CheckJudge
+from lvqa_ray.stages.check_prose import CheckProse
 from lvqa_ray.stages.check_solve import CheckSolve
 from lvqa_ray.stages.check_structure import CheckStructure
 from lvqa_ray.stages.cut import CutClips
@@ -126,6 +127,9 @@ class Checks(_Section):
     judge: CheckJudge = Field(default_factory=CheckJudge, description="A rubric of faults, in one call.")
     evidence: CheckEvidence = Field(
         default_factory=CheckEvidence, description="Whether pictures of the cited spans bear out what is claimed."
+    )
+    prose: CheckProse = Field(
+        default_factory=CheckProse, description="Whether the rewritten reasoning leads to the key, with the same facts."
     )
     rewrite: RewriteQuestion = Field(
         default_factory=RewriteQuestion, description="How a question is written anew, where a check repairs."
@@ -362,7 +366,7 @@ class Job(_Section):
         content = self.model_dump(mode="json", exclude=HOW)
         for stage in (self.caption, self.ask, self.reformat):
             content[stage.name]["endpoint"] = _answering(self.endpoints.of(stage.role))
-        for check in (*self.checks.calling, *self.checks.seeing):
+        for check in (*self.checks.calling, *self.checks.seeing, self.checks.prose):
             content["checks"][check.name]["endpoint"] = _answering(self.endpoints.of(check.role))
         return {stage: _hash(settings) for stage, settings in content.items()}
 

@@ -127,7 +127,11 @@ def _asking(job: Job) -> Sequence[Group]:
         *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),
     ]
-    last: list[ChatStep | PlainStep] = [ChatStep(job.reformat, AskedFilm, job.reformat)]
+    prose = job.checks.prose
+    told = partial(job.reformat, check=prose)
+    last: list[ChatStep | PlainStep] = [
+        ChatStep(job.reformat, AskedFilm, told, helpers=() if prose.policy == "off" else (prose,))
+    ]
     if not job.checks.seeing:
         return [[*first, *last]]
     (evidence,) = job.checks.seeing

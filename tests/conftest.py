@@ -63,7 +63,10 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
             "engine": {"num_cpus": 2},
             "ask": {"quota": {"goal": 1}, **settings.pop("ask", {})},
             # Films made alike are asked alike; what is asked of a question is counted where that is the point.
-            "checks": {"duplicates": {"corpus": False}, "blind": {"policy": "off"}, "solve": {"policy": "off"}},
+            "checks": {
+                "duplicates": {"corpus": False},
+                **{name: {"policy": "off"} for name in ("blind", "solve", "prose")},
+            },
         }
         return Job.of(given | settings)
 

@@ -46,7 +46,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return media.make_video(tmp_path_factory.mktemp("film") / "a film, ünnamed.mp4", seconds=3, scenes=(1.0, 2.0))
 
 
-ONE = ["--set", "ask.quota={goal: 1}", "--set", "checks={blind: {policy: off}, solve: {policy: off}}"]
+ONE = [
+    "--set",
+    "ask.quota={goal: 1}",
+    "--set",
+    "checks={blind: {policy: off}, solve: {policy: off}, prose: {policy: off}}",
+]
 
 
 def direct(fake: FakeEndpoint, out: Path, *more: Any) -> list[Any]:

@@ -52,6 +52,8 @@ def answer(request: Request, text: str) -> str:
         text: All that the request says: captions, if it has any, are in it.
     """
     reel = Reel.read(text)
+    if (letter := _concluded(request, text)) and not reel.seen:
+        return f"The thoughts end with this: {request.options[letter]}.\n\nANSWER: {letter}"
     told = _told(request, reel) if reel.seen else None
     if told is not None:
         letters = [letter for letter, option in request.options.items() if _says(option, told)]
@@ -59,6 +61,23 @@ def answer(request: Request, text: str) -> str:
             return f"Going by the descriptions, it is this: {request.options[letters[0]]}.\n\nANSWER: {letters[0]}"
     seed = hashlib.sha256(f"{request.stem}{request.options}{len(reel.seen)}".encode()).digest()
     return f"Nothing that I am given tells; this is a guess.\n\nANSWER: {random.Random(seed).choice('ABCD')}"
+
+
+def _concluded(request: Request, text: str) -> str:
+    """The option that thoughts about a film of ours lead to, or are the only one not to rule out; empty for none."""
+    thoughts = text.casefold().partition("what was thought:")[2]
+    left: list[str] = []
+    for letter, option in request.options.items():
+        said = re.escape(option.casefold())
+        if re.search(
+            rf"so {said} (?:comes first|is seen last)|(?:takes its place|leads up to it) is {said}\.", thoughts
+        ):
+            return letter
+        if option.isdigit() and f"which leaves {option} in all" in thoughts:
+            return letter
+        if not re.search(rf"so {said} is ruled out|nowhere in the film is there [^.]*{said}", thoughts):
+            left.append(letter)
+    return left[0] if len(left) == 1 else ""
 
 
 def _told(request: Request, reel: Reel) -> Sameness | str | None:

@@ -27,6 +27,7 @@ REPLY_TOKENS = {
     "rewrite": 700,
     "judge": 120,
     "evidence": 60,
+    "prose": 150,
 }
 """Assumed length of a reply, or of a question in one, where ``max_tokens`` does not cut it shorter."""
 VIDEO_TOKENS_PER_S = 300
@@ -108,6 +109,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
         **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
+        **_prose(job, questions),
     }
 
 
@@ -136,6 +138,15 @@ def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, E
     return stages
 
 
+def _prose(job: Job, questions: int) -> dict[str, Estimate]:
+    """The calls of the check of the rewritten reasoning."""
+    prose = job.checks.prose
+    if prose.policy == "off" or not prose.implied:
+        return {}
+    shown = REPLY_TOKENS["ask"] // 3 + REPLY_TOKENS["reformat"]
+    return {prose.name: _of(job, prose, questions, questions * (_prompt_tokens(prose) + shown))}
+
+
 def _picture_tokens(job: Job, load: Load) -> int:
     """Tokens of a picture with the time that stands before it."""
     width, height = fit(load.row.info.width, load.row.info.height, short_side=job.sample.short_side)
@@ -145,7 +156,15 @@ def _picture_tokens(job: Job, load: Load) -> int:
 def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
-    for stage in (job.caption, job.ask, job.reformat, job.checks.rewrite, *job.checks.calling, *job.checks.seeing):
+    for stage in (
+        job.caption,
+        job.ask,
+        job.reformat,
+        job.checks.rewrite,
+        *job.checks.calling,
+        *job.checks.seeing,
+        job.checks.prose,
+    ):
         if stage.name not in stages:
             continue
         replicas = job.endpoints.replicas(stage.role)

@@ -5,18 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import ClassVar, Protocol
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.messages import Text
+from lvqa_ray.llm.messages import ChatRequest, Message, Text
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.wording import reason_text, without_captions
-from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Video
+from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Verdict, Video
 from lvqa_ray.stage import Chat, Prompted, Role, answer
+
+
+class ProseCheck(Protocol):
+    """Tells what is wrong with rewritten reasoning; its policy is off, mark or repair."""
+
+    @property
+    def name(self) -> str:
+        """Name of the check, in verdicts."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """What is done about a fault."""
+        ...
+
+    async def fault(self, asked: AskedQuestion, prose: str, video_id: str, chat: Chat) -> tuple[str, Usage]:
+        """What is wrong with the prose, empty for nothing, and what finding that out has cost."""
+        ...
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -34,60 +54,81 @@ class ReformatReasoning(Prompted):
         description="What to ask. Placeholders: {question}, {answer}, {reason} (needed), {video_id}, own `values`.",
     )
 
-    async def __call__(self, row: AskedFilm, chat: Chat) -> list[FinishedFilm | Failure]:
+    async def __call__(
+        self, row: AskedFilm, chat: Chat, check: ProseCheck | None = None
+    ) -> list[FinishedFilm | Failure]:
         """The finished film: a record for each question, or the reason why there is none.
 
-        A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will costs
-        its question alone.
+        With a check, prose that has a fault is written once more or marked, as its policy says. A call that may yet
+        succeed fails the video for now, so that a rerun can finish it; one that never will costs its question alone.
         """
         video = row.film.video
-        results = await asyncio.gather(*(self._rewritten(row, asked, chat) for asked in row.questions))
+        results = await asyncio.gather(*(self._rewritten(row, asked, chat, check) for asked in row.questions))
         failures = [result for result in results if isinstance(result, Failure)]
         if waiting := next((failure for failure in failures if failure.retryable), None):
             return [waiting]
         drops = [*row.drops]
-        told: list[tuple[AskedQuestion, str, Usage]] = []
+        told: list[_Told] = []
         for asked, result in zip(row.questions, results, strict=True):
             if isinstance(result, Failure):
                 drops.append(_lost(asked, result))
             else:
-                told.append((asked, *result))
+                told.append(result)
         captions = sum((clip.usage for clip in row.film.clips), Usage())
         records = tuple(
             Record(
                 film=row.film,
-                id=asked.id,
-                category=asked.category,
-                reasoning=asked.reasoning,
-                question=asked.question,
-                prompt=self.prompt_for(asked, video.id),
-                full_question=full_question(asked.question),
-                reformatted_reasoning=prose,
-                verdicts=asked.verdicts,
+                id=one.asked.id,
+                category=one.asked.category,
+                reasoning=one.asked.reasoning,
+                question=one.asked.question,
+                prompt=self.prompt_for(one.asked, video.id),
+                full_question=full_question(one.asked.question),
+                reformatted_reasoning=one.prose,
+                verdicts=one.asked.verdicts,
                 note=row.note,
                 usage={
                     CAPTION: captions.share(index, len(told)),
                     ASK: row.usage.share(index, len(told)),
-                    self.name: usage,
+                    self.name: one.usage,
                 },
             )
-            for index, (asked, prose, usage) in enumerate(told)
+            for index, one in enumerate(told)
         )
         failure = None if records else next(iter(failures), None) or _nothing_left(video, drops)
         return [FinishedFilm(video=video, records=records, drops=tuple(drops), failure=failure)]
 
-    async def _rewritten(self, row: AskedFilm, asked: AskedQuestion, chat: Chat) -> tuple[str, Usage] | Failure:
+    async def _rewritten(
+        self, row: AskedFilm, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
+    ) -> _Told | Failure:
         video = row.film.video
+        request = self.asks(Text(text=self.prompt_for(asked, video.id)))
         try:
-            request = self.asks(Text(text=self.prompt_for(asked, video.id)))
-            reply = await answer(chat, request, lambda text: bool(without_draft(text)))
+            prose, usage = await self._prose(request, chat)
+            if not prose:
+                message = "the reply holds a draft and no answer"
+                return Failure(video=video, stage=self.name, kind="empty_reply", message=message)
+            if check is None or check.policy == "off":
+                return _Told(asked, prose, usage)
+            fault, cost = await check.fault(asked, prose, video.id, chat)
+            verdict = Verdict(check=check.name, passed=not fault, reason=fault, usage=cost)
+            if not fault:
+                return _Told(_judged(asked, verdict), prose, usage)
+            if check.policy == "mark":
+                return _Told(_judged(asked, replace(verdict, action="marked")), prose, usage)
+            again, more = await self._prose(_reask(request, prose, fault), chat)
+            still, cost = await check.fault(asked, again, video.id, chat) if again else ("it is empty", Usage())
         except ApiError as error:
             return Failure.of(error, video=video, stage=self.name)
-        prose = without_draft(reply.text)
-        if not prose:
-            message = "the reply holds a draft and no answer"
-            return Failure(video=video, stage=self.name, kind="empty_reply", message=message, raw=reply.text)
-        return prose, reply.usage
+        verdict = replace(verdict, usage=verdict.usage + cost, action="marked" if still else "repaired")
+        if still:  # what was written at first has passed all other checks
+            verdict = replace(verdict, reason=f"{fault}; after being rewritten once more: {still}")
+            again = reason_text(asked.question)
+        return _Told(_judged(asked, verdict), again, usage + more)
+
+    async def _prose(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage]:
+        reply = await answer(chat, request, lambda text: bool(without_draft(text)))
+        return without_draft(reply.text), reply.usage
 
     def prompt_for(self, asked: AskedQuestion, video_id: str) -> str:
         """The prompt for a question, as it is sent and stored."""
@@ -98,6 +139,24 @@ class ReformatReasoning(Prompted):
             "video_id": video_id,
         }
         return self.filled(values)
+
+
+@plain_dataclass(frozen=True, slots=True)
+class _Told:
+    """A question and its prose, and what that cost."""
+
+    asked: AskedQuestion
+    prose: str
+    usage: Usage
+
+
+def _judged(asked: AskedQuestion, verdict: Verdict) -> AskedQuestion:
+    return replace(asked, verdicts=(*asked.verdicts, verdict))
+
+
+def _reask(request: ChatRequest, prose: str, fault: str) -> ChatRequest:
+    correction = Message.of("user", REASK.format(fault=fault))
+    return replace(request, messages=(*request.messages, Message.of("assistant", prose), correction))
 
 
 def _lost(asked: AskedQuestion, failure: Failure) -> Drop:
@@ -141,3 +200,9 @@ answer: looking for the moments that matter, saying what is seen there, and draw
 "reason": "{reason}"
 
 Reply with the rewritten reasoning alone, as plain text."""
+
+REASK = """\
+That cannot be used: {fault}.
+
+Send the whole text again without that fault: every fact of the reasoning, and no other, with nothing before or after \
+it."""

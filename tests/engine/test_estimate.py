@@ -53,7 +53,7 @@ def checked(**settings: Any) -> Job:
 def test_the_calls_of_the_checks_are_the_checkers() -> None:
     stages = estimate(checked(), [LOAD])
     assert {name: part.calls for name, part in stages.items()} == {
-        "caption": 60, "ask": 1, "blind": 16, "solve": 12, "reformat": 4,
+        "caption": 60, "ask": 1, "blind": 16, "solve": 12, "reformat": 4, "prose": 4,
     }  # fmt: skip
     blind, solve = stages["blind"], stages["solve"]
     assert {blind.model, solve.model} == {"cheap"}
@@ -74,7 +74,7 @@ def test_what_is_in_the_journal_is_not_counted(first: str) -> None:
     stages = estimate(checked(), [replace(LOAD, first=first)])
     paid = {name for name, part in stages.items() if part.calls}
     after = {"caption": {"caption", "ask"}, "ask": {"ask"}, "checks": set(), "reformat": set()}[first]
-    assert paid == {"reformat", *after, *(set() if first == "reformat" else {"blind", "solve"})}
+    assert paid == {"reformat", "prose", *after, *(set() if first == "reformat" else {"blind", "solve"})}
 
 
 def test_a_longest_reply_bounds_the_estimate() -> None:
@@ -87,7 +87,7 @@ def test_no_price_is_no_cost() -> None:
 
 @pytest.mark.parametrize(
     ("at", "expected"),
-    [({}, 69 * REPLY_S / 10), ({"requests_per_minute": 6}, 690.0), ({"tokens_per_minute": 1000}, None)],
+    [({}, 70 * REPLY_S / 10), ({"requests_per_minute": 6}, 700.0), ({"tokens_per_minute": 1000}, None)],
 )
 def test_the_tightest_limit_sets_the_time(at: dict[str, Any], expected: float | None) -> None:
     stages = estimate(job(**at), [LOAD])

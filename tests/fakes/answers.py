@@ -104,12 +104,14 @@ def question(text: str, number: int = 0) -> str:
 def pick(text: str) -> str:
     """The answer to a question of these: its key where the captions are there, else a letter drawn from the text."""
     lines = _CAPTION_LINE.findall(text)
+    thoughts = text.partition("What was thought:")[2].casefold()
     options = dict(re.findall(r"^([A-D])\. (.+)$", text, re.MULTILINE))
     number = next((number for number, stem in enumerate(_STEMS) if f"\n{stem}" in text), None)
     letter = "ABCD"[int(hashlib.sha256(text.encode()).hexdigest(), 16) % 4]
     if lines and number is not None:
         right = _short(lines[_place(number, len(lines))][2])
         letter = next((letter for letter, option in options.items() if option == right), letter)
+    letter = next((key for key, said in options.items() if f"{said.casefold()} is what is" in thoughts), letter)
     return f"Let me see.\nANSWER: {letter}"
 
 

@@ -19,6 +19,7 @@ from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.check_judge import CheckJudge
+from lvqa_ray.stages.check_prose import CheckProse
 from lvqa_ray.stages.check_solve import CheckSolve
 from lvqa_ray.stages.rewrite import RewriteQuestion
 from tests.fakes import answers
@@ -142,7 +143,7 @@ def test_the_second_round_may_succeed(chat: Chat, fake: FakeEndpoint) -> None:
     assert [one.id for one in row.questions] == ["v_q0", "v_q1"]
 
 
-CALLING: list[Prompted] = [CheckBlind(), CheckSolve(), RewriteQuestion(), CheckJudge(), CheckEvidence()]
+CALLING: list[Prompted] = [CheckBlind(), CheckSolve(), RewriteQuestion(), CheckJudge(), CheckEvidence(), CheckProse()]
 
 
 @pytest.mark.parametrize("stage", CALLING, ids=lambda stage: stage.name)
@@ -157,6 +158,8 @@ def test_the_prompt_is_the_one_that_was_looked_at(stage: Any) -> None:
 
     if isinstance(stage, RewriteQuestion):
         asyncio.run(stage.written(WRITTEN, ROW, "it can be guessed", 0, chat))
+    elif isinstance(stage, CheckProse):
+        asyncio.run(stage.fault(WRITTEN, "So she goes back for the dog. The answer is C.", "v", chat))
     else:
         (shown,) = CheckEvidence().show(replace(ROW, questions=(WRITTEN,)), seen)
         asyncio.run(stage(shown, chat))

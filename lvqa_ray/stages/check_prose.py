@@ -1,0 +1,81 @@
+"""Whether reasoning that was rewritten as prose still leads to the key, with all facts and no others."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.messages import Text
+from lvqa_ray.llm.parse import full_question
+from lvqa_ray.llm.prose import prose_fault, without_conclusion
+from lvqa_ray.llm.tally import named_option
+from lvqa_ray.records import AskedQuestion, Usage
+from lvqa_ray.stage import Chat, Prompted, Role
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CheckProse(Prompted):
+    """Read the prose for numbers, names and letters, then have the question answered from it with the key hidden."""
+
+    name: ClassVar[str] = "prose"
+    role: ClassVar[Role] = "checker"
+    version: ClassVar[str] = "prose/1"
+    known: ClassVar[tuple[str, ...]] = ("question", "prose", "video_id")
+    required: ClassVar[tuple[str, ...]] = ("question", "prose")
+
+    policy: Literal["off", "mark", "repair"] = Field(
+        default="repair",
+        description="What is done about rewritten reasoning with a fault: off, mark, or repair (it is rewritten once "
+        "more; if that fails too, the reasoning stays as it was written, and is marked).",
+    )
+    prompt: str = Field(
+        default_factory=lambda: PROMPT,
+        description="What to ask. Placeholders: {question} and {prose} (needed), {video_id}.",
+    )
+    implied: bool = Field(
+        default=True, description="Whether it is asked, in one call, if the key follows from the prose."
+    )
+
+    async def fault(self, asked: AskedQuestion, prose: str, video_id: str, chat: Chat) -> tuple[str, Usage]:
+        """What is wrong with the prose, empty for nothing, and what finding that out has cost.
+
+        Raises:
+            ApiError: There is no answer yet.
+        """
+        fault = prose_fault(asked.question, prose)
+        if fault or not self.implied:
+            return fault, Usage()
+        values = {
+            "question": full_question(asked.question),
+            "prose": without_conclusion(prose),
+            "video_id": video_id,
+        }
+        try:
+            reply = await chat(self.asks(Text(text=self.filled(values))))
+        except ApiError as error:
+            if error.retryable:
+                raise
+            return f"it could not be checked: {error}", Usage.of(error)
+        found = named_option(reply.text, asked.question)
+        if found == asked.question.answer:
+            return "", reply.usage
+        return (
+            f"it leads to {f'option {found}' if found else 'no option'}, and the key is {asked.question.answer}",
+            reply.usage,
+        )
+
+
+PROMPT = """\
+Below is a multiple-choice question about a video that you cannot see, and what somebody thought who watched it.
+
+{question}
+
+What was thought:
+
+{prose}
+
+Which option follows from these thoughts? Go by them alone, and not by what is likely. End with the line "ANSWER: " \
+followed by the letter of that option, or by "none" where none follows."""

@@ -1,0 +1,156 @@
+"""Rewritten reasoning keeps its facts, adds none, and leads to the key; if it does not, twice, it stays as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lvqa_ray.demo import answer as demo
+from lvqa_ray.demo import prose as demo_prose
+from lvqa_ray.demo.compose import compose_several
+from lvqa_ray.llm.parse import full_question, parse_question
+from lvqa_ray.llm.prose import prose_fault, without_conclusion
+from lvqa_ray.llm.tally import named_option
+from lvqa_ray.llm.wording import reason_text
+from lvqa_ray.records import AskedFilm, FinishedFilm, Question, Record
+from lvqa_ray.stage import Chat
+from lvqa_ray.stages.check_prose import CheckProse
+from lvqa_ray.stages.reformat import ReformatReasoning
+from tests.demo.test_compose import long_film, merged
+from tests.fakes import answers
+from tests.fakes.endpoint import FakeEndpoint
+from tests.stages.test_checks import SOUND, asked, film
+
+TOLD: Question = replace(
+    SOUND,
+    steps=(
+        replace(SOUND.steps[0], reasons=("At 4 s the woman, Alice, locks 3 dogs into the kitchen of the house",)),
+        replace(SOUND.steps[1], reasons=("She comes out with the dog", "So the answer is C")),
+    ),
+)
+GOOD = (
+    "I watch the woman, Alice, lock three dogs into the kitchen of the house. When she comes out she has the dog with "
+    "her. So the correct answer is C."
+)
+
+
+@pytest.mark.parametrize(
+    ("prose", "fault"),
+    [
+        (GOOD, ""),
+        (GOOD.replace("three", "3"), ""),
+        (GOOD.replace("I watch", "At 4 seconds I watch"), ""),
+        (GOOD.replace("So the correct answer is C.", "Option A and option B never happen, which leaves C."), ""),
+        (GOOD.replace("I watch", "The captions say that I watch"), "it speaks of captions"),
+        (GOOD.replace("I watch", "Going by the descriptions, I watch"), "it speaks of captions"),
+        (f"- {GOOD}", "it is a list"),
+        (f"Step 1: {GOOD}", "it is a list"),
+        (GOOD.replace("is C", "is B"), "it concludes with option B, and the key is C"),
+        (GOOD.replace("is C", "must be **option D**"), "it concludes with option D"),
+        (GOOD.replace("three dogs", "three dogs, of 5 in all,"), "it adds the number 5"),
+        (GOOD.replace("three", "seven"), "it adds the number 7"),
+        (GOOD.replace("three ", "the "), "it leaves out the number 3"),
+        (GOOD.replace("When she", "At 12 s she"), "it adds the number 12"),
+        (GOOD.replace("the kitchen", "the London kitchen"), "it adds the name London"),
+        (GOOD.replace(", Alice,", ""), "it leaves out the name Alice"),
+    ],
+)  # fmt: skip
+def test_what_can_be_told_without_a_call(prose: str, fault: str) -> None:
+    found = prose_fault(TOLD, prose)
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
+
+
+def test_the_letter_is_hidden_and_nothing_else() -> None:
+    assert without_conclusion(GOOD) == GOOD.partition(" So the")[0]
+    assert without_conclusion("Option A fails. Therefore, the correct answer is (B)!") == "Option A fails."
+
+
+def test_of_what_the_embedded_endpoint_writes_nothing_is_lost_and_the_key_follows() -> None:
+    count = 0
+    for seed in range(10):
+        for _, text in compose_several(merged(long_film(seed, clips=20)), 4):
+            question = parse_question(text)
+            request = demo_prose.find(
+                f'"question": "{full_question(question)}"\n\n"answer": "{question.answer}"\n\n"reason": '
+                f'"{reason_text(question)}"\n\nReply'
+            )
+            assert request is not None
+            prose = demo_prose.rewrite(request)
+            assert prose_fault(question, prose) == ""
+            prompt = CheckProse().filled({"question": full_question(question), "prose": without_conclusion(prose)})
+            found = demo.find(prompt)
+            assert found is not None
+            assert named_option(demo.answer(found, prompt), question) == question.answer, prompt
+            count += 1
+    assert count >= 35
+
+
+def reader(*proses: str, says: str = "C") -> Callable[[dict[str, Any]], str]:
+    """A writer of these texts, one after the other, and a reader to whom all of them say the same."""
+    left = iter(proses)
+    return lambda body: f"ANSWER: {says}" if "What was thought" in answers.text_of(body) else next(left)
+
+
+def told(chat: Chat, check: CheckProse) -> Record:
+    row = AskedFilm(film=film(), questions=(asked(TOLD),))
+    (done,) = asyncio.run(ReformatReasoning()(row, chat, check))
+    assert isinstance(done, FinishedFilm)
+    (record,) = done.records
+    return record
+
+
+def test_sound_prose_passes_and_says_what_that_cost(chat: Chat, fake: FakeEndpoint) -> None:
+    fake.answer = reader(GOOD)
+    record = told(chat, CheckProse())
+    (verdict,) = record.verdicts
+    assert (record.reformatted_reasoning, verdict.check, verdict.passed, verdict.usage.calls) == (
+        GOOD,
+        "prose",
+        True,
+        1,
+    )
+    (question,) = (text for one in fake.requests if "What was thought" in (text := answers.text_of(one.body)))
+    assert "correct answer is" not in question
+
+
+def test_prose_with_a_fault_is_written_once_more(chat: Chat, fake: FakeEndpoint) -> None:
+    fake.answer = reader(GOOD.replace("three ", "the "), GOOD)
+    record = told(chat, CheckProse())
+    (verdict,) = record.verdicts
+    assert (verdict.action, verdict.reason) == ("repaired", "it leaves out the number 3")
+    assert record.reformatted_reasoning == GOOD
+    assert record.usage["reformat"].calls == 2
+    assert "That cannot be used: it leaves out the number 3." in answers.text_of(fake.requests[1].body)
+
+
+@pytest.mark.parametrize(
+    ("proses", "says", "reason"),
+    [
+        ((GOOD, GOOD + " So it is."), "B", "it leads to option B, and the key is C; after being rewritten once more"),
+        ((GOOD, GOOD + " So it is."), "none", "it leads to no option"),
+        (("The captions say so.", "I cannot."), "C", "descriptions; after being rewritten once more: it leaves out"),
+    ],
+)  # fmt: skip
+def test_what_fails_twice_stays_as_it_was_and_is_marked(
+    chat: Chat, fake: FakeEndpoint, proses: tuple[str, ...], says: str, reason: str
+) -> None:
+    fake.answer = reader(*proses, says=says)
+    record = told(chat, CheckProse())
+    (verdict,) = record.verdicts
+    assert (verdict.action, verdict.passed) == ("marked", False)
+    assert reason in verdict.reason
+    assert record.reformatted_reasoning == reason_text(TOLD)
+
+
+def test_the_policy_decides(chat: Chat, fake: FakeEndpoint) -> None:
+    bad = GOOD.replace("is C", "is B")
+    fake.answer = reader(bad)
+    record = told(chat, CheckProse(policy="mark", implied=False))
+    assert (record.reformatted_reasoning, record.verdicts[0].action) == (bad, "marked")
+    assert told(chat, CheckProse(policy="off")).verdicts == ()
+    assert len(fake.requests) == 1

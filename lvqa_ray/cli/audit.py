@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,19 +16,22 @@ Line = tuple[str, Callable[[Any], str]]
 
 
 def audit(
-    outputs: Annotated[list[Path], typer.Argument(help="Output folder of a run; a second one is put beside it.")],
+    outputs: Annotated[
+        list[str], typer.Argument(help="Output folder of a run, also of a bucket; a second one is put beside it.")
+    ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say what the checks took, and whether keys, lengths or guesses give the answers away."""
     from lvqa_ray.engine.audit import audit as of  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
     if len(outputs) > 2:
         fail("give one output folder, or two to compare.")
-    for output in outputs:
-        if not (output / "data").is_dir():
-            fail(f"{output} holds no records; give the output folder of a run.")
-    found = {str(output): of(output) for output in outputs}
+    found = {output: of(place_of(output)) for output in outputs}
+    for output, audited in found.items():
+        if not audited.asked:
+            fail(f"{output} holds no questions; give the output folder of a run.")
     if as_json:
         typer.echo(json.dumps({output: said(one) for output, one in found.items()}, indent=2, ensure_ascii=False))
         return

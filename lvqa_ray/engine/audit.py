@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 from lvqa_ray.engine import chance
 from lvqa_ray.engine.chance import Mean, Share
 from lvqa_ray.engine.outcomes import flat, numbers
+from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import LETTERS
 from lvqa_ray.records.tables import SCHEMAS, TableName
@@ -105,7 +105,7 @@ class Audit:
         return sum(cost for cost in costs if cost is not None) / self.records
 
 
-def audit(folder: Path) -> Audit:
+def audit(folder: Place) -> Audit:
     """Look at all questions of an output folder.
 
     Raises:
@@ -123,7 +123,7 @@ def audit(folder: Path) -> Audit:
     return seen.summed()
 
 
-def _read(folder: Path, table: TableName) -> Iterator[pa.Table]:
+def _read(folder: Place, table: TableName) -> Iterator[pa.Table]:
     """The shards of a table, the wanted columns of them; those of an earlier release may lack some, which are null."""
     for shard in shards(folder, table):
         rows = read_shard(shard, COLUMNS[table])

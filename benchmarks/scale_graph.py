@@ -34,8 +34,9 @@ from lvqa_ray.engine.preflight import ROLES
 from lvqa_ray.engine.rows import Packed, pack
 from lvqa_ray.engine.steps import through
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
-from lvqa_ray.pipeline import Pipeline, VideoStep, build
+from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Usage, Video, VideoInfo
+from lvqa_ray.stage.steps import VideoStep
 from tests.fakes import answers
 from tests.storm.storm import below
 

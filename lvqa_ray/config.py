@@ -22,6 +22,7 @@ from pydantic import (
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.records import STORES
 from lvqa_ray.stage import ROLES, CallCheck, Check, Role
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
@@ -45,8 +46,6 @@ from lvqa_ray.stages.split import SplitVideo
 
 HOW = {"videos", "output", "limit", "storage", "engine", "endpoints"}
 """Fields of a job that change no answer, or are told apart by hand."""
-WRITABLE = ("s3", "gs", "gcs", "az", "abfs", "abfss")
-"""Schemes of stores that an output can be in; all but s3 are as good as fsspec's packages for them."""
 
 
 class _Section(BaseModel):
@@ -276,8 +275,8 @@ class Job(_Section):
         """Make the path absolute: the workers may run in another folder than the driver."""
         scheme, remote, path = output.partition("://")
         if remote:
-            if scheme not in WRITABLE or not path.strip("/"):
-                places = ", ".join(f"{name}://" for name in WRITABLE)
+            if scheme not in STORES or not path.strip("/"):
+                places = ", ".join(f"{name}://" for name in STORES)
                 raise ValueError(f"{output} is no folder of a disk and no bucket; what can be written is {places}")
             return output.rstrip("/")
         return str(Path(output).expanduser().absolute())

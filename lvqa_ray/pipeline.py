@@ -10,59 +10,8 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
-from lvqa_ray.stage import CallCheck, Chat, Prompted, Role
-
-
-@dataclass(frozen=True, slots=True)
-class VideoStep:
-    """A stage that works on files, the rows that it takes, and for which of them it reads the video's file.
-
-    Rows that it does not take pass it by.
-    """
-
-    name: str
-    takes: type
-    call: Callable[[Any], Iterable[Any]]
-    reads: Callable[[Any], bool] = bool  # every row is true
-
-
-@dataclass(frozen=True, slots=True)
-class ChatStep:
-    """A stage that asks an endpoint, and the rows that it takes; other rows pass it by.
-
-    Attributes:
-        helpers: Other stages that its call asks too; who is asked is told by the request.
-    """
-
-    stage: Prompted
-    takes: type
-    call: Callable[[Any, Chat], Any]
-    helpers: tuple[Prompted, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Name of the stage."""
-        return self.stage.name
-
-    @property
-    def role(self) -> Role:
-        """Which endpoint of the job it asks."""
-        return self.stage.role
-
-    @property
-    def roles(self) -> Sequence[Role]:
-        """Those that its helpers ask as well."""
-        return list(dict.fromkeys(stage.role for stage in (self.stage, *self.helpers)))
-
-
-@dataclass(frozen=True, slots=True)
-class PlainStep:
-    """A stage that neither opens a file nor asks anybody, and the rows that it takes; other rows pass it by."""
-
-    name: str
-    takes: type
-    call: Callable[[Any], Iterable[Any]]
-
+from lvqa_ray.stage import CallCheck
+from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
 Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
 

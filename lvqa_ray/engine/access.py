@@ -10,16 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import aiohttp
-import fsspec
-
-from lvqa_ray.config import WRITABLE, Storage
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import STORES
 
-STORES = WRITABLE
-"""Schemes of object stores, which can be listed and written."""
+if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+    from lvqa_ray.config import Storage
+
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
 """Credentials of a profile that are nothing but keys."""
@@ -60,7 +58,7 @@ class Access:
     token: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, storage: Storage, environ: Mapping[str, str] = os.environ) -> Self:
+    def of(cls, storage: Storage | None, environ: Mapping[str, str] = os.environ) -> Self:
         """What a job and the environment of this process say: workers may live in another one.
 
         A profile's keys are taken along; one that has its credentials from elsewhere has to be known to the workers.
@@ -68,26 +66,27 @@ class Access:
         Raises:
             ConfigError: There is no such profile here.
         """
+        said = storage or cls()
         key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY"), environ.get("AWS_SESSION_TOKEN")
-        profile = storage.profile or environ.get("AWS_PROFILE")
-        if storage.profile or (profile and not key[0]):
+        profile = said.profile or environ.get("AWS_PROFILE")
+        if said.profile or (profile and not key[0]):
             key = _keys_of(profile)
             profile = None if key[0] else profile
         else:
             profile = None
         return cls(
-            storage.endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
-            storage.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
-            storage.path_style,
-            storage.anonymous,
+            said.endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+            said.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+            said.path_style,
+            said.anonymous,
             profile,
-            *((None, None, None) if storage.anonymous else key),
+            *((None, None, None) if said.anonymous else key),
         )
 
     @classmethod
     def here(cls) -> Self:
         """What the environment of this process says."""
-        return cls.of(Storage())
+        return cls.of(None)
 
     def filesystem(self, uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
         """The file system that an address belongs to.
@@ -95,8 +94,12 @@ class Access:
         Raises:
             ImportError: What fsspec needs for it is not installed.
         """
+        import fsspec  # noqa: PLC0415 - who has all on a disk need not load it
+
         scheme = scheme_of(uri)
         if scheme in ("http", "https"):
+            import aiohttp  # noqa: PLC0415 - as above
+
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
             # `encoded`: a signature is over the address as it was given.
             return fsspec.filesystem("http", encoded=True, client_kwargs={"timeout": timeout}, use_listings_cache=False)

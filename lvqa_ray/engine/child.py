@@ -18,7 +18,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from lvqa_ray.pipeline import VideoStep
+from lvqa_ray.stage.steps import VideoStep
 
 
 @dataclass(frozen=True, slots=True)

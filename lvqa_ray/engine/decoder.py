@@ -25,8 +25,8 @@ from lvqa_ray.engine.child import NEWS, ROW, At, Done, Order
 from lvqa_ray.engine.rows import COLUMN, Packed, pack
 from lvqa_ray.engine.steps import failed, video_of
 from lvqa_ray.errors import VideoFault
-from lvqa_ray.pipeline import VideoStep
 from lvqa_ray.records import Failure, shown
+from lvqa_ray.stage.steps import VideoStep
 
 START_WITHIN_S = 120.0
 LOOK_EVERY_S = 0.1

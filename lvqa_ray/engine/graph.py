@@ -25,8 +25,9 @@ from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
-from lvqa_ray.pipeline import ChatStep, Group, VideoStep, build
+from lvqa_ray.pipeline import Group, build
 from lvqa_ray.records import Video
+from lvqa_ray.stage.steps import ChatStep, VideoStep
 
 VIDEOS_PER_BLOCK = 1000
 MOST_TOGETHER = 16

@@ -6,18 +6,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from pydantic import SecretStr
 
-from lvqa_ray.config import Job
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.place import Place
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.stage import Role
+
+if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+    from lvqa_ray.config import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from lvqa_ray.llm.journal import Journal, Kept
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.pipeline import ChatStep
 from lvqa_ray.records import Clip
+from lvqa_ray.stage.steps import ChatStep
 
 logger = logging.getLogger(__name__)
 

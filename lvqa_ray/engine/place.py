@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access, is_store, scheme_of
 from lvqa_ray.engine.again import again, code_of
 from lvqa_ray.engine.remote import RemoteFile, listing, look
 from lvqa_ray.errors import FetchError
+
+if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+    from lvqa_ray.config import Job
 
 EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 """What S3 says where a condition does not hold."""

@@ -16,8 +16,8 @@ from lvqa_ray.engine.ranges import in_ranges
 from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.rows import Packed, unpack
 from lvqa_ray.errors import FetchError
-from lvqa_ray.pipeline import VideoStep
 from lvqa_ray.records import Failure, ProbedVideo, Video
+from lvqa_ray.stage.steps import VideoStep
 
 
 def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:

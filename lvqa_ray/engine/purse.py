@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from lvqa_ray.config import Job
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.place import Place, output_of
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.llm.budget import Budget
 from lvqa_ray.llm.ledger import spent, total
+
+if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+    from lvqa_ray.config import Job
 
 
 class BudgetActor:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
-from fsspec.utils import glob_translate
-
 from lvqa_ray.engine.access import SCHEMES, Access, is_store, scheme_of
 from lvqa_ray.engine.again import again
 from lvqa_ray.errors import FetchError
@@ -72,6 +70,8 @@ def listing(uri: str, access: Access, *, below: bool = True) -> Iterator[RemoteF
         FetchError: It cannot be listed.
     """
     scheme, _, path = uri.partition("://")
+    from fsspec.utils import glob_translate  # noqa: PLC0415 - who has all on a disk need not load it
+
     match = re.compile(glob_translate(path)).match if _MAGIC.search(path) else None
     plain = _MAGIC.split(path)[0] if match else f"{path.rstrip('/')}/"
     bucket, _, prefix = plain.partition("/")

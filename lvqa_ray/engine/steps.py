@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.pipeline import VideoStep
 from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, FinishedFilm, ProbedVideo, Video, shown
+from lvqa_ray.stage.steps import VideoStep
 
 logger = logging.getLogger(__name__)
 

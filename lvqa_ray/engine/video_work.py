@@ -18,8 +18,8 @@ from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import failed, video_of
 from lvqa_ray.errors import FetchError
-from lvqa_ray.pipeline import VideoStep
 from lvqa_ray.records import Clip, Failure
+from lvqa_ray.stage.steps import VideoStep
 
 LOOK_EVERY_S = 1.0
 """How often a task that has much to do looks whether the run has halted."""

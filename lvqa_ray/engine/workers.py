@@ -27,8 +27,8 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Call, Retrying
 from lvqa_ray.llm.transport import OpenAITransport
-from lvqa_ray.pipeline import ChatStep, PlainStep
 from lvqa_ray.stage import Chat, Prompted
+from lvqa_ray.stage.steps import ChatStep, PlainStep
 
 
 class ChatWork:

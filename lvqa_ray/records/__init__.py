@@ -14,6 +14,7 @@ from lvqa_ray.records.questions import (
     Verdict,
 )
 from lvqa_ray.records.rows import (
+    STORES,
     CaptionedClip,
     Clip,
     Failure,
@@ -30,6 +31,7 @@ from lvqa_ray.records.rows import (
 
 __all__ = [
     "LETTERS",
+    "STORES",
     "Action",
     "AskedFilm",
     "AskedQuestion",

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from lvqa_ray.errors import ApiError, VideoError
 
+STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss")
+"""Schemes of object stores, which can be listed and written; all but s3 are as good as fsspec's packages for them."""
+
 
 def shown(uri: str) -> str:
     """A path or URL as it may be shown: without the query, which may be a signature, and without name and password."""

@@ -17,8 +17,8 @@ import pytest
 
 from lvqa_ray.engine.decoder import Bounds, Decoder
 from lvqa_ray.engine.rows import unpack
-from lvqa_ray.pipeline import VideoStep
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video, VideoInfo
+from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.split import SplitVideo

@@ -75,7 +75,7 @@ def test_version_and_schema() -> None:
         (["run", "none.yaml", "x.mp4"], "give it alone"),
         (["run", "none.yaml", "--vlm-model", "m"], "--vlm-model cannot stand beside a job file"),
         (["run", "x.mp4", "--unknown"], "No such option"),
-        (["export", ".", "--to", "x.json"], "holds no records"),
+        (["export", ".", "--to", "x.json"], "holds no output"),
         (["export", ".", "--to", "x.json", "--format", "xml"], "there is no format xml"),
         (["demo", "--film", "none.mp4"], "none.mp4 does not exist"),
     ],

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from lvqa_ray.cli import audit, books, cache, demo, run
-from lvqa_ray.cli.terminal import fail, plain, talk
+from lvqa_ray.cli import audit, books, cache, demo, export, report, run
+from lvqa_ray.cli.terminal import fail, talk
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
 
@@ -28,6 +27,8 @@ app.command()(books.failures)
 app.command()(books.retry)
 app.command()(books.verify)
 app.command()(audit.audit)
+app.command()(report.report)
+app.command()(export.export)
 app.command()(demo.demo)
 app.command("demo-endpoint")(demo.demo_endpoint)
 app.add_typer(cache.app, name="cache")
@@ -62,24 +63,3 @@ def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the
 def schema() -> None:
     """Print the JSON schema of a job file, for editors and for reading."""
     typer.echo(json.dumps(Job.model_json_schema(), indent=2))
-
-
-@app.command()
-def export(
-    output: Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")],
-    to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/dataflow.json, or here.")] = None,
-    form: Annotated[str, typer.Option("--format", help="dataflow-json: the reference's final JSON.")] = "dataflow-json",
-) -> None:
-    """Write the records of a run in another tool's format."""
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.engine.tables import read_rows, shards  # noqa: PLC0415
-    from lvqa_ray.report.export import COLUMNS, FORMATS  # noqa: PLC0415
-
-    if form not in FORMATS:
-        fail(f"there is no format {form}; there is {', '.join(FORMATS)}.")
-    place = place_of(output)
-    if not shards(place, "data"):
-        fail(f"{output} holds no records: {place / 'data'} has no shard.")
-    target = to or (place if isinstance(place, Path) else Path()) / "dataflow.json"
-    count = FORMATS[form](read_rows(place, "data", [*COLUMNS, "extra"]), target)
-    talk.print(f"{count} records written to {plain(str(target))}", soft_wrap=True)

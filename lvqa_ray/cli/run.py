@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.report import report_after_run
 from lvqa_ray.cli.tables import print_plan, print_summary, traffic_line
 from lvqa_ray.cli.terminal import Quiet, fail, plain, talk
 from lvqa_ray.config import Job
@@ -118,6 +119,8 @@ def run_and_tell(job: Job, only: Collection[str] | None = None) -> int:
         return 128 + interrupted.signum
     # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
     print_summary(replace(summary, halted="") if summary.signal else summary)
+    if not summary.signal:
+        report_after_run(job.output)
     return summary.exit_status
 
 

@@ -11,10 +11,13 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from lvqa_ray.config import Job
 from lvqa_ray.engine import place
 from lvqa_ray.engine.journals import for_reading, segments_at
+from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.index import Index, Place
 from lvqa_ray.llm.segments import Segments
+from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
 
 FORMAT = 1
@@ -134,3 +137,16 @@ def _segments(folder: place.Place) -> Segments:
 @cache
 def _process() -> str:
     return uuid.uuid4().hex[:8]
+
+
+def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None] | None:
+    """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
+    journal = output / "cache"
+    try:
+        if not clips_folder(journal).is_dir():
+            return None
+        recipe = build(Job.read((output / "job.yaml").read_text(encoding="utf-8"), where="job.yaml")).recipe
+        index = index_of(clips_folder(journal))
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return None
+    return FoundClips(journal, recipe, "none", lambda: index).recall

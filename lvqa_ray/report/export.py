@@ -1,64 +1,129 @@
-"""Records in the formats of other tools."""
+"""Records in the formats of other tools, divided into training and test data by video."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.report import formats
+from lvqa_ray.report.output import Output
 
-COLUMNS = (
-    "id",
-    "captions",
-    "num_clips",
-    "conversation",
-    "reasoning",
-    "parsed_reasoning",
-    "prompt",
-    "full_question",
-    "reformatted_reasoning",
-)
+Row = Mapping[str, Any]
 
 
-def dataflow_json(records: Iterable[Mapping[str, Any]], to: Path) -> int:
-    """The reference's final JSON: an array of its columns in its order, then what came along with the input.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written.
 
-    Args:
-        records: Rows of data/ with `COLUMNS` and ``extra``.
-        to: File to write; it appears when it is complete.
+    Attributes:
+        paths: The files, or the folder.
+        counts: What is in them: ``train`` and ``test``, or ``all`` where nothing was divided.
+        left_out: Records that the format cannot hold.
+        what: What is counted.
+    """
 
-    Returns:
-        Number of records.
+    paths: list[Path]
+    counts: dict[str, int]
+    left_out: int = 0
+    what: str = "records"
+
+
+def is_test(video_id: str, fraction: float) -> bool:
+    """Whether a video belongs to the test data: drawn by its id alone, so it stays there when the corpus grows."""
+    return int.from_bytes(hashlib.sha256(video_id.encode(errors="replace")).digest()[:8], "big") < fraction * 2**64
+
+
+def split_of(video_id: str, fraction: float) -> str:
+    """Name of the part that a video belongs to; all questions of a video belong to the same."""
+    if not fraction:
+        return "all"
+    return "test" if is_test(video_id, fraction) else "train"
+
+
+def records(output: Output, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """The records of an output.
 
     Raises:
-        ConfigError: The file cannot be written.
+        ConfigError: There are none, or a shard cannot be read.
+    """
+    some = False
+    for batch in output.batches("data", columns):
+        some = True
+        yield from batch.to_pylist()
+    if not some:
+        raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no shard.")
+
+
+def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> Exported:
+    """One file, or two, in one of `formats.FORMATS`.
+
+    Args:
+        output: Output of a run.
+        to: The file; where it is divided, ``train`` and ``test`` are put before its suffix.
+        form: The format.
+        fraction: Share of the videos that become test data.
+
+    Raises:
+        ConfigError: There are no records, or a file cannot be written.
+    """
+    make, columns, array = formats.FORMATS[form]
+    return _files(output, to, fraction, make, columns, array=array)
+
+
+def _files(
+    output: Output,
+    to: Path,
+    fraction: float,
+    make: Callable[[Row], dict[str, Any] | None],
+    columns: list[str],
+    *,
+    array: bool,
+) -> Exported:
+    parts = ("train", "test") if fraction else ("all",)
+    paths = {part: to.with_suffix(f".{part}{to.suffix}") if fraction else to for part in parts}
+    counts, left_out = dict.fromkeys(parts, 0), 0
+    with ExitStack() as stack:
+        files = {part: stack.enter_context(writing(path)) for part, path in paths.items()}
+        for record in records(output, list(dict.fromkeys([*columns, "video_id"]))):
+            made = make(record)
+            if made is None:
+                left_out += 1
+                continue
+            part = split_of(record["video_id"], fraction)
+            if array:
+                files[part].write("[\n" if counts[part] == 0 else ",\n")
+                files[part].write(json.dumps(made, ensure_ascii=False, indent=4))
+            else:
+                files[part].write(json.dumps(made, ensure_ascii=False) + "\n")
+            counts[part] += 1
+        for part, file in files.items() if array else ():
+            file.write("\n]\n" if counts[part] else "[]\n")
+    return Exported(list(paths.values()), counts, left_out)
+
+
+@contextmanager
+def writing(to: Path) -> Iterator[TextIO]:
+    """A text file that appears when it is complete.
+
+    Raises:
+        ConfigError: It cannot be written.
     """
     if to.is_dir():
         raise ConfigError(f"{to} is a folder; name a file in it.")
-    count = 0
     partial = to.with_name(f".{to.name}.partial")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            for record in records:
-                file.write("[\n" if count == 0 else ",\n")
-                file.write(json.dumps(_dataflow(record), ensure_ascii=False, indent=4))
-                count += 1
-            file.write("\n]\n")
+        with partial.open("w", encoding="utf-8", errors="replace") as file:
+            yield file
         partial.replace(to)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigError(f"{to} cannot be written: {error.strerror}.") from None
-    return count
-
-
-def _dataflow(record: Mapping[str, Any]) -> dict[str, Any]:
-    parsed = record["parsed_reasoning"]
-    steps = {step["step"]: {"timestamp": step["timestamp"], "reasons": step["reasons"]} for step in parsed["REASONS"]}
-    extra = {key: value for key, value in json.loads(record["extra"]).items() if key not in COLUMNS}
-    return {key: record[key] for key in COLUMNS} | {"parsed_reasoning": {**parsed, "REASONS": steps}} | extra
-
-
-FORMATS: Mapping[str, Callable[[Iterable[Mapping[str, Any]], Path], int]] = {"dataflow-json": dataflow_json}
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

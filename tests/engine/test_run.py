@@ -17,7 +17,9 @@ from lvqa_ray.engine.tables import read_rows, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.parse import parse_question
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.export import COLUMNS, dataflow_json
+from lvqa_ray.report.export import export_lines
+from lvqa_ray.report.formats import DATAFLOW as COLUMNS
+from lvqa_ray.report.output import opened
 from tests import media
 from tests.conftest import MODEL, JobMaker
 from tests.fakes.answers import media_urls, text_of
@@ -222,7 +224,8 @@ def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_pat
 
 
 def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp_path: Path) -> None:
-    assert dataflow_json(read_rows(Path(finished.job.output), "data"), tmp_path / "out.json") == len(USABLE)
+    made = export_lines(opened(Path(finished.job.output)), tmp_path / "out.json", "dataflow-json")
+    assert made.counts == {"all": len(USABLE)}
     records = json.loads((tmp_path / "out.json").read_text())
     (record,) = (row for row in records if row["id"] == "0002")
     assert list(record) == [*COLUMNS, "genre"]

@@ -1,0 +1,61 @@
+"""``lvqa export``: an output in another tool's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvqa_ray.cli.report import output_at
+from lvqa_ray.cli.terminal import fail, plain, talk
+
+FOLDERS = {"hf": "hf", "srt": "subtitles", "vtt": "subtitles"}
+FORMS = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
+
+
+def export(
+    output: Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")],
+    *,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="File or, for hf, srt and vtt, folder to write; else in OUTPUT, or here."),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
+    test_fraction: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the videos that become test data, with all their questions.")
+    ] = 0.0,
+    licence: Annotated[str, typer.Option("--license", help="For the card of hf, such as cc-by-4.0.")] = "",
+) -> None:
+    """Write the records of a run, or its captions, in another tool's format."""
+    if form not in FORMS:
+        fail(f"there is no format {form}; there is {', '.join(FORMS)}.")
+    if test_fraction and form in {"srt", "vtt"}:
+        fail(f"--test-fraction divides records, and {form} holds captions; leave it out.")
+    if licence and form != "hf":
+        fail(f"--license is for the card of the format hf, and {form} has none; leave it out.")
+    suffix = "json" if form == "dataflow-json" else "jsonl"
+    name = FOLDERS.get(form, f"{form.removesuffix('-json')}.{suffix}")
+    given = output_at(output)
+    target = to or (given.folder if isinstance(given.folder, Path) else Path()) / name
+    if form == "hf":
+        from lvqa_ray.report.dataset import export_dataset  # noqa: PLC0415 - Arrow takes a second to import
+
+        made = export_dataset(given, target, test_fraction, licence)
+        if not licence:
+            talk.print(f"Set the licence in {plain(str(target / 'README.md'))} before you publish it.", soft_wrap=True)
+    elif form in FOLDERS:
+        from lvqa_ray.report.subtitles import export_subtitles  # noqa: PLC0415
+
+        made = export_subtitles(given, target, form)
+    else:
+        from lvqa_ray.report.export import export_lines  # noqa: PLC0415
+
+        made = export_lines(given, target, form, test_fraction)
+    parts = ", ".join(
+        f"{number:,} {made.what}{'' if part == 'all' else f' for {part}'}" for part, number in made.counts.items()
+    )
+    left_out = f"; {made.left_out:,} left out, which cannot do without their options" if made.left_out else ""
+    talk.print(f"{parts}{left_out}", soft_wrap=True)
+    for path in made.paths:
+        typer.echo(str(path))

@@ -1,0 +1,55 @@
+"""Which videos a report shows one by one: all of a small output; of a large one some of everything, by lot."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from lvqa_ray.report.output import Output
+
+OF_EACH_KIND = 5
+"""Videos that are shown of each category, faulty check, drop and failure, before the lot decides."""
+
+
+def chosen(output: Output, most: int) -> list[str]:
+    """Ids of the videos to show, those first that should not be missing.
+
+    The lot is drawn by a hash of the id: the same output gives the same choice.
+
+    Args:
+        output: The output.
+        most: How many at most.
+    """
+    kinds: dict[str, set[str]] = {}
+    for video, kind in _kinds(output):
+        kinds.setdefault(video, set()).add(kind)
+    taken: dict[str, int] = {}
+    first: list[str] = []
+    others: list[str] = []
+    for video in sorted(kinds, key=_lot):
+        if any(taken.get(kind, 0) < OF_EACH_KIND for kind in kinds[video]):
+            first.append(video)
+            for kind in kinds[video]:
+                taken[kind] = taken.get(kind, 0) + 1
+        else:
+            others.append(video)
+    return [*first, *others][:most]
+
+
+def _lot(video: str) -> bytes:
+    return hashlib.sha256(video.encode(errors="replace")).digest()
+
+
+def _kinds(output: Output) -> Iterable[tuple[str, str]]:
+    """Videos with what can be said of them: each once for everything that a reader may look for."""
+    data = output.rows("data", ["video_id", "category", "failed_checks"])
+    columns = [data[name].to_pylist() for name in data.column_names]
+    for video, category, checks in zip(*columns, strict=True):
+        yield video, f"category {category}"
+        yield from ((video, f"marked by {check}") for check in checks or ())
+    drops = output.rows("drops", ["video_id", "check", "kind"])
+    for video, check, kind in zip(*(drops[name].to_pylist() for name in drops.column_names), strict=True):
+        yield video, f"dropped by {check} {kind}"
+    failures = output.rows("failures", ["id", "kind"])
+    for video, kind in zip(*(failures[name].to_pylist() for name in failures.column_names), strict=True):
+        yield video, f"failed {kind}"

@@ -1,0 +1,129 @@
+"""A folder that the Hugging Face hub and ``datasets`` take as a data set, with a card that says how it was made."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.ledger import total
+from lvqa_ray.records.tables import SCHEMAS
+from lvqa_ray.report import overview
+from lvqa_ray.report.book import Book
+from lvqa_ray.report.export import Exported, split_of
+from lvqa_ray.report.numbers import count
+from lvqa_ray.report.output import Output
+
+ROWS_PER_FILE = 20_000
+NO_LICENCE = "unknown"
+
+
+def export_dataset(output: Output, to: Path, fraction: float = 0.0, licence: str = "") -> Exported:
+    """Write the records as Parquet, and a card.
+
+    Args:
+        output: Output of a run.
+        to: Folder to make; it must not exist, or be empty.
+        fraction: Share of the videos that become test data.
+        licence: As the hub names it, such as ``cc-by-4.0``; it is yours to choose.
+
+    Raises:
+        ConfigError: There are no records, or the folder is in use or cannot be written.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigError(f"{to} holds something already; name a folder that does not exist.")
+    partial = to.with_name(f".{to.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "data").mkdir(parents=True)
+        counts = _tables(output, partial / "data", fraction)
+        if not sum(counts.values()):
+            raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no shard.")
+        (partial / "README.md").write_text(_card(output, counts, licence), encoding="utf-8", errors="replace")
+        if to.exists():
+            to.rmdir()
+        partial.replace(to)
+    except OSError as error:
+        raise ConfigError(f"{to} cannot be written: {error.strerror or error}.") from None
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(partial, ignore_errors=True)
+    return Exported([to], counts)
+
+
+def _tables(output: Output, folder: Path, fraction: float) -> dict[str, int]:
+    parts = ("train", "test") if fraction else ("train",)
+    counts = dict.fromkeys(parts, 0)
+    for part in parts:
+        for number, rows in enumerate(_pieces(_of_part(output, part, fraction))):
+            pq.write_table(rows, folder / f"{part}-{number:05d}.parquet", compression="zstd")
+            counts[part] += rows.num_rows
+    return {part: number for part, number in counts.items() if number}
+
+
+def _of_part(output: Output, part: str, fraction: float) -> Iterator[pa.RecordBatch]:
+    for batch in output.batches("data", SCHEMAS["data"].names):
+        if fraction:
+            mine = [split_of(video, fraction) == part for video in batch["video_id"].to_pylist()]
+            kept = batch.filter(pa.array(mine))
+        else:
+            kept = batch
+        if kept.num_rows:
+            yield kept
+
+
+def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(one.num_rows for one in held) >= ROWS_PER_FILE:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _card(output: Output, counts: dict[str, int], licence: str) -> str:
+    numbers, book = count(output), Book(output.journal)
+    size = next(
+        name
+        for name, most in (("n<1K", 1e3), ("1K<n<10K", 1e4), ("10K<n<100K", 1e5), ("100K<n<1M", 1e6), ("n>1M", 1e18))
+        if numbers.kept < most
+    )
+    head: dict[str, Any] = {
+        "license": licence or NO_LICENCE,
+        "task_categories": ["video-text-to-text", "question-answering"],
+        "tags": ["video", "reasoning", "synthetic", "lvqa-ray"],
+        "size_categories": [size],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": part, "path": f"data/{part}-*.parquet"} for part in counts],
+            }
+        ],
+    }
+    templates = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701 - Markdown
+    card = templates.from_string((files("lvqa_ray.report") / "card.md.j2").read_text(encoding="utf-8"))
+    return card.render(
+        head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
+        name=output.name,
+        numbers=numbers,
+        counts=counts,
+        licence=licence,
+        models=[
+            (stage, model, spent) for stage in overview.stages(book.spent) for model, spent in book.spent[stage].items()
+        ],
+        bill=total(spent for models in book.spent.values() for spent in models.values()),
+        dollars=overview.dollars,
+        versions=(output.run.get("summary") or {}).get("versions") or {},
+        job_hash=output.run.get("job_hash") or "not known",
+    )

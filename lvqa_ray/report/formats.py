@@ -1,0 +1,107 @@
+"""What a record is in another tool's words: one function a format, row in, JSON object out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+Make = Callable[[Row], dict[str, Any] | None]
+
+DATAFLOW = (
+    "id",
+    "captions",
+    "num_clips",
+    "conversation",
+    "reasoning",
+    "parsed_reasoning",
+    "prompt",
+    "full_question",
+    "reformatted_reasoning",
+)
+_USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_question", "reformatted_reasoning"]
+_POINTS_AT_OPTIONS = re.compile(
+    r"\b(?:(?:which|what|who|one) of (?:these|the following)|the following|options?)\b", re.I
+)
+_NAMES_A_LETTER = re.compile(r"\b(?:options?|answers?(?: is)?|choices?)\s*:?\s*\(?[A-D]\b|\([A-D]\)")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+
+
+def dataflow(record: Row) -> dict[str, Any]:
+    """The reference's columns, with its steps as a dictionary."""
+    parsed = record["parsed_reasoning"]
+    steps = {step["step"]: {"timestamp": step["timestamp"], "reasons": step["reasons"]} for step in parsed["REASONS"]}
+    extra = {key: value for key, value in json.loads(record["extra"]).items() if key not in DATAFLOW}
+    return {key: record[key] for key in DATAFLOW} | {"parsed_reasoning": {**parsed, "REASONS": steps}} | extra
+
+
+def llava(record: Row) -> dict[str, Any]:
+    """One turn of LLaVA's ``conversations`` about a video; the right letter is the last word."""
+    return {
+        "id": record["id"],
+        "video": record["video"],
+        "conversations": [
+            {"from": "human", "value": f"<video>\n{record['full_question']}"},
+            {"from": "gpt", "value": _answered(record)},
+        ],
+    }
+
+
+def sharegpt(record: Row) -> dict[str, Any]:
+    """The same as ShareGPT messages, with the media beside them as LLaMA-Factory and its like expect."""
+    return {
+        "conversations": [
+            {"from": "human", "value": f"<video>{record['full_question']}"},
+            {"from": "gpt", "value": _answered(record)},
+        ],
+        "videos": [record["video"]],
+    }
+
+
+def long_rl(record: Row) -> dict[str, Any]:
+    """Long-RL's fields: the options are a part of the problem, and the answer is a letter."""
+    return {
+        "problem_id": record["id"],
+        "data_type": "video",
+        "videos": record["video"],
+        "problem": record["full_question"],
+        "problem_type": "multiple choice",
+        "reasoning": record["reformatted_reasoning"],
+        "answer": record["parsed_reasoning"]["ANSWER"],
+    }
+
+
+def open_ended(record: Row) -> dict[str, Any] | None:
+    """The question without its options, and the right one's text as the answer; sentences that name a letter are cut.
+
+    Returns:
+        Nothing for a question that cannot be asked without its options, such as "Which of these ...?".
+    """
+    parsed = record["parsed_reasoning"]
+    if _POINTS_AT_OPTIONS.search(parsed["QUESTION"]):
+        return None
+    told = [said for said in _SENTENCES.split(record["reformatted_reasoning"]) if not _NAMES_A_LETTER.search(said)]
+    return {
+        "id": record["id"],
+        "video": record["video"],
+        "question": parsed["QUESTION"],
+        "answer": parsed["OPTIONS"][parsed["ANSWER"]],
+        "reasoning": " ".join(told),
+        "category": record["category"],
+    }
+
+
+def _answered(record: Row) -> str:
+    return f"{record['reformatted_reasoning'].strip()}\n\nAnswer: {record['parsed_reasoning']['ANSWER']}"
+
+
+FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
+    "dataflow-json": (dataflow, [*DATAFLOW, "extra"], True),
+    "llava": (llava, _USED, False),
+    "sharegpt": (sharegpt, _USED, False),
+    "long-rl": (long_rl, _USED, False),
+    "open-ended": (open_ended, _USED, False),
+}
+"""What makes an object of a record, the columns that it needs, and whether the file is one array or has a line each."""

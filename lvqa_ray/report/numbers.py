@@ -1,0 +1,161 @@
+"""The numbers of an output, counted over all of its rows: what became of videos, clips and questions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.records import LETTERS
+from lvqa_ray.report.output import Output
+
+
+@dataclass(frozen=True, slots=True)
+class FailedKind:
+    """Videos that failed in one way.
+
+    Attributes:
+        stage: Where the first of them failed.
+        retryable: How many of them a plain rerun tries again.
+        example: Id of the first.
+        message: Why that one failed.
+    """
+
+    kind: str
+    count: int
+    stage: str
+    retryable: int
+    example: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What became of everything.
+
+    Attributes:
+        videos: Videos of the last run's manifest, or of the tables where there is none.
+        with_records: Videos with at least one record.
+        failed: Failed videos by kind, most frequent first.
+        clips: Clips by fate: ``captioned``, ``filtered`` or ``failed``.
+        clip_seconds: Length of every clip that was not filtered out (s).
+        hours: Length of the videos with records (h).
+        kept: Questions that are records.
+        dropped: The others, by check and, where it says more, kind, most frequent first.
+        checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
+        keys: Records by the letter of the right option.
+        categories: Records by category.
+    """
+
+    videos: int
+    with_records: int
+    failed: list[FailedKind]
+    clips: dict[str, int]
+    clip_seconds: npt.NDArray[np.float64] = field(repr=False)
+    hours: float
+    kept: int
+    dropped: dict[str, int]
+    checks: dict[str, dict[str, int]]
+    keys: dict[str, int]
+    categories: dict[str, int]
+
+    @property
+    def asked(self) -> int:
+        """Questions that were asked for."""
+        return self.kept + sum(self.dropped.values())
+
+    @property
+    def failures(self) -> int:
+        """Videos that failed and have no record."""
+        return sum(kind.count for kind in self.failed)
+
+    @property
+    def unfinished(self) -> int:
+        """Videos with no outcome."""
+        return max(0, self.videos - self.with_records - self.failures)
+
+
+def count(output: Output) -> Numbers:
+    """Count an output.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    data = output.rows("data", ["video_id", "category", "parsed_reasoning", "video_info", "checks"])
+    drops = output.rows("drops", ["check", "kind", "checks"])
+    why = pc.if_else(
+        pc.equal(drops["check"], drops["kind"]),
+        drops["check"],
+        pc.binary_join_element_wise(drops["check"], drops["kind"], ": "),
+    )
+    done = pc.unique(data["video_id"])
+    failed = _failures(output, done)
+    answers = pc.struct_field(data["parsed_reasoning"], "ANSWER")
+    clips, seconds = _clips(output)
+    known = len(done) + sum(kind.count for kind in failed)
+    return Numbers(
+        videos=max(output.videos() or 0, known),
+        with_records=len(done),
+        failed=failed,
+        clips=clips,
+        clip_seconds=seconds,
+        hours=_seconds_of_videos(data) / 3600,
+        kept=data.num_rows,
+        dropped=dict(Counter(_counted(why)).most_common()),
+        checks=_verdicts(data["checks"], drops["checks"]),
+        keys=dict.fromkeys(LETTERS, 0) | _counted(answers),
+        categories=dict(Counter(_counted(pc.fill_null(data["category"], "none"))).most_common()),
+    )
+
+
+def _failures(output: Output, done: Any) -> list[FailedKind]:  # noqa: ANN401 - Arrow arrays have no types
+    rows = output.rows("failures", ["id", "stage", "kind", "retryable", "message"])
+    rows = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=done)))
+    kinds: list[FailedKind] = []
+    for kind, number in Counter(_counted(rows["kind"])).most_common():
+        mine = rows.filter(pc.equal(rows["kind"], kind))
+        first = mine.slice(0, 1).to_pylist()[0]
+        retryable = pc.sum(pc.fill_null(mine["retryable"], False)).as_py() or 0
+        kinds.append(FailedKind(kind, number, first["stage"], retryable, first["id"], first["message"] or ""))
+    return kinds
+
+
+def _clips(output: Output) -> tuple[dict[str, int], npt.NDArray[np.float64]]:
+    rows = output.rows("clips", ["duration_sec", "dropped", "error"])
+    kept = rows.filter(pc.is_null(rows["dropped"]))
+    failed = kept.num_rows - kept["error"].null_count
+    fates = {
+        "captioned": kept.num_rows - failed,
+        "filtered": rows.num_rows - kept.num_rows,
+        "failed": failed,
+    }
+    return fates, np.asarray(kept["duration_sec"].to_numpy(), np.float64)
+
+
+def _seconds_of_videos(data: pa.Table) -> float:
+    lengths = pc.struct_field(data["video_info"], "duration_sec")
+    videos = pa.table({"video": data["video_id"], "s": lengths}).group_by("video").aggregate([("s", "max")])
+    return float(pc.sum(videos["s_max"]).as_py() or 0.0)
+
+
+def _verdicts(*columns: Any) -> dict[str, dict[str, int]]:  # noqa: ANN401 - as above
+    counts: dict[str, Counter[str]] = {}
+    for column in columns:
+        verdicts = pc.list_flatten(column)
+        passed = pc.struct_field(verdicts, "passed")
+        fate = pc.if_else(pc.fill_null(passed, False), "passed", pc.struct_field(verdicts, "action"))
+        pairs = pa.table({"check": pc.struct_field(verdicts, "check"), "fate": pc.fill_null(fate, "marked")})
+        for row in pairs.group_by(["check", "fate"]).aggregate([([], "count_all")]).to_pylist():
+            counts.setdefault(row["check"], Counter())[row["fate"]] += row["count_all"]
+    return {check: dict(fates) for check, fates in counts.items()}
+
+
+def _counted(column: Any) -> dict[str, int]:  # noqa: ANN401 - as above
+    return {
+        pair["values"]: pair["counts"] for pair in pc.value_counts(column).to_pylist() if pair["values"] is not None
+    }

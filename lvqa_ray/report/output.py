@@ -1,0 +1,171 @@
+"""What a run left behind, as a report reads it: the rows that stand, what the run wrote about itself, and its job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from lvqa_ray.config import Job
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.records.tables import SCHEMAS, TableName
+
+
+class Folder(Protocol):
+    """A folder or file, of a disk or of a store: what a report asks of a `pathlib.Path`."""
+
+    def __truediv__(self, name: str, /) -> Self:
+        """What is below it."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def glob(self, pattern: str, /) -> Iterator[Self]:
+        """What is right below it and named so."""
+        ...
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Its content."""
+        ...
+
+    def write_bytes(self, data: bytes, /) -> object:
+        """Put a file in its place."""
+        ...
+
+
+VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id", "drops": "video_id"}
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output folder.
+
+    Attributes:
+        folder: Where it is.
+        segments: The journal of paid answers, which may be missing; if not given, the one on the disk.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+
+    folder: Folder
+    segments: Segments | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        path = self.folder.absolute() if isinstance(self.folder, Path) else self.folder
+        return str(path).rstrip("/").rpartition("/")[2]
+
+    @cached_property
+    def run(self) -> Mapping[str, Any]:
+        """``run.json``; empty where it cannot be read."""
+        try:
+            said = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return said if isinstance(said, dict) else {}
+
+    @cached_property
+    def job(self) -> Job | None:
+        """The job of the last run; ``None`` where it is not there or belongs to another release."""
+        try:
+            return Job.read((self.folder / "job.yaml").read_text(encoding="utf-8"), where="job.yaml")
+        except (ConfigError, OSError, UnicodeDecodeError):
+            return None
+
+    @property
+    def journal(self) -> Segments:
+        """The journal of paid answers, which may be missing."""
+        return self.segments or LocalSegments(Path(str(self.folder)) / "cache", make=False)
+
+    def videos(self) -> int | None:
+        """How many videos the last run was about; ``None`` where it did not write that down."""
+        path = self.folder / "manifest.parquet"
+        if path.exists():
+            return int(_dataset([path]).count_rows())
+        said = (self.run.get("summary") or {}).get("videos")
+        return said if isinstance(said, int) else None
+
+    def rows(self, table: TableName, columns: Sequence[str], videos: Collection[str] | None = None) -> pa.Table:
+        """Some columns of the rows that stand: those of the latest run that had an outcome for their video.
+
+        Args:
+            table: Which table.
+            columns: Which columns; those that a shard of an earlier release lacks are null in it.
+            videos: Only rows of these videos; all, if not given.
+        """
+        parts = list(self.batches(table, columns, videos))
+        return pa.Table.from_batches(parts, schema=pa.schema([SCHEMAS[table].field(name) for name in columns]))
+
+    def batches(
+        self, table: TableName, columns: Sequence[str], videos: Collection[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The same, some thousand rows at a time."""
+        current = self._current[table]
+        ident = VIDEO_ID[table]
+        wanted = None if videos is None else pa.array(sorted(videos), pa.string())
+        read = list(dict.fromkeys([*columns, ident, "run_id"]))
+        for batch in self._scan(table, read):
+            kept = batch
+            if wanted is not None:
+                kept = kept.filter(pc.is_in(kept[ident], value_set=wanted))
+            if current is not None and kept.num_rows:
+                place = pc.index_in(kept[ident], value_set=current["video"].combine_chunks())
+                kept = kept.filter(pc.equal(current["run"].take(place).combine_chunks(), kept["run_id"]))
+            if kept.num_rows:
+                yield kept.select(list(columns))
+
+    @cached_property
+    def _current(self) -> Mapping[TableName, pa.Table | None]:
+        """Of every table, the run whose rows stand for each video; ``None`` where there was but one run."""
+        return {table: self._latest(table) for table in SCHEMAS}
+
+    def _latest(self, table: TableName) -> pa.Table | None:
+        rows = pa.Table.from_batches(
+            list(self._scan(table, [VIDEO_ID[table], "run_id"])),
+            schema=pa.schema([(VIDEO_ID[table], pa.string()), ("run_id", pa.string())]),
+        )
+        if pc.count_distinct(rows["run_id"]).as_py() < 2:
+            return None
+        latest = rows.group_by(VIDEO_ID[table]).aggregate([("run_id", "max")])  # run ids begin with the time
+        return latest.select([VIDEO_ID[table], "run_id_max"]).rename_columns(["video", "run"])
+
+    def _scan(self, table: TableName, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        shards = sorted((self.folder / table).glob("*.parquet"), key=str)
+        if not shards:
+            return
+        try:
+            yield from _dataset(shards, SCHEMAS[table]).to_batches(columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            why = " ".join(str(error).split())
+            raise ConfigError(f"{self.folder / table} holds a shard that cannot be read ({why}).") from None
+
+
+def _dataset(shards: Sequence[Any], schema: pa.Schema | None = None) -> Any:  # noqa: ANN401 - Arrow has no types
+    if all(isinstance(shard, Path) for shard in shards):
+        return ds.dataset([str(shard) for shard in shards], schema=schema, format="parquet")
+    store = shards[0].filesystem
+    names = [str(shard).partition("://")[2] for shard in shards]
+    return ds.dataset(names, schema=schema, format="parquet", filesystem=store)
+
+
+def opened(folder: Folder, segments: Segments | None = None) -> Output:
+    """The output of a run.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if not any((folder / name).exists() for name in ("run.json", *SCHEMAS)):
+        raise ConfigError(f"{folder} holds no output; give the output folder of a run.")
+    return Output(folder, segments)

@@ -1,0 +1,148 @@
+"""The words at the head of a report: what happened, in a sentence and a few numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.report.numbers import Numbers
+from lvqa_ray.report.output import Output
+
+ORDER = ("caption", "ask", "blind", "solve", "reformat")
+
+
+def stages(names: Iterable[str]) -> list[str]:
+    """Names of stages in the order of the pipeline; those that are not known come before the last one."""
+    place = {name: number for number, name in enumerate(ORDER)}
+    return sorted(names, key=lambda name: (place.get(name, len(ORDER) - 1.5), name))
+
+
+def words(output: Output, numbers: Numbers, bill: Spent, shown: int) -> dict[str, Any]:
+    """All texts of the head of the page."""
+    return {
+        "headline": _headline(output, numbers),
+        "banners": list(_banners(output, numbers)),
+        "tiles": list(_tiles(output, numbers, bill)),
+        "fates": _fates(numbers),
+        "shown": _shown(numbers, shown),
+    }
+
+
+def _headline(output: Output, numbers: Numbers) -> str:
+    job = output.run.get("job") or {}
+    models = dict.fromkeys(_models(job.get("endpoints") or {}))
+    kept = f"{_several(numbers.kept, 'question')} about {_several(numbers.with_records, 'video')}"
+    return f"{kept}{', made with ' + ' and '.join(models) if models else ''}."
+
+
+def _models(endpoints: Any) -> Iterable[str]:  # noqa: ANN401 - as it stands in run.json
+    for role in endpoints.values():
+        for at in role if isinstance(role, list) else [role]:
+            if isinstance(at, dict) and at.get("model"):
+                yield str(at["model"])
+
+
+def _banners(output: Output, numbers: Numbers) -> Iterable[tuple[str, str]]:
+    summary = output.run.get("summary") or {}
+    if summary.get("halted"):
+        yield "bad", f"The run stopped before its end: {summary['halted']}"
+    elif not output.run.get("finished", False):
+        yield "warn", "The run is not over, or was killed: the numbers are those of what it has written so far."
+    verdict = summary.get("verdict") or {}
+    for problem in verdict.get("problems") or []:
+        yield "bad", str(problem)
+    if numbers.unfinished and output.run.get("finished"):
+        yield "warn", f"{_several(numbers.unfinished, 'video')} of the last run have no outcome here."
+
+
+def _tiles(output: Output, numbers: Numbers, bill: Spent) -> Iterable[tuple[str, str, str]]:
+    failed = f"{numbers.failures:,} failed" if numbers.failures else "none failed"
+    yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
+    yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"
+    yield (
+        "Hours of video",
+        f"{numbers.hours:,.2f}" if numbers.hours < 100 else f"{numbers.hours:,.0f}",
+        "with questions",
+    )
+    tokens = bill.input_tokens + bill.output_tokens
+    if bill.cost_usd is not None:
+        yield "Cost", dollars(bill.cost_usd), f"{_short(tokens)} tokens"
+        if numbers.kept:
+            yield "Cost of a question", dollars(bill.cost_usd / numbers.kept), "that was kept"
+    else:
+        yield "Tokens", _short(tokens), f"in {bill.calls:,} calls; no price is known"
+        if numbers.kept:
+            yield "Tokens a question", _short(round(tokens / numbers.kept)), "that was kept"
+    taken = (output.run.get("summary") or {}).get("seconds")
+    if taken:
+        begun = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", str(output.run["summary"].get("run_id", "")))
+        when = "begun {}-{}-{} {}:{} UTC".format(*begun.groups()) if begun else ""
+        yield "Time of the last run", seconds(taken), when
+
+
+def _fates(numbers: Numbers) -> list[tuple[str, list[tuple[str, int, str]]]]:
+    dropped = [(f"dropped by {check}", number, "quiet") for check, number in numbers.dropped.items()]
+    return [
+        (
+            "Videos",
+            [
+                ("with questions", numbers.with_records, "good"),
+                ("failed", numbers.failures, "bad"),
+                ("without outcome", numbers.unfinished, "quiet"),
+            ],
+        ),
+        (
+            "Clips",
+            [
+                ("captioned", numbers.clips["captioned"], "good"),
+                ("failed", numbers.clips["failed"], "bad"),
+                ("left out by filters", numbers.clips["filtered"], "quiet"),
+            ],
+        ),
+        ("Questions", [("kept", numbers.kept, "good"), *dropped]),
+    ]
+
+
+def _shown(numbers: Numbers, shown: int) -> str:
+    there = numbers.with_records + numbers.failures
+    if shown >= there:
+        return "All that the run made, and what it lost. The numbers above and this list are about the same videos."
+    return (
+        f"A sample: {shown:,} of {there:,} videos, some of each category, check and failure, and the rest by lot. "
+        "The numbers above are about all of them."
+    )
+
+
+def dollars(amount: float | None) -> str:
+    """An amount of money, short."""
+    if amount is None:
+        return "not known"
+    return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.5f}"
+
+
+def seconds(length: float) -> str:
+    """A length of time, short."""
+    if length < 1:
+        return f"{1000 * length:.2g} ms" if length < 0.1 else f"{1000 * length:.0f} ms"
+    if length < 10:
+        return f"{length:.1f} s"
+    if length < 120:
+        return f"{length:.0f} s"
+    return f"{length / 60:.0f} min" if length < 7200 else f"{length / 3600:.1f} h"
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f" ({100 * part / whole:.0f} %)" if whole else ""
+
+
+def _short(number: int) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            return f"{number / (1000 if unit == 'k' else size):.3g}{unit}"
+    return f"{number:,}"

@@ -1,0 +1,184 @@
+"""report.html, in a real browser: what it shows, what it never does, and how large it may get."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request
+
+from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.report.numbers import count
+from lvqa_ray.report.output import Output
+from lvqa_ray.report.page import MOST_BYTES, write_report
+from tests import media
+from tests.report.made import NAUGHTY, make_output, many
+
+
+@contextmanager
+def opened(chromium: Browser, path: Path, **context: Any) -> Iterator[Page]:
+    """The page, once its list is there; nothing may have been fetched, refused or thrown meanwhile or afterwards."""
+    wrong: list[str] = []
+    page = chromium.new_context(**context).new_page()
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith(("file:", "data:")):
+            wrong.append(request.url)
+
+    page.on("request", asked)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]")
+    yield page
+    page.context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of 20 videos that are one film on this disk."""
+    folder = tmp_path_factory.mktemp("small")
+    film = media.make_video(folder / "film.mp4", seconds=60, fps=5, scenes=(10.0, 20.0, 30.0, 40.0, 50.0))
+    return Path(write_report(make_output(folder / "out", 20, video=str(film)), within_s=30).path)
+
+
+def test_the_numbers_are_those_of_the_tables(small: Path) -> None:
+    numbers = count(Output(small.parent))
+    records, drops = list(read_rows(small.parent, "data")), list(read_rows(small.parent, "drops"))
+    assert (numbers.videos, numbers.with_records, numbers.failures, numbers.unfinished) == (20, 18, 2, 0)
+    assert (numbers.kept, numbers.dropped) == (len(records), {"structure": len(drops)})
+    assert numbers.clips == {"captioned": 90, "filtered": 0, "failed": 18}
+    assert sum(numbers.keys.values()) == sum(numbers.categories.values()) == numbers.kept
+    assert numbers.checks["grounding"]["marked"] == sum(bool(row["checks"][0]["action"]) for row in [*records, *drops])
+    assert numbers.hours == pytest.approx(18 * 60 / 3600)
+    assert [(kind.kind, kind.count, kind.example) for kind in numbers.failed] == [("not_a_video", 2, "film-9")]
+
+
+def test_rows_that_a_later_run_replaced_are_not_counted(tmp_path: Path) -> None:
+    from tests.engine.test_resume import line, put
+
+    put(tmp_path, "data", "a", line("v", 0), line("w", 0))
+    put(tmp_path, "data", "b", line("v", 1), line("v", 1, id="v_q1"))
+    assert Output(tmp_path).rows("data", ["id"])["id"].to_pylist() == ["w", "v", "v_q1"]
+
+
+def test_a_reader_finds_a_record_and_sees_where_its_reasons_look(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small, viewport={"width": 1300, "height": 900}) as page:
+        assert "69 questions about 18 videos" not in page.inner_text("h1")
+        assert re.search(r"\d+ questions about 18 videos, made with seer", page.inner_text("#overview"))
+        page.fill("#search", "film-4 2th")
+        assert page.inner_text("#count") == "1 of 74"
+        page.keyboard.press("Enter")
+        page.wait_for_selector("h2:text-is('film-4_q2')")
+        assert page.get_attribute(".list button", "aria-current") == "true"
+        assert page.inner_text(".options .key").startswith("C")
+        page.keyboard.press("Escape")
+        page.hover(".steps > li:nth-child(2)")
+        assert page.inner_text(".now").startswith("0:20 to 0:30")
+        lit = page.evaluate("[...document.querySelectorAll('.film i')].map((one) => one.classList.contains('on'))")
+        assert lit == [False] * 3 + [True] * 2 + [False] * 5, "ten thumbnails of 6 s"
+        page.mouse.move(0, 0)
+        assert page.query_selector(".time.lit") is None
+        page.keyboard.press("3")
+        assert page.inner_text(".now").startswith("0:50 to 1:00")
+        page.hover(".track button:nth-child(4)")
+        assert "I can't look at that." in page.inner_text(".now")
+        drawn = page.evaluate("getComputedStyle(document.querySelector('.steps figure i')).backgroundImage.length")
+        assert drawn > 2000
+
+
+def test_filters_keys_and_links(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small) as page:
+        page.select_option("#by-fate", "dropped")
+        page.select_option("#by-category", "plot")
+        dropped = page.locator(".list button")
+        assert page.inner_text("#count") == f"{dropped.count()} of 74"
+        assert dropped.count() > 0
+        page.click("#reset")
+        page.click("[data-filter='failed:not_a_video']")
+        page.wait_for_selector("h2:text-is('film-9')")
+        assert "This is no video." in page.inner_text("#record")
+        page.keyboard.press("j")
+        page.wait_for_selector("h2:text-is('film-19')")
+        assert page.url.endswith("#film-19")
+        page.keyboard.press("k")
+        page.wait_for_selector("h2:text-is('film-9')")
+        page.click("[data-filter='check:grounding']")
+        marked = page.locator(".list .chip.warn")
+        assert marked.count() == page.locator(".list button .chip.warn").count() > 0
+        page.goto(page.url.partition("#")[0] + "#film-7_q0")
+        page.reload()
+        page.wait_for_selector("h2:text-is('film-7_q0')")
+
+
+def test_it_can_be_read_in_the_dark_and_on_a_phone(chromium: Browser, small: Path) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
+    with opened(chromium, small, **phone) as page:
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 21, 23)"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert not page.is_visible("#record")
+        page.tap(".list button >> nth=2")
+        page.wait_for_selector("h2:text-is('film-0_q2')")
+        assert not page.is_visible("#list")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.tap(".steps > li:nth-child(1)")
+        assert page.query_selector(".time.lit")
+        page.tap(".back")
+        assert page.is_visible("#list")
+        page.tap("#theme")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(247, 246, 243)"
+
+
+def test_texts_of_models_and_files_do_nothing(chromium: Browser, tmp_path: Path) -> None:
+    """Script tags in every text that comes from elsewhere: nothing runs, and they are there to be read."""
+    folder = make_output(tmp_path / "out", 10, say=lambda text: text + NAUGHTY, prefix=f"f{NAUGHTY[:-15]}")
+    with opened(chromium, Path(write_report(folder, within_s=0).path)) as page:
+        count_ = page.locator(".list button").count()
+        assert count_ == 37
+        for _ in range(count_):
+            page.evaluate("document.querySelectorAll('#record details').forEach((one) => { one.open = true; })")
+            page.keyboard.press("j")
+        assert page.evaluate("window.harmed") is None
+        assert page.evaluate("document.querySelectorAll('main img, main script:not([id]), iframe').length") == 0
+        page.fill("#search", "film")
+        page.click("#reset")
+        page.click(".list button >> nth=0")
+        shown = page.inner_text("#record")
+        assert shown.count("<script>window.harmed = 1</script>") > 10
+        assert "{{ 7 * 7 }}" in shown
+        assert "<script>" in page.inner_text("#overview .lead")
+        assert page.evaluate("window.harmed") is None
+
+
+def test_of_100_000_records_it_shows_a_sample(chromium: Browser, tmp_path: Path) -> None:
+    folder = make_output(tmp_path / "out", 310)
+    many(folder, 100)
+    made = write_report(folder, within_s=0)
+    numbers = count(Output(folder))
+    assert numbers.kept >= 99_000
+    assert made.bytes == Path(made.path).stat().st_size < MOST_BYTES
+    assert (made.videos, made.of) == (250, 31_000)
+    with opened(chromium, Path(made.path)) as page:
+        assert "A sample: 250 of 31,000 videos" in page.inner_text("#records .lead")
+        assert f"{numbers.kept:,}" in page.inner_text(".tiles")
+        for select in ("#by-fate", "#by-category", "#by-check", "#by-failure"):
+            assert len(page.query_selector_all(f"{select} option")) > 1
+        assert len(page.query_selector_all("#by-category option")) == 5
+
+
+def test_what_is_no_output_and_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no output"):
+        write_report(tmp_path)
+    folder = make_output(tmp_path / "out", 1)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_report(folder, folder / "run.json" / "report.html", within_s=0)
+    (folder / "data" / "part-2.parquet").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        write_report(folder, within_s=0)

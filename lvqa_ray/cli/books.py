@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lvqa_ray.cli.run import Overrides, run_and_tell
+from lvqa_ray.cli.run import Loudly, Overrides, Quietly, run_and_tell
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 
 Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")]
@@ -51,6 +51,8 @@ def retry(
     kind: Kinds = None,
     job: Annotated[Path | None, typer.Option(help="Job file, where the one kept in the output will not do.")] = None,
     overrides: Overrides = None,
+    quiet: Quietly = False,
+    verbose: Loudly = False,
 ) -> None:
     """Do failed videos of the last run again, also those whose fault a plain rerun takes for lasting."""
     from lvqa_ray.engine.notes import stored_job  # noqa: PLC0415 - as above
@@ -58,7 +60,7 @@ def retry(
 
     kinds = _known(kind)
     again = stored_job(place_of(output), job, ["engine.retry_failures=true", *(overrides or [])])
-    raise typer.Exit(run_and_tell(again, only=kinds))
+    raise typer.Exit(run_and_tell(again, only=kinds, quiet=quiet, verbose=verbose))
 
 
 def verify(output: Output, *, as_json: AsJson = False) -> None:

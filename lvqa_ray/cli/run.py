@@ -11,14 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.panel import Lines, Screen, talkative
 from lvqa_ray.cli.report import report_after_run
-from lvqa_ray.cli.tables import print_plan, print_summary, traffic_line
-from lvqa_ray.cli.terminal import Quiet, fail, plain, talk
+from lvqa_ray.cli.tables import print_plan, print_summary
+from lvqa_ray.cli.terminal import fail, plain, talk
 from lvqa_ray.config import Job
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.", metavar="K=V")
 ]
+Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.")]
+Loudly = Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many videos.")]
 
 
@@ -37,6 +40,8 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over in a new folder beside the output.")] = False,
+    quiet: Quietly = False,
+    verbose: Loudly = False,
 ) -> None:
     """Run a job; run it again to go on after whatever stopped it."""
     given: dict[str, Any] = {"output": out} if out else {}
@@ -66,7 +71,7 @@ def run(
     if dry_run:
         print_plan(job, ask_endpoints=True)
         return
-    raise typer.Exit(run_and_tell(job))
+    raise typer.Exit(run_and_tell(job, quiet=quiet, verbose=verbose))
 
 
 def _fresh(job: Job) -> Job:
@@ -107,19 +112,22 @@ def estimate(
     print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False)
 
 
-def run_and_tell(job: Job, only: Collection[str] | None = None) -> int:
+def run_and_tell(job: Job, only: Collection[str] | None = None, *, quiet: bool = False, verbose: bool = False) -> int:
     """Run a job, say how it went, and give the exit status; ``only`` as for `lvqa_ray.run`."""
+    if verbose:
+        talkative()
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
     try:
-        with talk.status("starting ...") if talk.is_terminal else Quiet() as status:
-            summary = run_job(job, lambda traffic: status.update(traffic_line(traffic)), _say_stopping, only=only)
+        screen = talk.is_terminal and not quiet
+        with Screen(talk, f"lvqa: {job.output}") if screen else Lines(talk, quiet=quiet) as view:
+            summary = run_job(job, view.update, _say_stopping, only=only)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
-    print_summary(replace(summary, halted="") if summary.signal else summary)
-    if not summary.signal:
+    print_summary(replace(summary, halted="") if summary.signal else summary, quiet=quiet)
+    if not summary.signal and not quiet:
         report_after_run(job.output)
     return summary.exit_status
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,6 @@ from rich.table import Table
 
 from lvqa_ray.cli.terminal import data, plain, talk
 from lvqa_ray.config import Job
-
-
-def traffic_line(traffic: Mapping[str, Any]) -> str:
-    """What each endpoint has been asked, on one line."""
-    parts = []
-    for endpoint, line in traffic.items():
-        failed = f", {sum(line.failed.values())} failed attempts" if line.failed else ""
-        parts.append(f"{endpoint}: {line.answered} answered, {line.in_flight} in flight{failed}")
-    return "; ".join(parts)
 
 
 def print_plan(job: Job, *, ask_endpoints: bool) -> None:
@@ -54,8 +44,8 @@ def print_plan(job: Job, *, ask_endpoints: bool) -> None:
     )
 
 
-def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose module is not imported at start
-    """Print what became of the videos, and how to go on."""
+def print_summary(summary: Any, *, quiet: bool = False) -> None:  # noqa: ANN401 - a RunSummary, of a room not loaded yet
+    """Print what became of the videos, and how to go on; quietly, just what is wrong and where the output is."""
     table = Table(title=f"Run {summary.run_id}", show_header=False)
     table.add_row("videos", str(summary.videos))
     table.add_row("done before", str(summary.already_done))
@@ -76,8 +66,10 @@ def print_summary(summary: Any) -> None:  # noqa: ANN401 - a RunSummary, whose m
             f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
         )
     table.add_row("time", f"{summary.seconds:.0f} s")
-    talk.print(table)
-    talk.print(plain(summary.verdict.line), soft_wrap=True)
+    if not quiet:
+        talk.print(table)
+    if not quiet or not summary.verdict.ok:
+        talk.print(plain(summary.verdict.line), soft_wrap=True)
     if summary.halted:
         talk.print(f"[bold red]stopped:[/] {plain(summary.halted)}", soft_wrap=True)
         if not summary.over_budget:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import NoReturn
 
 from rich.console import Console
@@ -21,22 +20,3 @@ def fail(sentence: str) -> NoReturn:
 def plain(text: str) -> str:
     """A text in which nothing is markup."""
     return text.replace("[", "\\[")
-
-
-class Quiet:
-    """Stands in for the status line where there is no terminal: a line every 30 s."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __enter__(self) -> Quiet:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def update(self, line: str) -> None:
-        """Print the line if the last one is long enough ago."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 30
-            talk.print(line, soft_wrap=True)

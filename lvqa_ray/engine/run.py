@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,16 +21,16 @@ from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.audit import Audit, audit
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.funnel import Funnel, funnel
-from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.graph import run_pass
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.lines import Lines, halt, start_lines, traffic, why_halted
+from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
 from lvqa_ray.engine.lock import Hold, lock
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts
+from lvqa_ray.engine.progress import Progress, Watch
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.resume import remaining, without_outcome
@@ -108,13 +108,13 @@ class RunSummary:
         return 1 if self.retryable or self.halted or not self.verdict.ok else 0
 
 
-Progress = Callable[[Mapping[str, Traffic]], None]
-"""Takes the traffic of each endpoint, by its label."""
+OnProgress = Callable[[Progress], None]
+"""Takes how far the run has come."""
 
 
 def run(
     job: Job,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     on_stop: Callable[[], None] | None = None,
     *,
     only: Collection[str] | None = None,
@@ -127,7 +127,7 @@ def run(
 
     Args:
         job: The job.
-        on_progress: Called every few seconds with the traffic of each endpoint.
+        on_progress: Called every few seconds, in another thread, with how far the run has come.
         on_stop: Called, in another thread, when a signal asks to stop.
         only: Do again the videos of the last run that failed in one of these ways, and no others; all failed ones, if
             it is empty.
@@ -154,7 +154,7 @@ def _run(
     job: Job,
     videos: Sequence[Video],
     started: float,
-    on_progress: Progress | None,
+    on_progress: OnProgress | None,
     *,
     only: Collection[str] | None,
     hold: Hold,
@@ -223,14 +223,17 @@ def _patience_s(job: Job) -> float:
     return max(at.timeout_s for role in ROLES for at in job.endpoints.replicas(role))
 
 
-def _passes(job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: Progress | None, *, hold: Hold) -> str:
+def _passes(
+    job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: OnProgress | None, *, hold: Hold
+) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder = output_of(job)
     left = todo
+    watch = Watch.of(folder, run_id, len(todo), lines)
     for number in range(1, job.engine.passes + 1):
         sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
         stopped = ""
-        with _watching(lines, on_progress):
+        with _watching(watch, on_progress):
             try:
                 run_pass(job, left, sink, lines, run_id)
             except ray.exceptions.RayError as error:
@@ -303,22 +306,26 @@ def _check_cpus(job: Job) -> None:
 
 
 @contextmanager
-def _watching(lines: Lines, on_progress: Progress | None) -> Any:  # noqa: ANN401 - as above
-    """Report the traffic every few seconds from a thread, for as long as the pass runs."""
+def _watching(watch: Watch, on_progress: OnProgress | None) -> Any:  # noqa: ANN401 - as above
+    """Tell how far it has come every few seconds, from a thread, for as long as the pass runs."""
     if on_progress is None:
         yield
         return
     over = threading.Event()
 
-    def watch() -> None:
-        while not over.wait(EVERY_S):
-            on_progress(traffic(lines))
+    def tell() -> None:
+        last = False
+        while not last:
+            last = over.wait(EVERY_S)
+            try:
+                on_progress(watch.look())
+            except Exception as error:  # a look that fails is no reason to be blind for the rest of the run
+                logger.info("no progress to be had", exc_info=error)
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=tell, daemon=True)
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
-        on_progress(traffic(lines))

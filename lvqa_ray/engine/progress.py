@@ -1,0 +1,237 @@
+"""How far a run has come, told by what it has written so far: its journal and its shards; and by its governors."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from lvqa_ray.engine.found import clips_folder
+from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.engine.journals import segments_at
+from lvqa_ray.engine.lines import Lines, traffic
+from lvqa_ray.engine.place import Place
+from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.entry import entry_of
+from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.llm.segments import Segments
+
+MINUTE_S = 60.0
+STORE_EVERY_S = 30.0
+"""How often a store is asked what is new; each look is a paid request there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What an endpoint does now.
+
+    Attributes:
+        traffic: What it has been asked so far.
+        requests: Requests answered or failed in the last minute.
+        tokens: Tokens in the last minute.
+        requests_limit: Most requests a minute, as the job says; ``None`` for no limit.
+        tokens_limit: Most tokens a minute.
+    """
+
+    traffic: Traffic
+    requests: float
+    tokens: float
+    requests_limit: int | None = None
+    tokens_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        seconds: Since it began to work on videos.
+        videos: Videos to do.
+        done: Those with records.
+        failed: Those that failed.
+        clips: Clips found so far; 0 where that is not written down.
+        lookups: Videos whose clips these are.
+        kept: Questions that are records.
+        dropped: Questions that a check took.
+        paid: What was paid by stage.
+        cached: Answers in finished videos that came from the journal.
+        speeds: What each endpoint does.
+        last_failure: The latest failure in one line, or empty.
+    """
+
+    seconds: float
+    videos: int
+    done: int = 0
+    failed: int = 0
+    clips: int = 0
+    lookups: int = 0
+    kept: int = 0
+    dropped: int = 0
+    paid: dict[str, Spent] = field(default_factory=dict)
+    cached: int = 0
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    last_failure: str = ""
+
+    @property
+    def clips_expected(self) -> int:
+        """Clips of all videos, if the others are like those looked at."""
+        return round(self.clips / self.lookups * self.videos) if self.lookups else 0
+
+    @property
+    def share(self) -> float:
+        """How much of the work is done, 0 to 1; a rough number."""
+        if not self.videos:
+            return 1.0
+        captions = self.paid["caption"].calls if "caption" in self.paid else 0
+        by_clips = 0.95 * captions / self.clips_expected if self.clips_expected else 0.0
+        return min(1.0, max((self.done + self.failed) / self.videos, by_clips))
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end, if it goes on like this; ``None`` while that cannot be said."""
+        return self.seconds * (1 - self.share) / self.share if self.share > 0.02 else None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Dollars paid so far; ``None`` where no price is known."""
+        costs = [paid.cost_usd for paid in self.paid.values() if paid.cost_usd is not None]
+        return sum(costs) if costs else None
+
+    @property
+    def projected_usd(self) -> float | None:
+        """Dollars at the end, if it goes on like this."""
+        return self.cost_usd / self.share if self.cost_usd is not None and self.share > 0.02 else None
+
+
+class Watch:
+    """Looks at a run, again and again; each look reads only what is new.
+
+    Args:
+        folder: The output folder.
+        run_id: The run.
+        videos: How many videos it is to do.
+        ask: Gives the traffic of each endpoint by its label.
+        limits: Requests and tokens a minute of each endpoint by its label.
+    """
+
+    def __init__(
+        self,
+        folder: Place,
+        run_id: str,
+        videos: int,
+        ask: Callable[[], Mapping[str, Traffic]],
+        limits: Mapping[str, tuple[int | None, int | None]] | None = None,
+    ) -> None:
+        self._folder, self._run_id, self._videos, self._ask = folder, run_id, videos, ask
+        self._limits = limits or {}
+        self._began = time.monotonic()
+        self._journal = _Tail(segments_at(folder / "cache", make=False), f"-{run_id}_")
+        self._found = _Tail(segments_at(clips_folder(folder / "cache"), make=False), f"clips-{run_id}_")
+        self._every_s = 0.0 if isinstance(folder, Path) else STORE_EVERY_S
+        self._next = 0.0
+        self._shards: set[str] = set()
+        self._past: dict[str, deque[tuple[float, int, int]]] = {}
+        self._paid: dict[str, Spent] = {}
+        self._done: set[str] = set()
+        self._failed: set[str] = set()
+        self._clips = self._lookups = self._kept = self._dropped = self._cached = 0
+        self._last_failure = ""
+
+    @classmethod
+    def of(cls, folder: Place, run_id: str, videos: int, lines: Lines) -> Watch:
+        """The watch over a run on these lines."""
+        limits = {
+            line.endpoint.label: (line.endpoint.requests_per_minute, line.endpoint.tokens_per_minute)
+            for line in chain.from_iterable(lines.values())
+        }
+        return cls(folder, run_id, videos, lambda: traffic(lines), limits)
+
+    def look(self) -> Progress:
+        """How far it has come."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._every_s
+            self._read()
+        return Progress(
+            seconds=time.monotonic() - self._began,
+            videos=self._videos,
+            done=len(self._done),
+            failed=len(self._failed - self._done),
+            clips=self._clips,
+            lookups=self._lookups,
+            kept=self._kept,
+            dropped=self._dropped,
+            paid=dict(self._paid),
+            cached=self._cached,
+            speeds={label: self._speed(label, now) for label, now in self._ask().items()},
+            last_failure=self._last_failure,
+        )
+
+    def _read(self) -> None:
+        for name, line in self._journal.news():
+            if entry := entry_of(line):
+                stage = name.partition("-")[0]
+                self._paid[stage] = self._paid.get(stage, Spent()) + Spent.on(entry)
+        for _, line in self._found.news():
+            self._lookups += 1
+            self._clips += len(json.loads(line).get("clips", ())) if line.startswith(b"{") else 0
+        try:
+            self._read_tables()
+        except (ConfigError, OSError):
+            return  # joined with others meanwhile, or half there on a slow disk: the numbers stay what they were
+
+    def _read_tables(self) -> None:
+        for shard in self._fresh("data"):
+            rows = read_shard(shard, ["video_id", "usage"]).to_pylist()
+            self._done |= {row["video_id"] for row in rows}
+            self._kept += len(rows)
+            self._cached += sum(used["cached"] or 0 for row in rows for used in row["usage"].values() if used)
+        for shard in self._fresh("drops"):
+            self._dropped += read_shard(shard, ["id"]).num_rows
+        for shard in self._fresh("failures"):
+            for row in read_shard(shard, ["id", "kind", "message"]).to_pylist():
+                self._failed.add(row["id"])
+                self._last_failure = f"{row['id']}: {row['kind']}: {row['message'] or ''}"
+
+    def _fresh(self, table: str) -> Iterator[Place]:
+        for shard in shards(self._folder, table):  # type: ignore[arg-type]
+            if self._run_id in shard.name and not shard.name.startswith("settled") and str(shard) not in self._shards:
+                self._shards.add(str(shard))
+                yield shard
+
+    def _speed(self, label: str, now: Traffic) -> Speed:
+        """The last minute, or what there is of it; a governor that came back counts from nothing."""
+        past = self._past.setdefault(label, deque())
+        requests = now.answered + sum(now.failed.values())
+        if past and requests < past[-1][1]:
+            past.clear()
+        past.append((time.monotonic(), requests, now.tokens))
+        while past[-1][0] - past[0][0] > MINUTE_S:
+            past.popleft()
+        passed = max(past[-1][0] - past[0][0], 1.0)
+        asked, counted = ((past[-1][column] - past[0][column]) * MINUTE_S / passed for column in (1, 2))
+        return Speed(now, asked, counted, *self._limits.get(label.partition(" (")[0], (None, None)))
+
+
+class _Tail:
+    """What is added to the segments of one run."""
+
+    def __init__(self, segments: Segments, mark: str) -> None:
+        self._segments = segments
+        self._mark = mark
+        self._read_to: dict[str, int] = {}
+
+    def news(self) -> Iterator[tuple[str, bytes]]:
+        """The name of the segment and the line, for each that is new."""
+        try:
+            names = [name for name in self._segments.sizes() if self._mark in name]
+            for name in names:
+                for line in self._segments.lines(name, self._read_to.get(name, 0)):
+                    self._read_to[name] = self._read_to.get(name, 0) + len(line)
+                    yield name, line
+        except OSError:
+            return

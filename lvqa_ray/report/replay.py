@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from lvqa_ray.config import Job
@@ -16,7 +17,7 @@ from lvqa_ray.errors import BadRequest, TooLong
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
-from lvqa_ray.pipeline import ChatStep, Pipeline, build
+from lvqa_ray.pipeline import ChatStep, Pipeline, VideoStep, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
 from lvqa_ray.report.book import Book
 from lvqa_ray.stage import Role
@@ -56,13 +57,13 @@ class _Recorder:
     """Answers from the journal, and writes down what was asked and said; what is not there was never answered."""
 
     job: Job
-    role: Role
+    roles: Mapping[str, Role]
     book: Book
     said: dict[str, Exchange] = field(default_factory=dict)
     clip: int | None = None
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        key = cache_key(self.job.endpoints.of(self.role), request)
+        key = cache_key(self.job.endpoints.of(self.roles[request.stage]), request)
         entry = self.book.find(key)
         if entry is None:
             # Of all that a stage does when it is refused, making the request smaller is what may lead on.
@@ -123,24 +124,27 @@ class Replay:
                 said += await self._captioned(caption, clip)
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
         work: list[Any] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
-        for step in self._pipeline.ask:
+        for step in chain.from_iterable(self._pipeline.ask):
             made: list[Any] = []
             for row in work:
-                if not isinstance(row, step.takes):
+                if isinstance(step, VideoStep) or not isinstance(row, step.takes):
+                    made.append(row)
                     continue
                 if isinstance(step, ChatStep):
-                    recorder = _Recorder(self._job, step.role, self._book)
-                    made += await _tried(step, row, recorder, self._job)
+                    recorder = _Recorder(self._job, _roles(step), self._book)
+                    rows = await _tried(step, row, recorder, self._job)
                     said += recorder.said.values()
                 else:
-                    made += step.call(row)
-            work = [row for row in made if not isinstance(row, Failure)]
+                    rows = list(step.call(row))
+                # A step that lacks what it needs, such as pictures, is passed by: what follows may still be told.
+                made += [one for one in rows if not isinstance(one, Failure)] or [row]
+            work = made
         return said
 
     async def _captioned(self, step: ChatStep, clip: Clip) -> list[Exchange]:
         if clip.dropped:
             return []
-        recorder = _Recorder(self._job, step.role, self._book, clip=clip.index)
+        recorder = _Recorder(self._job, _roles(step), self._book, clip=clip.index)
         await _tried(step, clip, recorder, self._job)
         return list(recorder.said.values())
 
@@ -163,6 +167,11 @@ class Replay:
                 clip = self._job.sample.expected(bare)
             clips.append(replace(clip, last=row is rows[-1]))
         return clips
+
+
+def _roles(step: ChatStep) -> Mapping[str, Role]:
+    """Who is asked, by the name of the asking stage."""
+    return {stage.name: stage.role for stage in (step.stage, *step.helpers)}
 
 
 async def _tried(step: ChatStep, row: Any, recorder: _Recorder, job: Job) -> list[Any]:  # noqa: ANN401 - any frozen row

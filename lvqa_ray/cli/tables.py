@@ -107,3 +107,23 @@ def print_record(folder: Path) -> None:
     talk.print(f"[bold]Reasoning:[/] {plain(record['reformatted_reasoning'])}")
     talk.rule("Open it")
     talk.print(f"python -c \"import pandas; print(pandas.read_parquet('{folder}/data').iloc[0])\"")
+
+
+def print_questions(output: str) -> None:
+    """Print the questions of an output, video by video, to stdout."""
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.engine.tables import read_rows  # noqa: PLC0415
+
+    last = ""
+    for record in read_rows(place_of(output), "data"):
+        parsed = record["parsed_reasoning"]
+        if record["video_id"] != last:
+            last = record["video_id"]
+            data.rule(f"[bold]{plain(last)}[/]  {plain(record['video'])}, {record['num_clips']} clips", align="left")
+        data.print(f"\n[bold]{plain(parsed['QUESTION'])}[/]  [dim]{plain(record['category'] or '')}[/]")
+        for letter, option in parsed["OPTIONS"].items():
+            style = "[green]" if letter == parsed["ANSWER"] else "[default]"
+            data.print(f"  {style}{letter}. {plain(option)}[/]")
+        for step in parsed["REASONS"]:
+            said = plain(" ".join(step["reasons"]))
+            data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {said}")

@@ -90,16 +90,21 @@ def check_endpoints(job: Job) -> Mapping[Role, Sequence[SecretStr]]:
 
 
 async def _ask_all(endpoints: Sequence[tuple[Endpoint, SecretStr]]) -> None:
-    await asyncio.gather(*(_ask(endpoint, key) for endpoint, key in endpoints))
+    await asyncio.gather(*(models_of(endpoint, key) for endpoint, key in endpoints))
 
 
-async def _ask(endpoint: Endpoint, key: SecretStr) -> None:
+async def models_of(endpoint: Endpoint, key: SecretStr) -> str:
+    """Ask one endpoint for its list of models; says in a sentence what came of it.
+
+    Raises:
+        ConfigError: It is out of reach, refuses the key or lacks the model.
+    """
     wire = OpenAITransport(endpoint, key)
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             models = await wire.list_models()
     except (NotFound, BadRequest, MalformedReply, Overloaded):
-        return  # not every endpoint has such a list; the first call will tell
+        return "Gives no list of models: the first call will tell."
     except ApiError as error:
         raise ConfigError(f"{endpoint.label}: {error}") from None
     except TimeoutError:
@@ -111,3 +116,4 @@ async def _ask(endpoint: Endpoint, key: SecretStr) -> None:
     if offered and endpoint.model.removeprefix("models/") not in offered:
         some = ", ".join(sorted(offered)[:5]) + (", ..." if len(offered) > 5 else "")
         raise ConfigError(f"{endpoint.base_url} has no model {endpoint.model}; it offers {some}.")
+    return f"Answers, and has {endpoint.model}." if offered else "Answers."

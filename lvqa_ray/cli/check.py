@@ -1,0 +1,65 @@
+"""``lvqa check`` and ``lvqa preview``: before a run, whether it can go well, and what its first videos come to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from lvqa_ray.cli.run import Overrides, run_and_tell
+from lvqa_ray.cli.tables import print_questions
+from lvqa_ray.cli.terminal import data, plain, talk
+from lvqa_ray.config import Job
+
+if TYPE_CHECKING:
+    from lvqa_ray.engine.check import Finding
+
+JobFile = Annotated[Path, typer.Argument(help="Job file (.yaml).")]
+
+
+def check(
+    job: JobFile,
+    *,
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send tiny paid requests without asking first.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Try a job's endpoints, output, disk and videos; exit status 2 if a run would fail."""
+    from lvqa_ray.engine.check import check as look  # noqa: PLC0415 - Ray takes seconds to import
+
+    loaded = Job.load(job, overrides or [])
+    ask = talk.is_terminal and not yes
+    paid = yes or (
+        ask and typer.confirm("Send each endpoint a tiny request or two, which cost a cent at most?", err=True)
+    )
+    found = list(look(loaded, paid=paid))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    raise typer.Exit(2 if any(finding.ok is False for finding in found) else 0)
+
+
+def _print(found: list[Finding]) -> None:
+    table = Table("looked at", "", "found", title="Check")
+    words = {True: "[green]good[/]", False: "[red]bad[/]", None: "[yellow]-[/]"}
+    for finding in found:
+        table.add_row(plain(finding.what), words[finding.ok], plain(finding.says))
+    data.print(table)
+
+
+def preview(
+    job: JobFile,
+    *,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many videos.")] = 2,
+    overrides: Overrides = None,
+) -> None:
+    """Do the first videos of a job from end to end and show what comes of them; a later run does not do them again."""
+    loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
+    status = run_and_tell(loaded)
+    print_questions(loaded.output)
+    raise typer.Exit(status)

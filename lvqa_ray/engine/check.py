@@ -1,0 +1,191 @@
+"""Looking before leaping: whether a job's endpoints, output, disk and videos will do, one finding each."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.place import output_of
+from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, models_of
+from lvqa_ray.engine.probing import probed
+from lvqa_ray.engine.remote import is_remote
+from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, ReplySchema, Text
+from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.records import Failure, Video
+from lvqa_ray.stage import ROLES, Role
+from lvqa_ray.video.swatch import swatch_jpeg, swatch_mp4
+
+SAMPLE = 20
+"""Videos whose headers are read."""
+LEAST_FREE = 2**30
+"""Bytes that the disk of the output should have free."""
+REPLY_TOKENS = 64
+ANSWER_WITHIN_S = 120.0
+YES = ReplySchema(
+    name="answer",
+    schema={
+        "type": "object",
+        "properties": {"answer": {"type": "string"}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found.
+
+    Attributes:
+        what: What was looked at.
+        ok: Whether it will do; ``None`` for what was not tried, or does not matter to this job.
+        says: In one sentence.
+    """
+
+    what: str
+    ok: bool | None
+    says: str
+
+
+def check(job: Job, *, paid: bool) -> Iterator[Finding]:
+    """Look at everything that a run needs.
+
+    Args:
+        job: The job.
+        paid: Send each endpoint a tiny request of each kind that the job will send; a few cents at most.
+
+    Yields:
+        Findings as they come.
+    """
+    yield from _places(job)
+    yield from _videos(job)
+    for role in ROLES:
+        if job.endpoints.section(role) != role:
+            continue  # another role's endpoint plays it
+        for at in job.endpoints.replicas(role):
+            yield from _endpoint(job, role, at, paid=paid)
+
+
+def _places(job: Job) -> Iterator[Finding]:
+    try:
+        check_output(output_of(job))
+        yield Finding("output", True, f"{job.output} can be written.")
+    except ConfigError as error:
+        yield Finding("output", False, str(error))
+        return
+    folder = Path(job.output)
+    if folder.is_dir():
+        free = shutil.disk_usage(folder).free
+        yield Finding("disk of the output", free >= LEAST_FREE, f"{free / 2**30:.1f} GB are free.")
+    try:
+        check_prices(job)
+    except ConfigError as error:
+        yield Finding("prices", False, str(error))
+
+
+def _videos(job: Job) -> Iterator[Finding]:
+    try:
+        videos = read_manifest(job.videos, job.limit, without=output_of(job), access=Access.of(job.storage))
+        check_prompts(job, videos)
+    except ConfigError as error:
+        yield Finding("videos", False, str(error))
+        return
+    step = max(1, len(videos) // SAMPLE)
+    sample = videos[::step][:SAMPLE]
+    bad = [row for row in probed(job, sample) if isinstance(row, Failure)]
+    some = f"{len(sample) - len(bad)} of {len(sample)} looked at can be read; there are {len(videos)}."
+    first = f" {bad[0].video.id}: {bad[0].message}" if bad else ""
+    # Single bad files become failures with a reason; where all are bad there is nothing to run for.
+    yield Finding("videos", len(bad) < len(sample), some + first)
+    yield from _scratch(job, videos)
+
+
+def _scratch(job: Job, videos: Sequence[Video]) -> Iterator[Finding]:
+    if not any(is_remote(video.uri) for video in videos):
+        return
+    folder = Path(job.engine.scratch_dir or tempfile.gettempdir())
+    there = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
+    free = shutil.disk_usage(there).free / 2**30
+    wanted = job.engine.scratch_gb
+    says = f"{free:.0f} GB are free here for engine.scratch_gb = {wanted:g}; other nodes were not asked."
+    yield Finding("scratch", free >= wanted, says)
+
+
+def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Finding]:
+    name = f"{role}: {at.label}"
+    try:
+        key = at.api_key()
+        says = asyncio.run(models_of(at, key))
+    except ConfigError as error:
+        yield Finding(name, False, str(error))
+        return
+    yield Finding(name, True, says)
+    for what, request, needed in _tries(job, role):
+        if not paid:
+            yield Finding(f"{role}: {what}", None, "Not tried: it takes a paid request; give --yes.")
+            continue
+        refusal = asyncio.run(_refusal(at, key, request))
+        if not refusal:
+            yield Finding(f"{role}: {what}", True, "Answered.")
+        else:
+            yield Finding(f"{role}: {what}", False if needed else None, refusal)
+
+
+def _tries(job: Job, role: Role) -> Iterator[tuple[str, ChatRequest, bool]]:
+    """What is asked, with which request, and whether the job needs the answer."""
+    if role == "vlm":
+        side = job.sample.short_side
+        if job.caption.media == "video":
+            clip = Media(identity="check", mime="video/mp4", data=swatch_mp4(job.cut.short_side or side))
+            yield "takes a video", _request(Text(text="What colour is this? One word."), clip), True
+        else:
+            jpeg = swatch_jpeg(side, job.sample.quality)
+            count = job.sample.count if job.sample.per_second is None else 1
+            picture = Media(identity="check", mime="image/jpeg", data=jpeg)
+            says = f"takes {count} pictures of {side} px"
+            yield says, _request(Text(text="What colour is this? One word."), *[picture] * count), True
+        return
+    yield "answers", _request(Text(text="Reply with the word yes.")), True
+    if role == "llm":
+        asked = _request(Text(text='Reply with the JSON object {"answer": "yes"}.'), schema=YES)
+        yield "takes a JSON schema", asked, job.ask.reply_format == "json_schema"
+
+
+def _request(*parts: Part, schema: ReplySchema | None = None) -> ChatRequest:
+    return ChatRequest(
+        stage="check",
+        version="check/1",
+        messages=(Message(role="user", parts=parts),),
+        max_tokens=REPLY_TOKENS,
+        reply_schema=schema,
+    )
+
+
+async def _refusal(at: Endpoint, key: SecretStr, request: ChatRequest) -> str:
+    """Why there is no answer; empty if there is one."""
+    wire = OpenAITransport(at, key)
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await wire(request)
+    except TruncatedReply:
+        return ""  # a model that thinks long before it says anything has answered all the same
+    except BadRequest as error:
+        return f"Refused: {error}"
+    except ApiError as error:
+        return str(error)
+    except TimeoutError:
+        return f"No answer within {ANSWER_WITHIN_S:.0f} s."
+    finally:
+        await wire.aclose()
+    return ""

@@ -1,0 +1,35 @@
+"""A grey picture, or a second of it as a clip: something to show an endpoint that is asked whether it can see."""
+
+from __future__ import annotations
+
+import io
+
+import av
+import numpy as np
+
+from lvqa_ray.video.jpeg import Pixels, encoded
+
+
+def _grey(short_side: int) -> Pixels:
+    """16:9, with sides that every encoder takes."""
+    height, width = short_side // 2 * 2, short_side * 16 // 9 // 2 * 2
+    return np.full((max(2, height), max(2, width), 3), 128, np.uint8)
+
+
+def swatch_jpeg(short_side: int, quality: int) -> bytes:
+    """A JPEG whose shorter side has so many pixels."""
+    return encoded(_grey(short_side), quality)
+
+
+def swatch_mp4(short_side: int) -> bytes:
+    """A second of H.264 at 4 frames a second."""
+    pixels, file = _grey(short_side), io.BytesIO()
+    with av.open(file, mode="w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = pixels.shape[1], pixels.shape[0], "yuv420p"
+        for _ in range(4):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+    return file.getvalue()

@@ -1,0 +1,78 @@
+"""What is found out about a job before anything of it is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from lvqa_ray.cli import app
+from lvqa_ray.engine.check import check
+from tests import media
+from tests.conftest import MODEL, JobMaker
+from tests.fakes.answers import media_urls
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.faults import Fault, Status
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.make_video(tmp_path_factory.mktemp("film") / "a film.mp4", seconds=1)
+
+
+def test_all_that_a_run_needs_is_tried_by_tiny_requests(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:
+    found = list(check(make_job(film), paid=True))
+    assert [finding.ok for finding in found] == [True] * len(found)
+    said = {finding.what: finding.says for finding in found}
+    assert said["videos"] == "1 of 1 looked at can be read; there are 1."
+    assert set(said) >= {"output", "disk of the output", "vlm: takes 2 pictures of 64 px", "llm: takes a JSON schema"}
+    pictures = [asked for asked in fake.requests if media_urls(asked.body)]
+    assert [len(media_urls(asked.body)) for asked in pictures] == [2]
+    assert all(asked.body["max_tokens"] <= 64 for asked in fake.requests)
+
+
+def test_without_consent_nothing_is_paid(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:
+    found = list(check(make_job(film), paid=False))
+    assert fake.requests == []
+    assert {finding.ok for finding in found} == {True, None}
+
+
+def test_what_will_not_do_is_told_apart_from_what_does_not_matter(
+    fake: FakeEndpoint, make_job: JobMaker, film: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none.mp4").write_text("This is no video.")
+    no_pictures = Status(400, message="no image input")
+    fake.fail_next(no_pictures, Fault.LENGTH, Status(400, message="no response_format"))
+    found = {finding.what: finding for finding in check(make_job(tmp_path / "none.mp4"), paid=True)}
+    assert found["videos"].ok is False
+    assert "none" in found["videos"].says
+    assert found["vlm: takes 2 pictures of 64 px"].ok is False
+    assert "no image input" in found["vlm: takes 2 pictures of 64 px"].says
+    assert found["llm: answers"].ok is True, "cut off after 64 tokens is an answer"
+    assert found["llm: takes a JSON schema"].ok is None, "this job asks for text"
+    fake.fail_next(Fault.LENGTH, Fault.LENGTH, Status(400, message="no response_format"))
+    job = make_job(film, ask={"reply_format": "json_schema"})
+    assert [finding.what for finding in check(job, paid=True) if finding.ok is False] == ["llm: takes a JSON schema"]
+
+
+def test_a_clip_is_shown_where_the_job_shows_clips(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:
+    job = make_job(film, caption={"media": "video"}, cut={"mode": "encode"})
+    assert all(finding.ok for finding in check(job, paid=True))
+    (url,) = (url for asked in fake.requests for url in media_urls(asked.body))
+    assert url.startswith("data:video/mp4;base64,")
+
+
+def test_the_command_gives_status_2_where_a_run_would_fail(tmp_path: Path, film: Path) -> None:
+    with FakeEndpoint(models=(MODEL,)) as fake:
+        at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None}
+        path = tmp_path / "job.yaml"
+        job = {"videos": [str(film)], "output": str(tmp_path / "out"), "endpoints": {"vlm": at, "llm": at}}
+        path.write_text(yaml.safe_dump(job))
+        good = CliRunner().invoke(app, ["check", str(path), "--yes", "--json"])
+        assert (good.exit_code, {found["ok"] for found in json.loads(good.stdout)}) == (0, {True})
+        bad = CliRunner().invoke(app, ["check", str(path), "--set", "endpoints.llm.model=none"])
+        assert bad.exit_code == 2
+        assert "it offers fake-vlm" in " ".join(bad.stdout.split())

@@ -43,6 +43,7 @@ from lvqa_ray.stages.rewrite import RewriteQuestion
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.shuffle import ShuffleOptions
 from lvqa_ray.stages.split import SplitVideo
+from lvqa_ray.stages.summarize import SummarizeFilm
 
 HOW = {"videos", "output", "limit", "storage", "engine", "endpoints"}
 """Fields of a job that change no answer, or are told apart by hand."""
@@ -250,6 +251,9 @@ class Job(_Section):
     sample: SampleFrames = Field(default_factory=SampleFrames, description="Which pictures the model sees.")
     caption: CaptionClips = Field(default_factory=CaptionClips, description="How clips are captioned.")
     merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
+    summarize: SummarizeFilm = Field(
+        default_factory=SummarizeFilm, description="How films are told whose captions are too many for one prompt."
+    )
     ask: AskQuestions = Field(default_factory=AskQuestions, description="How the questions are asked for.")
     checks: Checks = Field(default_factory=Checks, description="What is checked, and what is done about faults.")
     reformat: ReformatReasoning = Field(
@@ -363,7 +367,7 @@ class Job(_Section):
     def part_hashes(self) -> dict[str, str]:
         """The same by stage, each with the endpoint that it asks: tells which settings two jobs differ in."""
         content = self.model_dump(mode="json", exclude=HOW)
-        for stage in (self.caption, self.ask, self.reformat):
+        for stage in (self.caption, self.summarize, self.ask, self.reformat):
             content[stage.name]["endpoint"] = _answering(self.endpoints.of(stage.role))
         for check in (*self.checks.calling, *self.checks.seeing, self.checks.prose):
             content["checks"][check.name]["endpoint"] = _answering(self.endpoints.of(check.role))

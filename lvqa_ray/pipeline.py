@@ -72,6 +72,7 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
 def _asking(job: Job) -> Sequence[Group]:
     """What films go through: questions, checks, and at the end prose; pictures are read where a check sees some."""
     first: list[ChatStep | PlainStep] = [
+        ChatStep(job.summarize, Film, job.summarize),
         ChatStep(job.ask, Film, job.ask),
         *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),

@@ -2,7 +2,8 @@
 
 What a request is shows in its text: merged captions with ``QUESTION:`` and ``OPTIONS:`` ask for a question, pictures
 ask for a caption, a reason that begins ``Start thinking.`` asks for prose, and a question that is to end with a line
-``ANSWER:`` asks for its answer. Anything else gets a sentence that says what this endpoint is.
+``ANSWER:`` asks for its answer; captions to be summed up are thinned out. Anything else gets a sentence that says what
+this endpoint is.
 
 Token counts are estimates, since there is no tokenizer: a token for four characters of text, and for a picture one for
 every 28 x 28 pixels, which is what common vision models count.
@@ -18,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvqa_ray.demo import answer, clip, compose, describe, facts, prose
+from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, prose
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
 from lvqa_ray.llm.parse import parse_question
@@ -122,6 +123,8 @@ def complete(body: object) -> dict[str, object]:
 
 
 def _reply(asked: Asked) -> str:
+    if lines := digest.wanted(asked.text):
+        return digest.digest(asked.text, lines)
     if (question := answer.find(asked.text)) is not None:
         return answer.answer(question, asked.text)
     if CAPTION_LINE.search(asked.text) and (asked.as_json or all(label in asked.text for label in _LABELS)):

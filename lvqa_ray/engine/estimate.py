@@ -10,6 +10,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.llm.windows import DETAIL, OVERVIEW, WINDOW
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.check_evidence import USUAL_STEPS
@@ -20,6 +21,7 @@ LABEL_TOKENS = 10
 """The time that stands before each picture, or before each caption."""
 REPLY_TOKENS = {
     "caption": 250,
+    "summarize": 300,
     "ask": 700,
     "reformat": 400,
     "blind": 50,
@@ -93,7 +95,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
         questions += asked
         if load.asks("ask"):
             calls = -(-asked // job.ask.per_call)
-            ask_in += calls * (_prompt_tokens(job.ask) + load.clips * (caption_out + LABEL_TOKENS))
+            ask_in += calls * (_prompt_tokens(job.ask) + _shown(job, load, caption_out))
             ask_calls += calls
             written += asked
         if load.asks("caption"):
@@ -106,6 +108,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     ask_out = min(written * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
     return {
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
+        **_summaries(job, [load for load in loads if load.asks("ask")], caption_out),
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
         **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
@@ -113,11 +116,29 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     }
 
 
+def _shown(job: Job, load: Load, caption_tokens: int) -> int:
+    """Tokens of captions in a prompt: of a long film there is an overview and some windows."""
+    tokens, budget = load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget
+    return tokens if tokens <= budget else budget // OVERVIEW + budget // DETAIL
+
+
+def _summaries(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
+    """The calls that sum up long films, and their summaries again."""
+    stage, calls, tokens_in = job.summarize, 0, 0
+    for load in loads:
+        tokens = load.clips * (caption_tokens + LABEL_TOKENS)
+        while tokens > stage.budget // OVERVIEW and load.clips * (caption_tokens + LABEL_TOKENS) > stage.budget:
+            runs = -(-tokens * WINDOW // stage.budget)
+            calls, tokens_in = calls + runs, tokens_in + tokens + runs * _prompt_tokens(stage)
+            tokens = min(runs * _reply_tokens(job, stage), tokens // 2)
+    return {stage.name: _of(job, stage, calls, tokens_in)} if calls else {}
+
+
 def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
     """The calls of the checks, if no question is dropped before its last one."""
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
-    captions = sum(asked * load.clips * (caption_tokens + LABEL_TOKENS) for load, asked in checked)
+    captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
     question_tokens = REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
     stages: dict[str, Estimate] = {}
     repairs = 0

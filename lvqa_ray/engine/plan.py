@@ -103,7 +103,9 @@ def _first_asked(stages: Sequence[str]) -> str:
     """The first stage that has to ask anew when the settings of some have changed; where it is not known, the first."""
     if stages and set(stages) <= {"checks", "reformat"}:
         return "checks" if "checks" in stages else "reformat"
-    return "ask" if stages and set(stages) <= {"probe", "merge", "ask", "checks", "reformat"} else "caption"
+    return (
+        "ask" if stages and set(stages) <= {"probe", "merge", "summarize", "ask", "checks", "reformat"} else "caption"
+    )
 
 
 def _load(job: Job, row: ProbedVideo, first: str) -> Load:

@@ -273,6 +273,9 @@ class Film:
     Attributes:
         captions: One line a captioned clip: ``From {start} to {end}, {caption}``.
         num_clips: Lines in ``captions``.
+        overview: The film in short, as such lines, where the captions are too long for one prompt; else empty.
+        budget: Tokens of captions that a prompt may then hold.
+        usage: What the overview cost.
     """
 
     video: Video
@@ -280,3 +283,6 @@ class Film:
     clips: tuple[CaptionedClip, ...]
     captions: str
     num_clips: int
+    overview: str = ""
+    budget: int = 0
+    usage: Usage = Usage()

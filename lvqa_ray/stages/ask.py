@@ -15,6 +15,7 @@ from lvqa_ray.llm.batch import Batch
 from lvqa_ray.llm.messages import ChatRequest, Message, Text
 from lvqa_ray.llm.quota import CATEGORIES, planned
 from lvqa_ray.llm.reply_form import JSON, TEXT, Form
+from lvqa_ray.llm.windows import told_in_part
 from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, Film, Usage
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 
@@ -88,17 +89,17 @@ class AskQuestions(Prompted):
     async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
         """The film with its questions, or the reason why there is none, with the reply that could not be read."""
         plan = self.plan(film.info.duration_sec)
-        written = _Written(tuple(plan), film.video.id, {*CATEGORIES, *self.categories})
+        written = _Written(tuple(plan), film.video.id, {*CATEGORIES, *self.categories}, usage=film.usage)
         form = JSON if self.reply_format == "json_schema" else TEXT
         for start in range(0, len(plan), self.per_call):
             part = plan[start : start + self.per_call]
             earlier = [asked.question.question for asked in written.questions]
             try:
-                batch = await self._ask(film, chat, form, part, earlier)
+                batch = await self._ask(film, chat, form, part, start=start, earlier=earlier)
                 if batch is None:
                     form = TEXT
                     written.note = "the endpoint takes no JSON schema: asked for text"
-                    batch = await self._ask(film, chat, form, part, earlier) or Batch(len(part))
+                    batch = await self._ask(film, chat, form, part, start=start, earlier=earlier) or Batch(len(part))
             except ApiError as error:
                 if error.retryable or len(plan) <= self.per_call:
                     return [Failure.of(error, video=film.video, stage=self.name)]
@@ -117,7 +118,7 @@ class AskQuestions(Prompted):
         ]
 
     async def _ask(
-        self, film: Film, chat: Chat, form: Form, part: Sequence[str], earlier: Sequence[str]
+        self, film: Film, chat: Chat, form: Form, part: Sequence[str], *, start: int, earlier: Sequence[str]
     ) -> Batch | None:
         """Ask for some questions in one format, until all of them can be read or the tries are used up.
 
@@ -132,7 +133,7 @@ class AskQuestions(Prompted):
         shape = form.shape(len(part))
         batch = Batch(len(part))
         for fresh in range(self.fresh_tries + 1):
-            request = self.request(film, part=part, earlier=earlier, attempt=fresh, form=form)
+            request = self.request(film, part=part, start=start, earlier=earlier, attempt=fresh, form=form)
             for _ in range(self.reasks + 1):
                 batch.calls += 1
                 try:
@@ -159,16 +160,18 @@ class AskQuestions(Prompted):
         film: Film,
         *,
         part: Sequence[str] | None = None,
+        start: int = 0,
         earlier: Sequence[str] = (),
         attempt: int = 0,
         form: Form | None = None,
     ) -> ChatRequest:
-        """What is sent for some questions about a film; if not said otherwise for the first ones, as text."""
-        part = self.plan(film.info.duration_sec)[: self.per_call] if part is None else part
+        """What is sent for some questions about a film, from a place in the plan on; by default the first, as text."""
+        plan = self.plan(film.info.duration_sec)
+        part = plan[: self.per_call] if part is None else part
         shape = (form or TEXT).shape(len(part))
         layout = shape.words + (f"\n\n{LANGUAGE.format(language=self.language)}" if self.language else "")
         values = {
-            "captions": film.captions,
+            "captions": told_in_part(film, start // self.per_call, -(-len(plan) // self.per_call)),
             "video_id": film.video.id,
             "duration": f"{film.info.duration_sec:.0f}",
             "questions": self._wanted(part, earlier),

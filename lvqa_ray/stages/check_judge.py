@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.rubric import read_points
+from lvqa_ray.llm.windows import told_about
 from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
@@ -43,7 +44,7 @@ class CheckJudge(CallCheck):
     async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
         """Which points hold; see `CallCheck`."""
         values = {
-            "captions": row.film.captions,
+            "captions": told_about(row.film, asked.question.steps),
             "question": asked.reasoning,
             "rubric": "\n".join(f"{_shown(name)}: {meaning}" for name, meaning in self.rubric.items()),
             "lines": "\n".join(f"{_shown(name)}: <yes or no> - <why, in one sentence>" for name in self.rubric),

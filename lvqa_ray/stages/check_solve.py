@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.llm.tally import tally
+from lvqa_ray.llm.windows import told_about
 from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
@@ -48,7 +49,11 @@ class CheckSolve(CallCheck):
         """Whether the share of right answers is in the wanted range."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
-            values = {"question": question, "captions": row.film.captions, "video_id": row.film.video.id}
+            values = {
+                "question": question,
+                "captions": told_about(row.film, asked.question.steps),
+                "video_id": row.film.video.id,
+            }
             return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
 
         found = await tally(asked.question, self.tries, ask)

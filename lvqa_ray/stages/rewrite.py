@@ -14,6 +14,7 @@ from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.parse import parse_question, render_question
 from lvqa_ray.llm.reply_form import TEXT
+from lvqa_ray.llm.windows import told_about
 from lvqa_ray.records import AskedFilm, AskedQuestion, Question
 from lvqa_ray.stage import Chat, Check, Mended, Prompted, Role, answer
 
@@ -46,7 +47,7 @@ class RewriteQuestion(Prompted):
             ApiError: There is no answer.
         """
         values = {
-            "captions": row.film.captions,
+            "captions": told_about(row.film, asked.question.steps),
             "question": asked.reasoning,
             "fault": fault,
             "format": TEXT.one.words,

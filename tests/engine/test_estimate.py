@@ -69,6 +69,16 @@ def test_a_repair_is_the_writers_and_is_checked_again() -> None:
     assert "solve" not in stages
 
 
+def test_a_long_film_is_summed_up_once_and_then_asked_in_part() -> None:
+    long = replace(LOAD, clips=2160)
+    stages = estimate(checked(summarize={"budget": 24_000}), [long])
+    captions = 2160 * (REPLY_TOKENS["caption"] + 10)
+    assert captions < stages["summarize"].input_tokens < 1.5 * captions
+    assert stages["ask"].input_tokens < 24_000
+    assert stages["solve"].input_tokens < 12 * 24_000
+    assert "summarize" not in estimate(checked(), [LOAD])
+
+
 @pytest.mark.parametrize("first", ORDER)
 def test_what_is_in_the_journal_is_not_counted(first: str) -> None:
     stages = estimate(checked(), [replace(LOAD, first=first)])

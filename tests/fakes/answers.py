@@ -28,6 +28,8 @@ def answer(body: dict[str, Any]) -> str:
     text = text_of(body)
     if media:
         return caption(media)
+    if "Sum them up" in text:
+        return summary(text)
     if 'the line "ANSWER: "' in text:
         return pick(text)
     if _CAPTION_LINE.search(text) or ("QUESTION:" in text and "Start thinking" not in text):
@@ -99,6 +101,13 @@ def question(text: str, number: int = 0) -> str:
     return f"QUESTION: {_STEMS[number % 4]}{again}\nOPTIONS:\n{options}\nANSWER: {'ABCD'[at]}\nREASONS:\n" + "\n".join(
         steps
     )
+
+
+def summary(text: str) -> str:
+    """A summary in three lines: the start of what is said at the begin of each third."""
+    lines = _CAPTION_LINE.findall(text)
+    thirds = [third for n in range(3) if (third := lines[n * len(lines) // 3 : (n + 1) * len(lines) // 3])]
+    return "\n".join(f"From {third[0][0]} to {third[-1][1]}, {_short(third[0][2])}" for third in thirds)
 
 
 def pick(text: str) -> str:

@@ -66,6 +66,7 @@ class FakeEndpoint:
         retry_after: How a 429 says when to come back, ``None`` for not at all.
         api_key: The key that is asked for; ``None`` for any or none.
         models: The models that exist; ``None`` for any.
+        context: Most prompt tokens of a request; ``None`` for no limit.
         answer: Gives the text for a body, or ``None`` for the usual one.
         keep_bodies: Whether `requests` keeps the bodies; without, a long run needs little memory.
     """
@@ -87,6 +88,7 @@ class FakeEndpoint:
         retry_after: RetryAfter = "seconds",
         api_key: str | None = None,
         models: tuple[str, ...] | None = None,
+        context: int | None = None,
         answer: Callable[[dict[str, Any]], str | None] | None = None,
         keep_bodies: bool = True,
     ) -> None:
@@ -100,6 +102,7 @@ class FakeEndpoint:
         self.retry_after: RetryAfter = retry_after
         self.api_key = api_key
         self.models = models
+        self.context = context
         self.answer = answer
         self.keep_bodies = keep_bodies
         self.requests: list[Asked] = []
@@ -234,8 +237,8 @@ class FakeEndpoint:
         refused = self._refused_key(request)
         if refused:
             return refused
-        if self.models is not None and body.get("model") not in self.models:
-            return Status(404, "model_not_found", "invalid_request_error", f"There is no model {body.get('model')!r}.")
+        if unfit := self._unfit(body):
+            return unfit
         if self._ordered:
             return self._ordered.popleft()
         limited = self._over_limit(body, at)
@@ -246,6 +249,14 @@ class FakeEndpoint:
             if chance < probability:
                 return self._rate_limit(1.0) if fault is Fault.RATE_LIMIT else fault
             chance -= probability
+        return None
+
+    def _unfit(self, body: dict[str, Any]) -> Status | None:
+        if self.models is not None and body.get("model") not in self.models:
+            return Status(404, "model_not_found", "invalid_request_error", f"There is no model {body.get('model')!r}.")
+        if self.context is not None and answers.tokens_in(body) > self.context:
+            message = f"This model's maximum context length is {self.context} tokens."
+            return Status(400, "context_length_exceeded", "invalid_request_error", message)
         return None
 
     def _refused_key(self, request: web.Request) -> Status | None:

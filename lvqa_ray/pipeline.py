@@ -82,12 +82,19 @@ def _asking(job: Job) -> Sequence[Group]:
     last: list[ChatStep | PlainStep] = [
         ChatStep(job.reformat, AskedFilm, told, helpers=() if prose.policy == "off" else (prose,))
     ]
-    if not job.checks.seeing:
-        return [[*first, *last]]
-    (evidence,) = job.checks.seeing
-    sample = replace(job.sample, count=evidence.frames, per_second=None)
-    look = VideoStep(evidence.name, AskedFilm, partial(evidence.show, sample=sample), reads=_has_questions)
-    return [first, [look], [ChatStep(evidence, AskedFilm, evidence), *last]]
+    groups: list[Group] = [[*first, *last]]
+    for evidence in job.checks.seeing:
+        show = partial(evidence.show, sample=_sample(job, evidence.frames))
+        look = VideoStep(evidence.name, AskedFilm, show, reads=_has_questions)
+        groups = [first, [look], [ChatStep(evidence, AskedFilm, evidence), *last]]
+    if job.ask.frames:
+        groups.insert(0, [VideoStep(job.ask.name, Film, partial(job.ask.show, sample=_sample(job, job.ask.frames)))])
+    return groups
+
+
+def _sample(job: Job, frames: int) -> Callable[[Clip], Iterable[Any]]:
+    """Takes so many pictures of a span, as the job samples clips otherwise."""
+    return replace(job.sample, count=frames, per_second=None)
 
 
 def _has_questions(row: AskedFilm) -> bool:

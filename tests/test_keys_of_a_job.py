@@ -143,7 +143,7 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
 }
 # They decide which clips or questions there are, or what `values` fills in; what is then asked about one is as above.
 BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize"}
-BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media"}
+BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames"}
 
 
 def changed(path: str, value: Any) -> Job:

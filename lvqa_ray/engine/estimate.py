@@ -96,6 +96,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
         if load.asks("ask"):
             calls = -(-asked // job.ask.per_call)
             ask_in += calls * (_prompt_tokens(job.ask) + _shown(job, load, caption_out))
+            ask_in += calls * job.ask.frames * _picture_tokens(job, load)
             ask_calls += calls
             written += asked
         if load.asks("caption"):

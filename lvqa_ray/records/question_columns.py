@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,22 @@ def question_value(question: Question) -> dict[str, Any]:
             for number, step in enumerate(question.steps, start=1)
         ],
     }
+
+
+def open_twin(question: Question) -> dict[str, str | None]:
+    """A question without its options, as columns: nothing where the stem makes no sense without them."""
+    if _NEEDS_OPTIONS.search(question.question):
+        return {"open_question": None, "open_answer": None}
+    return {"open_question": question.question, "open_answer": question.options[question.answer]}
+
+
+_NEEDS_OPTIONS = re.compile(
+    r"\b(?:which|what|who|where|when)\s+(?:one\s+)?(?:of|among)\s+(?:the|these|those|them)\b|\b(?:of|among|from)\s+(?:these|those)\b"
+    r"|\bfollowing\b|\b(?:options?|choices?|statements?|alternatives?)\b|\bnot\b[^.?]*\?$|\bexcept\b"
+    r"|\bfolgende[nmrs]?\b|\bwelche[rsnm]?\s+(?:der|dieser)\b|\bsuivant|\bsiguiente|以下|下列|次の",
+    re.IGNORECASE,
+)
+"""Words by which a stem speaks of its options, or asks for the one that is not so."""
 
 
 def checks_value(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

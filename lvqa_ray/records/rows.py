@@ -276,6 +276,7 @@ class Film:
         overview: The film in short, as such lines, where the captions are too long for one prompt; else empty.
         budget: Tokens of captions that a prompt may then hold.
         usage: What the overview cost.
+        shown: All of the video with pictures, while questions are asked that see them.
     """
 
     video: Video
@@ -286,3 +287,4 @@ class Film:
     overview: str = ""
     budget: int = 0
     usage: Usage = Usage()
+    shown: Clip | None = None

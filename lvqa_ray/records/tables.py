@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, question_value
+from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, open_twin, question_value
 from lvqa_ray.records.questions import Drop, Record
 from lvqa_ray.records.rows import CaptionedClip, Failure, Usage, Video, VideoInfo, shown
 from lvqa_ray.records.timecodes import frame_range, timecode
@@ -68,6 +68,9 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("checks", CHECKS),
             # The faults that were found and let pass or mended: empty for a question that every check took as it was.
             ("failed_checks", pa.list_(pa.string())),
+            # The same question without options, and its answer; null where the stem speaks of options.
+            ("open_question", pa.string()),
+            ("open_answer", pa.string()),
             ("blind_rate", pa.float64()),
             ("solve_rate", pa.float64()),
             *PROVENANCE,
@@ -158,6 +161,7 @@ def data_line(record: Record) -> dict[str, Any]:
         "extra": video.extra,
         "category": record.category or None,
         "checks": checks_value(record.verdicts),
+        **open_twin(record.question),
         "blind_rate": _score(record, "blind"),
         "solve_rate": _score(record, "solve"),
         "failed_checks": [verdict.check for verdict in record.verdicts if not verdict.passed],

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, BadRequest, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.batch import Batch
-from lvqa_ray.llm.messages import ChatRequest, Message, Text
+from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.quota import CATEGORIES, planned
 from lvqa_ray.llm.reply_form import JSON, TEXT, Form
 from lvqa_ray.llm.windows import told_in_part
-from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, Film, Usage
+from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 
 
@@ -50,6 +50,13 @@ class AskQuestions(Prompted):
     per_call: int = Field(default=4, ge=1, le=20, description="Most questions that one reply is to hold.")
     language: str = Field(
         default="", description="Language of questions, options and reasons, such as German; empty for the captions'."
+    )
+    frames: int = Field(
+        default=0,
+        ge=0,
+        le=512,
+        description="Pictures of the whole video that are shown with the captions, evenly spread; the llm must then be "
+        "a model that sees. 0 for none.",
     )
     reasks: int = Field(default=1, ge=0, le=5, description="How often a reply that does not parse is sent back.")
     fresh_tries: int = Field(default=1, ge=0, le=5, description="How often it is then asked anew.")
@@ -86,6 +93,16 @@ class AskQuestions(Prompted):
         """The category of each question that a video of this length is asked."""
         return planned(self.quota, duration_s, self.per_minute, self.most)
 
+    def show(self, film: Film, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[Film | Failure]:
+        """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none."""
+        span = Span(start_s=0.0, end_s=film.info.duration_sec)
+        whole = Clip(video=film.video, info=film.info, index=0, span=span, last=False)
+        for out in sample(whole):
+            if isinstance(out, Clip):
+                yield replace(film, shown=out)
+            else:
+                yield replace(out.failure, stage=self.name, clip_id="")
+
     async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
         """The film with its questions, or the reason why there is none, with the reply that could not be read."""
         plan = self.plan(film.info.duration_sec)
@@ -109,7 +126,7 @@ class AskQuestions(Prompted):
             return [written.failure(film)]
         return [
             AskedFilm(
-                film=film,
+                film=replace(film, shown=None),
                 questions=tuple(written.questions),
                 drops=tuple(written.drops),
                 usage=written.usage,
@@ -181,7 +198,9 @@ class AskQuestions(Prompted):
         prompt = self.filled(values)
         if shape.schema is not None and "{format}" not in self.prompt:
             prompt = f"{prompt.rstrip()}\n\n{layout}"
-        return replace(self.asks(Text(text=prompt), attempt=attempt), reply_schema=shape.schema)
+        pictures = list(_pictures(film.shown)) if film.shown else []
+        text = f"{prompt}\n\n{PICTURES}" if pictures else prompt
+        return replace(self.asks(Text(text=text), *pictures, attempt=attempt), reply_schema=shape.schema)
 
     def _wanted(self, part: Sequence[str], earlier: Sequence[str]) -> str:
         about = {**CATEGORIES, **self.categories}
@@ -239,6 +258,12 @@ class _Written:
         )
 
 
+def _pictures(shown: Clip) -> Iterator[Part]:
+    for index, frame in enumerate(shown.frames):
+        yield Text(text=f"Frame at {frame.time_s:.2f} s:")
+        yield Media(identity=f"{shown.identity} #{index}", mime="image/jpeg", data=frame.jpeg)
+
+
 def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
     """The same request, followed by the reply that could not be read and what is wrong with it."""
     correction = REASK.format(error=error)
@@ -283,6 +308,8 @@ These have been asked before; ask about other moments, and use nothing that they
 LANGUAGE = (
     "Write all texts in {language}, whatever the language of the descriptions; labels and letters stay as they are."
 )
+
+PICTURES = "These are pictures of the video, in the order of time, each with the second at which it is on screen."
 
 PROMPT: str = f"{TASK}\n\n{{format}}"
 

@@ -26,12 +26,10 @@ def answer(body: dict[str, Any]) -> str:
     """The text that answers a chat request: a caption, a question or prose, by what it is asked."""
     media = media_urls(body)
     text = text_of(body)
+    if (verdict := check(text)) is not None:
+        return verdict
     if media:
         return caption(media)
-    if "Sum them up" in text:
-        return summary(text)
-    if 'the line "ANSWER: "' in text:
-        return pick(text)
     if _CAPTION_LINE.search(text) or ("QUESTION:" in text and "Start thinking" not in text):
         as_schema = (body.get("response_format") or {}).get("type") == "json_schema"
         if count := _COUNT.search(text):
@@ -39,6 +37,17 @@ def answer(body: dict[str, Any]) -> str:
         written = question(text, _asked_before(text))
         return as_json(written) if as_schema else written
     return prose(text)
+
+
+def check(text: str) -> str | None:
+    """What a check or a summary gets; nothing for any other request."""
+    if 'the line "SCORE: "' in text:
+        return "It is there.\nSCORE: 1"
+    if "Reply with these lines" in text:
+        return re.sub("<yes or no>.*", "no", text.partition("Reply with these lines")[2].partition("\n\n")[2])
+    if "Sum them up" in text:
+        return summary(text)
+    return pick(text) if 'the line "ANSWER: "' in text else None
 
 
 def as_json(written: str) -> str:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from lvqa_ray.llm.messages import ChatRequest, Text
+from lvqa_ray.llm.messages import ChatRequest, Media, Text
 from lvqa_ray.llm.parse import parse_question
 from lvqa_ray.llm.quota import planned
 from lvqa_ray.llm.reply_form import JSON, TEXT
 from lvqa_ray.records import AskedFilm, Failure, Film, FinishedFilm, Usage
+from lvqa_ray.records.question_columns import open_twin
 from lvqa_ray.stage import Chat
-from lvqa_ray.stages.ask import AskQuestions
+from lvqa_ray.stages.ask import PICTURES, AskQuestions
 from lvqa_ray.stages.check_grounding import CheckGrounding
 from lvqa_ray.stages.reformat import ReformatReasoning
+from lvqa_ray.stages.sample import SampleFrames
+from tests import media
 from tests.fakes import answers
 from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault, Status
-from tests.stages.test_checks import film
+from tests.stages.test_checks import SOUND, film, with_stem
 
 Go = Callable[[Coroutine[Any, Any, Any]], Any]
 GOLDEN = Path(__file__).parent / "golden"
@@ -217,3 +221,39 @@ def test_json_of_several_questions_is_held_to_the_strict_schema(go: Go, chat: Ch
     assert (held["name"], held["strict"]) == ("questions", True)
     assert '"additionalProperties": false' in json.dumps(held["schema"])
     assert "category" in held["schema"]["$defs"]["Labelled"]["required"]
+
+
+def test_a_writer_that_sees_is_shown_pictures_of_the_whole_film(tmp_path: Path) -> None:
+    path = media.make_video(tmp_path / "v.mp4", seconds=6)
+    at = replace(short(), video=replace(short().video, uri=str(path)), info=replace(short().info, duration_sec=6.0))
+    stage = AskQuestions(quota={"goal": 1}, frames=3)
+    (shown,) = stage.show(at, SampleFrames(count=3, short_side=64))
+    assert isinstance(shown, Film)
+    request = stage.request(shown)
+    assert [part.mime for part in request.messages[-1].parts if isinstance(part, Media)] == ["image/jpeg"] * 3
+    assert said(request).endswith(f"{PICTURES}\nFrame at 1.00 s:\nFrame at 3.00 s:\nFrame at 5.00 s:")
+    assert not [part for part in stage.request(short()).messages[-1].parts if isinstance(part, Media)]
+    (failed,) = stage.show(replace(at, video=replace(at.video, uri="/nowhere.mp4")), SampleFrames(count=3))
+    assert isinstance(failed, Failure)
+    assert (failed.stage, failed.kind, failed.clip_id) == ("ask", "missing_file", "")
+
+
+@pytest.mark.parametrize(
+    ("stem", "alone"),
+    [
+        ("Why does she go back into the house?", True),
+        ("How many of the guests are left?", True),
+        ("Which of these is seen first?", False),
+        ("Which of the following happens last?", False),
+        ("What does she not do before she leaves?", False),
+        ("Welche der Antworten stimmt?", False),
+        ("Was tut sie zuletzt?", True),
+        ("以下哪一项最先出现", False),
+    ],
+)
+def test_a_question_that_needs_no_options_has_an_open_twin(stem: str, alone: bool) -> None:
+    twin = open_twin(with_stem(stem))
+    assert twin == {
+        "open_question": stem if alone else None,
+        "open_answer": SOUND.options["C"] if alone else None,
+    }

@@ -1,0 +1,86 @@
+"""The job that turns everything on, on real Ray: every check asks, pictures are read for it, and the books add up."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.run import RunSummary, run
+from lvqa_ray.engine.tables import read_rows
+from tests import media
+from tests.conftest import MODEL
+from tests.fakes.answers import media_urls, text_of
+from tests.fakes.endpoint import FakeEndpoint
+
+pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+CHECKS = ["structure", "grounding", "duplicates", "shuffle", "blind", "solve", "judge", "evidence", "prose"]
+CHANGES = {
+    "split": {"max_seconds": 1.0},
+    "sample": {"count": 2, "short_side": 64},
+    "ask": {"frames": 3, "quota": dict.fromkeys(("temporal", "goal", "spatial"), 1)},
+    "engine": {"num_cpus": 2},
+}
+Bodies = list[dict[str, Any]]
+
+
+Made = tuple[Job, RunSummary, RunSummary, Bodies, int]
+
+
+def best(folder: Path, base_url: str, film: Path) -> Job:
+    given = yaml.safe_load(Path("jobs/best.yaml").read_text())
+    at = {"base_url": base_url, "model": MODEL, "api_key_env": None}
+    given |= {"videos": [str(film)], "output": str(folder), "endpoints": dict.fromkeys(("vlm", "llm", "checker"), at)}
+    given["checks"]["duplicates"] = {"corpus": False}
+    return Job.of(given | CHANGES)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Made:
+    folder = tmp_path_factory.mktemp("best")
+    film = media.make_video(folder / "v.mp4", seconds=6, scenes=(2.0, 4.0))
+    with FakeEndpoint() as fake:
+        job = best(folder / "out", fake.base_url, film)
+        first = run(job)
+        bodies = [one.body for one in fake.requests]
+        again = run(job.model_copy(update={"reformat": job.reformat.__class__(system="Be brief.")}))
+        return job, first, again, bodies, len(fake.requests)
+
+
+def test_every_check_has_its_say_on_every_question(made: Made) -> None:
+    job, first, _, _, _ = made
+    rows = list(read_rows(Path(job.output), "data"))
+    assert (first.records, first.failures, first.verdict.ok) == (1, {}, True)
+    assert len(rows) == first.questions.kept > 0
+    for row in rows:
+        assert [one["check"] for one in row["checks"]] == CHECKS
+        assert row["solve_rate"] == 1.0
+        assert {one["check"]: one["calls"] for one in row["checks"]}["evidence"] == len(
+            row["parsed_reasoning"]["REASONS"]
+        )
+    assert first.audit.records == len(rows)
+    assert set(first.audit.cost) >= {"caption", "ask", "blind", "solve", "judge", "evidence", "prose", "reformat"}
+
+
+def test_pictures_are_of_what_is_asked_about(made: Made) -> None:
+    job, _, _, bodies, _ = made
+    (ask,) = [body for body in bodies if "hard multiple-choice questions" in text_of(body)]
+    assert (len(media_urls(ask)), "Frame at 1.00 s:" in text_of(ask)) == (3, True)
+    claims = [text_of(body) for body in bodies if 'the line "SCORE: "' in text_of(body)]
+    assert claims
+    for text in claims:
+        start, end = map(float, re.search(r"from ([\d.]+) s to ([\d.]+) s", text).groups())  # type: ignore[union-attr]
+        times = [float(time) for time in re.findall(r"Frame at ([\d.]+) s", text)]
+        assert len(times) == job.checks.evidence.frames
+        assert all(start <= time <= end for time in times)
+
+
+def test_what_is_written_down_is_not_asked_again(made: Made) -> None:
+    _, first, again, bodies, asked = made
+    assert (again.records, again.questions.kept) == (1, first.questions.kept)
+    assert set(again.spent) <= {"reformat", "prose"}
+    assert asked - len(bodies) == sum(paid.calls for paid in again.spent.values())

@@ -17,10 +17,11 @@ from lvqa_ray.errors import BadRequest, TooLong
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
-from lvqa_ray.pipeline import ChatStep, Pipeline, VideoStep, build
+from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
 from lvqa_ray.report.book import Book
 from lvqa_ray.stage import Role
+from lvqa_ray.stage.steps import ChatStep, VideoStep
 
 Row = Mapping[str, Any]
 FoundClips = Callable[[Video], Sequence[Clip] | None]

@@ -27,7 +27,12 @@ def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_j
     film = media.make_video(tmp_path / "film.mp4", seconds=3, scenes=(1.0, 2.0))
     answers = iter(["I would rather not."])
     fake.answer = lambda body: next(answers, None) if "QUESTION:" in text_of(body) else None
-    checks = {"duplicates": {"corpus": False}, "blind": {"policy": "mark", "tries": 2}, "structure": {"policy": "off"}}
+    off = {"policy": "off"}
+    checks = {
+        "duplicates": {"corpus": False},
+        "blind": {"policy": "mark", "tries": 2},
+        **dict.fromkeys(("structure", "solve", "prose"), off),
+    }
     job = make_job(film, split={"mode": "scenes", "max_seconds": 1}, ask={"quota": {"goal": 2}}, checks=checks)
     fake.latency_s = 0.02
     fake.fail_next(Fault.NULL_CONTENT)

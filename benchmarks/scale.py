@@ -168,6 +168,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "out").exists():
             began = time.perf_counter()
             manifest = make_corpus(folder, given.videos)

@@ -22,7 +22,7 @@ class Pipeline:
 
     Attributes:
         ask: The groups that films go through.
-        expected: Tells what the pictures of a clip will be, without them; ``None`` where its file is needed anyway.
+        expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut.
         recipe: All that decides which clips a video has, as a text.
     """
 
@@ -31,7 +31,7 @@ class Pipeline:
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
     ask: Sequence[Group]
-    expected: Callable[[Clip], Clip] | None
+    expected: Callable[[Clip], Clip | None]
     recipe: str
 
 
@@ -62,7 +62,11 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=job.merge,
         ask=_asking(job),
-        expected=job.sample.expected if job.cut.mode == "off" else None,
+        expected=partial(
+            _expected,
+            cut=partial(job.cut.made, folder=media or Path(job.output) / "media", attach=show_clip),
+            sample=None if show_clip else job.sample.expected,
+        ),
         recipe=job.model_dump_json(
             include={"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
         ),
@@ -106,6 +110,11 @@ def _checked(job: Job, check: CallCheck) -> ChatStep:
         return ChatStep(check, AskedFilm, check)
     rewrite = job.checks.rewrite
     return ChatStep(check, AskedFilm, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,))
+
+
+def _expected(clip: Clip, *, cut: Callable[[Clip], Clip | None], sample: Callable[[Clip], Clip] | None) -> Clip | None:
+    made = cut(clip)
+    return made if made is None or made.frames or sample is None else sample(made)
 
 
 def _never(_: Clip) -> bool:

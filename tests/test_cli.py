@@ -201,6 +201,7 @@ def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: P
         assert (before["answers"], before["lines that cannot be read"]) == ("5", "1")
         assert before[f"caption: {MODEL}"].startswith("4 paid, 1 of no use (")
         assert lvqa("cache", "compact", out).returncode == 0
+        assert len(list((out / "cache" / "clips").iterdir())) == 1
         after = counted()
         assert (after["segments"], after["answers"], after["lines that cannot be read"]) == ("3", "5", "0")
         assert after[f"caption: {MODEL}"] == before[f"caption: {MODEL}"]
@@ -215,6 +216,7 @@ def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: P
         assert counted()["answers"] == "5"
         assert lvqa("cache", "clear", out, "--yes").returncode == 0
         assert counted()["answers"] == "0"
+        assert not list((out / "cache" / "clips").iterdir())
         assert "holds no journal" in lvqa("cache", "stats", tmp_path).stderr
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from lvqa_ray.cli import app
 from lvqa_ray.config import Job
 from lvqa_ray.engine.notes import note_run
+from lvqa_ray.errors import ConfigError
 from tests.conftest import MODEL
 from tests.engine.test_resume import line, put
 from tests.engine.test_verify import whole
@@ -95,6 +96,20 @@ def test_a_plan_says_what_would_be_done_again_and_why(tmp_path: Path, job_file: 
         assert (planned.exit_code, fake.requests) == (0, [])
         assert planned.stdout == lvqa("run", job_file, "--dry-run", *asked).stdout
         assert "settings changed: caption, ask, reformat" in planned.stdout  # who is asked is a setting of each
+
+
+def test_a_job_that_is_done_needs_no_endpoint(tmp_path: Path, job_file: Path) -> None:
+    from lvqa_ray.engine.manifest import read_manifest
+
+    job = Job.load(job_file)
+    assert isinstance(lvqa("plan", job_file).exception, ConfigError), "the endpoint is down"
+    fault = {"stage": "probe", "kind": "not_a_video", "retryable": False, "job_hash": job.job_hash}
+    rows = [line(video.id, 0, fingerprint=video.fingerprint, **fault) for video in read_manifest(job.videos)]
+    put(tmp_path / "out", "failures", "a", *rows)
+    planned = lvqa("plan", job_file)
+    assert (planned.exit_code, "already done" in planned.stdout) == (0, True), planned.output
+    done = lvqa("run", job_file)
+    assert (done.exit_code, done.stderr.count("Verified: 0 with records + 3 failed")) == (0, 1), done.output
 
 
 def test_fresh_starts_in_a_folder_that_holds_nothing(tmp_path: Path, job_file: Path) -> None:

@@ -37,11 +37,14 @@ def stats(output: Output) -> None:
 
 @app.command()
 def compact(output: Output) -> None:
-    """Make one file a stage, without lines that are there twice or cannot be read."""
+    """Make one file a stage, without lines that are there twice or cannot be read; also of what is known of clips."""
+    from lvqa_ray.engine import found  # noqa: PLC0415 - Ray takes seconds to import
+
     journal = _journal(output)
     with lock(place_of(output)):
         try:
             before, after = upkeep.compact(segments_at(journal))
+            found.compact(found.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
     talk.print(
@@ -54,7 +57,9 @@ def compact(output: Output) -> None:
 def clear(
     output: Output, *, yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False
 ) -> None:
-    """Delete all paid answers; what has no record yet is paid for again."""
+    """Delete all paid answers, and what is known of clips; what has no record yet is paid for and decoded again."""
+    from lvqa_ray.engine.found import clips_folder  # noqa: PLC0415 - as above
+
     journal = _journal(output)
     with lock(place_of(output)):
         counted = upkeep.stats(segments_at(journal))
@@ -63,6 +68,7 @@ def clear(
             raise typer.Exit(1)
         try:
             upkeep.clear(segments_at(journal))
+            upkeep.clear(segments_at(clips_folder(journal), make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.ids import apart, named_after
-from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, places, texts
+from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.seen import row_groups
 from lvqa_ray.engine.tables import read_shard, replace_shard
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import TableName
 
@@ -26,7 +26,7 @@ TABLES: tuple[TableName, ...] = ("failures", "data")
 _HASHED = re.compile(r"-[0-9a-f]{8}")
 
 
-def keep_ids(videos: Sequence[Video], done: pa.Table, folder: Place) -> list[Video]:
+def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
     """The videos, each with the id of the rows that the output holds of it.
 
     A second file of the same name changes what ids the manifest alone would give: one that has rows keeps its id, and
@@ -38,37 +38,45 @@ def keep_ids(videos: Sequence[Video], done: pa.Table, folder: Place) -> list[Vid
         done: What the output holds, as `outcomes` gives it.
         folder: The output folder.
     """
-    videos = list(videos)
     if not done.num_rows:
         return videos
-    at = find(texts(video.id for video in videos), done["id"])
-    same = pc.equal(done["fingerprint"].take(pa.array(np.where(at < 0, 0, at))), texts(v.fingerprint for v in videos))
+    at = find(videos.ids, done["id"])
+    same = pc.equal(done["fingerprint"].take(pa.array(np.where(at < 0, 0, at))), videos.fingerprints)
     # The place is a part of the fingerprint: equal ones need no second look.
     strangers = np.flatnonzero((at < 0) | ~numbers(same))
     if not len(strangers):
         return videos
-    owner, known = _rows_of([videos[place] for place in strangers], folder)
-    taken = {video.id for video in videos}
-    at_place = Counter(shown(videos[place].uri) for place in strangers)
-    for place in strangers:
-        video = videos[place]
-        uri = shown(video.uri)
-        where = texts([uri])[0].as_py()
+    rows = videos.take(strangers)
+    owner, known = _rows_of(rows, folder)
+    owned = pa.array(list(owner), pa.string())
+    # Of the others the output knows nothing.
+    about = numbers(
+        pc.or_(pc.is_in(rows.ids, value_set=owned), pc.is_in(rows.places, value_set=pa.array(list(known), pa.string())))
+    )
+    strangers, rows = strangers[about], rows.where(about)
+    places = rows.places.to_pylist()
+    at_place = Counter(places)
+    taken = set(videos.ids.filter(pc.is_in(videos.ids, value_set=owned)).to_pylist())
+    renamed = {}
+    for place, video, where in zip(strangers, rows, places, strict=True):
         name = named_after(video.uri)
         if video.id != name and not _HASHED.fullmatch(video.id.removeprefix(name)):
             continue  # the manifest's own
-        before = _before(video, known.get(where, {}), alone=at_place[uri] == 1)
+        before = _before(video, known.get(where, {}), alone=at_place[where] == 1)
+        ident = video.id
         if before and before not in taken:
-            videos[place] = replace(video, id=before)
-        elif not before and owner.get(video.id, where) != where and _is_there(owner[video.id]):
-            videos[place] = apart(video, uri)
-        taken.add(videos[place].id)
-    return videos
+            ident = before
+        elif not before and owner.get(ident, where) != where and _is_there(owner[ident]):
+            ident = apart(ident, shown(video.uri))
+        taken.add(ident)
+        if ident != video.id:
+            renamed[int(place)] = ident
+    return videos.renamed(renamed)
 
 
-def _rows_of(videos: Sequence[Video], folder: Place) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def _rows_of(videos: Videos, folder: Place) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Where the rows of these ids say that their video is; and, of these places, which ids have rows, and with what."""
-    ids, where = texts(video.id for video in videos), places(videos)
+    ids, where = flat(videos.ids), flat(videos.places)
     owner: dict[str, str] = {}
     known: dict[str, dict[str, str]] = {}
     for table in TABLES:
@@ -100,7 +108,7 @@ def _is_there(uri: str) -> bool:
     return is_remote(uri) or os.path.exists(uri)  # noqa: PTH110 - a path of any bytes
 
 
-def store_manifest(folder: Place, videos: Sequence[Video], job_hash: str) -> None:
+def store_manifest(folder: Place, videos: Videos, job_hash: str) -> None:
     """Write down what a run is about: a line a video, and the job's hash.
 
     Raises:
@@ -109,7 +117,7 @@ def store_manifest(folder: Place, videos: Sequence[Video], job_hash: str) -> Non
     _store(folder, _lines(videos), job_hash)
 
 
-def update_manifest(folder: Place, videos: Sequence[Video], job_hash: str) -> None:
+def update_manifest(folder: Place, videos: Videos, job_hash: str) -> None:
     """Replace the lines of videos that are done again by themselves; the others stay what they were.
 
     Raises:
@@ -123,12 +131,12 @@ def update_manifest(folder: Place, videos: Sequence[Video], job_hash: str) -> No
     _store(folder, lines, job_hash)
 
 
-def _lines(videos: Sequence[Video]) -> pa.Table:
+def _lines(videos: Videos) -> pa.Table:
     columns = {
-        "id": texts(video.id for video in videos),
-        "video": places(videos),
-        "fingerprint": texts(video.fingerprint for video in videos),
-        "input_hash": texts(video.input_hash for video in videos),
+        "id": videos.ids,
+        "video": videos.places,
+        "fingerprint": videos.fingerprints,
+        "input_hash": videos.input_hashes,
     }
     return pa.table(columns)
 

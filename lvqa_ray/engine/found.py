@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -16,12 +18,12 @@ from lvqa_ray.engine import place
 from lvqa_ray.engine.journals import for_reading, segments_at
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.index import Index, Place
-from lvqa_ray.llm.segments import Segments
+from lvqa_ray.llm.segments import COMPACT, Segments, by_time
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
 
 FORMAT = 1
-BEGIN = b'{"key":"'
+_KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
 
@@ -32,15 +34,34 @@ def clips_folder(journal: place.Place) -> place.Place:
 
 def index_of(folder: place.Place) -> Index:
     """Where the lines stand; only their keys are read."""
+    return Index.of(_places(segments_at(folder)))
+
+
+def compact(folder: place.Place) -> None:
+    """Make one segment of all, with the last line of each video, and none that cannot be read. Nobody may be writing.
+
+    Raises:
+        OSError: It cannot be written; the old ones are as they were.
+    """
+    if not folder.is_dir():
+        return
     segments = segments_at(folder)
+    before, places = list(segments.sizes()), _places(segments)
+    name = f"clips-{COMPACT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
+    segments.replace(name, (segments.read(*where) for where in places.values()))
+    for old in before:
+        segments.delete(old)
+
+
+def _places(segments: Segments) -> dict[bytes, Place]:
     places: dict[bytes, Place] = {}
-    for name in sorted(segments.sizes()):
+    for name in sorted(segments.sizes(), key=by_time):
         offset = 0
         for line in segments.lines(name, 0):
-            if line.startswith(BEGIN):
-                places[bytes.fromhex(line[len(BEGIN) : len(BEGIN) + 64].decode())] = (name, offset, len(line))
+            if key := _KEY.match(line):
+                places[bytes.fromhex(key[1].decode())] = (name, offset, len(line))
             offset += len(line)
-    return Index.of(places)
+    return places
 
 
 class FoundClips:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.engine.outcomes import flat
 from lvqa_ray.engine.place import Place
-from lvqa_ray.engine.tables import read_rows
-from lvqa_ray.records.tables import TableName
+from lvqa_ray.engine.seen import row_groups
+from lvqa_ray.records.tables import SCHEMAS, TableName
+
+TABLES: Mapping[TableName, list[str]] = {
+    "data": ["video_id", "category", "checks"],
+    "drops": ["video_id", "check", "kind", "checks"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +40,12 @@ class Funnel:
     categories: dict[str, int] = field(default_factory=dict)
 
 
-def funnel(folder: Place, done: Container[str]) -> Funnel:
+def funnel(folder: Place, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays have no types
     """Count the questions of some videos.
 
     Args:
         folder: The output folder, settled.
-        done: Ids of the videos.
+        done: Ids of the videos, as an Arrow array.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -44,22 +54,20 @@ def funnel(folder: Place, done: Container[str]) -> Funnel:
     dropped: dict[str, Counter[str]] = {}
     categories: Counter[str] = Counter()
     counts: Counter[TableName] = Counter()
-    tables: Mapping[TableName, list[str]] = {
-        "data": ["video_id", "category", "checks"],
-        "drops": ["video_id", "check", "kind", "checks"],
-    }
-    for table, columns in tables.items():  # shards of an earlier release lack some of them
-        for row in read_rows(folder, table, columns):
-            if row["video_id"] not in done:
-                continue
-            counts[table] += 1
+    for table in TABLES:
+        for rows in _rows(folder, table, flat(done)):
+            counts[table] += rows.num_rows
             if table == "drops":
-                dropped.setdefault(row["check"], Counter())[row["kind"]] += 1
+                for (check, kind), count in _counted(rows["check"], rows["kind"]):
+                    dropped.setdefault(check, Counter())[kind] += count
             else:
-                categories[row.get("category") or ""] += 1
-            for verdict in row.get("checks") or []:
-                outcome = "passed" if verdict["passed"] else verdict["action"]
-                checks.setdefault(verdict["check"], Counter())[outcome] += 1
+                for (category,), count in _counted(pc.fill_null(rows["category"], "")):
+                    categories[category] += count
+            verdicts = flat(rows["checks"]).flatten()
+            passed, action = pc.struct_field(verdicts, "passed"), pc.struct_field(verdicts, "action")
+            outcomes = pc.if_else(pc.fill_null(passed, False), "passed", action)
+            for (check, outcome), count in _counted(pc.struct_field(verdicts, "check"), outcomes):
+                checks.setdefault(check, Counter())[outcome] += count
     return Funnel(
         asked=counts.total(),
         kept=counts["data"],
@@ -67,3 +75,20 @@ def funnel(folder: Place, done: Container[str]) -> Funnel:
         checks={check: dict(outcomes) for check, outcomes in checks.items()},
         categories=dict(categories.most_common()),
     )
+
+
+def _rows(folder: Place, table: TableName, done: Any) -> Iterator[pa.Table]:  # noqa: ANN401 - as above
+    """The rows of some videos, many at a time."""
+    schema = SCHEMAS[table]
+    for _, rows in row_groups(folder, table, TABLES[table]):
+        mine = rows.filter(pc.is_in(rows["video_id"], value_set=done))
+        # Shards of an earlier release may lack a column, which is then null.
+        yield pa.concat_tables([schema.empty_table().select(TABLES[table]), mine], promote_options="default")
+
+
+def _counted(*columns: Any) -> Iterator[tuple[list[str], int]]:  # noqa: ANN401 - as above
+    """The different rows of some columns, each with how often it is there."""
+    names = [str(number) for number in range(len(columns))]
+    found = pa.table(list(columns), names=names).group_by(names).aggregate([([], "count_all")])
+    for row in found.to_pylist():
+        yield [row[name] for name in names], row["count_all"]

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,7 +27,7 @@ from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
 from lvqa_ray.pipeline import Group, build
-from lvqa_ray.records import Video
+from lvqa_ray.records import Clip, Video
 from lvqa_ray.stage.steps import ChatStep, VideoStep
 
 VIDEOS_PER_BLOCK = 1000
@@ -65,7 +66,8 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         caption,
         job.endpoints.of(caption.role),
         ask_again=job.engine.retry_failures,
-        expected=pipeline.expected,
+        # What is kept in a store is not looked for there.
+        expected=pipeline.expected if isinstance(output, Path) or job.cut.mode == "off" else _not_known,
         index=lambda: known(looked_up).answers,
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
@@ -103,6 +105,10 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
             work = (group, lines, journal, run_id)
             rows = rows.flat_map(ChatWork, fn_constructor_args=work, compute=_pool(job, group), num_cpus=0)
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
+
+
+def _not_known(_: Clip) -> None:
+    return None
 
 
 def _together(videos: int) -> int:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.remote import is_remote
-from lvqa_ray.records import Video, shown
+from lvqa_ray.engine.videos import Videos
+from lvqa_ray.records import shown
 
 LONGEST_ID = 120
 """Bytes: with a hash and a clip's number, an id stays below what a file name may have."""
@@ -28,39 +31,61 @@ def safe(name: str) -> str:
     return name.encode()[:LONGEST_ID].decode(errors="ignore") or "video"
 
 
-def unique(videos: list[Video]) -> list[Video]:
+def safe_all(names: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    """A column of names, each made safe."""
+    good = pc.match_substring_regex(names, f"^{_SAFE.pattern}$")
+    if pc.all(good).as_py():
+        return names
+    return pa.array([safe(name) for name in names.to_pylist()], pa.string())
+
+
+def unique(videos: Videos) -> Videos:
     """Where several videos would share an id, each gets a short hash of its own; the others keep theirs.
 
     What is listed twice counts once.
     """
-    names = pa.array([video.id.casefold() for video in videos])
-    if pc.count_distinct(names).as_py() == len(videos):
+    names = _folded(videos.ids)
+    counts = pa.table({"name": names}).group_by("name").aggregate([([], "count_all")])
+    if counts.num_rows == len(videos):
         return videos
-    counts = names.value_counts()
-    repeated = set(counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist())
-    several = dict.fromkeys(video for video in videos if video.id.casefold() in repeated)
-    shared = Counter(video.id.casefold() for video in several)
-    where = {shown(video.uri) for video in several}
-    taken = Counter(shown(video.uri) for video in several)
-    taken.update(
-        place for video in videos if video.id.casefold() not in repeated and (place := shown(video.uri)) in where
+    shared = pc.is_in(names, value_set=counts.filter(pc.greater(counts["count_all"], 1))["name"].combine_chunks())
+    several = np.flatnonzero(shared.to_numpy())
+    once = _first_of_each(videos.take(several))
+    kept = np.ones(len(videos), dtype=np.bool_)
+    kept[np.delete(several, once)] = False
+    videos, several = videos.where(kept), (np.cumsum(kept) - 1)[several[once]]
+    names, places = names.filter(pa.array(kept)).take(pa.array(several)), videos.places
+    of_name = Counter(names.to_pylist())
+    # One file that is listed twice, with other data beside it, is two rows.
+    of_place = Counter(
+        places.filter(pc.is_in(places, value_set=places.take(pa.array(several)).combine_chunks())).to_pylist()
     )
-    kept = []
-    for video in videos:
-        if video.id.casefold() not in repeated:
-            kept.append(video)
-        elif several.pop(video, several) is None:  # the first time that it comes by
-            # One file that is listed twice, with other data beside it, is two rows.
-            place = shown(video.uri)
-            what = place if taken[place] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
-            kept.append(video if shared[video.id.casefold()] == 1 else apart(video, what))
-    return kept
+    ids = {}
+    for at, name, place in zip(several, names.to_pylist(), places.take(pa.array(several)).to_pylist(), strict=True):
+        if of_name[name] > 1:
+            video = videos[int(at)]
+            what = shown(video.uri) if of_place[place] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
+            ids[int(at)] = apart(video.id, what)
+    return videos.renamed(ids)
 
 
-def apart(video: Video, what: str) -> Video:
-    """The video with a short hash behind its id: of what makes it another than those of the same name."""
-    digest = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:8]
-    return replace(video, id=f"{video.id}-{digest}")
+def _folded(ids: Any) -> Any:  # noqa: ANN401 - as above
+    """Ids as a file system may take them for the same."""
+    if pc.all(pc.string_is_ascii(ids)).as_py():
+        return pc.ascii_lower(ids)
+    return pa.chunked_array([[ident.casefold() for ident in chunk.to_pylist()] for chunk in ids.chunks], pa.string())
+
+
+def _first_of_each(videos: Videos) -> npt.NDArray[np.int64]:
+    """Places of the videos that are none listed before, in their order."""
+    rows = videos.table.select(["id", "uri", "input_hash"]).append_column("at", pa.array(np.arange(len(videos))))
+    first = rows.group_by(["id", "uri", "input_hash"]).aggregate([("at", "min")])
+    return np.sort(first["at_min"].to_numpy())
+
+
+def apart(ident: str, what: str) -> str:
+    """An id with a short hash behind it: of what makes its video another than those of the same name."""
+    return f"{ident}-{hashlib.sha256(what.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def named_after(uri: str) -> str:

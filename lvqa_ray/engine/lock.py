@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
@@ -28,11 +28,18 @@ class Hold:
 
     def __init__(self, leases: Leases, held: Held, beat_s: float) -> None:
         self.lost = ""
+        self._when_lost: Callable[[str], object] = len  # which does nothing
         self._leases = leases
         self._held = held
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, args=(beat_s,), daemon=True)
         self._thread.start()
+
+    def when_lost(self, call: Callable[[str], object]) -> None:
+        """Have something called with the reason when it is lost: in another thread, or at once if it is already."""
+        self._when_lost = call
+        if self.lost:
+            call(self.lost)
 
     def _beat(self, beat_s: float) -> None:
         while not self._over.wait(beat_s):
@@ -41,6 +48,7 @@ class Hold:
                     self._leases.renew(self._held)
                 except Taken:
                     self.lost = "another run took the output folder over, because this one gave no sign of life."
+                    self._when_lost(self.lost)
                     return
 
     def release(self) -> None:

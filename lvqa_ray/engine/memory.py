@@ -97,7 +97,7 @@ class PaidCaptions:
         step: The step that captions.
         endpoint: Names the answers.
         ask_again: Take what the journal holds as a failure for unknown.
-        expected: Tells what the pictures of a clip will be; ``None`` where its file is needed anyway.
+        expected: Tells what will be made of a clip; ``None`` where its file is still to be cut.
         index: Gives the places of the answers.
     """
 
@@ -108,7 +108,7 @@ class PaidCaptions:
         endpoint: Endpoint,
         *,
         ask_again: bool,
-        expected: Callable[[Clip], Clip] | None,
+        expected: Callable[[Clip], Clip | None],
         index: Callable[[], Index],
     ) -> None:
         self._journal = journal
@@ -120,14 +120,13 @@ class PaidCaptions:
 
     def recall(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
         """See `Memory`."""
-        if self._expected is None or not isinstance(row, Clip) or row.dropped or row.lost_s:
+        if not isinstance(row, Clip) or row.dropped or row.lost_s:
             return None
         index = self._index()
-        if not len(index) or any(frame.jpeg for frame in row.frames):
+        if not len(index) or any(frame.jpeg for frame in row.frames) or (clip := self._expected(row)) is None:
             return None
         kept = Kept(for_reading(self._journal), index)
         cached = Cached(_unknown, kept, partial(cache_key, self._endpoint), ask_again=self._ask_again)
-        clip = row if row.frames else self._expected(row)
         try:
             made: Sequence[Any] = asyncio.run(self._step.call(clip, Mending(cached, self._endpoint)))
         except NotKeptError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ import yaml
 from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import store_manifest, update_manifest
 from lvqa_ray.engine.place import Place, write_whole
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import shown
 
 JOB, RUN = "job.yaml", "run.json"
 NOT_STORED = "?not-stored"
 """Stands where a signature was, which is a secret."""
 
 
-def note_job(folder: Place, job: Job, videos: Sequence[Video]) -> None:
+def note_job(folder: Place, job: Job, videos: Videos) -> None:
     """Write down what a run is about: a job file that can be run as it is, and the videos.
 
     Raises:
@@ -33,7 +34,7 @@ def note_job(folder: Place, job: Job, videos: Sequence[Video]) -> None:
         store_manifest(folder, videos, job.job_hash)
 
 
-def note_again(folder: Place, job: Job, videos: Sequence[Video]) -> None:
+def note_again(folder: Place, job: Job, videos: Videos) -> None:
     """Write down that some videos of the last run are done again, which may have changed meanwhile; errors as above."""
     with _writable(folder):
         update_manifest(folder, videos, job.job_hash)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
-from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import TableName
 
 VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id", "drops": "video_id"}
@@ -82,17 +81,3 @@ def flat(column: Any) -> Any:  # noqa: ANN401 - as above
 def numbers(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - as above
     """A column without nulls as numbers."""
     return np.asarray(flat(column).to_numpy(zero_copy_only=False))
-
-
-def texts(values: Iterable[str]) -> Any:  # noqa: ANN401 - as above
-    """Texts as they stand in a table: with a question mark for what is no character."""
-    values = list(values)
-    try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError:
-        return pa.array([value.encode(errors="replace").decode() for value in values], pa.string())
-
-
-def places(videos: Iterable[Video]) -> Any:  # noqa: ANN401 - as above
-    """Where videos are, as the tables say it."""
-    return texts(shown(video.uri) for video in videos)

@@ -63,19 +63,19 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
 
     Args:
         job: The job.
-        ask_endpoints: Also ask the endpoints for their models, as a run does; that needs the keys.
+        ask_endpoints: Also ask the endpoints for their models, if there is something to do; that needs the keys.
 
     Raises:
         ConfigError: What would keep the run from starting.
     """
     videos = read_manifest(job.videos, job.limit, without=output_of(job), access=Access.of(job.storage))
     check_prompts(job, videos)
-    if ask_endpoints:
-        check_prices(job)
-        check_endpoints(job)
     done, settings, now = outcomes(output_of(job)), settings_of(output_of(job)), job.part_hashes
     videos = keep_ids(videos, done, output_of(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
+    if ask_endpoints and todo.videos:
+        check_prices(job)
+        check_endpoints(job)
     rows = probed(job, todo.videos)
     firsts = {reason: _first_asked(changed(reason, settings, now)) for reason in todo.counts}
     found = [

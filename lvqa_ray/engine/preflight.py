@@ -10,11 +10,11 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.place import ObjectPath, Place
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, NotFound, Overloaded
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.transport import OpenAITransport
-from lvqa_ray.records import Video
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import ROLES, Role
 from lvqa_ray.stages.caption import own_prompt
@@ -22,13 +22,13 @@ from lvqa_ray.stages.caption import own_prompt
 ANSWER_WITHIN_S = 30.0
 
 
-def check_prompts(job: Job, videos: Sequence[Video]) -> None:
+def check_prompts(job: Job, videos: Videos) -> None:
     """Refuse a corpus that brings along a prompt with a placeholder that nothing fills.
 
     Raises:
         ConfigError: Names the video and the placeholder.
     """
-    for video in videos:
+    for video in videos.talked_about:
         if prompt := own_prompt(video):
             try:
                 job.caption.check(prompt)

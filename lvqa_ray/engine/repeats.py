@@ -6,13 +6,15 @@ decide, so runs that were interrupted and runs that were not give the same data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lvqa_ray.engine.place import Place
-from lvqa_ray.engine.tables import read_rows, read_shard, replace_shard, shards, write_shard
+from lvqa_ray.engine.tables import read_shard, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT
@@ -37,27 +39,22 @@ def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -
     """
     if check.policy == "off" or not check.corpus:
         return
-    texts = sorted(
-        (row["id"], corpus_text(row["parsed_reasoning"]["QUESTION"], row["parsed_reasoning"]["OPTIONS"]))
-        for row in read_rows(folder, "data", ["id", "job_hash", "parsed_reasoning"])
-        if row["job_hash"] == job_hash
-    )
-    repeats = check.repeated(texts)
+    repeats = check.repeated(sorted(_texts(folder, job_hash)))
     if not repeats:
         return
     if check.policy == "drop":
         _note_drops(folder, check, repeats, job_hash, run_id)
     for shard in shards(folder, "data"):
         rows = read_shard(shard)
-        found = [_repeats(row, repeats, job_hash) for row in rows.select(["id", "job_hash"]).to_pylist()]
-        if not any(found):
+        found = _repeats(rows, repeats, job_hash)
+        if not pc.any(found).as_py():
             continue
         if check.policy == "drop":
-            rows = rows.filter(pa.array([not repeated for repeated in found], pa.bool_()))
+            rows = rows.filter(pc.invert(found))
         else:
             lines = [
                 row | _judged(row, check, repeats, "marked") if repeated else row
-                for row, repeated in zip(rows.to_pylist(), found, strict=True)
+                for row, repeated in zip(rows.to_pylist(), found.to_pylist(), strict=True)
             ]
             rows = pa.Table.from_pylist(lines, schema=SCHEMAS["data"])
         if rows.num_rows:
@@ -68,18 +65,23 @@ def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -
 
 def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
     """Write the lines that take the place of records: of dropped questions, and of videos that have none left."""
-    left: dict[str, int] = {}
-    drops: list[dict[str, Any]] = []
-    for row in read_rows(folder, "data"):
-        gone = _repeats(row, repeats, job_hash)
-        left[row["video_id"]] = left.get(row["video_id"], 0) + (not gone)
-        if gone:
-            drops.append(
-                {name: row.get(name) for name in ("id", "video_id", "category", "parsed_reasoning")}
-                | _provenance(row)
-                | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
-                | {"checks": _judged(row, check, repeats, "dropped")["checks"]}
-            )
+    going: list[dict[str, Any]] = []
+    for shard in shards(folder, "data"):
+        rows = read_shard(shard)
+        going += rows.filter(_repeats(rows, repeats, job_hash)).to_pylist()
+    concerned = pa.array([row["video_id"] for row in going], pa.string())
+    left: Counter[Any] = Counter()
+    for shard in shards(folder, "data"):
+        rows = read_shard(shard, ["id", "video_id", "job_hash"])
+        stay = pc.and_not(pc.is_in(rows["video_id"], value_set=concerned), _repeats(rows, repeats, job_hash))
+        left.update(rows["video_id"].filter(stay).to_pylist())
+    drops = [
+        {name: row.get(name) for name in ("id", "video_id", "category", "parsed_reasoning")}
+        | _provenance(row)
+        | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
+        | {"checks": _judged(row, check, repeats, "dropped")["checks"]}
+        for row in going
+    ]
     failures = {
         line["video_id"]: {
             "id": line["video_id"],
@@ -97,8 +99,20 @@ def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_has
     write_shard(folder, "failures", f"corpus-{run_id}", failures.values())
 
 
-def _repeats(row: Mapping[str, Any], repeats: Repeats, job_hash: str) -> bool:
-    return row["id"] in repeats and row["job_hash"] == job_hash
+def _texts(folder: Place, job_hash: str) -> Iterator[tuple[str, str]]:
+    """The questions of a job's records, with their ids."""
+    columns = ["id", "job_hash", "parsed_reasoning.QUESTION", "parsed_reasoning.OPTIONS"]
+    for shard in shards(folder, "data"):
+        rows = read_shard(shard, columns)
+        for row in rows.filter(pc.equal(rows["job_hash"], job_hash)).to_pylist():
+            asked = row["parsed_reasoning"]
+            yield row["id"], corpus_text(asked["QUESTION"], asked["OPTIONS"])
+
+
+def _repeats(rows: pa.Table, repeats: Repeats, job_hash: str) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    """Which rows are repeats."""
+    repeated = pc.is_in(rows["id"], value_set=pa.array(list(repeats), pa.string()))
+    return pc.fill_null(pc.and_(repeated, pc.equal(rows["job_hash"], job_hash)), False)
 
 
 def _reason(row: Mapping[str, Any], repeats: Repeats) -> str:

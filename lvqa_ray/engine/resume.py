@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.outcomes import find, flat, numbers, texts
-from lvqa_ray.records import Video
+from lvqa_ray.engine.outcomes import find, flat, numbers
+from lvqa_ray.engine.videos import Videos
 
 
 class Why(StrEnum):
@@ -41,13 +40,13 @@ class Reason(NamedTuple):
 class Todo:
     """The videos to do, in the order of the manifest, each with its reason, and the counts of all reasons."""
 
-    videos: list[Video]
+    videos: Videos
     reasons: list[Reason]
     counts: Counter[Reason]
 
 
 def remaining(
-    videos: Sequence[Video],
+    videos: Videos,
     done: pa.Table,
     job_hash: str,
     *,
@@ -63,7 +62,7 @@ def remaining(
         retry_failures: Take every failure for one that a rerun may mend.
         only: Take the videos that failed last in one of these ways, and no other; all failed ones, if it is empty.
     """
-    found = find(texts(video.id for video in videos), done["id"])
+    found = find(videos.ids, done["id"])
     known = found >= 0
     row = done.take(pa.array(np.where(known, found, 0))) if done.num_rows else done
     why = np.full(len(videos), list(Why).index(Why.NEW), dtype=np.int8)
@@ -79,8 +78,8 @@ def remaining(
             mark(failed & retry_failures, Why.AGAIN)
             mark(failed & retryable, Why.RETRY)
             mark(~numbers(pc.equal(row["job_hash"].cast(pa.string()), job_hash)), Why.SETTINGS)
-            mark(~numbers(pc.equal(row["input_hash"], texts(video.input_hash for video in videos))), Why.INPUT)
-            mark(~numbers(pc.equal(row["fingerprint"], texts(video.fingerprint for video in videos))), Why.FILE)
+            mark(~numbers(pc.equal(row["input_hash"], videos.input_hashes)), Why.INPUT)
+            mark(~numbers(pc.equal(row["fingerprint"], videos.fingerprints)), Why.FILE)
         else:
             wanted = pc.is_in(row["kind"].cast(pa.string()), value_set=pa.array(list(only), pa.string()))
             mark(failed & (numbers(wanted) if only else failed), Why.AGAIN)
@@ -89,7 +88,7 @@ def remaining(
     return _todo(videos, why, row)
 
 
-def _todo(videos: Sequence[Video], why: np.ndarray[tuple[int], np.dtype[np.int8]], row: pa.Table) -> Todo:
+def _todo(videos: Videos, why: np.ndarray[tuple[int], np.dtype[np.int8]], row: pa.Table) -> Todo:
     plain = [Reason(reason) for reason in Why]
     chosen = ~np.isin(why, [list(Why).index(Why.DONE), list(Why).index(Why.ASIDE)])
     reasons = [plain[code] for code in why[chosen]]
@@ -103,13 +102,13 @@ def _todo(videos: Sequence[Video], why: np.ndarray[tuple[int], np.dtype[np.int8]
     for reason in (Why.DONE, Why.ASIDE):
         if count := int((why == list(Why).index(reason)).sum()):
             counts[Reason(reason)] = count
-    return Todo(list(compress(videos, chosen)), reasons, counts)
+    return Todo(videos.where(chosen), reasons, counts)
 
 
-def without_outcome(videos: Sequence[Video], done: pa.Table, run_id: str) -> list[Video]:
+def without_outcome(videos: Videos, done: pa.Table, run_id: str) -> Videos:
     """The videos that a run has not brought to an end yet."""
     of_run = done.filter(pc.equal(done["run_id"].cast(pa.string()), run_id))
-    return list(compress(videos, find(texts(video.id for video in videos), of_run["id"]) < 0))
+    return videos.where(find(videos.ids, of_run["id"]) < 0)
 
 
 def told(

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -39,9 +39,10 @@ from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
 from lvqa_ray.engine.tables import write_shard
 from lvqa_ray.engine.verify import Verdict, verify
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
-from lvqa_ray.records import Failure, Video
+from lvqa_ray.records import Failure
 from lvqa_ray.records.tables import failure_line
 from lvqa_ray.stage import ROLES
 
@@ -152,7 +153,7 @@ def run(
 
 def _run(
     job: Job,
-    videos: Sequence[Video],
+    videos: Videos,
     started: float,
     on_progress: OnProgress | None,
     *,
@@ -179,6 +180,7 @@ def _run(
         with _ray(job), stop.listening():  # anew, since Ray has its own way with signals
             purse = start_purse(job, run_id)
             lines = start_lines(job, keys, folder / "cache", purse)
+            hold.when_lost(partial(halt, lines))
             with stop.draining(partial(halt, lines), _patience_s(job)):
                 halted = _passes(job, todo, lines, run_id, on_progress, hold=hold)
             over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
@@ -202,7 +204,7 @@ def _run(
         retryable=verdict.retryable,
         unfinished=verdict.unfinished,
         clips=verdict.clips,
-        questions=funnel(folder, {video.id for video in videos}),
+        questions=funnel(folder, videos.ids),
         audit=audit(folder),
         spent={stage: total(models.values()) for stage, models in bill.items()},
         spent_by_model=bill,
@@ -213,7 +215,8 @@ def _run(
         signal=stop.signum if halted else 0,
         versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")},
     )
-    if todo or not is_finished(folder):  # a run that had nothing to do does not hide the one that had
+    # One that had nothing to do does not hide the one that had; one that was taken over not the one that goes on.
+    if (todo or not is_finished(folder)) and not hold.lost:
         note_run(folder, job, asdict(summary), finished=not halted)
     return summary
 
@@ -223,9 +226,7 @@ def _patience_s(job: Job) -> float:
     return max(at.timeout_s for role in ROLES for at in job.endpoints.replicas(role))
 
 
-def _passes(
-    job: Job, todo: list[Video], lines: Lines, run_id: str, on_progress: OnProgress | None, *, hold: Hold
-) -> str:
+def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, on_progress: OnProgress | None, *, hold: Hold) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder = output_of(job)
     left = todo

@@ -57,10 +57,10 @@ def row_groups(
         group.append((shard, part.num_rows))
         parts.append(part)
         if sum(count for _, count in group) >= ROWS_AT_ONCE:
-            yield group, pa.concat_tables(parts)
+            yield group, pa.concat_tables(parts, promote_options="default")
             group, parts = [], []
     if parts:
-        yield group, pa.concat_tables(parts)
+        yield group, pa.concat_tables(parts, promote_options="default")
 
 
 def of_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:

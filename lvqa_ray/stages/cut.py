@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ConfigError, VideoError
 from lvqa_ray.records import CaptionedClip, Clip, Failure
-from lvqa_ray.video.cut import clip_name, cut_clip
+from lvqa_ray.video.cut import ClipFile, clip_name, cut_clip
 from lvqa_ray.video.cut_encode import Codec, Encoding
+from lvqa_ray.video.cut_notes import note, noted
 
 Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
@@ -61,14 +62,15 @@ class CutClips:
         Args:
             clip: The clip.
             folder: Where the files go: ``{folder}/{video id}/{span and mode}.mp4``.
-            attach: Whether the row also carries the bytes of the file.
+            attach: Whether the row also carries the bytes of the file, and is named after it.
         """
         if self.mode == "off" or clip.dropped:
             yield clip
             return
-        name = clip_name(clip.span, self.mode, **self._settings())
-        # The fingerprint is part of the name: a replaced video never gets the old one's clips.
-        path = folder / clip.video.id / f"{clip.video.fingerprint[:8]}_{name}"
+        if known := self.made(clip, folder=folder, attach=attach):
+            yield replace(known, media=Path(known.media_path).read_bytes()) if attach else known
+            return
+        path = self._path(clip, folder)
         encoding = Encoding(
             codec=self.codec, crf=self.crf, preset=self.preset, fps=self.fps, short_side=self.short_side
         )
@@ -85,8 +87,34 @@ class CutClips:
             )
             yield CaptionedClip(clip=clip, failure=failure)
         else:
-            cut = replace(clip, media_path=str(path), media_span=made.span, media_mode=made.mode)
-            yield replace(cut, media=path.read_bytes(), identity=f"{clip.video.fingerprint} {name}") if attach else cut
+            note(path, made)
+            cut = self._with(clip, path, made, attach=attach)
+            yield replace(cut, media=path.read_bytes()) if attach else cut
+
+    def made(self, clip: Clip, *, folder: Path, attach: bool = False) -> Clip | None:
+        """The clip with the path of its file, if that was cut before and is whole; as it is, if no files are wanted.
+
+        Args:
+            clip: The clip.
+            folder: As above.
+            attach: Whether the row is named after the file; its bytes are left out.
+        """
+        if self.mode == "off":
+            return clip
+        path = self._path(clip, folder)
+        known = noted(path)
+        return None if known is None else self._with(clip, path, known, attach=attach)
+
+    def _with(self, clip: Clip, path: Path, made: ClipFile, *, attach: bool) -> Clip:
+        cut = replace(clip, media_path=str(path), media_span=made.span, media_mode=made.mode)
+        return replace(cut, identity=f"{clip.video.fingerprint} {self._name(clip)}") if attach else cut
+
+    def _path(self, clip: Clip, folder: Path) -> Path:
+        # The fingerprint is part of the name: a replaced video never gets the old one's clips.
+        return folder / clip.video.id / f"{clip.video.fingerprint[:8]}_{self._name(clip)}"
+
+    def _name(self, clip: Clip) -> str:
+        return clip_name(clip.span, self.mode, **self._settings())
 
     def _settings(self) -> dict[str, str | float | bool]:
         """The settings that change the file, for its name."""

@@ -42,7 +42,7 @@ class ClipFile:
     mode: CutMode
 
 
-def clip_name(span: Span, mode: CutMode, **encoding: str | float | bool) -> str:
+def clip_name(span: Span, mode: str, **encoding: str | float | bool) -> str:
     """Name a clip file by all that makes it what it is, so that no stale file passes for another.
 
     Args:

@@ -9,6 +9,7 @@ from lvqa_ray.engine.corpus import keep_ids, store_manifest, stored_manifest
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.resume import Why, remaining
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import Video
 from tests.engine.test_resume import line, put
 
@@ -88,7 +89,7 @@ def test_one_file_with_other_data_beside_it_keeps_the_id_of_each(tmp_path: Path)
 
 def test_a_manifest_is_stored_without_signatures(tmp_path: Path) -> None:
     assert stored_manifest(tmp_path) is None
-    store_manifest(tmp_path, [Video(id="v", uri="https://h/v.mp4?signature=s", fingerprint="f")], "j")
+    store_manifest(tmp_path, Videos.of([Video(id="v", uri="https://h/v.mp4?signature=s", fingerprint="f")]), "j")
     stored = stored_manifest(tmp_path)
     assert stored is not None
     assert stored[0]["video"].to_pylist() == ["https://h/v.mp4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,13 +10,18 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken
 from lvqa_ray.engine.lock import lock
+from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
+from tests import media
+from tests.conftest import JobMaker
+from tests.fakes.endpoint import FakeEndpoint
 
 ELSEWHERE = replace(Lease.mine(), host="node-7", pid=17, kernel="another kernel", since="2026-01-01 00:00:00 UTC")
 
@@ -113,3 +119,25 @@ def test_one_that_slept_between_looking_and_taking_takes_nothing(tmp_path: Path)
     with pytest.raises(Taken):
         LocalLeases(tmp_path).put(Lease.mine(), None)
     LocalLeases(tmp_path).renew(second)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_run_that_was_taken_over_stops_in_its_midst(
+    make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lvqa_ray.engine.run.lock", partial(lock, beat_s=0.1))
+    film = media.make_video(tmp_path / "film.mp4", seconds=4)
+    job = make_job(film, split={"max_seconds": 0.2}, endpoint={"max_concurrency": 1})
+    out = Path(job.output)
+
+    def take_over(_: object) -> None:
+        if sum(fake.paid.values()) == 1:
+            LocalLeases(out).put(ELSEWHERE, LocalLeases(out).latest())
+        time.sleep(0.3)
+
+    fake.answer = take_over
+    summary = run(job)
+    assert "another run took the output folder over" in summary.halted
+    assert (summary.exit_status, summary.unfinished) == (1, 1)
+    assert sum(fake.paid.values()) < 10
+    assert json.loads((out / "run.json").read_text())["summary"] is None, "it is the other one's"

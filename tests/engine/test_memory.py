@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine.found import FoundClips, clips_folder, clips_of, index_of, written
+from lvqa_ray.engine.found import FoundClips, clips_folder, clips_of, compact, index_of, written
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.llm.index import Index
@@ -47,7 +47,14 @@ def test_clips_are_read_as_they_were_written(tmp_path: Path) -> None:
     found.note(replace(VIDEO, fingerprint="g"), clips()[:2])  # stopped in the middle: not all were found
     with next((tmp_path / "clips").iterdir()).open("ab") as torn:
         torn.write(b'{"key":"00')
+    FoundClips(tmp_path, "recipe", "later", lambda: Index.of({})).note(VIDEO, clips())  # a second worker was at it
     copy = replace(VIDEO, id="w", uri="/w.mp4")
+    assert found.recall(copy) == [replace(clip, video=copy) for clip in clips()]
+    size = sum(path.stat().st_size for path in clips_folder(tmp_path).iterdir())
+    for _ in range(2):
+        compact(clips_folder(tmp_path))
+    (segment,) = clips_folder(tmp_path).iterdir()
+    assert segment.stat().st_size < size / 1.9
     assert found.recall(copy) == [replace(clip, video=copy) for clip in clips()]
     assert found.recall(replace(VIDEO, fingerprint="g")) is None
     other = FoundClips(tmp_path, "another recipe", "run", lambda: index_of(clips_folder(tmp_path)))
@@ -84,8 +91,10 @@ def test_a_video_is_decoded_once_and_then_only_where_a_caption_is_missing(
     make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path, mode: str
 ) -> None:
     film = media.make_video(tmp_path / "film.mp4", seconds=6, scenes=(1.4, 3.0))
+    files = {"mode": "copy"} if mode == "fixed" else {}
     job = make_job(
         film,
+        cut=files,
         split={"mode": mode, "max_seconds": 1.0},
         sample={"count": 8, "short_side": 64},
         endpoint={"max_concurrency": 1},
@@ -103,3 +112,4 @@ def test_a_video_is_decoded_once_and_then_only_where_a_caption_is_missing(
     rows = sorted(read_rows(Path(job.output), "clips"), key=lambda row: row["index"])
     assert len(rows) == 6
     assert all(row["caption"] and row["usage"]["cached"] == 1 for row in rows)
+    assert [bool(row["media_path"] and row["media_end"]) for row in rows] == 6 * [bool(files)]

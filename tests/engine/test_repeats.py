@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from lvqa_ray.engine.funnel import funnel
@@ -13,6 +14,7 @@ from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.resume import remaining
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.tables import read_rows, write_shard
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import AskedFilm, AskedQuestion, Film, FinishedFilm, Question, Record, Usage, Video
 from lvqa_ray.records.tables import data_line, drop_line, failure_line
 from lvqa_ray.stages.check_duplicates import CheckDuplicates
@@ -70,14 +72,14 @@ def test_of_two_that_are_the_same_the_first_by_id_stays(tmp_path: Path) -> None:
     }
     (lost,) = read_rows(tmp_path, "failures")
     assert (lost["id"], lost["kind"], lost["retryable"]) == ("c", "no_question_left", False)
-    assert remaining(videos, outcomes(tmp_path), "j").videos == []
+    assert not remaining(Videos.of(videos), outcomes(tmp_path), "j").videos
     failed = outcomes(tmp_path)
     assert dict(zip(failed["id"].to_pylist(), failed["failed"].to_pylist(), strict=True)) == {
         "a": False,
         "b": False,
         "c": True,
     }
-    counted = funnel(tmp_path, {"a", "b", "c"})
+    counted = funnel(tmp_path, pa.array(["a", "b", "c"]))
     assert (counted.asked, counted.kept, counted.dropped) == (5, 3, {"duplicates": {"duplicates": 2}})
     assert counted.checks["duplicates"] == {"passed": 3, "dropped": 2}
 
@@ -107,7 +109,7 @@ def test_marked_repeats_stay_and_say_so(tmp_path: Path) -> None:
     assert {name: row["failed_checks"] for name, row in rows.items()} == {"a_q0": [], "b_q0": ["duplicates"]}
     (judged,) = (one for one in rows["b_q0"]["checks"] if one["check"] == "duplicates")
     assert (judged["action"], judged["reason"], judged["score"]) == ("marked", "it repeats a_q0", 1.0)
-    assert funnel(tmp_path, {"a", "b"}).checks["duplicates"] == {"passed": 1, "marked": 1}
+    assert funnel(tmp_path, pa.array(["a", "b"])).checks["duplicates"] == {"passed": 1, "marked": 1}
 
 
 @pytest.mark.parametrize("check", [CheckDuplicates(policy="off"), CheckDuplicates(corpus=False)])
@@ -125,12 +127,12 @@ def test_a_video_is_done_or_not_with_all_of_its_records(tmp_path: Path) -> None:
     """Two records and a drop of one run are replaced by what a later run has, never mixed with it."""
     video = put(tmp_path, "v", SOUND, THIRD, with_span(90, 95))
     assert (ids(tmp_path, "data"), ids(tmp_path, "drops")) == (["v_q0", "v_q1"], ["v_q2"])
-    assert remaining([video], outcomes(tmp_path), "j").videos == []
-    assert remaining([video], outcomes(tmp_path), "k").videos == [video]
+    assert not remaining(Videos.of([video]), outcomes(tmp_path), "j").videos
+    assert list(remaining(Videos.of([video]), outcomes(tmp_path), "k").videos) == [video]
     put(tmp_path, "v", OTHER, run_id=LATER, job_hash="k")
     settle(tmp_path, LATER, 100)
     assert (ids(tmp_path, "data"), ids(tmp_path, "drops")) == (["v_q0"], [])
-    assert remaining([video], outcomes(tmp_path), "k").videos == []
+    assert not remaining(Videos.of([video]), outcomes(tmp_path), "k").videos
 
 
 def test_the_dropped_of_a_video_without_a_record_are_kept_with_its_failure(tmp_path: Path) -> None:
@@ -146,5 +148,5 @@ def test_the_dropped_of_a_video_without_a_record_are_kept_with_its_failure(tmp_p
     write_shard(tmp_path, "failures", "s", [failure_line(failure) | origin])
     settle(tmp_path, LATER, 100)
     assert (ids(tmp_path, "drops"), ids(tmp_path, "failures")) == (["v_q0"], ["v"])
-    counted = funnel(tmp_path, {"v"})
+    counted = funnel(tmp_path, pa.array(["v"]))
     assert (counted.asked, counted.kept, counted.dropped) == (1, 0, {"grounding": {"grounding": 1}})

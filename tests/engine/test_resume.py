@@ -13,6 +13,7 @@ from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.resume import Why, remaining
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.tables import read_rows, shards, write_shard
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Turn, Video
 from lvqa_ray.records.tables import TableName
@@ -54,7 +55,7 @@ def test_only_what_has_no_lasting_outcome_remains(tmp_path: Path) -> None:
     put(tmp_path, "data", "s", line("done", 0), line("other-job", 0, job_hash="k"), line("changed", 0))
     put(tmp_path, "failures", "s", line("broken", 0, retryable=False), line("flaky", 0, retryable=True))
     videos = [video("done"), video("other-job"), video("changed", "g"), video("broken"), video("flaky"), video("new")]
-    left = remaining(videos, outcomes(tmp_path), "j")
+    left = remaining(Videos.of(videos), outcomes(tmp_path), "j")
     assert [row.id for row in left.videos] == ["other-job", "changed", "flaky", "new"]
     assert left.reasons == [(Why.SETTINGS, "k"), (Why.FILE, ""), (Why.RETRY, ""), (Why.NEW, "")]
     assert sum(left.counts.values()) == 6
@@ -80,7 +81,7 @@ def test_a_failure_that_may_pass_takes_no_record_away(tmp_path: Path) -> None:
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
     assert {row["id"] for row in read_rows(tmp_path, "failures")} == {"v", "w"}
     assert {(row["id"], row["run_id"]) for row in read_rows(tmp_path, "clips")} == {("v_0", RUNS[0]), ("w_0", RUNS[1])}
-    assert [row.id for row in remaining([video("v"), video("w")], outcomes(tmp_path), "j").videos] == ["v"]
+    assert [row.id for row in remaining(Videos.of([video("v"), video("w")]), outcomes(tmp_path), "j").videos] == ["v"]
 
 
 def test_what_comes_along_is_part_of_what_is_done(tmp_path: Path) -> None:
@@ -88,9 +89,9 @@ def test_what_comes_along_is_part_of_what_is_done(tmp_path: Path) -> None:
     same = video("v")
     other = replace(same, extra='{"split": "test"}')
     prompted = replace(same, conversation=(Turn(speaker="human", value="Name the colours."),))
-    assert remaining([same], outcomes(tmp_path), "j").videos == []
-    assert remaining([other], outcomes(tmp_path), "j").videos == [other]
-    assert remaining([prompted], outcomes(tmp_path), "j").videos == [prompted]
+    assert not remaining(Videos.of([same]), outcomes(tmp_path), "j").videos
+    assert list(remaining(Videos.of([other]), outcomes(tmp_path), "j").videos) == [other]
+    assert list(remaining(Videos.of([prompted]), outcomes(tmp_path), "j").videos) == [prompted]
 
 
 def test_half_a_character_does_not_cost_a_row(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lvqa_ray.engine.failures import by_kind, failures
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.engine.verify import Verdict, verify
+from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import TableName
 from tests.engine.test_resume import RUNS, clip, line, put, video
@@ -23,7 +24,7 @@ from tests.engine.test_resume import RUNS, clip, line, put, video
 
 def whole(folder: Path) -> None:
     """An output in order: two records, with a caption, a gap and a clip that was filtered, and one failure."""
-    store_manifest(folder, [video("v"), video("w"), video("x")], "j")
+    store_manifest(folder, Videos.of([video("v"), video("w"), video("x")]), "j")
     put(folder, "data", "a", line("v", 0, num_clips=2, gaps=[]), line("w", 0, num_clips=1, gaps=[{"start_s": 1.0}]))
     put(
         folder,
@@ -89,8 +90,11 @@ def again(table: TableName, *lines: dict[str, Any]) -> Callable[[Path], None]:
         (cut_off, "is no readable shard"),
         (spoil_a_page, "is no readable shard"),
         (lambda folder: (folder / "manifest.parquet").unlink(), "There is no manifest of a run"),
-        (lambda folder: store_manifest(folder, [replace(video("v"), fingerprint="g")], "j"), "1 are still to do"),
-        (lambda folder: store_manifest(folder, [video("v")], "k"), "0 of 1 videos. 1 are still to do"),
+        (
+            lambda folder: store_manifest(folder, Videos.of([replace(video("v"), fingerprint="g")]), "j"),
+            "1 are still to do",
+        ),
+        (lambda folder: store_manifest(folder, Videos.of([video("v")]), "k"), "0 of 1 videos. 1 are still to do"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, damage: Callable[[Path], None], says: str) -> None:
@@ -103,7 +107,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, damage: Callable[[Path], None], s
 
 
 def test_several_questions_of_a_video_are_several_records(tmp_path: Path) -> None:
-    store_manifest(tmp_path, [video("v_q1")], "j")
+    store_manifest(tmp_path, Videos.of([video("v_q1")]), "j")
     lines = [line("v_q1", 0, id=f"v_q1_q{number}", num_clips=1, gaps=[]) for number in range(3)]
     put(tmp_path, "data", "a", *lines)
     put(tmp_path, "drops", "a", line("v_q1", 0, id="v_q1_q3", check="structure"))
@@ -124,7 +128,7 @@ def test_several_questions_of_a_video_are_several_records(tmp_path: Path) -> Non
 def test_an_earlier_record_and_those_of_other_videos_are_no_fault(tmp_path: Path) -> None:
     whole(tmp_path)
     again("failures", line("v", 1, kind="timed_out", retryable=True))(tmp_path)
-    store_manifest(tmp_path, [video("v"), video("x")], "j")
+    store_manifest(tmp_path, Videos.of([video("v"), video("x")]), "j")
     verdict = verify(tmp_path)
     assert (verdict.records, verdict.failures, verdict.retryable) == (0, {"timed_out": 1, "empty_file": 1}, 1)
     assert (verdict.kept, verdict.others, verdict.ok) == (1, 1, True)

@@ -108,6 +108,7 @@ class FakeEndpoint:
         self.requests: list[Asked] = []
         self.counts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
+        self.undelivered = 0  # answers among them that nobody was there any more to take
         self.tokens_in = 0
         self.tokens_out = 0
         self.asked = 0  # also those that hang, which `counts` learns of only at their end
@@ -310,6 +311,7 @@ class FakeEndpoint:
         text = (self.answer(body) if self.answer else None) or answers.answer(body)
         if fault is None or fault in PAID:
             self.paid[answers.fingerprint(body)] += 1
+            self.undelivered += request.transport is None
         if fault is None or fault in PAID | {Fault.NULL_CONTENT, Fault.EMPTY_CHOICES}:
             self.tokens_in += answers.tokens_in(body)
             self.tokens_out += answers.tokens_out(text)

@@ -156,7 +156,7 @@ def test_a_clip_says_how_it_was_made_and_its_identity_only_how_it_was_wanted(
     whole = clips_of(probed, SplitVideo(max_seconds=2))[1]
     inside_a_group = replace(whole, span=Span(start_s=2.08, end_s=2.2))
     for clip, mode in ((whole, "exact"), (inside_a_group, "encode")):
-        first, again = (next(CutClips(mode="exact")(clip, folder=tmp_path, attach=True)) for _ in range(2))
+        first, again = (next(CutClips(mode="exact")(clip, folder=tmp_path / n, attach=True)) for n in "ab")
         assert isinstance(first, Clip)
         assert isinstance(again, Clip)
         assert first.media_mode == mode
@@ -189,6 +189,23 @@ def test_a_garbage_file_in_the_place_of_a_clip_is_not_taken_for_it(probed: Probe
     assert isinstance(again, Clip)
     with av.open(again.media_path) as container:
         assert sum(1 for _ in container.decode(video=0)) == 50
+
+
+def test_a_clip_file_that_is_there_and_whole_is_not_cut_again(probed: ProbedVideo, tmp_path: Path) -> None:
+    cut = CutClips(mode="copy")
+    one, two = clips_of(probed, SplitVideo(max_seconds=2))[:2]
+    assert cut.made(one, folder=tmp_path) is None
+    made = [next(cut(clip, folder=tmp_path, attach=True)) for clip in (one, two)]
+    gone = replace(probed.video, uri="/nowhere.mp4")  # whose fingerprint is the same
+    again = [next(cut(replace(clip, video=gone), folder=tmp_path, attach=True)) for clip in (one, two)]
+    assert again == [replace(clip, video=gone) for clip in made if isinstance(clip, Clip)]
+    known = cut.made(one, folder=tmp_path)
+    assert known is not None
+    with Path(known.media_path).open("r+b") as file:
+        file.truncate(known_size := Path(known.media_path).stat().st_size // 2)
+    assert cut.made(one, folder=tmp_path) is None
+    assert isinstance(next(cut(one, folder=tmp_path)), Clip)
+    assert Path(known.media_path).stat().st_size > known_size
 
 
 def test_one_unreadable_clip_is_a_row_of_its_own(probed: ProbedVideo) -> None:

@@ -1,0 +1,81 @@
+"""What tells whether a file is still the one that it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+
+import pyarrow as pa
+
+from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.remote import RemoteFile, is_remote, look
+from lvqa_ray.engine.videos import COLUMNS, Videos
+from lvqa_ray.errors import FetchError
+from lvqa_ray.records import shown
+
+LOOKS_AT_ONCE = 16
+"""Groups of files that are looked at at the same time, where a look takes long: on a network, or in a bucket."""
+A_LOOK = 64
+"""Files of a group."""
+SLOW_S = 2e-4
+"""Time of a look from which threads gain something; below, they only take turns at Python's lock."""
+
+
+def fingerprinted(videos: Videos, access: Access) -> Videos:
+    """The videos, those without a fingerprint with theirs; it stays empty where there is no file.
+
+    Args:
+        videos: The videos.
+        access: How stores are reached.
+
+    Raises:
+        ValueError: A path holds what no path can.
+    """
+    parts, slow = [], False
+    look_at = partial(_fingerprints, access=access)
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+        for start in range(0, len(videos), LOOKS_AT_ONCE * A_LOOK):
+            part = videos.table.slice(start, LOOKS_AT_ONCE * A_LOOK)
+            looks = list(zip(part["uri"].to_pylist(), part["fingerprint"].to_pylist(), strict=True))
+            groups = [looks[at : at + A_LOOK] for at in range(0, len(looks), A_LOOK)]
+            begun = time.monotonic()
+            found = list(chain.from_iterable((pool.map if slow else map)(look_at, groups)))
+            slow = slow or time.monotonic() - begun > SLOW_S * len(looks)
+            at = COLUMNS.get_field_index("fingerprint")
+            parts.append(part.set_column(at, COLUMNS.field(at), pa.array(found, pa.string())))
+    return Videos.joined(parts)
+
+
+def _fingerprints(looks: Sequence[tuple[bytes, str]], access: Access) -> list[str]:
+    return [known or _fingerprint(uri, access) for uri, known in looks]
+
+
+def fingerprint(uri: str, access: Access | None = None) -> str:
+    """16 hex digits that change with the file's place, size or time; empty if there is no file."""
+    # The path as the bytes that it is: a name in another encoding than UTF-8 is a name too.
+    return _fingerprint(os.fsencode(uri), Access.here() if access is None else access)
+
+
+def _fingerprint(uri: bytes, access: Access) -> str:
+    if b"://" in uri and is_remote(os.fsdecode(uri)):
+        try:
+            return of_remote(look(os.fsdecode(uri), access))
+        except FetchError:  # the worker that meets it says why
+            return ""
+    try:
+        stat = os.stat(uri)  # noqa: PTH116 - a million times
+    except OSError:
+        return ""
+    return hashlib.sha256(b"%b\0%d\0%d" % (uri, stat.st_size, stat.st_mtime_ns)).hexdigest()[:16]
+
+
+def of_remote(file: RemoteFile) -> str:
+    """The fingerprint of a file in another place."""
+    # A signature is another one every day; the file it leads to is the same.
+    place = shown(file.uri) if file.version else file.uri
+    return hashlib.sha256(f"{place}\0{file.size}\0{file.version}".encode()).hexdigest()[:16]

@@ -1,5 +1,7 @@
 """What bookkeeping costs when a corpus is large: ``python benchmarks/scale.py --plan [--videos N] [--done N]``.
 
+``--again`` makes such an output in which all N videos are done, and measures ``lvqa run``, which has nothing to do.
+
 ``--plan`` makes a corpus of N empty files with a manifest, and an output in which most of them are done, and then
 measures what a rerun has to find out before it does anything, and what settling and verifying cost. Each measurement
 is a process of its own; memory is the peak of its resident set.
@@ -43,7 +45,7 @@ def make_corpus(folder: Path, videos: int) -> Path:
 
 def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash: str) -> None:
     """An output in which the first so many videos of a manifest are done; one in fifty of them failed."""
-    from lvqa_ray.engine.manifest import fingerprint  # noqa: PLC0415
+    from lvqa_ray.engine.fingerprints import fingerprint  # noqa: PLC0415
     from lvqa_ray.engine.tables import write_shard  # noqa: PLC0415
     from lvqa_ray.records import Video  # noqa: PLC0415
 
@@ -145,6 +147,23 @@ def measure(step: str, folder: Path) -> list[Row]:
     return rows
 
 
+def again(folder: Path) -> None:
+    """Run a job of which everything is done, by the command line."""
+    from lvqa_ray.engine.notes import note_run  # noqa: PLC0415
+
+    note_run(folder / "out", job_of(folder), {}, finished=True)
+    path = folder / "job.yaml"
+    path.write_text(json.dumps(job_of(folder).model_dump(mode="json")))
+    command = [sys.executable, "-c", "from lvqa_ray.cli import main; main()", "run", str(path)]
+    print("| run | exit status | seconds | CPU s | peak MB |\n|---|---|---|---|---|")
+    for number in range(1, 4):
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        status = subprocess.run(command, check=False, stdout=subprocess.PIPE).returncode
+        seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s = now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime
+        print(f"| {number} | {status} | {seconds:.1f} | {cpu_s:.1f} | {now.ru_maxrss // 1024} |", flush=True)
+
+
 def in_a_process(step: str, folder: Path) -> list[Row]:
     command = [sys.executable, __file__, "--step", step, "--folder", str(folder)]
     found = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -157,6 +176,7 @@ def in_a_process(step: str, folder: Path) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plan", action="store_true", help="planning a rerun, settling and verifying")
+    parser.add_argument("--again", action="store_true", help="a run that has nothing to do")
     parser.add_argument("--videos", type=int, default=1_000_000)
     parser.add_argument("--done", type=int, default=900_000)
     parser.add_argument("--clips", type=int, default=3, help="clips of each video in the output")
@@ -172,8 +192,12 @@ def main() -> None:
         if not (folder / "out").exists():
             began = time.perf_counter()
             manifest = make_corpus(folder, given.videos)
-            make_output(folder / "out", manifest, done=given.done, clips=given.clips, job_hash=job_of(folder).job_hash)
+            done = given.videos if given.again else given.done
+            make_output(folder / "out", manifest, done=done, clips=given.clips, job_hash=job_of(folder).job_hash)
             print(f"made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        if given.again:
+            again(folder)
+            return
         print("| step | part | seconds | CPU s | peak MB |\n|---|---|---|---|---|")
         for step in STEPS:
             for row in in_a_process(step, folder):

@@ -63,45 +63,43 @@ def in_order(summary: RunSummary) -> None:
 
 
 def test_what_changed_is_asked_again_and_what_did_not_is_not(corpus: Corpus) -> None:
-    corpus.add("a/p.mp4", 0.5)
+    for name, at in (("a/p.mp4", 0.5), ("q.mp4", 1.2), ("r.mp4", 0.8)):
+        corpus.add(name, at)
     first = run(corpus.job())
     in_order(first)
-    assert corpus.asked() == {"caption": 2, "ask": 1, "reformat": 1}
+    assert corpus.asked() == {"caption": 6, "ask": 3, "reformat": 3}
     said = json.loads((Path(first.output) / "run.json").read_text())
-    assert said["summary"]["verdict"]["records"] == 1
+    assert said["summary"]["verdict"]["records"] == 3
 
     reworded = {"system": "Be kind."}
     planned = plan(corpus.job(reformat=reworded))
-    assert planned.reasons == {"settings changed: reformat": 1}
-    assert [planned.stages[stage].calls for stage in ("caption", "ask", "reformat")] == [0, 0, 1]
-    in_order(run(corpus.job(reformat=reworded)))
-    assert corpus.asked() == {"reformat": 1}
+    assert planned.reasons == {"settings changed: reformat": 3}
+    assert [planned.stages[stage].calls for stage in ("caption", "ask", "reformat")] == [0, 0, 3]
+    before = rows(corpus.job())
 
-    # Another way to ask, and a longer corpus, with a second file of the same name.
-    sterner = {"ask": {"system": "Be strict."}, "reformat": reworded}
+    # Another way to ask, a file that changed, and a longer corpus, with a second file of the same name.
+    sterner = {"ask": {"system": "Be strict."}}
     corpus.add("b/p.mp4", 1.5)
+    path = corpus.add("r.mp4", 1.0)
     planned = plan(corpus.job(**sterner))
-    assert planned.reasons == {"settings changed: ask": 1, "new": 1}
-    assert [planned.stages[stage].calls for stage in ("caption", "ask", "reformat")] == [2, 2, 2]
+    assert planned.reasons == {"settings changed: ask": 2, "new": 1, "file changed or moved": 1}
+    assert [planned.stages[stage].calls for stage in ("caption", "ask", "reformat")] == [4, 4, 4]
     in_order(run(corpus.job(**sterner)))
-    assert corpus.asked() == {"caption": 2, "ask": 2, "reformat": 2}
+    assert corpus.asked() == {"caption": 4, "ask": 4, "reformat": 4}
     after = rows(corpus.job())
-    before = after.pop("p")
-    assert before["video"].endswith("a/p.mp4")
-    ((name, newcomer),) = after.items()
+    assert after["p"]["video"].endswith("a/p.mp4")
+    assert after["r"]["fingerprint"] != before["r"]["fingerprint"]
+    assert after["r"]["video"] == str(path)
+    ((name, newcomer),) = ((name, row) for name, row in after.items() if name not in before)
     assert name.startswith("p-")
     assert newcomer["video"].endswith("b/p.mp4")
+    assert len(rows(corpus.job(), "clips")) == 8
 
-    # A file that changed.
-    path = corpus.add("a/p.mp4", 1.0)
-    assert plan(corpus.job(**sterner)).reasons == {"file changed or moved": 1, "already done": 1}
-    in_order(run(corpus.job(**sterner)))
-    assert corpus.asked() == {"caption": 2, "ask": 1, "reformat": 1}
-    after = rows(corpus.job())
-    assert after["p"]["fingerprint"] != before["fingerprint"]
-    assert after["p"]["video"] == str(path)
-    assert after[name] == newcomer
-    assert len(rows(corpus.job(), "clips")) == 4
+    # What is reworded is the last thing that is asked; the rest comes from the journal.
+    again = sterner | {"reformat": reworded}
+    assert plan(corpus.job(**again)).reasons == {"settings changed: reformat": 4}
+    in_order(run(corpus.job(**again)))
+    assert corpus.asked() == {"reformat": 4}
 
 
 def test_retry_does_again_what_failed_so_and_asks_anew_only_for_what_failed(

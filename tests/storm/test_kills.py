@@ -69,7 +69,7 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
             run.signal(signal.SIGKILL)
             run.end()
     finish(job)
-    check(job, fake, kills=10)
+    check(job, fake, at_risk=10 * AT_ONCE)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_worker_is_killed_three_times(
     assert "Traceback" not in said, said
     if status:
         finish(job)
-    check(job, fake, kills=len(when) if "ChatWork" in name else 0)
+    check(job, fake, at_risk=AT_ONCE * len(when) if "ChatWork" in name else 0)
 
 
 def test_a_node_goes(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:
@@ -113,7 +113,7 @@ def test_a_node_goes(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> N
     if status:
         finish(job)
     assert "2 nodes" in said, said
-    check(job, fake, kills=1)
+    check(job, fake, at_risk=AT_ONCE)
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def test_a_disk_is_full(tmp_path: Path, films: list[Path], fake: FakeEndpoint, p
             assert "Traceback" not in run.said()
         subprocess.run(["mount", "-o", "remount,size=16m", tmp_path / "out" / place], check=True)
         finish(job)
-        check(job, fake, unwritten=AT_ONCE if place == "cache" else 0)
+        check(job, fake, at_risk=AT_ONCE if place == "cache" else 0)
 
 
 def test_files_that_crash_or_fill_the_decoder(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:

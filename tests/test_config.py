@@ -91,8 +91,12 @@ def test_what_people_write_by_hand_is_taken() -> None:
 def test_the_output_is_one_place_for_driver_and_workers() -> None:
     assert Job.of(GOOD).output == str(Path("out").absolute())
     assert Job.of(GOOD | {"output": "~/out"}).output == str(Path.home() / "out")
-    with pytest.raises(ConfigError, match="no folder on a local disk"):
-        Job.of(GOOD | {"output": "s3://bucket/out"})
+    assert Job.of(GOOD | {"output": "s3://bucket/out/"}).output == "s3://bucket/out"
+    for output in ("s3://", "https://host/out"):
+        with pytest.raises(ConfigError, match="no folder of a disk and no bucket"):
+            Job.of(GOOD | {"output": output})
+    with pytest.raises(ConfigError, match="no name or password"):
+        Job.of(GOOD | {"storage": {"endpoint_url": "http://me:secret@host"}})
 
 
 def test_overrides_reach_into_sections() -> None:

@@ -138,10 +138,10 @@ def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
 
 def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[bytes], int]:
     names = ("master", "volume", "filer", "s3")
-    ports = [_free_port() for _ in names]
+    ports = [free_port() for _ in names]
     command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}"]
     command += [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
-    command += [f"-{name}.port.grpc={_free_port()}" for name in names]
+    command += [f"-{name}.port.grpc={free_port()}" for name in names]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), ports[-1]
 
@@ -170,7 +170,8 @@ def _answers(there: Mapping[str, str], process: subprocess.Popen[bytes]) -> bool
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that was free a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

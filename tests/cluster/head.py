@@ -1,0 +1,107 @@
+"""A head of a Ray cluster with its dashboard, in a process group and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Self
+
+from tests.fakes.files import free_port
+
+TOKEN = "made-up-token-of-a-test-0123456789ab"  # noqa: S105 - as it says
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+PATIENCE_S = 180.0
+
+
+class Head:
+    """``ray start --head`` that asks for a token, as Ray does by itself where one lies about.
+
+    Attributes:
+        address: Where jobs are submitted to.
+        metrics_port: Where Prometheus would look.
+    """
+
+    def __init__(self, cpus: int = 2) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="lvqa-ray-"))  # short, since sockets lie in it
+        self._port, self.metrics_port = free_port(), free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
+        self._log = (self._folder / "head.txt").open("w+")
+        words = [
+            "start",
+            "--head",
+            "--block",
+            f"--port={free_port()}",
+            f"--num-cpus={cpus}",
+            "--include-dashboard=true",
+        ]
+        words += [f"--dashboard-port={self._port}", f"--metrics-export-port={self.metrics_port}"]
+        words += [f"--temp-dir={self._folder}", "--disable-usage-stats"]
+        self._process = subprocess.Popen(
+            [*RAY, *words], stdout=self._log, stderr=self._log, start_new_session=True, env=self.environ
+        )
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What the head and those who talk to it have to have in common; and the python that it runs jobs with."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_TMPDIR": str(self._folder), "PATH": path}
+        return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | own
+
+    def __enter__(self) -> Self:
+        until = time.monotonic() + PATIENCE_S
+        host = self.address.removeprefix("http://")
+        while True:
+            assert self._process.poll() is None, self.said()
+            assert time.monotonic() < until, self.said()
+            with suppress(OSError, HTTPException):
+                connection = HTTPConnection(host, timeout=5)
+                connection.request("GET", "/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
+                if connection.getresponse().status == 200:
+                    return self
+            time.sleep(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._end_all()
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def said(self) -> str:
+        """What it has printed."""
+        self._log.flush()
+        return Path(self._log.name).read_text()
+
+    def submit(
+        self, working_dir: Path, *words: str, wait: bool = True, name: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """``ray job submit``, as it would be typed."""
+        given = ["job", "submit", "--address", self.address, "--working-dir", str(working_dir)]
+        given += ["--runtime-env-json", '{"env_vars": {"OPENAI_API_KEY": "made-up"}}']
+        given += [] if wait else ["--no-wait"]
+        given += ["--submission-id", name] if name else []
+        return self.ray(*given, "--", "python", *words)
+
+    def ray(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of Ray's."""
+        return subprocess.run(
+            [*RAY, *words], capture_output=True, text=True, check=False, env=self.environ, timeout=PATIENCE_S
+        )
+
+    def _end_all(self) -> None:
+        """End what Ray has put into process groups of its own; all of it names this folder."""
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                if str(self._folder).encode() in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)

@@ -184,7 +184,18 @@ class Engine(_Section):
     video_cpus: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="CPU cores that one decoding task takes."
     )
-    chat_workers: int = Field(default=1, ge=1, description="Worker processes that talk to endpoints, for each phase.")
+    video_memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Memory that one decoding task reserves on its node (GB); null for none.",
+    )
+    chat_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Worker processes that talk to endpoints, for each phase; null for one for every 256 requests that "
+        "may be under way, started as they are needed.",
+    )
     rows_per_shard: int = Field(default=20_000, ge=1, description="Rows of a finished shard.")
     passes: int = Field(
         default=3,

@@ -14,7 +14,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Engine, Job
-from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.access import Access, is_store
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
@@ -31,6 +31,8 @@ from lvqa_ray.records import Clip, Video
 from lvqa_ray.stage.steps import ChatStep, VideoStep
 
 VIDEOS_PER_BLOCK = 1000
+CALLS_OF_A_WORKER = 256
+"""Requests that one process is to have under way."""
 MOST_TOGETHER = 16
 """Clips that travel together at most."""
 
@@ -58,6 +60,9 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     cpus = job.engine.video_cpus
     bounds, scratch = bounds_of(job.engine), scratch_of(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
+    decoding: dict[str, Any] = {"max_retries": 2}
+    if job.engine.video_memory_gb:
+        decoding["memory"] = round(job.engine.video_memory_gb * 2**30)
     caption = pipeline.caption[0]
     looked_up = look_up(journal, caption.stage.name)
     found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips)
@@ -77,12 +82,12 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         .flat_map(
             partial(on_files, steps=pipeline.split, memory=found, most=_together(len(videos))),
             num_cpus=split_cpus,
-            max_retries=2,
+            **decoding,
         )
         .flat_map(
             partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER),
             num_cpus=cpus,
-            max_retries=2,
+            **decoding,
         )
         .flat_map(
             ChatWork,
@@ -100,7 +105,7 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     for group in pipeline.ask:
         if isinstance(group[0], VideoStep):
             look = partial(on_files, steps=group, memory=Nothing(), most=1)
-            rows = rows.flat_map(look, num_cpus=cpus, max_retries=2)
+            rows = rows.flat_map(look, num_cpus=cpus, **decoding)
         else:
             work = (group, lines, journal, run_id)
             rows = rows.flat_map(ChatWork, fn_constructor_args=work, compute=_pool(job, group), num_cpus=0)
@@ -151,12 +156,15 @@ def configure() -> None:
 
 
 def _pool(job: Job, steps: Group) -> ActorPoolStrategy:
-    """As many workers as asked for, which together can have in flight what their endpoints allow."""
+    """As many workers as asked for or needed, which together can have in flight what their endpoints allow."""
     roles = {role for step in steps if isinstance(step, ChatStep) for role in step.roles}
     most = max(sum(at.max_concurrency for at in job.endpoints.replicas(role)) for role in roles)
-    calls = math.ceil(most / job.engine.chat_workers)
+    largest = job.engine.chat_workers or math.ceil(most / CALLS_OF_A_WORKER)
+    # Where answers wait a second to be written down, others are asked for meanwhile; the governor counts the requests.
+    calls = math.ceil(most / largest) * (2 if is_store(job.output) else 1)
     return ActorPoolStrategy(
-        size=job.engine.chat_workers,
+        min_size=job.engine.chat_workers or 1,
+        max_size=largest,
         max_concurrent_calls_per_actor=calls,
         max_tasks_in_flight_per_actor=2 * calls,
     )

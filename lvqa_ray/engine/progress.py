@@ -14,6 +14,7 @@ from lvqa_ray.engine.found import clips_folder
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, traffic
+from lvqa_ray.engine.metrics import show
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.errors import ConfigError
@@ -151,6 +152,12 @@ class Watch:
         }
         return cls(folder, run_id, videos, lambda: traffic(lines), limits)
 
+    def ask(self) -> Mapping[str, Traffic]:
+        """The traffic now, which the metrics then show too."""
+        now = self._ask()
+        show(now)
+        return now
+
     def look(self) -> Progress:
         """How far it has come."""
         if time.monotonic() >= self._next:
@@ -167,7 +174,7 @@ class Watch:
             dropped=self._dropped,
             paid=dict(self._paid),
             cached=self._cached,
-            speeds={label: self._speed(label, now) for label, now in self._ask().items()},
+            speeds={label: self._speed(label, now) for label, now in self.ask().items()},
             last_failure=self._last_failure,
         )
 

@@ -302,16 +302,13 @@ def _check_cpus(job: Job) -> None:
     """Refuse a task that fits on no node: Ray would wait for one for ever."""
     nodes: Any = ray.nodes  # it has no types
     most = max((node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]), default=0.0)
-    if job.engine.video_cpus > most:
+    if 0 < most < job.engine.video_cpus:  # a head without cores may have workers on their way
         raise ConfigError(f"engine.video_cpus is {job.engine.video_cpus:g}, and the largest node has {most:g} cores.")
 
 
 @contextmanager
 def _watching(watch: Watch, on_progress: OnProgress | None) -> Any:  # noqa: ANN401 - as above
-    """Tell how far it has come every few seconds, from a thread, for as long as the pass runs."""
-    if on_progress is None:
-        yield
-        return
+    """Tell how far it has come every few seconds, from a thread, for as long as the pass runs; the metrics always."""
     over = threading.Event()
 
     def tell() -> None:
@@ -319,7 +316,10 @@ def _watching(watch: Watch, on_progress: OnProgress | None) -> Any:  # noqa: ANN
         while not last:
             last = over.wait(EVERY_S)
             try:
-                on_progress(watch.look())
+                if on_progress is None:
+                    watch.ask()
+                else:
+                    on_progress(watch.look())
             except Exception as error:  # a look that fails is no reason to be blind for the rest of the run
                 logger.info("no progress to be had", exc_info=error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ from ray.data import Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
+from lvqa_ray.engine.metrics import count_rows
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
@@ -73,6 +75,10 @@ class TableSink(Datasink[str]):
                 write_shard(self._folder, table, name, rows)
         except OSError as error:
             return f"{self._folder} cannot be written: {error.strerror or error}."
+        count_rows("clips", Counter("failed" if row["error"] else "done" for row in lines["clips"]))
+        count_rows("questions", {"kept": len(lines["data"]), "dropped": len(lines["drops"])})
+        failed = Counter(str(row["kind"]) for row in lines["failures"])
+        count_rows("videos", {"record": len({row["video_id"] for row in lines["data"]}), **failed})
         return ""
 
     def on_write_complete(self, write_result: WriteResult[str]) -> None:

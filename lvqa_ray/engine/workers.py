@@ -12,6 +12,7 @@ from typing import Any
 from lvqa_ray.engine.governor import RemoteDesk
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Line, Lines
+from lvqa_ray.engine.metrics import Metered
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
@@ -112,11 +113,12 @@ def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits]
     first = lines[0].endpoint  # names the answers of all of them
     key_of = partial(cache_key, first)
     answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
-    replicas = [Replica(_wire(line, answers, key_of), permits[line.governor]) for line in lines]
+    replicas = [Replica(_wire(line, answers, key_of, stage.name), permits[line.governor]) for line in lines]
     retrying = Retrying(Limited(*replicas), first.max_attempts)
     return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)
 
 
-def _wire(line: Line, answers: Journal, key_of: Callable[[ChatRequest], str]) -> Call:
-    wire: Call = Noted(OpenAITransport(line.endpoint, line.api_key), answers, key_of, line.endpoint.model)
+def _wire(line: Line, answers: Journal, key_of: Callable[[ChatRequest], str], stage: str) -> Call:
+    metered = Metered(OpenAITransport(line.endpoint, line.api_key), stage)
+    wire: Call = Noted(metered, answers, key_of, line.endpoint.model)
     return wire if line.purse is None else Budgeted(wire, RemotePurse(line.purse), line.endpoint)

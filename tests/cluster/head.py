@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
@@ -54,6 +56,7 @@ class Head:
         """What the head and those who talk to it have to have in common; and the python that it runs jobs with."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_TMPDIR": str(self._folder), "PATH": path}
+        own["RAY_metrics_report_interval_ms"] = "1000"
         return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | own
 
     def __enter__(self) -> Self:
@@ -92,6 +95,18 @@ class Head:
         given += [] if wait else ["--no-wait"]
         given += ["--submission-id", name] if name else []
         return self.ray(*given, "--", "python", *words)
+
+    def metrics(self) -> dict[str, float]:
+        """What Prometheus would read of our own metrics: the sums of all series of a name and their labels."""
+        connection = HTTPConnection("127.0.0.1", self.metrics_port, timeout=10)
+        connection.request("GET", "/metrics")
+        found: defaultdict[str, float] = defaultdict(float)
+        for line in connection.getresponse().read().decode().splitlines():
+            match = re.fullmatch(r"ray_(lvqa_\w+)\{(.*)\} (\S+)", line)
+            if match:
+                labels = re.findall(r'(?:stage|outcome|direction)="([^"]*)"', match.group(2))
+                found[" ".join([match.group(1), *labels])] += float(match.group(3))
+        return dict(found)
 
     def ray(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of Ray's."""

@@ -68,3 +68,10 @@ def test_the_same_ray_is_locked() -> None:
     locked = re.search(r"^ray==([\d.]+)", Path("requirements.lock").read_text(), re.MULTILINE)
     assert locked is not None
     assert locked.group(1) in Path("cluster/cluster.yaml").read_text()
+
+
+def test_the_dashboard_shows_what_is_counted() -> None:
+    shown = set(re.findall(r"ray_(lvqa_[a-z_]+?)(?:_total)?\b", Path("cluster/grafana.json").read_text()))
+    code = Path("lvqa_ray/engine/metrics.py").read_text()
+    counted = set(re.findall(r'"(lvqa_[a-z_]+)"', code)) | {"lvqa_videos", "lvqa_clips", "lvqa_questions"}
+    assert shown == counted - {"lvqa_"}

@@ -40,6 +40,12 @@ def test_a_job_is_stopped_and_submitted_again(head: Head, tmp_path: Path) -> Non
         while fake.paid.total() < 3:
             assert time.monotonic() < until, head.ray("job", "logs", "--address", head.address, "first").stdout
             time.sleep(0.2)
+        until = time.monotonic() + 60
+        wanted = {"lvqa_requests_limit", "lvqa_calls_total answered caption", "lvqa_tokens_total in caption"}
+        while not wanted <= set(seen := head.metrics()):
+            assert time.monotonic() < until, seen
+            time.sleep(0.5)
+        assert 0 < seen["lvqa_calls_total answered caption"] <= fake.paid.total()
         stopped = head.ray("job", "stop", "--address", head.address, "first")
         assert stopped.returncode == 0, stopped.stderr
         status = head.ray("job", "status", "--address", head.address, "first").stdout + stopped.stdout

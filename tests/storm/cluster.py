@@ -1,4 +1,7 @@
-"""A cluster of three nodes in one process, which runs a job and loses a node when it gets SIGUSR1."""
+"""A cluster of three nodes in one process, which runs a job and loses a node when it gets SIGUSR1.
+
+Each node has a temporary folder of its own, as if it were a machine.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,8 +30,12 @@ def main() -> None:
     """
     folder = tempfile.mkdtemp(prefix="lvqa-ray-")  # short, since sockets lie in it
     os.environ["RAY_TMPDIR"] = folder
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    others = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    disks = [Path(folder) / f"disk{number}" for number in range(3)]
+    for disk in disks:
+        disk.mkdir()
+    head, *workers = ({"num_cpus": 1, "env_vars": {"TMPDIR": str(disk)}} for disk in disks)
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head | {"include_dashboard": False})
+    others = [cluster.add_node(**worker) for worker in workers]
     ray.init(address=cluster.address, log_to_driver=False)
     ask = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: ask.set())
@@ -43,6 +51,8 @@ def main() -> None:
     threading.Thread(target=lose, daemon=True).start()
     summary = run(Job.load(sys.argv[1]))
     print(summary, flush=True)  # noqa: T201 - as above
+    used = sum(any(disk.glob("lvqa-scratch-*/*.mp4")) for disk in disks)
+    print(f"films were fetched to {used} disks", flush=True)  # noqa: T201 - as above
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(summary.exit_status)  # a cluster that has lost a node does not always end in order
 

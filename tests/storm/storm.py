@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from lvqa_ray.engine.place import place_of
 from lvqa_ray.engine.tables import read_rows
 from tests import media
 from tests.conftest import MODEL
@@ -142,7 +143,7 @@ def check(job: Path, fake: FakeEndpoint, *, at_risk: int = 0, failures: Sequence
         failures: Videos that are to have failed.
     """
     settings = yaml.safe_load(job.read_text())
-    output = Path(settings["output"])
+    output = place_of(settings["output"])
     records = list(read_rows(output, "data"))
     failed = list(read_rows(output, "failures"))
     ids = Counter(row["id"] for row in (*records, *failed))

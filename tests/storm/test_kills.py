@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from tests import media
 from tests.engine.test_hostile import signal_decoders
 from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.files import bucket, s3_server
 from tests.storm.storm import Run, check, corpus, job_file
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(1200)]
@@ -36,6 +38,18 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def fake() -> Iterator[FakeEndpoint]:
     with FakeEndpoint(latency_s=0.5, jitter_s=0.5) as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def bucket_of_films(films: list[Path], tmp_path: Path) -> Iterator[list[str]]:
+    with s3_server(tmp_path) as there, pytest.MonkeyPatch.context() as patch:
+        for name, value in there.items():
+            patch.setenv(name, value)
+        files = bucket(there)
+        files.mkdir("films")
+        for film in films:
+            files.put_file(str(film), f"films/in/{film.name}")
+        yield [f"s3://films/in/{film.name}" for film in films]
 
 
 def paid_for(fake: FakeEndpoint, answers: int) -> bool:
@@ -100,9 +114,17 @@ def test_a_worker_is_killed_three_times(
     check(job, fake, at_risk=AT_ONCE * len(when) if "ChatWork" in name else 0)
 
 
-def test_a_node_goes(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:
+def test_a_node_goes_of_a_cluster_that_shares_no_disk(
+    tmp_path: Path, films: list[Path], fake: FakeEndpoint, bucket_of_films: Sequence[str]
+) -> None:
     job = job_file(
-        tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE}, engine={"passes": 5, "chat_workers": 3}
+        tmp_path,
+        fake,
+        bucket_of_films,
+        output="s3://films/out",
+        cut={"mode": "copy"},
+        endpoint={"max_concurrency": AT_ONCE},
+        engine={"passes": 5, "chat_workers": 3},
     )
     with Run(job, [sys.executable, "-m", "tests.storm.cluster"]) as run:
         assert run.wait_until(lambda: fake.paid.total() >= 10)
@@ -113,7 +135,9 @@ def test_a_node_goes(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> N
     if status:
         finish(job)
     assert "2 nodes" in said, said
-    check(job, fake, at_risk=AT_ONCE)
+    assert re.search("fetched to [23] disks", said), said
+    # What was under way, and what had been answered in the second before it goes to the bucket.
+    check(job, fake, at_risk=3 * AT_ONCE)
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""What a run counts for Prometheus: each node gives it out at the port that Ray exports its own metrics at.
+
+The names begin with ``ray_lvqa_`` there. Lengths of the queues between the steps are Ray Data's own metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from ray.util.metrics import Counter, Gauge
+
+from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.retry import Call
+from lvqa_ray.records import Usage
+
+
+class Metered:
+    """Counts the calls of a stage at the wire: each attempt, by how it ended.
+
+    Args:
+        inner: The call.
+        stage: The stage's name.
+    """
+
+    def __init__(self, inner: Call, stage: str) -> None:
+        self._inner = inner
+        self._stage = stage
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """The reply; raises what the inner call raises."""
+        try:
+            reply = await self._inner(request)
+        except ApiError as error:
+            self._count(error.kind, Usage.of(error))
+            raise
+        self._count("answered", reply.usage)
+        return reply
+
+    def _count(self, outcome: str, usage: Usage) -> None:
+        stage = {"stage": self._stage}
+        _counter("lvqa_calls", "Requests sent.", "stage", "outcome").inc(1, stage | {"outcome": outcome})
+        tokens = _counter("lvqa_tokens", "Tokens that endpoints counted.", "stage", "direction")
+        for direction, count in (("in", usage.input_tokens), ("out", usage.output_tokens)):
+            if count:
+                tokens.inc(count, stage | {"direction": direction})
+        if usage.cost_usd:
+            _counter("lvqa_cost_usd", "US dollars, where prices are known.", "stage").inc(usage.cost_usd, stage)
+
+
+def count_rows(table: str, outcomes: Mapping[str, int]) -> None:
+    """Count what was written: videos by record or kind of failure, clips by caption or not, questions.
+
+    Args:
+        table: ``videos``, ``clips`` or ``questions``.
+        outcomes: How many of each.
+    """
+    for outcome, count in outcomes.items():
+        if count:
+            _counter(f"lvqa_{table}", f"The {table} that were written.", "outcome").inc(count, {"outcome": outcome})
+
+
+def show(traffic: Mapping[str, Traffic]) -> None:
+    """Give out how each endpoint stands now."""
+    for endpoint, line in traffic.items():
+        for name, about, value in (
+            ("lvqa_requests_in_flight", "Requests under way.", line.in_flight),
+            ("lvqa_requests_limit", "Requests that may be under way now.", line.most_in_flight),
+            ("lvqa_endpoint_down_seconds", "For how long the endpoint has been down.", line.down_s),
+        ):
+            _gauge(name, about).set(value, {"endpoint": endpoint})
+
+
+@cache
+def _counter(name: str, about: str, *tags: str) -> Counter:
+    return Counter(name, about, tags)
+
+
+@cache
+def _gauge(name: str, about: str) -> Gauge:
+    return Gauge(name, about, ("endpoint",))

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
@@ -25,6 +26,7 @@ from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Chat
 from tests.fakes.endpoint import FakeEndpoint
 
@@ -83,3 +85,8 @@ def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
     wire = Noted(OpenAITransport(endpoint, SecretStr("")), journal, key_of, endpoint.model)
     limited = Limited(Replica(wire, permits))
     return Mending(Cached(Retrying(limited, 2, base_s=0.01), journal, key_of), endpoint)
+
+
+def tables(output: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every table of an output."""
+    return {table: list(read_rows(Path(output), table)) for table in SCHEMAS}

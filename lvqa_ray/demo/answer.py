@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lvqa_ray.demo.facts import COLOURS, LIGHTINGS, Look
+from lvqa_ray.demo.facts import COLOURS, LIGHTINGS, ClipFacts, Look
 from lvqa_ray.demo.reel import Reel, Sameness
 
 _REQUEST = re.compile(r'the line "ANSWER: "')
@@ -22,6 +22,11 @@ _LOOK = re.compile(
     rf"an? (?P<lighting>{'|'.join(LIGHTINGS)}) picture (?:that is mainly "
     rf"(?P<colours>{_COLOUR}(?:, {_COLOUR})?(?: and {_COLOUR})?)|of many colours)",
     re.IGNORECASE,
+)
+_CLAIM = re.compile(
+    rf"^- The picture is (?P<lighting>{'|'.join(LIGHTINGS)}) and "
+    rf"(?:mainly (?P<colours>{_COLOUR}(?:, {_COLOUR})?(?: and {_COLOUR})?)|of many colours)\.$",
+    re.MULTILINE,
 )
 _ANCHOR = re.compile(rf"first shows (?P<look>{_LOOK.pattern})", re.IGNORECASE)
 _UNTIL = re.compile(rf"until the picture is (?P<lighting>{'|'.join(LIGHTINGS)})\.")
@@ -80,6 +85,16 @@ def _concluded(request: Request, text: str) -> str:
     return left[0] if len(left) == 1 else ""
 
 
+def score(text: str, seen: ClipFacts) -> str:
+    """How far what a request claims can be seen, by the looks of its pictures; empty for another request."""
+    if 'the line "SCORE: "' not in text:
+        return ""
+    looks = {shot.look.sameness for shot in seen.shots}
+    claimed = [Look(match["lighting"], _colours(match)).sameness for match in _CLAIM.finditer(text)]
+    share = sum(look in looks for look in claimed) / len(claimed) if claimed else 1.0
+    return f"Of {len(claimed)} looks that are claimed, so many are in the pictures.\n\nSCORE: {share:.2f}"
+
+
 def _told(request: Request, reel: Reel) -> Sameness | str | None:
     """What the captions say is right: a look, or a number as text; nothing where the question is not understood."""
     stem = request.stem
@@ -123,4 +138,8 @@ def _look(phrase: str) -> Look | None:
     match = _LOOK.fullmatch(phrase.strip())
     if match is None:
         return None
-    return Look(match["lighting"].lower(), tuple(re.split(", | and ", match["colours"])) if match["colours"] else ())
+    return Look(match["lighting"].lower(), _colours(match))
+
+
+def _colours(match: re.Match[str]) -> tuple[str, ...]:
+    return tuple(re.split(", | and ", match["colours"])) if match["colours"] else ()

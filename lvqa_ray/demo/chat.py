@@ -2,7 +2,8 @@
 
 What a request is shows in its text: merged captions with ``QUESTION:`` and ``OPTIONS:`` ask for a question, pictures
 ask for a caption, a reason that begins ``Start thinking.`` asks for prose, and a question that is to end with a line
-``ANSWER:`` asks for its answer; captions to be summed up are thinned out. Anything else gets a sentence that says what
+``ANSWER:`` asks for its answer; captions to be summed up are thinned out, and
+claims about pictures get a score. Anything else gets a sentence that says what
 this endpoint is.
 
 Token counts are estimates, since there is no tokenizer: a token for four characters of text, and for a picture one for
@@ -130,7 +131,10 @@ def _reply(asked: Asked) -> str:
     if CAPTION_LINE.search(asked.text) and (asked.as_json or all(label in asked.text for label in _LABELS)):
         return _questions(asked)
     if asked.pictures:
-        caption = facts.render(describe.describe(asked.pictures))
+        seen = describe.describe(asked.pictures)
+        if scored := answer.score(asked.text, seen):
+            return scored
+        caption = facts.render(seen)
         return f"{facts.CLIP_TIMES} {caption}" if asked.timed_from_clip else caption
     request = prose.find(asked.text)
     return ABOUT if request is None else prose.rewrite(request)

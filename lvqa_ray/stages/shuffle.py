@@ -21,9 +21,14 @@ from lvqa_ray.stage import Check
 class ShuffleOptions(Check):
     """Put the options in an order that tells nothing, and let the letters in the reasoning follow.
 
-    The place of the key is drawn from the ids, so it is the same in every run; over a corpus each place holds the key
-    equally often, and the questions of one video take the four places in turns. A question whose letters cannot be
-    followed with certainty stays as it was written: its verdict says so, or it is dropped.
+    The place of the key is drawn from the ids alone, so it is the same in every run, whatever joins the corpus. The
+    questions of one video take the four places in turns; where a video has one question, four videos that are numbered
+    one after the other do (permuted blocks). So over a corpus each place holds the key equally often. For single
+    questions of videos whose names hold no number that is left to chance: of 10,000, each place has 25 % give or take
+    1 % in 92 of 100 corpora, of 20,000 in 99.6; nothing better can be had without knowing the other ids.
+
+    A question whose letters cannot be followed with certainty stays as it was written: its verdict says so, or it is
+    dropped.
     """
 
     name: ClassVar[str] = "shuffle"
@@ -71,8 +76,12 @@ class ShuffleOptions(Check):
     def _places(self, row_id: str, video_id: str, answer: Letter) -> Mapping[Letter, Letter]:
         """The new letter of each option."""
         number = row_id.removeprefix(f"{video_id}_q")
-        turns = self._draw("key", video_id, LETTERS)
-        key = turns[int(number) % 4] if number.isdigit() and row_id != video_id else turns[0]
+        block = video_id
+        if row_id == video_id:
+            stem = video_id.rstrip("0123456789")
+            number = video_id[len(stem) :][-18:]
+            block = f"{stem}\0{int(number or 0) // 4}"
+        key = self._draw("key", block, LETTERS)[int(number) % 4 if number.isdecimal() else 0]
         others = self._draw("others", row_id, [letter for letter in LETTERS if letter != key])
         return {answer: key} | dict(zip((letter for letter in LETTERS if letter != answer), others, strict=True))
 

@@ -6,10 +6,12 @@ import pytest
 
 from lvqa_ray.demo import answer
 from lvqa_ray.demo.compose import compose_several
+from lvqa_ray.demo.facts import ClipFacts, Look, Shot
 from lvqa_ray.llm.parse import full_question, parse_question
 from lvqa_ray.llm.tally import named_option, turned
 from lvqa_ray.records import Question
 from lvqa_ray.stages.check_blind import CheckBlind
+from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.check_solve import CheckSolve
 from tests.demo.test_compose import long_film, merged
 
@@ -50,3 +52,18 @@ def test_a_question_of_somebody_else_is_a_guess_and_another_request_is_none() ->
     said = reply(CheckSolve().filled({"captions": film, "question": question, "video_id": "v"}))
     assert "guess" in said
     assert answer.find(question) is None
+
+
+def test_a_claim_about_pictures_is_scored_by_their_looks() -> None:
+    seen = ClipFacts(
+        (Shot("0.00 s", "4.00 s", Look("dim", ("blue", "green"))), Shot("5.00 s", "9.00 s", Look("dark", ())))
+    )
+    told = "- The picture is dim and mainly green and blue.\n- Nothing before this looks the same."
+    assert "SCORE: 1.00" in answer.score(claim(told), seen)
+    assert "SCORE: 0.50" in answer.score(claim(f"{told}\n- The picture is bright and mainly red."), seen)
+    assert "SCORE: 1.00" in answer.score(claim("- So the answer is B."), seen)
+    assert answer.score(told, seen) == ""
+
+
+def claim(told: str) -> str:
+    return CheckEvidence().filled({"claim": told, "start": "0.00", "end": "10.00", "video_id": "v"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +173,29 @@ def seen(clip: Clip) -> Iterator[Clip]:
 
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize(
+    ("check", "skill", "kept"),
+    [
+        (CheckBlind(), 0.25, 1 - 13 / 256),  # a guesser finds three of four keys by luck
+        (CheckBlind(), 0.9, 1 - 0.9477),
+        (CheckSolve(), 0.9, 0.972),  # two of three
+        (CheckSolve(), 0.25, 0.15625),  # the price of a wrong key: a guesser confirms it by luck
+    ],
+)
+def test_a_solver_of_known_skill_keeps_the_share_that_chance_says(check: Any, skill: float, kept: float) -> None:
+    draw = random.Random(5)  # noqa: S311 - chance that can be repeated is the point
+    many = tuple(asked(SOUND, f"v_q{n}") for n in range(400))
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        text = "".join(part.text for part in request.messages[-1].parts if isinstance(part, Text))
+        letter = re.findall(rf"^([A-D])\. {re.escape(SOUND.options['C'])}$", text, re.MULTILINE)[0]
+        wrong = draw.choice([other for other in "ABCD" if other != letter])
+        return ChatReply(text=f"ANSWER: {letter if draw.random() < skill else wrong}", model="m", usage=Usage())
+
+    (row,) = asyncio.run(check(AskedFilm(film=film(), questions=many), chat))
+    assert len(row.questions) / len(many) == pytest.approx(kept, abs=3 * (kept * (1 - kept) / len(many)) ** 0.5)
 
 
 @pytest.mark.parametrize(

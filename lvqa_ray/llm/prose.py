@@ -80,9 +80,27 @@ def concluded(prose: str) -> list[str]:
 
 
 def without_conclusion(prose: str) -> str:
-    """A text without the sentences that say which letter is the answer."""
-    kept = [sentence for sentence in _SENTENCE.split(prose) if not concluded(sentence)]
-    return " ".join(sentence.strip() for sentence in kept if sentence.strip())
+    """A text that does not say which letter is the answer.
+
+    Sentences that only say so are left out; where it is said at the end of another, the letter is a dash.
+    """
+    kept = []
+    for sentence in _SENTENCE.split(prose):
+        if concluded(sentence):
+            if _ONLY.match(sentence.strip()):
+                continue
+            sentence = _CONCLUSION.sub(lambda match: match[0][:-1] + "-", sentence)  # noqa: PLW2901 - what is shown of it
+        if sentence.strip():
+            kept.append(sentence.strip())
+    return " ".join(kept)
+
+
+_ONLY = re.compile(
+    r"(?:so|therefore|thus|hence|in\s+conclusion|consequently|this\s+means|that\s+means|all\s+in\s+all)\b"
+    r"|(?:and\s+)?the\s+(?:correct\s+|right\s+|final\s+)?answer\b",
+    re.IGNORECASE,
+)
+"""How a sentence begins that says nothing but which letter is the answer."""
 
 
 def _numbers(text: str, least: int) -> set[str]:

@@ -28,7 +28,7 @@ def answer(body: dict[str, Any]) -> str:
     text = text_of(body)
     if (verdict := check(text)) is not None:
         return verdict
-    if media:
+    if media and "hard multiple-choice question" not in text:
         return caption(media)
     if _CAPTION_LINE.search(text) or ("QUESTION:" in text and "Start thinking" not in text):
         as_schema = (body.get("response_format") or {}).get("type") == "json_schema"
@@ -139,7 +139,9 @@ def _place(number: int, of: int) -> int:
 
 def prose(text: str) -> str:
     """Prose that repeats the reasons it was given."""
-    reasons = [reason.strip().rstrip(".") for reason in _REASON_LINE.findall(text)]
+    _, mark, reason = text.partition("Start thinking.")
+    told_in = reason.partition("Reply with")[0] if mark else text
+    reasons = [reason.strip().rstrip('".') for reason in _REASON_LINE.findall(told_in)]
     told = ". Then, ".join(reasons) if reasons else f"the text of {len(text)} characters says so"
     return f"Let me think about the video. First, {told}. So this answers the question."
 

@@ -67,6 +67,8 @@ def test_what_can_be_told_without_a_call(prose: str, fault: str) -> None:
 
 def test_the_letter_is_hidden_and_nothing_else() -> None:
     assert without_conclusion(GOOD) == GOOD.partition(" So the")[0]
+    said = "The dog is let out, so the answer is C. Nobody sees it."
+    assert without_conclusion(said) == "The dog is let out, so the answer is -. Nobody sees it."
     assert without_conclusion("Option A fails. Therefore, the correct answer is (B)!") == "Option A fails."
 
 

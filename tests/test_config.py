@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from lvqa_ray.config import Job
+from lvqa_ray.config import Checks, Job
 from lvqa_ray.errors import ConfigError
 
 AT = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "api_key_env": None}
@@ -182,3 +183,11 @@ def test_several_endpoints_for_a_role() -> None:
 def test_several_endpoints_that_cannot_be(given: list[dict[str, Any]], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Job.of(GOOD | {"endpoints": {"vlm": given, "llm": AT}})
+
+
+def test_the_word_off_need_not_be_quoted() -> None:
+    names = ("structure", "blind", "solve", "judge", "evidence", "prose")
+    off = Checks(**yaml.safe_load("\n".join(f"{name}: {{policy: off}}" for name in names)))
+    assert {getattr(off, name).policy for name in names} == {"off"}
+    with pytest.raises(ValidationError):
+        Checks(blind={"policy": True})

@@ -23,6 +23,11 @@ Policy = Literal["off", "mark", "repair", "drop"]
 with certainty, and the question dropped where not; or the question is dropped."""
 
 
+def word_off(given: object) -> object:
+    """The word off, where YAML has made a truth value of it."""
+    return "off" if given is False else given
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Judging:
     """What all checks have in common: a policy, and what it makes of their verdicts.
@@ -35,10 +40,7 @@ class Judging:
 
     policy: Policy = Field(default="drop", description="What is done about a fault: off, mark, repair or drop.")
 
-    @field_validator("policy", mode="before")
-    @classmethod
-    def _off(cls, given: object) -> object:
-        return "off" if given is False else given  # what YAML makes of the word
+    _off = field_validator("policy", mode="before")(word_off)
 
     def decided(
         self, row: AskedFilm, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
@@ -13,7 +13,7 @@ from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.prose import prose_fault, without_conclusion
 from lvqa_ray.llm.tally import named_option
 from lvqa_ray.records import AskedQuestion, Usage
-from lvqa_ray.stage import Chat, Prompted, Role
+from lvqa_ray.stage import Chat, Prompted, Role, word_off
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -38,6 +38,8 @@ class CheckProse(Prompted):
     implied: bool = Field(
         default=True, description="Whether it is asked, in one call, if the key follows from the prose."
     )
+
+    _off = field_validator("policy", mode="before")(word_off)
 
     async def fault(self, asked: AskedQuestion, prose: str, video_id: str, chat: Chat) -> tuple[str, Usage]:
         """What is wrong with the prose, empty for nothing, and what finding that out has cost.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.estimate import ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
-from lvqa_ray.records import ProbedVideo, Video, VideoInfo
+from lvqa_ray.engine.plan import _first_asked
+from lvqa_ray.engine.steps import elsewhere
+from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
+from tests.stages.test_checks import film
 
 AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
 INFO = VideoInfo(num_frames=15000, height=1080, width=1920, fps=25, duration_sec=600)
@@ -112,3 +116,33 @@ def test_a_video_shown_as_video_is_counted_by_its_length() -> None:
          "caption": {"media": "video"}}
     )  # fmt: skip
     assert estimate(shown, [Load(LOAD.row, 60, 0)])["caption"].input_tokens > 600 * 300
+
+
+@pytest.mark.parametrize(
+    ("changed", "first"),
+    [
+        ({"checks"}, "checks"),
+        ({"reformat"}, "reformat"),
+        ({"checks", "reformat"}, "checks"),
+        ({"summarize"}, "ask"),
+        ({"ask", "checks"}, "ask"),
+        ({"sample", "checks"}, "caption"),
+        (set(), "caption"),
+    ],
+)
+def test_what_changed_tells_what_is_asked_anew(changed: set[str], first: str) -> None:
+    assert _first_asked(sorted(changed)) == first
+
+
+def test_a_row_of_questions_finds_its_video_elsewhere_and_comes_back_under_its_name() -> None:
+    video = Video(id="v", uri="s3://b/v.mp4", fingerprint="f")
+    row = AskedFilm(film=replace(film(), video=video), questions=())
+
+    def show(at: AskedFilm) -> Iterator[AskedFilm]:
+        assert at.film.video.uri == "/scratch/v.mp4"
+        span = Span(start_s=0, end_s=1)
+        clip = Clip(video=at.film.video, info=at.info, index=0, span=span, last=False)
+        yield replace(at, shown=(clip,))
+
+    (out,) = elsewhere(show, row, "/scratch/v.mp4")
+    assert (out.film.video, out.shown[0].video) == (video, video)

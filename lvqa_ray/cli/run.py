@@ -35,6 +35,7 @@ def run(
     vlm_model: Annotated[str | None, typer.Option(help="Model that captions clips.")] = None,
     llm_model: Annotated[str | None, typer.Option(help="Model that writes questions.")] = None,
     reformat_model: Annotated[str | None, typer.Option(help="Model that rewrites reasoning; else --llm-model.")] = None,
+    checker_model: Annotated[str | None, typer.Option(help="Model that checks questions; else --llm-model.")] = None,
     api_key_env: Annotated[str, typer.Option(help="Environment variable that holds the key.")] = "OPENAI_API_KEY",
     limit: Limit = None,
     overrides: Overrides = None,
@@ -52,7 +53,8 @@ def run(
         fail(f"{files[0]} is a job file, and names its videos itself: give it alone.")
     if files:
         direct = {"--base-url": base_url, "--vlm-model": vlm_model, "--llm-model": llm_model}
-        if extra := [name for name, value in {**direct, "--reformat-model": reformat_model}.items() if value]:
+        direct |= {"--reformat-model": reformat_model, "--checker-model": checker_model}
+        if extra := [name for name, value in direct.items() if value]:
             fail(f"{', '.join(extra)} cannot stand beside a job file; use --set endpoints.vlm.model=... and the like.")
         job = Job.load(
             sources[0], [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
@@ -63,8 +65,8 @@ def run(
             fail(f"without a job file, {', '.join(missing)} must be given.")
         shared = {"base_url": base_url, "api_key_env": api_key_env}
         endpoints = {"vlm": {**shared, "model": vlm_model}, "llm": {**shared, "model": llm_model}}
-        if reformat_model:
-            endpoints["reformat"] = {**shared, "model": reformat_model}
+        own = {"reformat": reformat_model, "checker": checker_model}
+        endpoints |= {role: {**shared, "model": model} for role, model in own.items() if model}
         job = Job.of({"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line")
     if fresh:
         job = _fresh(job)

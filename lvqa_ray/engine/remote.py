@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import IO, Any
 
 from lvqa_ray.engine.access import SCHEMES, Access, is_store, scheme_of
@@ -56,7 +57,7 @@ def look(uri: str, access: Access) -> RemoteFile:
     return again(uri, once)
 
 
-def listing(uri: str, access: Access, *, below: bool = True) -> Iterator[RemoteFile]:
+def listing(uri: str, access: Access, *, below: bool = True, page: int = 1000) -> Iterator[RemoteFile]:
     """The files of a store below a prefix, or those that match a pattern, by name.
 
     S3's come page by page as they are asked for, so a prefix may hold millions.
@@ -65,6 +66,7 @@ def listing(uri: str, access: Access, *, below: bool = True) -> Iterator[RemoteF
         uri: The prefix, taken for a folder; or a pattern.
         access: How the store is reached.
         below: Also the files in folders of it.
+        page: How many S3 is asked for at a time.
 
     Raises:
         FetchError: It cannot be listed.
@@ -75,26 +77,26 @@ def listing(uri: str, access: Access, *, below: bool = True) -> Iterator[RemoteF
     match = re.compile(glob_translate(path)).match if _MAGIC.search(path) else None
     plain = _MAGIC.split(path)[0] if match else f"{path.rstrip('/')}/"
     bucket, _, prefix = plain.partition("/")
-    pages = _s3_pages if scheme_of(uri) == "s3" else _pages
+    pages = partial(_s3_pages, page=page) if scheme_of(uri) == "s3" else _pages
     for name, info in pages(uri, access, bucket, prefix, below=below):
         if (match is None or match(f"{bucket}/{name}")) and not name.endswith("/"):
             yield _remote(f"{scheme}://{bucket}/{name}", info)
 
 
 def _s3_pages(
-    uri: str, access: Access, bucket: str, prefix: str, *, below: bool
+    uri: str, access: Access, bucket: str, prefix: str, *, below: bool, page: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    options: dict[str, str] = {} if below else {"Delimiter": "/"}
+    options: dict[str, Any] = {"MaxKeys": page} | ({} if below else {"Delimiter": "/"})
     while True:
-        page: dict[str, Any] = again(
+        found: dict[str, Any] = again(
             uri,
             lambda: access.filesystem(uri).call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options),
         )
-        for info in page.get("Contents", []):
+        for info in found.get("Contents", []):
             yield info["Key"], info
-        if not page.get("IsTruncated"):
+        if not found.get("IsTruncated"):
             return
-        options["ContinuationToken"] = page["NextContinuationToken"]
+        options["ContinuationToken"] = found["NextContinuationToken"]
 
 
 def _pages(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,6 +16,7 @@ import pytest
 
 from lvqa_ray.cli import app
 from lvqa_ray.config import Job
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.failures import by_kind
 from lvqa_ray.engine.lease import Lease, Taken
 from lvqa_ray.engine.lock import lock
@@ -24,6 +25,7 @@ from lvqa_ray.engine.object_leases import ObjectLeases
 from lvqa_ray.engine.place import ObjectPath, place_of
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
+from lvqa_ray.engine.remote import listing
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.engine.verify import verify
@@ -62,6 +64,14 @@ def test_a_prefix_a_pattern_and_an_object_are_videos(s3: Mapping[str, str]) -> N
     assert read_manifest(["s3://films/long/*.mp4"]) == videos
     assert read_manifest(["s3://films/long/two.mp4"]) == videos[1:]
     assert len({video.fingerprint for video in videos}) == 2
+
+
+def test_a_long_listing_comes_page_by_page(s3: Mapping[str, str]) -> None:
+    names = [f"film{number:04d}" for number in range(5)]
+    bucket(s3).pipe({f"films/many/{name}.mp4": b"x" for name in names})
+    files = listing("s3://films/many", Access.here(), page=2)
+    assert isinstance(files, Iterator)
+    assert [Path(file.uri).stem for file in files] == names
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(s3: Mapping[str, str]) -> None:

@@ -118,8 +118,9 @@ def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
     }
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [who, reader]}))
-    for _ in range(3):  # a port may be taken before the server takes it
-        process, port = _started(weed, folder, config)
+    for attempt in range(3):  # a port may be taken before the server takes it
+        (disk := folder / str(attempt)).mkdir()
+        process, port = _started(weed, disk, config)
         there = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "test-key",
@@ -133,7 +134,8 @@ def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
         finally:
             process.kill()  # it does not heed SIGTERM in time
             process.wait()
-    raise AssertionError("SeaweedFS does not start")
+    said = "\n".join(log.read_text(errors="replace")[-2000:] for log in folder.glob("*/weed.txt"))
+    raise AssertionError(f"SeaweedFS does not start: {said}")
 
 
 def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[bytes], int]:
@@ -143,7 +145,8 @@ def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[by
     command += [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
     command += [f"-{name}.port.grpc={free_port()}" for name in names]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), ports[-1]
+    with (folder / "weed.txt").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log), ports[-1]
 
 
 def bucket(there: Mapping[str, str]) -> s3fs.S3FileSystem:
@@ -161,7 +164,7 @@ def _answers(there: Mapping[str, str], process: subprocess.Popen[bytes]) -> bool
     until = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
         try:
-            bucket(there).mkdir("probe")
+            bucket(there).makedirs("probe", exist_ok=True)
             bucket(there).pipe_file("probe/x", b"x")
         except Exception:
             time.sleep(0.3)

@@ -1,0 +1,75 @@
+"""How stores are reached and what is said when they are not; what needs a real one is in test_places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from lvqa_ray.config import Storage
+from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.again import fault_of
+from lvqa_ray.engine.place import ObjectPath, complete, partial_of, place_of
+from lvqa_ray.errors import ConfigError
+from tests.fakes.files import FileServer
+
+KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_SESSION_TOKEN": "token"}
+
+
+def test_a_store_that_is_busy_or_breaks_off_is_asked_again() -> None:
+    with FileServer() as server:
+        server.files["/films/a/x"] = bytes(10_000)
+        server.troubles["/films/a/x"] = [503, "drop"]
+        path = ObjectPath("s3://films/a/x", Access(server.url, key="id", secret="hidden"))  # noqa: S106 - made up
+        assert path.read_bytes() == bytes(10_000)
+        assert server.gets["/films/a/x"] == 3
+        with pytest.raises(FileNotFoundError, match="There is no file s3://films/a/y"):
+            path.with_name("y").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("RequestTimeTooSkewed", "the clock of this machine"),
+        ("NoSuchBucket", "no such bucket"),
+        ("AccessDenied", "not open to these credentials"),
+        ("PermanentRedirect", "set storage.region"),
+        ("ExpiredToken", "renew the credentials"),
+    ],
+)
+def test_what_the_store_says_is_one_sentence_of_ours(code: str, says: str) -> None:
+    error = OSError("hidden")
+    error.__cause__ = ClientError({"Error": {"Code": code, "Message": "hidden"}}, "PutObject")
+    fault = fault_of("s3://films/out", error)
+    assert says in str(fault)
+    assert "hidden" not in str(fault)
+
+
+def test_no_credentials_are_told_from_wrong_ones() -> None:
+    assert "set AWS_ACCESS_KEY_ID" in str(fault_of("s3://films/out", NoCredentialsError()))
+
+
+def test_the_job_goes_before_the_environment_and_no_key_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = KEYS | {"AWS_ENDPOINT_URL": "http://there", "AWS_DEFAULT_REGION": "eu-west-1"}
+    access = Access.of(Storage(endpoint_url="http://here"), there)
+    assert (access.endpoint_url, access.region, access.key, access.token) == ("http://here", "eu-west-1", "id", "token")
+    assert "hidden" not in f"{access} {ObjectPath('s3://films/out', access)!r}"
+    assert Access.of(Storage(anonymous=True), there).key is None
+    files = tmp_path / "credentials"
+    files.write_text("[mine]\naws_access_key_id = own\naws_secret_access_key = hidden\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(files))
+    mine = Access.of(Storage(profile="mine"), there)
+    assert (mine.key, mine.profile) == ("own", None), "the keys travel, since the workers do not have the file"
+    with pytest.raises(ConfigError, match=r"storage\.profile"):
+        Access.of(Storage(profile="nobody"), there)
+
+
+def test_a_file_of_a_disk_is_whole_or_not_there(tmp_path: Path) -> None:
+    place = place_of(str(tmp_path / "x"))
+    partial = partial_of(place)
+    partial.write_bytes(b"half")
+    assert not place.exists()
+    complete(partial, place)
+    assert place.read_bytes() == b"half"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

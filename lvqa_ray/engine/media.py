@@ -13,6 +13,7 @@ from lvqa_ray.engine.place import ObjectPath, Place, output_of
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import failed
 from lvqa_ray.records import Clip, Failure
+from lvqa_ray.video.cut_notes import NOTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Media:
         target = place / file.relative_to(self.folder).as_posix()
         try:
             target.upload(file)
-            file.unlink(missing_ok=True)
+            for gone in (file, file.with_name(NOTES)):  # the notes are of use beside the files only
+                gone.unlink(missing_ok=True)
         except OSError as error:
             message = f"the clip file cannot be written: {error.strerror or error}"
             return failed(

@@ -15,14 +15,14 @@ from pathlib import Path
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut import ClipFile
 
-NAME = ".cuts.jsonl"
+NOTES = ".cuts.jsonl"
 
 
 def noted(path: Path) -> ClipFile | None:
     """What a clip file holds; ``None`` where it is not there, is not as long as it was, or has no note."""
     try:
         size = path.stat().st_size
-        lines = (path.parent / NAME).read_bytes().splitlines()
+        lines = (path.parent / NOTES).read_bytes().splitlines()
     except OSError:
         return None
     begin = _begin(path)
@@ -40,7 +40,7 @@ def note(path: Path, made: ClipFile) -> None:
     with suppress(OSError):
         said = {"name": path.name, "size": path.stat().st_size, "span": asdict(made.span), "mode": made.mode}
         line = b"\n" + json.dumps(said, separators=(",", ":")).encode() + b"\n"  # the last one may be torn
-        file = os.open(path.parent / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        file = os.open(path.parent / NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, line)  # at once: several processes cut the clips of a video
         finally:

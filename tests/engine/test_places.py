@@ -138,7 +138,7 @@ def test_a_run_from_buckets_and_urls_into_a_bucket(
         update={"reformat": job.reformat.__class__(prompt="Tell {question} {answer} {reason} anew.")}
     )
     assert run(changed).records == 4
-    assert fake.paid.total() == paid + 4
+    assert paid < fake.paid.total() <= paid + 4  # films that are alike are asked alike: once, if they come one by one
     said(capsys, "export", OUT, "--to", str(scratch / "out.json"))
     assert len(json.loads((scratch / "out.json").read_text())) == 4
 

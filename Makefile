@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test storm check format lock clean
+.PHONY: venv demo test storm check docs format lock clean
 
 venv: .venv/.made
 
@@ -30,6 +30,10 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation as a site, in site/.
+docs: venv
+	$(BIN)/mkdocs build --strict
+
 format: venv
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -40,4 +44,4 @@ lock:
 	  --no-header --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist site

@@ -65,6 +65,7 @@ def test_version_and_schema() -> None:
     schema = json.loads(lvqa("schema").stdout)
     assert schema["properties"]["videos"]["description"]
     assert schema["additionalProperties"] is False
+    assert "complete" in lvqa("--show-completion", "bash").stdout
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,11 @@ def test_fresh_starts_in_a_folder_that_holds_nothing(tmp_path: Path, job_file: P
         (tmp_path / "out-2").write_text("a file")
         assert told().startswith(f"Starting over in {tmp_path}/out-3; {tmp_path}/out stays as it is")
         assert not (tmp_path / "out-3").exists()
+
+
+def test_commands_that_read_speak_json_too(tmp_path: Path, job_file: Path) -> None:
+    planned = json.loads(lvqa("estimate", job_file, "--json").stdout)
+    assert (planned["videos"], planned["unusable"], planned["cost_usd"]) == (3, 3, None)
+    (tmp_path / "out" / "cache").mkdir(parents=True)
+    counted = json.loads(lvqa("cache", "stats", tmp_path / "out", "--json").stdout)
+    assert (counted["answers"], counted["spent"]) == (0, {})

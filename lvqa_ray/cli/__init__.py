@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lvqa_ray.cli import audit, books, cache, check, demo, export, report, run
+from lvqa_ray.cli.reference import reference
 from lvqa_ray.cli.terminal import fail, talk
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
@@ -62,6 +63,11 @@ def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page to read instead, with all defaults.")] = False,
+) -> None:
     """Print the JSON schema of a job file, for editors and for reading."""
+    if markdown:
+        typer.echo(reference(), nl=False)
+        return
     typer.echo(json.dumps(Job.model_json_schema(), indent=2))

@@ -10,12 +10,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lvqa_ray.cli.run import Loudly, Overrides, Quietly, run_and_tell
+from lvqa_ray.cli.run import AsJson, Loudly, Overrides, Quietly, run_and_tell
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 
 Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")]
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> None:

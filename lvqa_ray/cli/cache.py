@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from lvqa_ray.cli.run import AsJson
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lock import lock
@@ -18,9 +21,12 @@ Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a b
 
 
 @app.command()
-def stats(output: Output) -> None:
+def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
     counted = upkeep.stats(segments_at(_journal(output)))
+    if as_json:
+        typer.echo(json.dumps(asdict(counted), indent=2, ensure_ascii=False))
+        return
     table = Table(title="Journal", show_header=False)
     table.add_row("segments", str(counted.segments))
     table.add_row("size", f"{counted.bytes:,} bytes")

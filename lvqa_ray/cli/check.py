@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lvqa_ray.cli.run import Overrides, run_and_tell
+from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
 from lvqa_ray.cli.tables import print_questions
 from lvqa_ray.cli.terminal import data, plain, talk
 from lvqa_ray.config import Job
@@ -26,7 +26,7 @@ def check(
     *,
     overrides: Overrides = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send tiny paid requests without asking first.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try a job's endpoints, output, disk and videos; exit status 2 if a run would fail."""
     from lvqa_ray.engine.check import check as look  # noqa: PLC0415 - Ray takes seconds to import

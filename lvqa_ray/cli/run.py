@@ -20,6 +20,7 @@ from lvqa_ray.config import Job
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.", metavar="K=V")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.")]
 Loudly = Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many videos.")]
@@ -97,10 +98,11 @@ def plan(
     *,
     limit: Limit = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a run would do again and why, and what it would cost; the same as `run --dry-run`."""
     first = [f"limit={limit}"] if limit else []
-    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=True)
+    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=True, as_json=as_json)
 
 
 def estimate(
@@ -108,10 +110,11 @@ def estimate(
     *,
     limit: Limit = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a job will come to in tokens, dollars and time; needs no key and asks no endpoint."""
     first = [f"limit={limit}"] if limit else []
-    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False)
+    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
 
 
 def run_and_tell(job: Job, only: Collection[str] | None = None, *, quiet: bool = False, verbose: bool = False) -> int:

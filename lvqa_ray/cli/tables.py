@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ from lvqa_ray.cli.terminal import data, plain, talk
 from lvqa_ray.config import Job
 
 
-def print_plan(job: Job, *, ask_endpoints: bool) -> None:
+def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     """Print what a run would do and cost, to stdout."""
     from lvqa_ray.engine.plan import plan  # noqa: PLC0415 - Ray takes seconds to import
 
     planned = plan(job, ask_endpoints=ask_endpoints)
+    if as_json:
+        typer.echo(json.dumps(asdict(planned) | {"cost_usd": planned.cost_usd}, indent=2, ensure_ascii=False))
+        return
     table = Table(title="What would be done", show_header=False)
     table.add_row("videos", str(planned.videos))
     table.add_row("already done", str(planned.already_done))

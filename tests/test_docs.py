@@ -1,0 +1,67 @@
+"""The documentation says what is so: its settings, its commands, its examples."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from lvqa_ray.cli import app
+from lvqa_ray.cli.reference import reference
+from lvqa_ray.config import Job
+from lvqa_ray.records import AskedQuestion, Film, Question, Video, VideoInfo
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+COMMAND = re.compile(r"^ *(?:\$ )?lvqa ((?:cache )?[a-z-]+)([^\n#`]*)", re.MULTILINE)
+INLINE = re.compile(r"`lvqa ((?:cache )?[a-z-]+)([^\n`]*)`")
+
+
+def test_the_configuration_page_is_that_of_the_program() -> None:
+    written = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == reference(), "run: lvqa schema --markdown > docs/configuration.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_and_option_that_is_named_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    helps: dict[str, str] = {}
+    for name, rest in [*COMMAND.findall(text), *INLINE.findall(text)]:
+        if name not in helps:
+            shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*name.split(), "--help"])
+            assert shown.exit_code == 0, f"{page.name} names lvqa {name}"
+            helps[name] = shown.output
+        for option in re.findall(r"(?<![\w-])(--[a-z-]+|-[a-z])(?![\w-])", rest):
+            assert option in helps[name], f"{page.name}: lvqa {name} has no {option}"
+
+
+def test_examples_of_the_pages_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (job,) = re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)
+    assert Job.of(yaml.safe_load(job)).endpoints.vlm
+    writing = (ROOT / "docs" / "writing-a-stage.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", writing, re.DOTALL)
+    page = ModuleType("writing_a_stage")
+    monkeypatch.setitem(sys.modules, page.__name__, page)  # where a dataclass looks for its names
+    exec(compile(code, "writing-a-stage.md", "exec"), page.__dict__)  # noqa: S102 - our own page
+    check = page.CheckLength(most=10)
+    video = Video(id="v", uri="v.mp4", fingerprint="f")
+    info = VideoInfo(num_frames=1, height=1, width=1, fps=1.0, duration_sec=1.0)
+    film = Film(video=video, info=info, clips=(), captions="", num_clips=0)
+    for stem, passed in (("Why?", True), ("Why is it so long?", False)):
+        question = Question(question=stem, options={"A": "a", "B": "b", "C": "c", "D": "d"}, answer="A", steps=())
+        verdict = check.judge(AskedQuestion(id="q", category="goal", question=question, reasoning=""), film)
+        assert verdict.passed is passed
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    build(load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(tmp_path / "site")))
+    assert (tmp_path / "site" / "operations" / "index.html").exists()

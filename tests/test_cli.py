@@ -57,7 +57,18 @@ ONE = [
 def direct(fake: FakeEndpoint, out: Path, *more: Any) -> list[Any]:
     """Options of a run without a job file."""
     models = ["--base-url", fake.base_url, "--vlm-model", MODEL, "--llm-model", MODEL]
-    return ["--out", out, *models, "--set", "split.max_seconds=1", "--set", "engine.num_cpus=2", *ONE, *more]
+    return [
+        "--out",
+        out,
+        *models,
+        "--no-report",
+        "--set",
+        "split.max_seconds=1",
+        "--set",
+        "engine.num_cpus=2",
+        *ONE,
+        *more,
+    ]
 
 
 def test_version_and_schema() -> None:
@@ -181,6 +192,7 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert KEY.encode() not in written
     assert KEY not in done.stderr
+    assert lvqa("report", out, "--seconds", 0).stdout.strip() == str(out / "report.html")
     exported = lvqa("export", out, "--format", "dataflow-json")
     assert exported.returncode == 0
     assert json.loads((out / "dataflow.json").read_text())[0]["id"] == record["id"]

@@ -33,7 +33,7 @@ def report(
     typer.echo(str(made.path))
 
 
-def report_after_run(output: str) -> None:
+def report_after_run(output: str, *, quiet: bool = False) -> None:
     """Write the report where that is cheap, and say where it is; whatever goes wrong with it is no fault of the run."""
     from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - as below
 
@@ -41,7 +41,8 @@ def report_after_run(output: str) -> None:
     folder = place_of(output)
     journal = (folder / "cache").glob("*.jsonl") if isinstance(folder, Path) else iter(())
     if not isinstance(folder, Path) or sum(file.stat().st_size for file in journal) > MOST_JOURNAL_BYTES:
-        talk.print(f"To look at it: {command}", soft_wrap=True)
+        if not quiet:
+            talk.print(f"To look at it: {command}", soft_wrap=True)
         return
     try:
         made = _write(output, None, AFTER_A_RUN_S)
@@ -50,7 +51,8 @@ def report_after_run(output: str) -> None:
     except Exception as error:  # a defect of the report does not make a good run look bad
         talk.print(f"No report was written ({type(error).__name__}); {command} says more.", soft_wrap=True)
     else:
-        talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
+        if not quiet:
+            talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
 
 
 def output_at(uri: str) -> Output:

@@ -42,6 +42,7 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over in a new folder beside the output.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
     quiet: Quietly = False,
     verbose: Loudly = False,
 ) -> None:
@@ -74,7 +75,7 @@ def run(
     if dry_run:
         print_plan(job, ask_endpoints=True)
         return
-    raise typer.Exit(run_and_tell(job, quiet=quiet, verbose=verbose))
+    raise typer.Exit(run_and_tell(job, quiet=quiet, verbose=verbose, report=report))
 
 
 def _fresh(job: Job) -> Job:
@@ -117,7 +118,14 @@ def estimate(
     print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
 
 
-def run_and_tell(job: Job, only: Collection[str] | None = None, *, quiet: bool = False, verbose: bool = False) -> int:
+def run_and_tell(
+    job: Job,
+    only: Collection[str] | None = None,
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    report: bool = True,
+) -> int:
     """Run a job, say how it went, and give the exit status; ``only`` as for `lvqa_ray.run`."""
     if verbose:
         talkative()
@@ -132,8 +140,8 @@ def run_and_tell(job: Job, only: Collection[str] | None = None, *, quiet: bool =
         return 128 + interrupted.signum
     # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
     print_summary(replace(summary, halted="") if summary.signal else summary, quiet=quiet)
-    if not summary.signal and not quiet:
-        report_after_run(job.output)
+    if report and not summary.signal:
+        report_after_run(job.output, quiet=quiet)
     return summary.exit_status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,12 +28,8 @@ def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_j
     film = media.make_video(tmp_path / "film.mp4", seconds=3, scenes=(1.0, 2.0))
     answers = iter(["I would rather not."])
     fake.answer = lambda body: next(answers, None) if "QUESTION:" in text_of(body) else None
-    off = {"policy": "off"}
-    checks = {
-        "duplicates": {"corpus": False},
-        "blind": {"policy": "mark", "tries": 2},
-        **dict.fromkeys(("structure", "solve", "prose"), off),
-    }
+    checks: dict[str, Any] = {"duplicates": {"corpus": False}, "blind": {"policy": "mark", "tries": 2}}
+    checks |= {check: {"policy": "off"} for check in ("structure", "solve", "prose")}
     job = make_job(film, split={"mode": "scenes", "max_seconds": 1}, ask={"quota": {"goal": 2}}, checks=checks)
     fake.latency_s = 0.02
     fake.fail_next(Fault.NULL_CONTENT)

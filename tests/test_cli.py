@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,7 +195,12 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert KEY.encode() not in written
     assert KEY not in done.stderr
-    assert lvqa("report", out, "--seconds", 0).stdout.strip() == str(out / "report.html")
+    assert lvqa("report", out).stdout.strip() == str(out / "report.html")
+    (packed,) = re.findall(r'id="film-0">([^<]+)<', (out / "report.html").read_text(encoding="utf-8"))
+    shown = json.loads(zlib.decompress(base64.b64decode(packed)))
+    said = [exchange["stage"] for exchange in shown["said"]]
+    assert [said.count(stage) for stage in ("caption", "ask", "reformat")] == [3, 1, 1]
+    assert shown["strip"]["times"][0] is not None
     exported = lvqa("export", out, "--format", "dataflow-json")
     assert exported.returncode == 0
     assert json.loads((out / "dataflow.json").read_text())[0]["id"] == record["id"]

@@ -155,7 +155,7 @@ class Replay:
         for row in rows:
             span = Span(start_s=row["timestamp_start"], end_s=row["timestamp_end"])
             clip = found.get(row["index"])
-            if clip is None or clip.span != span:
+            if clip is None or clip.span != span or not clip.identity:  # its pictures are told by the settings
                 bare = Clip(
                     video=video,
                     info=info,

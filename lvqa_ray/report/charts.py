@@ -80,9 +80,7 @@ def histogram(values: npt.NDArray[Any], unit: str = "s", bins: int = 24, *, log:
         return None
     low, high = float(values.min()), float(values.max())
     if high - low < 1e-9 * max(1.0, high):
-        return Histogram(
-            [Bar(100.0, f"{low:.3g} {unit}: {len(values):,}")], "", "", f"all {len(values):,}: {low:.3g} {unit}"
-        )
+        return Histogram([], "", "", f"all {len(values):,} take {low:.3g} {unit}")
     low = max(low, high / 1e4) if log else low
     edges = np.geomspace(low, high, bins + 1) if log else np.linspace(low, high, bins + 1)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)

@@ -61,11 +61,7 @@ def _tiles(output: Output, numbers: Numbers, bill: Spent) -> Iterable[tuple[str,
     failed = f"{numbers.failures:,} failed" if numbers.failures else "none failed"
     yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
     yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"
-    yield (
-        "Hours of video",
-        f"{numbers.hours:,.2f}" if numbers.hours < 100 else f"{numbers.hours:,.0f}",
-        "with questions",
-    )
+    yield "Length of the videos", seconds(3600 * numbers.hours), "of those with questions"
     tokens = bill.input_tokens + bill.output_tokens
     if bill.cost_usd is not None:
         yield "Cost", dollars(bill.cost_usd), f"{_short(tokens)} tokens"

@@ -111,7 +111,7 @@ def test_a_run_from_buckets_and_urls_into_a_bucket(
     assert summary.failures == {"not_a_video": 1, "missing_file": 1}
     assert sum(stage.calls for stage in summary.spent.values()) == fake.paid.total()
     assert {path.suffix for path in scratch.iterdir()} == {".mp4", ""}
-    assert not [path for path in scratch.with_name("scratch-media").rglob("*") if path.is_file()]
+    assert not list(scratch.with_name("scratch-media").rglob("*.mp4"))
 
     place = place_of(OUT)
     rows = {row["id"]: row["video"] for row in read_rows(place, "data")}

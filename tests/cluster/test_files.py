@@ -30,7 +30,7 @@ FIELDS: Mapping[str, set[str]] = {
 
 
 def test_ray_takes_the_cluster() -> None:
-    config = yaml.safe_load(Path("cluster/cluster.yaml").read_text())
+    config = yaml.safe_load(Path("cluster.yaml").read_text())
     prepared = prepare_config(config)
     validate_config(prepared)
     nodes = prepared["available_node_types"]
@@ -67,7 +67,7 @@ def _pods_fields(pod: Mapping[str, Any]) -> bool:
 def test_the_same_ray_is_locked() -> None:
     locked = re.search(r"^ray==([\d.]+)", Path("requirements.lock").read_text(), re.MULTILINE)
     assert locked is not None
-    assert locked.group(1) in Path("cluster/cluster.yaml").read_text()
+    assert locked.group(1) in Path("cluster.yaml").read_text()
 
 
 def test_the_dashboard_shows_what_is_counted() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import importlib.util
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -143,7 +145,17 @@ def make_video(
             for tone in _tone(audio_seconds):
                 output.mux(sound.encode(tone))
             output.mux(sound.encode(None))
+    if codec == "libsvtav1":
+        _lower_priority()
     return path
+
+
+def _lower_priority() -> None:
+    """Undo what SVT-AV1 does as root: it makes its caller real-time, and with that all that is started later."""
+    if hasattr(os, "sched_setscheduler"):
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
 def make_bars(path: Path, *, size: tuple[int, int] = (140, 64), matrix: int = 1, full_range: bool = False) -> Path:

@@ -153,9 +153,9 @@ def make_video(
 def _lower_priority() -> None:
     """Undo what SVT-AV1 does as root: it makes its caller real-time, and with that all that is started later."""
     if hasattr(os, "sched_setscheduler"):
-        for thread in os.listdir("/proc/self/task"):
+        for thread in Path("/proc/self/task").iterdir():
             with suppress(ProcessLookupError):
-                os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
+                os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 def make_bars(path: Path, *, size: tuple[int, int] = (140, 64), matrix: int = 1, full_range: bool = False) -> Path:

@@ -70,7 +70,11 @@ class Access:
         key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY"), environ.get("AWS_SESSION_TOKEN")
         profile = said.profile or environ.get("AWS_PROFILE")
         if said.profile or (profile and not key[0]):
-            key = _keys_of(profile)
+            try:
+                key = _keys_of(profile)
+            except ConfigError:
+                if said.profile:
+                    raise  # one that only the environment names is missed where a store is asked
             profile = None if key[0] else profile
         else:
             profile = None

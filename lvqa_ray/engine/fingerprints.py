@@ -65,17 +65,22 @@ def _fingerprint(uri: bytes, access: Access) -> str:
     if b"://" in uri and is_remote(os.fsdecode(uri)):
         try:
             return of_remote(look(os.fsdecode(uri), access))
-        except FetchError:  # the worker that meets it says why
-            return ""
+        except FetchError as error:  # the worker that meets it says why
+            # Empty would make all files that could not be reached one and the same.
+            return "" if error.kind == "missing_file" else _short(f"unknown\0{shown(os.fsdecode(uri))}".encode())
     try:
         stat = os.stat(uri)  # noqa: PTH116 - a million times
     except OSError:
         return ""
-    return hashlib.sha256(b"%b\0%d\0%d" % (uri, stat.st_size, stat.st_mtime_ns)).hexdigest()[:16]
+    return _short(b"%b\0%d\0%d" % (uri, stat.st_size, stat.st_mtime_ns))
 
 
 def of_remote(file: RemoteFile) -> str:
     """The fingerprint of a file in another place."""
     # A signature is another one every day; the file it leads to is the same.
     place = shown(file.uri) if file.version else file.uri
-    return hashlib.sha256(f"{place}\0{file.size}\0{file.version}".encode()).hexdigest()[:16]
+    return _short(f"{place}\0{file.size}\0{file.version}".encode())
+
+
+def _short(what: bytes) -> str:
+    return hashlib.sha256(what).hexdigest()[:16]

@@ -96,9 +96,10 @@ def lock(
             hold = Hold(leases, leases.put(Lease.mine(), before), beat_s)
         except Taken:
             raise _in_use(folder, leases.latest(), "") from None
-        if isinstance(folder, ObjectPath):
-            folder.abort_uploads()
         try:
+            if isinstance(folder, ObjectPath):
+                with suppress(OSError):  # not everybody may list them, and all that they cost is room
+                    folder.abort_uploads()
             yield hold
         finally:
             hold.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -104,7 +105,7 @@ def _remote_manifest(source: str, access: Access) -> Iterator[pa.Table]:
     with tempfile.NamedTemporaryFile(suffix=PurePosixPath(urlsplit(source).path).suffix) as copy:
         fetch(source, copy, sys.maxsize, access)
         try:
-            yield from manifest_rows.read_rows(Path(copy.name), beside=source.rpartition("/")[0])
+            yield from manifest_rows.read_rows(Path(copy.name), beside=re.split("[?#]", source)[0].rpartition("/")[0])
         except ConfigError as error:
             raise ConfigError(str(error).replace(copy.name, shown(source))) from None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.remote import open_in_parts, read_at
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Failure, Video
+from lvqa_ray.records import Failure, Video, shown
 from lvqa_ray.video.opening import files_opened_by
 
 
@@ -40,7 +41,9 @@ def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access,
     if fault:
         yield Failure(video=video, stage=name, kind=fault.kind, message=str(fault), retryable=fault.retryable)
     else:
-        yield from rows
+        for row in rows:  # what is said of a file may name it, and its address may hold a signature
+            told = isinstance(row, Failure)
+            yield replace(row, message=row.message.replace(video.uri, shown(video.uri))) if told else row
 
 
 class _Ranges(io.RawIOBase):

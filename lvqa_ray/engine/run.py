@@ -148,7 +148,12 @@ def run(
         check_prompts(job, videos)
         check_output(folder)
         with lock(folder) as hold:
-            return _run(job, videos, started, on_progress, only=only, hold=hold, stop=stop)
+            try:
+                return _run(job, videos, started, on_progress, only=only, hold=hold, stop=stop)
+            except ConfigError:
+                if hold.lost:  # what could not be read is being rewritten by who has it now
+                    raise ConfigError(f"{folder}: {hold.lost}") from None
+                raise
 
 
 def _run(

@@ -89,7 +89,11 @@ class Journal:
         return Index.of(self._places)
 
     def get(self, key: str) -> ChatReply | ApiError | None:
-        """The answer under a key, the failure that stands for it, or ``None``."""
+        """The answer under a key, the failure that stands for it, or ``None``.
+
+        Raises:
+            OSError: It could not be read now: it is there, and must not be paid for again.
+        """
         digest = bytes.fromhex(key)
         if digest not in self._places:
             self._refresh()
@@ -98,7 +102,7 @@ class Journal:
             return None
         try:
             entry = entry_of(self._segments.read(*place))
-        except OSError:
+        except FileNotFoundError:
             entry = None  # the segment is gone, and the answer with it
         if entry is None or entry.key != key:
             del self._places[digest]

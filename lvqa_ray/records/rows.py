@@ -47,6 +47,11 @@ class Video:
     extra: str = "{}"
 
     @property
+    def content(self) -> str:
+        """Names what is in the file: its fingerprint; its place, where there was no file when it was looked for."""
+        return self.fingerprint or shown(self.uri)
+
+    @property
     def input_hash(self) -> str:
         """16 hex digits that change with what came along with the file: its own prompt and the further columns."""
         if not self.conversation and self.extra == "{}":

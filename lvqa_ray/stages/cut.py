@@ -107,7 +107,7 @@ class CutClips:
 
     def _with(self, clip: Clip, path: Path, made: ClipFile, *, attach: bool) -> Clip:
         cut = replace(clip, media_path=str(path), media_span=made.span, media_mode=made.mode)
-        return replace(cut, identity=f"{clip.video.fingerprint} {self._name(clip)}") if attach else cut
+        return replace(cut, identity=f"{clip.video.content} {self._name(clip)}") if attach else cut
 
     def _path(self, clip: Clip, folder: Path) -> Path:
         # The fingerprint is part of the name: a replaced video never gets the old one's clips.

@@ -97,4 +97,4 @@ class SampleFrames:
 
     def _identity(self, clip: Clip, which: str) -> str:
         span = f"{clip.span.start_s:.3f}-{clip.span.end_s:.3f}"
-        return f"{clip.video.fingerprint} {span} {which} {self.short_side}px q{self.quality} {self.reader}"
+        return f"{clip.video.content} {span} {which} {self.short_side}px q{self.quality} {self.reader}"

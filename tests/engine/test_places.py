@@ -228,11 +228,12 @@ def test_a_dry_run_reads_no_more_than_it_needs_to_know(in_parts: bool, make_job:
         server.files["/long.mp4"] = film[:index] + padding.to_bytes(4) + b"free" + bytes(padding - 8) + film[index:]
         server.files["/noise.mp4"] = b"no video at all" * 100
         scratch = {"num_cpus": 2, "scratch_dir": str(tmp_path / "scratch")}
-        uris = [f"{server.url}/{name}.mp4" for name in ("long", "noise", "gone")]
+        uris = [f"{server.url}/{name}.mp4?sig={SECRET}" for name in ("long", "noise", "gone")]
         job = make_job(uris[0], engine=scratch)
         found = probed(job, [Video(id=name, uri=uri, fingerprint="1") for name, uri in zip("abc", uris, strict=True)])
     assert isinstance(found[0], ProbedVideo)
     assert found[0].info.duration_sec == pytest.approx(2)
     assert found[0].video.uri == uris[0]
     assert [row.kind for row in found[1:] if isinstance(row, Failure)] == ["not_a_video", "missing_file"]
+    assert not any(SECRET in row.message for row in found if isinstance(row, Failure))
     assert (server.sent < 3 * 2**20) is in_parts

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lvqa_ray.engine.fingerprints import fingerprint
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.errors import ConfigError, FetchError
@@ -142,6 +143,14 @@ def test_another_signature_is_the_same_file_and_another_content_is_not(server: F
     (changed,) = read_manifest([f"{server.url}/a.mp4?sig=2"])
     assert changed.fingerprint != first.fingerprint
     assert server.gets == {}
+
+
+def test_a_file_that_cannot_be_reached_is_not_taken_for_another_one(server: FileServer) -> None:
+    """Its clips would be named as those of all others that could not be reached, and one caption be given to all."""
+    uris = "http://127.0.0.1:9/a.mp4?sig=1", f"{server.url}/gone.mp4?sig=1"
+    videos = [Video(id="a", uri=uri, fingerprint=fingerprint(uri)) for uri in uris]
+    assert videos[0].content != videos[1].content
+    assert not any("sig" in video.content for video in videos)
 
 
 def test_other_places_are_refused_without_the_signature() -> None:

@@ -226,6 +226,18 @@ def test_a_segment_that_is_gone_is_a_miss(tmp_path: Path) -> None:
     assert journal.get(key_of(1)) is None
 
 
+def test_an_answer_that_cannot_be_read_now_is_not_taken_for_a_miss(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal.put(key_of(1), REPLY)
+    (tmp_path / "ask-w.jsonl").rename(tmp_path / "kept")
+    (tmp_path / "ask-w.jsonl").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        journal.get(key_of(1))
+    (tmp_path / "ask-w.jsonl").rmdir()
+    (tmp_path / "kept").rename(tmp_path / "ask-w.jsonl")
+    assert journal.get(key_of(1)) == REPLY
+
+
 class Counting:
     """Answers after a while, and counts."""
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import TooLong
+from lvqa_ray.errors import TooLong, VideoFault
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.llm.rubric import read_score
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Film, Span, Step, Usage, Verdict
+from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Span, Step, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role, Said
 
 Sample = Callable[[Clip], Iterable[Any]]
@@ -48,13 +48,24 @@ class CheckEvidence(CallCheck):
         """See `CallCheck`."""
         return USUAL_STEPS
 
-    def show(self, row: AskedFilm, sample: Sample) -> Iterator[AskedFilm]:
-        """The film with pictures of the spans that its questions cite; a span that does not decode has none."""
+    def show(self, row: AskedFilm, sample: Sample) -> Iterator[AskedFilm | Failure]:
+        """The film with pictures of the spans that its questions cite; a span that does not decode has none.
+
+        Where the file itself cannot be had, the video fails for now: its questions are paid for, and nothing is known
+        of them.
+        """
         spans = {_span(step, row.film) for asked in row.questions for step in asked.question.steps}
         shown: list[Clip] = []
         for index, span in enumerate(sorted(spans, key=lambda span: (span.start_s, span.end_s))):
             clip = Clip(video=row.film.video, info=row.film.info, index=index, span=span, last=False)
-            shown += [out if isinstance(out, Clip) else clip for out in sample(clip)]
+            for out in sample(clip):
+                if isinstance(out, Clip):
+                    shown.append(out)
+                elif out.failure.kind in NOT_HAD:
+                    yield replace(out.failure, stage=self.name, clip_id="", retryable=True)
+                    return
+                else:
+                    shown.append(clip)
         yield replace(row, shown=tuple(shown))
 
     async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
@@ -116,6 +127,8 @@ def _span(step: Step, film: Film) -> Span:
     return Span(start_s=round(start, 3), end_s=round(end, 3))
 
 
+NOT_HAD = frozenset({VideoFault.MISSING_FILE, VideoFault.EMPTY_FILE, VideoFault.UNREADABLE, VideoFault.NOT_A_VIDEO})
+"""Kinds of failure that are the file's and no span's: it was a video when its captions were made, and may be again."""
 MOMENT_S = 1.0
 FEWER = (1, 2, 4)
 USUAL_STEPS = 3

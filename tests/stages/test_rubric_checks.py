@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.parse import render_question
 from lvqa_ray.llm.rubric import read_points, read_score
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Film, Question, Step, Video
+from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Question, Step, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.check_judge import RUBRIC, CheckJudge
@@ -127,6 +128,7 @@ def test_what_cannot_be_seen_in_the_cited_spans_is_caught_and_nothing_else_is_de
     check = CheckEvidence(policy="drop", frames=3)
     sample = SampleFrames(count=check.frames, short_side=64)
     (shown,) = check.show(AskedFilm(film=filmed, questions=rows), sample)
+    assert isinstance(shown, AskedFilm)
     assert [(clip.span.start_s, len(clip.frames)) for clip in shown.shown] == [(0.2, 3), (2.2, 3), (4.2, 3), (6.2, 3)]
     fake.answer = Witness()
     (row,) = asyncio.run(check(shown, chat))
@@ -141,17 +143,38 @@ def test_what_cannot_be_seen_in_the_cited_spans_is_caught_and_nothing_else_is_de
 
 
 def test_a_span_that_does_not_decode_is_no_evidence(chat: Chat, filmed: Film) -> None:
-    gone = replace(filmed, video=replace(filmed.video, uri="/nowhere.mp4"))
+    longer = replace(filmed, info=replace(filmed.info, duration_sec=60.0))
+    beyond = Step(timestamp="40 to 42", start_s=40, end_s=42, reasons=("x",))
+    question = asked(replace(ROWS[0].question, steps=(beyond,)))
     check = CheckEvidence(policy="mark", frames=3)
-    (shown,) = check.show(AskedFilm(film=gone, questions=(claims(0, wrong=False),)), SampleFrames(count=3))
+    (shown,) = check.show(AskedFilm(film=longer, questions=(question,)), SampleFrames(count=3))
+    assert isinstance(shown, AskedFilm)
+    assert len(shown.shown) == 1
     assert all(isinstance(clip, Clip) and not clip.frames for clip in shown.shown)
     (row,) = asyncio.run(check(shown, chat))
     assert isinstance(row, AskedFilm)
-    assert row.questions[0].verdicts[-1].reason == "no picture of 0.2 to 1.8 can be decoded"
+    assert row.questions[0].verdicts[-1].reason == "no picture of 40 to 42 can be decoded"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [(None, "missing_file"), (b"", "empty_file"), (b"no video " * 99, "not_a_video")]
+)
+def test_a_file_that_is_gone_for_a_moment_costs_no_question(
+    filmed: Film, tmp_path: Path, content: bytes | None, kind: str
+) -> None:
+    path = tmp_path / "v.mkv"
+    if content is not None:
+        path.write_bytes(content)
+    gone = replace(filmed, video=replace(filmed.video, uri=str(path)))
+    row = AskedFilm(film=gone, questions=(claims(0, wrong=False), claims(1, wrong=False)))
+    (failed,) = CheckEvidence(policy="drop").show(row, SampleFrames(count=3))
+    assert isinstance(failed, Failure)
+    assert (failed.stage, failed.kind, failed.clip_id, failed.retryable) == ("evidence", kind, "", True)
 
 
 def test_a_moment_is_shown_with_the_second_around_it(filmed: Film) -> None:
     question = replace(ROWS[0].question, steps=(Step(timestamp="8 to 9", start_s=8, end_s=9, reasons=("x",)),))
     (shown,) = CheckEvidence(frames=2).show(AskedFilm(film=filmed, questions=(asked(question),)), SampleFrames(count=2))
+    assert isinstance(shown, AskedFilm)
     (clip,) = shown.shown
     assert (clip.span.start_s, clip.span.end_s, len(clip.frames)) == (7.5, 8.0, 2)

@@ -116,8 +116,8 @@ class ReformatReasoning(Prompted):
                 return _Told(_judged(asked, verdict), prose, usage)
             if check.policy == "mark":
                 return _Told(_judged(asked, replace(verdict, action="marked")), prose, usage)
-            again, more = await self._prose(_reask(request, prose, fault), chat)
-            still, cost = await check.fault(asked, again, video.id, chat) if again else ("it is empty", Usage())
+            again, more, still = await self._again(_reask(request, prose, fault), chat)
+            still, cost = (still, Usage()) if still else await check.fault(asked, again, video.id, chat)
         except ApiError as error:
             return Failure.of(error, video=video, stage=self.name)
         verdict = replace(verdict, usage=verdict.usage + cost, action="marked" if still else "repaired")
@@ -125,6 +125,20 @@ class ReformatReasoning(Prompted):
             verdict = replace(verdict, reason=f"{fault}; after being rewritten once more: {still}")
             again = reason_text(asked.question)
         return _Told(_judged(asked, verdict), again, usage + more)
+
+    async def _again(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage, str]:
+        """The second version, what it cost, and why there is none: that is a fault like any other, and is marked.
+
+        Raises:
+            ApiError: There is no answer yet.
+        """
+        try:
+            prose, usage = await self._prose(request, chat)
+        except ApiError as error:
+            if error.retryable:
+                raise
+            return "", Usage.of(error), str(error)
+        return prose, usage, "" if prose else "it is empty"
 
     async def _prose(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage]:
         reply = await answer(chat, request, lambda text: bool(without_draft(text)))

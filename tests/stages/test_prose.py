@@ -12,11 +12,13 @@ import pytest
 from lvqa_ray.demo import answer as demo
 from lvqa_ray.demo import prose as demo_prose
 from lvqa_ray.demo.compose import compose_several
+from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.parse import full_question, parse_question
 from lvqa_ray.llm.prose import prose_fault, without_conclusion
 from lvqa_ray.llm.tally import named_option
 from lvqa_ray.llm.wording import reason_text
-from lvqa_ray.records import AskedFilm, FinishedFilm, Question, Record
+from lvqa_ray.records import AskedFilm, Failure, FinishedFilm, Question, Record, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.check_prose import CheckProse
 from lvqa_ray.stages.reformat import ReformatReasoning
@@ -147,6 +149,32 @@ def test_what_fails_twice_stays_as_it_was_and_is_marked(
     assert (verdict.action, verdict.passed) == ("marked", False)
     assert reason in verdict.reason
     assert record.reformatted_reasoning == reason_text(TOLD)
+
+
+@pytest.mark.parametrize("of", [TruncatedReply, ContentFiltered, TimedOut])
+def test_a_second_version_that_never_comes_is_marked_and_one_that_may_come_is_waited_for(of: type[ApiError]) -> None:
+    replies = iter([ChatReply(text=GOOD.replace("three ", "the "), model="m", usage=Usage(calls=1, input_tokens=7))])
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        if reply := next(replies, None):
+            return reply
+        error = of("The reply is of no use.")
+        error.bill = Bill(100, 20, None)
+        raise error
+
+    row = AskedFilm(film=film(), questions=(asked(TOLD),))
+    (done,) = asyncio.run(ReformatReasoning()(row, chat, CheckProse()))
+    if of.retryable:
+        assert isinstance(done, Failure)
+        assert done.retryable
+        return
+    assert isinstance(done, FinishedFilm)
+    (record,) = done.records
+    (verdict,) = record.verdicts
+    assert (verdict.action, verdict.passed, done.drops) == ("marked", False, ())
+    assert verdict.reason == "it leaves out the number 3; after being rewritten once more: The reply is of no use."
+    assert record.reformatted_reasoning == reason_text(TOLD)
+    assert (record.usage["reformat"].calls, record.usage["reformat"].input_tokens) == (2, 107)
 
 
 def test_the_policy_decides(chat: Chat, fake: FakeEndpoint) -> None:

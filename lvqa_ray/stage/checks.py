@@ -201,27 +201,34 @@ class CallCheck(Prompted, Judging):
     ) -> tuple[Verdict, AskedQuestion | None]:
         """Have a question written anew until it passes, for so many rounds; its verdict bears the cost of all of them.
 
-        The verdict says what was wrong at first, and has the score of the question as it is at last.
+        The verdict says what was wrong at first, and has the score of the question as it is at last. A new version that
+        could not be judged is passed over: the next is written from the latest that was, and told what is wrong there.
         """
-        usage, last, fault, latest = first.usage, first, first.reason, asked
+        usage, last, latest, reason = first.usage, first, asked, first.reason
         for attempt in range(mend.rounds):
             try:
-                made = await mend(latest, row, fault, attempt, chat)
+                made = await mend(latest, row, last.reason, attempt, chat)
             except ApiError as error:
                 if error.retryable:
                     raise
                 made = Mended(None, str(error), Usage.of(error))
             usage += made.usage
             if made.asked is None:
-                fault = made.reason
+                reason = made.reason
                 continue
-            latest = made.asked
-            last = await self.judge(latest, row, chat)
+            try:
+                last = await self.judge(made.asked, row, chat)
+            except ApiError as error:
+                if error.retryable:
+                    raise
+                usage += Usage.of(error)
+                reason = f"it could not be checked: {error}"
+                continue
+            latest, reason = made.asked, last.reason
             usage += last.usage
-            fault = last.reason
             if last.passed:
                 return replace(first, score=last.score, tries=last.tries, usage=usage), latest
-        reason = f"{first.reason}; after being rewritten: {fault}"
+        reason = f"{first.reason}; after being rewritten: {reason}"
         return replace(first, reason=reason, score=last.score, tries=last.tries, usage=usage), None
 
     async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Checks
+from lvqa_ray.errors import ApiError, Bill, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.llm.parse import render_question
+from lvqa_ray.llm.parse import parse_question, render_question
 from lvqa_ray.llm.tally import named_option, turned
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Frame, Usage
-from lvqa_ray.stage import Chat, Prompted
+from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Frame, Usage, Verdict
+from lvqa_ray.stage import CallCheck, Chat, Prompted
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.check_judge import CheckJudge
@@ -143,6 +144,55 @@ def test_the_second_round_may_succeed(chat: Chat, fake: FakeEndpoint) -> None:
     fake.answer = rewriter("I would rather not.", BETTER, guessed=WRITTEN)
     row = repaired(TWO, chat)
     assert [one.id for one in row.questions] == ["v_q0", "v_q1"]
+
+
+@pytest.mark.parametrize("useless", ["I would rather not.", WRITTEN.reasoning])
+def test_each_round_is_told_what_is_wrong_with_the_question_that_it_shows(
+    chat: Chat, fake: FakeEndpoint, useless: str
+) -> None:
+    fake.answer = rewriter(useless, BETTER, guessed=WRITTEN)
+    row = repaired(TWO, chat)
+    assert [one.id for one in row.questions] == ["v_q0", "v_q1"]
+    told = [text for one in fake.requests if "It cannot be used" in (text := answers.text_of(one.body))]
+    assert len(told) == 2
+    assert all("used as it is: 4 of 4 guesses without the video are right" in text for text in told)
+
+
+def judged(questions: dict[str, Verdict | ApiError]) -> CallCheck:
+    """A check that has made up its mind."""
+
+    class Sure(CheckBlind):
+        async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:  # noqa: ARG002 - as it is called
+            found = questions[asked.question.question]
+            if isinstance(found, ApiError):
+                raise found
+            return found
+
+    return Sure(policy="repair")
+
+
+@pytest.mark.parametrize("of", [TruncatedReply, TimedOut])
+def test_a_new_version_that_cannot_be_judged_bears_the_cost_of_all_before_it(of: type[ApiError]) -> None:
+    error = of("It was cut off.")
+    error.bill = Bill(1000, 10, 0.5)
+    cost = Usage(calls=1, input_tokens=10, cost_usd=0.25)
+    first = Verdict(check="blind", passed=False, reason="it can be guessed", score=0.5, usage=cost)
+    told: list[str] = []
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        told.append("".join(part.text for part in request.messages[-1].parts if isinstance(part, Text)))
+        return ChatReply(text=BETTER, model="m", usage=Usage(calls=1, input_tokens=100, cost_usd=0.25))
+
+    check = judged({WRITTEN.question.question: first, parse_question(BETTER).question: error})
+    (row,) = asyncio.run(check(replace(ROW, questions=(WRITTEN,)), chat, RewriteQuestion().with_checks(())))
+    if of.retryable:
+        assert isinstance(row, Failure)
+        return
+    assert isinstance(row, AskedFilm)
+    (drop,) = row.drops
+    assert drop.reason == "it can be guessed; after being rewritten: it could not be checked: It was cut off."
+    assert drop.verdicts[-1].usage == Usage(calls=5, input_tokens=2210, output_tokens=20, cost_usd=1.75)
+    assert all(f"{WRITTEN.reasoning}\n\nIt cannot be used as it is: it can be guessed" in text for text in told)
 
 
 CALLING: list[Prompted] = [CheckBlind(), CheckSolve(), RewriteQuestion(), CheckJudge(), CheckEvidence(), CheckProse()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 CATEGORIES: Mapping[str, str] = {
     "temporal": "the order of events, what comes before or after what, what changes between two moments",
@@ -40,3 +41,26 @@ def planned(quota: Mapping[str, int], duration_s: float, per_minute: float | Non
         given[name] += 1
         order.append(name)
     return tuple(order)
+
+
+def attributed(plan: Sequence[str], said: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The category of each question that was asked for, whether it was written or not.
+
+    Args:
+        plan: The categories that were asked for.
+        said: What the reply calls each question, in any case; empty where it does not say, or has no such question.
+        known: All categories that a reply may name.
+
+    Returns:
+        What the reply says, where that is known. The others get what is left of the plan, each what stands at its place
+        if that is still left: so a category that was written is never the one that is missing.
+    """
+    names = {name.casefold(): name for name in (*known, *plan)}
+    found = [names.get(name.casefold()) for name in said]
+    left = Counter(plan) - Counter(name for name in found if name is not None)
+    for place, wanted in enumerate(plan):
+        if found[place] is None and left[wanted]:
+            found[place] = wanted
+            left[wanted] -= 1
+    others = left.elements()
+    return [next(others) if name is None else name for name in found]

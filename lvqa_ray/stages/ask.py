@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.errors import ApiError, BadRequest, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.batch import Batch
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
-from lvqa_ray.llm.quota import CATEGORIES, planned
+from lvqa_ray.llm.quota import CATEGORIES, attributed, planned
 from lvqa_ray.llm.reply_form import JSON, TEXT, Form
 from lvqa_ray.llm.windows import told_in_part
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
@@ -232,9 +232,11 @@ class _Written:
         self.usage += batch.usage
         self.calls += batch.calls
         self.last = batch
-        for index, reading in enumerate(batch.filled(), start):
+        readings = batch.filled()
+        wanted = self.plan[start : start + batch.count]
+        categories = attributed(wanted, [reading.category for reading in readings], self.known)
+        for index, (reading, category) in enumerate(zip(readings, categories, strict=True), start):
             row_id = self.video_id if len(self.plan) == 1 else f"{self.video_id}_q{index}"
-            category = reading.category if reading.category in self.known else self.plan[index]
             if reading.question is not None:
                 self.questions.append(
                     AskedQuestion(id=row_id, category=category, question=reading.question, reasoning=reading.text)

@@ -215,6 +215,42 @@ def test_a_model_may_say_that_a_question_is_of_another_kind(go: Go, chat: Chat, 
     assert [one.category for one in row.questions] == ["temporal", "counting", "spatial", "plot"]
 
 
+@pytest.mark.parametrize(
+    ("said", "categories"),
+    [
+        (["plot"], ["plot", "goal", "temporal"]),
+        (["Goal", "plot"], ["goal", "plot", "temporal"]),
+        ([None], ["temporal", "goal", "plot"]),
+        ([None, "temporal"], ["goal", "temporal", "plot"]),
+        ([None, None, None], ["temporal", "goal", "plot"]),
+        (["plot", "goal", "temporal"], ["plot", "goal", "temporal"]),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_what_was_written_is_never_what_is_missing(
+    chat: Chat, fake: FakeEndpoint, said: list[str | None], categories: list[str], *, own: bool
+) -> None:
+    """Also where a category of one's own has a capital."""
+    named = {"plot": "Cooking"} if own else {}
+
+    def some(body: dict[str, Any]) -> str:
+        blocks = answers.questions(answers.text_of(body), len(said)).split("CATEGORY: ")[1:]
+        texts = [block.partition("\n")[2] for block in blocks]
+        return "\n\n".join(
+            f"CATEGORY: {named.get(name, name)}\n{text}" if name else text
+            for name, text in zip(said, texts, strict=True)
+        )
+
+    fake.answer = some
+    quota = dict.fromkeys([named.get(name, name) for name in ("temporal", "goal", "plot")], 1)
+    stage = AskQuestions(quota=quota, categories={"Cooking": "what is cooked"}, reasks=0)
+    (row,) = asyncio.run(stage(FILM, chat))
+    assert isinstance(row, AskedFilm)
+    found = [(one.id, one.category) for one in row.questions] + [(drop.id, drop.category) for drop in row.drops]
+    assert found == [(f"v_q{place}", named.get(name, name)) for place, name in enumerate(categories)]
+    assert len(row.questions) == len(said)
+
+
 def test_json_of_several_questions_is_held_to_the_strict_schema(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     go(AskQuestions(reply_format="json_schema")(FILM, chat))
     held = fake.requests[0].body["response_format"]["json_schema"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from lvqa_ray.report.letters import without_letters
 
 Row = Mapping[str, Any]
 Make = Callable[[Row], dict[str, Any] | None]
@@ -22,11 +23,7 @@ DATAFLOW = (
     "reformatted_reasoning",
 )
 _USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_question", "reformatted_reasoning"]
-_POINTS_AT_OPTIONS = re.compile(
-    r"\b(?:(?:which|what|who|one) of (?:these|the following)|the following|options?)\b", re.I
-)
-_NAMES_A_LETTER = re.compile(r"\b(?:options?|answers?(?: is)?|choices?)\s*:?\s*\(?[A-D]\b|\([A-D]\)")
-_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+_OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
 
 def dataflow(record: Row) -> dict[str, Any]:
@@ -79,16 +76,14 @@ def open_ended(record: Row) -> dict[str, Any] | None:
     Returns:
         Nothing for a question that cannot be asked without its options, such as "Which of these ...?".
     """
-    parsed = record["parsed_reasoning"]
-    if _POINTS_AT_OPTIONS.search(parsed["QUESTION"]):
+    if record["open_question"] is None:
         return None
-    told = [said for said in _SENTENCES.split(record["reformatted_reasoning"]) if not _NAMES_A_LETTER.search(said)]
     return {
         "id": record["id"],
         "video": record["video"],
-        "question": parsed["QUESTION"],
-        "answer": parsed["OPTIONS"][parsed["ANSWER"]],
-        "reasoning": " ".join(told),
+        "question": record["open_question"],
+        "answer": record["open_answer"],
+        "reasoning": without_letters(record["reformatted_reasoning"]),
         "category": record["category"],
     }
 
@@ -102,6 +97,6 @@ FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
     "llava": (llava, _USED, False),
     "sharegpt": (sharegpt, _USED, False),
     "long-rl": (long_rl, _USED, False),
-    "open-ended": (open_ended, _USED, False),
+    "open-ended": (open_ended, _OPEN, False),
 }
 """What makes an object of a record, the columns that it needs, and whether the file is one array or has a line each."""

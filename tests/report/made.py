@@ -122,6 +122,8 @@ def _question(ident: str, number: int, place: int, say: Say) -> dict[str, Any]:
                 for n, (start, end) in enumerate(spans, start=1)
             ],
         },
+        "open_question": say(f"Where does the dog of {ident} go for the {place}th time?"),
+        "open_answer": say(f"place {'ABCD'[(number + place) % 4]}"),
         "prompt": say("Rewrite."),
         "full_question": say(f"Where does the dog of {ident} go for the {place}th time?\nA. ..."),
         "reformatted_reasoning": say("I see a dog, so it is the park."),

@@ -68,19 +68,6 @@ def test_every_record_is_there_and_loads(out: Path, tmp_path: Path, form: str) -
         assert (row["question"], row["answer"]) == (parsed["QUESTION"], parsed["OPTIONS"][parsed["ANSWER"]])
 
 
-def test_an_open_question_knows_nothing_of_its_options() -> None:
-    from lvqa_ray.report.formats import open_ended
-
-    parsed = {"QUESTION": "Where does it go?", "OPTIONS": {"A": "Home", "B": "Away"}, "ANSWER": "A"}
-    told = "I see a dog. It goes home. So option B is wrong. Therefore, the correct answer is A."
-    row = {"id": "x", "video": "v", "category": "goal", "parsed_reasoning": parsed, "reformatted_reasoning": told}
-    made = open_ended(row)
-    assert made is not None
-    assert (made["answer"], made["reasoning"]) == ("Home", "I see a dog. It goes home.")
-    for asks in ("Which of these comes first?", "Which of the following is it?", "Which option is shown?"):
-        assert open_ended(row | {"parsed_reasoning": parsed | {"QUESTION": asks}}) is None
-
-
 def test_a_split_is_by_video_and_stays_when_the_corpus_grows(out: Path, tmp_path: Path) -> None:
     def videos(folder: Path, to: Path) -> dict[str, set[str]]:
         done = export(folder, "--format", "long-rl", "--to", to, "--test-fraction", 0.3)

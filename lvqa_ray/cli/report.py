@@ -24,7 +24,9 @@ def report(
     output: Annotated[str, typer.Argument(help="Output folder of a run, over or not, also of a bucket.")],
     *,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/report.html.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="Longest time for thumbnails; 0 for none.")] = 120.0,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Longest time for thumbnails; 0 for none. Prompts have as long, or 30 s.")
+    ] = 120.0,
 ) -> None:
     """Write one HTML file that shows an output: its numbers, and its records one by one. It opens without a network."""
     made = _write(output, to, seconds)

@@ -139,27 +139,41 @@ def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Fin
         if not refusal:
             yield Finding(f"{role}: {what}", True, "Answered.")
         else:
-            yield Finding(f"{role}: {what}", False if needed else None, refusal)
+            without = "" if needed else " The run does without it."
+            yield Finding(f"{role}: {what}", False if needed else None, refusal + without)
 
 
 def _tries(job: Job, role: Role) -> Iterator[tuple[str, ChatRequest, bool]]:
     """What is asked, with which request, and whether the job needs the answer."""
     if role == "vlm":
-        side = job.sample.short_side
+        tried = 0
         if job.caption.media == "video":
-            clip = Media(identity="check", mime="video/mp4", data=swatch_mp4(job.cut.short_side or side))
+            clip = Media(
+                identity="check", mime="video/mp4", data=swatch_mp4(job.cut.short_side or job.sample.short_side)
+            )
             yield "takes a video", _request(Text(text="What colour is this? One word."), clip), True
         else:
-            jpeg = swatch_jpeg(side, job.sample.quality)
-            count = job.sample.count if job.sample.per_second is None else 1
-            picture = Media(identity="check", mime="image/jpeg", data=jpeg)
-            says = f"takes {count} pictures of {side} px"
-            yield says, _request(Text(text="What colour is this? One word."), *[picture] * count), True
+            tried = job.sample.count if job.sample.per_second is None else 1
+            yield _pictures(job, tried)
+        most = max((evidence.frames for evidence in job.checks.seeing), default=0)
+        if most > tried:
+            yield _pictures(job, most)
         return
     yield "answers", _request(Text(text="Reply with the word yes.")), True
     if role == "llm":
+        if job.ask.frames:
+            yield _pictures(job, job.ask.frames)
+        # Where it is refused, a run asks for text instead.
         asked = _request(Text(text='Reply with the JSON object {"answer": "yes"}.'), schema=YES)
-        yield "takes a JSON schema", asked, job.ask.reply_format == "json_schema"
+        yield "takes a JSON schema", asked, False
+
+
+def _pictures(job: Job, count: int) -> tuple[str, ChatRequest, bool]:
+    """A try with so many pictures of the job's size."""
+    side = job.sample.short_side
+    picture = Media(identity="check", mime="image/jpeg", data=swatch_jpeg(side, job.sample.quality))
+    asked = _request(Text(text="What colour is this? One word."), *[picture] * count)
+    return f"takes {count} pictures of {side} px", asked, True
 
 
 def _request(*parts: Part, schema: ReplySchema | None = None) -> ChatRequest:

@@ -114,6 +114,8 @@ def _said(
     extra = records[0]["extra"] if records else "{}"
     video = Video(id=film["id"], uri=origin["video"], fingerprint=origin["fingerprint"], extra=extra)
     said = told(video, _info(film, clips[0]), clips)
+    if said is None:
+        return "There was no time to look up its prompts; `lvqa report --seconds 600` does.", []
     return ("" if said else "The journal holds no answers to this video's prompts."), said
 
 

@@ -292,7 +292,7 @@ function exchange(one, film) {
   node.addEventListener("toggle", () => { // made when it is opened: a film has hundreds
     if (!node.open || node.childElementCount > 1) return;
     node.append(h("p", { class: "small soft" }, facts),
-      ...one.messages.flatMap(([role, text]) => [h("p", { class: "role" }, role), h("pre", {}, text.replaceAll("\0", film.captions))]),
+      ...one.messages.flatMap(([role, text]) => [h("p", { class: "role" }, role), h("pre", {}, text.replaceAll("\0", () => film.captions))]),
       h("p", { class: "role" }, "reply"), h("pre", {}, one.reply));
   });
   return node;

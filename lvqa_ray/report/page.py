@@ -32,6 +32,8 @@ TEXT_BYTES = 11_000_000
 """Of the page's size, what the records' texts may take; thumbnails get what is left."""
 MARGIN_BYTES = 500_000
 MOST_VIDEOS = 250
+LEAST_PROMPTS_S = 30.0
+"""How long prompts may be looked up where thumbnails get less time, or none."""
 MOST_OF_ONE = 1_500_000
 """A video whose texts are larger than this (bytes, packed) is shown without its prompts."""
 
@@ -69,7 +71,7 @@ def write_report(
         output: Output of a run, or its folder.
         to: The file; else ``report.html`` in the folder.
         found: Knows the clips of videos, for the prompts of their captions.
-        within_s: How long thumbnails may be taken, and prompts be looked up for as long again.
+        within_s: How long thumbnails may be taken; prompts may be looked up for as long again, or `LEAST_PROMPTS_S`.
 
     Raises:
         ConfigError: There is no output, a shard cannot be read, or the file cannot be written.
@@ -95,12 +97,12 @@ def write_report(
 def _packed(output: Output, videos: list[str], book: Book, found: FoundClips | None, within_s: float) -> _Packed:
     """As many of the videos as there is room for, with thumbnails for as many of them as there is room and time for."""
     replay = Replay(output.job, book, found) if output.job else None
-    end = time.monotonic() + within_s
+    end = time.monotonic() + max(within_s, LEAST_PROMPTS_S)
     texts: list[films.Film] = []
     room = TEXT_BYTES
 
-    def told(video: Video, info: VideoInfo, clips: Sequence[Row]) -> list[Exchange]:
-        return replay(video, info, clips) if replay and time.monotonic() < end else []
+    def told(video: Video, info: VideoInfo, clips: Sequence[Row]) -> list[Exchange] | None:
+        return replay(video, info, clips) if replay and time.monotonic() < end else None
 
     for film in films.films(output, videos, told if replay else None):
         if len(_pack(film)) > MOST_OF_ONE:

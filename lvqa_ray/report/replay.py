@@ -26,8 +26,8 @@ from lvqa_ray.stage.steps import ChatStep, VideoStep
 Row = Mapping[str, Any]
 FoundClips = Callable[[Video], Sequence[Clip] | None]
 """Gives the clips of a video as they were found, with the times and the identity of their pictures, if it can."""
-Told = Callable[[Video, VideoInfo, Sequence[Row]], "list[Exchange]"]
-"""Tells what was said about a video; see `Replay`."""
+Told = Callable[[Video, VideoInfo, Sequence[Row]], "list[Exchange] | None"]
+"""Tells what was said about a video, or ``None`` where there is no time to look it up; see `Replay`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,19 @@ def test_what_will_not_do_is_told_apart_from_what_does_not_matter(
     assert found["llm: answers"].ok is True, "cut off after 64 tokens is an answer"
     assert found["llm: takes a JSON schema"].ok is None, "this job asks for text"
     fake.fail_next(Fault.LENGTH, Fault.LENGTH, Status(400, message="no response_format"))
-    job = make_job(film, ask={"reply_format": "json_schema"})
-    assert [finding.what for finding in check(job, paid=True) if finding.ok is False] == ["llm: takes a JSON schema"]
+    found = {finding.what: finding for finding in check(make_job(film, ask={"reply_format": "json_schema"}), paid=True)}
+    assert found["llm: takes a JSON schema"].ok is None, "a run asks for text then"
+    assert not [finding for finding in found.values() if finding.ok is False]
+
+
+def test_as_many_pictures_are_tried_as_the_job_will_show(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:
+    job = make_job(film, ask={"frames": 5}, checks={"evidence": {"policy": "mark", "frames": 7}})
+    assert all(finding.ok for finding in check(job, paid=True))
+    assert [len(media_urls(asked.body)) for asked in fake.requests if media_urls(asked.body)] == [2, 7, 5]
+    fake.requests.clear()
+    fewer = make_job(film, checks={"evidence": {"policy": "mark", "frames": 1}})
+    assert all(finding.ok for finding in check(fewer, paid=True))
+    assert [len(media_urls(asked.body)) for asked in fake.requests if media_urls(asked.body)] == [2]
 
 
 def test_a_clip_is_shown_where_the_job_shows_clips(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:

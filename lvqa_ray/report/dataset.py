@@ -39,6 +39,10 @@ def export_dataset(output: Output, to: Path, fraction: float = 0.0, licence: str
     Raises:
         ConfigError: There are no records, or the folder is in use or cannot be written.
     """
+    to = to.absolute()
+    # An empty folder is replaced by one of the same name, and some cannot be: where we stand, or a root.
+    if to.name in {"", ".."} or to.resolve() == Path.cwd():
+        raise ConfigError(f"{to} cannot be replaced by the data set; name a folder that does not exist.")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError(f"{to} holds something already; name a folder that does not exist.")
     partial = to.with_name(f".{to.name}.partial")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +35,31 @@ def export_subtitles(output: Output, to: Path, form: str) -> Exported:
     try:
         to.mkdir(parents=True, exist_ok=True)
         for video, rows in videos.items():
-            _subtitles(rows).save(str(to / f"{video}.{form}"), format_=form)
+            _subtitles(rows, form).save(str(to / f"{video}.{form}"), format_=form)
     except OSError as error:
         raise ConfigError(f"{to} cannot be written: {error.strerror or error}.") from None
     return Exported([to], {"all": len(videos)}, what="videos")
 
 
-def _subtitles(rows: list[dict[str, Any]]) -> pysubs2.SSAFile:
+_BREAK = re.compile(r"\\(?=[hnN])")
+"""Where a backslash begins what is taken for a space or a new line, as in the path of a file."""
+
+
+def _subtitles(rows: list[dict[str, Any]], form: str) -> pysubs2.SSAFile:
     made = pysubs2.SSAFile()
     for row in sorted(rows, key=lambda row: (row["timestamp_start"], row["timestamp_end"])):
         line = pysubs2.SSAEvent(
             start=pysubs2.make_time(s=row["timestamp_start"]), end=pysubs2.make_time(s=row["timestamp_end"])
         )
-        # Braces would be taken for formatting, and an empty line for the end of the caption.
-        line.plaintext = " ".join(row["caption"].replace("{", "(").replace("}", ")").split())
+        line.plaintext = _text(row["caption"], form)
         made.append(line)
     return made
+
+
+def _text(caption: str, form: str) -> str:
+    """A caption as the text of a cue: nothing in it is taken for more than a letter."""
+    # Braces would be taken for formatting, and an empty line for the end of the caption.
+    text = " ".join(caption.replace("{", "(").replace("}", ")").split())
+    text = _BREAK.sub("\uff3c", text)  # a backslash of full width looks alike, and begins nothing
+    # An arrow would be taken for the times of another cue.
+    return html.escape(text, quote=False) if form == "vtt" else text.replace("-->", "\u2192")

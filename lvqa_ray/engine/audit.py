@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine import chance
 from lvqa_ray.engine.chance import Mean, Share
-from lvqa_ray.engine.outcomes import flat, numbers
+from lvqa_ray.engine.outcomes import VIDEO_ID, flat, numbers
 from lvqa_ray.engine.place import Place
+from lvqa_ray.engine.seen import of_run
+from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import LETTERS
 from lvqa_ray.records.tables import SCHEMAS, TableName
@@ -112,21 +114,33 @@ def audit(folder: Place) -> Audit:
         ConfigError: A shard cannot be read.
     """
     seen = _Seen()
-    for rows in _read(folder, "data"):
+    current = Current.of(folder) if _several_runs(folder) else None
+    for rows in _read(folder, "data", current):
         seen.take_records(rows)
-    for rows in _read(folder, "drops"):
+    for rows in _read(folder, "drops", current):
         for (check, kind), count in _counted(rows["check"], rows["kind"]):
             seen.dropped.setdefault(check, Counter())[kind] += count
         seen.take_verdicts(rows["checks"], kept=False)
-    for rows in _read(folder, "clips"):
+    for rows in _read(folder, "clips", current):
         seen.add_cost("caption", rows["usage"])
     return seen.summed()
 
 
-def _read(folder: Place, table: TableName) -> Iterator[pa.Table]:
-    """The shards of a table, the wanted columns of them; those of an earlier release may lack some, which are null."""
+def _several_runs(folder: Place) -> bool:
+    """Whether there may be rows that a later run has replaced."""
+    runs: set[str] = set()
+    for table in SCHEMAS:
+        for shard in shards(folder, table):
+            runs.update(pc.unique(read_shard(shard, ["run_id"])["run_id"]).to_pylist())
+    return len(runs) > 1
+
+
+def _read(folder: Place, table: TableName, current: Current | None) -> Iterator[pa.Table]:
+    """The rows of a table that stand, shard by shard; columns that an earlier release lacks are null."""
     for shard in shards(folder, table):
-        rows = read_shard(shard, COLUMNS[table])
+        rows = read_shard(shard, list(dict.fromkeys([*COLUMNS[table], VIDEO_ID[table], "run_id"])))
+        if current is not None:
+            rows = rows.filter(pa.array(of_run(rows, table, current.tables[table]) >= 0))
         for name in COLUMNS[table]:
             if "." not in name and name not in rows.column_names:
                 rows = rows.append_column(name, pa.nulls(rows.num_rows, SCHEMAS[table].field(name).type))

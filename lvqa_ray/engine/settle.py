@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lvqa_ray.engine.outcomes import find, numbers, outcomes
+from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.tables import ShardWriter, batches
+from lvqa_ray.records.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
 ROWS_PER_BATCH = 1000
@@ -32,28 +31,7 @@ class Current:
 
         A failure that may pass takes no earlier record away: that one was paid for.
         """
-        records, failures = outcomes(folder, ["data"]), outcomes(folder, ["failures"])
-        at = find(failures["id"], records["id"])
-        both = at >= 0
-        newer = ~both
-        newer[both] = numbers(
-            pc.less(_runs(records.take(pa.array(at[both]))), _runs(failures.filter(pa.array(both))))
-        )  # Run ids begin with the time; at a tie the record stands.
-        gone = at[both & newer & ~numbers(failures["retryable"])]
-        standing = np.ones(records.num_rows, dtype=np.bool_)
-        standing[gone] = False
-        records = records.filter(pa.array(standing))
-        failures = failures.filter(pa.array(newer))
-        alone = failures.filter(pa.array(find(failures["id"], records["id"]) < 0))
-        columns = ["id", "run_id"]
-        ended = pa.concat_tables([records.select(columns), alone.select(columns)]).unify_dictionaries()
-        tables: Mapping[TableName, pa.Table] = {
-            "data": records.select(columns),
-            "failures": failures.select(columns),
-            "clips": ended,
-            "drops": ended,
-        }
-        return cls(tables)
+        return cls(standing(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
 
 
 def settle(folder: Place, run_id: str, rows_per_shard: int) -> None:
@@ -109,7 +87,3 @@ def _join(
                 out.write(same.select(schema.names))
     for shard, _ in loose:
         shard.unlink(missing_ok=True)
-
-
-def _runs(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types
-    return rows["run_id"].cast(pa.string())

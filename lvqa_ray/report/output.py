@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.records.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
 
@@ -98,7 +99,7 @@ class Output:
         return said if isinstance(said, int) else None
 
     def rows(self, table: TableName, columns: Sequence[str], videos: Collection[str] | None = None) -> pa.Table:
-        """Some columns of the rows that stand: those of the latest run that had an outcome for their video.
+        """Some columns of the rows that stand: those of the run whose outcome stands for their video.
 
         Args:
             table: Which table.
@@ -129,17 +130,24 @@ class Output:
     @cached_property
     def _current(self) -> Mapping[TableName, pa.Table | None]:
         """Of every table, the run whose rows stand for each video; ``None`` where there was but one run."""
-        return {table: self._latest(table) for table in SCHEMAS}
+        runs = {run for table in SCHEMAS for run in self._all(table, ["run_id"])["run_id"].unique().to_pylist()}
+        if len(runs) < 2:
+            return dict.fromkeys(SCHEMAS)
+        failures = self._all("failures", ["id", "run_id", "retryable"])
+        last = self._latest("failures").join(failures, ["id", "run_id"]).group_by(["id", "run_id"])
+        tries = last.aggregate([("retryable", "max")]).rename_columns(["id", "run_id", "retryable"])
+        may_pass = pc.fill_null(tries["retryable"], False)
+        tables = standing(self._latest("data"), tries.set_column(2, "retryable", may_pass))
+        return {name: rows.rename_columns(["video", "run"]) for name, rows in tables.items()}
 
-    def _latest(self, table: TableName) -> pa.Table | None:
-        rows = pa.Table.from_batches(
-            list(self._scan(table, [VIDEO_ID[table], "run_id"])),
-            schema=pa.schema([(VIDEO_ID[table], pa.string()), ("run_id", pa.string())]),
-        )
-        if pc.count_distinct(rows["run_id"]).as_py() < 2:
-            return None
-        latest = rows.group_by(VIDEO_ID[table]).aggregate([("run_id", "max")])  # run ids begin with the time
-        return latest.select([VIDEO_ID[table], "run_id_max"]).rename_columns(["video", "run"])
+    def _latest(self, table: TableName) -> pa.Table:
+        """The latest run of each video that has rows in a table; run ids begin with the time."""
+        rows = self._all(table, [VIDEO_ID[table], "run_id"]).group_by(VIDEO_ID[table]).aggregate([("run_id", "max")])
+        return rows.select([VIDEO_ID[table], "run_id_max"]).rename_columns(["id", "run_id"])
+
+    def _all(self, table: TableName, columns: Sequence[str]) -> pa.Table:
+        schema = pa.schema([SCHEMAS[table].field(name) for name in columns])
+        return pa.Table.from_batches(list(self._scan(table, columns)), schema=schema)
 
     def _scan(self, table: TableName, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         shards = sorted((self.folder / table).glob("*.parquet"), key=str)

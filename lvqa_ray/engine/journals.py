@@ -7,13 +7,21 @@ from functools import lru_cache
 from pathlib import Path
 
 from lvqa_ray.engine.place import ObjectPath, Place, complete, partial_of
-from lvqa_ray.llm.rolled import RolledSegments
+from lvqa_ray.llm.rolled import LISTED_S, RolledSegments
 from lvqa_ray.llm.segments import LocalSegments, Segments
 
 
-def segments_at(place: Place, *, make: bool = True) -> Segments:
-    """The segments of a place; a folder is made if it does not exist, unless it is only read."""
-    return LocalSegments(place, make=make) if isinstance(place, Path) else RolledSegments(Objects(place))
+def segments_at(place: Place, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:
+    """The segments of a place.
+
+    Args:
+        place: Where they are.
+        make: Make a folder that does not exist; one who only reads does not need it.
+        listed_s: How old a listing of a store may be (s).
+    """
+    if isinstance(place, Path):
+        return LocalSegments(place, make=make)
+    return RolledSegments(Objects(place), listed_s=listed_s)
 
 
 @lru_cache(maxsize=8)

@@ -131,8 +131,9 @@ class Watch:
         self._folder, self._run_id, self._videos, self._ask = folder, run_id, videos, ask
         self._limits = limits or {}
         self._began = time.monotonic()
-        self._journal = _Tail(segments_at(folder / "cache", make=False), f"-{run_id}_")
-        self._found = _Tail(segments_at(clips_folder(folder / "cache"), make=False), f"clips-{run_id}_")
+        journal, found = folder / "cache", clips_folder(folder / "cache")
+        self._journal = _Tail(segments_at(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
+        self._found = _Tail(segments_at(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
         self._every_s = 0.0 if isinstance(folder, Path) else STORE_EVERY_S
         self._next = 0.0
         self._shards: set[str] = set()

@@ -14,7 +14,12 @@ from typing import Protocol
 
 EVERY_S = 1.0
 ROLL_BYTES = 2**21
-LISTED_S = 60.0
+LISTED_S = 1.0
+LONGEST_S = 60.0
+"""Age up to which a listing may be used where reading what others add takes long."""
+SHARE = 4
+"""Reading what others add takes at most one part in five of the time."""
+PATIENCE_S = 120.0
 BLOCK = 2**20
 BLOCKS = 16
 
@@ -57,40 +62,59 @@ class RolledSegments:
 
     All lines of a second go out together, and who wants to be sure of one waits for `written`. What a reader knows of
     a segment never changes: an upload only makes it longer. A killed process loses what it had not uploaded, and that
-    nobody had been told was written.
+    nobody had been told was written. An upload that fails is made again, with what came meanwhile.
 
     Args:
         store: Where the objects are.
         every_s: Least time between two uploads (s).
         roll_bytes: Length at which the next segment begins.
+        listed_s: How old a listing may be (s). One who pays wants it short: what another has paid for and then died
+            is asked for again as long as it is not seen.
+        patience_s: For how long uploads may fail before that is said to all who wait (s).
     """
 
-    def __init__(self, store: Store, *, every_s: float = EVERY_S, roll_bytes: int = ROLL_BYTES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        every_s: float = EVERY_S,
+        roll_bytes: int = ROLL_BYTES,
+        listed_s: float = LISTED_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._store = store
         self._every_s = every_s
         self._roll_bytes = roll_bytes
+        self._listed_s = listed_s
+        self._patience_s = patience_s
         self._changed = threading.Condition()
         self._tails: dict[str, _Tail] = {}  # by the name that was asked for
-        self._due: dict[str, _Tail] = {}  # by their own names: what is not uploaded yet
-        self._future: Future[None] | None = None  # of what is due
-        self._sending: Future[None] | None = None  # of what is on its way
+        self._due: dict[str, _Tail] = {}  # by their own names: what is not uploaded as a whole
+        self._future: Future[None] | None = None  # of what the next upload is the first to hold
+        self._sending: list[Future[None]] = []  # of what was on its way at least once; the last one stands for all
         self._thread: threading.Thread | None = None
         self._broken: OSError | None = None
         self._listed: tuple[float, dict[str, int]] | None = None
+        self._asked_s = 0.0  # spent on the store since then, that included
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def sizes(self) -> dict[str, int]:
-        """See `Segments`; what others add is seen within a minute."""
-        if self._listed is None or time.monotonic() - self._listed[0] > LISTED_S:
+        """See `Segments`; what others add is seen by the next listing."""
+        lasts_s = max(self._listed_s, min(SHARE * self._asked_s, LONGEST_S))
+        if self._listed is None or time.monotonic() - self._listed[0] > lasts_s:
+            begun = time.monotonic()
             found = {name: size for name, size in self._store.sizes().items() if name.endswith(".jsonl")}
             self._listed = time.monotonic(), found
+            self._asked_s = self._listed[0] - begun
         return self._listed[1]
 
     def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
         """See `Segments`."""
         rest, size = b"", self.sizes().get(name, 0)
         for begin in range(start, size, ROLL_BYTES):
+            begun = time.monotonic()
             part = io.BytesIO(rest + self._store.read(name, begin, min(begin + ROLL_BYTES, size)))
+            self._asked_s += time.monotonic() - begun
             rest = b""
             for line in part:
                 if line.endswith(b"\n"):
@@ -138,7 +162,7 @@ class RolledSegments:
                 failed: Future[None] = Future()
                 failed.set_exception(self._broken)
                 return failed
-            return self._future or self._sending
+            return self._future or (self._sending[-1] if self._sending else None)
 
     def replace(self, name: str, lines: Iterable[bytes]) -> None:
         """See `Segments`."""
@@ -157,30 +181,54 @@ class RolledSegments:
                 last.result()
 
     def _upload(self) -> None:
+        failing_since: float | None = None
         while True:
             with self._changed:
                 while not self._due:
                     self._changed.wait()
-                due = [(tail.name, bytes(tail.data)) for tail in self._due.values()]
-                self._due.clear()
-                future, self._future = self._future, None
-                self._sending = future
+                due = [(tail, bytes(tail.data)) for tail in self._due.values()]
+                if self._future is not None:
+                    self._sending.append(self._future)
+                    self._future = None
             begun = time.monotonic()
-            error: OSError | None = None
-            for name, data in due:
-                try:
-                    self._store.write(name, data)
-                except OSError as failed:
-                    error = failed
-            with self._changed:
-                self._sending = None
-                self._broken = self._broken or error
-            if future is not None:
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error)
+            error = self._write(due)
+            if error is None:
+                failing_since = None
+                self._tell(None)
+            else:
+                failing_since = begun if failing_since is None else failing_since
+                if time.monotonic() - failing_since >= self._patience_s:
+                    self._tell(error)
+                    return
             time.sleep(max(0.0, self._every_s - (time.monotonic() - begun)))
+
+    def _write(self, due: Iterable[tuple[_Tail, bytes]]) -> OSError | None:
+        """Upload tails; what fails, or has grown meanwhile, stays due."""
+        error: OSError | None = None
+        for tail, data in due:
+            try:
+                self._store.write(tail.name, data)
+            except OSError as failed:
+                error = failed
+                continue
+            with self._changed:
+                if len(tail.data) == len(data):
+                    del self._due[tail.name]
+        return error
+
+    def _tell(self, error: OSError | None) -> None:
+        """Say to those who wait that all they added is written, or that it cannot be."""
+        with self._changed:
+            waiting, self._sending = self._sending, []
+            if error is not None:
+                self._broken = error
+                waiting += [self._future] if self._future is not None else []
+                self._future = None
+        for future in waiting:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
 
     def _block(self, name: str, number: int, end: int) -> bytes:
         """A block of a segment, as far as it is needed at least."""

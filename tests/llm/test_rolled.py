@@ -22,11 +22,15 @@ class Shelf:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.writes = 0
+        self.listings = 0
+        self.refused = 0
+        self.often = threading.Event()
         self.full = False
         self.open = threading.Event()
         self.open.set()
 
     def sizes(self) -> dict[str, int]:
+        self.listings += 1
         return {name: len(data) for name, data in self.objects.items()}
 
     def read(self, name: str, start: int, end: int) -> bytes:
@@ -35,6 +39,9 @@ class Shelf:
     def write(self, name: str, data: bytes) -> None:
         self.open.wait()
         if self.full:
+            self.refused += 1
+            if self.refused > 10:
+                self.often.set()
             raise OSError(errno.EACCES, "may not be written")
         assert data.startswith(self.objects.get(name, b"")), "what a reader knows has changed"
         self.writes += 1
@@ -60,8 +67,8 @@ def text(journal: Journal, n: int) -> str:
     return reply.text if isinstance(reply, ChatReply) else ""
 
 
-def segments(shelf: Shelf) -> RolledSegments:
-    return RolledSegments(shelf, every_s=0.01, roll_bytes=1000)
+def segments(shelf: Shelf, patience_s: float = 60.0) -> RolledSegments:
+    return RolledSegments(shelf, every_s=0.01, roll_bytes=1000, patience_s=patience_s)
 
 
 def test_answers_that_were_told_to_be_kept_are_on_the_store() -> None:
@@ -112,7 +119,7 @@ def test_a_store_that_takes_no_more_is_said_to_all_who_wait() -> None:
     shelf.full = True
 
     async def run() -> None:
-        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal = Journal(segments(shelf, patience_s=0), writer="one", stage="ask")
         journal.put(key_of(1), answer(1))
         with pytest.raises(OSError, match="may not be written"):
             await journal.kept()
@@ -121,3 +128,86 @@ def test_a_store_that_takes_no_more_is_said_to_all_who_wait() -> None:
             journal.put(key_of(2), answer(2))
 
     asyncio.run(run())
+
+
+def test_an_upload_that_fails_is_made_again_and_nobody_is_told_before_it_is() -> None:
+    shelf = Shelf()
+    shelf.full = True
+
+    async def run() -> None:
+        journal = Journal(segments(shelf), writer="one", stage="ask")
+        waiting = []
+        for n in range(30):  # more than a segment holds
+            journal.put(key_of(n), answer(n))
+            waiting.append(asyncio.create_task(journal.kept()))
+            await asyncio.sleep(0.005)
+        assert await asyncio.to_thread(shelf.often.wait, 20)
+        assert not shelf.objects
+        assert not any(task.done() for task in waiting)
+        assert all(text(journal, n) == answer(n).text for n in range(30)), "what is not uploaded is read from memory"
+        shelf.full = False
+        await asyncio.gather(*waiting)
+        assert journal.broken is None
+        assert stats(segments(shelf)).answers == 30
+        journal.put(key_of(30), answer(30))
+        await journal.kept()
+        assert stats(segments(shelf)).answers == 31
+
+    asyncio.run(run())
+
+
+def test_a_store_that_takes_no_more_for_long_is_said_to_the_first_and_the_last() -> None:
+    shelf = Shelf()
+    shelf.full = True
+
+    async def run() -> None:
+        journal = Journal(segments(shelf, patience_s=0.2), writer="one", stage="ask")
+        waiting = []
+        for n in range(3):
+            journal.put(key_of(n), answer(n))
+            waiting.append(asyncio.create_task(journal.kept()))
+            await asyncio.sleep(0.02)
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, OSError) for error in told)
+        assert shelf.refused > 1
+        with pytest.raises(OSError, match="may not be written"):
+            journal.put(key_of(3), answer(3))
+
+    asyncio.run(run())
+
+
+def test_what_another_has_paid_for_is_seen_as_soon_as_a_listing_is_old() -> None:
+    shelf = Shelf()
+    other = Journal(RolledSegments(shelf, listed_s=0.0), writer="other", stage="ask")
+    watch = RolledSegments(shelf, listed_s=60.0)
+    assert not watch.sizes()
+
+    async def pay() -> None:
+        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal.put(key_of(1), answer(1))
+        await journal.kept()
+
+    asyncio.run(pay())
+    assert text(other, 1) == answer(1).text
+    assert not watch.sizes(), "who only watches has time"
+    before = shelf.listings
+    assert all(text(other, 1) for _ in range(5))
+    assert shelf.listings == before, "what is known costs no listing"
+
+
+def test_where_reading_takes_long_a_listing_lasts_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("lvqa_ray.llm.rolled.time.monotonic", lambda: now)
+
+    class Far(Shelf):
+        def sizes(self) -> dict[str, int]:
+            nonlocal now
+            now += 2.0
+            return super().sizes()
+
+    shelf = Far()
+    far = RolledSegments(shelf)
+    for _ in range(100):
+        far.sizes()
+        now += 1.0
+    assert 8 < shelf.listings < 16, "at most a fifth of the time goes there"

@@ -32,9 +32,24 @@ _CITED = re.compile(
     rf"|(?P<colon>(?:(?<=^)|(?<=[.;]\s)){_ONE}(?=\s*[:—–]\s))"  # noqa: RUF001
 )
 _PLACE = re.compile(
-    r"\b(?P<the>[Tt]he\s+)?(?P<place>first|second|third|fourth|last|final)\s+(?:options?|choices?|answer\s+choices?)\b",
+    r"\b(?P<the>the\s+)?(?P<place>first|second|third|fourth|last|final)\s+(?:options?|choices?|answer\s+choices?)\b",
     re.IGNORECASE,
 )
+_CHOSEN = re.compile(
+    r"\s+(?:(?i:of|to|for|on|in|at|by|from|with|given|open|offered|made|that|which|who|when|was|were|had"
+    r"|i|he|she|it|we|you|they|his|her|its|our|your|their|the|an?)\b|[A-Z][a-z])"
+)
+"""What follows "the first choice" where somebody in the video makes it."""
+_TITLE = re.compile(r"\b(?:Mrs?|Ms|Dr|St|Prof|No|Nr|Vol|Fig|Ch|Sec|Pt)\.\s+$")
+_WORD = re.compile(r"([\w'’-]+)[\"”’]?\s+$")  # noqa: RUF001
+_JOINS = frozenset({
+    "also", "although", "and", "as", "because", "both", "but", "either", "else", "except", "hence", "however", "if",
+    "leaving", "means", "neither", "nor", "not", "only", "or", "rather", "since", "so", "than", "that", "then",
+    "therefore", "though", "thus", "unless", "unlike", "when", "whereas", "whether", "while", "why", "yet",
+})  # fmt: skip
+"""Words before a letter that cannot make a name with it, as "team" and "plan" do."""
+_SURE = ("range", "noun", "wrapped")
+"""Forms of `_CITED` that stand for an option wherever they are."""
 _LETTER = re.compile(r"(?<![A-Za-z0-9])[A-D](?![A-Za-z0-9])")
 _MAYBE = re.compile(r"(?<![A-Za-z0-9'’_.-])[A-D](?![A-Za-z0-9'’_]|-[a-z]|\.[A-Z])")  # noqa: RUF001
 _ARTICLE = re.compile(r"A\s+[a-z\"“‘'(]")  # noqa: RUF001
@@ -45,7 +60,7 @@ class Unclear(ValueError):
     """A text holds a capital that may or may not name an option; its text quotes the place."""
 
 
-def moved_letters(text: str, to: Mapping[Letter, Letter]) -> str:
+def moved_letters(text: str, to: Mapping[Letter, Letter], *, shown: bool = False) -> str:
     """A text that names the options by the letters that they have now.
 
     "option B", "(B)", "B and D are wrong", "so the answer is B", "the second option" and the like follow; a list of
@@ -54,17 +69,27 @@ def moved_letters(text: str, to: Mapping[Letter, Letter]) -> str:
     Args:
         text: A reason, an option or a stem.
         to: The new letter of each option.
+        shown: Whether it is an option or a stem. These speak of the video, so that only "option B" and "(B)" are sure.
 
     Raises:
-        Unclear: A letter stands where it may be a name ("plan B") as well as an option.
+        Unclear: A letter stands where it may be a name ("plan B") as well as an option, or what is called the first
+            choice may be somebody's in the video.
     """
     pieces: list[str] = []
     done = 0
     for match in _CITED.finditer(text):
+        if (shown and match.lastgroup not in _SURE) or (match.lastgroup == "verb" and _named(text[: match.start()])):
+            raise _unclear(text, match)
         pieces += [_checked(text, done, match.start()), _moved(match, to)]
         done = match.end()
     pieces.append(_checked(text, done, len(text)))
-    return _PLACE.sub(lambda match: _placed(match, to), "".join(pieces))
+    return _PLACE.sub(lambda match: _placed(match, to, shown=shown), "".join(pieces))
+
+
+def _named(before: str) -> bool:
+    """Whether a letter may make a name with what stands right before it: "team B is", "Mr. B is"."""
+    word = _WORD.search(before)
+    return bool(_TITLE.search(before)) or (word is not None and word[1].casefold() not in _JOINS)
 
 
 def _moved(match: re.Match[str], to: Mapping[Letter, Letter]) -> str:
@@ -79,8 +104,11 @@ def _moved(match: re.Match[str], to: Mapping[Letter, Letter]) -> str:
     return f"{head}{', '.join(moved[:-1])} and {moved[-1]}"
 
 
-def _placed(match: re.Match[str], to: Mapping[Letter, Letter]) -> str:
-    capital = (match["the"] or match["place"])[0].isupper()
+def _placed(match: re.Match[str], to: Mapping[Letter, Letter], *, shown: bool) -> str:
+    # "His first choice" and "the first choice of knife" are not ours.
+    if shown or match["the"] is None or _CHOSEN.match(match.string, match.end()):
+        raise _unclear(match.string, match)
+    capital = match["the"][0].isupper()
     return f"{'Option' if capital else 'option'} {to[_PLACES[match['place'].lower()]]}"
 
 
@@ -92,6 +120,10 @@ def _checked(text: str, start: int, end: int) -> str:
     """
     for letter in _MAYBE.finditer(text, start, end):
         if not _ARTICLE.match(text, letter.start()):
-            around = text[max(0, letter.start() - 25) : letter.end() + 25]
-            raise Unclear(f"the letter in '{around.strip()}' may name an option or not")
+            raise _unclear(text, letter)
     return text[start:end]
+
+
+def _unclear(text: str, match: re.Match[str]) -> Unclear:
+    around = text[max(0, match.start() - 25) : match.end() + 25].strip()
+    return Unclear(f"'{around}' may name an option or not")

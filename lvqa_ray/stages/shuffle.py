@@ -63,8 +63,8 @@ class ShuffleOptions(Check):
         to = self._places(asked.id, video_id, question.answer)
         came_from = {new: old for old, new in to.items()}
         changed = Question(
-            question=moved_letters(question.question, to),
-            options={letter: moved_letters(question.options[came_from[letter]], to) for letter in LETTERS},
+            question=moved_letters(question.question, to, shown=True),
+            options={letter: moved_letters(question.options[came_from[letter]], to, shown=True) for letter in LETTERS},
             answer=to[question.answer],
             steps=tuple(
                 replace(step, reasons=tuple(moved_letters(reason, to) for reason in step.reasons))

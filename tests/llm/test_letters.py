@@ -59,11 +59,48 @@ def test_letters_of_options_follow(text: str, moved: str) -> None:
         "Mr. B waits at the bus stop",
         "Options C to A are wrong",
         "the grade was an A",
+        "Team B is ahead at the end.",
+        "So vitamin D is named",
+        "Plan B fails.",
+        "Exhibit A matches the note",
+        "In the end team A and B are even",
+        "Mr. B is late",
+        "His first choice was the long one",
+        "The first choice of knife is too long",
+        "She takes the second option they give her",
+        "The last choice Alice makes is the red one",
+        "The first and second options are wrong",
     ],
 )
 def test_what_may_be_a_name_is_left_to_the_check(text: str) -> None:
     with pytest.raises(Unclear):
         moved_letters(text, TO)
+
+
+@pytest.mark.parametrize(
+    ("text", "moved"),
+    [
+        ("Then B is ruled out, while D is too late", "Then C is ruled out, while A is too late"),
+        ("It is clear that A is wrong because C is seen", "It is clear that B is wrong because D is seen"),
+        ("The dog runs. B is wrong", "The dog runs. C is wrong"),
+        ("The third option is too early", "Option D is too early"),
+    ],
+)
+def test_a_joining_word_before_a_letter_makes_no_name(text: str, moved: str) -> None:
+    assert moved_letters(text, TO) == moved
+
+
+@pytest.mark.parametrize(
+    "text", ["B is ahead", "What was the chef's first choice of knife?", "The first option", "She picks C."]
+)
+def test_what_stems_and_options_say_is_of_the_video(text: str) -> None:
+    with pytest.raises(Unclear, match="may name an option or not"):
+        moved_letters(text, TO, shown=True)
+
+
+def test_what_is_sure_follows_in_stems_and_options_too() -> None:
+    text = "Both option A and (C), a dog and A dog"
+    assert moved_letters(text, TO, shown=True) == "Both option B and (D), a dog and A dog"
 
 
 def test_there_and_back_is_where_it_was() -> None:

@@ -115,3 +115,11 @@ def test_a_question_whose_letters_cannot_be_followed_stays_as_it_was() -> None:
     strict = shuffled(["v"], unclear, ShuffleOptions(policy="drop"))
     assert (strict.questions, strict.drops[0].check) == ((), "shuffle")
     assert render_question(unclear)
+
+
+def test_names_in_a_stem_or_an_option_are_not_rewritten() -> None:
+    stem = replace(SOUND, question="What was the chef's first choice of knife?")
+    option = replace(SOUND, options={**SOUND.options, "B": "Team B is ahead at the end"})
+    for unclear in (stem, option):
+        (left,) = shuffled(["v"], unclear).questions
+        assert (left.question, left.verdicts[0].action) == (unclear, "marked")

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.choice import read_choice
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.parse import full_question, read_answer, read_label
+from lvqa_ray.llm.parse import full_question
 from lvqa_ray.records import LETTERS, Letter, Question, Usage
 
 
@@ -18,12 +17,14 @@ class Tally:
     """How often the key was found.
 
     Attributes:
-        tries: Answers that came.
+        asked: How often it was asked.
+        tries: Answers that could be read: they name one option, or say that they choose none.
         right: Those that name the key.
         usage: What they cost.
         why: What was said before each right answer, without line breaks; empty where nothing was.
     """
 
+    asked: int
     tries: int
     right: int
     usage: Usage
@@ -31,8 +32,15 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """The share of right answers."""
+        """The share of right answers among those that could be read; only where `unread` is empty."""
         return self.right / self.tries
+
+    @property
+    def unread(self) -> str:
+        """Why the rate measures nothing: fewer than half of the answers could be read; empty where it does."""
+        if 2 * self.tries >= self.asked:
+            return ""
+        return f"only {self.tries} of {self.asked} replies name an option on a line 'ANSWER: B'"
 
 
 def turned(q: Question, turns: int) -> Question:
@@ -62,36 +70,18 @@ async def tally(q: Question, tries: int, ask: Callable[[str, int], Awaitable[Cha
     replies = await asyncio.gather(
         *(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     )
-    right = [
-        reply.text for reply, one in zip(replies, asked, strict=True) if named_option(reply.text, one) == one.answer
-    ]
-    why = tuple(said_before(text)[:MOST_SAID] for text in right)
-    return Tally(tries, len(right), sum((reply.usage for reply in replies), Usage()), why)
+    read = [(read_choice(reply.text, one), one) for reply, one in zip(replies, asked, strict=True)]
+    right = [choice for choice, one in read if choice.letter == one.answer]
+    why = tuple(choice.said[:MOST_SAID] for choice in right)
+    return Tally(
+        tries, sum(choice.read for choice, _ in read), len(right), sum((reply.usage for reply in replies), Usage()), why
+    )
 
 
 MOST_SAID = 300
 """Letters of what was said before an answer, which are kept."""
 
 
-def said_before(reply: str) -> str:
-    """What a reply says before its last ``ANSWER:`` line, on one line; nothing where it has no such line."""
-    lines = [line for line in without_draft(reply).splitlines() if line.strip()]
-    for place in range(len(lines) - 1, -1, -1):
-        label = read_label(lines[place])
-        if label is not None and label[0] == "ANSWER":
-            return " ".join(" ".join(lines[:place]).split())
-    return ""
-
-
 def named_option(reply: str, q: Question) -> Letter | None:
     """The option that a reply names after its last ``ANSWER:``, or alone; nothing where it names none or several."""
-    lines = [line for line in without_draft(reply).splitlines() if line.strip()]
-    for place in range(len(lines) - 1, -1, -1):
-        label = read_label(lines[place])
-        if label is not None and label[0] == "ANSWER":
-            lines = [label[1], *lines[place + 1 :]]
-            break
-    try:
-        return read_answer(lines, q.options)
-    except ParseError:
-        return None
+    return read_choice(reply, q).letter

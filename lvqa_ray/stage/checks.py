@@ -187,13 +187,13 @@ class CallCheck(Prompted, Judging):
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
         try:
             verdict = await self.judge(asked, row, chat)
-            if verdict.passed or self.policy != "repair" or mend is None:
-                return verdict, None
+            if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
+                return verdict, None  # what could not be checked has no fault that a writer could mend
             return await self._repaired(asked, row, verdict, chat, mend)
         except ApiError as error:
             if error.retryable:
                 return Failure.of(error, video=row.film.video, stage=self.name)
-            reason = f"it could not be checked: {error}"
+            reason = f"{UNCHECKED}: {error}"
             return Verdict(check=self.name, passed=False, reason=reason, usage=Usage.of(error)), None
 
     async def _repaired(
@@ -228,8 +228,14 @@ class CallCheck(Prompted, Judging):
             usage += last.usage
             if last.passed:
                 return replace(first, score=last.score, tries=last.tries, usage=usage), latest
+            if reason.startswith(UNCHECKED):
+                break
         reason = f"{first.reason}; after being rewritten: {reason}"
         return replace(first, reason=reason, score=last.score, tries=last.tries, usage=usage), None
+
+    def unchecked(self, why: str, usage: Usage) -> Verdict:
+        """The verdict on a question about which nothing could be found out; as where a call fails, it is no pass."""
+        return Verdict(check=self.name, passed=False, reason=f"{UNCHECKED}: {why}", usage=usage)
 
     async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
         """Say whether one question of a film is sound.
@@ -257,8 +263,12 @@ class CallCheck(Prompted, Judging):
             try:
                 return Said(reads(reply.text), usage)
             except ParseError as error:
-                fault = f"it could not be checked: {error}"
+                fault = f"{UNCHECKED}: {error}"
         return Said(None, usage, fault)
+
+
+UNCHECKED = "it could not be checked"
+"""How the reason of a verdict begins that measured nothing."""
 
 
 def dropped(asked: AskedQuestion, reason: str) -> Drop:

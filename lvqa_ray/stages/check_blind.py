@@ -17,9 +17,10 @@ from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 class CheckBlind(CallCheck):
     """Ask for the answer with nothing but the question, over several orders of the options.
 
-    The verdict's score is the share of tries that found the key; a quarter is chance. Four tries bring every option to
-    every place, so that a liking for a letter is right once; three of them are too many. (CinePile 2.0 takes three of
-    five.) With ``repair``, what the guesses rest on goes back to who wrote the question.
+    The verdict's score is the share of readable replies that found the key; a quarter is chance. Four tries bring
+    every option to every place, so that a liking for a letter is right once; three of them are too many. (CinePile 2.0
+    takes three of five.) With ``repair``, what the guesses rest on goes back to who wrote the question. Where fewer
+    than half of the replies can be read, nothing was measured: there is no score, and it is no pass.
     """
 
     name: ClassVar[str] = "blind"
@@ -53,6 +54,8 @@ class CheckBlind(CallCheck):
             return await chat(self.asks(Text(text=prompt), attempt=attempt))
 
         found = await tally(asked.question, self.tries, ask)
+        if found.unread:
+            return self.unchecked(found.unread, found.usage)
         guessed = found.rate >= self.threshold
         return Verdict(
             check=self.name,

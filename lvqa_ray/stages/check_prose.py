@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.choice import read_choice
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.prose import prose_fault, without_conclusion
-from lvqa_ray.llm.tally import named_option
 from lvqa_ray.records import AskedQuestion, Usage
 from lvqa_ray.stage import Chat, Prompted, Role, word_off
 
@@ -61,9 +61,12 @@ class CheckProse(Prompted):
             if error.retryable:
                 raise
             return f"it could not be checked: {error}", Usage.of(error)
-        found = named_option(reply.text, asked.question)
+        choice = read_choice(reply.text, asked.question)
+        found = choice.letter
         if found == asked.question.answer:
             return "", reply.usage
+        if not choice.read:
+            return "it could not be checked: the reply names no option on a line 'ANSWER: B'", reply.usage
         return (
             f"it leads to {f'option {found}' if found else 'no option'}, and the key is {asked.question.answer}",
             reply.usage,

@@ -18,8 +18,9 @@ from lvqa_ray.stage import CallCheck, Chat, Role
 class CheckSolve(CallCheck):
     """Ask for the answer from the captions, with the key hidden, over several orders of the options.
 
-    The verdict's score is the share of tries that found the key: the difficulty. A question whose key is not found by
-    more than `least` has a wrong key or rests on what was not seen; `most` leaves out what is too easy.
+    The verdict's score is the share of readable replies that found the key: the difficulty. A question whose key is
+    not found by more than `least` has a wrong key or rests on what was not seen; `most` leaves out what is too easy.
+    Where fewer than half of the replies can be read, nothing was measured: there is no score, and it is no pass.
     """
 
     name: ClassVar[str] = "solve"
@@ -57,6 +58,8 @@ class CheckSolve(CallCheck):
             return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
 
         found = await tally(asked.question, self.tries, ask)
+        if found.unread:
+            return self.unchecked(found.unread, found.usage)
         passed = self.least < found.rate <= self.most
         return Verdict(
             check=self.name,

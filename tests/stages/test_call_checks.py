@@ -14,10 +14,11 @@ import pytest
 
 from lvqa_ray.config import Checks
 from lvqa_ray.errors import ApiError, Bill, TimedOut, TruncatedReply
+from lvqa_ray.llm.choice import read_choice
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.llm.parse import parse_question, render_question
 from lvqa_ray.llm.tally import named_option, turned
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Frame, Usage, Verdict
+from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Frame, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Prompted
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_evidence import CheckEvidence
@@ -258,6 +259,23 @@ def test_a_solver_of_known_skill_keeps_the_share_that_chance_says(check: Any, sk
         ("D.", "D"),
         ("ANSWER:\nC", "C"),
         (f"ANSWER: {SOUND.options['B']}", "B"),
+        ("ANSWER: B\n\nThis is because the dog, and not A, is seen.", "B"),
+        ("ANSWER: B (low confidence)", "B"),
+        ("ANSWER: Option B, blue car", "B"),
+        ("ANSWER: <B>", "B"),
+        ("ANSWER: \\boxed{B}", "B"),
+        ("ANSWER: $\\boxed{\\text{B}}$", "B"),
+        ("**ANSWER: B**", "B"),
+        ("**ANSWER:** **B** - it is likely", "B"),
+        ("The dog is let out. ANSWER: B", "B"),
+        ("ANSWER: A is the most likely one", "A"),
+        ("It has to do with the dog.\n\nSo the answer is **B**.", "B"),
+        ("ANSWER: A guess would be wrong", None),
+        ("ANSWER: B, not A", None),
+        ("ANSWER: not B", None),
+        ("ANSWER: B or the dog", None),
+        (f"ANSWER: B, that is: {SOUND.options['C']}", None),
+        ("ANSWER: none", None),
         ("ANSWER: A or B", None),
         ("I cannot say.", None),
         ("", None),
@@ -265,6 +283,54 @@ def test_a_solver_of_known_skill_keeps_the_share_that_chance_says(check: Any, sk
 )
 def test_the_option_that_a_reply_names(reply: str, letter: str | None) -> None:
     assert named_option(reply, SOUND) == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("ANSWER: none", True),
+        ("ANSWER: None of them follows.", True),
+        ("**ANSWER:** cannot be determined", True),
+        ("I cannot say.", True),
+        ("Without the video, I can't tell which one is right.", True),
+        ("ANSWER: C", True),
+        ("ANSWER: A or C", False),
+        ("ANSWER: neither A nor C", False),
+        ("ANSWER: not C", False),
+        ("She goes back and", False),
+        ("", False),
+        ("<think>ANSWER: C", False),
+    ],
+)
+def test_who_chooses_none_was_understood_and_who_says_two_was_not(reply: str, read: bool) -> None:
+    assert read_choice(reply, SOUND).read is read
+
+
+@pytest.mark.parametrize("check", [CheckBlind(), CheckSolve(tries=4), CheckBlind(policy="repair")])
+@pytest.mark.parametrize(
+    ("replies", "score"),
+    [
+        (("ANSWER: A or B",) * 4, None),
+        (("ANSWER: C", "hm", "hm", "hm"), None),
+        (("ANSWER: C", "ANSWER: none", "hm", "hm"), 0.5),
+        (("ANSWER: none",) * 4, 0.0),
+    ],
+)
+def test_replies_that_cannot_be_read_are_no_wrong_guesses(check: Any, replies: tuple[str, ...], score: float) -> None:
+    left = iter(replies)
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        del request
+        return ChatReply(text=next(left), model="m", usage=Usage(calls=1))
+
+    mend = RewriteQuestion().with_checks(Checks().wanted)  # would ask for a fifth reply
+    (row,) = asyncio.run(check(replace(ROW, questions=ROWS[:1]), chat, mend))
+    left_over: list[AskedQuestion | Drop] = [*row.questions, *row.drops]
+    (one,) = left_over
+    verdict = one.verdicts[-1]
+    assert (verdict.score, verdict.usage.calls) == (score, 4)
+    assert verdict.reason.startswith("it could not be checked: only ") == (score is None)
+    assert bool(row.drops) == (score is None or isinstance(check, CheckSolve)), "as where a call fails"
 
 
 def test_four_turns_bring_the_key_to_every_place() -> None:

@@ -137,6 +137,7 @@ def test_prose_with_a_fault_is_written_once_more(chat: Chat, fake: FakeEndpoint)
     [
         ((GOOD, GOOD + " So it is."), "B", "it leads to option B, and the key is C; after being rewritten once more"),
         ((GOOD, GOOD + " So it is."), "none", "it leads to no option"),
+        ((GOOD, GOOD + " So it is."), "A or B", "it could not be checked: the reply names no option"),
         (("The captions say so.", "I cannot."), "C", "descriptions; after being rewritten once more: it leaves out"),
     ],
 )  # fmt: skip

@@ -1,0 +1,118 @@
+r"""Which option a reply chooses: what stands on its last ``ANSWER:`` line, read leniently and never by guess.
+
+Models put that letter in many clothes ("Option B, blue car", "<B>", "\boxed{B}", "B (low confidence)") and some go on
+talking after it. A reply that names two letters, or another option's text than its letter's, is not read.
+"""
+
+# ruff: noqa: RUF001 -- full-width marks and typographic apostrophes are what some models write
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.parse import read_answer, read_label
+from lvqa_ray.records import LETTERS, Letter, Question
+
+_INLINE = re.compile(r"\bANSWER\W{0,3}[:：]")
+_TEX = re.compile(r"\\(?:boxed|fbox|text\w*|math\w*)\s*\{([^{}]*)\}")
+_CLOTHES = re.compile(r"[*_`$<>{}\\]+")
+_LETTER = re.compile(r"(?<![\w'’.-])[A-D](?![\w'’]|-\w|\.\w)")
+_ARTICLE = re.compile(r"A\s+(?!(?:is|as|because|since|seems|fits|follows)\b)[a-z]")
+_DENIED = re.compile(r"\b(?:not|no|none|neither|never|cannot|except|without)\b|n['’]t\b", re.IGNORECASE)
+_OR = re.compile(r"\b(?:or|and)\b|/", re.IGNORECASE)
+_DECLINED = re.compile(
+    r"\s*(?:none|nothing|neither|no\s+(?:option|answer|choice|one)|n/?a\b|unknown|unclear|undetermin\w+|indetermin\w+"
+    r"|insufficient|impossible|not\s+\w+|无|沒有|没有|keine?\b|ninguna|aucune?|nessuna)",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    r"\b(?:can(?:not|\s+not|['’]t)|unable\s+to|impossible\s+to|not\s+possible\s+to|no\s+way\s+to|(?:do\s+not|don['’]t))\s+"
+    r"(?:be\s+)?(?:say|said|tell|told|know|known|choose|chosen|pick|select|determined?|answer(?:ed)?|decided?|guess|infer)"
+    r"|\bnot\s+enough\s+(?:information|evidence)|无法|不能",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a reply chooses.
+
+    Attributes:
+        letter: The option; ``None`` where it is none.
+        read: Whether the reply could be read: it names one option, or says that it chooses none.
+        said: What it says before, on one line.
+    """
+
+    letter: Letter | None
+    read: bool
+    said: str = ""
+
+
+def read_choice(reply: str, q: Question) -> Choice:
+    """Read a reply to a question that asks for a line ``ANSWER: <letter>``.
+
+    Without such a line the whole reply counts if it is an answer and nothing else, or else its last line.
+    """
+    lines = [line for line in without_draft(reply).splitlines() if line.strip()]
+    for place in range(len(lines) - 1, -1, -1):
+        before, answer = _parted(lines[place])
+        if answer is None:
+            continue
+        if not _plain(answer) and lines[place + 1 :]:
+            answer = lines[place + 1]
+        letter = _letter(answer, q.options)
+        said = " ".join(" ".join([*lines[:place], before]).split())
+        return Choice(letter, letter is not None or _declines(answer), said)
+    last = lines[-1] if lines else ""
+    letter = _exactly(lines, q.options) or _exactly([_plain(last)], q.options)
+    return Choice(letter, letter is not None or _declines(last))
+
+
+def _parted(line: str) -> tuple[str, str | None]:
+    """What stands before and after ``ANSWER:`` on a line; no answer where the line has none."""
+    if (label := read_label(line)) is not None and label[0] == "ANSWER":
+        return "", label[1]
+    inline = [*_INLINE.finditer(line)]
+    return (line[: inline[-1].start()], line[inline[-1].end() :]) if inline else ("", None)
+
+
+def _declines(answer: str) -> bool:
+    """Whether an answer says that it chooses no option; one with a letter in it may mean anything."""
+    plain = _plain(answer)
+    return not _LETTER.search(plain) and bool(_DECLINED.match(plain) or _REFUSED.search(plain))
+
+
+def _letter(answer: str, options: Mapping[Letter, str]) -> Letter | None:
+    """The one option that an answer names; nothing where it may be another one."""
+    plain = _plain(answer)
+    if exact := _exactly([answer], options) or _exactly([plain], options):
+        return exact
+    found = [*_LETTER.finditer(plain)]
+    if len({match[0] for match in found}) != 1 or any(_ARTICLE.match(plain, match.start()) for match in found):
+        return None
+    if _DENIED.search(plain, 0, found[0].start()) or _OR.match(plain[found[0].end() :].lstrip(" ,)]")):
+        return None
+    letter = LETTERS["ABCD".index(found[0][0])]
+    told = {other for other, text in options.items() if _tells(plain, text)}
+    return letter if not told or letter in told else None
+
+
+def _exactly(lines: list[str], options: Mapping[Letter, str]) -> Letter | None:
+    try:
+        return read_answer(lines, dict(options))
+    except ParseError:
+        return None
+
+
+def _tells(answer: str, option: str) -> bool:
+    """Whether the text of an option stands in an answer."""
+    return re.search(rf"(?<!\w){re.escape(option.strip(' .').casefold())}(?!\w)", answer.casefold()) is not None
+
+
+def _plain(answer: str) -> str:
+    """An answer without emphasis, brackets and the like around its words."""
+    return " ".join(_CLOTHES.sub(" ", _TEX.sub(r"\1", answer)).split())

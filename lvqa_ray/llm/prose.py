@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lvqa_ray.llm.conclusion import concluded
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.wording import without_captions
 from lvqa_ray.records import Question
@@ -23,15 +24,8 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_SENTENCE = re.compile(r"(?<=[.!?。！？])[\"'”’)]*\s+|\n+")  # noqa: RUF001
-_NAME = re.compile(r"(?<=[\w,;] )(?!(?:Option|Answer|Choice|Step)\b)[A-Z][a-z]{2,}\b")
+_NAME = re.compile(r"(?<=[\w,;] )(?!(?:Option|Answer|Antwort|Choice|Step)\b)[A-Z][a-z]{2,}\b")
 _ENGLISH = re.compile(r"\b(?:the|is|are|and|of|in)\b")
-_CONCLUSION = re.compile(
-    r"\b(?:answer|option|choice)\b(?:\s+(?:is|must\s+be|has\s+to\s+be|should\s+be|would\s+be|to\s+choose\s+is))?"
-    r"\s*:?\s*(?:indeed\s+|therefore\s+|clearly\s+)?(?:option\s+|letter\s+)?[*_(\[]*(?P<letter>[A-D])\b",
-    re.IGNORECASE,
-)
-_ANSWER = re.compile(r"\banswer\b", re.IGNORECASE)
 
 
 def prose_fault(question: Question, prose: str) -> str:
@@ -66,41 +60,6 @@ def _faults(question: Question, prose: str) -> Iterator[str]:
         for name in _NAME.findall(reasons):
             if name.casefold() not in _words(prose):
                 yield f"it leaves out the name {name}"
-
-
-def concluded(prose: str) -> list[str]:
-    """The letters that a text says are the answer, in order."""
-    return [
-        match["letter"].upper()
-        for sentence in _SENTENCE.split(prose)
-        if _ANSWER.search(sentence)
-        for match in _CONCLUSION.finditer(sentence)
-        if match["letter"].isupper()
-    ]
-
-
-def without_conclusion(prose: str) -> str:
-    """A text that does not say which letter is the answer.
-
-    Sentences that only say so are left out; where it is said at the end of another, the letter is a dash.
-    """
-    kept = []
-    for sentence in _SENTENCE.split(prose):
-        if concluded(sentence):
-            if _ONLY.match(sentence.strip()):
-                continue
-            sentence = _CONCLUSION.sub(lambda match: match[0][:-1] + "-", sentence)  # noqa: PLW2901 - what is shown of it
-        if sentence.strip():
-            kept.append(sentence.strip())
-    return " ".join(kept)
-
-
-_ONLY = re.compile(
-    r"(?:so|therefore|thus|hence|in\s+conclusion|consequently|this\s+means|that\s+means|all\s+in\s+all)\b"
-    r"|(?:and\s+)?the\s+(?:correct\s+|right\s+|final\s+)?answer\b",
-    re.IGNORECASE,
-)
-"""How a sentence begins that says nothing but which letter is the answer."""
 
 
 def _numbers(text: str, least: int) -> set[str]:

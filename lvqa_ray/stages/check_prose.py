@@ -9,9 +9,10 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.choice import read_choice
+from lvqa_ray.llm.conclusion import without_conclusion
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.parse import full_question
-from lvqa_ray.llm.prose import prose_fault, without_conclusion
+from lvqa_ray.llm.prose import prose_fault
 from lvqa_ray.records import AskedQuestion, Usage
 from lvqa_ray.stage import Chat, Prompted, Role, word_off
 

@@ -13,9 +13,10 @@ from lvqa_ray.demo import answer as demo
 from lvqa_ray.demo import prose as demo_prose
 from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
+from lvqa_ray.llm.conclusion import concluded, without_conclusion
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.parse import full_question, parse_question
-from lvqa_ray.llm.prose import prose_fault, without_conclusion
+from lvqa_ray.llm.prose import prose_fault
 from lvqa_ray.llm.tally import named_option
 from lvqa_ray.llm.wording import reason_text
 from lvqa_ray.records import AskedFilm, Failure, FinishedFilm, Question, Record, Usage
@@ -72,6 +73,57 @@ def test_the_letter_is_hidden_and_nothing_else() -> None:
     said = "The dog is let out, so the answer is C. Nobody sees it."
     assert without_conclusion(said) == "The dog is let out, so the answer is -. Nobody sees it."
     assert without_conclusion("Option A fails. Therefore, the correct answer is (B)!") == "Option A fails."
+
+
+BODY = GOOD.partition(" So the")[0]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Therefore, the correct option is {}.",
+        "Therefore, option {} is right.",
+        "Therefore, option {} must be the correct choice.",
+        "She wants the dog out, so {} is right.",
+        "Thus {} is correct.",
+        "The best choice is **{}**.",
+        "The answer to the question is ({}).",
+        "The answer, then, is {}.",
+        "The final choice is therefore option {}.",
+        "So it must be {}.",
+        "That leaves only {}.",
+        "\u6240\u4ee5\u7b54\u6848\u662f{}\u3002",
+        "Damit ist Antwort {} richtig.",
+        "Also ist {} richtig.",
+        "Por eso la respuesta correcta es {}.",
+        "La r\u00e9ponse est donc {}.",
+        "La risposta giusta \u00e8 {}.",
+        "\u041e\u0442\u0432\u0435\u0442: {}.",
+    ],
+)
+def test_the_letter_is_read_and_hidden_in_all_usual_wordings(end: str) -> None:
+    assert prose_fault(TOLD, f"{BODY} {end.format('C')}") == ""
+    assert prose_fault(TOLD, f"{BODY} {end.format('B')}") == "it concludes with option B, and the key is C"
+    for more in ("", " She is glad."):
+        shown = without_conclusion(f"{BODY} {end.format('C')}{more}")
+        assert shown.startswith(BODY)
+        assert "C" not in shown.removeprefix(BODY)
+
+
+def test_options_that_are_ruled_out_are_no_conclusion() -> None:
+    said = "Option B is not right. B is wrong, so A cannot be. Team B is right behind. Antwort A ist nicht richtig."
+    assert concluded(said) == []
+    assert without_conclusion(f"{said} She is glad.") == f"{said} She is glad."
+
+
+def test_whatever_letter_the_last_sentence_names_is_hidden() -> None:
+    assert without_conclusion("A dog runs. I would go with B!") == "A dog runs. I would go with -!"
+    assert without_conclusion("A dog is let out, as in C") == "A dog is let out, as in -"
+
+
+def test_what_is_seen_before_a_conclusion_stays() -> None:
+    said = "So she goes back into the house for the dog, and option C is right. She is glad."
+    assert without_conclusion(said) == said.replace("C", "-")
 
 
 def test_of_what_the_embedded_endpoint_writes_nothing_is_lost_and_the_key_follows() -> None:

@@ -11,8 +11,8 @@ _LETTER = r"(?<![A-Za-z0-9À-ɏЀ-ӿ])(?P<letter>[A-D])(?![A-Za-z0-9À-ɏЀ-ӿ'�
 _BE = r"(?:is|must\s+be|has\s+to\s+be|can\s+only\s+be|should\s+be|would\s+be|to\s+(?:choose|pick)\s+is)"
 _SURELY = r"(?:indeed|therefore|thus|hence|then|clearly|definitely)"
 _TO_IT = (
-    rf"(?:\s+(?:to|for)\b[^.;:]{{0,40}}?(?=\s{_BE}\b))?[\s,]*(?:{_SURELY}[\s,]+)?"
-    rf"(?:{_BE}\b)?\s*[:：]?\s*(?:{_SURELY}\s+)?"
+    rf"(?:\s+(?:to|for)\b[^.;:]{{0,40}}?(?=\s{_BE}\b))?[\s,]{{0,3}}(?:{_SURELY}[\s,]+)?"
+    rf"(?:{_BE}\b)?\s{{0,2}}[:：]?\s{{0,2}}(?:{_SURELY}\s+)?"
 )
 _MARKS = r"[*_(\[\"“'‘]*"
 _OPTION = rf"{_MARKS}(?:(?:the\s+)?(?:option|choice|letter|answer)\s+)?{_MARKS}"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.day import DAY_S, Day
+from lvqa_ray.llm.desk import LocalDesk
+from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limits import Limits
+from lvqa_ray.llm.outcome import Estimate
 
 
 class Clock:
@@ -48,3 +55,24 @@ def test_never_over_the_limit_in_any_day(waits: list[int], limit: int) -> None:
             sent.append(clock.now)
         clock.now += wait
     assert all(sum(at <= other < at + DAY_S for other in sent) <= limit for at in sent)
+
+
+def test_a_count_that_cannot_be_written_stops_the_run_in_order() -> None:
+    class Full:
+        def read_text(self, encoding: str) -> str:
+            assert encoding == "ascii"
+            raise FileNotFoundError
+
+        def write_text(self, text: str, encoding: str) -> None:
+            assert text.encode(encoding)
+            raise OSError(errno.EACCES, "s3://films/out/day.json may not be written")
+
+    async def run() -> None:
+        limiter = Limiter(Limits(4), day=Day(1000, Full()))
+        desk = LocalDesk(limiter)
+        for answer in await asyncio.gather(*(desk.take(name, [Estimate(1, 1)] * 3) for name in "ab")):
+            assert isinstance(answer, StopRun)
+            assert "The count of the day's requests cannot be written (s3://films/out/day.json" in str(answer)
+        assert limiter.halted is not None
+
+    asyncio.run(run())

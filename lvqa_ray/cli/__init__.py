@@ -13,6 +13,7 @@ from lvqa_ray.cli import audit, books, cache, check, demo, export, report, run
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.cli.terminal import fail, talk
 from lvqa_ray.config import Job
+from lvqa_ray.engine.place import said
 from lvqa_ray.errors import LvqaError
 
 app = typer.Typer(
@@ -45,6 +46,8 @@ def main() -> NoReturn:
         fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         status = 130
+    except OSError as error:  # of a disk or store
+        fail(said(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             fail(error.format_message())

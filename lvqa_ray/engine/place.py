@@ -8,6 +8,7 @@ store shows an object only when its upload has ended.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
 import uuid
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from lvqa_ray.engine.access import Access, is_store, scheme_of
 from lvqa_ray.engine.again import again, code_of
-from lvqa_ray.engine.remote import RemoteFile, listing, look
+from lvqa_ray.engine.remote import RemoteFile, listing, look, read_at
 from lvqa_ray.errors import FetchError
+from lvqa_ray.records import shown
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
@@ -151,8 +153,9 @@ class ObjectPath:
         """Nothing: a store has no folders."""
 
     def open_input(self) -> Any:  # noqa: ANN401 - fsspec has no types
-        """A file that reads just the stretches that it is asked for."""
-        return self._asked(lambda: self.filesystem.open(self.uri, "rb", cache_type="none"))
+        """A file that reads just the stretches that it is asked for, and again where that may help."""
+        file = self._asked(lambda: self.filesystem.open(self.uri, "rb", cache_type="none"))
+        return _Input(file, lambda at, size: self._told(lambda: read_at(self.uri, file, at, size)))
 
     @property
     def filesystem(self) -> Any:  # noqa: ANN401 - as above
@@ -178,9 +181,44 @@ class ObjectPath:
             return call()
         except FetchError as error:
             if error.kind == "missing_file":
-                raise FileNotFoundError(errno.ENOENT, str(error).rstrip(".")) from None
+                raise FileNotFoundError(errno.ENOENT, str(error).rstrip(".")) from error
             number = errno.EACCES if error.kind == "forbidden" else errno.EIO
-            raise OSError(number, str(error).rstrip(".")) from None
+            raise OSError(number, str(error).rstrip(".")) from error
+
+
+class _Input(io.RawIOBase):
+    """An object that is open for reading.
+
+    Args:
+        file: The object, as fsspec opens it; it gives no other version of it than the one that was there then.
+        read_at: Reads so many bytes from an offset on.
+    """
+
+    def __init__(self, file: Any, read_at: Callable[[int, int], bytes]) -> None:  # noqa: ANN401 - as above
+        super().__init__()
+        self._size = int(file.size)
+        self._read_at = read_at
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self._at)
+        size = left if size is None or size < 0 else min(size, left)
+        found = self._read_at(self._at, size) if size else b""
+        self._at += len(found)
+        return found
 
 
 Place = Path | ObjectPath
@@ -238,6 +276,16 @@ def write_whole(place: Place, data: bytes) -> None:
 def readable(place: Place) -> Any:  # noqa: ANN401 - what pyarrow takes for a file
     """What a reader of Parquet is given; errors as above."""
     return place if isinstance(place, Path) else place.open_input()
+
+
+def said(error: OSError) -> str:
+    """An unforeseen error of a disk or a store in one sentence, which quotes no server."""
+    if isinstance(error.__cause__, FetchError):
+        return str(error.__cause__)
+    if error.errno is None or error.errno <= 0:
+        return f"A file or a store could not be used ({type(error).__name__})."
+    where = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{os.strerror(error.errno)}."
 
 
 def holds_anything(place: Place) -> bool:

@@ -86,9 +86,19 @@ def _readable(shard: Place) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         why = " ".join(str(error).split())
+        if not damaged(error):
+            raise ConfigError(f"{shard} could not be read ({why}); run the same command again.") from None
         raise ConfigError(
             f"{shard} is no readable shard ({why}); move it away, and its videos are done again."
         ) from None
+
+
+def damaged(error: Exception) -> bool:
+    """Whether a file is no Parquet, as opposed to a disk or store that does not give it.
+
+    Arrow says of a footer that it is invalid, and of a page within by an `OSError` without a number.
+    """
+    return isinstance(error, pa.ArrowInvalid) or (isinstance(error, OSError) and error.errno is None)
 
 
 def replace_shard(rows: pa.Table, path: Place) -> None:

@@ -16,7 +16,7 @@ from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, outcomes
 from lvqa_ray.engine.place import Place, readable
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.settle import Current
-from lvqa_ray.engine.tables import shards
+from lvqa_ray.engine.tables import damaged, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
@@ -158,7 +158,11 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
             for _ in file.iter_batches(1000):
                 pass
     except (pa.ArrowException, OSError) as error:
-        yield f"{shard} is no readable shard ({' '.join(str(error).split())}); {mend}"
+        why = " ".join(str(error).split())
+        if damaged(error):
+            yield f"{shard} is no readable shard ({why}); {mend}"
+        else:
+            yield f"{shard} could not be read ({why}); {AGAIN}."
 
 
 def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
+from lvqa_ray import cli
 from lvqa_ray.config import Storage
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.again import fault_of
 from lvqa_ray.engine.place import ObjectPath, complete, partial_of, place_of
+from lvqa_ray.engine.tables import read_shard
 from lvqa_ray.errors import ConfigError
 from tests.fakes.files import FileServer
 
@@ -73,3 +78,73 @@ def test_a_file_of_a_disk_is_whole_or_not_there(tmp_path: Path) -> None:
     complete(partial, place)
     assert place.read_bytes() == b"half"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def parquet() -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"id": [str(n) for n in range(1000)]}), out)
+    return out.getvalue()
+
+
+def test_a_shard_is_asked_for_again_and_only_a_spoilt_one_is_to_be_moved_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvqa_ray.engine.again.FIRST_WAIT_S", 0.0)
+    with FileServer() as server:
+        server.in_parts = True
+        server.files = {"/films/x": parquet(), "/films/y": parquet()[:500], "/films/z": parquet()}
+        access = Access(server.url, key="id", secret="hidden")  # noqa: S106 - made up
+        server.troubles = {"/films/x": [503, 503], "/films/z": [403] * 50}
+        assert read_shard(ObjectPath("s3://films/x", access)).num_rows == 1000
+        with pytest.raises(ConfigError, match=r"is no readable shard .*move it away"):
+            read_shard(ObjectPath("s3://films/y", access))
+        with pytest.raises(ConfigError, match=r"could not be read .*run the same command again"):
+            read_shard(ObjectPath("s3://films/z", access))
+
+
+def test_a_store_that_stops_answering_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvqa_ray.engine.again.FIRST_WAIT_S", 0.0)
+    place = ObjectPath("s3://films/x", Access("http://127.0.0.1:1", key="id", secret="hidden"))  # noqa: S106 - made up
+
+    class File:
+        size = 10
+
+        def seek(self, _: int) -> None:
+            raise EndpointConnectionError(endpoint_url="hidden")
+
+    class Files:
+        def open(self, *_: str, **__: str) -> File:
+            return File()
+
+    monkeypatch.setattr(Access, "filesystem", lambda *_: Files())
+    file = place.open_input()
+    with pytest.raises(OSError, match="could not be reached in 4 attempts"):
+        file.read(5)
+    assert (file.seek(-3, 2), file.tell(), file.seekable()) == (7, 7, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError("hidden"), "could not be used (PermissionError)"),
+        (OSError(28, "hidden", "/out/x"), "/out/x: No space left on device."),
+        (fault_of("s3://films/out", NoCredentialsError()), "there are no credentials for it"),
+    ],
+)
+def test_an_unforeseen_error_is_one_sentence_and_status_2(
+    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listing(*_: object, **__: object) -> None:
+        raise error
+
+    def failures(**_: object) -> None:
+        if isinstance(error, OSError):
+            raise error
+        monkeypatch.setattr("lvqa_ray.engine.place.listing", lambda *_, **__: iter(listing, 0))
+        list(ObjectPath("s3://films/out", Access()).files())
+
+    monkeypatch.setattr(cli, "app", failures)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert says in told
+    assert "hidden" not in told

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.place import ObjectPath, Place, output_of
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import failed
-from lvqa_ray.records import Clip, Failure
+from lvqa_ray.records import CaptionedClip, Clip, Failure
 from lvqa_ray.video.cut_notes import NOTES
 
 
@@ -37,25 +40,44 @@ class Media:
             yield pack(*(self._uploaded(row, self.place) for row in unpack(packed)))
 
     def _uploaded(self, row: Any, place: ObjectPath) -> Any:  # noqa: ANN401 - any of the frozen rows
+        if isinstance(row, CaptionedClip):  # it was cut, and failed after that: its file would stay on this node
+            self._remove(row.clip)
+            return replace(row, clip=_without_file(row.clip))
         if not isinstance(row, Clip) or not row.media_path:
             return row
         file = Path(row.media_path)
         target = place / file.relative_to(self.folder).as_posix()
         try:
             target.upload(file)
-            for gone in (file, file.with_name(NOTES)):  # the notes are of use beside the files only
-                gone.unlink(missing_ok=True)
         except OSError as error:
             message = f"the clip file cannot be written: {error.strerror or error}"
             return failed(
-                row, Failure(video=row.video, stage="cut", kind="not_written", message=message, retryable=True)
+                _without_file(row),
+                Failure(video=row.video, stage="cut", kind="not_written", message=message, retryable=True),
             )
+        finally:
+            self._remove(row)
         return replace(row, media_path=str(target))
+
+    def _remove(self, clip: Clip) -> None:
+        """Take a clip's file from this node, with the notes, which are of use beside the files only."""
+        file = Path(clip.media_path)
+        if not clip.media_path or not file.is_relative_to(self.folder):
+            return
+        for gone in (file, file.with_name(NOTES)):
+            with suppress(OSError):  # it takes room on this node, and no more than that
+                gone.unlink(missing_ok=True)
+
+
+def _without_file(clip: Clip) -> Clip:
+    return replace(clip, media_path="", media_span=None, media_mode="")
 
 
 def media_of(job: Job) -> Media:
-    """Where the clip files of a job go."""
+    """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
     place = output_of(job) / "media"
     if isinstance(place, Path):
         return Media(place, place)
-    return Media(Path(f"{job.engine.scratch_dir or Path(tempfile.gettempdir()) / 'lvqa'}-media"), place)
+    begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"
+    output = hashlib.sha256(str(place).encode()).hexdigest()[:12]
+    return Media(Path(f"{begin}-media-{os.getuid()}-{output}"), place)

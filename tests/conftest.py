@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,9 @@ from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Chat
 from tests.fakes.endpoint import FakeEndpoint
+
+# Each process of pytest-xdist is told the width of a terminal, to which tables would be wrapped.
+os.environ.pop("COLUMNS", None)
 
 MODEL = "fake-vlm"
 JobMaker = Callable[..., Job]

@@ -31,6 +31,7 @@ MENDS: Mapping[str, str] = {
     "too_large": "`lvqa retry --kind {kind} --set engine.scratch_gb=...`",
     "no_room": "set engine.scratch_dir or engine.scratch_gb, and run again",
     "forbidden": "renew the credentials or the signature, and run again",
+    "not_in_parts": "copy the file to a server that gives parts of files",
     "not_fetched": "see whether the host can be reached, and run again",
     # The call
     "api_error": _RUN,

@@ -10,10 +10,13 @@ import os
 import re
 import socket
 import uuid
+from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
+
+from lvqa_ray.engine.place import Place
 
 
 class Taken(Exception):
@@ -107,6 +110,24 @@ class Leases(Protocol):
         ...
 
 
+def take_over(numbers: Set[int], number: int, path_of: Callable[[int], Place]) -> None:
+    """Remove the leases before one that was just put down.
+
+    Args:
+        numbers: Of all leases there are.
+        number: Of the new one.
+        path_of: Where each is.
+
+    Raises:
+        Taken: A later one is there: this process slept while others came and went. Its own is removed.
+    """
+    if max(numbers) > number:
+        path_of(number).unlink(missing_ok=True)
+        raise Taken
+    for old in numbers - {number}:
+        path_of(old).unlink(missing_ok=True)
+
+
 class LocalLeases:
     """A lease in a folder that several machines may share.
 
@@ -143,12 +164,7 @@ class LocalLeases:
                 file.write(json.dumps(asdict(lease)))
         except FileExistsError:
             raise Taken from None
-        numbers = self._numbers()
-        if max(numbers) > number:  # this process slept while others came and went
-            path.unlink(missing_ok=True)
-            raise Taken
-        for old in numbers - {number}:
-            self._path(old).unlink(missing_ok=True)
+        take_over(self._numbers(), number, self._path)
         return Held(lease, str(number), 0.0)
 
     def renew(self, held: Held) -> None:

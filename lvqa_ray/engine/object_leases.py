@@ -8,7 +8,7 @@ import time
 import uuid
 from dataclasses import asdict
 
-from lvqa_ray.engine.lease import Held, Lease, Taken, lease_of
+from lvqa_ray.engine.lease import Held, Lease, Taken, lease_of, take_over
 from lvqa_ray.engine.place import ObjectPath
 
 SETTLES_S = 3.0
@@ -59,12 +59,7 @@ class ObjectLeases:
             time.sleep(self._settles_s)
         if lease_of(path.read_text()).token != lease.token:
             raise Taken
-        numbers = self._numbers()
-        if max(numbers) > number:  # this process slept while others came and went
-            path.unlink(missing_ok=True)
-            raise Taken
-        for old in numbers - {number}:
-            self._path(old).unlink(missing_ok=True)
+        take_over(self._numbers(), number, self._path)
         return Held(lease, str(number), 0.0)
 
     def renew(self, held: Held) -> None:

@@ -149,6 +149,11 @@ class Endpoint(BaseModel):
         return f"{self.model} at {urlsplit(self.base_url).netloc}"
 
     @property
+    def answering(self) -> dict[str, Any]:
+        """What of it can change an answer."""
+        return self.model_dump(mode="json", include={"base_url", "model", "temperature", "max_tokens", "extra_body"})
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the endpoint is on this very machine."""
         return is_loopback(self.base_url)

@@ -1,0 +1,6 @@
+"""What a run is told: `job`, its `sections` beside the stages, and how it is `written` by hand."""
+
+from lvqa_ray.config.job import Job
+from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
+
+__all__ = ["Checks", "Endpoints", "Engine", "Job", "Storage"]

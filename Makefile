@@ -22,7 +22,7 @@ test: venv
 
 # Kills everything that can be killed, for up to 20 minutes; the small disks need root.
 storm: venv
-	$(BIN)/python -m pytest tests/storm tests/cluster -m "storm or not storm"
+	$(BIN)/python -m pytest tests/storm -m "storm or not storm"
 
 check: venv
 	$(BIN)/ruff format --check .

@@ -94,7 +94,13 @@ class Head:
         given += ["--runtime-env-json", '{"env_vars": {"OPENAI_API_KEY": "made-up"}}']
         given += [] if wait else ["--no-wait"]
         given += ["--submission-id", name] if name else []
-        return self.ray(*given, "--", "python", *words)
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            done = self.ray(*given, "--", "python", *words)
+            # The dashboard answers a little before the agent that starts jobs is there.
+            if "No available agent" not in done.stderr or time.monotonic() > until:
+                return done
+            time.sleep(1)
 
     def metrics(self) -> dict[str, float]:
         """What Prometheus would read of our own metrics: the sums of all series of a name and their labels."""

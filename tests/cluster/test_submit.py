@@ -17,8 +17,7 @@ from tests.storm.storm import corpus, job_file
 
 ROOT = Path(__file__).parents[2]
 ENTRY = "jobs/long_video_qa.py"
-# With the storm: it takes minutes, and a busy machine has made it fail.
-pytestmark = [pytest.mark.storm, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,8 @@ class Head:
             "--include-dashboard=true",
         ]
         words += [f"--dashboard-port={self._port}", f"--metrics-export-port={self.metrics_port}"]
+        # The agent that starts jobs would take a port that the agent of any other Ray of this machine has as well.
+        words += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
         words += [f"--temp-dir={self._folder}", "--disable-usage-stats"]
         self._process = subprocess.Popen(
             [*RAY, *words], stdout=self._log, stderr=self._log, start_new_session=True, env=self.environ

@@ -126,11 +126,21 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subtitle:
+    """One line of what is said, and when: milliseconds from the start of the video, the end excluded."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedVideo:
-    """A video that can be used, and what it is."""
+    """A video that can be used, what it is, and what is said in it, in time order, as far as that is known."""
 
     video: Video
     info: VideoInfo
+    speech: tuple[Subtitle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +159,7 @@ class Clip:
         lost_s: Seconds of the span whose picture did not decode, as far as it was decoded.
         identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
             the cache key, and is the same whenever the clip is made again.
+        speech: What is said in the span, as far as it is known: the lines that reach into it.
     """
 
     video: Video
@@ -164,6 +175,7 @@ class Clip:
     media: bytes = field(default=b"", repr=False)
     lost_s: float = 0.0
     identity: str = ""
+    speech: tuple[Subtitle, ...] = ()
 
     @property
     def id(self) -> str:
@@ -282,6 +294,7 @@ class Film:
         budget: Tokens of captions that a prompt may then hold.
         usage: What the overview cost.
         shown: All of the video with pictures, while questions are asked that see them.
+        speech: What is said in it, in time order, as far as that is known.
     """
 
     video: Video
@@ -293,3 +306,4 @@ class Film:
     budget: int = 0
     usage: Usage = Usage()
     shown: Clip | None = None
+    speech: tuple[Subtitle, ...] = ()

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lvqa_ray import errors
@@ -26,216 +18,12 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.key import cache_key
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
-
-ENDPOINT = Endpoint(base_url="https://api.openai.com/v1", model="gpt-4o-mini", temperature=0.2)
-FRAME = Media(identity="fp1:0.0-10.0:8@448q90:0", mime="image/jpeg", data=b"pixels")
-REQUEST = ChatRequest(
-    stage="caption",
-    version="1",
-    messages=(
-        Message.of("system", "You watch videos."),
-        Message(role="user", parts=(FRAME, Text(text="Was ist das? äöü"))),
-    ),
-)
-REPLY = ChatReply(text="a\nb \u00e9", model="m", usage=Usage(calls=1, input_tokens=5, output_tokens=7, cost_usd=0.25))
-HIT = replace(REPLY, usage=replace(REPLY.usage, cached=1))
-
-
-def key_of(n: int) -> str:
-    return f"{n:064x}"
-
-
-def other(endpoint: Endpoint = ENDPOINT, request: ChatRequest = REQUEST, **fields: Any) -> str:
-    return cache_key(Endpoint.model_validate({**endpoint.model_dump(), **fields}), request)
-
-
-# The key is a promise to everyone who has paid for answers: when one of these changes, all their journals are lost.
-GOLDEN = {
-    "plain": "61b8cd30f85969bddbaf3adc7ca57b347c4b204715f49aa075399bb5ae38b361",
-    "second attempt": "6ec6a80c1b012a38593af9269119ca89cdd21d5f56bdce87e4795d39b1749824",
-    "extra body": "37ce28540c20a0ad4dd590aaf643c7f63dc66e93c7fe59e7017bce3731398a3b",
-}
-
-
-def test_golden_keys() -> None:
-    assert {
-        "plain": cache_key(ENDPOINT, REQUEST),
-        "second attempt": cache_key(ENDPOINT, replace(REQUEST, attempt=1, max_tokens=9)),
-        "extra body": other(extra_body={"b": [1, 2.5, None], "a": {"z": "é"}}),
-    } == GOLDEN
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"max_concurrency": 1},
-        {"timeout_s": 1},
-        {"max_attempts": 1},
-        {"requests_per_minute": 1},
-        {"tokens_per_minute": 1},
-        {"api_key_env": "ANOTHER"},
-        {"price_in": 1, "price_out": 1},
-        {"base_url": "https://API.openai.com/v1/"},
-    ],
-    ids=str,
-)
-def test_what_is_a_hit(fields: dict[str, Any]) -> None:
-    assert other(**fields) == cache_key(ENDPOINT, REQUEST)
-
-
-def test_the_stage_and_the_bytes_do_not_count() -> None:
-    parts = (replace(FRAME, data=b""), Text(text="Was ist das? äöü"))
-    same = replace(REQUEST, stage="x", messages=(REQUEST.messages[0], Message(role="user", parts=parts)))
-    assert cache_key(ENDPOINT, same) == cache_key(ENDPOINT, REQUEST)
-    assert cache_key(ENDPOINT, replace(REQUEST, temperature=0.2)) == cache_key(ENDPOINT, REQUEST)
-
-
-MISSES: dict[str, Callable[[], str]] = {
-    "url": lambda: other(base_url="https://api.openai.com/v2"),
-    "model": lambda: other(model="gpt-4o"),
-    "temperature": lambda: other(temperature=0.3),
-    "no temperature": lambda: other(temperature=None),
-    "max_tokens": lambda: other(max_tokens=5),
-    "extra_body": lambda: other(extra_body={"top_p": 0.8}),
-    "version": lambda: cache_key(ENDPOINT, replace(REQUEST, version="2")),
-    "attempt": lambda: cache_key(ENDPOINT, replace(REQUEST, attempt=1)),
-    "request temperature": lambda: cache_key(ENDPOINT, replace(REQUEST, temperature=0.0)),
-    "prompt": lambda: cache_key(ENDPOINT, replace(REQUEST, messages=(Message.of("user", "y"),))),
-    "role": lambda: cache_key(ENDPOINT, replace(REQUEST, messages=(Message.of("system", "y"),))),
-    "identity": lambda: cache_key(
-        ENDPOINT, replace(REQUEST, messages=(Message(role="user", parts=(replace(FRAME, identity="fp2"),)),))
-    ),
-    "mime": lambda: cache_key(
-        ENDPOINT, replace(REQUEST, messages=(Message(role="user", parts=(replace(FRAME, mime="video/mp4"),)),))
-    ),
-    "text like an identity": lambda: cache_key(
-        ENDPOINT, replace(REQUEST, messages=(Message(role="user", parts=(Text(text=FRAME.identity),)),))
-    ),
-}
-
-
-def test_what_is_a_miss() -> None:
-    keys = [cache_key(ENDPOINT, REQUEST), *(make() for make in MISSES.values())]
-    assert len(set(keys)) == len(keys)
-
-
-@given(st.text(), st.text(), st.sampled_from(["m", "gpt"]))
-def test_any_text_has_a_key_and_comes_back(text: str, identity: str, model: str) -> None:
-    message = Message(role="user", parts=(Text(text=text + "\udc00"), replace(FRAME, identity=identity)))
-    assert len(other(request=replace(REQUEST, messages=(message,)), model=model)) == 64
-
-
-def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "new" / "cache", writer="w1", stage="caption")
-    unpriced = replace(REPLY, usage=replace(REPLY.usage, cost_usd=None))
-    journal.put(key_of(1), REPLY)
-    journal.put(key_of(2), unpriced)
-    again = Journal(tmp_path / "new" / "cache", writer="w2", stage="caption")
-    for one in (journal, again):
-        assert one.get(key_of(1)) == REPLY
-        assert one.get(key_of(2)) == unpriced
-        assert one.get(key_of(3)) is None
-        assert one.keys() == {key_of(1), key_of(2)}
-        assert len(one) == 2
-    assert (tmp_path / "new" / "cache" / "caption-w1.jsonl").read_bytes().count(b"\n") == 2
-
-
-def test_stages_are_apart(tmp_path: Path) -> None:
-    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), REPLY)
-    assert not Journal(tmp_path, writer="w", stage="asks").keys()
-    with pytest.raises(ValueError, match="named by"):
-        Journal(tmp_path, writer="w", stage="ask-more")
-    with pytest.raises(ValueError, match="named by"):
-        Journal(tmp_path, writer="../w", stage="ask")
-
-
-def test_answers_of_other_writers_are_found_while_they_write(tmp_path: Path) -> None:
-    one, two = (Journal(tmp_path, writer=name, stage="ask") for name in ("one", "two"))
-    for n in range(6):
-        (one, two)[n % 2].put(key_of(n), replace(REPLY, text=f"answer {n}"))
-    for journal in (one, two):
-        replies = [journal.get(key_of(n)) for n in range(6)]
-        assert [reply.text for reply in replies if isinstance(reply, ChatReply)] == [f"answer {n}" for n in range(6)]
-
-
-@pytest.mark.parametrize("cut", [1, 2, 40, 200])
-def test_a_torn_tail_costs_one_answer_and_no_other(tmp_path: Path, cut: int) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
-    for n in range(3):
-        journal.put(key_of(n), replace(REPLY, text="long " * 60))
-    segment = tmp_path / "ask-w.jsonl"
-    segment.write_bytes(segment.read_bytes()[:-cut])
-    again = Journal(tmp_path, writer="w", stage="ask")
-    assert again.keys() == {key_of(0), key_of(1)}
-    again.put(key_of(3), REPLY)  # must not become a part of the torn line
-    third = Journal(tmp_path, writer="x", stage="ask")
-    torn_line_is_whole = cut == 1  # only the line's end was missing
-    assert third.keys() == {key_of(n) for n in (0, 1, 3)} | ({key_of(2)} if torn_line_is_whole else set())
-    assert third.corrupt_lines == (0 if torn_line_is_whole else 1)
-    assert third.get(key_of(3)) == REPLY
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"\x00\x00\x00",
-        b"not json",
-        b"[]",
-        b'{"key": "zz"}',
-        b'{"key":"00","text":"x","model":"m","input_tokens":1,"output_tokens":1,"cost_usd":null}',
-        b'{"key":"' + b"0" * 64 + b'","text":"","model":"m","input_tokens":1,"output_tokens":1,"cost_usd":null}',
-        b'{"key":"' + b"0" * 64 + b'","text":null,"model":"m","input_tokens":1,"output_tokens":1,"cost_usd":null}',
-        b"\xff\xfe",
-    ],
-)
-def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line: bytes) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
-    journal.put(key_of(1), REPLY)
-    with (tmp_path / "ask-w.jsonl").open("ab") as file:
-        file.write(line + b"\n")
-    journal.put(key_of(2), REPLY)
-    again = Journal(tmp_path, writer="w", stage="ask")
-    assert again.keys() == {key_of(1), key_of(2)}
-    assert again.get(key_of(2)) == REPLY
-    assert again.corrupt_lines == 1
-    assert journal.get(key_of(2)) == REPLY
-
-
-def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys; from pathlib import Path; from lvqa_ray.llm.journal import Journal;"
-        "from lvqa_ray.llm.messages import ChatReply; from lvqa_ray.records import Usage;"
-        "Journal(Path(sys.argv[1]), writer='w', stage='ask')"
-        ".put('0' * 64, ChatReply(text='x', model='m', usage=Usage()))"
-        ";"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert Journal(tmp_path, writer="w", stage="ask").keys() == {"0" * 64}
-
-
-def test_a_segment_that_is_gone_is_a_miss(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
-    journal.put(key_of(1), REPLY)
-    (tmp_path / "ask-w.jsonl").unlink()
-    assert journal.get(key_of(1)) is None
-
-
-def test_an_answer_that_cannot_be_read_now_is_not_taken_for_a_miss(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
-    journal.put(key_of(1), REPLY)
-    (tmp_path / "ask-w.jsonl").rename(tmp_path / "kept")
-    (tmp_path / "ask-w.jsonl").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        journal.get(key_of(1))
-    (tmp_path / "ask-w.jsonl").rmdir()
-    (tmp_path / "kept").rename(tmp_path / "ask-w.jsonl")
-    assert journal.get(key_of(1)) == REPLY
+from tests.llm.paid import ENDPOINT, HIT, REPLY, REQUEST
 
 
 class Counting:
@@ -368,23 +156,6 @@ def test_over_http_nothing_is_paid_twice(tmp_path: Path) -> None:
         assert (paid.calls, paid.input_tokens, paid.output_tokens) == (10, fake.tokens_in, fake.tokens_out)
         assert all(usage.cached for usage in second)
         assert sum(second, Usage()).cost_usd == pytest.approx(2 * (paid.cost_usd or 0))
-
-
-def test_a_line_is_plain_json(tmp_path: Path) -> None:
-    begun = time.time()
-    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), replace(REPLY, seconds=1.5))
-    said = json.loads((tmp_path / "ask-w.jsonl").read_text())
-    assert begun - 1 <= said.pop("at") <= time.time() + 1
-    assert said == {
-        "key": key_of(1), "text": REPLY.text, "model": "m", "input_tokens": 5, "output_tokens": 7, "cost_usd": 0.25,
-        "s": 1.5,
-    }  # fmt: skip
-    line = (tmp_path / "ask-w.jsonl").read_bytes()
-    older = json.dumps({key: value for key, value in json.loads(line).items() if key not in {"at", "s"}}).encode()
-    assert [(entry.reply, entry.seconds) for entry in map(entry_of, (line, older)) if entry] == [
-        (REPLY, 1.5),
-        (REPLY, 0.0),
-    ]
 
 
 UNUSABLE = [Fault.LENGTH, Fault.CONTENT_FILTER, Fault.REFUSAL]

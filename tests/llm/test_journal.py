@@ -1,0 +1,142 @@
+"""Answers are written down, and found again whatever happened to whoever wrote them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lvqa_ray.llm.entry import entry_of
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.messages import ChatReply
+from tests.llm.paid import REPLY, key_of
+
+
+def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "new" / "cache", writer="w1", stage="caption")
+    unpriced = replace(REPLY, usage=replace(REPLY.usage, cost_usd=None))
+    journal.put(key_of(1), REPLY)
+    journal.put(key_of(2), unpriced)
+    again = Journal(tmp_path / "new" / "cache", writer="w2", stage="caption")
+    for one in (journal, again):
+        assert one.get(key_of(1)) == REPLY
+        assert one.get(key_of(2)) == unpriced
+        assert one.get(key_of(3)) is None
+        assert one.keys() == {key_of(1), key_of(2)}
+        assert len(one) == 2
+    assert (tmp_path / "new" / "cache" / "caption-w1.jsonl").read_bytes().count(b"\n") == 2
+
+
+def test_stages_are_apart(tmp_path: Path) -> None:
+    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), REPLY)
+    assert not Journal(tmp_path, writer="w", stage="asks").keys()
+    with pytest.raises(ValueError, match="named by"):
+        Journal(tmp_path, writer="w", stage="ask-more")
+    with pytest.raises(ValueError, match="named by"):
+        Journal(tmp_path, writer="../w", stage="ask")
+
+
+def test_answers_of_other_writers_are_found_while_they_write(tmp_path: Path) -> None:
+    one, two = (Journal(tmp_path, writer=name, stage="ask") for name in ("one", "two"))
+    for n in range(6):
+        (one, two)[n % 2].put(key_of(n), replace(REPLY, text=f"answer {n}"))
+    for journal in (one, two):
+        replies = [journal.get(key_of(n)) for n in range(6)]
+        assert [reply.text for reply in replies if isinstance(reply, ChatReply)] == [f"answer {n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, 200])
+def test_a_torn_tail_costs_one_answer_and_no_other(tmp_path: Path, cut: int) -> None:
+    journal = Journal(tmp_path, writer="w", stage="ask")
+    for n in range(3):
+        journal.put(key_of(n), replace(REPLY, text="long " * 60))
+    segment = tmp_path / "ask-w.jsonl"
+    segment.write_bytes(segment.read_bytes()[:-cut])
+    again = Journal(tmp_path, writer="w", stage="ask")
+    assert again.keys() == {key_of(0), key_of(1)}
+    again.put(key_of(3), REPLY)  # must not become a part of the torn line
+    third = Journal(tmp_path, writer="x", stage="ask")
+    torn_line_is_whole = cut == 1  # only the line's end was missing
+    assert third.keys() == {key_of(n) for n in (0, 1, 3)} | ({key_of(2)} if torn_line_is_whole else set())
+    assert third.corrupt_lines == (0 if torn_line_is_whole else 1)
+    assert third.get(key_of(3)) == REPLY
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\x00\x00\x00",
+        b"not json",
+        b"[]",
+        b'{"key": "zz"}',
+        b'{"key":"00","text":"x","model":"m","input_tokens":1,"output_tokens":1,"cost_usd":null}',
+        b'{"key":"' + b"0" * 64 + b'","text":"","model":"m","input_tokens":1,"output_tokens":1,"cost_usd":null}',
+        b'{"key":"' + b"0" * 64 + b'","text":null,"model":"m","input_tokens":1,"output_tokens":1,"cost_usd":null}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line: bytes) -> None:
+    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal.put(key_of(1), REPLY)
+    with (tmp_path / "ask-w.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    journal.put(key_of(2), REPLY)
+    again = Journal(tmp_path, writer="w", stage="ask")
+    assert again.keys() == {key_of(1), key_of(2)}
+    assert again.get(key_of(2)) == REPLY
+    assert again.corrupt_lines == 1
+    assert journal.get(key_of(2)) == REPLY
+
+
+def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from lvqa_ray.llm.journal import Journal;"
+        "from lvqa_ray.llm.messages import ChatReply; from lvqa_ray.records import Usage;"
+        "Journal(Path(sys.argv[1]), writer='w', stage='ask')"
+        ".put('0' * 64, ChatReply(text='x', model='m', usage=Usage()))"
+        ";"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert Journal(tmp_path, writer="w", stage="ask").keys() == {"0" * 64}
+
+
+def test_a_segment_that_is_gone_is_a_miss(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal.put(key_of(1), REPLY)
+    (tmp_path / "ask-w.jsonl").unlink()
+    assert journal.get(key_of(1)) is None
+
+
+def test_an_answer_that_cannot_be_read_now_is_not_taken_for_a_miss(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal.put(key_of(1), REPLY)
+    (tmp_path / "ask-w.jsonl").rename(tmp_path / "kept")
+    (tmp_path / "ask-w.jsonl").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        journal.get(key_of(1))
+    (tmp_path / "ask-w.jsonl").rmdir()
+    (tmp_path / "kept").rename(tmp_path / "ask-w.jsonl")
+    assert journal.get(key_of(1)) == REPLY
+
+
+def test_a_line_is_plain_json(tmp_path: Path) -> None:
+    begun = time.time()
+    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), replace(REPLY, seconds=1.5))
+    said = json.loads((tmp_path / "ask-w.jsonl").read_text())
+    assert begun - 1 <= said.pop("at") <= time.time() + 1
+    assert said == {
+        "key": key_of(1), "text": REPLY.text, "model": "m", "input_tokens": 5, "output_tokens": 7, "cost_usd": 0.25,
+        "s": 1.5,
+    }  # fmt: skip
+    line = (tmp_path / "ask-w.jsonl").read_bytes()
+    older = json.dumps({key: value for key, value in json.loads(line).items() if key not in {"at", "s"}}).encode()
+    assert [(entry.reply, entry.seconds) for entry in map(entry_of, (line, older)) if entry] == [
+        (REPLY, 1.5),
+        (REPLY, 0.0),
+    ]

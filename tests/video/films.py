@@ -1,0 +1,78 @@
+"""Films of x264's own options, of uneven times and of joined parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+
+from tests import media
+
+
+def x264_video(
+    path: Path,
+    params: str,
+    *,
+    frames: int,
+    rate: Fraction = Fraction(25),
+    pix_fmt: str = "yuv420p",
+    colour_range: int = 1,
+    aspect: tuple[int, int] = (1, 1),
+    flags: str = "",
+    idr: Sequence[int] = (),
+) -> Path:
+    """A moving picture, encoded with x264's own options."""
+    options = {"x264-params": params, "preset": "veryfast", "forced-idr": "1", **({"flags": flags} if flags else {})}
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=rate, options=options)
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt, video.thread_count = 160, 96, pix_fmt, 1
+        context = video.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = 1
+        context.color_range = colour_range
+        context.sample_aspect_ratio = Fraction(*aspect)
+        for index in range(frames):
+            picture = media.scene_picture(index // 40, index % 40 / 40, width=160, height=96)
+            frame = VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, 1 / rate
+            frame.pict_type = PictureType.I if index in idr else PictureType.NONE
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
+def slides(path: Path) -> Path:
+    """Ten pictures at 25 frames a second, then one every 1.3 s, with a key frame every second one."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=25, options={"bf": "0"})
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt, video.gop_size = 160, 90, "yuv420p", 2
+        video.codec_context.time_base = Fraction(1, 1000)
+        times = [40 * i for i in range(10)] + [400 + 1300 * i for i in range(7)]
+        for index, time_ms in enumerate(times):
+            frame = VideoFrame.from_ndarray(media.scene_picture(index, 0.3, width=160, height=90), format="rgb24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
+def joined(path: Path, parts: Sequence[Path]) -> Path:
+    """Films of 2 s each, packet by packet one after the other."""
+    with av.open(str(path), "w", format="mpegts") as output:
+        stream: VideoStream | None = None
+        for number, part in enumerate(parts):
+            with av.open(str(part)) as container:
+                source = container.streams.video[0]
+                stream = stream or output.add_stream_from_template(source)
+                for packet in container.demux(source):
+                    if packet.pts is not None and packet.dts is not None:
+                        packet.pts += number * 180_000
+                        packet.dts += number * 180_000
+                        packet.stream = stream
+                        output.mux(packet)
+    return path

@@ -35,7 +35,19 @@ from tests.fakes.endpoint import FakeEndpoint
 os.environ.pop("COLUMNS", None)
 
 MODEL = "fake-vlm"
+LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]
+"""What is begun first, so that no process is alone with it at the end."""
 JobMaker = Callable[..., Job]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave the order as it is otherwise."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((at for at, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -6,23 +6,18 @@ import base64
 import json
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 import yaml
 
-from lvqa_ray.engine.lock import lock
 from tests import media
+from tests.command import cells, lvqa
 from tests.conftest import MODEL
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
@@ -32,16 +27,11 @@ LVQA = [sys.executable, "-c", "from lvqa_ray.cli import main; main()"]
 pytestmark = pytest.mark.timeout(240)
 
 
-def lvqa(*args: Any, command: list[str] = LVQA, **environment: str) -> subprocess.CompletedProcess[str]:
+def typed(*args: Any, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as its user starts it."""
     env = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
-    words = [*command, *map(str, args)]
+    words = [*LVQA, *map(str, args)]
     return subprocess.run(words, capture_output=True, text=True, env=env | environment, check=False)
-
-
-@pytest.fixture
-def ray_address(ray_session: None) -> str:
-    """Where a run finds the session's Ray, as it would a cluster."""
-    return str(ray.get_runtime_context().gcs_address)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +66,12 @@ def direct(fake: FakeEndpoint, out: Path, *more: Any) -> list[Any]:
 
 def test_version_and_schema() -> None:
     assert lvqa("--version").stdout.startswith("lvqa-ray 0.")
-    schema = json.loads(lvqa("schema").stdout)
+    schema = json.loads(typed("schema").stdout)
     assert schema["properties"]["videos"]["description"]
     assert schema["additionalProperties"] is False
-    assert "complete" in lvqa("--show-completion", "bash").stdout
+    assert "complete" in typed("--show-completion", "bash").stdout
+    wrong = typed("run", "none.yaml")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +132,6 @@ def test_a_wrong_key_is_said_and_never_shown(tmp_path: Path, film: Path) -> None
     assert KEY not in done.stderr + done.stdout
 
 
-def cells(printed: str) -> dict[str, str]:
-    """A printed table of two columns."""
-    lines = [line.strip("│ ").split("│") for line in printed.splitlines() if "│" in line]
-    return {name.strip(): value.strip() for name, value in lines}
-
-
 def test_an_estimate_needs_no_key_and_asks_nobody(tmp_path: Path, film: Path) -> None:
     at = {"base_url": "http://192.0.2.1/v1", "api_key_env": "NO_SUCH_API_KEY", "price_in": 10, "price_out": 10}
     with FakeEndpoint() as fake:
@@ -185,7 +171,7 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     out = tmp_path / "out"
     with FakeEndpoint(api_key=KEY) as fake:
         fake.fail_next(Fault.SERVER_ERROR)
-        done = lvqa("run", film, *direct(fake, out), OPENAI_API_KEY=KEY)
+        done = typed("run", film, *direct(fake, out), OPENAI_API_KEY=KEY)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(out)
     assert "records" in done.stderr
@@ -207,86 +193,9 @@ def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) 
     assert "is a folder" in lvqa("export", out, "--to", tmp_path).stderr
 
 
-def test_the_journal_is_counted_made_smaller_and_emptied(tmp_path: Path, film: Path, ray_address: str) -> None:
-    out = tmp_path / "out"
-    with FakeEndpoint() as fake:
-        fake.fail_next(Fault.NULL_CONTENT)
-        assert lvqa("run", film, *direct(fake, out), RAY_ADDRESS=ray_address).returncode == 0
-        with next((out / "cache").glob("caption-*.jsonl")).open("ab") as torn:
-            torn.write(b'{"key": "half a li')
-
-        def counted() -> dict[str, str]:
-            return cells(lvqa("cache", "stats", out).stdout)
-
-        before = counted()
-        assert (before["answers"], before["lines that cannot be read"]) == ("5", "1")
-        assert before[f"caption: {MODEL}"].startswith("4 paid, 1 of no use (")
-        assert lvqa("cache", "compact", out).returncode == 0
-        assert len(list((out / "cache" / "clips").iterdir())) == 1
-        after = counted()
-        assert (after["segments"], after["answers"], after["lines that cannot be read"]) == ("3", "5", "0")
-        assert after[f"caption: {MODEL}"] == before[f"caption: {MODEL}"]
-        shutil.rmtree(out / "data")
-        asked = len(fake.requests)
-        assert lvqa("run", film, *direct(fake, out), RAY_ADDRESS=ray_address).returncode == 0
-        assert len(fake.requests) == asked, "all that was paid for is still there"
-        with lock(out):
-            held = lvqa("cache", "compact", out)
-        assert (held.returncode, "is in use by process" in held.stderr) == (2, True)
-        assert lvqa("cache", "clear", out).returncode == 130  # nobody is there to say yes
-        assert counted()["answers"] == "5"
-        assert lvqa("cache", "clear", out, "--yes").returncode == 0
-        assert counted()["answers"] == "0"
-        assert not list((out / "cache" / "clips").iterdir())
-        assert "holds no journal" in lvqa("cache", "stats", tmp_path).stderr
-
-
-def test_the_entry_point_for_a_cluster_takes_the_same_arguments(tmp_path: Path, film: Path, ray_address: str) -> None:
-    with FakeEndpoint() as fake:
-        fake.fail_next(Fault.UNAVAILABLE, times=50)
-        job = job_file(tmp_path, fake, film, max_attempts=1)
-        done = lvqa(job, "--limit", 1, command=[sys.executable, "jobs/long_video_qa.py"], RAY_ADDRESS=ray_address)
-    assert done.returncode == 1  # the calls failed, and a rerun may mend that
-    assert "may be mended by running the same command again" in " ".join(done.stderr.split())
-    assert (tmp_path / "out" / "failures").is_dir()
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not reached() and time.monotonic() < end:
-        time.sleep(0.05)
-
-
-def test_a_run_that_is_killed_goes_on_and_pays_nothing_twice_but_what_was_in_flight(
-    tmp_path: Path, film: Path, ray_address: str
-) -> None:
-    out = tmp_path / "out"
-    with FakeEndpoint(latency_s=2.0) as fake:
-        options = direct(fake, out, "--set", "endpoints.vlm.max_concurrency=1", "--set", "split.max_seconds=0.6")
-        words = [*LVQA, "run", film, *options]
-        first = subprocess.Popen(
-            [str(word) for word in words], start_new_session=True, stderr=subprocess.PIPE, text=True
-        )
-        # Another run must not start beside it.
-        wait_until((out / ".lock").exists)
-        second = lvqa("run", film, *options)
-        assert second.returncode == 2
-        assert "is in use by process" in second.stderr
-        wait_until(lambda: sum(fake.paid.values()) >= 2)
-        os.killpg(first.pid, signal.SIGKILL)
-        first.communicate()
-        assert not list(out.glob("data/*.parquet"))
-        fake.latency_s = 0.0
-        third = lvqa("run", film, *options, RAY_ADDRESS=ray_address)
-    assert third.returncode == 0, third.stderr
-    (record,) = pq.read_table(out / "data").to_pylist()
-    assert record["num_clips"] == 5
-    assert sum(times - 1 for times in fake.paid.values()) <= 1
-
-
 def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    done = lvqa(
+    done = typed(
         "demo", "--film", media.bikes(), "--out", out, "--set", "split.max_seconds=2", "--set", "engine.num_cpus=2"
     )
     assert done.returncode == 0, done.stderr

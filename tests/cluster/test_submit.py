@@ -53,7 +53,7 @@ def test_a_job_is_stopped_and_submitted_again(head: Head, tmp_path: Path) -> Non
         assert len(list(read_rows(tmp_path / "out", "data"))) < 3
 
         fake.latency_s = 0.0
-        ended = head.submit(working_dir, ENTRY, "job.yaml")
+        ended = head.submit(working_dir, ENTRY, "job.yaml", "--limit", "3")  # the arguments of `lvqa run`
         said = ended.stdout + ended.stderr
         assert ended.returncode == 0, said
         assert "Verified: 3 with records + 0 failed" in said, "the log is followed"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from lvqa_ray.cli import app
 from lvqa_ray.config import Job
@@ -207,7 +208,7 @@ def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: 
         path = job_file(
             tmp_path, fake, ["s3://films/long/"], output="s3://films/killed", endpoint={"max_concurrency": 2}
         )
-        with Run(path) as killed:
+        with Run(path, cluster=str(ray.get_runtime_context().gcs_address)) as killed:
             assert killed.wait_until(
                 lambda: fake.paid.total() >= 4 and bool(bucket(s3).glob("films/killed/cache/*.jsonl"))
             )

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.parse import parse_question
 from tests import media
+from tests.command import cells, lvqa
 from tests.conftest import MODEL, JobMaker, tables
-from tests.fakes.answers import media_urls, text_of
+from tests.fakes.answers import media_urls
 from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
@@ -60,19 +62,8 @@ def test_calls_that_fail_are_failures_and_a_rerun_mends_them_without_paying_twic
     assert sum(bool(media_urls(request.body)) for request in fake.requests) == 4  # those answered: each clip once
 
 
-def test_a_reasoning_that_times_out_is_a_failure_and_no_reasoning(
+def test_whatever_halts_a_run_loses_nothing_and_the_same_command_goes_on(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
-) -> None:
-    fake.answer = lambda body: fake.fail_next(Fault.HANG) if "ANSWER: <" in text_of(body) else None
-    job = make_job(two_films[0], endpoint={"timeout_s": 2.0, "max_attempts": 1})
-    summary = run(job)
-    assert (summary.records, summary.failures, summary.exit_status) == (0, {"timed_out": 1}, 1)
-    (row,) = tables(job.output)["failures"]
-    assert row["stage"] == "reformat"
-
-
-def test_a_key_that_stops_working_halts_the_run_and_the_same_command_goes_on(
-    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path], tmp_path: Path
 ) -> None:
     job = make_job(*two_films, split={"max_seconds": 1.0}, endpoint={"max_concurrency": 1})
 
@@ -86,13 +77,45 @@ def test_a_key_that_stops_working_halts_the_run_and_the_same_command_goes_on(
     assert stopped.halted
     assert (stopped.unfinished, stopped.exit_status) == (2, 1)
     assert stopped.failures == {}
-    paid = dict(fake.paid)
-    assert 2 <= len(paid) <= 3
+    assert 2 <= len(fake.paid) <= 3
 
-    fake.answer, fake.api_key = None, None
+    data = Path(job.output) / "data"
+
+    def gone(_: dict[str, Any]) -> None:
+        if data.is_dir():
+            data.rmdir()
+            data.write_text("a file where the folder belongs")
+
+    fake.answer, fake.api_key = gone, None
+    stopped = run(job)
+    assert "cannot be written" in stopped.halted
+    assert (stopped.failures, stopped.unfinished, stopped.exit_status) == ({}, 2, 1)
+    fake.answer = None
+    with pytest.raises(ConfigError, match="data cannot be written"):
+        run(job)
+    data.unlink()
     finished = run(job)
     assert (finished.records, finished.exit_status) == (2, 0)
     assert all(times == 1 for times in fake.paid.values())
+
+
+def test_a_journal_that_cannot_be_written_stops_the_run_at_once(
+    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
+) -> None:
+    """What is answered and cannot be kept would be paid for again: at most what was in flight may be lost."""
+    job = make_job(*two_films, split={"max_seconds": 0.5}, endpoint={"max_concurrency": 1})
+    cache = Path(job.output) / "cache"
+
+    def gone(_: dict[str, Any]) -> None:
+        if cache.is_dir():
+            shutil.rmtree(cache)
+            cache.write_text("a file where the folder belongs")
+
+    fake.answer = gone
+    stopped = run(job)
+    assert stopped.halted
+    assert (stopped.failures, stopped.exit_status) == ({}, 1)
+    assert sum(fake.paid.values()) <= 2
 
 
 def test_a_budget_of_requests_stops_the_run_and_a_larger_one_finishes_it(
@@ -132,97 +155,33 @@ def test_a_budget_in_dollars_stops_the_run_and_needs_prices(
     )
 
 
-def test_scenes_become_clips_with_pictures_of_their_own(
+def test_another_way_to_split_in_the_same_folder_is_new_work(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
 ) -> None:
-    job = make_job(*two_films, split={"mode": "scenes", "min_scene_frames": 5}, filter={"frames_min": 14})
-    summary = run(job)
-    rows = tables(job.output)
-    assert (summary.records, summary.exit_status) == (2, 0)
-    clips = {row["id"]: row for row in rows["clips"]}
-    assert sorted(clips) == ["p_0", "p_1", "q_0", "q_1"]
-    assert clips["p_1"]["timestamp_start"] == pytest.approx(0.5, abs=0.05)
-    assert clips["q_0"]["timestamp_end"] == pytest.approx(1.5, abs=0.05)
-    assert {name: row["dropped"] for name, row in clips.items() if row["dropped"]} == dict.fromkeys(
-        ("p_0", "q_1"), "frames_min"
-    )
-    asked = [request.body for request in fake.requests if media_urls(request.body)]
-    assert len(asked) == sum(row["dropped"] is None for row in clips.values())
-    assert all(len(media_urls(body)) == 2 for body in asked)
+    import pandas as pd
 
-
-def test_another_clip_length_in_the_same_folder_is_new_work(
-    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
-) -> None:
-    cut = {"mode": "encode"}
-    run(make_job(two_films[0], split={"max_seconds": 1.0}, cut=cut))
-    old = {row["id"]: row for row in tables(str(make_job(two_films[0]).output))["clips"]}
-    run(make_job(two_films[0], split={"max_seconds": 2.0}, cut=cut))
-    new = tables(str(make_job(two_films[0]).output))
-    assert [(row["timestamp_end"], row["id"]) for row in new["clips"]] == [(2.0, "p_0")]
-    assert new["clips"][0]["media_path"] != old["p_0"]["media_path"]
-    digests = {
-        hashlib.sha256(Path(row["media_path"]).read_bytes()).hexdigest() for row in (*old.values(), *new["clips"])
-    }
-    assert len(digests) == 3
-    assert len(shards(Path(make_job(two_films[0]).output), "data")) == 1
-
-
-def test_an_output_that_cannot_be_written_stops_the_run_and_loses_nothing(
-    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
-) -> None:
-    job = make_job(*two_films)
-    data = Path(job.output) / "data"
-
-    def gone(_: dict[str, Any]) -> None:
-        if data.is_dir():
-            data.rmdir()
-            data.write_text("a file where the folder belongs")
-
-    fake.answer = gone
-    stopped = run(job)
-    assert "cannot be written" in stopped.halted
-    assert (stopped.failures, stopped.unfinished, stopped.exit_status) == ({}, 2, 1)
-    fake.answer = None
-    with pytest.raises(ConfigError, match="data cannot be written"):
-        run(job)
-    data.unlink()
-    assert run(job).records == 2
-    assert all(times == 1 for times in fake.paid.values())
-
-
-def test_a_journal_that_cannot_be_written_stops_the_run_at_once(
-    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
-) -> None:
-    """What is answered and cannot be kept would be paid for again: at most what was in flight may be lost."""
-    job = make_job(*two_films, split={"max_seconds": 0.5}, endpoint={"max_concurrency": 1})
-    cache = Path(job.output) / "cache"
-
-    def gone(_: dict[str, Any]) -> None:
-        if cache.is_dir():
-            shutil.rmtree(cache)
-            cache.write_text("a file where the folder belongs")
-
-    fake.answer = gone
-    stopped = run(job)
-    assert stopped.halted
-    assert (stopped.failures, stopped.exit_status) == ({}, 1)
-    assert sum(fake.paid.values()) <= 2
+    out = Path(make_job(two_films[0]).output)
+    run(make_job(two_films[0], split={"max_seconds": 1.0}, cut={"mode": "encode"}))
+    old: Any = pd.read_parquet(out / "clips").to_dict("records")  # of these, not of the clips' files beside them
+    assert sorted(row["id"] for row in old) == ["p_0", "p_1"]
+    assert all(Path(row["media_path"]).is_relative_to(out / "media") for row in old)
+    asked = len(fake.requests)
+    scenes = {"mode": "scenes", "min_scene_frames": 5}
+    summary = run(make_job(two_films[0], split=scenes, cut={"mode": "encode"}, filter={"frames_min": 14}))
+    assert (summary.records, summary.exit_status) == (1, 0)
+    new = {row["id"]: row for row in tables(str(out))["clips"]}
+    assert [new[name]["dropped"] for name in ("p_0", "p_1")] == ["frames_min", None]
+    assert new["p_1"]["timestamp_start"] == pytest.approx(0.5, abs=0.05)
+    (caption,) = [request.body for request in fake.requests[asked:] if media_urls(request.body)]
+    assert len(media_urls(caption)) == 2
+    files = [Path(row["media_path"]) for row in (*old, new["p_1"])]
+    assert len({hashlib.sha256(file.read_bytes()).hexdigest() for file in files}) == 3
+    assert len(shards(out, "data")) == 1
 
 
 def test_more_cores_for_a_task_than_a_node_has_is_said(make_job: JobMaker, two_films: list[Path]) -> None:
     with pytest.raises(ConfigError, match="the largest node has 2 cores"):
         run(make_job(*two_films, engine={"video_cpus": 4}))
-
-
-def test_a_corpus_of_missing_files_is_failures_and_no_calls(
-    make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path
-) -> None:
-    manifest = tmp_path / "m.jsonl"
-    manifest.write_text('{"video": "/nowhere/a.mp4"}\n{"video": "/nowhere/b.mp4"}\n')
-    summary = run(make_job(manifest))
-    assert (summary.failures, summary.exit_status) == ({"missing_file": 2}, 0)
-    assert fake.requests == []
 
 
 @pytest.mark.parametrize(
@@ -268,6 +227,34 @@ def test_several_questions_a_video_with_bad_ones_dropped_and_counted(
     assert (again.already_done, again.questions, len(fake.requests)) == (2, summary.questions, asked)
 
 
+def made_smaller(out: Path) -> None:
+    """Compact the journal by its command, with a line in it that a dying writer left."""
+    with next((out / "cache").glob("caption-*.jsonl")).open("ab") as torn:
+        torn.write(b'{"key": "half a li')
+    before = cells(lvqa("cache", "stats", out).stdout)
+    assert (before["answers"], before["lines that cannot be read"]) == ("2", "1")
+    assert before[f"caption: {MODEL}"].startswith("3 paid, 2 of no use (")
+    with lock(out):
+        held = lvqa("cache", "compact", out)
+    assert (held.returncode, "is in use by process" in held.stderr) == (2, True)
+    assert lvqa("cache", "compact", out).returncode == 0
+    assert len(list((out / "cache" / "clips").iterdir())) == 1
+    after = cells(lvqa("cache", "stats", out).stdout)
+    assert (after["segments"], after["answers"], after["lines that cannot be read"]) == ("1", "2", "0")
+    assert after[f"caption: {MODEL}"] == before[f"caption: {MODEL}"]
+
+
+def emptied(out: Path) -> None:
+    """Empty the journal by its command."""
+    held = cells(lvqa("cache", "stats", out).stdout)["answers"]
+    assert lvqa("cache", "clear", out).returncode == 130  # nobody is there to say yes
+    assert cells(lvqa("cache", "stats", out).stdout)["answers"] == held != "0"
+    assert lvqa("cache", "clear", out, "--yes").returncode == 0
+    assert cells(lvqa("cache", "stats", out).stdout)["answers"] == "0"
+    assert not list((out / "cache" / "clips").iterdir())
+    assert "holds no journal" in lvqa("cache", "stats", out.parent).stderr
+
+
 def test_what_is_paid_for_in_vain_is_on_the_bill_and_is_not_paid_again(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
 ) -> None:
@@ -281,8 +268,10 @@ def test_what_is_paid_for_in_vain_is_on_the_bill_and_is_not_paid_again(
     assert (caption.calls, caption.unusable) == (3, 2)
     assert (caption.input_tokens, caption.output_tokens) == (fake.tokens_in, fake.tokens_out)
     assert caption.cost_usd == pytest.approx((fake.tokens_in + 2 * fake.tokens_out) / 1e6)
-    report = json.loads((Path(summary.output) / "run.json").read_text())
+    out = Path(summary.output)
+    report = json.loads((out / "run.json").read_text())
     assert report["summary"]["spent_by_model"]["caption"][MODEL]["unusable"] == 2
+    made_smaller(out)
 
     again = run(make_job(two_films[0], endpoint=at, split={"max_seconds": 1.0}, ask={"system": "Be kind."}))
     assert (again.failures, again.spent, len(fake.requests)) == ({"refused": 1}, {}, 3)
@@ -291,14 +280,4 @@ def test_what_is_paid_for_in_vain_is_on_the_bill_and_is_not_paid_again(
         make_job(two_films[0], endpoint=at, split={"max_seconds": 1.0}, engine={"num_cpus": 2, "retry_failures": True})
     )
     assert (mended.records, mended.spent["caption"].calls) == (1, 1)
-
-
-def test_every_table_is_read_where_clips_are_files_too(
-    make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
-) -> None:
-    import pandas as pd
-
-    job = make_job(two_films[0], cut={"mode": "copy"})
-    run(job)
-    (clip,) = pd.read_parquet(f"{job.output}/clips").to_dict("records")
-    assert Path(clip["media_path"]).is_relative_to(Path(job.output) / "media")
+    emptied(out)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from tests.command import lvqa
 from tests.fakes.endpoint import FakeEndpoint
 from tests.storm.storm import Run, check, corpus, job_file
 
@@ -24,6 +25,8 @@ def test_a_run_that_is_stopped_in_every_way_ends_with_all_its_videos(tmp_path: P
         job = job_file(tmp_path, fake, corpus(tmp_path / "films", 2), endpoint={"max_concurrency": AT_ONCE})
         with Run(job) as run:  # as Ctrl-C does it, to all processes of the terminal, those of its own Ray among them
             assert run.wait_until(lambda: fake.paid.total() >= 2 and fake.in_flight > 0)
+            beside = lvqa("run", job)
+            assert (beside.returncode, "is in use by process" in beside.stderr) == (2, True)
             run.signal(signal.SIGINT, group=True)
             assert (run.end(), run.said().count(SENTENCE)) == (130, 1), run.said()
             assert "Traceback" not in run.said()

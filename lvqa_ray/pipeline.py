@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +13,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.stages.transcribe import TranscribeSpeech
 
 Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
 
@@ -21,12 +23,14 @@ class Pipeline:
     """Steps in order; each group runs as one operator of the graph, with a queue between groups.
 
     Attributes:
+        hear: What videos go through before they are split, where somebody is asked what is said in them.
         ask: The groups that films go through.
         expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut.
         recipe: All that decides which clips a video has and what is said in them, as a text.
         beside: Names the file beside a video that is read with it, as it is now; empty for none.
     """
 
+    hear: Sequence[Group]
     split: Sequence[VideoStep]
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
@@ -54,13 +58,13 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
     if job.split.mode == "scenes" and sample and job.sample.reader == "pyav":
         # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
         split = partial(job.split, judge=job.filter.judge, sampler=job.sample)
+    asks = job.endpoints.speech is not None and "endpoint" in job.speech.sources
+    first = [VideoStep("probe", Video, job.probe), VideoStep("speech", ProbedVideo, partial(job.speech, asks=asks))]
+    transcribe = TranscribeSpeech(prompt=job.speech.prompt.replace("{", "{{").replace("}", "}}"))
+    then = [VideoStep("split", ProbedVideo, split), VideoStep("filter", Clip, job.filter)]
     return Pipeline(
-        split=[
-            VideoStep("probe", Video, job.probe),
-            VideoStep("speech", ProbedVideo, job.speech),
-            VideoStep("split", ProbedVideo, split),
-            VideoStep("filter", Clip, job.filter),
-        ],
+        hear=[first, [ChatStep(transcribe, ProbedVideo, transcribe)]] if asks else [],
+        split=then if asks else [*first, *then],
         look=[VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept), *sample, *judge_damage],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=partial(job.merge, heard=job.speech.merged),
@@ -78,8 +82,9 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
 def _recipe(job: Job) -> str:
     decides: dict[str, Any] = {"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
     if job.listens_otherwise:
-        decides["speech"] = {"sources", "languages", "encoding", "broken"}
-    return job.model_dump_json(include=decides)
+        decides["speech"] = {"sources", "languages", "encoding", "broken", "part_minutes", "audio", "prompt"}
+    told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
+    return job.model_dump_json(include=decides) + told
 
 
 def _asking(job: Job) -> Sequence[Group]:

@@ -87,6 +87,7 @@ HITS: dict[str, Any] = {
     "endpoints.vlm.max_outage_s": 5,
     "endpoints.vlm.price_in": 1,
     "endpoints.vlm.price_out": 1,
+    "endpoints.vlm.price_minute": 1,
     "probe.damaged": "fail",
     "probe.truncated": "keep",
     # Nothing is said in this video.
@@ -95,6 +96,10 @@ HITS: dict[str, Any] = {
     "speech.encoding": "cp1252",
     "speech.broken": "fail",
     "speech.merged": False,
+    "speech.part_minutes": 1,
+    "speech.audio": "mp3",
+    "speech.prompt": "Ann",
+    "endpoints.speech": {**ENDPOINT, "model": "whisper-1"},
     "merge.min_captioned": 0.5,
     "ask.reasks": 3,
     "ask.most": 3,

@@ -14,7 +14,6 @@ from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
 from lvqa_ray.config.written import mapping, override, sentence
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
-from lvqa_ray.stage import ROLES
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.cut import CutClips
@@ -150,7 +149,7 @@ class Job(Section):
     def job_hash(self) -> str:
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
         content = self._content()
-        content["endpoints"] = {role: self.endpoints.of(role).answering for role in ROLES}
+        content["endpoints"] = {role: self.endpoints.of(role).answering for role in self.endpoints.roles}
         return _hash(content)
 
     @property
@@ -159,6 +158,8 @@ class Job(Section):
         content = self._content()
         for stage in (self.caption, self.summarize, self.ask, self.reformat):
             content[stage.name]["endpoint"] = self.endpoints.of(stage.role).answering
+        if self.endpoints.speech is not None:
+            content["speech"]["endpoint"] = self.endpoints.of("speech").answering
         for check in (*self.checks.calling, *self.checks.seeing, self.checks.prose):
             content["checks"][check.name]["endpoint"] = self.endpoints.of(check.role).answering
         return {stage: _hash(settings) for stage, settings in content.items()}
@@ -166,7 +167,7 @@ class Job(Section):
     @property
     def listens_otherwise(self) -> bool:
         """Whether the section about speech says anything: jobs from before there was one are still the same jobs."""
-        return self.speech != FindSpeech()
+        return self.speech != FindSpeech() or self.endpoints.speech is not None
 
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude=HOW if self.listens_otherwise else HOW | {"speech"})

@@ -59,9 +59,15 @@ class Endpoints(Section):
         "or null for what writes questions.",
     )
 
+    speech: Replicas | None = Field(
+        default=None,
+        description="Who writes down what is said (/audio/transcriptions), where no subtitles tell it; one, a list, or "
+        "null for nobody.",
+    )
+
     @model_validator(mode="after")
     def _answer_alike(self) -> Self:
-        for role in ROLES:
+        for role in self.roles:
             first, *others = self.replicas(role)
             for other in others:
                 if other.answering | {"base_url": first.base_url} != first.answering:
@@ -70,6 +76,11 @@ class Endpoints(Section):
                         "extra_body"
                     )
         return self
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that somebody plays."""
+        return tuple(role for role in ROLES if role != "speech" or self.speech is not None)
 
     def of(self, role: Role) -> Endpoint:
         """The endpoint that names the answers of a role: its first."""

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.manifest import read_manifest
@@ -21,9 +19,11 @@ from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, ReplySchema, Text
+from lvqa_ray.llm.transcription import wire
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Failure, Video
-from lvqa_ray.stage import ROLES, Role
+from lvqa_ray.stage import Role
+from lvqa_ray.video.audio import MIMES, tone
 from lvqa_ray.video.swatch import swatch_jpeg, swatch_mp4
 
 SAMPLE = 20
@@ -70,7 +70,7 @@ def check(job: Job, *, paid: bool) -> Iterator[Finding]:
     """
     yield from _places(job)
     yield from _videos(job)
-    for role in ROLES:
+    for role in job.endpoints.roles:
         if job.endpoints.section(role) != role:
             continue  # another role's endpoint plays it
         for at in job.endpoints.replicas(role):
@@ -135,7 +135,7 @@ def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Fin
         if not paid:
             yield Finding(f"{role}: {what}", None, "Not tried: it takes a paid request; give --yes.")
             continue
-        refusal = asyncio.run(_refusal(at, key, request))
+        refusal = asyncio.run(_refusal(wire(at, key, sound=role == "speech"), request))
         if not refusal:
             yield Finding(f"{role}: {what}", True, "Answered.")
         else:
@@ -158,6 +158,10 @@ def _tries(job: Job, role: Role) -> Iterator[tuple[str, ChatRequest, bool]]:
         most = max((evidence.frames for evidence in job.checks.seeing), default=0)
         if most > tried:
             yield _pictures(job, most)
+        return
+    if role == "speech":
+        sound = Media(identity="check", mime=MIMES[job.speech.audio], data=tone(job.speech.audio), seconds=1.0)
+        yield f"takes sound ({job.speech.audio})", _request(sound), True
         return
     yield "answers", _request(Text(text="Reply with the word yes.")), True
     if role == "llm":
@@ -186,12 +190,11 @@ def _request(*parts: Part, schema: ReplySchema | None = None) -> ChatRequest:
     )
 
 
-async def _refusal(at: Endpoint, key: SecretStr, request: ChatRequest) -> str:
+async def _refusal(to: OpenAITransport, request: ChatRequest) -> str:
     """Why there is no answer; empty if there is one."""
-    wire = OpenAITransport(at, key)
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            await wire(request)
+            await to(request)
     except TruncatedReply:
         return ""  # a model that thinks long before it says anything has answered all the same
     except BadRequest as error:
@@ -201,5 +204,5 @@ async def _refusal(at: Endpoint, key: SecretStr, request: ChatRequest) -> str:
     except TimeoutError:
         return f"No answer within {ANSWER_WITHIN_S:.0f} s."
     finally:
-        await wire.aclose()
+        await to.aclose()
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from lvqa_ray.config import Job
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.image_tokens import family_of
-from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.llm.windows import DETAIL, OVERVIEW, WINDOW
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.check_evidence import USUAL_STEPS
+from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.picture import fit
 
 CHARS_PER_TOKEN = 4
@@ -108,6 +110,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
     ask_out = min(written * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
     return {
+        **_transcripts(job, [load for load in loads if load.asks("caption")]),
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
         **_summaries(job, [load for load in loads if load.asks("ask")], caption_out),
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
@@ -115,6 +118,17 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
         **_prose(job, questions),
     }
+
+
+def _transcripts(job: Job, loads: Sequence[Load]) -> dict[str, Estimate]:
+    """The calls that write down sound: of all videos without a sidecar; streams of subtitles may spare more."""
+    if job.endpoints.speech is None or "endpoint" not in job.speech.sources:
+        return {}
+    at = job.endpoints.of("speech")
+    asked = [load.row for load in loads if load.row.info.has_audio and not job.speech.told_beside(load.row.video)]
+    minutes = [row.info.duration_sec / 60 for row in asked]
+    calls = sum(math.ceil(each / job.speech.part_minutes) for each in minutes)
+    return {TranscribeSpeech.name: Estimate(calls, 0, 0, sound_usd(at, 60 * sum(minutes)), at.model)}
 
 
 def _shown(job: Job, load: Load, caption_tokens: int) -> int:
@@ -179,6 +193,7 @@ def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
     for stage in (
+        TranscribeSpeech(),
         job.caption,
         job.ask,
         job.reformat,

@@ -20,7 +20,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.index import Index, Place
 from lvqa_ray.llm.segments import COMPACT, Segments, by_time
 from lvqa_ray.pipeline import build
-from lvqa_ray.records import Clip, Frame, Span, Subtitle, Video, VideoInfo
+from lvqa_ray.records import Clip, Frame, ProbedVideo, Span, Subtitle, Video, VideoInfo
 
 FORMAT = 1
 _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
@@ -97,7 +97,9 @@ class FoundClips:
         self._beside = beside
 
     def recall(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
-        """The clips of a video, or ``None`` where they are not known."""
+        """The clips of a video, or ``None`` where they are not known; one that was recalled before stays as it is."""
+        if isinstance(row, Clip):
+            return [row]
         if not isinstance(row, Video) or not row.fingerprint:
             return None
         key = self._key(row)
@@ -112,14 +114,15 @@ class FoundClips:
 
     def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
         """Write down the clips of a video, if all of them were found."""
-        if not isinstance(row, Video) or not row.fingerprint or not _all_found(made):
+        video = row.video if isinstance(row, ProbedVideo) else row
+        if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
             return
-        line = {"key": self._key(row), **written(made)}
+        line = {"key": self._key(video), **written(made)}
         try:
             name = f"clips-{self._run_id}_{_process()}.jsonl"
             _segments(self._folder).append(name, json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
         except OSError as error:  # it costs decoding once more, and nothing else
-            logger.warning("the clips of %s are not written down (%s)", row.id, error)
+            logger.warning("the clips of %s are not written down (%s)", video.id, error)
 
     def _key(self, video: Video) -> str:
         beside = self._beside(video)

@@ -20,7 +20,7 @@ from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.media import media_of
-from lvqa_ray.engine.memory import Nothing, PaidCaptions, known, look_up
+from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions, known, look_up
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
@@ -76,10 +76,20 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         index=lambda: known(looked_up).answers,
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
+
+    def through(rows: Any, group: Group, memory: Memory) -> Any:  # noqa: ANN401 - Ray's datasets change their type
+        if isinstance(group[0], VideoStep):
+            return rows.flat_map(
+                partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+            )
+        work = (group, lines, journal, run_id)
+        return rows.flat_map(ChatWork, fn_constructor_args=work, compute=_pool(job, group), num_cpus=0)
+
+    rows = ray.data.from_arrow(blocks).repartition(target_num_rows_per_block=1)
+    for group in pipeline.hear:
+        rows = through(rows, group, found)
     rows = (
-        ray.data.from_arrow(blocks)
-        .repartition(target_num_rows_per_block=1)
-        .flat_map(
+        rows.flat_map(
             partial(on_files, steps=pipeline.split, memory=found, most=_together(len(videos))),
             num_cpus=split_cpus,
             **decoding,
@@ -103,12 +113,7 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         )
     )
     for group in pipeline.ask:
-        if isinstance(group[0], VideoStep):
-            look = partial(on_files, steps=group, memory=Nothing(), most=1)
-            rows = rows.flat_map(look, num_cpus=cpus, **decoding)
-        else:
-            work = (group, lines, journal, run_id)
-            rows = rows.flat_map(ChatWork, fn_constructor_args=work, compute=_pool(job, group), num_cpus=0)
+        rows = through(rows, group, Nothing())
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
 
 

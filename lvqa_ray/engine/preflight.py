@@ -13,10 +13,10 @@ from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, NotFound, Overloaded
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.stage import ROLES, Role
+from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
 
 ANSWER_WITHIN_S = 30.0
@@ -60,9 +60,15 @@ def check_prices(job: Job) -> None:
     Raises:
         ConfigError: Names the endpoint, and the settings that mend it.
     """
-    for role in ROLES if job.engine.max_cost is not None else ():
+    for role in job.endpoints.roles if job.engine.max_cost is not None else ():
         for at in job.endpoints.replicas(role):
-            if cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
+            if role == "speech":
+                if sound_usd(at, 60.0) is None:
+                    raise ConfigError(
+                        f"engine.max_cost is set, and no price is known for {at.label}: set "
+                        "endpoints.speech.price_minute, in dollars per minute of sound."
+                    )
+            elif cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
                 section = job.endpoints.section(role)
                 raise ConfigError(
                     f"engine.max_cost is set, and no price is known for {at.label}: set endpoints.{section}.price_in "
@@ -79,10 +85,10 @@ def check_endpoints(job: Job) -> Mapping[Role, Sequence[SecretStr]]:
     Raises:
         ConfigError: A key's variable is not set, or an endpoint is out of reach, refuses the key or lacks the model.
     """
-    keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in ROLES}
+    keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
     distinct = {
         (at.base_url, key.get_secret_value(), at.model): (at, key)
-        for role in ROLES
+        for role in job.endpoints.roles
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True)
     }
     asyncio.run(_ask_all(list(distinct.values())))

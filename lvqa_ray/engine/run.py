@@ -44,7 +44,6 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
 from lvqa_ray.records import Failure
 from lvqa_ray.records.tables import failure_line
-from lvqa_ray.stage import ROLES
 
 EVERY_S = 2.0
 CLOCKS_DIFFER_S = 60.0
@@ -228,7 +227,7 @@ def _run(
 
 def _patience_s(job: Job) -> float:
     """How long a request may be under way."""
-    return max(at.timeout_s for role in ROLES for at in job.endpoints.replicas(role))
+    return max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
 
 
 def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, on_progress: OnProgress | None, *, hold: Hold) -> str:

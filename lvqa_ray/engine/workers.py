@@ -27,7 +27,7 @@ from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Call, Retrying
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transcription import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 
@@ -113,12 +113,12 @@ def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits]
     first = lines[0].endpoint  # names the answers of all of them
     key_of = partial(cache_key, first)
     answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
-    replicas = [Replica(_wire(line, answers, key_of, stage.name), permits[line.governor]) for line in lines]
+    replicas = [Replica(_wire(line, answers, key_of, stage), permits[line.governor]) for line in lines]
     retrying = Retrying(Limited(*replicas), first.max_attempts)
     return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)
 
 
-def _wire(line: Line, answers: Journal, key_of: Callable[[ChatRequest], str], stage: str) -> Call:
-    metered = Metered(OpenAITransport(line.endpoint, line.api_key), stage)
-    wire: Call = Noted(metered, answers, key_of, line.endpoint.model)
-    return wire if line.purse is None else Budgeted(wire, RemotePurse(line.purse), line.endpoint)
+def _wire(line: Line, answers: Journal, key_of: Callable[[ChatRequest], str], stage: Prompted) -> Call:
+    metered = Metered(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
+    noted: Call = Noted(metered, answers, key_of, line.endpoint.model)
+    return noted if line.purse is None else Budgeted(noted, RemotePurse(line.purse), line.endpoint)

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from lvqa_ray.errors import ApiError, BudgetSpent
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, heard
 from lvqa_ray.llm.outcome import REPLY_TOKENS, Estimate
-from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.llm.retry import Call
 
 
@@ -138,6 +138,8 @@ class Budgeted:
 
 def estimate_usd(endpoint: Endpoint, request: ChatRequest) -> float:
     """What a request may cost in US dollars; 0 where no price is known."""
+    if seconds := heard(request):
+        return sound_usd(endpoint, seconds) or 0.0
     longest = endpoint.max_tokens if request.max_tokens is None else request.max_tokens
     tokens_out = REPLY_TOKENS if longest is None else longest
     prices = (endpoint.price_in, endpoint.price_out)

@@ -88,6 +88,10 @@ class Endpoint(BaseModel):
         default=None, ge=0, description="US dollars per million reply tokens; null for the published price."
     )
 
+    price_minute: float | None = Field(
+        default=None, ge=0, description="US dollars per minute of sound, of who writes it down; null as above."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _no_key_in_the_job(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave

@@ -21,18 +21,20 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """A picture or a video part of a message.
+    """A picture, a video or a piece of sound in a message.
 
     Attributes:
         identity: What the bytes are made of (fingerprint, span, sampling settings). It stands for them in the cache
             key, so an answer is found again without decoding anything.
         mime: Such as ``image/jpeg`` or ``video/mp4``; its first half picks ``image_url`` or ``video_url``.
         data: The bytes themselves.
+        seconds: Length of sound, by which it is paid.
     """
 
     identity: str
     mime: str
     data: bytes = field(repr=False)
+    seconds: float = 0.0
 
 
 Part = Text | Media
@@ -99,3 +101,8 @@ class ChatReply:
     usage: Usage
     limits: RateInfo | None = field(default=None, compare=False)
     seconds: float = field(default=0.0, compare=False)
+
+
+def heard(request: ChatRequest) -> float:
+    """Seconds of sound in a request."""
+    return sum(part.seconds for message in request.messages for part in message.parts if isinstance(part, Media))

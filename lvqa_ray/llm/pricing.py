@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from lvqa_ray.llm.endpoint import is_loopback
+from lvqa_ray.llm.endpoint import Endpoint, is_loopback
 
 PER_MILLION = 1_000_000
 
@@ -69,3 +69,39 @@ def _is_published(model: str, base_url: str) -> bool:
     except ValueError:
         return True
     return True
+
+
+def sound_usd(
+    at: Endpoint, seconds: float, input_tokens: int = 0, output_tokens: int = 0, *, audio_tokens: int = 0
+) -> float | None:
+    """Price of writing down sound in US dollars: by its length, or by tokens where an endpoint counts these.
+
+    Args:
+        at: Who does it.
+        seconds: Length of the sound.
+        input_tokens: Tokens that the endpoint counted, 0 where it counts none.
+        output_tokens: The same of its reply.
+        audio_tokens: Those of the former that are sound.
+
+    Returns:
+        Dollars, or ``None`` where a price is not known.
+    """
+    if at.price_minute is not None:
+        return seconds / 60 * at.price_minute
+    if input_tokens and None not in (prices := (at.price_in, at.price_out)):
+        return cost_usd(at.model, at.base_url, input_tokens, output_tokens, prices)
+    if not _is_published(at.model, at.base_url):
+        return None
+    from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - as above
+    from genai_prices import calc_price  # noqa: PLC0415
+
+    used = {"audio_seconds": round(seconds), "input_audio_seconds": round(seconds)}
+    if input_tokens:
+        used = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        used |= {"input_audio_tokens": audio_tokens} if audio_tokens else {}
+    try:
+        price = calc_price(PricedUsage(**used), at.model, provider_api_url=at.base_url)
+    except (ValueError, TypeError):
+        return None
+    # One that counts tokens has no price for seconds, which then look as if they were free.
+    return float(price.total_price) or None

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from lvqa_ray.errors import ApiError, VideoError
+from lvqa_ray.records.sound import Sound
 
 STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss")
 """Schemes of object stores, which can be listed and written; all but s3 are as good as fsspec's packages for them."""
@@ -153,12 +154,14 @@ class ProbedVideo:
     Attributes:
         speech: In time order, as far as it is known.
         note: Why a source of it could not be used, or empty.
+        sound: What is yet to be written down of it.
     """
 
     video: Video
     info: VideoInfo
     speech: tuple[Subtitle, ...] = ()
     note: str = ""
+    sound: tuple[Sound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.llm import template
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message, Part
 
-Role = Literal["vlm", "llm", "reformat", "checker"]
+Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
+"""All that there are; a job may have nobody for speech."""
 
 
 class Chat(Protocol):

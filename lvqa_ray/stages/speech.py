@@ -12,9 +12,12 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Video
+from lvqa_ray.records.sound import Sound
+from lvqa_ray.video.audio import MIMES, RATE, Form, encoded, sound_of
 from lvqa_ray.video.subtitles import read_sidecar, read_stream, sidecar_of
+from lvqa_ray.video.utterances import parts_of
 
-Source = Literal["sidecar", "stream"]
+Source = Literal["sidecar", "stream", "endpoint"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -27,9 +30,10 @@ class FindSpeech:
     name: ClassVar[str] = "speech"
 
     sources: tuple[Source, ...] = Field(
-        default=("sidecar", "stream"),
+        default=("sidecar", "stream", "endpoint"),
         description="Where to look, in this order, until there is something: sidecar (a file beside a local video, of "
-        "its name and .srt, .vtt, .ass or .ssa), stream (text subtitles in the video's file). [] for nowhere.",
+        "its name and .srt, .vtt, .ass or .ssa), stream (text subtitles in the video's file), "
+        "endpoint (endpoints.speech, if there is one). [] for nowhere.",
     )
     languages: tuple[str, ...] = Field(
         default=(),
@@ -48,6 +52,19 @@ class FindSpeech:
         default=True, description="Write what is said into the merged captions too, from which questions are asked."
     )
 
+    part_minutes: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=12,
+        description="Longest sound that is sent to an endpoint at once (minutes); longer sound is cut in pauses.",
+    )
+    audio: Form = Field(
+        default="opus", description="How it is sent: opus (24 kbit/s) or mp3 (32 kbit/s); flac or wav without loss."
+    )
+    prompt: str = Field(
+        default="", description="Words that help the endpoint to understand, such as names; none if empty."
+    )
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.encoding:
@@ -57,10 +74,20 @@ class FindSpeech:
                 raise ValueError(f"encoding: Python knows no {self.encoding}; say utf-8, cp1252 or the like") from None
         return self
 
-    def __call__(self, row: ProbedVideo) -> Iterator[ProbedVideo | Failure]:
-        """The video with what is said in it; nothing is, where no source knows of any."""
+    def __call__(self, row: ProbedVideo, *, asks: bool = False) -> Iterator[ProbedVideo | Failure]:
+        """The video with what is said in it; nothing is, where no source knows of any.
+
+        Args:
+            row: The video.
+            asks: Whether there is an endpoint: the video then has its sound, where that is the next source, and what
+                a later one says in case that nothing is said in it.
+        """
         notes: list[str] = []
         for source in self.sources:
+            if source == "endpoint":
+                if asks and not row.sound:
+                    row = replace(row, sound=tuple(self._sounds(row)))
+                continue
             try:
                 lines = self._read(source, row.video.uri)
             except VideoError as error:
@@ -75,11 +102,30 @@ class FindSpeech:
                 return
         yield replace(row, note="; ".join(notes))
 
+    def _sounds(self, row: ProbedVideo) -> Iterator[Sound]:
+        """The sound of a video in parts, but for what is silent."""
+        end_s = row.info.duration_sec
+        for part in parts_of(sound_of(row.video.uri, end_s), 60 * self.part_minutes):
+            start_ms, end_ms = (round(1000 * at / RATE) for at in (part.start, part.end))
+            yield Sound(
+                start_ms=start_ms,
+                end_ms=end_ms,
+                mime=MIMES[self.audio],
+                identity=f"{row.video.content} sound {start_ms}-{end_ms} {self.audio}",
+                data=encoded(part.samples, self.audio),
+            )
+
     def _read(self, source: Source, path: str) -> tuple[Subtitle, ...]:
         if source == "stream":
             return read_stream(path, self.languages)
         sidecar = sidecar_of(path, self.languages)
         return read_sidecar(sidecar, self.encoding) if sidecar else ()
+
+    def told_beside(self, video: Video) -> bool:
+        """Whether there is a file beside a local video, which is asked before an endpoint."""
+        return "endpoint" not in self.sources[: [*self.sources, "sidecar"].index("sidecar")] and bool(
+            self.beside(video)
+        )
 
     def beside(self, video: Video) -> str:
         """Names the file beside a local video that is read, as it is now: with another one, its clips are others."""

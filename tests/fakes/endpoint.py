@@ -26,7 +26,7 @@ from typing import Any, Literal, Self
 
 from aiohttp import web
 
-from tests.fakes import answers
+from tests.fakes import answers, ears
 from tests.fakes.faults import PAID, Fault, Status, spoil
 from tests.fakes.quota import Quota
 
@@ -68,6 +68,8 @@ class FakeEndpoint:
         context: Most prompt tokens of a request; ``None`` for no limit.
         answer: Gives the text for a body, or ``None`` for the usual one.
         keep_bodies: Whether `requests` keeps the bodies; without, a long run needs little memory.
+        sentences: What it understands when it is sent sound, and how long each takes (s); see `tests.fakes.ears`.
+        times: Whether it says when something is said.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class FakeEndpoint:
         context: int | None = None,
         answer: Callable[[dict[str, Any]], str | None] | None = None,
         keep_bodies: bool = True,
+        sentences: Mapping[str, float] | None = None,
+        times: bool = True,
     ) -> None:
         self.latency_s = latency_s
         self.jitter_s = jitter_s
@@ -104,6 +108,8 @@ class FakeEndpoint:
         self.context = context
         self.answer = answer
         self.keep_bodies = keep_bodies
+        self.sentences = dict(sentences or {})
+        self.times = times
         self.requests: list[Asked] = []
         self.counts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
@@ -170,6 +176,7 @@ class FakeEndpoint:
         app = web.Application(client_max_size=1 << 30)
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/audio/transcriptions", self._chat)
         app.router.add_get("/fake/counts", self._show_counts)
         # Hanging requests must not outlive a test: no time for them at the end.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
@@ -218,7 +225,7 @@ class FakeEndpoint:
                 outcome = "down"
                 _drop(request)
                 return web.Response()
-            body = await request.json()
+            body = await (ears.form(request) if request.path.endswith("/transcriptions") else request.json())
             fault = self._fault(request, body, at)
             outcome = "ok" if fault is None else str(fault.status) if isinstance(fault, Status) else fault.value
             async with self._slots or nullcontext():
@@ -252,6 +259,8 @@ class FakeEndpoint:
         return None
 
     def _unfit(self, body: dict[str, Any]) -> Status | None:
+        if (unheard := ears.refusal(body, timed=self.times)) is not None:
+            return Status(400, "unsupported_value", "invalid_request_error", unheard)
         if self.models is not None and body.get("model") not in self.models:
             return Status(404, "model_not_found", "invalid_request_error", f"There is no model {body.get('model')!r}.")
         if self.context is not None and answers.tokens_in(body) > self.context:
@@ -307,14 +316,17 @@ class FakeEndpoint:
             return _error(fault)
         if fault in {Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED}:
             return _error(Status(int(fault), message="The server is not well."))
-        text = (self.answer(body) if self.answer else None) or answers.answer(body)
+        if "sound" in body:
+            text = ears.hear(body, self.sentences)
+        else:
+            text = (self.answer(body) if self.answer else None) or answers.answer(body)
         if fault is None or fault in PAID:
             self.paid[answers.fingerprint(body)] += 1
             self.undelivered += request.transport is None
         if fault is None or fault in PAID | {Fault.NULL_CONTENT, Fault.EMPTY_CHOICES}:
             self.tokens_in += answers.tokens_in(body)
             self.tokens_out += answers.tokens_out(text)
-        reply = spoil(_completion(body, text), fault)
+        reply = ears.transcription(body, text) if "sound" in body else spoil(_completion(body, text), fault)
         match fault:
             case Fault.HANG:
                 await asyncio.sleep(3600)

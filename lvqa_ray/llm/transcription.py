@@ -1,0 +1,181 @@
+"""Sound to text: one request to ``/audio/transcriptions``, whose reply becomes a text as of any other call."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import httpx2
+from pydantic import SecretStr
+
+from lvqa_ray.errors import ApiError, BadRequest, Bill, MalformedReply, TooLong
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
+from lvqa_ray.llm.pricing import sound_usd
+from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.records import Usage
+
+NO_SPEECH, UNSURE = 0.6, -1.0
+"""A segment that is probably none, and improbable in its words, is what whisper itself takes for silence."""
+SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
+
+
+class Segment(NamedTuple):
+    """What is said between two times (seconds from the start of the sound)."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+class Transcript(NamedTuple):
+    """What is said in a piece of sound, in time order, and in which language, as far as the endpoint says."""
+
+    segments: tuple[Segment, ...]
+    language: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the text of a reply, which is never empty."""
+        return json.dumps({"segments": self.segments, "language": self.language}, ensure_ascii=False)
+
+    @classmethod
+    def of(cls, text: str) -> Transcript:
+        """What `text` was made of.
+
+        Raises:
+            ValueError: It is no transcript.
+        """
+        try:
+            said = json.loads(text)
+            return cls(tuple(Segment(*segment) for segment in said["segments"]), said["language"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is no transcript: {error}") from None
+
+
+class Transcriber(OpenAITransport):
+    """Has one endpoint write down sound, once per call: no retries, no limits, no cache.
+
+    A request holds one part with the sound; its texts, if any, are words that help. An endpoint that gives no times is
+    asked for the text alone, which then is one segment as long as the sound.
+
+    Args:
+        endpoint: Where to ask.
+        api_key: The key, empty for none.
+    """
+
+    def __init__(self, endpoint: Endpoint, api_key: SecretStr) -> None:
+        super().__init__(endpoint, api_key)
+        self._transcriptions = self._url("/audio/transcriptions")
+        self._timed = True
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """Send the request once, or twice where the endpoint turns out to give no times.
+
+        Raises:
+            ApiError: There was no usable answer.
+        """
+        parts = [part for message in request.messages for part in message.parts]
+        (sound,) = (part for part in parts if isinstance(part, Media))
+        hint = " ".join(part.text for part in parts if isinstance(part, Text)).strip()
+        body: dict[str, Any] = {
+            **{name: _field(value) for name, value in self._endpoint.sampling(request).items()},
+            "model": self._endpoint.model,
+            **({"prompt": hint} if hint else {}),
+            "file": sound,
+        }
+        if self._timed:
+            timed = body | {"response_format": "verbose_json", "timestamp_granularities[]": "segment"}
+            try:
+                return self._answered(*await self._ask("POST", self._transcriptions, timed), sound)
+            except BadRequest as error:
+                if isinstance(error, TooLong):
+                    raise
+        answer, limits = await self._ask("POST", self._transcriptions, body | {"response_format": "json"})
+        self._timed = False  # not before: what was refused may have been the sound itself
+        return self._answered(answer, limits, sound)
+
+    def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
+        """A form with a file."""
+        if body is None:
+            return super()._request(method, url, body)
+        sound = body["file"]
+        return httpx2.Request(
+            method,
+            url,
+            headers=[(name, value) for name, value in self._headers if name.lower() != "content-type"],
+            data={name: value for name, value in body.items() if name != "file"},
+            files={"file": (f"sound.{SUFFIXES.get(sound.mime, 'bin')}", sound.data, sound.mime)},
+            extensions={"timeout": self._timeouts},
+        )
+
+    def _answered(self, answer: object, limits: Any, sound: Media) -> ChatReply:  # noqa: ANN401 - see `_ask`
+        """The reply as a value.
+
+        Raises:
+            ApiError: It is an error, or no transcript; with its bill.
+        """
+        if not isinstance(answer, Mapping):
+            raise self._fault(MalformedReply, "it is not a JSON object")
+        if answer.get("error"):
+            raise self._error_in_a_200(answer)
+        usage = self._cost(answer.get("usage"), sound)
+        try:
+            segments = self._segments(answer, sound.seconds)
+        except ApiError as error:
+            error.bill, error.limits = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd), limits
+            raise
+        language = answer.get("language")
+        transcript = Transcript(segments, language if isinstance(language, str) else "")
+        model = answer.get("model")
+        model = model if isinstance(model, str) and model else self._endpoint.model
+        return replace(ChatReply(text=transcript.text, model=model, usage=usage), limits=limits)
+
+    def _segments(self, answer: Mapping[str, Any], seconds: float) -> tuple[Segment, ...]:
+        given, text = answer.get("segments"), answer.get("text")
+        if not isinstance(given, list):
+            if not isinstance(text, str):
+                raise self._fault(MalformedReply, "it has neither segments nor a text")
+            return (Segment(0.0, seconds, " ".join(text.split())),) if text.strip() else ()
+        found = [self._segment(each, seconds) for each in given]
+        return tuple(sorted(segment for segment in found if segment is not None))
+
+    def _segment(self, given: object, seconds: float) -> Segment | None:
+        """A segment; nothing for one in which nothing is said."""
+        if not isinstance(given, Mapping):
+            raise self._fault(MalformedReply, "a segment is no JSON object")
+        text, start, end = given.get("text"), _number(given.get("start")), _number(given.get("end"))
+        if not isinstance(text, str) or start is None or end is None or end < start:
+            raise self._fault(MalformedReply, "a segment lacks its text or its times")
+        no_speech, sure = _number(given.get("no_speech_prob")), _number(given.get("avg_logprob"))
+        silent = no_speech is not None and sure is not None and no_speech > NO_SPEECH and sure < UNSURE
+        start, end = max(0.0, start), min(end, seconds)  # whisper's last segment may go on after the sound
+        return None if silent or not text.strip() or end <= start else Segment(start, end, " ".join(text.split()))
+
+    def _cost(self, usage: object, sound: Media) -> Usage:
+        """What the endpoint says that it took, in seconds or tokens; the sound's own length where it says nothing."""
+        said: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
+        tokens_in, tokens_out = (int(_number(said.get(name)) or 0) for name in ("input_tokens", "output_tokens"))
+        details = said.get("input_token_details")
+        heard = int(_number(details.get("audio_tokens")) or 0) if isinstance(details, Mapping) else 0
+        seconds = _number(said.get("seconds")) or sound.seconds
+        cost = sound_usd(self._endpoint, seconds, tokens_in, tokens_out, audio_tokens=heard)
+        return Usage(calls=1, input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost)
+
+
+def _field(value: object) -> object:
+    """A value as a form holds it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _number(value: object) -> float | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if plain else None  # type: ignore[arg-type]
+
+
+def wire(endpoint: Endpoint, api_key: SecretStr, *, sound: bool) -> OpenAITransport:
+    """The transport to an endpoint, for sound or for chat."""
+    return Transcriber(endpoint, api_key) if sound else OpenAITransport(endpoint, api_key)

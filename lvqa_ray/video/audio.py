@@ -1,0 +1,135 @@
+"""The sound of a video as 16 kHz mono, on the clock of its picture, a piece at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Literal, get_args
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard
+
+from lvqa_ray.video.opening import open_container, picture_stream
+
+RATE = 16_000
+"""Samples a second: what recognizers of speech are made for."""
+GAP = RATE // 20
+"""Samples by which sound may run ahead of its clock, or behind it, before it is put right."""
+PIECE = RATE
+"""Most samples that are given at once where there is no sound."""
+OPUS_BITS = 24_000
+MP3_BITS = 32_000
+
+Samples = npt.NDArray[np.int16]
+Form = Literal["opus", "mp3", "flac", "wav"]
+FORMS: tuple[Form, ...] = get_args(Form)
+MIMES: dict[Form, str] = {"opus": "audio/ogg", "mp3": "audio/mpeg", "flac": "audio/flac", "wav": "audio/wav"}
+_WRITTEN: dict[Form, tuple[str, str]] = {
+    "opus": ("ogg", "libopus"),
+    "mp3": ("mp3", "libmp3lame"),
+    "flac": ("flac", "flac"),
+    "wav": ("wav", "pcm_s16le"),
+}
+
+
+def sound_of(path: str, end_s: float) -> Iterator[Samples]:
+    """The sound of a video from its first picture on, without a gap: where there is none, silence.
+
+    Sound from before the first picture and from after the end is left out; what does not decode is silence.
+
+    Args:
+        path: A local file.
+        end_s: Where the picture ends, in seconds from the first one.
+
+    Yields:
+        Samples at `RATE`, some at a time; nothing where there is no stream of sound.
+
+    Raises:
+        VideoError: The file cannot be opened.
+    """
+    with open_container(path) as container:
+        streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+        if not streams:
+            return
+        picture = picture_stream(path, container)
+        zero_s = float((picture.start_time or 0) * Fraction(picture.time_base or 0))
+        for other in container.streams:
+            if other.index != streams[0].index:
+                other.discard = Discard.all
+        end = round(end_s * RATE)
+        at = 0
+        for frame in _resampled(container, streams[0]):
+            base = Fraction(frame.time_base or Fraction(1, RATE))
+            start = at if frame.pts is None else round((float(frame.pts * base) - zero_s) * RATE)
+            samples: Samples = frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
+            if abs(start - at) > GAP:
+                while at < min(start, end):
+                    piece = min(PIECE, min(start, end) - at)
+                    yield np.zeros(piece, np.int16)
+                    at += piece
+                samples = samples[max(0, at - start) :]
+            samples = samples[: end - at]
+            if len(samples):
+                yield samples
+                at += len(samples)
+            if at >= end:
+                return
+
+
+def _resampled(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """The frames of a stream at `RATE`, mono; packets that do not decode are passed over."""
+    resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = [] if packet is None else stream.decode(packet)
+        except (av.FFmpegError, OSError) as error:
+            if isinstance(error, MemoryError):
+                raise MemoryError from error
+            if packet is None or isinstance(error, EOFError):
+                return
+            continue
+        for frame in frames:
+            assert isinstance(frame, AudioFrame)  # noqa: S101 - of a stream of sound
+            yield from resampler.resample(frame)
+        if packet is None:
+            return
+
+
+def encoded(samples: Samples, form: Form) -> bytes:
+    """Samples at `RATE` as a file.
+
+    Args:
+        samples: At least one.
+        form: ``opus`` (in Ogg, 24 kbit/s) and ``mp3`` (32 kbit/s) are small, ``flac`` and ``wav`` without loss.
+    """
+    container, codec = _WRITTEN[form]
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=RATE)
+        assert isinstance(stream, AudioStream)  # noqa: S101 - of a codec of sound
+        stream.codec_context.layout = "mono"
+        if form in ("opus", "mp3"):
+            stream.codec_context.bit_rate = OPUS_BITS if form == "opus" else MP3_BITS
+        shape = AudioResampler(format=stream.codec_context.format or "s16", layout="mono", rate=RATE, frame_size=0)
+        for start in range(0, len(samples), PIECE):
+            frame = AudioFrame.from_ndarray(samples[None, start : start + PIECE], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+            for shaped in shape.resample(frame):
+                output.mux(stream.encode(shaped))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def tone(form: Form) -> bytes:
+    """A second of a soft tone, to try an endpoint with."""
+    wave = 3000 * np.sin(np.arange(RATE) * 2 * np.pi * 440 / RATE)
+    return encoded(wave.astype(np.int16), form)

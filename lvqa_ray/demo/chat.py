@@ -2,9 +2,9 @@
 
 What a request is shows in its text: merged captions with ``QUESTION:`` and ``OPTIONS:`` ask for a question, pictures
 ask for a caption, a reason that begins ``Start thinking.`` asks for prose, and a question that is to end with a line
-``ANSWER:`` asks for its answer; captions to be summed up are thinned out, and
-claims about pictures get a score. Anything else gets a sentence that says what
-this endpoint is.
+``ANSWER:`` asks for its answer; captions to be summed up are thinned out, what is asked
+about a film as a whole is told from its captions, and claims about pictures get a score. Anything else gets a sentence
+that says what this endpoint is.
 
 Token counts are estimates, since there is no tokenizer: a token for four characters of text, and for a picture one for
 every 28 x 28 pixels, which is what common vision models count.
@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, prose
+from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, prose, whole
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
 from lvqa_ray.llm.parse import parse_question
@@ -124,8 +124,9 @@ def complete(body: object) -> dict[str, object]:
 
 
 def _reply(asked: Asked) -> str:
-    if lines := digest.wanted(asked.text):
-        return digest.digest(asked.text, lines)
+    lines = digest.wanted(asked.text)
+    if told := digest.digest(asked.text, lines) if lines else whole.tell(asked.text):
+        return told
     if (question := answer.find(asked.text)) is not None:
         return answer.answer(question, asked.text)
     if CAPTION_LINE.search(asked.text) and (asked.as_json or all(label in asked.text for label in _LABELS)):

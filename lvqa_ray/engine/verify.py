@@ -175,7 +175,7 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
 
 def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
-    for table in ("data", "failures", "drops", "subtitles"):
+    for table in ("data", "failures", "drops", "subtitles", "analysis"):
         once = Seen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
         for _, rows in row_groups(folder, table, key_columns(table)):
@@ -217,7 +217,7 @@ def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list
     lacking = records["id"].filter(pa.array(~whole)).to_pylist()
     if not lacking:
         return total, []
-    mend = f"move the shards of data/ that hold them away, and {AGAIN}"
+    mend = f"move the shards of data/ or analysis/ that hold them away, and {AGAIN}"
     return total, [f"{len(lacking)} records lack rows of clips/, or have too many ({_some(lacking)}): {mend}."]
 
 

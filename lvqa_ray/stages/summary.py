@@ -137,7 +137,7 @@ jokes, striking pictures or lines. Write 3 to 8 of them in the order of time, on
 descriptions do, with "From ", the first and the last second that it covers, and a comma, such as "From 120 to 135, ", \
 and says in one sentence what happens there and what makes it strong.
 
-Reply with these lines and with nothing else.""",
+Reply with one highlight a line and with nothing else.""",
     "multi_task": f"""\
 {SOURCES}
 Write three things about this video: a title of at most 20 words; 5 to 15 tags by which somebody would look for it; \

@@ -72,6 +72,52 @@ def test_settling_keeps_the_latest_outcome_of_each_video(tmp_path: Path) -> None
     assert [(row["id"], row["caption"]) for row in read_rows(tmp_path, "clips")] == [("w_0", None), ("v_0", "new")]
 
 
+def result(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
+    row = line(video_id, run) | {"index": 0, "task": "summary", "alone": False, "retryable": False}
+    return row | ({"error": changes["kind"]} if "kind" in changes else {}) | changes
+
+
+def test_a_task_that_failed_is_tried_again_and_results_alone_are_an_outcome(tmp_path: Path) -> None:
+    names = ("good", "flaky", "broken", "alone", "alone-flaky", "none")
+    videos = Videos.of([video(name) for name in names])
+    put(tmp_path, "data", "a", *(line(name, 0) for name in ("good", "flaky", "broken")))
+    again, never = {"kind": "timed_out", "retryable": True}, {"kind": "bad_tree"}
+    put(
+        tmp_path,
+        "analysis",
+        "a",
+        result("good", 0),
+        result("flaky", 0),
+        *(result("flaky", 0, index=index, **again) for index in (1, 2)),
+        result("broken", 0, **never),
+        result("alone", 0, alone=True),
+        result("alone-flaky", 0, alone=True),
+        result("alone-flaky", 0, index=1, alone=True, **again),
+        result("none", 0),  # what was written before its questions were
+    )
+    done = outcomes(tmp_path)
+    assert done.num_rows == 5
+    assert sum(done["failed"].to_pylist()) == 0
+
+    def left(**how: Any) -> list[str]:
+        return [row.id for row in remaining(videos, done, "j", **how).videos]
+
+    assert left() == ["flaky", "alone-flaky", "none"]
+    assert left(retry_failures=True) == ["flaky", "broken", "alone-flaky", "none"]
+    assert left(only=["bad_tree"]) == ["broken"]
+    # A later run did one of them again, another video failed for now, and a third for good.
+    put(tmp_path, "analysis", "b", result("flaky", 1))
+    put(tmp_path, "data", "b", line("flaky", 1))
+    put(tmp_path, "failures", "b", line("alone", 1, retryable=True), line("good", 1, retryable=False))
+    settle(tmp_path, RUNS[1], 100)
+    kept = {(row["video_id"], row["index"], row["run_id"]) for row in read_rows(tmp_path, "analysis")}
+    assert kept == {
+        ("flaky", 0, RUNS[1]), ("broken", 0, RUNS[0]), ("alone", 0, RUNS[0]),
+        ("alone-flaky", 0, RUNS[0]), ("alone-flaky", 1, RUNS[0]),
+    }  # fmt: skip
+    assert {row["id"] for row in read_rows(tmp_path, "data")} == {"flaky", "broken"}
+
+
 def test_a_failure_that_may_pass_takes_no_record_away(tmp_path: Path) -> None:
     put(tmp_path, "data", "a", line("v", 0), line("w", 0))
     put(tmp_path, "clips", "a", clip("v", 0), clip("w", 0))

@@ -83,6 +83,7 @@ def finished(corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathF
                 "split": {"max_seconds": 2.0},
                 "sample": {"count": 2, "short_side": 64},
                 "ask": {"quota": {"goal": 1}},
+                "analysis": {"tasks": ["mind_map"]},
             }
         )
         yield Finished(job, run(job), fake)
@@ -156,6 +157,22 @@ def test_the_bill_is_the_endpoints_own_count(finished: Finished) -> None:
     assert all(times == 1 for times in finished.fake.paid.values())
 
 
+def test_each_usable_video_has_a_summary_and_a_mind_map(finished: Finished) -> None:
+    rows = finished.rows["analysis"]
+    assert sorted((row["video_id"], row["index"], row["task"], row["style"]) for row in rows) == sorted(
+        (row["id"], *each)
+        for row in finished.rows["data"]
+        for each in ((0, "summary", "plot_detail"), (1, "mind_map", None))
+    )
+    assert all(row["text"] and not row["error"] and not row["alone"] for row in rows)
+    captions = {row["id"]: row["captions"].casefold() for row in finished.rows["data"]}
+    for row in rows:
+        if row["task"] == "mind_map":
+            assert json.loads(row["value"])["name"].casefold() in captions[row["video_id"]]
+    assert finished.summary.spent["mind_map"].calls == len(USABLE)
+    assert sum(row["usage"]["calls"] for row in rows) == 2 * len(USABLE)
+
+
 def test_extra_columns_ride_along(finished: Finished) -> None:
     (record,) = (row for row in finished.rows["data"] if row["id"] == "0002")
     assert json.loads(record["extra"]) == {"genre": "test"}
@@ -175,7 +192,7 @@ def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_pat
     import pandas as pd
 
     for table, schema in SCHEMAS.items():
-        if table in ("drops", "subtitles", "analysis"):  # nothing was dropped, said, or asked of the whole
+        if table in ("drops", "subtitles"):  # nothing was dropped, and nothing is said
             continue
         folder = Path(finished.job.output) / table
         count = len(finished.rows[table])

@@ -19,7 +19,7 @@ from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import TableName
-from tests.engine.test_resume import RUNS, clip, line, put, video
+from tests.engine.test_resume import RUNS, clip, line, put, result, video
 
 
 def whole(folder: Path) -> None:
@@ -36,6 +36,23 @@ def whole(folder: Path) -> None:
         clip("w", 0, id="w_2", index=2, dropped="frames_min"),
     )
     put(folder, "failures", "a", line("x", 0, kind="empty_file", stage="probe", retryable=False, message="is empty."))
+
+
+def test_results_alone_count_and_a_task_that_failed_is_told(tmp_path: Path) -> None:
+    whole(tmp_path)
+    store_manifest(tmp_path, Videos.of([video(name) for name in "vwxyz"]), "j")
+    lost = {"kind": "timed_out", "retryable": True, "error_message": "no reply", "task": "titles", "index": 1}
+    put(tmp_path, "clips", "y", clip("y", 0, caption="A street."))
+    put(tmp_path, "analysis", "a", result("v", 0), result("v", 0, **lost), result("y", 0, alone=True))
+    verdict = verify(tmp_path)
+    assert (verdict.records, verdict.alone, verdict.lacking, verdict.unfinished) == (3, 1, 1, 1)
+    assert verdict.retryable == 1
+    assert "2 with records + 1 analyzed + 1 failed = 4 of 5 videos. 1 are still to do" in verdict.line
+    told = [(row["id"], row["stage"], row["kind"], row["message"]) for row in failures(tmp_path)]
+    assert told == [("x", "probe", "empty_file", "is empty."), ("v", "titles", "timed_out", "no reply")]
+    assert [kind.kind for kind in by_kind(tmp_path, ["timed_out"])] == ["timed_out"]
+    put(tmp_path, "analysis", "b", result("v", 0))
+    assert "1 rows of analysis/ stand twice" in verify(tmp_path).line
 
 
 def test_an_output_in_order_is_one_line(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class VideoFault(StrEnum):
     TRUNCATED = "truncated"
     NO_CLIPS = "no_clips"
     DAMAGED = "damaged"
+    BAD_SUBTITLES = "bad_subtitles"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_MEMORY = "decoder_memory"

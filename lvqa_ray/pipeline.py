@@ -23,7 +23,8 @@ class Pipeline:
     Attributes:
         ask: The groups that films go through.
         expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut.
-        recipe: All that decides which clips a video has, as a text.
+        recipe: All that decides which clips a video has and what is said in them, as a text.
+        beside: Names the file beside a video that is read with it, as it is now; empty for none.
     """
 
     split: Sequence[VideoStep]
@@ -33,6 +34,7 @@ class Pipeline:
     ask: Sequence[Group]
     expected: Callable[[Clip], Clip | None]
     recipe: str
+    beside: Callable[[Video], str]
 
 
 def build(job: Job, media: Path | None = None) -> Pipeline:
@@ -55,22 +57,29 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
     return Pipeline(
         split=[
             VideoStep("probe", Video, job.probe),
+            VideoStep("speech", ProbedVideo, job.speech),
             VideoStep("split", ProbedVideo, split),
             VideoStep("filter", Clip, job.filter),
         ],
         look=[VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept), *sample, *judge_damage],
         caption=[ChatStep(job.caption, Clip, job.caption)],
-        merge=job.merge,
+        merge=partial(job.merge, heard=job.speech.merged),
         ask=_asking(job),
         expected=partial(
             _expected,
             cut=partial(job.cut.made, folder=media or Path(job.output) / "media", attach=show_clip),
             sample=None if show_clip else job.sample.expected,
         ),
-        recipe=job.model_dump_json(
-            include={"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
-        ),
+        recipe=_recipe(job),
+        beside=job.speech.beside,
     )
+
+
+def _recipe(job: Job) -> str:
+    decides: dict[str, Any] = {"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
+    if job.listens_otherwise:
+        decides["speech"] = {"sources", "languages", "encoding", "broken"}
+    return job.model_dump_json(include=decides)
 
 
 def _asking(job: Job) -> Sequence[Group]:

@@ -89,6 +89,12 @@ HITS: dict[str, Any] = {
     "endpoints.vlm.price_out": 1,
     "probe.damaged": "fail",
     "probe.truncated": "keep",
+    # Nothing is said in this video.
+    "speech.sources": ["stream"],
+    "speech.languages": ["en"],
+    "speech.encoding": "cp1252",
+    "speech.broken": "fail",
+    "speech.merged": False,
     "merge.min_captioned": 0.5,
     "ask.reasks": 3,
     "ask.most": 3,

@@ -23,6 +23,7 @@ from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
+from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.stages.summarize import SummarizeFilm
 
@@ -43,6 +44,7 @@ class Job(Section):
     limit: int | None = Field(default=None, ge=1, description="Take only the first so many videos; null for all.")
     endpoints: Endpoints = Field(description="Who is asked for what.")
     probe: ProbeVideo = Field(default_factory=ProbeVideo, description="Finding out what a video is.")
+    speech: FindSpeech = Field(default_factory=FindSpeech, description="What is said in a video, and who knows it.")
     split: SplitVideo = Field(default_factory=SplitVideo, description="Where clips begin and end.")
     filter: FilterClips = Field(default_factory=FilterClips, description="Which clips are left out.")
     cut: CutClips = Field(default_factory=CutClips, description="Whether and how clips become files.")
@@ -147,19 +149,27 @@ class Job(Section):
     @property
     def job_hash(self) -> str:
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
-        content = self.model_dump(mode="json", exclude=HOW)
+        content = self._content()
         content["endpoints"] = {role: self.endpoints.of(role).answering for role in ROLES}
         return _hash(content)
 
     @property
     def part_hashes(self) -> dict[str, str]:
         """The same by stage, each with the endpoint that it asks: tells which settings two jobs differ in."""
-        content = self.model_dump(mode="json", exclude=HOW)
+        content = self._content()
         for stage in (self.caption, self.summarize, self.ask, self.reformat):
             content[stage.name]["endpoint"] = self.endpoints.of(stage.role).answering
         for check in (*self.checks.calling, *self.checks.seeing, self.checks.prose):
             content["checks"][check.name]["endpoint"] = self.endpoints.of(check.role).answering
         return {stage: _hash(settings) for stage, settings in content.items()}
+
+    @property
+    def listens_otherwise(self) -> bool:
+        """Whether the section about speech says anything: jobs from before there was one are still the same jobs."""
+        return self.speech != FindSpeech()
+
+    def _content(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=HOW if self.listens_otherwise else HOW | {"speech"})
 
 
 def _hash(content: Any) -> str:  # noqa: ANN401 - any plain values

@@ -65,7 +65,7 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         decoding["memory"] = round(job.engine.video_memory_gb * 2**30)
     caption = pipeline.caption[0]
     looked_up = look_up(journal, caption.stage.name)
-    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips)
+    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
         journal,
         caption,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
-from lvqa_ray.records.tables import TableName
+from lvqa_ray.records.tables import VIDEO_ID, TableName
 
-VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id", "drops": "video_id"}
 FEW = ["run_id", "job_hash"]
 """Columns of few different values."""
 OUTCOME = pa.schema(

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.engine.corpus import stored_manifest
-from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, outcomes
+from lvqa_ray.engine.outcomes import find, flat, numbers, outcomes
 from lvqa_ray.engine.place import Place, readable
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import damaged, shards
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 SHOWN = 3
 """Ids that a sentence names."""
@@ -167,7 +167,7 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
 
 def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
-    for table in ("data", "failures", "drops"):
+    for table in ("data", "failures", "drops", "subtitles"):
         once = Seen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
         for _, rows in row_groups(folder, table, key_columns(table)):

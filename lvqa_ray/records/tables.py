@@ -12,10 +12,19 @@ import pyarrow as pa
 
 from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, open_twin, question_value
 from lvqa_ray.records.questions import Drop, Record
-from lvqa_ray.records.rows import CaptionedClip, Failure, Usage, Video, VideoInfo, shown
+from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo, shown
 from lvqa_ray.records.timecodes import frame_range, timecode
 
-TableName = Literal["data", "clips", "failures", "drops"]
+TableName = Literal["data", "clips", "failures", "drops", "subtitles"]
+
+VIDEO_ID: Mapping[TableName, str] = {
+    "data": "video_id",
+    "clips": "video_id",
+    "failures": "id",
+    "drops": "video_id",
+    "subtitles": "video_id",
+}
+"""The column that names the video."""
 
 USAGE = pa.struct(
     [
@@ -136,6 +145,18 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             *PROVENANCE,
         ]
     ),
+    "subtitles": pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("index", pa.int32()),
+            ("start_ms", pa.int64()),
+            ("end_ms", pa.int64()),
+            ("text", pa.string()),
+            ("source", pa.string()),
+            ("language", pa.string()),
+            *PROVENANCE,
+        ]
+    ),
 }
 
 
@@ -240,6 +261,23 @@ def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
         "raw": drop.raw or None,
         **_origin(video),
     }
+
+
+def subtitle_lines(clip: Clip) -> list[dict[str, Any]]:
+    """The lines of ``subtitles/`` for all that is said in a video; they come with its first clip."""
+    return [
+        {
+            "video_id": clip.video.id,
+            "index": index,
+            "start_ms": line.start_ms,
+            "end_ms": line.end_ms,
+            "text": line.text,
+            "source": line.source,
+            "language": line.language or None,
+            **_origin(clip.video),
+        }
+        for index, line in enumerate(clip.heard)
+    ]
 
 
 def _origin(video: Video) -> dict[str, str]:

@@ -17,7 +17,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.segments import LocalSegments, Segments
 from lvqa_ray.records.standing import standing
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 
 class Folder(Protocol):
@@ -42,9 +42,6 @@ class Folder(Protocol):
     def write_bytes(self, data: bytes, /) -> object:
         """Put a file in its place."""
         ...
-
-
-VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id", "drops": "video_id"}
 
 
 @dataclass(frozen=True)

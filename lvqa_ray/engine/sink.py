@@ -14,8 +14,8 @@ from lvqa_ray.engine.metrics import count_rows
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
-from lvqa_ray.records import CaptionedClip, Failure, FinishedFilm
-from lvqa_ray.records.tables import TableName, clip_line, data_line, drop_line, failure_line
+from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
+from lvqa_ray.records.tables import TableName, analysis_lines, clip_line, data_line, drop_line, failure_line
 
 BUNDLES_PER_WRITE = 16
 
@@ -54,7 +54,13 @@ class TableSink(Datasink[str]):
         A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
         """
         # In this order: a video that has an outcome has all that belongs to it.
-        lines: dict[TableName, list[dict[str, Any]]] = {"clips": [], "drops": [], "data": [], "failures": []}
+        lines: dict[TableName, list[dict[str, Any]]] = {
+            "clips": [],
+            "drops": [],
+            "analysis": [],
+            "data": [],
+            "failures": [],
+        }
         for block in blocks:
             for row in rows_of(block):
                 match row:
@@ -65,6 +71,8 @@ class TableSink(Datasink[str]):
                         lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
                             lines["failures"].append(failure_line(row.failure) | self._provenance)
+                    case AnalyzedVideo():
+                        lines["analysis"] += [line | self._provenance for line in analysis_lines(row)]
                     case Failure():
                         lines["failures"].append(failure_line(row) | self._provenance)
                     case _:

@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, FinishedFilm, ProbedVideo, Video, shown
+from lvqa_ray.records import (
+    AnalyzedFilm,
+    AnalyzedVideo,
+    AskedFilm,
+    CaptionedClip,
+    Clip,
+    Failure,
+    Film,
+    FinishedFilm,
+    ProbedVideo,
+    Video,
+    shown,
+)
 from lvqa_ray.stage.steps import VideoStep
 
 logger = logging.getLogger(__name__)
@@ -54,6 +66,8 @@ _OWNER: Mapping[type, Callable[[Any], Video]] = {
     Clip: lambda row: row.video,
     CaptionedClip: lambda row: row.clip.video,
     Film: lambda row: row.video,
+    AnalyzedFilm: lambda row: row.film.video,
+    AnalyzedVideo: lambda row: row.video,
     AskedFilm: lambda row: row.film.video,
     FinishedFilm: lambda row: row.video,
     Failure: lambda row: row.video,

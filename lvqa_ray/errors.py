@@ -73,6 +73,8 @@ class ParseFault(StrEnum):
     REFUSAL = "refusal"
     TRUNCATED = "truncated"
     BAD_JSON = "bad_json"
+    EMPTY_REPLY = "empty_reply"
+    BAD_TREE = "bad_tree"
 
 
 class LvqaError(Exception):

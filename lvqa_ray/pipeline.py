@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
+from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.stages.analysis import AnalyzeFilm
 
 Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
 
@@ -83,17 +84,23 @@ def _recipe(job: Job) -> str:
 
 
 def _asking(job: Job) -> Sequence[Group]:
-    """What films go through: questions, checks, and at the end prose; pictures are read where a check sees some."""
+    """What films go through: tasks about the whole, then questions, checks, and at the end prose.
+
+    Pictures are read where a check sees some.
+    """
+    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, Film, job.summarize), *analyzing(job)]
+    if not job.ask.wanted:
+        return [told]
     first: list[ChatStep | PlainStep] = [
-        ChatStep(job.summarize, Film, job.summarize),
+        *told,
         ChatStep(job.ask, Film, job.ask),
         *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),
     ]
     prose = job.checks.prose
-    told = partial(job.reformat, check=prose)
+    rewritten = partial(job.reformat, check=prose)
     last: list[ChatStep | PlainStep] = [
-        ChatStep(job.reformat, AskedFilm, told, helpers=() if prose.policy == "off" else (prose,))
+        ChatStep(job.reformat, AskedFilm, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
     groups: list[Group] = [[*first, *last]]
     for evidence in job.checks.seeing:
@@ -103,6 +110,23 @@ def _asking(job: Job) -> Sequence[Group]:
     if job.ask.frames:
         groups.insert(0, [VideoStep(job.ask.name, Film, partial(job.ask.show, sample=_sample(job, job.ask.frames)))])
     return groups
+
+
+def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
+    """The tasks about a film as a whole, each a step; none, if the job names none."""
+    if not job.analysis.tasks:
+        return []
+    analyze = AnalyzeFilm(
+        tasks=job.analysis.wanted,
+        shorten=job.summarize.shortened,
+        budget=job.summarize.budget,
+        alone=not job.ask.wanted,
+    )
+    return [
+        ChatStep(job.summarize, Film, analyze.begin),
+        *(ChatStep(task, AnalyzedFilm, partial(task, wish=job.analysis.wish)) for task in job.analysis.stages),
+        PlainStep(analyze.name, AnalyzedFilm, analyze.finish),
+    ]
 
 
 def _sample(job: Job, frames: int) -> Callable[[Clip], Iterable[Any]]:

@@ -154,7 +154,7 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
     "reformat.max_tokens": (50, {"reformat"}),
 }
 # They decide which clips or questions there are, or what `values` fills in; what is then asked about one is as above.
-BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize"}
+BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize", "analysis"}
 BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames"}
 
 

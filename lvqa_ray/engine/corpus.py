@@ -22,7 +22,7 @@ from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 
 FILE = "manifest.parquet"
-TABLES: tuple[TableName, ...] = ("failures", "data")
+TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
 _HASHED = re.compile(r"-[0-9a-f]{8}")
 
 

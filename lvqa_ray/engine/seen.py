@@ -1,6 +1,7 @@
 """Which rows of which videos have come by: a byte a row, so that tens of millions fit.
 
-The rows of a video are numbered in each table: clips by their index, records and dropped questions by their question.
+The rows of a video are numbered in each table: clips and results by their index, records and
+dropped questions by their question.
 """
 
 from __future__ import annotations
@@ -96,13 +97,14 @@ def key_columns(table: TableName) -> list[str]:
         "data": ["id"],
         "drops": ["id"],
         "subtitles": ["index"],
+        "analysis": ["index"],
     }
     return [VIDEO_ID[table], "run_id", *numbered.get(table, [])]
 
 
 def row_numbers(rows: pa.Table, table: TableName) -> Places:
     """The number of each row within its video."""
-    if table in ("clips", "subtitles"):
+    if table in ("clips", "subtitles", "analysis"):
         return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)
     if table == "failures":
         return np.zeros(rows.num_rows, dtype=np.int64)

@@ -14,11 +14,19 @@ from lvqa_ray.engine.metrics import count_rows
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
-from lvqa_ray.records import CaptionedClip, Failure, FinishedFilm
-from lvqa_ray.records.tables import TableName, clip_line, data_line, drop_line, failure_line, subtitle_lines
+from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
+from lvqa_ray.records.tables import (
+    TableName,
+    analysis_lines,
+    clip_line,
+    data_line,
+    drop_line,
+    failure_line,
+    subtitle_lines,
+)
 
 BUNDLES_PER_WRITE = 16
-ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "data", "failures")
+ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
 """In which tables are written: a video that has an outcome has all that belongs to it."""
 
 
@@ -67,6 +75,8 @@ class TableSink(Datasink[str]):
                         lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
                             lines["failures"].append(failure_line(row.failure) | self._provenance)
+                    case AnalyzedVideo():
+                        lines["analysis"] += [line | self._provenance for line in analysis_lines(row)]
                     case Failure():
                         lines["failures"].append(failure_line(row) | self._provenance)
                     case _:

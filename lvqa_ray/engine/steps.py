@@ -8,7 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, FinishedFilm, ProbedVideo, Video, shown
+from lvqa_ray.records import (
+    AnalyzedFilm,
+    AnalyzedVideo,
+    AskedFilm,
+    CaptionedClip,
+    Clip,
+    Failure,
+    Film,
+    FinishedFilm,
+    ProbedVideo,
+    Video,
+    shown,
+)
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
 logger = logging.getLogger(__name__)
@@ -70,6 +82,8 @@ _OWNER: Mapping[type, Callable[[Any], Video]] = {
     Clip: lambda row: row.video,
     CaptionedClip: lambda row: row.clip.video,
     Film: lambda row: row.video,
+    AnalyzedFilm: lambda row: row.film.video,
+    AnalyzedVideo: lambda row: row.video,
     AskedFilm: lambda row: row.film.video,
     FinishedFilm: lambda row: row.video,
     Failure: lambda row: row.video,

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -75,7 +75,7 @@ class Decoder:
         self._busy: _Child | None = None
         self._interrupted = False
 
-    def __call__(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> Iterator[Packed]:  # noqa: ANN401
+    def __call__(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> Generator[Packed, None, None]:  # noqa: ANN401
         """The rows that the steps make of a row, as they come; at a breach or a crash the last one is the failure.
 
         Args:

@@ -50,6 +50,7 @@ class VideoFault(StrEnum):
     TRUNCATED = "truncated"
     NO_CLIPS = "no_clips"
     DAMAGED = "damaged"
+    BAD_SUBTITLES = "bad_subtitles"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_MEMORY = "decoder_memory"
@@ -72,6 +73,8 @@ class ParseFault(StrEnum):
     REFUSAL = "refusal"
     TRUNCATED = "truncated"
     BAD_JSON = "bad_json"
+    EMPTY_REPLY = "empty_reply"
+    BAD_TREE = "bad_tree"
 
 
 class LvqaError(Exception):

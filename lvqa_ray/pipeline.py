@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
+from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.stages.analysis import AnalyzeFilm
 
 Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
 
@@ -23,7 +24,8 @@ class Pipeline:
     Attributes:
         ask: The groups that films go through.
         expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut.
-        recipe: All that decides which clips a video has, as a text.
+        recipe: All that decides which clips a video has and what is said in them, as a text.
+        beside: Names the file beside a video that is read with it, as it is now; empty for none.
     """
 
     split: Sequence[VideoStep]
@@ -33,6 +35,7 @@ class Pipeline:
     ask: Sequence[Group]
     expected: Callable[[Clip], Clip | None]
     recipe: str
+    beside: Callable[[Video], str]
 
 
 def build(job: Job, media: Path | None = None) -> Pipeline:
@@ -55,36 +58,49 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
     return Pipeline(
         split=[
             VideoStep("probe", Video, job.probe),
+            VideoStep("speech", ProbedVideo, job.speech),
             VideoStep("split", ProbedVideo, split),
             VideoStep("filter", Clip, job.filter),
         ],
         look=[VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept), *sample, *judge_damage],
         caption=[ChatStep(job.caption, Clip, job.caption)],
-        merge=job.merge,
+        merge=partial(job.merge, heard=job.speech.merged),
         ask=_asking(job),
         expected=partial(
             _expected,
             cut=partial(job.cut.made, folder=media or Path(job.output) / "media", attach=show_clip),
             sample=None if show_clip else job.sample.expected,
         ),
-        recipe=job.model_dump_json(
-            include={"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
-        ),
+        recipe=_recipe(job),
+        beside=job.speech.beside,
     )
 
 
+def _recipe(job: Job) -> str:
+    decides: dict[str, Any] = {"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
+    if job.listens_otherwise:
+        decides["speech"] = {"sources", "languages", "encoding", "broken"}
+    return job.model_dump_json(include=decides)
+
+
 def _asking(job: Job) -> Sequence[Group]:
-    """What films go through: questions, checks, and at the end prose; pictures are read where a check sees some."""
+    """What films go through: tasks about the whole, then questions, checks, and at the end prose.
+
+    Pictures are read where a check sees some.
+    """
+    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, Film, job.summarize), *analyzing(job)]
+    if not job.ask.wanted:
+        return [told]
     first: list[ChatStep | PlainStep] = [
-        ChatStep(job.summarize, Film, job.summarize),
+        *told,
         ChatStep(job.ask, Film, job.ask),
         *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),
     ]
     prose = job.checks.prose
-    told = partial(job.reformat, check=prose)
+    rewritten = partial(job.reformat, check=prose)
     last: list[ChatStep | PlainStep] = [
-        ChatStep(job.reformat, AskedFilm, told, helpers=() if prose.policy == "off" else (prose,))
+        ChatStep(job.reformat, AskedFilm, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
     groups: list[Group] = [[*first, *last]]
     for evidence in job.checks.seeing:
@@ -94,6 +110,23 @@ def _asking(job: Job) -> Sequence[Group]:
     if job.ask.frames:
         groups.insert(0, [VideoStep(job.ask.name, Film, partial(job.ask.show, sample=_sample(job, job.ask.frames)))])
     return groups
+
+
+def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
+    """The tasks about a film as a whole, each a step; none, if the job names none."""
+    if not job.analysis.tasks:
+        return []
+    analyze = AnalyzeFilm(
+        tasks=job.analysis.wanted,
+        shorten=job.summarize.shortened,
+        budget=job.summarize.budget,
+        alone=not job.ask.wanted,
+    )
+    return [
+        ChatStep(job.summarize, Film, analyze.begin),
+        *(ChatStep(task, AnalyzedFilm, partial(task, wish=job.analysis.wish)) for task in job.analysis.stages),
+        PlainStep(analyze.name, AnalyzedFilm, analyze.finish),
+    ]
 
 
 def _sample(job: Job, frames: int) -> Callable[[Clip], Iterable[Any]]:

@@ -32,6 +32,16 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"ask": {"prompt": "Ask something."}}, "does not hold {captions}"),
         ({"caption": {"media": "video"}}, "set cut.mode to exact, encode or copy"),
         ({"videos": []}, "videos:"),
+        ({"ask": {"quota": {}}}, "ask.quota asks no question, and analysis.tasks names nothing"),
+        ({"ask": {"quota": {"goal": 0}}}, "asks no question"),
+        ({"analysis": {"tasks": ["poem"]}}, "analysis.tasks.0: input should be 'analysis', 'summary'"),
+        ({"analysis": {"tasks": ["titles", "titles"]}}, "each may be named once"),
+        ({"analysis": {"summary": {"prompt": "{video_analysis_text}"}}}, "does not hold {video_asr_text}"),
+        ({"analysis": {"summary": {"prompt": "{video_asr_text}"}}}, "does not hold {video_analysis_text}"),
+        ({"analysis": {"titles": {"prompt": "{video_asr_text}"}}}, "does not hold {summary}"),
+        ({"analysis": {"snapshot_interval": 0.5}}, "analysis.snapshot_interval: input should be greater than or equal"),
+        ({"analysis": {"snapshot_interval": 11}}, "analysis.snapshot_interval: input should be less than or equal"),
+        ({"analysis": {"snapshot_interval": 2}, "sample": {"per_second": 1}}, "say different things: leave one out"),
         ({"cut": {"mode": "exact", "fps": 2}}, "fps needs every frame encoded anew: set mode to encode"),
         ({"cut": {"mode": "encode", "preset": "nope"}}, "cut.preset: input should be 'ultrafast'"),
         (
@@ -126,6 +136,18 @@ OTHER += [
 @pytest.mark.parametrize("change", SAME)
 def test_what_changes_no_answer_changes_no_hash(change: dict[str, Any]) -> None:
     assert Job.of(GOOD | change).job_hash == Job.of(GOOD).job_hash
+
+
+def test_analysis_that_is_off_changes_no_hash_and_its_interval_is_the_rate_of_pictures() -> None:
+    off = Job.of(GOOD | {"analysis": {"language": "German"}})
+    assert (off.job_hash, off.part_hashes) == (Job.of(GOOD).job_hash, Job.of(GOOD).part_hashes)
+    every_2 = Job.of(GOOD | {"analysis": {"snapshot_interval": 2}})
+    assert every_2.sample.per_second == 0.5
+    assert every_2.job_hash == Job.of(GOOD | {"sample": {"per_second": 0.5}}).job_hash
+    assert Job.of(json.loads(every_2.model_dump_json())) == every_2
+    on = Job.of(GOOD | {"analysis": {"tasks": ["mind_map"]}})
+    assert on.job_hash != off.job_hash
+    assert on.analysis.wanted == ("summary", "mind_map")
 
 
 @pytest.mark.parametrize("change", OTHER[:-1])

@@ -89,6 +89,12 @@ HITS: dict[str, Any] = {
     "endpoints.vlm.price_out": 1,
     "probe.damaged": "fail",
     "probe.truncated": "keep",
+    # Nothing is said in this video.
+    "speech.sources": ["stream"],
+    "speech.languages": ["en"],
+    "speech.encoding": "cp1252",
+    "speech.broken": "fail",
+    "speech.merged": False,
     "merge.min_captioned": 0.5,
     "ask.reasks": 3,
     "ask.most": 3,
@@ -148,7 +154,7 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
     "reformat.max_tokens": (50, {"reformat"}),
 }
 # They decide which clips or questions there are, or what `values` fills in; what is then asked about one is as above.
-BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize"}
+BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize", "analysis"}
 BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames"}
 
 

@@ -11,6 +11,7 @@ from lvqa_ray.cli.report import output_at
 from lvqa_ray.cli.terminal import fail, plain, talk
 
 FOLDERS = {"hf": "hf", "srt": "subtitles", "vtt": "subtitles"}
+FOLDERS |= {"speech-srt": "speech", "speech-vtt": "speech"}
 FORMS = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
 
 
@@ -19,7 +20,7 @@ def export(
     *,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="File or, for hf, srt and vtt, folder to write; else in OUTPUT, or here."),
+        typer.Option("--to", help="File or, for hf and subtitles, folder to write; else in OUTPUT, or here."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
     test_fraction: Annotated[
@@ -27,11 +28,11 @@ def export(
     ] = 0.0,
     licence: Annotated[str, typer.Option("--license", help="For the card of hf, such as cc-by-4.0.")] = "",
 ) -> None:
-    """Write the records of a run, or its captions, in another tool's format."""
+    """Write the records of a run, its captions, or what is said in its videos, in another tool's format."""
     if form not in FORMS:
         fail(f"there is no format {form}; there is {', '.join(FORMS)}.")
-    if test_fraction and form in {"srt", "vtt"}:
-        fail(f"--test-fraction divides records, and {form} holds captions; leave it out.")
+    if test_fraction and FOLDERS.get(form) in {"subtitles", "speech"}:
+        fail(f"--test-fraction divides records, and {form} holds captions or speech; leave it out.")
     if licence and form != "hf":
         fail(f"--license is for the card of the format hf, and {form} has none; leave it out.")
     suffix = "json" if form == "dataflow-json" else "jsonl"
@@ -47,7 +48,7 @@ def export(
     elif form in FOLDERS:
         from lvqa_ray.report.subtitles import export_subtitles  # noqa: PLC0415
 
-        made = export_subtitles(given, target, form)
+        made = export_subtitles(given, target, form.removeprefix("speech-"), speech=FOLDERS[form] == "speech")
     else:
         from lvqa_ray.report.export import export_lines  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,10 +65,8 @@ def run(
         needed = {"--out": out, "--base-url": base_url, "--vlm-model": vlm_model, "--llm-model": llm_model}
         if missing := [name for name, value in needed.items() if not value]:
             fail(f"without a job file, {', '.join(missing)} must be given.")
-        shared = {"base_url": base_url, "api_key_env": api_key_env}
-        endpoints = {"vlm": {**shared, "model": vlm_model}, "llm": {**shared, "model": llm_model}}
-        own = {"reformat": reformat_model, "checker": checker_model}
-        endpoints |= {role: {**shared, "model": model} for role, model in own.items() if model}
+        models = {"vlm": vlm_model, "llm": llm_model, "reformat": reformat_model, "checker": checker_model}
+        endpoints = endpoints_of(base_url, api_key_env, models)
         job = Job.of({"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line")
     if fresh:
         job = _fresh(job)
@@ -76,6 +74,12 @@ def run(
         print_plan(job, ask_endpoints=True)
         return
     raise typer.Exit(run_and_tell(job, quiet=quiet, verbose=verbose, report=report))
+
+
+def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, str | None]) -> dict[str, Any]:
+    """The section `endpoints` of a job for one endpoint; a role without a model of its own is left out."""
+    shared = {"base_url": base_url, "api_key_env": api_key_env}
+    return {role: {**shared, "model": model} for role, model in models.items() if model}
 
 
 def _fresh(job: Job) -> Job:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from lvqa_ray.config.analysis import Analyses, sampled_each
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
 from lvqa_ray.config.written import mapping, override, sentence
 from lvqa_ray.errors import ConfigError
@@ -23,6 +24,7 @@ from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
+from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.stages.summarize import SummarizeFilm
 
@@ -43,6 +45,7 @@ class Job(Section):
     limit: int | None = Field(default=None, ge=1, description="Take only the first so many videos; null for all.")
     endpoints: Endpoints = Field(description="Who is asked for what.")
     probe: ProbeVideo = Field(default_factory=ProbeVideo, description="Finding out what a video is.")
+    speech: FindSpeech = Field(default_factory=FindSpeech, description="What is said in a video, and who knows it.")
     split: SplitVideo = Field(default_factory=SplitVideo, description="Where clips begin and end.")
     filter: FilterClips = Field(default_factory=FilterClips, description="Which clips are left out.")
     cut: CutClips = Field(default_factory=CutClips, description="Whether and how clips become files.")
@@ -51,6 +54,9 @@ class Job(Section):
     merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
     summarize: SummarizeFilm = Field(
         default_factory=SummarizeFilm, description="How films are told whose captions are too many for one prompt."
+    )
+    analysis: Analyses = Field(
+        default_factory=Analyses, description="What is told of each video as a whole, beside the questions about it."
     )
     ask: AskQuestions = Field(default_factory=AskQuestions, description="How the questions are asked for.")
     checks: Checks = Field(default_factory=Checks, description="What is checked, and what is done about faults.")
@@ -69,7 +75,7 @@ class Job(Section):
         written = {key: value for key, value in given.items() if value is not None}
         if isinstance(written.get("videos"), str):
             written["videos"] = [written["videos"]]
-        return written
+        return sampled_each(written)
 
     @field_validator("output")
     @classmethod
@@ -82,6 +88,12 @@ class Job(Section):
                 raise ValueError(f"{output} is no folder of a disk and no bucket; what can be written is {places}")
             return output.rstrip("/")
         return str(Path(output).expanduser().absolute())
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if not self.ask.wanted and not self.analysis.tasks:
+            raise ValueError("ask.quota asks no question, and analysis.tasks names nothing to do instead: set one")
+        return self
 
     @model_validator(mode="after")
     def _clips_to_show(self) -> Self:
@@ -147,19 +159,34 @@ class Job(Section):
     @property
     def job_hash(self) -> str:
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
-        content = self.model_dump(mode="json", exclude=HOW)
+        content = self._answering
         content["endpoints"] = {role: self.endpoints.of(role).answering for role in ROLES}
         return _hash(content)
 
     @property
     def part_hashes(self) -> dict[str, str]:
         """The same by stage, each with the endpoint that it asks: tells which settings two jobs differ in."""
-        content = self.model_dump(mode="json", exclude=HOW)
+        content = self._answering
         for stage in (self.caption, self.summarize, self.ask, self.reformat):
             content[stage.name]["endpoint"] = self.endpoints.of(stage.role).answering
         for check in (*self.checks.calling, *self.checks.seeing, self.checks.prose):
             content["checks"][check.name]["endpoint"] = self.endpoints.of(check.role).answering
+        for task in self.analysis.stages:
+            content["analysis"][task.name]["endpoint"] = self.endpoints.of(task.role).answering
         return {stage: _hash(settings) for stage, settings in content.items()}
+
+    @property
+    def listens_otherwise(self) -> bool:
+        """Whether the section about speech says anything: jobs from before there was one are still the same jobs."""
+        return self.speech != FindSpeech()
+
+    @property
+    def _answering(self) -> dict[str, Any]:
+        """The settings that change an answer; a section that is off, or says nothing new, is none of them."""
+        content = self.model_dump(mode="json", exclude=HOW if self.listens_otherwise else HOW | {"speech"})
+        if not self.analysis.tasks:
+            del content["analysis"]
+        return content
 
 
 def _hash(content: Any) -> str:  # noqa: ANN401 - any plain values

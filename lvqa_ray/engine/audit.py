@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine import chance
 from lvqa_ray.engine.chance import Mean, Share
-from lvqa_ray.engine.outcomes import VIDEO_ID, flat, numbers
+from lvqa_ray.engine.outcomes import flat, numbers
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import of_run
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import LETTERS
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 GUESS = 1 / len(LETTERS)
 BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")

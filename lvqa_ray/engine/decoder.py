@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from lvqa_ray.engine.child import NEWS, ROW, At, Done, Order
 from lvqa_ray.engine.rows import COLUMN, Packed, pack
@@ -27,6 +27,9 @@ from lvqa_ray.engine.steps import failed, video_of
 from lvqa_ray.errors import VideoFault
 from lvqa_ray.records import Failure, shown
 from lvqa_ray.stage.steps import VideoStep
+
+if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+    from lvqa_ray.config import Engine
 
 START_WITHIN_S = 120.0
 LOOK_EVERY_S = 0.1
@@ -51,6 +54,11 @@ class Bounds:
     slowest: float
     memory_bytes: int
 
+    @classmethod
+    def of(cls, engine: Engine) -> Self:
+        """What the settings of a job say."""
+        return cls(engine.decode_still_s, engine.decode_slowest, round(engine.decode_memory_gb * 2**30))
+
 
 @cache
 def decoder(bounds: Bounds) -> Decoder:
@@ -64,8 +72,10 @@ class Decoder:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._child: _Child | None = None
+        self._busy: _Child | None = None
+        self._interrupted = False
 
-    def __call__(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> Iterator[Packed]:  # noqa: ANN401
+    def __call__(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> Generator[Packed, None, None]:  # noqa: ANN401
         """The rows that the steps make of a row, as they come; at a breach or a crash the last one is the failure.
 
         Args:
@@ -76,13 +86,18 @@ class Decoder:
         if not any(isinstance(row, step.takes) for step in steps):
             yield pack(row)
             return
+        self._interrupted = False
         child = self._child or _Child(self._bounds.memory_bytes)
         self._child = None  # unless all goes well, it is not used again
+        self._busy = child
+        if self._interrupted:  # while the child was starting
+            child.kill()
         try:
             yield from self._rows(child, Order(steps, row, path))
             if child.alive:
                 self._child = child
         finally:
+            self._busy = None
             if self._child is None:
                 child.end()
 
@@ -91,6 +106,12 @@ class Decoder:
         if self._child:
             self._child.end()
             self._child = None
+
+    def interrupt(self) -> None:
+        """From another thread: let what is under way end at once, as if the child had been killed from outside."""
+        self._interrupted = True
+        if busy := self._busy:
+            busy.kill()
 
     @property
     def pid(self) -> int | None:
@@ -205,6 +226,10 @@ class _Child:
             return self._connection.recv_bytes()
         except (EOFError, OSError):
             return None
+
+    def kill(self) -> None:
+        """Kill the child; who waits for it finds it dead."""
+        self._process.kill()
 
     def end(self) -> int:
         """End the child if it lives, and say with which status it ended: below 0 the signal's number."""

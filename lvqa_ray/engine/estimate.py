@@ -14,6 +14,7 @@ from lvqa_ray.llm.windows import DETAIL, OVERVIEW, WINDOW
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.check_evidence import USUAL_STEPS
+from lvqa_ray.stages.summary import WriteSummary
 from lvqa_ray.video.picture import fit
 
 CHARS_PER_TOKEN = 4
@@ -30,6 +31,9 @@ REPLY_TOKENS = {
     "judge": 120,
     "evidence": 60,
     "prose": 150,
+    "summary": 600,
+    "titles": 60,
+    "mind_map": 350,
 }
 """Assumed length of a reply, or of a question in one, where ``max_tokens`` does not cut it shorter."""
 VIDEO_TOKENS_PER_S = 300
@@ -68,20 +72,23 @@ class Load:
         clips: Clips to caption.
         frames: Pictures to show, over all clips.
         first: The first of `ORDER` whose calls are to be paid; those of stages before it are in the journal.
+        tasks: Whether those of the tasks about the whole are.
     """
 
     row: ProbedVideo
     clips: int
     frames: int
     first: str = "caption"
+    tasks: bool = True
 
     def asks(self, stage: str) -> bool:
         """Whether the calls of a stage are to be paid."""
         return ORDER.index(self.first) <= ORDER.index(stage)
 
 
-ORDER = ("caption", "ask", "checks", "reformat")
-"""Groups of calls, of which each rests on those before it."""
+NOTHING = "nothing"
+ORDER = ("caption", "ask", "checks", "reformat", NOTHING)
+"""Groups of calls, of which each rests on those before it; the last has none."""
 
 
 def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
@@ -92,7 +99,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     for load in loads:
         info = load.row.info
         asked = len(job.ask.plan(info.duration_sec))
-        questions += asked
+        questions += asked if load.asks("reformat") else 0
         if load.asks("ask"):
             calls = -(-asked // job.ask.per_call)
             ask_in += calls * (_prompt_tokens(job.ask) + _shown(job, load, caption_out))
@@ -109,7 +116,8 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     ask_out = min(written * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
     return {
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
-        **_summaries(job, [load for load in loads if load.asks("ask")], caption_out),
+        **_summaries(job, [load for load in loads if load.asks("ask") or load.tasks], caption_out),
+        **_tasks(job, [load for load in loads if load.tasks], caption_out),
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
         **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
@@ -133,6 +141,21 @@ def _summaries(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str
             calls, tokens_in = calls + runs, tokens_in + tokens + runs * _prompt_tokens(stage)
             tokens = min(runs * _reply_tokens(job, stage), tokens // 2)
     return {stage.name: _of(job, stage, calls, tokens_in)} if calls else {}
+
+
+def _tasks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
+    """The calls of the tasks about whole films; what is said in them is not known before."""
+    stages: dict[str, Estimate] = {}
+    told = sum(min(load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget) for load in loads)
+    for task in job.analysis.stages:
+        if isinstance(task, WriteSummary):
+            prompts = [task.prompt_of(style) for style in task.styles]
+            tokens = len(prompts) * told
+        else:
+            prompts, tokens = [task.prompt], len(loads) * REPLY_TOKENS["summary"]
+        tokens += len(loads) * sum(-(-len(task.system + prompt) // CHARS_PER_TOKEN) for prompt in prompts)
+        stages[task.name] = _of(job, task, len(prompts) * len(loads), tokens)
+    return stages
 
 
 def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
@@ -180,6 +203,7 @@ def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
     for stage in (
         job.caption,
+        *job.analysis.stages,
         job.ask,
         job.reformat,
         job.checks.rewrite,

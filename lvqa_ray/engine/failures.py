@@ -1,20 +1,24 @@
-"""The failures of an output, as they stand: one a video, and summed up by kind."""
+"""The failures of an output, as they stand: one a video or a task about one, and summed up by kind."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lvqa_ray.engine.mends import mend
-from lvqa_ray.engine.outcomes import find, outcomes
+from lvqa_ray.engine.outcomes import find, numbers, outcomes
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.errors import ConfigError
 
 COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
+
+
+OF_TASKS = ["video_id", "task", "error", "error_message", "retryable", "video", "run_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Kind:
 
 
 def failures(output: Place, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """The videos whose latest outcome is a failure.
+    """The videos whose latest outcome is a failure, and the tasks about videos that failed.
 
     Args:
         output: Output folder of a run.
@@ -66,6 +70,21 @@ def failures(output: Place, kinds: Collection[str] = ()) -> Iterator[dict[str, A
             if current and (not kinds or row["kind"] in kinds):
                 told.add(place)
                 yield row
+    stand = done.filter(pc.and_(pc.invert(done["failed"]), pc.is_valid(done["kind"].cast(pa.string()))))
+    runs = stand["run_id"].cast(pa.string()).to_pylist()
+    for shard in shards(output, "analysis"):
+        rows = read_shard(shard, OF_TASKS)
+        at = find(rows["video_id"], stand["id"])
+        mine = (at >= 0) & numbers(pc.is_valid(rows["error"]))
+        for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
+            if row["run_id"] == runs[place] and (not kinds or row["error"] in kinds):
+                yield _task(row)
+
+
+def _task(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of ``analysis/`` as one of ``failures/``."""
+    said = {"id": row["video_id"], "clip_id": None, "stage": row["task"], "kind": row["error"], "attempts": 1}
+    return said | {"message": row["error_message"], "retryable": row["retryable"], "video": row["video"]}
 
 
 def by_kind(output: Place, kinds: Collection[str] = ()) -> list[Kind]:

@@ -8,7 +8,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -20,7 +20,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.index import Index, Place
 from lvqa_ray.llm.segments import COMPACT, Segments, by_time
 from lvqa_ray.pipeline import build
-from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
+from lvqa_ray.records import Clip, Frame, Span, Subtitle, Video, VideoInfo
 
 FORMAT = 1
 _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
@@ -64,6 +64,10 @@ def _places(segments: Segments) -> dict[bytes, Place]:
     return places
 
 
+def _nothing(_: Video) -> str:
+    return ""
+
+
 class FoundClips:
     """Keeps the clips of videos: such a video is neither opened nor fetched again to find them.
 
@@ -72,16 +76,25 @@ class FoundClips:
 
     Args:
         journal: Folder of the journal of paid answers.
-        recipe: All that decides which clips a video has.
+        recipe: All that decides which clips a video has, and what is said in them.
+        beside: Names what is beside a video and is read with it, as it is now; empty for nothing.
         run_id: Names the segments that this run writes.
         index: Gives the places of the lines.
     """
 
-    def __init__(self, journal: place.Place, recipe: str, run_id: str, index: Callable[[], Index]) -> None:
+    def __init__(
+        self,
+        journal: place.Place,
+        recipe: str,
+        run_id: str,
+        index: Callable[[], Index],
+        beside: Callable[[Video], str] = _nothing,
+    ) -> None:
         self._folder = clips_folder(journal)
         self._recipe = recipe
         self._run_id = run_id
         self._index = index
+        self._beside = beside
 
     def recall(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
         """The clips of a video, or ``None`` where they are not known."""
@@ -109,13 +122,19 @@ class FoundClips:
             logger.warning("the clips of %s are not written down (%s)", row.id, error)
 
     def _key(self, video: Video) -> str:
-        return hashlib.sha256(f"{FORMAT}\0{video.fingerprint}\0{self._recipe}".encode()).hexdigest()
+        beside = self._beside(video)
+        what = f"{FORMAT}\0{video.fingerprint}\0{self._recipe}" + (f"\0{beside}" if beside else "")
+        return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
 
 
 def written(clips: Sequence[Clip]) -> dict[str, Any]:
     """Clips of one video, without what belongs to the video, as JSON."""
+    first = clips[0]
+    said = {"speech": [astuple(line) for line in first.heard]} if first.heard else {}
     return {
-        "info": asdict(clips[0].info),
+        "info": asdict(first.info),
+        **said,
+        **({"note": first.note} if first.note else {}),
         "clips": [
             {
                 "span": asdict(clip.span),
@@ -130,6 +149,8 @@ def written(clips: Sequence[Clip]) -> dict[str, Any]:
 def clips_of(video: Video, said: Mapping[str, Any]) -> list[Clip]:
     """The clips of a video that `written` was given, without their pictures."""
     info = VideoInfo(**said["info"])
+    names = [field.name for field in fields(Subtitle)]
+    speech = tuple(Subtitle(**dict(zip(names, line, strict=True))) for line in said.get("speech", ()))
     return [
         Clip(
             video=video,
@@ -141,7 +162,7 @@ def clips_of(video: Video, said: Mapping[str, Any]) -> list[Clip]:
             dropped=each["dropped"],
             lost_s=each["lost_s"],
             identity=each["identity"],
-        )
+        ).hearing(speech, said.get("note", ""))
         for index, each in enumerate(said["clips"])
     ]
 
@@ -166,8 +187,8 @@ def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None]
     try:
         if not clips_folder(journal).is_dir():
             return None
-        recipe = build(Job.read((output / "job.yaml").read_text(encoding="utf-8"), where="job.yaml")).recipe
+        pipeline = build(Job.read((output / "job.yaml").read_text(encoding="utf-8"), where="job.yaml"))
         index = index_of(clips_folder(journal))
     except (ConfigError, OSError, UnicodeDecodeError):
         return None
-    return FoundClips(journal, recipe, "none", lambda: index).recall
+    return FoundClips(journal, pipeline.recipe, "none", lambda: index, pipeline.beside).recall

@@ -13,14 +13,15 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
-from lvqa_ray.config import Engine, Job
-from lvqa_ray.engine.access import Access, is_store
+from lvqa_ray.config import Job
+from lvqa_ray.engine.access import is_store
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.lines import Lines
+from lvqa_ray.engine.lookup import known, look_up
 from lvqa_ray.engine.media import media_of
-from lvqa_ray.engine.memory import Nothing, PaidCaptions, known, look_up
+from lvqa_ray.engine.memory import Nothing, PaidCaptions
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
@@ -58,14 +59,14 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
-    bounds, scratch = bounds_of(job.engine), scratch_of(job)
+    bounds, scratch = Bounds.of(job.engine), Scratch.of(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
     decoding: dict[str, Any] = {"max_retries": 2}
     if job.engine.video_memory_gb:
         decoding["memory"] = round(job.engine.video_memory_gb * 2**30)
     caption = pipeline.caption[0]
     looked_up = look_up(journal, caption.stage.name)
-    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips)
+    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
         journal,
         caption,
@@ -120,21 +121,6 @@ def _together(videos: int) -> int:
     """How many clips of a video may be looked at by one task: one, where there are too few videos for all cores."""
     resources: Any = ray.cluster_resources  # it has no types
     return int(max(1, min(MOST_TOGETHER, videos / resources().get("CPU", 1.0))))
-
-
-def bounds_of(engine: Engine) -> Bounds:
-    """What decoding may take, by the settings of a job."""
-    return Bounds(
-        still_s=engine.decode_still_s,
-        slowest=engine.decode_slowest,
-        memory_bytes=round(engine.decode_memory_gb * 2**30),
-    )
-
-
-def scratch_of(job: Job) -> Scratch:
-    """The scratch folder of each node, by the settings of a job."""
-    most_bytes = round(job.engine.scratch_gb * 2**30)
-    return Scratch(folder=job.engine.scratch_dir, most_bytes=most_bytes, access=Access.of(job.storage))
 
 
 def configure() -> None:

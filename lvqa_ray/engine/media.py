@@ -31,6 +31,11 @@ class Media:
     folder: Path
     place: Place
 
+    @property
+    def here(self) -> bool:
+        """Whether they are kept where they are cut."""
+        return not isinstance(self.place, ObjectPath)
+
     def kept(self, made: Iterable[Packed]) -> Iterator[Packed]:
         """Rows whose clips are where they are kept; on a disk that is where they were cut."""
         if not isinstance(self.place, ObjectPath):

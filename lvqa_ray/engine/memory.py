@@ -1,35 +1,27 @@
 """What earlier passes and runs have found out, so that no video is decoded for it again.
 
-A pass begins with a look at what is written down: the clips of videos that were split to their end, and the captions
-that are paid for. Where these lines stand is put into Ray's object store once, and all tasks of a node share it.
+These are the clips of videos that were split to their end, and the captions that are paid for. Knows nothing of Ray.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Protocol
 
-import ray
-
-from lvqa_ray.engine.found import clips_folder, index_of
-from lvqa_ray.engine.journals import for_reading, segments_at
+from lvqa_ray.engine.journals import for_reading
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.steps import bug
 from lvqa_ray.llm.cached import Cached
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.index import Index
-from lvqa_ray.llm.journal import Journal, Kept
+from lvqa_ray.llm.journal import Answers, Kept
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.records import Clip
 from lvqa_ray.stage.steps import ChatStep
-
-logger = logging.getLogger(__name__)
 
 
 class Memory(Protocol):
@@ -53,37 +45,6 @@ class Nothing:
 
     def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
         """See `Memory`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Where the lines stand: of the answers to one stage, and of the clips of videos."""
-
-    answers: Index
-    clips: Index
-
-
-def look_up(journal: Place, stage: str) -> Any:  # noqa: ANN401 - Ray's references have no type of their own
-    """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory."""
-    as_task: Any = ray.remote  # its types know of functions without options only
-    return as_task(num_cpus=0)(_read).remote(journal, stage)
-
-
-def _read(journal: Place, stage: str) -> Known:
-    nothing = Index.of({})
-    try:
-        answers = Journal(segments_at(journal), writer="reader", stage=stage).index()
-        return Known(answers, index_of(clips_folder(journal)))
-    except OSError as error:  # the worker that is to write there says so, and stops the run
-        logger.warning("%s cannot be read (%s)", journal, error)
-        return Known(nothing, nothing)
-
-
-@lru_cache(maxsize=1)
-def known(reference: Any) -> Known:  # noqa: ANN401 - as above
-    """What `look_up` has found, read in place."""
-    found: Known = ray.get(reference)
-    return found
 
 
 class PaidCaptions:
@@ -126,17 +87,24 @@ class PaidCaptions:
         if not len(index) or any(frame.jpeg for frame in row.frames) or (clip := self._expected(row)) is None:
             return None
         kept = Kept(for_reading(self._journal), index)
-        cached = Cached(_unknown, kept, partial(cache_key, self._endpoint), ask_again=self._ask_again)
-        try:
-            made: Sequence[Any] = asyncio.run(self._step.call(clip, Mending(cached, self._endpoint)))
-        except NotKeptError:
-            return None
-        except Exception as error:
-            return [bug(self._step.stage.name, row, error)]
-        return made
+        return asyncio.run(paid(self._step, clip, kept, self._endpoint, ask_again=self._ask_again))
 
     def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
         """Nothing: the journal is written by who pays."""
+
+
+async def paid(
+    step: ChatStep, clip: Clip, answers: Answers, endpoint: Endpoint, *, ask_again: bool
+) -> Sequence[Any] | None:
+    """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
+    cached = Cached(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
+    try:
+        made: Sequence[Any] = await step.call(clip, Mending(cached, endpoint))
+    except NotKeptError:
+        return None
+    except Exception as error:
+        return [bug(step.stage.name, clip, error)]
+    return made
 
 
 class NotKeptError(Exception):

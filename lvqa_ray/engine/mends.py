@@ -67,6 +67,7 @@ MENDS: Mapping[str, str] = {
     "bad_json": _ASK,
     "no_question_left": "see drops/ for the reasons; set the policy of that check to mark, or ask for more questions",
     "empty_reply": "`lvqa retry --kind {kind}` asks anew; a model that thinks may need a larger max_tokens",
+    "bad_tree": "`lvqa retry --kind {kind}` asks anew; if it stays, try another model or analysis.mind_map.prompt",
     "empty_captions": "`lvqa retry --kind {kind}` asks anew; or lower merge.min_captioned",
     # Ourselves
     "worker_crashed": "`lvqa retry --kind {kind}`; if it stays, re-encode the file",

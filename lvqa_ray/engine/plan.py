@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.corpus import keep_ids
-from lvqa_ray.engine.estimate import Estimate, Load, estimate, seconds
+from lvqa_ray.engine.estimate import NOTHING, Estimate, Load, estimate, seconds
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
@@ -77,12 +77,12 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
         check_prices(job)
         check_endpoints(job)
     rows = probed(job, todo.videos)
-    firsts = {reason: _first_asked(changed(reason, settings, now)) for reason in todo.counts}
+    stages_of = {reason: changed(reason, settings, now) for reason in todo.counts}
     found = [
-        (row, firsts[reason]) for row, reason in zip(rows, todo.reasons, strict=True) if isinstance(row, ProbedVideo)
+        (row, stages_of[reason]) for row, reason in zip(rows, todo.reasons, strict=True) if isinstance(row, ProbedVideo)
     ]
     exact = job.split.mode == "fixed"
-    loads = [_load(job, row, first) for row, first in found]
+    loads = [_load(job, row, stages) for row, stages in found]
     stages = estimate(job, loads)
     return Plan(
         videos=len(videos),
@@ -101,6 +101,9 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
 
 def _first_asked(stages: Sequence[str]) -> str:
     """The first stage that has to ask anew when the settings of some have changed; where it is not known, the first."""
+    if list(stages) == ["analysis"]:
+        return NOTHING
+    stages = [stage for stage in stages if stage != "analysis"]
     if stages and set(stages) <= {"checks", "reformat"}:
         return "checks" if "checks" in stages else "reformat"
     return (
@@ -108,7 +111,12 @@ def _first_asked(stages: Sequence[str]) -> str:
     )
 
 
-def _load(job: Job, row: ProbedVideo, first: str) -> Load:
+def _tasks_asked(stages: Sequence[str]) -> bool:
+    """Whether the tasks about whole films have to be done anew: not where only what is asked has changed."""
+    return not stages or not set(stages) <= {"probe", "merge", "ask", "checks", "reformat"}
+
+
+def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:
     """Clips of fixed length that no filter rejects; for scenes, the fewest that there can be."""
     if job.split.mode == "fixed":
         clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
@@ -117,5 +125,6 @@ def _load(job: Job, row: ProbedVideo, first: str) -> Load:
         count = job.split.fewest_clips(row)
         length_s = row.info.duration_sec / max(1, count)
         spans = [Span(start_s=index * length_s, end_s=(index + 1) * length_s) for index in range(count)]
+    first, tasks = _first_asked(changes), _tasks_asked(changes)
     times = (frame_times(span, count=job.sample.count, fps=job.sample.per_second) for span in spans)
-    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first)
+    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first, tasks)

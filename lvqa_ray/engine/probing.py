@@ -10,11 +10,11 @@ from functools import partial
 from queue import SimpleQueue
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.decoder import Decoder
-from lvqa_ray.engine.graph import bounds_of, scratch_of
+from lvqa_ray.engine.decoder import Bounds, Decoder
 from lvqa_ray.engine.ranges import in_ranges
 from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.rows import Packed, unpack
+from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from lvqa_ray.stage.steps import VideoStep
@@ -42,14 +42,14 @@ def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
 
     with ExitStack() as stack:
         for _ in range(many):
-            decoder = Decoder(bounds_of(job.engine))
+            decoder = Decoder(Bounds.of(job.engine))
             stack.callback(decoder.close)
             idle.put(decoder)
         return list(stack.enter_context(ThreadPoolExecutor(max(1, many))).map(probe, videos))
 
 
 def _probed(job: Job, video: Video, decoder: Decoder) -> ProbedVideo | Failure:
-    stage, scratch = job.probe, scratch_of(job)
+    stage, scratch = job.probe, Scratch.of(job)
     if is_remote(video.uri):
         row = _row(
             decoder([VideoStep(stage.name, Video, partial(in_ranges, stage.name, stage, scratch.access))], video)

@@ -53,7 +53,7 @@ class Progress:
     Attributes:
         seconds: Since it began to work on videos.
         videos: Videos to do.
-        done: Those with records.
+        done: Those with records, or, if they are asked no questions, results.
         failed: Those that failed.
         clips: Clips found so far; 0 where that is not written down.
         lookups: Videos whose clips these are.
@@ -198,6 +198,10 @@ class Watch:
             self._done |= {row["video_id"] for row in rows}
             self._kept += len(rows)
             self._cached += sum(used["cached"] or 0 for row in rows for used in row["usage"].values() if used)
+        for shard in self._fresh("analysis"):
+            rows = read_shard(shard, ["video_id", "alone", "task", "usage"]).to_pylist()
+            self._done |= {row["video_id"] for row in rows if row["alone"]}
+            self._cached += sum(row["usage"]["cached"] for row in rows if row["task"] != "analysis")
         for shard in self._fresh("drops"):
             self._dropped += read_shard(shard, ["id"]).num_rows
         for shard in self._fresh("failures"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from lvqa_ray.records import shown
 
 BLOCK = 2**24
 PART, PARTS_HELD = 2**20, 32
+SETTING = "engine.scratch_gb"
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -110,8 +111,24 @@ def _pages(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -
             yield key, found[name]
 
 
-def fetch(uri: str, out: IO[bytes], most_bytes: int, access: Access) -> None:
+def fetch(
+    uri: str,
+    out: IO[bytes],
+    most_bytes: int,
+    access: Access,
+    *,
+    setting: str = SETTING,
+    stopped: Callable[[], bool] = bool,
+) -> None:
     """Write a file's bytes into a local one, from its start; begins anew when the connection is lost.
+
+    Args:
+        uri: The file.
+        out: Where to.
+        most_bytes: It may have no more than these.
+        access: How stores are reached.
+        setting: What says how many these are.
+        stopped: Whether it is not wanted any more.
 
     Raises:
         FetchError: It did not come, or is longer than ``most_bytes``.
@@ -126,7 +143,9 @@ def fetch(uri: str, out: IO[bytes], most_bytes: int, access: Access) -> None:
             while chunk := file.read(BLOCK):
                 copied += len(chunk)
                 if copied > most_bytes:
-                    raise too_large(uri, copied, most_bytes)
+                    raise too_large(uri, copied, most_bytes, setting)
+                if stopped():
+                    raise FetchError("stopped", f"{shown(uri)} is not wanted any more.", retryable=True)
                 out.write(chunk)
         if promised is not None and copied < promised:
             raise ConnectionError
@@ -167,11 +186,11 @@ def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 -
     return again(uri, once)
 
 
-def too_large(uri: str, size: int, most_bytes: int) -> FetchError:
-    """The error for a file that the scratch folder has no room for."""
+def too_large(uri: str, size: int, most_bytes: int, setting: str = SETTING) -> FetchError:
+    """The error for a file that is larger than a setting allows."""
     return FetchError(
         "too_large",
-        f"{shown(uri)} has {size / 2**30:.2f} GB or more, and engine.scratch_gb is {most_bytes / 2**30:.2f}; "
+        f"{shown(uri)} has {size / 2**30:.2f} GB or more, and {setting} is {most_bytes / 2**30:.2f}; "
         "raise it, or leave the file out.",
     )
 

@@ -55,6 +55,8 @@ def remaining(
 ) -> Todo:
     """The videos that need work: no outcome, one of another job or file, or a failure that a rerun may mend.
 
+    The failure of a task about a video counts like one of the video: all else comes from the journal.
+
     Args:
         videos: Those of the manifest.
         done: What became of them so far, as `outcomes` gives it.
@@ -71,7 +73,9 @@ def remaining(
         why[known & where] = list(Why).index(reason)
 
     if done.num_rows:
-        failed, retryable = numbers(row["failed"]), numbers(row["retryable"])
+        retryable = numbers(row["retryable"])
+        # The video, or a task about it.
+        failed = numbers(row["failed"]) | numbers(pc.is_valid(row["kind"].cast(pa.string())))
         mark(known, Why.DONE)
         if only is None:
             # The first reason is written last.
@@ -131,4 +135,4 @@ def told(
 def changed(reason: Reason, settings: Mapping[str, Mapping[str, str]], now: Mapping[str, str]) -> list[str]:
     """The stages whose settings are others than those an outcome was made with; none where that is not known."""
     before = settings.get(reason.job_hash, {})
-    return [stage for stage in now if before and before.get(stage) != now[stage]]
+    return [stage for stage in {**now, **before} if before and before.get(stage) != now.get(stage)]

@@ -11,17 +11,20 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.remote import fetch, is_remote, look, too_large
+from lvqa_ray.engine.remote import SETTING, fetch, is_remote, look, too_large
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Video, shown
+
+if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+    from lvqa_ray.config import Job
 
 WAIT_S = 900.0
 LOOK_EVERY_S = 0.5
@@ -35,11 +38,21 @@ class Scratch:
         folder: Where; empty for a folder of this user's below the system's temporary one.
         most_bytes: Most bytes that all files together may have.
         access: How stores are reached.
+        largest: Most bytes that one of them may have, and the setting that says so; ``None`` for all.
+        stopped: Whether a file that is under way is not wanted any more.
     """
 
     folder: str
     most_bytes: int
     access: Access = field(default_factory=Access)
+    largest: tuple[int, str] | None = None
+    stopped: Callable[[], bool] = bool  # it is wanted
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """What the settings of a job say."""
+        most_bytes = round(job.engine.scratch_gb * 2**30)
+        return cls(folder=job.engine.scratch_dir, most_bytes=most_bytes, access=Access.of(job.storage))
 
     @contextmanager
     def local(self, video: Video) -> Iterator[str]:
@@ -88,9 +101,12 @@ class Scratch:
                 return  # someone else has fetched it meanwhile, or given up
             try:
                 out.truncate(0)  # what a fetch left behind that was killed
+                most, setting = self.largest or (self.most_bytes, SETTING)
                 size = look(video.uri, self.access).size
+                if size and size > most:
+                    raise too_large(video.uri, size, most, setting)
                 self._make_room(video.uri, size or 0, out)
-                fetch(video.uri, out, self.most_bytes, self.access)
+                fetch(video.uri, out, most, self.access, setting=setting, stopped=self.stopped)
                 part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)
@@ -98,8 +114,6 @@ class Scratch:
 
     def _make_room(self, uri: str, size: int, out: IO[bytes]) -> None:
         """Remove what was not used for longest, and take the room at once by making the file as long as it will be."""
-        if size > self.most_bytes:
-            raise too_large(uri, size, self.most_bytes)
         until = time.monotonic() + WAIT_S
         while True:
             with (self._root / ".room").open("ab") as room:

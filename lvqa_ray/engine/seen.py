@@ -1,6 +1,7 @@
 """Which rows of which videos have come by: a byte a row, so that tens of millions fit.
 
-The rows of a video are numbered in each table: clips by their index, records and dropped questions by their question.
+The rows of a video are numbered in each table: clips and results by their index, records and
+dropped questions by their question.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.outcomes import VIDEO_ID, find, numbers
+from lvqa_ray.engine.outcomes import find, numbers
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
-from lvqa_ray.records.tables import TableName
+from lvqa_ray.records.tables import VIDEO_ID, TableName
 
 ROWS_AT_ONCE = 1_000_000
 Places = npt.NDArray[np.int64]
@@ -91,13 +92,19 @@ def highest_number(folder: Place, table: TableName, current: pa.Table) -> Places
 
 def key_columns(table: TableName) -> list[str]:
     """The columns that tell the rows of a table apart: the video's id, the run, and what has the number."""
-    numbered: Mapping[TableName, list[str]] = {"clips": ["index"], "data": ["id"], "drops": ["id"]}
+    numbered: Mapping[TableName, list[str]] = {
+        "clips": ["index"],
+        "data": ["id"],
+        "drops": ["id"],
+        "subtitles": ["index"],
+        "analysis": ["index"],
+    }
     return [VIDEO_ID[table], "run_id", *numbered.get(table, [])]
 
 
 def row_numbers(rows: pa.Table, table: TableName) -> Places:
     """The number of each row within its video."""
-    if table == "clips":
+    if table in ("clips", "subtitles", "analysis"):
         return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)
     if table == "failures":
         return np.zeros(rows.num_rows, dtype=np.int64)

@@ -14,10 +14,20 @@ from lvqa_ray.engine.metrics import count_rows
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
-from lvqa_ray.records import CaptionedClip, Failure, FinishedFilm
-from lvqa_ray.records.tables import TableName, clip_line, data_line, drop_line, failure_line
+from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
+from lvqa_ray.records.tables import (
+    TableName,
+    analysis_lines,
+    clip_line,
+    data_line,
+    drop_line,
+    failure_line,
+    subtitle_lines,
+)
 
 BUNDLES_PER_WRITE = 16
+ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
+"""In which tables are written: a video that has an outcome has all that belongs to it."""
 
 
 class TableSink(Datasink[str]):
@@ -53,18 +63,20 @@ class TableSink(Datasink[str]):
 
         A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
         """
-        # In this order: a video that has an outcome has all that belongs to it.
-        lines: dict[TableName, list[dict[str, Any]]] = {"clips": [], "drops": [], "data": [], "failures": []}
+        lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in ORDER}
         for block in blocks:
             for row in rows_of(block):
                 match row:
                     case CaptionedClip():
                         lines["clips"].append(clip_line(row) | self._provenance)
+                        lines["subtitles"] += [line | self._provenance for line in subtitle_lines(row.clip)]
                     case FinishedFilm():
                         lines["data"] += [data_line(record) | self._provenance for record in row.records]
                         lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
                             lines["failures"].append(failure_line(row.failure) | self._provenance)
+                    case AnalyzedVideo():
+                        lines["analysis"] += [line | self._provenance for line in analysis_lines(row)]
                     case Failure():
                         lines["failures"].append(failure_line(row) | self._provenance)
                     case _:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, FinishedFilm, ProbedVideo, Video, shown
-from lvqa_ray.stage.steps import VideoStep
+from lvqa_ray.errors import FetchError
+from lvqa_ray.records import (
+    AnalyzedFilm,
+    AnalyzedVideo,
+    AskedFilm,
+    CaptionedClip,
+    Clip,
+    Failure,
+    Film,
+    FinishedFilm,
+    ProbedVideo,
+    Video,
+    shown,
+)
+from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +61,29 @@ def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterato
             yield bug(step.name, row, error)
 
 
+async def along(
+    steps: Sequence[ChatStep | PlainStep],
+    row: Any,  # noqa: ANN401 - any of the frozen rows
+    work: Callable[[ChatStep | PlainStep, Any], Awaitable[Sequence[Any]]],
+) -> Sequence[Any]:
+    """The rows that steps make of a row, one step after another; ``work`` does one step on one row."""
+    rows: Sequence[Any] = [row]
+    for step in steps:
+        done: list[Any] = []
+        for each in rows:
+            done += await work(step, each) if isinstance(each, step.takes) else [each]
+        rows = done
+    return rows
+
+
 _OWNER: Mapping[type, Callable[[Any], Video]] = {
     Video: lambda row: row,
     ProbedVideo: lambda row: row.video,
     Clip: lambda row: row.video,
     CaptionedClip: lambda row: row.clip.video,
     Film: lambda row: row.video,
+    AnalyzedFilm: lambda row: row.film.video,
+    AnalyzedVideo: lambda row: row.video,
     AskedFilm: lambda row: row.film.video,
     FinishedFilm: lambda row: row.video,
     Failure: lambda row: row.video,
@@ -103,6 +133,20 @@ def failed(row: Any, failure: Failure) -> CaptionedClip | Failure:  # noqa: ANN4
     if not isinstance(row, Clip):
         return failure
     return CaptionedClip(clip=replace(row, frames=(), media=b""), failure=replace(failure, clip_id=row.id))
+
+
+def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> CaptionedClip | Failure:  # noqa: ANN401
+    """The row that stands for one whose video cannot be had, so that steps cannot be taken."""
+    name = next(step.name for step in steps if isinstance(row, step.takes))
+    video = video_of(row)
+    return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable))
+
+
+def bare(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows
+    """A row without its pictures, of which only the times are kept."""
+    if not isinstance(row, Clip):
+        return row
+    return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
 
 
 def bug(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows

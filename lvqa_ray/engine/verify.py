@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.engine.corpus import stored_manifest
-from lvqa_ray.engine.outcomes import VIDEO_ID, find, flat, numbers, outcomes
+from lvqa_ray.engine.outcomes import find, flat, numbers, outcomes
 from lvqa_ray.engine.place import Place, readable
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import damaged, shards
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 SHOWN = 3
 """Ids that a sentence names."""
@@ -31,9 +31,12 @@ class Verdict:
 
     Attributes:
         videos: Videos of the manifest of the last run.
-        records: Those that have a record made from this file and with these settings.
+        records: Those that have a record made from this file and with these settings; or, if they were asked no
+            questions, results.
+        alone: How many of them were asked no questions.
+        lacking: How many of them lack the result of a task.
         failures: Those that failed so, by kind, most frequent first.
-        retryable: How many of the failures a rerun may mend.
+        retryable: How many of the failures, and of those that lack a result, a rerun may mend.
         clips: Rows of the clips of both.
         kept: Earlier records that are kept beside a failure that may pass.
         others: Records of videos that are not in this manifest.
@@ -43,6 +46,8 @@ class Verdict:
 
     videos: int = 0
     records: int = 0
+    alone: int = 0
+    lacking: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     retryable: int = 0
     clips: int = 0
@@ -69,12 +74,13 @@ class Verdict:
     @property
     def line(self) -> str:
         """All of it in one line."""
-        count = (
-            f"{self.records} with records + {self.failed} failed = {self.records + self.failed} of {self.videos} videos"
-        )
+        analyzed = f"{self.alone} analyzed + " if self.alone else ""
+        each = f"{self.records - self.alone} with records + {analyzed}{self.failed} failed"
+        count = f"{each} = {self.records + self.failed} of {self.videos} videos"
         if self.ok:
             beside = f"; {self.kept} of the failed have an earlier record" if self.kept else ""
             beside += f"; {self.others} records of other videos" if self.others else ""
+            beside += f"; {self.lacking} lack a result of analysis/" if self.lacking else ""
             return f"Verified: {count}, no id twice, {self.shards} shards readable, {self.clips} clips whole{beside}."
         left = (f"{self.unfinished} are still to do: {AGAIN}.",) if self.unfinished else ()
         return f"Not in order: {count}. {' '.join((*left, *self.problems))}"
@@ -119,8 +125,10 @@ def _verdict(folder: Place, manifest: pa.Table, job_hash: str, count: int) -> Ve
     return Verdict(
         videos=manifest.num_rows,
         records=ended.num_rows - failed.num_rows,
+        alone=int(numbers(ended["alone"]).sum()),
+        lacking=int((numbers(pc.is_valid(ended["kind"].cast(pa.string()))) & ~numbers(ended["failed"])).sum()),
         failures={row["values"]: row["counts"] for row in sorted(kinds, key=lambda row: -row["counts"])},
-        retryable=int(numbers(failed["retryable"]).sum()),
+        retryable=int(numbers(ended["retryable"]).sum()),
         clips=clips,
         kept=int(of_failed.sum()),
         others=int((~listed).sum()),
@@ -167,7 +175,7 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
 
 def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
-    for table in ("data", "failures", "drops"):
+    for table in ("data", "failures", "drops", "subtitles"):
         once = Seen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
         for _, rows in row_groups(folder, table, key_columns(table)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +15,8 @@ from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
 from lvqa_ray.engine.scratch import Scratch
-from lvqa_ray.engine.steps import failed, video_of
+from lvqa_ray.engine.steps import bare, not_fetched, video_of
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Clip, Failure
 from lvqa_ray.stage.steps import VideoStep
 
 LOOK_EVERY_S = 1.0
@@ -81,7 +79,7 @@ def _remembered(
         made: list[Any] = []
         for out in work(row, steps):
             yield out
-            made += map(_bare, unpack(out))
+            made += map(bare, unpack(out))
             if halted():
                 return
         memory.note(row, made)
@@ -103,13 +101,4 @@ def _worked(
         with scratch.local(video) as path:
             yield from media.kept(decoder(bounds)(steps, row, path))
     except FetchError as error:
-        name = next(step.name for step in steps if isinstance(row, step.takes))
-        failure = Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable)
-        yield pack(failed(row, failure))
-
-
-def _bare(row: Any) -> Any:  # noqa: ANN401 - as above
-    """A row without its pictures, of which only the times are kept."""
-    if not isinstance(row, Clip):
-        return row
-    return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
+        yield pack(not_fetched(steps, row, error))

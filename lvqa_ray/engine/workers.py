@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.governor import RemoteDesk
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Line, Lines
@@ -16,17 +16,11 @@ from lvqa_ray.engine.metrics import Metered
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.engine.steps import bug
+from lvqa_ray.engine.steps import along, bug
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.budget import Budgeted
-from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.key import cache_key
-from lvqa_ray.llm.limited import Limited, Replica
-from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.retry import Call, Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
@@ -57,18 +51,9 @@ class ChatWork:
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
-        made = await asyncio.gather(*map(self._worked, unpack(packed)))
+        made = await asyncio.gather(*(along(self._steps, row, self._answer) for row in unpack(packed)))
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
-
-    async def _worked(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
-        rows: Sequence[Any] = [row]
-        for step in self._steps:
-            done: list[Any] = []
-            for each in rows:
-                done += await self._answer(step, each) if isinstance(each, step.takes) else [each]
-            rows = done
-        return rows
 
     async def _answer(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
         if isinstance(step, PlainStep):
@@ -108,17 +93,13 @@ class _Halting:
             raise
 
 
+def _way(line: Line, stage: str, permits: Mapping[Any, Permits]) -> Way:
+    wire = Metered(OpenAITransport(line.endpoint, line.api_key), stage)
+    purse = None if line.purse is None else RemotePurse(line.purse)
+    return Way(line.endpoint, wire, permits[line.governor], purse)
+
+
 def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
-    """The whole client path of a stage: journal, then retries, then the limits of the cluster, then the wire."""
-    first = lines[0].endpoint  # names the answers of all of them
-    key_of = partial(cache_key, first)
     answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
-    replicas = [Replica(_wire(line, answers, key_of, stage.name), permits[line.governor]) for line in lines]
-    retrying = Retrying(Limited(*replicas), first.max_attempts)
-    return Mending(Cached(retrying, answers, key_of, ask_again=lines[0].retry_failures), first)
-
-
-def _wire(line: Line, answers: Journal, key_of: Callable[[ChatRequest], str], stage: str) -> Call:
-    metered = Metered(OpenAITransport(line.endpoint, line.api_key), stage)
-    wire: Call = Noted(metered, answers, key_of, line.endpoint.model)
-    return wire if line.purse is None else Budgeted(wire, RemotePurse(line.purse), line.endpoint)
+    ways = [_way(line, stage.name, permits) for line in lines]
+    return chat_along(ways, answers, ask_again=lines[0].retry_failures)

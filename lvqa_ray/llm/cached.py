@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, MutableSet
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from lvqa_ray.errors import ApiError, StopRun
@@ -20,21 +22,33 @@ class Cached:
     """Answers from the journal what it holds, and writes down every other answer before giving it on.
 
     Requests with the same key that are under way at the same time are sent once. A caller that is cancelled leaves its
-    request running: it is being paid for, so its answer is kept.
+    request running: it is being paid for, so its answer is kept. One that is not sent yet is given up with its last
+    caller.
 
     Args:
         inner: The call to spare.
         answers: Where answers are kept.
         key_of: Names the answer to a request.
         ask_again: Ask anew for what the journal holds as a failure, and for answers that were of no use.
+        on_wire: The keys of the requests that are being paid for, which `Noted` tells.
     """
 
-    def __init__(self, inner: Call, answers: Answers, key_of: KeyOf, *, ask_again: bool = False) -> None:
+    def __init__(
+        self,
+        inner: Call,
+        answers: Answers,
+        key_of: KeyOf,
+        *,
+        ask_again: bool = False,
+        on_wire: AbstractSet[str] = frozenset(),
+    ) -> None:
         self._inner = inner
         self._answers = answers
         self._key_of = key_of
         self._ask_again = ask_again
+        self._on_wire = on_wire
         self._under_way: dict[str, asyncio.Task[ChatReply]] = {}
+        self._callers: Counter[str] = Counter()
         self._stop = ""
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
@@ -62,10 +76,24 @@ class Cached:
             raise reply
         task = self._under_way.get(key)
         if task is not None:
-            return _as_cached(await asyncio.shield(task))
+            return _as_cached(await self._awaited(key, task))
         task = self._under_way[key] = asyncio.create_task(self._ask(key, request))
         task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(task)
+        return await self._awaited(key, task)
+
+    async def _awaited(self, key: str, task: asyncio.Task[ChatReply]) -> ChatReply:
+        self._callers[key] += 1
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._callers[key] == 1 and key not in self._on_wire:
+                task.cancel()
+                self._forget(key, task)  # at once: who asks now is not to wait for what is given up
+            raise
+        finally:
+            self._callers[key] -= 1
+            if not self._callers[key]:
+                del self._callers[key]
 
     async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
         reply = await self._inner(request)
@@ -81,8 +109,9 @@ class Cached:
         return StopRun(self._stop)
 
     def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:
-        del self._under_way[key]
-        if not done.cancelled():
+        if self._under_way.get(key) is done:
+            del self._under_way[key]
+        if done.done() and not done.cancelled():
             done.exception()  # seen, even where all callers are gone
 
 
@@ -96,13 +125,17 @@ class Noted:
         answers: Where replies are written down.
         key_of: Names the answer to a request.
         model: Who is asked.
+        on_wire: Holds the keys of the requests that are under way.
     """
 
-    def __init__(self, inner: Call, answers: Answers, key_of: KeyOf, model: str) -> None:
+    def __init__(
+        self, inner: Call, answers: Answers, key_of: KeyOf, model: str, on_wire: MutableSet[str] | None = None
+    ) -> None:
         self._inner = inner
         self._answers = answers
         self._key_of = key_of
         self._model = model
+        self._on_wire = set() if on_wire is None else on_wire
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Ask.
@@ -113,17 +146,20 @@ class Noted:
         """
         if self._answers.broken is not None:
             raise StopRun(_cannot_be("written", self._answers.broken))
-        begun = time.monotonic()
+        begun, key = time.monotonic(), self._key_of(request)
+        self._on_wire.add(key)
         try:
             return replace(await self._inner(request), seconds=time.monotonic() - begun)
         except ApiError as error:
             if error.bill is not None:
                 try:
-                    self._answers.put(self._key_of(request), error, self._model)
+                    self._answers.put(key, error, self._model)
                     await self._answers.kept()
                 except OSError as exc:
                     raise StopRun(_cannot_be("written", exc)) from exc
             raise
+        finally:
+            self._on_wire.discard(key)
 
 
 def _cannot_be(done: str, exc: OSError) -> str:

@@ -1,5 +1,6 @@
-"""The values that pass between stages (`rows`, `questions`) and the tables they end in (`tables`)."""
+"""The values that pass between stages (`rows`, `questions`, `analysis`) and the tables they end in (`tables`)."""
 
+from lvqa_ray.records.analysis import STYLES, TASKS, Analysis, AnalyzedFilm, AnalyzedVideo, Style, Task
 from lvqa_ray.records.questions import (
     LETTERS,
     Action,
@@ -33,7 +34,12 @@ from lvqa_ray.records.rows import (
 __all__ = [
     "LETTERS",
     "STORES",
+    "STYLES",
+    "TASKS",
     "Action",
+    "Analysis",
+    "AnalyzedFilm",
+    "AnalyzedVideo",
     "AskedFilm",
     "AskedQuestion",
     "CaptionedClip",
@@ -49,7 +55,9 @@ __all__ = [
     "Record",
     "Span",
     "Step",
+    "Style",
     "Subtitle",
+    "Task",
     "Turn",
     "Usage",
     "Verdict",

@@ -127,20 +127,38 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subtitle:
-    """One line of what is said, and when: milliseconds from the start of the video, the end excluded."""
+    """One line of what is said, and when: milliseconds from the first picture of the video, the end excluded.
+
+    Attributes:
+        text: What is said, on one line.
+        source: Where it comes from: ``sidecar``, ``stream``, ``endpoint`` or ``whisper``.
+        language: Its language, as the source names it, or empty.
+    """
 
     start_ms: int
     end_ms: int
     text: str
+    source: str = ""
+    language: str = ""
+
+    def reaches(self, span: Span) -> bool:
+        """Whether a part of it is said in a span."""
+        return self.start_ms < 1000 * span.end_s and self.end_ms > 1000 * span.start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedVideo:
-    """A video that can be used, what it is, and what is said in it, in time order, as far as that is known."""
+    """A video that can be used, what it is, and what is said in it.
+
+    Attributes:
+        speech: In time order, as far as it is known.
+        note: Why a source of it could not be used, or empty.
+    """
 
     video: Video
     info: VideoInfo
     speech: tuple[Subtitle, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +178,8 @@ class Clip:
         identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
             the cache key, and is the same whenever the clip is made again.
         speech: What is said in the span, as far as it is known: the lines that reach into it.
+        heard: All that is said in the video, also between clips; on its first clip only.
+        note: What was done otherwise than asked for, before it was captioned; or empty.
     """
 
     video: Video
@@ -176,11 +196,23 @@ class Clip:
     lost_s: float = 0.0
     identity: str = ""
     speech: tuple[Subtitle, ...] = ()
+    heard: tuple[Subtitle, ...] = ()
+    note: str = ""
 
     @property
     def id(self) -> str:
         """``{video id}_{index}``."""
         return f"{self.video.id}_{self.index}"
+
+    def hearing(self, lines: tuple[Subtitle, ...], note: str = "") -> Clip:
+        """The clip with what is said in its span; the first one of a video also keeps all that is said, and the note.
+
+        Args:
+            lines: What is said in the video.
+            note: Why a source of it could not be used.
+        """
+        said = tuple(line for line in lines if line.reaches(self.span))
+        return replace(self, speech=said) if self.index else replace(self, speech=said, heard=lines, note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

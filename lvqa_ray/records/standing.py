@@ -14,10 +14,10 @@ from lvqa_ray.records.tables import TableName
 def standing(records: pa.Table, failures: pa.Table) -> Mapping[TableName, pa.Table]:
     """By table, ``id`` and ``run_id`` of the outcomes whose rows stand, each id once.
 
-    A failure that may pass takes no earlier record away: that one was paid for. Clips and drops follow the outcome.
+    A failure that may pass takes no earlier record away: that one was paid for. All other tables follow the outcome.
 
     Args:
-        records: ``id`` and ``run_id`` of the latest run with records of each video.
+        records: ``id`` and ``run_id`` of the latest run with records of each video, or with results alone.
         failures: The same of failures, with ``retryable``.
     """
     at = pc.index_in(_flat(failures["id"]), value_set=_flat(records["id"]))
@@ -29,7 +29,14 @@ def standing(records: pa.Table, failures: pa.Table) -> Mapping[TableName, pa.Tab
     failures = failures.filter(newer).select(columns)
     alone = failures.filter(pc.invert(pc.is_in(failures["id"], value_set=_flat(records["id"]))))
     ended = pa.concat_tables([records, alone]).unify_dictionaries()
-    return {"data": records, "failures": failures, "clips": ended, "drops": ended}
+    return {
+        "data": records,
+        "failures": failures,
+        "clips": ended,
+        "drops": ended,
+        "subtitles": ended,
+        "analysis": ended,
+    }
 
 
 def _runs(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types

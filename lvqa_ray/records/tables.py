@@ -5,17 +5,29 @@ Schemas are pinned: no column's type ever depends on the data, so all shards of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from lvqa_ray.records.analysis import AnalyzedVideo
 from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, open_twin, question_value
 from lvqa_ray.records.questions import Drop, Record
-from lvqa_ray.records.rows import CaptionedClip, Failure, Usage, Video, VideoInfo, shown
+from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo, shown
 from lvqa_ray.records.timecodes import frame_range, timecode
 
-TableName = Literal["data", "clips", "failures", "drops"]
+TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
+
+VIDEO_ID: Mapping[TableName, str] = {
+    "data": "video_id",
+    "clips": "video_id",
+    "failures": "id",
+    "drops": "video_id",
+    "subtitles": "video_id",
+    "analysis": "video_id",
+}
+"""The column that names the video."""
 
 USAGE = pa.struct(
     [
@@ -136,6 +148,39 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             *PROVENANCE,
         ]
     ),
+    "subtitles": pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("index", pa.int32()),
+            ("start_ms", pa.int64()),
+            ("end_ms", pa.int64()),
+            ("text", pa.string()),
+            ("source", pa.string()),
+            ("language", pa.string()),
+            *PROVENANCE,
+        ]
+    ),
+    "analysis": pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("index", pa.int32()),
+            ("task", pa.string()),
+            ("style", pa.string()),
+            ("text", pa.string()),
+            # What was read from the text, as JSON; null for prose.
+            ("value", pa.string()),
+            ("model", pa.string()),
+            ("note", pa.string()),
+            ("error", pa.string()),
+            ("error_message", pa.string()),
+            ("retryable", pa.bool_()),
+            ("raw", pa.string()),
+            # Whether the video was asked no questions: then this row is its outcome.
+            ("alone", pa.bool_()),
+            ("usage", USAGE),
+            *PROVENANCE,
+        ]
+    ),
 }
 
 
@@ -240,6 +285,46 @@ def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
         "raw": drop.raw or None,
         **_origin(video),
     }
+
+
+def subtitle_lines(clip: Clip) -> list[dict[str, Any]]:
+    """The lines of ``subtitles/`` for all that is said in a video; they come with its first clip."""
+    return [
+        {
+            "video_id": clip.video.id,
+            "index": index,
+            "start_ms": line.start_ms,
+            "end_ms": line.end_ms,
+            "text": line.text,
+            "source": line.source,
+            "language": line.language or None,
+            **_origin(clip.video),
+        }
+        for index, line in enumerate(clip.heard)
+    ]
+
+
+def analysis_lines(row: AnalyzedVideo) -> Iterator[dict[str, Any]]:
+    """The lines of ``analysis/`` of a video, one a result."""
+    for index, made in enumerate(row.results):
+        failure = made.failure
+        yield {
+            "video_id": row.video.id,
+            "index": index,
+            "task": made.task,
+            "style": made.style or None,
+            "text": made.text or None,
+            "value": None if made.value is None else json.dumps(made.value, ensure_ascii=False),
+            "model": made.model or None,
+            "note": made.note or None,
+            "error": failure.kind if failure else None,
+            "error_message": failure.message if failure else None,
+            "retryable": failure is not None and failure.retryable,
+            "raw": (failure.raw or None) if failure else None,
+            "alone": row.alone,
+            "usage": _usage(made.usage),
+            **_origin(row.video),
+        }
 
 
 def _origin(video: Video) -> dict[str, str]:

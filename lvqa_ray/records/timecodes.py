@@ -23,6 +23,13 @@ def timecode(seconds: float) -> str:
     return f"{h:02d}:{m:02d}:{s:02d}.{ms:03d}"
 
 
+def clock(seconds: float) -> str:
+    """Write a time as a player shows it: ``00:01``, and from an hour on ``01:00:01``."""
+    minutes, s = divmod(int(seconds), 60)
+    h, m = divmod(minutes, 60)
+    return f"{h:02d}:{m:02d}:{s:02d}" if h else f"{m:02d}:{s:02d}"
+
+
 def frame_range(span: Span, fps: float) -> tuple[int, int]:
     """Give the frame numbers of both ends of a span: ``floor(seconds * fps)``, safe from float dust."""
     return math.floor(round(span.start_s * fps, 6)), math.floor(round(span.end_s * fps, 6))

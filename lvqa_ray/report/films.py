@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from lvqa_ray.records import Span, Video, VideoInfo
-from lvqa_ray.records.tables import TableName
-from lvqa_ray.report.output import VIDEO_ID, Output
+from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Exchange, Told
 
 Film = dict[str, Any]

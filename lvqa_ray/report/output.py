@@ -17,7 +17,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.segments import LocalSegments, Segments
 from lvqa_ray.records.standing import standing
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 
 class Folder(Protocol):
@@ -42,9 +42,6 @@ class Folder(Protocol):
     def write_bytes(self, data: bytes, /) -> object:
         """Put a file in its place."""
         ...
-
-
-VIDEO_ID: Mapping[TableName, str] = {"data": "video_id", "clips": "video_id", "failures": "id", "drops": "video_id"}
 
 
 @dataclass(frozen=True)
@@ -137,8 +134,15 @@ class Output:
         last = self._latest("failures").join(failures, ["id", "run_id"]).group_by(["id", "run_id"])
         tries = last.aggregate([("retryable", "max")]).rename_columns(["id", "run_id", "retryable"])
         may_pass = pc.fill_null(tries["retryable"], False)
-        tables = standing(self._latest("data"), tries.set_column(2, "retryable", may_pass))
+        tables = standing(self._records(), tries.set_column(2, "retryable", may_pass))
         return {name: rows.rename_columns(["video", "run"]) for name, rows in tables.items()}
+
+    def _records(self) -> pa.Table:
+        """The latest run of each video that has records, or, if it was asked no questions, results."""
+        told = self._all("analysis", ["video_id", "run_id", "alone"])
+        alone = told.filter(told["alone"]).select(["video_id", "run_id"]).rename_columns(["id", "run_id"])
+        rows = pa.concat_tables([self._latest("data"), alone]).group_by("id").aggregate([("run_id", "max")])
+        return rows.select(["id", "run_id_max"]).rename_columns(["id", "run_id"])
 
     def _latest(self, table: TableName) -> pa.Table:
         """The latest run of each video that has rows in a table; run ids begin with the time."""

@@ -165,6 +165,8 @@ class Replay:
                     dropped=row["dropped"] or "",
                     lost_s=row["lost_sec"] or 0.0,
                 )
+                if clip is not None and clip.span == span:
+                    bare = replace(bare, speech=clip.speech, heard=clip.heard, note=clip.note)
                 clip = self._job.sample.expected(bare)
             clips.append(replace(clip, last=row is rows[-1]))
         return clips

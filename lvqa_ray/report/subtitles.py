@@ -1,11 +1,10 @@
-"""The captions of videos as subtitles: one file a video, to be played beside it."""
+"""The captions of videos, or what is said in them, as subtitles: one file a video, to be played beside it."""
 
 from __future__ import annotations
 
 import html
 import re
 from pathlib import Path
-from typing import Any
 
 import pysubs2
 
@@ -13,29 +12,31 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.export import Exported
 from lvqa_ray.report.output import Output
 
+Cue = tuple[int, int, str]
+"""When a text begins and ends (ms), and the text."""
 
-def export_subtitles(output: Output, to: Path, form: str) -> Exported:
-    """Write the captions of every video.
+
+def export_subtitles(output: Output, to: Path, form: str, *, speech: bool = False) -> Exported:
+    """Write the captions of every video, or what is said in it.
 
     Args:
         output: Output of a run.
         to: Folder for the files, which are named by the video's id.
         form: ``srt`` or ``vtt``.
+        speech: Write what is said.
 
     Raises:
-        ConfigError: There are no captions, or a file cannot be written.
+        ConfigError: There are no captions or no speech, or a file cannot be written.
     """
-    videos: dict[str, list[dict[str, Any]]] = {}
-    for batch in output.batches("clips", ["video_id", "timestamp_start", "timestamp_end", "caption"]):
-        for row in batch.to_pylist():
-            if row["caption"]:
-                videos.setdefault(row["video_id"], []).append(row)
+    videos = _speech(output) if speech else _captions(output)
     if not videos:
-        raise ConfigError(f"{output.folder} holds no captions: no clip in {output.folder / 'clips'} has one.")
+        why = "no video has a line" if speech else "no clip has one"
+        what, table = ("speech", "subtitles") if speech else ("captions", "clips")
+        raise ConfigError(f"{output.folder} holds no {what}: {why} in {output.folder / table}.")
     try:
         to.mkdir(parents=True, exist_ok=True)
-        for video, rows in videos.items():
-            _subtitles(rows, form).save(str(to / f"{video}.{form}"), format_=form)
+        for video, cues in videos.items():
+            _subtitles(cues, form).save(str(to / f"{video}.{form}"), format_=form)
     except OSError as error:
         raise ConfigError(f"{to} cannot be written: {error.strerror or error}.") from None
     return Exported([to], {"all": len(videos)}, what="videos")
@@ -45,13 +46,29 @@ _BREAK = re.compile(r"\\(?=[hnN])")
 """Where a backslash begins what is taken for a space or a new line, as in the path of a file."""
 
 
-def _subtitles(rows: list[dict[str, Any]], form: str) -> pysubs2.SSAFile:
+def _captions(output: Output) -> dict[str, list[Cue]]:
+    videos: dict[str, list[Cue]] = {}
+    for batch in output.batches("clips", ["video_id", "timestamp_start", "timestamp_end", "caption"]):
+        for row in batch.to_pylist():
+            if row["caption"]:
+                start_ms, end_ms = (pysubs2.make_time(s=row[name]) for name in ("timestamp_start", "timestamp_end"))
+                videos.setdefault(row["video_id"], []).append((start_ms, end_ms, row["caption"]))
+    return videos
+
+
+def _speech(output: Output) -> dict[str, list[Cue]]:
+    videos: dict[str, list[Cue]] = {}
+    for batch in output.batches("subtitles", ["video_id", "start_ms", "end_ms", "text"]):
+        for row in batch.to_pylist():
+            videos.setdefault(row["video_id"], []).append((row["start_ms"], row["end_ms"], row["text"]))
+    return videos
+
+
+def _subtitles(cues: list[Cue], form: str) -> pysubs2.SSAFile:
     made = pysubs2.SSAFile()
-    for row in sorted(rows, key=lambda row: (row["timestamp_start"], row["timestamp_end"])):
-        line = pysubs2.SSAEvent(
-            start=pysubs2.make_time(s=row["timestamp_start"]), end=pysubs2.make_time(s=row["timestamp_end"])
-        )
-        line.plaintext = _text(row["caption"], form)
+    for start_ms, end_ms, text in sorted(cues):
+        line = pysubs2.SSAEvent(start=start_ms, end=end_ms)
+        line.plaintext = _text(text, form)
         made.append(line)
     return made
 

@@ -37,7 +37,8 @@ class AskQuestions(Prompted):
     )
     quota: dict[str, int] = Field(
         default_factory=lambda: dict.fromkeys(("temporal", "goal", "spatial", "plot"), 1),
-        description="Questions of each category, for each video; with `per_minute`, the proportion of the categories.",
+        description="Questions of each category, for each video; with `per_minute`, the proportion of the categories. "
+        "Empty for none, where `analysis` has tasks.",
     )
     categories: dict[str, str] = Field(
         default_factory=dict,
@@ -78,8 +79,6 @@ class AskQuestions(Prompted):
                 )
             if count < 0:
                 raise ValueError(f"quota: {name} must be 0 or more questions, not {count}")
-        if sum(self.quota.values()) < 1:
-            raise ValueError("quota: at least one question must be asked")
         if "{questions}" not in self.prompt and (self.per_minute or sum(self.quota.values()) > 1):
             raise ValueError(
                 "a prompt for several questions must hold {questions}, which says how many of which kind; for one "
@@ -89,9 +88,14 @@ class AskQuestions(Prompted):
             raise ValueError("language is set, and the prompt holds neither {format} nor {language} to say it")
         return self
 
+    @property
+    def wanted(self) -> bool:
+        """Whether any question is asked."""
+        return any(self.quota.values())
+
     def plan(self, duration_s: float) -> tuple[str, ...]:
         """The category of each question that a video of this length is asked."""
-        return planned(self.quota, duration_s, self.per_minute, self.most)
+        return planned(self.quota, duration_s, self.per_minute, self.most) if self.wanted else ()
 
     def show(self, film: Film, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[Film | Failure]:
         """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none."""

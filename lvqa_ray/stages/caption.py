@@ -24,11 +24,12 @@ class CaptionClips(Prompted):
     name: ClassVar[str] = "caption"
     role: ClassVar[Role] = "vlm"
     version: ClassVar[str] = "caption/1"
-    known: ClassVar[tuple[str, ...]] = ("video_id", "start", "end", "duration")
+    known: ClassVar[tuple[str, ...]] = ("video_id", "start", "end", "duration", "asr")
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {video_id}, {start}, {end}, {duration} (s) and those of `values`.",
+        description="What to ask. Placeholders: {video_id}, {start}, {end}, {duration} (s), {asr} (what is "
+        "said in the clip, or nothing; the default prompt tells it by itself) and those of `values`.",
     )
     media: Literal["frames", "video"] = Field(
         default="frames", description="Show sampled frames (image_url), or the cut clip (video_url; needs cut.mode)."
@@ -38,12 +39,12 @@ class CaptionClips(Prompted):
         """The clip with its caption, or with the reason why there is none; its pictures end here."""
         bare = replace(clip, frames=(), media=b"")
         if clip.dropped:
-            return [CaptionedClip(clip=bare)]
+            return [CaptionedClip(clip=bare, note=clip.note)]
         try:
             reply, note = await self._ask(clip, chat)
         except ApiError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
-            return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure)]
+            return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure, note=clip.note)]
         caption = without_draft(reply.text)
         lost: Failure | None = None
         if not caption:
@@ -57,7 +58,14 @@ class CaptionClips(Prompted):
                 raw=reply.text,
             )
         return [
-            CaptionedClip(clip=bare, caption=caption, model=reply.model, usage=reply.usage, failure=lost, note=note)
+            CaptionedClip(
+                clip=bare,
+                caption=caption,
+                model=reply.model,
+                usage=reply.usage,
+                failure=lost,
+                note="; ".join(part for part in (clip.note, note) if part),
+            )
         ]
 
     async def _ask(self, clip: Clip, chat: Chat) -> tuple[ChatReply, str]:
@@ -93,7 +101,10 @@ class CaptionClips(Prompted):
             "start": f"{clip.span.start_s:.2f}",
             "end": f"{clip.span.end_s:.2f}",
             "duration": f"{clip.span.duration_s:.2f}",
+            "asr": "\n".join(f"{line.start_ms / 1000:.2f} s: {line.text}" for line in clip.speech),
         }
+        if clip.speech and prompt == PROMPT:
+            prompt = f"{PROMPT}\n\n{HEARD}"
         parts: list[Part] = [Text(text=self.filled(values, prompt))]
         if self.media == "video":
             shown = clip.media_span or clip.span
@@ -147,3 +158,11 @@ Describe what can be seen, in one paragraph of plain prose:
 
 Say only what these frames show. Do not guess names, sounds or what happens before or after. Start with what is \
 seen, not with words such as "The clip" or "The video"."""
+
+HEARD = """\
+This is said in the clip, each line with the second of the video at which it begins:
+{asr}
+
+Use it to understand what is seen, and give back in the description what is said, as far as it matters, in its place \
+in the order of events. Say who speaks only where the frames show it. What is said may be told although no frame shows \
+it; nothing else may."""

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoFault
 from lvqa_ray.llm.wording import merged_line
-from lvqa_ray.records import CaptionedClip, Failure, Film, shown
+from lvqa_ray.records import CaptionedClip, Failure, Film, Subtitle, shown
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -27,18 +27,26 @@ class MergeCaptions:
         description="Least share of the clips' time that must have a caption; below it the video fails.",
     )
 
-    def __call__(self, clips: Sequence[CaptionedClip]) -> Iterator[Film | Failure]:
+    def __call__(self, clips: Sequence[CaptionedClip], *, heard: bool = True) -> Iterator[Film | Failure]:
         """The film, or the reason why its captions are not enough.
 
         A clip whose call may yet succeed fails the video for now, so that a rerun can fill the gap; only gaps that will
         stay count against ``min_captioned``.
+
+        Args:
+            clips: All clips of a video.
+            heard: Write what is said behind each caption; a line that reaches into several clips stands once.
         """
         clips = sorted(clips, key=lambda row: row.clip.index)
         video, info = clips[0].clip.video, clips[0].clip.info
         failures = [row.failure for row in clips if row.failure is not None]
-        lines = [
-            merged_line(row.clip.span.start_s, row.clip.span.end_s, row.caption) for row in clips if row.caption.strip()
-        ]
+        told: set[Subtitle] = set()
+        lines = []
+        for row in (row for row in clips if row.caption.strip()):
+            said = [line for line in row.clip.speech if line not in told] if heard else []
+            told.update(said)
+            span = row.clip.span
+            lines.append(merged_line(span.start_s, span.end_s, _with_speech(row.caption, said)))
         wanted = sum(row.clip.span.duration_s for row in clips if not row.clip.dropped)
         captioned = sum(row.clip.span.duration_s for row in clips if row.caption.strip())
         waiting = next((failure for failure in failures if failure.retryable), None)
@@ -51,7 +59,14 @@ class MergeCaptions:
         if damage or waiting or not lines or captioned < self.min_captioned * wanted:
             yield self._failure(clips, damage or waiting or next(iter(failures), None), captioned, wanted)
         else:
-            yield Film(video=video, info=info, clips=tuple(clips), captions="\n".join(lines), num_clips=len(lines))
+            yield Film(
+                video=video,
+                info=info,
+                clips=tuple(clips),
+                captions="\n".join(lines),
+                num_clips=len(lines),
+                speech=clips[0].clip.heard,
+            )
 
     def _failure(
         self, clips: Sequence[CaptionedClip], cause: Failure | None, captioned: float, wanted: float
@@ -78,3 +93,15 @@ class MergeCaptions:
             retryable=cause.retryable,
             raw=cause.raw,
         )
+
+
+def _with_speech(caption: str, said: Sequence[Subtitle]) -> str:
+    """The caption, and then what one hears, in quotes."""
+    if not said:
+        return caption
+    text = " ".join(line.text for line in said).replace('"', "'")
+    return f'{caption.rstrip()}{"" if caption.rstrip().endswith(ENDS) else "."} One hears: "{text}"'
+
+
+ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f")
+"""What a sentence ends with, also in Chinese and Japanese."""

@@ -108,6 +108,7 @@ class SplitVideo:
                         yield ahead
                     lost_s = losses.within(span)
                     clip = Clip(video=row.video, info=row.info, index=index, span=span, last=False, lost_s=lost_s)
+                    clip = clip.hearing(row.speech, row.note)
                     clip = judge(clip) if judge else clip
                     ahead = sampler.attach(clip, frames()) if sampler and frames and not clip.dropped else clip
             if ahead is None:

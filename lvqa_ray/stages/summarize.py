@@ -14,7 +14,7 @@ from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.windows import OVERVIEW, span_of, tokens, windows
-from lvqa_ray.records import Failure, Film, Usage
+from lvqa_ray.records import Failure, Film, Usage, Video
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 
 
@@ -47,26 +47,34 @@ class SummarizeFilm(Prompted):
         """The film, with an overview if it needs one, or the reason why there is none."""
         if tokens(film.captions) <= self.budget:
             return [film]
-        lines, usage = film.captions.splitlines(), film.usage
+        told = await self.shortened(film.video, film.captions.splitlines(), chat)
+        if isinstance(told, Failure):
+            return [told]
+        lines, usage = told
+        return [replace(film, overview="\n".join(lines), budget=self.budget, usage=film.usage + usage)]
+
+    async def shortened(self, video: Video, lines: Sequence[str], chat: Chat) -> tuple[list[str], Usage] | Failure:
+        """Lines that tell the same in the room that an overview has, and what that cost; or why there are none."""
+        usage = Usage()
         while sum(map(tokens, lines)) > self.budget // OVERVIEW:
             before = sum(map(tokens, lines))
             runs = windows(lines, self.budget)
             try:
-                told = await asyncio.gather(*(self._summed(film, run, chat) for run in runs))
+                told = await asyncio.gather(*(self._summed(video, run, chat) for run in runs))
             except ApiError as error:
-                return [Failure.of(error, video=film.video, stage=self.name)]
+                return Failure.of(error, video=video, stage=self.name)
             usage = sum((cost for _, cost in told), usage)
             lines = [line for summary, _ in told for line in summary]
             after = sum(map(tokens, lines))
             if not all(summary for summary, _ in told):
-                return [self._failed(film, "empty_reply", "the reply holds a draft and no summary")]
+                return self._failed(video, "empty_reply", "the reply holds a draft and no summary")
             if after > SHORTER * before:
-                return [self._failed(film, "no_summary", f"summaries of {before} tokens come to {after}")]
-        return [replace(film, overview="\n".join(lines), budget=self.budget, usage=usage)]
+                return self._failed(video, "no_summary", f"summaries of {before} tokens come to {after}")
+        return list(lines), usage
 
-    async def _summed(self, film: Film, run: Sequence[str], chat: Chat) -> tuple[list[str], Usage]:
+    async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> tuple[list[str], Usage]:
         """The lines of the summary of one window; none where the reply is empty."""
-        values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": film.video.id}
+        values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": video.id}
         reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(without_draft(text)))
         text = without_draft(reply.text)
         spans = [span for line in run if (span := span_of(line))]
@@ -78,8 +86,8 @@ class SummarizeFilm(Prompted):
             kept = [f"From {start} to {end}, {' '.join(text.split())}"] if text else []
         return kept, reply.usage
 
-    def _failed(self, film: Film, kind: str, message: str) -> Failure:
-        return Failure(video=film.video, stage=self.name, kind=kind, message=message)
+    def _failed(self, video: Video, kind: str, message: str) -> Failure:
+        return Failure(video=video, stage=self.name, kind=kind, message=message)
 
 
 SHORTER = 0.8

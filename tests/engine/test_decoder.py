@@ -139,7 +139,7 @@ def test_rows_that_nobody_takes_any_more_end_the_child(decoder: Decoder, film: P
     before = children()
     given = decoder(SCENES, video(film))
     next(given)
-    given.close()  # type: ignore[attr-defined]
+    given.close()
     assert set(children()) <= set(before)
     assert [row.video.id for row in rows(decoder, video(film))] == ["film"] * 30
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.estimate import ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
-from lvqa_ray.engine.plan import _first_asked
+from lvqa_ray.engine.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
+from lvqa_ray.engine.plan import _first_asked, _tasks_asked
 from lvqa_ray.engine.steps import elsewhere
 from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
 from tests.stages.test_checks import film
@@ -87,8 +87,23 @@ def test_a_long_film_is_summed_up_once_and_then_asked_in_part() -> None:
 def test_what_is_in_the_journal_is_not_counted(first: str) -> None:
     stages = estimate(checked(), [replace(LOAD, first=first)])
     paid = {name for name, part in stages.items() if part.calls}
+    if first == NOTHING:
+        assert paid == set()
+        return
     after = {"caption": {"caption", "ask"}, "ask": {"ask"}, "checks": set(), "reformat": set()}[first]
     assert paid == {"reformat", "prose", *after, *(set() if first == "reformat" else {"blind", "solve"})}
+
+
+def test_the_tasks_about_whole_films_are_counted_where_they_are_asked() -> None:
+    tasks = {"tasks": ["mind_map"], "summary": {"styles": ["plot_detail", "tags"]}}
+    stages = estimate(checked(analysis=tasks, ask={"quota": {}}), [LOAD, replace(LOAD, tasks=False)])
+    assert {name: part.calls for name, part in stages.items() if part.calls} == {
+        "caption": 120, "summary": 2, "mind_map": 1,
+    }  # fmt: skip
+    assert stages["summary"].input_tokens > 2 * 60 * REPLY_TOKENS["caption"]
+    assert _tasks_asked([])
+    assert _tasks_asked(["summarize"])
+    assert not _tasks_asked(["ask", "checks"])
 
 
 def test_a_longest_reply_bounds_the_estimate() -> None:
@@ -128,6 +143,8 @@ def test_a_video_shown_as_video_is_counted_by_its_length() -> None:
         ({"ask", "checks"}, "ask"),
         ({"sample", "checks"}, "caption"),
         (set(), "caption"),
+        ({"analysis"}, NOTHING),
+        ({"analysis", "ask"}, "ask"),
     ],
 )
 def test_what_changed_tells_what_is_asked_anew(changed: set[str], first: str) -> None:

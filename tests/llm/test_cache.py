@@ -249,3 +249,38 @@ def test_the_ledger_is_the_endpoints_own_count_to_the_token(tmp_path: Path) -> N
     assert (usage.input_tokens, usage.output_tokens) == (fake.tokens_in, fake.tokens_out)
     assert usage.cost_usd == pytest.approx((fake.tokens_in + fake.tokens_out) / 1e6)
     assert max(fake.paid.values()) == 1
+
+
+def test_what_is_not_sent_yet_is_given_up_with_its_last_caller(tmp_path: Path) -> None:
+    """A request that waits for its turn costs nothing: once all who asked have gone away, it is never sent."""
+    sent: list[ChatRequest] = []
+    on_wire: set[str] = set()
+
+    async def pays(request: ChatRequest) -> ChatReply:
+        sent.append(request)
+        await asyncio.sleep(0.05)
+        return REPLY
+
+    async def ask() -> None:
+        journal = Journal(tmp_path, writer="w", stage="caption")
+        names = partial(cache_key, ENDPOINT)
+        wire = Noted(pays, journal, names, "m", on_wire)
+        turn = asyncio.Event()
+
+        async def waits(request: ChatRequest) -> ChatReply:
+            await turn.wait()
+            return await wire(request)
+
+        cached = Cached(waits, journal, names, on_wire=on_wire)
+        gone, stays = (asyncio.create_task(cached(replace(REQUEST, attempt=attempt))) for attempt in (0, 1))
+        also = asyncio.create_task(cached(replace(REQUEST, attempt=1)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        stays.cancel()
+        await asyncio.sleep(0.01)
+        turn.set()
+        assert (await also).text == REPLY.text
+        assert [request.attempt for request in sent] == [1]
+        assert (await cached(REQUEST)).text == REPLY.text  # who comes later is served
+
+    asyncio.run(ask())

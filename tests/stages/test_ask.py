@@ -93,7 +93,6 @@ def test_the_quota_is_kept(quota: dict[str, int], minutes: float, per_minute: fl
     ("given", "says"),
     [
         ({"quota": {"weather": 1}}, "there is no category weather"),
-        ({"quota": {"goal": 0}}, "at least one question"),
         ({"quota": {"goal": -1}}, "0 or more"),
         ({"prompt": "{captions}"}, r"must hold \{questions\}"),
         ({"prompt": "{captions} {questions}", "language": "German"}, "language is set"),

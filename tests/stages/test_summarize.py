@@ -157,7 +157,7 @@ def test_the_prompt_is_the_one_that_was_looked_at() -> None:
         sent.extend(part.text for part in request.messages[-1].parts if isinstance(part, Text))
         return ChatReply(text="From 0 to 10, a dog runs.", model="m", usage=Usage())
 
-    asyncio.run(SummarizeFilm()._summed(film(), film().captions.splitlines(), chat))
+    asyncio.run(SummarizeFilm()._summed(film().video, film().captions.splitlines(), chat))
     assert f"{SummarizeFilm.version}\n\n{sent[0]}\n" == (GOLDEN / "summarize.txt").read_text()
 
 

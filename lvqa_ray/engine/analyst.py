@@ -1,0 +1,252 @@
+"""One video after another through the steps of a job, in this process: rows as they come, for who waits for them.
+
+A run on a cluster is for many videos. This is for one whose owner is watching: nothing has to be started first, and who
+goes away takes the work along. The steps, the journal and the clients are those of a run, so what either has paid for
+is there for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.decoder import Bounds
+from lvqa_ray.engine.decoders import Decoders
+from lvqa_ray.engine.found import FoundClips, clips_folder, index_of
+from lvqa_ray.engine.held import Held
+from lvqa_ray.engine.local_chats import LocalChats
+from lvqa_ray.engine.media import media_of
+from lvqa_ray.engine.memory import paid
+from lvqa_ray.engine.place import output_of
+from lvqa_ray.engine.rows import pack, unpack
+from lvqa_ray.engine.scratch import Scratch
+from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
+from lvqa_ray.errors import FetchError
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.pipeline import build
+from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
+from lvqa_ray.stage import Chat
+from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+
+
+class Analyst:
+    """Takes videos through the steps of a job, any number at once; they share endpoints, decoders and the journal.
+
+    Args:
+        job: Says who is asked, within which limits, and where the journal is.
+        run_id: Names the segments of the journal that are written; made of the time, if not given.
+
+    Raises:
+        ConfigError: The variable of a key is not set.
+    """
+
+    def __init__(self, job: Job, run_id: str = "") -> None:
+        self.run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+        self.journal = output_of(job) / "cache"
+        self.chats = LocalChats(job, self.journal, self.run_id)
+        self.decoders = Decoders(Bounds.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
+
+    async def rows(self, job: Job, video: Video, scratch: Scratch | None = None) -> AsyncGenerator[Any, None]:
+        """Everything that comes of a video, as it comes.
+
+        Close it (`contextlib.aclosing`) to stop the work: decoding ends, and no request is sent any more; what is paid
+        for is written down.
+
+        Args:
+            job: The settings of the stages, and the tasks; its endpoints, limits and output are those of this analyst.
+            video: The video.
+            scratch: Where a remote file is put; where the job says, if not given.
+
+        Yields:
+            `ProbedVideo`, each `Clip` as it is found (without its pictures), each `CaptionedClip` as it is answered,
+            the `Film`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, after which nothing comes.
+        """
+        said: asyncio.Queue[Any] = asyncio.Queue()
+        work = _Work(self, job, video, scratch or Scratch.of(job), said.put_nowait)
+
+        async def all_of_it() -> None:
+            try:
+                await work.run()
+            finally:
+                said.put_nowait(None)
+
+        task = asyncio.create_task(all_of_it())
+        try:
+            while (row := await said.get()) is not None:
+                yield row
+            await task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(asyncio.wait([task]))
+
+    async def aclose(self) -> None:
+        """End the children that decode, and close connections and journals."""
+        self.decoders.close()
+        await self.chats.aclose()
+
+
+class _Work:
+    """One video on its way."""
+
+    def __init__(self, analyst: Analyst, job: Job, video: Video, scratch: Scratch, say: Callable[[Any], None]) -> None:
+        job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
+        media = media_of(job)
+        self._pipeline = build(job, media.folder)
+        self._telling: list[ChatStep | PlainStep] = [
+            step for group in self._pipeline.ask for step in group if not isinstance(step, VideoStep)
+        ]
+        self._analyst, self._job, self._video, self._media, self._say = analyst, job, video, media, say
+        self._held = Held(scratch, video)
+        self._chats: dict[str, Chat] = {
+            stage.name: analyst.chats.of(stage, job.endpoints.replicas(stage.role))
+            for step in (*self._pipeline.caption, *self._telling)
+            if isinstance(step, ChatStep)
+            for stage in (step.stage, *step.helpers)
+        }
+        asked_at_once = sum(at.max_concurrency for at in job.endpoints.replicas(self._pipeline.caption[0].role))
+        self._room = asyncio.Semaphore(asked_at_once + 2)  # pictures that wait are held in memory
+        self._told = 0
+
+    async def run(self) -> None:
+        try:
+            captions = await self._captions()
+            for row in self._pipeline.merge(captions) if captions else ():
+                self._say(row)
+                await along(self._telling, row, self._step)
+        finally:
+            await self._held.aclose()
+
+    async def _captions(self) -> list[CaptionedClip]:
+        """The clips with what came of them; none where the video failed."""
+        captions: list[CaptionedClip] = []
+
+        async def caption(clip: Clip) -> None:
+            try:
+                captions.extend(await self._captioned(clip))
+            finally:
+                self._room.release()
+
+        try:
+            async with asyncio.TaskGroup() as group, aclosing(self._clips()) as clips:
+                async for row in clips:
+                    if isinstance(row, Failure):
+                        raise _VideoFailed(row)
+                    if isinstance(row, CaptionedClip):  # it failed before it could be asked about
+                        captions.append(row)
+                        self._say(replace(row.clip, frames=()))
+                        self._say(row)
+                        continue
+                    self._say(replace(row, frames=(), media=b""))
+                    await self._room.acquire()
+                    group.create_task(caption(row))
+        except* _VideoFailed as failures:
+            captions.clear()
+            for failure in failures.exceptions:
+                self._say(failure.args[0])
+        return captions
+
+    async def _clips(self) -> AsyncGenerator[Any, None]:
+        found = FoundClips(
+            self._analyst.journal,
+            self._pipeline.recipe,
+            self._analyst.run_id,
+            lambda: index_of(clips_folder(self._analyst.journal)),
+            self._pipeline.beside,
+        )
+        known = await asyncio.to_thread(found.recall, self._video)
+        if known is not None:
+            self._say(ProbedVideo(video=self._video, info=known[0].info, speech=known[0].heard))
+            for clip in known:
+                yield clip
+            return
+        first, *others = self._pipeline.split
+        made: list[Any] = []
+        async with aclosing(self._through([first], self._video)) as probed:
+            async for row in probed:
+                if not isinstance(row, ProbedVideo):
+                    yield row
+                    continue
+                self._say(row)
+                async with aclosing(self._through(others, row)) as clips:
+                    async for out in clips:
+                        made.append(bare(out))
+                        yield out
+        await asyncio.to_thread(found.note, self._video, made)
+
+    async def _captioned(self, clip: Clip) -> Sequence[CaptionedClip]:
+        known = await self._paid(clip)
+        if known is not None:
+            for row in known:
+                self._say(row)
+            return known
+        rows: list[Any] = []
+        async with aclosing(self._through(self._pipeline.look, clip)) as looked:
+            async for row in looked:
+                rows += await along(self._pipeline.caption, row, self._step)
+                if isinstance(row, CaptionedClip):
+                    self._say(row)
+        return rows
+
+    async def _paid(self, clip: Clip) -> Sequence[Any] | None:
+        """What the journal makes of a clip, which then need not be looked at."""
+        if clip.dropped or clip.lost_s or any(frame.jpeg for frame in clip.frames):
+            return None
+        expected = await asyncio.to_thread(self._pipeline.expected, clip)
+        if expected is None:
+            return None
+        step = self._pipeline.caption[0]
+        answers = self._analyst.chats.journal(step.name)
+        again = self._job.engine.retry_failures
+        return await paid(step, expected, answers, self._job.endpoints.of(step.role), ask_again=again)
+
+    async def _through(self, steps: Sequence[VideoStep], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
+        """The rows that video steps make of a row; in a child process, if they open the file."""
+        if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
+            for out in through(steps, row, _unwatched):
+                yield out
+            return
+        try:
+            path = await self._held.path()
+        except FetchError as error:
+            yield not_fetched(steps, row, error)
+            return
+        async with aclosing(self._analyst.decoders.rows(steps, row, path)) as made:
+            async for out in made:
+                yield out if self._media.here else await asyncio.to_thread(self._put, out)
+
+    def _put(self, row: Any) -> Any:  # noqa: ANN401 - as above
+        """A row whose clip file is where it is kept."""
+        return next(chain.from_iterable(map(unpack, self._media.kept([pack(row)]))))
+
+    async def _step(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
+        try:
+            made = list(step.call(row)) if isinstance(step, PlainStep) else await step.call(row, self._ask)
+        except Exception as error:
+            made = [bug(step.name, row, error)]
+        for out in made:
+            if isinstance(out, AnalyzedFilm):
+                for result in out.results[self._told :]:
+                    self._say(result)
+                self._told = len(out.results)
+            elif not isinstance(out, Film):  # which has been told
+                self._say(out)
+        return made
+
+    async def _ask(self, request: ChatRequest) -> ChatReply:
+        return await self._chats[request.stage](request)
+
+
+class _VideoFailed(Exception):
+    """There is nothing more to be done for the video."""
+
+
+def _unwatched(_stage: str, _row: Any) -> None:  # noqa: ANN401 - as above
+    """Who works in this process is not watched."""

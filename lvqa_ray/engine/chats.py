@@ -1,0 +1,55 @@
+"""The whole client path of a stage: journal, then retries, then the limits, then the wire. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from lvqa_ray.llm.budget import Budgeted, Purse
+from lvqa_ray.llm.cached import Cached, Noted
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.journal import Answers
+from lvqa_ray.llm.key import cache_key
+from lvqa_ray.llm.limited import Limited, Replica
+from lvqa_ray.llm.mend import Mending
+from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.retry import Call, Retrying
+from lvqa_ray.stage import Chat
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to one endpoint.
+
+    Attributes:
+        endpoint: Who is asked.
+        wire: Sends a request once.
+        permits: Where its leases come from.
+        purse: What the requests are paid from, where that is bounded.
+    """
+
+    endpoint: Endpoint
+    wire: Call
+    permits: Permits
+    purse: Purse | None = None
+
+
+def chat_along(ways: Sequence[Way], answers: Answers, *, ask_again: bool = False) -> Chat:
+    """What a stage asks by.
+
+    Args:
+        ways: The endpoints, which answer alike; the first names the answers of all of them.
+        answers: The journal of the stage.
+        ask_again: Ask anew for what the journal holds as a failure.
+    """
+    first = ways[0].endpoint
+    key_of = partial(cache_key, first)
+    on_wire: set[str] = set()
+
+    def replica(way: Way) -> Replica:
+        wire: Call = Noted(way.wire, answers, key_of, way.endpoint.model, on_wire)
+        return Replica(wire if way.purse is None else Budgeted(wire, way.purse, way.endpoint), way.permits)
+
+    retrying = Retrying(Limited(*map(replica, ways)), first.max_attempts)
+    return Mending(Cached(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire), first)

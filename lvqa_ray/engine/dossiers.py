@@ -1,0 +1,76 @@
+"""The documents of analyses in an output, found again by their names for as long as they are kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lvqa_ray.engine.place import Place, write_whole
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
+"""What a task or a session may be called: it becomes the name of a file."""
+KEPT_DAYS = 7.0
+
+
+class Dossiers:
+    """Documents by task and session; one that is older than they are kept is as good as gone.
+
+    Args:
+        output: The output folder.
+        kept_days: How long, from when it was last written.
+    """
+
+    def __init__(self, output: Place, kept_days: float = KEPT_DAYS) -> None:
+        self._folder = output / "analyses"
+        self._kept = timedelta(days=kept_days)
+
+    def save(self, document: Mapping[str, Any]) -> None:
+        """Keep a document as it is now.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        folder = self._folder / document["task"]
+        folder.mkdir(parents=True, exist_ok=True)
+        data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+        write_whole(folder / f"{document['session']}.json", data)
+
+    def load(self, task: str, session: str) -> dict[str, Any] | None:
+        """A document, or ``None`` where there is none any more."""
+        if not NAME.fullmatch(task) or not NAME.fullmatch(session):
+            return None
+        return self._read(self._folder / task / f"{session}.json")
+
+    def of(self, task: str) -> list[dict[str, Any]]:
+        """The documents of a task, the latest first."""
+        if not NAME.fullmatch(task):
+            return []
+        found = (self._read(place) for place in self._in(self._folder / task))
+        return sorted((each for each in found if each), key=lambda each: str(each["created"]), reverse=True)
+
+    def forget(self) -> int:
+        """Remove what is not kept any longer; gives how many that were."""
+        gone = 0
+        for folder in self._in(self._folder):
+            for place in self._in(folder):
+                if self._read(place) is None:
+                    with suppress(OSError):
+                        place.unlink(missing_ok=True)
+                        gone += 1
+        return gone
+
+    def _in(self, folder: Place) -> Iterator[Place]:
+        with suppress(OSError):
+            yield from [*folder.iterdir()]
+
+    def _read(self, place: Place) -> dict[str, Any] | None:
+        try:
+            document: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+            updated = datetime.fromisoformat(document["updated"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return document if datetime.now(UTC) - updated <= self._kept else None

@@ -1,0 +1,58 @@
+"""The file of one video on this machine, for as long as somebody works on it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+from lvqa_ray.engine.pumped import pumped
+from lvqa_ray.engine.remote import is_remote
+from lvqa_ray.engine.scratch import Scratch
+from lvqa_ray.records import Video
+
+
+class Held:
+    """Fetches a video when its path is first asked for, and holds it until it is closed.
+
+    Args:
+        scratch: Where remote files are put.
+        video: The video; a local one is used where it is.
+    """
+
+    def __init__(self, scratch: Scratch, video: Video) -> None:
+        self._video = video
+        self._over = threading.Event()
+        self._scratch = replace(scratch, stopped=self._over.is_set)
+        self._files: Any = None
+        self._path: asyncio.Task[str] | None = None
+
+    async def path(self) -> str:
+        """Where the file is.
+
+        Raises:
+            FetchError: It cannot be had.
+        """
+        if not is_remote(self._video.uri):
+            return self._video.uri
+        if self._path is None:
+            self._files = pumped(self._hold, self._over.set, int)
+            self._path = asyncio.ensure_future(anext(self._files))
+        return await asyncio.shield(self._path)
+
+    async def aclose(self) -> None:
+        """Let go of the file; a fetch that is under way is given up."""
+        self._over.set()
+        if self._path is not None:
+            self._path.cancel()
+            await asyncio.wait([self._path])
+            if not self._path.cancelled():
+                self._path.exception()  # seen
+            await self._files.aclose()
+
+    def _hold(self) -> Generator[str, None, None]:
+        with self._scratch.local(self._video) as path:
+            yield path
+            self._over.wait()

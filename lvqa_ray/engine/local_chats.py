@@ -1,0 +1,130 @@
+"""The ways to the endpoints for one process that asks them itself, without a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.chats import Way, chat_along
+from lvqa_ray.engine.journals import segments_at
+from lvqa_ray.engine.place import Place
+from lvqa_ray.llm.budget import Budget, LocalPurse
+from lvqa_ray.llm.day import Day
+from lvqa_ray.llm.desk import LocalDesk
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limits import Limits
+from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.stage import ROLES, Chat, Prompted
+
+LOOK_EVERY_S = 0.02
+Name = tuple[str, str, str]
+"""What requests are limited together by: base URL, key and model."""
+
+
+@dataclass(slots=True)
+class _Gate:
+    limiter: Limiter
+    permits: Permits
+
+
+class LocalChats:
+    """Chats by stage, which share the limits of their endpoints, the journals and the budget.
+
+    An endpoint that has stopped for good (its key is refused, it has been down for too long) is tried again by whoever
+    asks for a chat later: what this process serves outlives such a day.
+
+    Args:
+        job: Names the endpoints; ``engine.max_cost`` and ``max_requests`` bound all that is asked through this.
+        folder: The journal of paid answers.
+        run_id: Names the segments that are written.
+
+    Raises:
+        ConfigError: The variable of a key is not set.
+    """
+
+    def __init__(self, job: Job, folder: Place, run_id: str) -> None:
+        engine = job.engine
+        bounded = engine.max_cost is not None or engine.max_requests is not None
+        self._budget = Budget(engine.max_cost, engine.max_requests)
+        self._purse = LocalPurse(self._budget) if bounded else None
+        self._retry_failures = engine.retry_failures
+        self._folder = folder
+        self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
+        self._known = [at for role in ROLES for at in job.endpoints.replicas(role)]
+        self._keys = {at.api_key_env: at.api_key() for at in self._known}
+        self._gates: dict[Name, _Gate] = {}
+        self._wires: dict[str, OpenAITransport] = {}
+        self._journals: dict[str, Journal] = {}
+        self._chats: dict[tuple[str, ...], Chat] = {}
+
+    @property
+    def exhausted(self) -> str:
+        """Why nothing more may be asked; empty while the budget lasts."""
+        return self._budget.exhausted
+
+    def journal(self, stage: str) -> Journal:
+        """The answers to a stage.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if stage not in self._journals:
+            self._journals[stage] = Journal(segments_at(self._folder), writer=self._writer, stage=stage)
+        return self._journals[stage]
+
+    def of(self, stage: Prompted, endpoints: Sequence[Endpoint]) -> Chat:
+        """What a stage asks some endpoints by, which answer alike; errors as above."""
+        if halted := [at for at in endpoints if self._gate(at).limiter.halted]:
+            for at in halted:
+                self._gates.pop(self._name(at), None)
+            self._chats.clear()
+        which = (stage.name, *(at.model_dump_json() for at in endpoints))
+        if which not in self._chats:
+            ways = [Way(at, self._wire(at), self._gate(at).permits, self._purse) for at in endpoints]
+            self._chats[which] = chat_along(ways, self.journal(stage.name), ask_again=self._retry_failures)
+        return self._chats[which]
+
+    async def aclose(self) -> None:
+        """Wait for the answers that are being paid for, and close the connections and the journals."""
+        longest = max(at.timeout_s for at in self._known)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(LOOK_EVERY_S)
+        for wire in self._wires.values():
+            with suppress(OSError):
+                await wire.aclose()
+        for journal in self._journals.values():
+            journal.close()
+
+    def _name(self, at: Endpoint) -> Name:
+        return at.base_url, self._key(at).get_secret_value(), at.model
+
+    def _key(self, at: Endpoint) -> SecretStr:
+        return self._keys[at.api_key_env]
+
+    def _wire(self, at: Endpoint) -> OpenAITransport:
+        which = at.model_dump_json()
+        if which not in self._wires:
+            self._wires[which] = OpenAITransport(at, self._key(at))
+        return self._wires[which]
+
+    def _gate(self, at: Endpoint) -> _Gate:
+        name = self._name(at)
+        if name not in self._gates:
+            limits = Limits.of(*([known for known in self._known if self._name(known) == name] or [at]))
+            public = f"{at.base_url} {at.api_key_env} {at.model}"  # nothing made of the key
+            day = self._folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
+            limiter = Limiter(limits, day=Day(limits.requests_per_day, day))
+            self._gates[name] = _Gate(limiter, Permits(LocalDesk(limiter)))
+        return self._gates[name]

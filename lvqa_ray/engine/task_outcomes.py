@@ -1,0 +1,45 @@
+"""What the tasks about whole videos left behind, as outcomes: a video without questions, or a task that failed."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.engine.place import Place
+from lvqa_ray.engine.tables import read_shard, shards
+
+SAME = ["fingerprint", "input_hash", "job_hash"]
+COLUMNS = ["video_id", "run_id", *SAME, "index", "error", "retryable", "alone"]
+
+
+def task_outcomes(folder: Place) -> pa.Table:
+    """A row for each video and run with results alone, or with a task that failed.
+
+    Returns:
+        ``id``, ``run_id``, ``fingerprint``, ``input_hash``, ``job_hash``; ``retryable``: whether a rerun may mend a
+        task; ``kind`` of the failure of the first one that failed, null if none did; ``alone``: whether no question was
+        asked.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    parts = []
+    for shard in shards(folder, "analysis"):
+        rows = read_shard(shard, COLUMNS)
+        parts.append(
+            rows.filter(pc.or_(pc.is_valid(rows["error"]), pc.and_(rows["alone"], pc.equal(rows["index"], 0))))
+        )
+    if not parts:
+        return _NONE.empty_table()
+    told = pa.concat_tables(parts).sort_by("index").group_by(["video_id", "run_id"], use_threads=False)
+    skip = pc.ScalarAggregateOptions(skip_nulls=True)
+    wanted = [*((name, "first") for name in SAME), ("retryable", "max"), ("error", "first", skip), ("alone", "max")]
+    found = told.aggregate(wanted)
+    columns = ["video_id", "run_id", *(f"{name}_first" for name in SAME), "retryable_max", "error_first", "alone_max"]
+    return found.select(columns).rename_columns(_NONE.names).cast(_NONE)
+
+
+_NONE = pa.schema(
+    [(name, pa.string()) for name in ("id", "run_id", *SAME)]
+    + [("retryable", pa.bool_()), ("kind", pa.string()), ("alone", pa.bool_())]
+)

@@ -1,0 +1,171 @@
+"""What the tasks about a whole film have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import ConfigDict, JsonValue
+from pydantic.dataclasses import dataclass
+
+from lvqa_ray.errors import ApiError, ParseError
+from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.messages import ChatRequest, Message, Text
+from lvqa_ray.records import Analysis, AnalyzedFilm, Failure, Style, Task, Usage
+from lvqa_ray.stage.prompted import Chat, Prompted, answer
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Wish:
+    """What holds for all tasks of a job.
+
+    Attributes:
+        language: Of what is written, such as German; empty for that of the descriptions.
+        extra_info: Further material about the videos; empty for none.
+    """
+
+    language: str = ""
+    extra_info: str = ""
+
+
+NO_WISH = Wish()
+Reads = Callable[[str], JsonValue]
+"""Reads the value of a reply without its draft; raises a `ParseError` where it cannot."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FilmTask(Prompted):
+    """Asks one thing about a film as a whole; a reply that cannot be read is sent back once, with what is wrong.
+
+    It never fails the film: what goes wrong is the failure of its result.
+
+    Attributes:
+        task: Which task.
+    """
+
+    task: ClassVar[Task]
+
+    async def __call__(self, row: AnalyzedFilm, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedFilm]:
+        """The film with the results of the task."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+    async def result(
+        self,
+        row: AnalyzedFilm,
+        chat: Chat,
+        wish: Wish,
+        reads: Reads,
+        *,
+        prompt: str = "",
+        layout: str = "",
+        style: Style | None = None,
+    ) -> Analysis:
+        """What comes of asking.
+
+        Args:
+            row: The film.
+            chat: Who is asked.
+            wish: Language and further material.
+            reads: Reads a reply.
+            prompt: What to ask, in place of the stage's own prompt.
+            layout: How the reply is to look, for a prompt that does not hold ``{format}``.
+            style: Of a summary.
+        """
+        made = Analysis(task=self.task, style=style or "", note=row.note)
+        if (before := self.missing(row)) is not None:
+            return replace(made, failure=replace(before, stage=self.name))
+        request = self.request(row, wish, prompt=prompt or self.prompt, layout=layout)
+        usage, kind, last, raw = Usage(), "", "", ""
+
+        def usable(text: str) -> bool:
+            try:
+                reads(without_draft(text))
+            except ParseError:
+                return False
+            return True
+
+        try:
+            for _ in range(ASKS):
+                reply = await answer(chat, request, usable)
+                usage += reply.usage
+                text = without_draft(reply.text)
+                try:
+                    value = reads(text)
+                except ParseError as error:
+                    kind, last, raw = str(error.kind), str(error), reply.text
+                    request = _reask(request, reply.text, error)
+                    continue
+                return replace(made, text=text, value=value, model=reply.model, usage=usage)
+        except ApiError as error:
+            failure = Failure.of(error, video=row.film.video, stage=self.name)
+            return replace(made, usage=usage + Usage.of(error), failure=failure)
+        message = f"no usable reply in {ASKS}; the last: {last}"
+        failure = Failure(video=row.film.video, stage=self.name, kind=kind, message=message, attempts=ASKS, raw=raw)
+        return replace(made, usage=usage, failure=failure)
+
+    def missing(self, row: AnalyzedFilm) -> Failure | None:
+        """Why the task cannot be done at all."""
+        return row.failure
+
+    def request(self, row: AnalyzedFilm, wish: Wish, *, prompt: str, layout: str = "") -> ChatRequest:
+        """What is sent: the prompt, then what it does not hold of language, further material and format."""
+        film, summary = row.film, row.summary
+        values = {
+            "video_analysis_text": row.shots,
+            "video_asr_text": row.speech or SILENT,
+            "video_extra_info": wish.extra_info,
+            "summary": summary.text if summary else "",
+            "language": wish.language,
+            "format": layout,
+            "video_id": film.video.id,
+            "duration": f"{film.info.duration_sec:.0f}",
+            **self.own_values(),
+        }
+        text = self.filled(values, prompt)
+        for name, given, words in (
+            ("video_extra_info", wish.extra_info, EXTRA.format(extra=wish.extra_info)),
+            ("language", wish.language, LANGUAGE.format(language=wish.language)),
+            ("format", layout, layout),
+        ):
+            if given and f"{{{name}}}" not in prompt:
+                text = f"{text.rstrip()}\n\n{words}"
+        return self.asks(Text(text=text))
+
+    def own_values(self) -> dict[str, str]:
+        """Values of placeholders of the task's own."""
+        return {}
+
+
+def _reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
+    said = (Message.of("assistant", reply), Message.of("user", REASK.format(error=error)))
+    return replace(request, messages=(*request.messages, *said))
+
+
+ASKS = 2
+"""How often a reply is asked for: once, and once more with what is wrong with it."""
+KNOWN = (
+    "video_analysis_text",
+    "video_asr_text",
+    "video_extra_info",
+    "language",
+    "format",
+    "video_id",
+    "duration",
+)
+"""Placeholders that every task gives values to."""
+
+SILENT = "(no speech is known)"
+
+EXTRA = """\
+Further material about the video:
+
+{extra}"""
+
+LANGUAGE = "Write all texts in {language}, whatever the language of the descriptions; names of fields stay as they are."
+
+REASK = """\
+That reply cannot be used: {error}
+
+Send the whole reply again, corrected and in exactly the form asked for, with nothing before or after it."""

@@ -1,0 +1,172 @@
+"""What is said in a video, from subtitles that are there already: a file beside it, or a stream in it.
+
+FFmpeg reads both, which knows more of these formats' odd corners than any parser of a few pages; pysubs2 takes the
+formatting out. A file of an unknown encoding is not guessed at: one that is no UTF-8 and no UTF-16 has to be named.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pysubs2
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.subtitles.stream import SubtitleStream
+
+from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.records import Subtitle
+from lvqa_ray.video.opening import open_container, picture_stream
+
+FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
+"""FFmpeg's demuxer for each suffix of a file beside a video, in the order in which they are looked for."""
+TEXTS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
+"""Codecs of streams that hold text; others hold pictures of it."""
+MOST_BYTES = 20 * 2**20
+_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A file with subtitles beside a video, and the language that its name tells."""
+
+    path: Path
+    language: str = ""
+
+
+def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
+    """The file beside a video that is named ``{stem}.{language}.srt`` or ``{stem}.srt`` (.vtt, .ass, .ssa), if any.
+
+    Args:
+        video: A local file.
+        languages: In order of preference.
+    """
+    beside = Path(video)
+    for language in (*languages, ""):
+        for suffix in FORMATS:
+            path = beside.with_name(f"{beside.stem}.{language}{suffix}" if language else f"{beside.stem}{suffix}")
+            if path.is_file():
+                return Sidecar(path, language)
+    return None
+
+
+def read_sidecar(sidecar: Sidecar, encoding: str = "") -> tuple[Subtitle, ...]:
+    """The lines of a file with subtitles, in time order.
+
+    Args:
+        sidecar: The file.
+        encoding: Of a file that is neither UTF-8 nor UTF-16 with a mark; such a file is refused where this is empty.
+
+    Raises:
+        VideoError: It cannot be read, or holds no line with times.
+    """
+    path = sidecar.path
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise _bad(f"{path.name} cannot be read ({error.strerror}); check its permissions.") from error
+    if len(data) > MOST_BYTES:
+        raise _bad(f"{path.name} has more than {MOST_BYTES >> 20} MB, which no file of subtitles has; move it away.")
+    text = _decoded(path, data, encoding)
+    try:
+        with av.open(io.BytesIO(text.encode()), mode="r", format=FORMATS[path.suffix.lower()]) as container:
+            lines = _lines(container, container.streams.subtitles[0], 0.0, "sidecar", sidecar.language)
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        raise _bad(f"{path.name} holds no subtitles that can be read ({error}); mend it, or move it away.") from error
+    if not lines:
+        raise _bad(f"{path.name} holds no line of text with its times; mend it, or move it away.")
+    return lines
+
+
+def read_stream(video: str, languages: Sequence[str]) -> tuple[Subtitle, ...]:
+    """The lines of a stream of text subtitles in a video, in time order; none where there is no such stream.
+
+    Of several, the first of a language that is asked for; where none is asked for, the one that is marked as default,
+    or the first.
+
+    Args:
+        video: A local file.
+        languages: In order of preference, as the file spells them, mostly in three letters (``eng``).
+
+    Raises:
+        VideoError: The file cannot be opened, or the stream not be read.
+    """
+    with open_container(video) as container:
+        stream = _chosen(container, languages)
+        if stream is None:
+            return ()
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        picture = picture_stream(video, container)
+        zero_s = float((picture.start_time or 0) * Fraction(picture.time_base or 0))
+        try:
+            return _lines(container, stream, zero_s, "stream", stream.language or "")
+        except (av.FFmpegError, ValueError) as error:
+            raise _bad(f"The stream of subtitles cannot be read ({error}); take it out of the file.") from error
+
+
+def _chosen(container: InputContainer, languages: Sequence[str]) -> SubtitleStream | None:
+    streams = [
+        stream
+        for stream in container.streams.subtitles
+        if stream.codec_context is not None and stream.codec_context.name in TEXTS
+    ]
+    if languages:
+        named = {stream.language: stream for stream in reversed(streams)}
+        return next((named[language] for language in languages if language in named), None)
+    marked = [stream for stream in streams if stream.disposition & Disposition.default]
+    return next(iter([*marked, *streams]), None)
+
+
+def _decoded(path: Path, data: bytes, encoding: str) -> str:
+    """The text of a file, by its mark, as UTF-8, or in the encoding that is given."""
+    marked = next((name for mark, name in _BOMS if data.startswith(mark)), "")
+    try:
+        return data.decode(marked or "utf-8")
+    except UnicodeDecodeError:
+        if not encoding or marked:
+            raise _bad(
+                f"{path.name} is not UTF-8; save it as such, or name its encoding as speech.encoding, such as cp1252."
+            ) from None
+    try:
+        return data.decode(encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise _bad(f"{path.name} cannot be read as {encoding} ({error}); set speech.encoding.") from None
+
+
+def _lines(
+    container: InputContainer, stream: SubtitleStream, zero_s: float, source: str, language: str
+) -> tuple[Subtitle, ...]:
+    """All lines of a stream, each once, with times from ``zero_s`` on; empty ones and drawings are left out."""
+    found: dict[Subtitle, None] = {}
+    for packet in container.demux(stream):
+        if packet.pts is None or not packet.size:
+            continue
+        begin_s = float(packet.pts * Fraction(packet.time_base)) - zero_s
+        end_s = begin_s + float((packet.duration or 0) * Fraction(packet.time_base))
+        start_ms, end_ms = max(0, round(1000 * begin_s)), round(1000 * end_s)
+        for text in _texts(stream, packet):
+            if end_ms > start_ms:
+                line = Subtitle(start_ms=start_ms, end_ms=end_ms, text=text, source=source, language=language)
+                found[line] = None
+    return tuple(sorted(found, key=lambda line: (line.start_ms, line.end_ms)))
+
+
+def _texts(stream: SubtitleStream, packet: av.Packet) -> Iterator[str]:  # type: ignore[type-arg]
+    for shown in stream.decode(packet):
+        # Nine fields, of which the last is what is shown: see libavcodec/ass.c.
+        raw = getattr(shown, "ass", b"").decode(errors="replace").split(",", 8)[-1]
+        event = pysubs2.SSAEvent(text=raw)
+        text = " ".join(event.plaintext.replace("\x00", " ").split())
+        if text and not event.is_drawing:
+            yield text
+
+
+def _bad(message: str) -> VideoError:
+    return VideoError(VideoFault.BAD_SUBTITLES, message)

@@ -1,0 +1,124 @@
+"""One video in this process: rows as they come, nothing paid twice, and who goes away takes the work along."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.analyst import Analyst
+from lvqa_ray.engine.dossier import Dossier
+from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedClip, Clip, Failure, Film, ProbedVideo
+from tests import media
+from tests.conftest import JobMaker
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.faults import Fault
+from tests.fakes.told import MAP, STORY, TITLES, told
+
+Nothing = type(None)
+WHOLE = {"tasks": ["analysis", "summary", "titles", "mind_map"]}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=4, fps=5)
+
+
+def analyzed(job: Job, *, until: type = Nothing) -> list[Any]:
+    """The rows of the job's first video, or those to the first of a kind."""
+
+    async def taken() -> list[Any]:
+        analyst = Analyst(job)
+        rows: list[Any] = []
+        try:
+            async with aclosing(analyst.rows(job, read_manifest(job.videos)[0])) as coming:
+                async for row in coming:
+                    rows.append(row)
+                    if isinstance(row, until):
+                        break
+        finally:
+            await analyst.aclose()
+        return rows
+
+    return asyncio.run(taken())
+
+
+def of(kind: type, rows: Sequence[Any]) -> list[Any]:
+    return [row for row in rows if isinstance(row, kind)]
+
+
+def dossier(rows: Sequence[Any], job: Job) -> Dossier:
+    made = Dossier(task="t", session="s", video=read_manifest(job.videos)[0], tasks=job.analysis.wanted)
+    for row in rows:
+        made.add(row)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["fixed", "scenes"])
+def test_everything_comes_and_a_second_time_costs_nothing(
+    fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, film: Path, mode: str
+) -> None:
+    fake.answer = told
+    own = tmp_path / "own.mp4"
+    own.write_bytes(film.read_bytes())
+    job = make_job(own, analysis=WHOLE, split={"mode": mode, "max_seconds": 1})
+    rows = analyzed(job)
+    assert [type(row) for row in rows[:2]] == [ProbedVideo, Clip]
+    assert len(of(Clip, rows)) == len(of(CaptionedClip, rows)) == 4
+    (told_film,) = of(Film, rows)
+    assert told_film.num_clips == 4
+    assert [result.task for result in of(Analysis, rows)] == ["analysis", "summary", "titles", "mind_map"]
+    assert isinstance(rows[-1], AnalyzedVideo)
+    made = dossier(rows, job).document()
+    assert made["state"] == "done"
+    assert [(shot["start_ms"], shot["end_ms"]) for shot in made["shots"]] == [
+        (at, at + 1000) for at in range(0, 4000, 1000)
+    ]
+    assert made["results"][1]["text"] == STORY
+    assert made["results"][2]["value"] == {"titles": [*TITLES]}
+    assert made["results"][3]["value"]["name"] == MAP["name"]
+    assert made["usage"]["calls"] == fake.paid.total() == 7
+
+    status = own.stat()
+    own.write_bytes(b"\0" * status.st_size)  # who opened it now would fail
+    os.utime(own, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = dossier(analyzed(job), job).document()
+    assert fake.paid.total() == 7
+    assert again["usage"]["cached"] == 7
+    assert (again["shots"], again["results"][1]["text"]) == (made["shots"], STORY)
+
+    other = job.model_copy(update={"analysis": job.analysis.model_copy(update={"language": "German"})})
+    analyzed(other)
+    assert fake.paid.total() == 10, "what is written is written anew, and nothing is looked at again"
+
+
+def test_who_goes_away_takes_the_work_along(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:
+    """What is under way comes home and is written down; what waits for its turn is never sent."""
+    fake.latency_s = 0.3
+    job = make_job(film, analysis=WHOLE, split={"max_seconds": 0.5}, endpoint={"max_concurrency": 1})
+    assert len(of(Clip, analyzed(job, until=CaptionedClip))) > 2, "they wait for their captions"
+    assert fake.asked <= 2
+    assert fake.paid.total() == fake.asked
+    fake.latency_s = 0
+    fake.answer = told
+    assert dossier(analyzed(job), job).state == "done"
+    assert max(fake.paid.values()) == 1
+
+
+def test_failures_are_rows(fake: FakeEndpoint, make_job: JobMaker, film: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    (failure,) = analyzed(make_job(broken, analysis=WHOLE))
+    assert isinstance(failure, Failure)
+    assert failure.kind == "not_a_video"
+    fake.fail_next(Fault.MALFORMED, times=20)
+    rows = analyzed(make_job(film, analysis=WHOLE, split={"max_seconds": 4}, endpoint={"max_attempts": 1}))
+    assert isinstance(rows[-1], Failure)
+    assert rows[-1].retryable

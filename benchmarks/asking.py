@@ -208,8 +208,9 @@ def ours_data(given: argparse.Namespace) -> Row:
     import ray  # noqa: PLC0415
     from ray.data import ActorPoolStrategy  # noqa: PLC0415
 
-    from lvqa_ray.engine.graph import MOST_TOGETHER, configure  # noqa: PLC0415
+    from lvqa_ray.engine.graph import configure  # noqa: PLC0415
     from lvqa_ray.engine.rows import pack, unpack  # noqa: PLC0415
+    from lvqa_ray.engine.spread import MOST_TOGETHER  # noqa: PLC0415
 
     with cluster(), tempfile.TemporaryDirectory() as folder:
         work, _handle = make_work(given, folder)

@@ -2,6 +2,8 @@
 
 ``--again`` makes such an output in which all N videos are done, and measures ``lvqa run``, which has nothing to do.
 
+``--list`` lists a prefix of N objects, page by page, from a server that has nothing but their names.
+
 ``--plan`` makes a corpus of N empty files with a manifest, and an output in which most of them are done, and then
 measures what a rerun has to find out before it does anything, and what settling and verifying cost. Each measurement
 is a process of its own; memory is the peak of its resident set.
@@ -22,10 +24,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.fakes.listed import ListedBucket
+
 Row = dict[str, Any]
 PER_FOLDER = 1000
 PER_SHARD = 20_000
 FAILED_EVERY = 50
+HEAD = "| step | part | seconds | CPU s | peak MB |\n|---|---|---|---|---|"
 CAPTIONS = "From 0 to 10, a person walks along a street and looks at the windows of a shop. " * 25
 """2 KB a record: enough that reading all of them into memory would show."""
 
@@ -108,6 +113,18 @@ def step_plan(folder: Path) -> Iterator[str]:
     yield "store_manifest"
 
 
+def step_list(folder: Path) -> Iterator[str]:
+    """The folder is the address of a server."""
+    from lvqa_ray.engine.access import Access  # noqa: PLC0415
+    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.remote import listing  # noqa: PLC0415
+
+    access = Access(str(folder).replace(":/", "://"), path_style=True, key="id", secret="none")  # noqa: S106
+    yield "imports"
+    yield f"listing: {sum(1 for _ in listing('s3://corpus/films', access))} objects"
+    yield f"read_manifest: {len(read_manifest(['s3://corpus/films/'], access=access))} videos"
+
+
 def step_settle(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
     from lvqa_ray.engine.settle import settle  # noqa: PLC0415
@@ -134,11 +151,17 @@ STEPS: dict[str, Callable[[Path], Iterator[str]]] = {
 }
 
 
+def show(row: Row) -> None:
+    print(
+        f"| {row['step']} | {row['part']} | {row['seconds']:.1f} | {row['cpu_s']:.1f} | {row['peak_mb']} |", flush=True
+    )
+
+
 def measure(step: str, folder: Path) -> list[Row]:
     """Do a step in this process; gives the time of each of its parts, and the peak so far."""
     rows = []
     began, cpu_began = time.perf_counter(), time.process_time()
-    for said in STEPS[step](folder):
+    for said in (STEPS | {"list": step_list})[step](folder):
         now, cpu = time.perf_counter(), time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         row = {"step": step, "part": said, "seconds": now - began, "cpu_s": cpu - cpu_began, "peak_mb": round(peak)}
@@ -181,8 +204,15 @@ def main() -> None:
     parser.add_argument("--done", type=int, default=900_000)
     parser.add_argument("--clips", type=int, default=3, help="clips of each video in the output")
     parser.add_argument("--folder", type=Path, help="where the corpus is made, or is already")
-    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--list", action="store_true", help="listing a prefix of a bucket")
+    parser.add_argument("--step", choices=(*STEPS, "list"))
     given = parser.parse_args()
+    if given.list:
+        print(HEAD)
+        with ListedBucket(given.videos) as bucket:
+            for row in in_a_process("list", Path(bucket.url)):
+                show(row)
+        return
     if given.step:
         print(json.dumps(measure(given.step, given.folder)))
         return
@@ -198,13 +228,10 @@ def main() -> None:
         if given.again:
             again(folder)
             return
-        print("| step | part | seconds | CPU s | peak MB |\n|---|---|---|---|---|")
+        print(HEAD)
         for step in STEPS:
             for row in in_a_process(step, folder):
-                told = (
-                    f"| {row['step']} | {row['part']} | {row['seconds']:.1f} | {row['cpu_s']:.1f} | {row['peak_mb']} |"
-                )
-                print(told, flush=True)
+                show(row)
 
 
 if __name__ == "__main__":

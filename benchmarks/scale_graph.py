@@ -92,7 +92,7 @@ class NoChild:
         return map(pack, through(steps, row, lambda *_: None))
 
 
-def pipeline(job: Job, clips: int) -> Pipeline:
+def pipeline(job: Job, *_: object, clips: int) -> Pipeline:
     real = build(job)
     split = [VideoStep("probe", Video, partial(probe, clips=clips)), *real.split[1:]]
     return replace(real, split=split, look=[VideoStep("sample", Clip, partial(sample, job=job))])
@@ -203,9 +203,9 @@ def rerun(job: Job, path: Path) -> float:
     return time.monotonic() - begun
 
 
-def _timed(run_pass: Callable[..., None], passes: list[float], *args: object) -> None:
+def _timed(run_pass: Callable[..., None], passes: list[float], *args: object, **more: object) -> None:
     begun = time.monotonic()
-    run_pass(*args)
+    run_pass(*args, **more)
     passes.append(time.monotonic() - begun)
 
 

@@ -10,13 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video
+from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis import AnalyzeFilm
+from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 
 Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Into about how many parts a long video is divided, and how long each has to be at least (s)."""
+
+    parts: int
+    least_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How long videos are looked at in parts, by many at once.
+
+    Attributes:
+        look: Steps for one part.
+        joining: Makes what joins the parts of a video to its clips.
+    """
+
+    look: Sequence[VideoStep]
+    joining: Callable[[ProbedVideo], JoiningClips]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +48,11 @@ class Pipeline:
     Attributes:
         hear: What videos go through before they are split, where somebody is asked what is said in them.
         ask: The groups that films go through.
-        expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut.
+        expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut,
+            which is told by ``noted``, a function that may be given too.
         recipe: All that decides which clips a video has and what is said in them, as a text.
         beside: Names the file beside a video that is read with it, as it is now; empty for none.
+        parts: What comes between splitting and looking where videos are divided.
     """
 
     hear: Sequence[Group]
@@ -37,17 +61,19 @@ class Pipeline:
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
     ask: Sequence[Group]
-    expected: Callable[[Clip], Clip | None]
+    expected: Callable[..., Clip | None]
     recipe: str
     beside: Callable[[Video], str]
+    parts: Parts | None
 
 
-def build(job: Job, media: Path | None = None) -> Pipeline:
+def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> Pipeline:
     """The pipeline of a job: video -> clips -> captions -> film -> questions -> records.
 
     Args:
         job: The job.
         media: The folder that clips are cut into; in the output, if not given.
+        spread: In how many parts long videos are looked at for scenes; ``None`` for one.
     """
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
@@ -56,9 +82,18 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
         [VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)] if job.probe.damaged == "fail" else []
     )
     split: Callable[[ProbedVideo], Iterable[Any]] = job.split
-    if job.split.mode == "scenes" and sample and job.sample.reader == "pyav":
+    parts = None
+    if job.split.mode == "scenes":
         # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
-        split = partial(job.split, judge=job.filter.judge, sampler=job.sample)
+        sampler = job.sample if sample and job.sample.reader == "pyav" else None
+        judge = job.filter.judge
+        split = partial(job.split, judge=judge, sampler=sampler)
+        if spread:
+            split = partial(job.split.divide, parts=spread.parts, least_s=spread.least_s, judge=judge, sampler=sampler)
+            parts = Parts(
+                [VideoStep("split", VideoPart, partial(job.split.look, sampler=sampler))],
+                partial(job.split.joining, judge=judge, sampler=sampler),
+            )
     asks = job.endpoints.speech is not None and "endpoint" in job.speech.sources
     first = [VideoStep("probe", Video, job.probe), VideoStep("speech", ProbedVideo, partial(job.speech, asks=asks))]
     transcribe = TranscribeSpeech(prompt=job.speech.prompt.replace("{", "{{").replace("}", "}}"))
@@ -77,6 +112,7 @@ def build(job: Job, media: Path | None = None) -> Pipeline:
         ),
         recipe=_recipe(job),
         beside=job.speech.beside,
+        parts=parts,
     )
 
 
@@ -150,8 +186,10 @@ def _checked(job: Job, check: CallCheck) -> ChatStep:
     return ChatStep(check, AskedFilm, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,))
 
 
-def _expected(clip: Clip, *, cut: Callable[[Clip], Clip | None], sample: Callable[[Clip], Clip] | None) -> Clip | None:
-    made = cut(clip)
+def _expected(
+    clip: Clip, *, cut: Callable[..., Clip | None], sample: Callable[[Clip], Clip] | None, **noted: object
+) -> Clip | None:
+    made = cut(clip, **noted)
     return made if made is None or made.frames or sample is None else sample(made)
 
 

@@ -90,6 +90,7 @@ def make_video(
     b_frames: int = 2,
     faststart: bool = False,
     static: bool = False,
+    open_gop: bool = False,
 ) -> Path:
     """Write a video of coloured scenes in motion.
 
@@ -108,6 +109,7 @@ def make_video(
         b_frames: Most B-frames in a row (H.264 only).
         faststart: Put the index of an MP4 at the front.
         static: Show the same picture throughout.
+        open_gop: Let frames that are shown before a key frame refer to what comes after it, and before (H.264 only).
 
     Returns:
         ``path``.
@@ -124,6 +126,8 @@ def make_video(
         return scene_picture(scene, progress, width=size[0], height=size[1])
 
     options = {"preset": "ultrafast", "bf": str(b_frames)} if codec == "libx264" else {}
+    if open_gop:
+        options["x264-params"] = "open-gop=1:scenecut=0"
     if codec == "libsvtav1":
         options = {"preset": "12", "svtav1-params": "lp=1"}
     with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as output:
@@ -211,6 +215,26 @@ def make_sound(path: Path, *, seconds: float = 1.0, cover: bool = False) -> Path
             output.mux(sound.encode(tone))
         output.mux(sound.encode(None))
     return path
+
+
+def repeat(path: Path, to: Path, *, times: int) -> Path:
+    """Write the picture of a file several times over, without encoding it again (Matroska)."""
+    with av.open(str(to), "w") as output:
+        picture: VideoStream | None = None
+        shift = 0
+        for _ in range(times):
+            with av.open(str(path)) as source:
+                stream = source.streams.video[0]
+                picture = picture or output.add_stream_from_template(stream)
+                end = 0
+                for packet in source.demux(stream):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    end = max(end, packet.pts + (packet.duration or 0))
+                    packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, picture
+                    output.mux(packet)
+                shift += end
+    return to
 
 
 def truncate(path: Path, fraction: float) -> Path:

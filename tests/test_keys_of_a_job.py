@@ -111,6 +111,7 @@ HITS: dict[str, Any] = {
     "engine.decode_memory_gb": 5,
     "engine.num_cpus": 1,
     "engine.video_cpus": 2,
+    "engine.parts": 7,
     "engine.chat_workers": 7,
     "engine.video_memory_gb": 7,
     "storage.endpoint_url": "http://127.0.0.1:2",

@@ -65,6 +65,7 @@ def clear(
 ) -> None:
     """Delete all paid answers, and what is known of clips; what has no record yet is paid for and decoded again."""
     from lvqa_ray.engine.found import clips_folder  # noqa: PLC0415 - as above
+    from lvqa_ray.engine.kept_files import files_folder  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with lock(place_of(output)):
@@ -74,7 +75,8 @@ def clear(
             raise typer.Exit(1)
         try:
             upkeep.clear(segments_at(journal))
-            upkeep.clear(segments_at(clips_folder(journal), make=False))
+            for beside in (clips_folder(journal), files_folder(journal)):
+                upkeep.clear(segments_at(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")

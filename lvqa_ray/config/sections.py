@@ -168,6 +168,12 @@ class Engine(Section):
     video_cpus: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="CPU cores that one decoding task takes."
     )
+    parts: int | None = Field(
+        default=None,
+        ge=1,
+        description="scenes mode: parts in which a long video is looked at by several cores at once, which changes no "
+        "clip; null for four for each core, where there are more cores than videos; 1 for none.",
+    )
     video_memory_gb: float | None = Field(
         default=None,
         gt=0,

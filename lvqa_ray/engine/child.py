@@ -45,6 +45,8 @@ class Done:
     out_of_memory: bool = False
 
 
+GIVES_WAY = 5
+"""How much nicer than the other processes: decoders take all cores there are, and answers are not to wait for that."""
 ROW, NEWS = b"r", b"n"
 """First byte of a message: a pickled row, which the worker hands on unread, or one of the above."""
 
@@ -54,6 +56,7 @@ def main() -> None:
     socket, lifeline, memory_bytes = (int(argument) for argument in sys.argv[1:])
     connection = Connection(socket)
     _die_with_parent(lifeline)
+    os.nice(GIVES_WAY)
     _load()
     _bound(memory_bytes)
     try:

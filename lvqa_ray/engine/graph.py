@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,6 +18,8 @@ from lvqa_ray.engine.access import is_store
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
+from lvqa_ray.engine.join import Joiner
+from lvqa_ray.engine.kept_files import KeptFiles
 from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.lookup import known, look_up
 from lvqa_ray.engine.media import media_of
@@ -25,20 +27,21 @@ from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
+from lvqa_ray.engine.spread import MOST_TOGETHER, spread, together
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
 from lvqa_ray.pipeline import Group, build
-from lvqa_ray.records import Clip, Video
+from lvqa_ray.records import Video
 from lvqa_ray.stage.steps import ChatStep, VideoStep
 
 VIDEOS_PER_BLOCK = 1000
 CALLS_OF_A_WORKER = 256
 """Requests that one process is to have under way."""
-MOST_TOGETHER = 16
-"""Clips that travel together at most."""
 
 
-def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Lines, run_id: str) -> None:
+def run_pass(
+    job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Lines, run_id: str, *, in_parts: bool = False
+) -> None:
     """Put videos through the whole pipeline and into the tables.
 
     Rows travel in blocks of one bundle, which is one row unless they come fast: a slow call holds up hardly more than
@@ -50,12 +53,14 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
         sink: Where the rows go.
         lines: The endpoints of every role.
         run_id: Names the run.
+        in_parts: Divide long videos where that is worth it. One that turns out otherwise in parts than in one piece has
+            no outcome then, and is for a pass that divides none.
     """
     configure()
-    output, media = output_of(job), media_of(job)
-    pipeline = build(job, media.folder)
+    media = media_of(job)
+    pipeline = build(job, media.folder, spread(job, len(videos)) if in_parts else None)
     governors = list(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
-    journal = output / "cache"
+    journal = output_of(job) / "cache"
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
@@ -65,15 +70,15 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     if job.engine.video_memory_gb:
         decoding["memory"] = round(job.engine.video_memory_gb * 2**30)
     caption = pipeline.caption[0]
-    looked_up = look_up(journal, caption.stage.name)
+    looked_up = look_up(journal, caption.stage.name, None if job.cut.mode == "off" else media.place)
+    media = replace(media, files=KeptFiles(journal, run_id, lambda: known(looked_up).files))
     found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
         journal,
         caption,
         job.endpoints.of(caption.role),
         ask_again=job.engine.retry_failures,
-        # What is kept in a store is not looked for there.
-        expected=pipeline.expected if isinstance(output, Path) or job.cut.mode == "off" else _not_known,
+        expected=partial(media.expected, pipeline=pipeline),
         index=lambda: known(looked_up).answers,
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
@@ -89,13 +94,20 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     rows = ray.data.from_arrow(blocks).repartition(target_num_rows_per_block=1)
     for group in pipeline.hear:
         rows = through(rows, group, found)
+    rows = rows.flat_map(
+        partial(on_files, steps=pipeline.split, memory=found, most=together(len(videos))),
+        num_cpus=split_cpus,
+        **decoding,
+    )
+    if pipeline.parts:
+        rows = through(rows, pipeline.parts.look, Nothing()).flat_map(
+            Joiner,
+            fn_constructor_args=(pipeline.parts.joining, found),
+            compute=ActorPoolStrategy(size=1),
+            num_cpus=0,
+        )
     rows = (
         rows.flat_map(
-            partial(on_files, steps=pipeline.split, memory=found, most=_together(len(videos))),
-            num_cpus=split_cpus,
-            **decoding,
-        )
-        .flat_map(
             partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER),
             num_cpus=cpus,
             **decoding,
@@ -116,16 +128,6 @@ def run_pass(job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Line
     for group in pipeline.ask:
         rows = through(rows, group, Nothing())
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
-
-
-def _not_known(_: Clip) -> None:
-    return None
-
-
-def _together(videos: int) -> int:
-    """How many clips of a video may be looked at by one task: one, where there are too few videos for all cores."""
-    resources: Any = ray.cluster_resources  # it has no types
-    return int(max(1, min(MOST_TOGETHER, videos / resources().get("CPU", 1.0))))
 
 
 def configure() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import ray
 
+from lvqa_ray.engine import kept_files
 from lvqa_ray.engine.found import clips_folder, index_of
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.place import Place
+from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.journal import Journal
 
@@ -20,26 +21,34 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Where the lines stand: of the answers to one stage, and of the clips of videos."""
+    """Where the lines stand: of the answers to one stage, of the clips of videos, and of clip files in a store."""
 
     answers: Index
     clips: Index
+    files: Index
 
 
-def look_up(journal: Place, stage: str) -> Any:  # noqa: ANN401 - Ray's references have no type of their own
-    """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory."""
+def look_up(journal: Place, stage: str, files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
+    """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory.
+
+    Args:
+        journal: Folder of the journal of paid answers.
+        stage: The stage whose answers are wanted.
+        files: Where the clip files are kept, if there are any.
+    """
     as_task: Any = ray.remote  # its types know of functions without options only
-    return as_task(num_cpus=0)(_read).remote(journal, stage)
+    return as_task(num_cpus=0)(_read).remote(journal, stage, files)
 
 
-def _read(journal: Place, stage: str) -> Known:
+def _read(journal: Place, stage: str, files: Place | None) -> Known:
     nothing = Index.of({})
     try:
         answers = Journal(segments_at(journal), writer="reader", stage=stage).index()
-        return Known(answers, index_of(clips_folder(journal)))
+        kept = kept_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
+        return Known(answers, index_of(clips_folder(journal)), kept)
     except OSError as error:  # the worker that is to write there says so, and stops the run
         logger.warning("%s cannot be read (%s)", journal, error)
-        return Known(nothing, nothing)
+        return Known(nothing, nothing, nothing)
 
 
 @lru_cache(maxsize=1)

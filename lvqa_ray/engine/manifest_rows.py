@@ -51,12 +51,27 @@ def read_rows(path: Path, *, beside: str = "") -> Iterator[pa.Table]:
         return f"{path}, {word} {number}"
 
     while some := list(islice(rows, AT_ONCE)):
+        numbers = [number for number, _ in some]
+        if names := _plain_names(some):
+            uris, called = _places(names, numbers, where, beside or path.parent)
+            nothing: list[str | None] = [None] * len(names)
+            yield columns(safe_all(called), uris, nothing, nothing)
+            continue
         names = [_name(row, number, where) for number, row in some]
         idents = [_ident(row, number, where) if "id" in row else "" for number, row in some]
         turns = [_turns(row["conversation"], number, where) if "conversation" in row else None for number, row in some]
         extras = [_extra(row, ident) if len(row) > 1 else None for (_, row), ident in zip(some, idents, strict=True)]
-        uris, called = _places(names, [number for number, _ in some], where, beside or path.parent)
+        uris, called = _places(names, numbers, where, beside or path.parent)
         yield columns(_ids(idents, called), uris, turns, extras)
+
+
+def _plain_names(some: Sequence[tuple[int, Any]]) -> list[str]:
+    """What rows call their videos, if that is all that they say, as texts; else nothing."""
+    try:
+        names = [row["video"] for _, row in some if len(row) == 1]
+    except (TypeError, KeyError, IndexError):
+        return []
+    return names if len(names) == len(some) and set(map(type, names)) == {str} and all(map(str.strip, names)) else []
 
 
 def _rows(path: Path) -> tuple[str, Rows]:
@@ -96,18 +111,31 @@ def _json_list(path: Path) -> Rows:
 def _json_lines(path: Path) -> Rows:
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                try:  # what `_json` does, in a third of the time
-                    row, end = _PARSE.raw_decode(line)
-                    whole = line[end:] in ("\n", "")
-                except json.JSONDecodeError:
-                    whole = False
-                if whole:
-                    yield number, row
-                elif line.strip():
-                    yield number, _json(line, f"{path}, line {number}")
+            number = 1
+            while lines := list(islice(file, AT_ONCE)):
+                yield from _at_once(lines, number) or _one_by_one(lines, number, path)
+                number += len(lines)
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from None
+
+
+def _at_once(lines: list[str], number: int) -> Rows | None:
+    """The rows of lines that are an object each, in a third of the time; ``None`` where they are not."""
+    objects = [line.strip() for line in lines]
+    # An object that goes on in the next line would have a name there, and no brace.
+    if not all(each.startswith("{") and each.endswith("}") for each in objects):
+        return None
+    try:
+        rows = _PARSE.decode(f"[{','.join(objects)}]")
+    except json.JSONDecodeError:
+        return None
+    return enumerate(rows, start=number) if len(rows) == len(lines) else None
+
+
+def _one_by_one(lines: list[str], number: int, path: Path) -> Rows:
+    for at, line in enumerate(lines, start=number):
+        if line.strip():
+            yield at, _json(line, f"{path}, line {at}")
 
 
 def _text(path: Path) -> str:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.kept_files import KeptFiles
 from lvqa_ray.engine.place import ObjectPath, Place, output_of
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import failed
+from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure
 from lvqa_ray.video.cut_notes import NOTES
 
@@ -26,10 +28,24 @@ class Media:
     Attributes:
         folder: Where they are cut into; on each node one of its own, if they are kept elsewhere.
         place: Where they are kept.
+        files: What is known of those in a store.
     """
 
     folder: Path
     place: Place
+    files: KeptFiles | None = None
+
+    def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
+        """What will be made of a clip, without its pictures; ``None`` where its file is still to be cut."""
+        if not isinstance(self.place, ObjectPath):
+            return pipeline.expected(clip)
+        files = self.files
+        if files is None:
+            return None
+        made: Clip | None = pipeline.expected(clip, noted=lambda path: files.noted(self._name(path)))
+        if made is None or not made.media_path:
+            return made
+        return replace(made, media_path=str(self.place / self._name(Path(made.media_path))))
 
     @property
     def here(self) -> bool:
@@ -51,8 +67,9 @@ class Media:
         if not isinstance(row, Clip) or not row.media_path:
             return row
         file = Path(row.media_path)
-        target = place / file.relative_to(self.folder).as_posix()
+        target = place / self._name(file)
         try:
+            size = file.stat().st_size
             target.upload(file)
         except OSError as error:
             message = f"the clip file cannot be written: {error.strerror or error}"
@@ -62,7 +79,13 @@ class Media:
             )
         finally:
             self._remove(row)
+        if self.files and row.media_span:
+            self.files.note(self._name(file), size, row.media_span, row.media_mode)
         return replace(row, media_path=str(target))
+
+    def _name(self, file: Path) -> str:
+        """The name of a file below all of them."""
+        return file.relative_to(self.folder).as_posix()
 
     def _remove(self, clip: Clip) -> None:
         """Take a clip's file from this node, with the notes, which are of use beside the files only."""

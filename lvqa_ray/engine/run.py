@@ -240,7 +240,7 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, on_progress: OnPr
         stopped = ""
         with _watching(watch, on_progress):
             try:
-                run_pass(job, left, sink, lines, run_id)
+                run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < job.engine.passes)
             except ray.exceptions.RayError as error:
                 stopped = _broken(error)
         left = without_outcome(left, outcomes(folder), run_id)

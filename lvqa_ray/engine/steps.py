@@ -17,8 +17,10 @@ from lvqa_ray.records import (
     Failure,
     Film,
     FinishedFilm,
+    LookedPart,
     ProbedVideo,
     Video,
+    VideoPart,
     shown,
 )
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
@@ -79,6 +81,8 @@ async def along(
 _OWNER: Mapping[type, Callable[[Any], Video]] = {
     Video: lambda row: row,
     ProbedVideo: lambda row: row.video,
+    VideoPart: lambda row: row.video,
+    LookedPart: lambda row: row.video,
     Clip: lambda row: row.video,
     CaptionedClip: lambda row: row.clip.video,
     Film: lambda row: row.video,

@@ -1,6 +1,7 @@
 """The values that pass between stages (`rows`, `questions`, `analysis`) and the tables they end in (`tables`)."""
 
 from lvqa_ray.records.analysis import STYLES, TASKS, Analysis, AnalyzedFilm, AnalyzedVideo, Style, Task
+from lvqa_ray.records.parts import LookedPart, VideoPart
 from lvqa_ray.records.questions import (
     LETTERS,
     Action,
@@ -50,6 +51,7 @@ __all__ = [
     "FinishedFilm",
     "Frame",
     "Letter",
+    "LookedPart",
     "ProbedVideo",
     "Question",
     "Record",
@@ -63,5 +65,6 @@ __all__ = [
     "Verdict",
     "Video",
     "VideoInfo",
+    "VideoPart",
     "shown",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -91,13 +91,16 @@ class CutClips:
             cut = self._with(clip, path, made, attach=attach)
             yield replace(cut, media=path.read_bytes()) if attach else cut
 
-    def made(self, clip: Clip, *, folder: Path, attach: bool = False) -> Clip | None:
+    def made(
+        self, clip: Clip, *, folder: Path, attach: bool = False, noted: Callable[[Path], ClipFile | None] = noted
+    ) -> Clip | None:
         """The clip with the path of its file, if that was cut before and is whole; as it is, if no files are wanted.
 
         Args:
             clip: The clip.
             folder: As above.
             attach: Whether the row is named after the file; its bytes are left out.
+            noted: Tells what a file holds; ``None`` where it is not there.
         """
         if self.mode == "off":
             return clip

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import ClassVar, Literal, Protocol, Self
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, ProbedVideo, Span, shown
+from lvqa_ray.errors import VideoError
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, LookedPart, ProbedVideo, Span, VideoPart
+from lvqa_ray.stage.clips import ClipMaker, Judge, Sampler
 from lvqa_ray.video.detect import Detection
+from lvqa_ray.video.joined import JoinedParts
 from lvqa_ray.video.losses import watch_losses
+from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.scenes import iter_scenes
-from lvqa_ray.video.shots import Sampling, iter_shots
+from lvqa_ray.video.shots import iter_shots
 from lvqa_ray.video.spans import ScenePlan, fixed_spans
 
-Judge = Callable[[Clip], Clip]
-"""Marks a clip as dropped, or leaves it as it is."""
-
-
-class Sampler(Protocol):
-    """Says which pictures of a clip are taken, and puts them into its row."""
-
-    @property
-    def sampling(self) -> Sampling:
-        """Which pictures."""
-
-    def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
-        """The clip with its pictures."""
+LONGEST_PART_S = 300.0
+"""The pictures of a part travel together, and its clips wait for its end."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -100,30 +92,54 @@ class SplitVideo:
         Yields:
             Clips, with pictures where there is a sampler and scenes are detected; or the reason why there are none.
         """
-        ahead: Clip | CaptionedClip | None = None
+        clips = ClipMaker(row, judge, sampler)
         try:
             with watch_losses() as losses:
-                for index, (span, frames) in enumerate(self._shots(row, sampler)):
-                    if ahead:
-                        yield ahead
-                    lost_s = losses.within(span)
-                    clip = Clip(video=row.video, info=row.info, index=index, span=span, last=False, lost_s=lost_s)
-                    clip = clip.hearing(row.speech, row.note)
-                    clip = judge(clip) if judge else clip
-                    ahead = sampler.attach(clip, frames()) if sampler and frames and not clip.dropped else clip
-            if ahead is None:
-                raise VideoError(
-                    VideoFault.NO_CLIPS,
-                    f"{shown(row.video.uri)} ({row.info.duration_sec:.2f} s) has no clip under these settings; "
-                    "lower split.min_seconds or the seconds to remove",
-                )
+                for span, frames in self._shots(row, sampler):
+                    yield from clips.add(span, frames, losses.within(span))
+            yield from clips.finish()
+        except VideoError as error:
+            yield Failure.of(error, video=row.video, stage=self.name)
+
+    def divide(
+        self,
+        row: ProbedVideo,
+        *,
+        parts: int,
+        least_s: float,
+        judge: Judge | None = None,
+        sampler: Sampler | None = None,
+    ) -> Iterator[VideoPart | Clip | CaptionedClip | Failure]:
+        """The parts of a long video, for `look` and `joining`, which come to the same clips; of another one its clips.
+
+        Args:
+            row: The video.
+            parts: About how many; more where they would be longer than `LONGEST_PART_S`.
+            least_s: About how long a part has to be (s).
+            judge: That of a call.
+            sampler: That of a call.
+        """
+        try:
+            # What is cut short, or looked at here and there, depends on where one begins.
+            length_s = min(LONGEST_PART_S, max(least_s, row.info.duration_sec / parts))
+            found = [] if row.info.partial or self.frame_skip else find_parts(row, length_s)
         except VideoError as error:
             yield Failure.of(error, video=row.video, stage=self.name)
             return
-        if isinstance(ahead, CaptionedClip):
-            yield replace(ahead, clip=replace(ahead.clip, last=True))
-        else:
-            yield replace(ahead, last=True)
+        yield from found or self(row, judge=judge, sampler=sampler)
+
+    def look(self, part: VideoPart, *, sampler: Sampler | None = None) -> Iterator[LookedPart | Failure]:
+        """All that finding scenes needs to know of a part, and its pictures where there is a sampler."""
+        sampling = sampler.sampling if sampler else None
+        try:
+            yield look_at(part, detection=self.detection, plan=self.plan, sampling=sampling)
+        except VideoError as error:
+            yield Failure.of(error, video=part.video, stage=self.name)
+
+    def joining(self, row: ProbedVideo, *, judge: Judge | None = None, sampler: Sampler | None = None) -> JoiningClips:
+        """What makes the parts of a video into its clips."""
+        shots = JoinedParts(self.detection, self.plan, sampler.sampling if sampler else None)
+        return JoiningClips(shots, ClipMaker(row, judge, sampler), self.name)
 
     def spans(self, row: ProbedVideo) -> list[Span]:
         """The spans of the clips, in time order.
@@ -182,3 +198,30 @@ class SplitVideo:
         if self.min_seconds or self.start_remove_seconds or self.end_remove_seconds:
             return 0
         return max(1, math.floor(row.info.duration_sec / self.max_seconds))
+
+
+class JoiningClips:
+    """Makes the parts of a video into its clips, in time order, each as soon as it is known whether it is the last."""
+
+    def __init__(self, shots: JoinedParts, clips: ClipMaker, stage: str) -> None:
+        self._shots = shots
+        self._clips = clips
+        self._stage = stage
+
+    def add(self, part: LookedPart) -> Iterator[Clip | CaptionedClip | Failure]:
+        """Take in the next part; yields the clips that it settles, and with the last part all that are left.
+
+        Raises:
+            PartsDisagreeError: In parts it is not the same as in one piece.
+        """
+        try:
+            yield from self._made(self._shots.add(part))
+            if part.end is None:
+                yield from self._made(self._shots.finish())
+                yield from self._clips.finish()
+        except VideoError as error:
+            yield Failure.of(error, video=part.video, stage=self._stage)
+
+    def _made(self, shots: Iterable[tuple[Span, tuple[Frame, ...]]]) -> Iterator[Clip | CaptionedClip]:
+        for span, frames in shots:
+            yield from self._clips.add(span, partial(tuple, frames))

@@ -7,8 +7,8 @@ divided by a rate does not where the rate varies.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from av.video.frame import VideoFrame
@@ -16,7 +16,7 @@ from scenedetect import FrameTimecode
 from scenedetect.common import Timecode
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.detect import CutFinder, Detection
+from lvqa_ray.video.detect import CutFinder, Detection, Scorer
 from lvqa_ray.video.shrink import Shrinker
 from lvqa_ray.video.source import EPSILON_S, Source, no_frames, open_source
 
@@ -63,20 +63,83 @@ class Moment:
         time_s: When it appears, in seconds from the first picture.
         end_s: When it has been shown.
         cut: Whether a scene begins with it.
-        frame: The frame; ``None`` where frames are not kept.
+        held: Whether it is one of those that are kept while it is not known what is wanted of them.
+        frame: The frame; ``None`` where it is not held, or frames are not at hand.
     """
 
     time_s: float
     end_s: float
     cut: bool
+    held: bool
     frame: VideoFrame | None
 
 
-def moments(source: Source, detection: Detection, *, keep: bool = True) -> Iterator[Moment]:
-    """Decode a video once, and tell of each frame when it is certain whether a scene begins with it.
+class MomentFinder:
+    """Tells of each frame when it is certain whether a scene begins with it.
 
     Frames wait for as long as the detector may still call them a cut, which are `Detection.min_scene_frames`, by
     default 15. Of a longer queue than `HELD_FRAMES` only every so-manieth frame is kept.
+
+    Args:
+        detection: How cuts are found.
+        time_base: Seconds of one unit of the video's times.
+        fps: Frames a second, ``None`` where the file does not say.
+    """
+
+    def __init__(self, detection: Detection, time_base: Fraction, fps: Fraction | None) -> None:
+        self._finder = CutFinder(detection)
+        self._time_base = time_base
+        self._rate = fps or Fraction(25)
+        self._stride = detection.frame_skip + 1
+        self._held_every = -(-self._finder.lag * self._stride // HELD_FRAMES) or 1
+        self._waiting: deque[Moment] = deque()
+        self._cuts: set[int] = set()
+        self.count = 0
+        """Frames so far."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether the next frame is to come with its scores."""
+        return self.count % self._stride == 0
+
+    def add(
+        self, offset: int, time_s: float, end_s: float, scores: Sequence[float], frame: VideoFrame | None = None
+    ) -> Iterator[Moment]:
+        """Take in the next frame, and tell of those that it settles.
+
+        Args:
+            offset: When it appears, in units of the time base from the first picture.
+            time_s: The same in seconds.
+            end_s: When it has been shown (s).
+            scores: Of its picture; not regarded where it is not looked at.
+            frame: The frame, if it is wanted.
+        """
+        held = self.count % self._held_every == 0
+        self._waiting.append(Moment(time_s, end_s, cut=False, held=held, frame=frame if held else None))
+        if self.looks:
+            position = FrameTimecode(Timecode(pts=max(0, offset), time_base=self._time_base), self._rate)
+            self._cuts.update(map(_key, self._finder.look(position, scores)))
+        self.count += 1
+        yield from self._released(self._finder.settled_s)
+
+    def finish(self) -> Iterator[Moment]:
+        """The video is over: tells of all that are left."""
+        self._cuts.update(map(_key, self._finder.finish()))
+        yield from self._released(float("inf"))
+
+    def _released(self, settled_s: float) -> Iterator[Moment]:
+        settled_s += EPSILON_S
+        waiting, cuts = self._waiting, self._cuts
+        while waiting and waiting[0].time_s <= settled_s:
+            moment = waiting.popleft()
+            if cuts and (key := round(moment.time_s * 1e6)) in cuts:
+                cuts.remove(key)
+                moment = replace(moment, cut=True)
+            yield moment
+
+
+def moments(source: Source, detection: Detection, *, keep: bool = True) -> Iterator[Moment]:
+    """Decode a video once, and tell of its frames as `MomentFinder` does.
 
     Args:
         source: The open video, at its start.
@@ -89,38 +152,22 @@ def moments(source: Source, detection: Detection, *, keep: bool = True) -> Itera
     Raises:
         VideoError: Not one frame can be decoded.
     """
-    finder = CutFinder(detection)
-    codec = source.stream.codec_context
-    shrink = Shrinker(codec.width, codec.height, detection.accuracy)
-    rate = source.fps or Fraction(25)
-    stride = detection.frame_skip + 1
-    held_every = -(-finder.lag * stride // HELD_FRAMES) or 1
-    waiting: deque[Moment] = deque()
-    cuts: set[int] = set()
-    count = 0
+    finder = MomentFinder(detection, source.time_base, source.fps)
+    scores_of = Scorer(detection)
+    shrink = shrinker(source, detection)
     for frame in source.frames():
-        time_s = source.time_of(frame)
-        held = frame if keep and count % held_every == 0 else None
-        waiting.append(Moment(time_s, source.end_of(frame), cut=False, frame=held))
-        if count % stride == 0:
-            position = FrameTimecode(Timecode(pts=max(0, source.offset_of(frame)), time_base=source.time_base), rate)
-            cuts.update(map(_key, finder.look(position, shrink(frame))))
-            yield from _released(waiting, cuts, finder.settled_s)
-        count += 1
-    if not count:
+        scores = scores_of(shrink(frame)) if finder.looks else ()
+        offset, time_s, end_s = source.offset_of(frame), source.time_of(frame), source.end_of(frame)
+        yield from finder.add(offset, time_s, end_s, scores, frame if keep else None)
+    if not finder.count:
         raise no_frames(source.path)
-    cuts.update(map(_key, finder.finish()))
-    yield from _released(waiting, cuts, float("inf"))
+    yield from finder.finish()
 
 
-def _released(waiting: deque[Moment], cuts: set[int], settled_s: float) -> Iterator[Moment]:
-    settled_s += EPSILON_S
-    while waiting and waiting[0].time_s <= settled_s:
-        moment = waiting.popleft()
-        if cuts and (key := round(moment.time_s * 1e6)) in cuts:
-            cuts.remove(key)
-            moment = Moment(moment.time_s, moment.end_s, cut=True, frame=moment.frame)
-        yield moment
+def shrinker(source: Source, detection: Detection) -> Shrinker:
+    """What makes the pictures that are looked at."""
+    codec = source.stream.codec_context
+    return Shrinker(codec.width, codec.height, detection.accuracy)
 
 
 def _key(cut: FrameTimecode) -> int:

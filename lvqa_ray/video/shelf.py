@@ -22,11 +22,11 @@ CHOICE = 8
 
 
 class Candidate:
-    """A picture that may be wanted: the decoded frame, or its JPEG once that is made."""
+    """A picture that may be wanted: the decoded frame, or its JPEG once that is made; empty where there is no frame."""
 
-    def __init__(self, time_s: float, frame: VideoFrame) -> None:
+    def __init__(self, time_s: float, frame: VideoFrame | None) -> None:
         self.time_s = time_s
-        self._frame: VideoFrame | None = frame
+        self._frame = frame
         self._jpeg = b""
 
     def jpeg(self, encoder: JpegEncoder) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from lvqa_ray.records import Frame, Span
 from lvqa_ray.video.detect import Detection
@@ -77,18 +78,11 @@ def iter_shots(
     Raises:
         VideoError: The video cannot be opened, or not one frame can be decoded.
     """
-    encoder = JpegEncoder(short_side=sampling.short_side, quality=sampling.quality)
+    finder = ShotFinder(plan, sampling)
     with open_source(path, threads=threads) as source:
-        scene = _OpenScene(0.0, plan, sampling, encoder)
-        end_s = 0.0
         for moment in moments(source, detection):
-            if moment.cut and moment.time_s > scene.start_s:
-                yield from scene.close(moment.time_s)
-                scene = _OpenScene(moment.time_s, plan, sampling, encoder)
-            yield from scene.add(moment)
-            end_s = moment.end_s
-        if end_s > scene.start_s:
-            yield from scene.close(end_s)
+            yield from finder.add(moment)
+        yield from finder.finish()
 
 
 def scenes_with_frames(
@@ -97,6 +91,35 @@ def scenes_with_frames(
     """The spans and pictures of `iter_shots`, all of them encoded."""
     for shot in iter_shots(path, detection=detection, plan=plan, sampling=sampling, threads=threads):
         yield shot.span, shot.frames()
+
+
+class ShotFinder:
+    """Makes the moments of a video into its shots, each told once it is settled.
+
+    Args:
+        plan: How scenes become clips.
+        sampling: Which pictures are taken.
+        start_s: When the first scene begins (s).
+    """
+
+    def __init__(self, plan: ScenePlan, sampling: Sampling, start_s: float = 0.0) -> None:
+        encoder = JpegEncoder(short_side=sampling.short_side, quality=sampling.quality)
+        self._open = partial(_OpenScene, plan=plan, sampling=sampling, encoder=encoder)
+        self._scene = self._open(start_s)
+        self._end_s = start_s
+
+    def add(self, moment: Moment) -> Iterator[Shot]:
+        """Take in the next moment; yields the shots that it settles, whose pictures can be had at once or never."""
+        if moment.cut and moment.time_s > self._scene.start_s:
+            yield from self._scene.close(moment.time_s)
+            self._scene = self._open(moment.time_s)
+        yield from self._scene.add(moment)
+        self._end_s = moment.end_s
+
+    def finish(self) -> Iterator[Shot]:
+        """The video is over: yields what is left."""
+        if self._end_s > self._scene.start_s:
+            yield from self._scene.close(self._end_s)
 
 
 class _OpenScene:
@@ -114,11 +137,11 @@ class _OpenScene:
     def add(self, moment: Moment) -> Iterator[Shot]:
         """Take in the next frame; yields the pieces that it settles."""
         yield from self._settle(moment.time_s)
-        if moment.frame is None:
+        if not moment.held:
             return
         candidate = Candidate(moment.time_s, moment.frame)
         while moment.time_s >= self._plan.piece(self.start_s, self._opened).start_s - EPSILON_S:
-            self._open(sum(plane.buffer_size for plane in moment.frame.planes))
+            self._open(sum(plane.buffer_size for plane in moment.frame.planes) if moment.frame else 0)
         for shelf in self._shelves.values():
             shelf.add(candidate)
         self._last = candidate

@@ -64,6 +64,8 @@ def test_rows_are_those_of_the_steps_and_the_child_is_kept(decoder: Decoder, tmp
     assert [row.span for row in first] == [Span(start_s=0, end_s=1), Span(start_s=1, end_s=2), Span(start_s=2, end_s=3)]
     assert [row.video.id for row in rows(decoder, video(films[1]))] == ["b"] * 3
     assert decoder.pid == pid
+    assert pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0), "it gives way to all others"
 
 
 def test_a_row_that_no_step_takes_costs_no_child(decoder: Decoder, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,16 @@ def worker(handle: Any) -> Any:
 
     as_actor: Any = ray.remote
     return as_actor(num_cpus=0, max_concurrency=1000)(Worker).remote(handle)
+
+
+def test_a_count_of_the_day_that_cannot_be_read_stops_the_run_in_a_sentence(tmp_path: Path) -> None:
+    import ray
+
+    (tmp_path / "spoilt.json").write_text("[1")
+    for place, says in ((tmp_path, "Is a directory"), (tmp_path / "spoilt.json", "delete it")):
+        seen = ray.get(governor.start(Limits(max_concurrency=1, requests_per_day=10), place).traffic.remote())
+        assert isinstance(seen, Traffic)
+        assert says in seen.halted
 
 
 def until(what: Any, seconds: float) -> float:

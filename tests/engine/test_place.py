@@ -15,9 +15,11 @@ from lvqa_ray.config import Storage
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.again import fault_of
 from lvqa_ray.engine.place import ObjectPath, complete, partial_of, place_of
+from lvqa_ray.engine.remote import listing
 from lvqa_ray.engine.tables import read_shard
 from lvqa_ray.errors import ConfigError
 from tests.fakes.files import FileServer
+from tests.fakes.listed import ListedBucket
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_SESSION_TOKEN": "token"}
 
@@ -31,6 +33,18 @@ def test_a_store_that_is_busy_or_breaks_off_is_asked_again() -> None:
         assert server.gets["/films/a/x"] == 3
         with pytest.raises(FileNotFoundError, match="There is no file s3://films/a/y"):
             path.with_name("y").read_bytes()
+
+
+def test_a_listing_goes_on_where_the_store_was_busy_or_broke_off() -> None:
+    with ListedBucket(2500) as bucket:
+        bucket.troubles.extend(("fine", "slow", "fine", "drop"))
+        access = Access(bucket.url, path_style=True, key="id", secret="hidden")  # noqa: S106 - made up
+        found = listing("s3://corpus/films", access)
+        names = [next(found).uri.rpartition("/")[2]]
+        assert bucket.pages == 1, "the others are asked for when they are wanted"
+        names += [file.uri.rpartition("/")[2] for file in found]
+        assert names == [f"film{number:07d}.mp4" for number in range(2500)]
+        assert bucket.pages == 3
 
 
 @pytest.mark.parametrize(

@@ -206,18 +206,36 @@ def test_an_upload_that_was_broken_off_leaves_nothing(s3: Mapping[str, str]) -> 
 def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: None, tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.5) as fake:
         path = job_file(
-            tmp_path, fake, ["s3://films/long/"], output="s3://films/killed", endpoint={"max_concurrency": 2}
+            tmp_path,
+            fake,
+            ["s3://films/long/"],
+            output="s3://films/killed",
+            endpoint={"max_concurrency": 2},
+            cut={"mode": "copy"},
         )
         with Run(path, cluster=str(ray.get_runtime_context().gcs_address)) as killed:
             assert killed.wait_until(
-                lambda: fake.paid.total() >= 4 and bool(bucket(s3).glob("films/killed/cache/*.jsonl"))
+                lambda: (
+                    fake.paid.total() >= 4
+                    and bool(bucket(s3).glob("films/killed/cache/*.jsonl"))
+                    and bool(bucket(s3).glob("films/killed/cache/files/*.jsonl"))
+                )
             )
             killed.signal(signal.SIGKILL)
             killed.end()
+        time.sleep(1)  # the store tells whole seconds
+        before = {
+            name: info["LastModified"] for name, info in bucket(s3).find("films/killed/media", detail=True).items()
+        }
         summary = run(Job.load(path))
         assert (summary.records, summary.exit_status) == (2, 0)
         # What was under way, and what was answered in the second before that.
         assert sum(times - 1 for times in fake.paid.values()) <= 2 + 2 * 2
+        clips = list(read_rows(place_of("s3://films/killed"), "clips"))
+        assert all(bucket(s3).info(row["media_path"])["size"] > 1000 for row in clips)
+        names = {row["media_path"].removeprefix("s3://") for row in clips if row["usage"]["cached"]}
+        same = [name for name in names if before.get(name) == bucket(s3).info(name)["LastModified"]]
+        assert len(same) >= max(1, len(names) - 3), "what is paid and kept is not cut again"
 
 
 @pytest.mark.parametrize("in_parts", [True, False])

@@ -12,9 +12,10 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.pipeline import build
+from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
 from lvqa_ray.records.tables import clip_line
+from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.stages.cut import CutClips
 from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.probe import ProbeVideo
@@ -239,16 +240,20 @@ def scenes_job(**sections: dict[str, object]) -> Job:
     return Job.of({**given, **sections})
 
 
+def splitting(pipeline: Pipeline) -> VideoStep:
+    return next(step for step in pipeline.split if step.name == "split")
+
+
 def test_in_scenes_mode_the_pass_that_finds_them_brings_the_frames(probed: ProbedVideo) -> None:
     pipeline = build(scenes_job(filter={"frames_max": 35}))
-    rows = list(pipeline.split[1].call(probed))
+    rows = list(splitting(pipeline).call(probed))
     assert [round(row.span.start_s, 2) for row in rows] == [0.0, 1.2, 2.8]
     assert [row.last for row in rows] == [False, False, True]
     assert [(row.dropped, len(row.frames)) for row in rows] == [("", 4), ("frames_max", 0), ("", 4)]
     sample = pipeline.look[-1]
     assert sample.name == "sample"
     assert [list(sample.call(row)) for row in rows] == [[row] for row in rows]
-    again = list(pipeline.split[1].call(probed))
+    again = list(splitting(pipeline).call(probed))
     assert again == rows
     assert len({row.identity for row in rows}) == 3
 
@@ -258,13 +263,13 @@ def test_fixed_clips_and_those_read_by_decord_get_their_frames_later(probed: Pro
         scenes_job(split={"mode": "fixed", "max_seconds": 2}),
         scenes_job(sample={"reader": "decord"}),
     ):
-        rows = list(build(job).split[1].call(probed))
+        rows = list(splitting(build(job)).call(probed))
         assert [row.last for row in rows][-1:] == [True]
         assert not any(row.frames for row in rows)
 
 
 def test_a_video_that_fails_while_it_is_split_says_so(probed: ProbedVideo) -> None:
     gone = replace(probed, video=replace(probed.video, uri="/nowhere/film.mp4"))
-    (row,) = build(scenes_job()).split[1].call(gone)
+    (row,) = splitting(build(scenes_job())).call(gone)
     assert isinstance(row, Failure)
     assert (row.stage, row.kind) == ("split", "missing_file")

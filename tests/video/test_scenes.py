@@ -13,7 +13,7 @@ import scenedetect
 from av.video.frame import VideoFrame
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.detect import Detection, Detector
+from lvqa_ray.video.detect import Detection, Detector, Scorer
 from lvqa_ray.video.probe import probe
 from lvqa_ray.video.scenes import detect_scenes, iter_scenes
 from lvqa_ray.video.shrink import Accuracy, Shrinker
@@ -84,10 +84,11 @@ def test_the_cheap_score_has_the_stock_numbers(luma_only: bool) -> None:
     (cheap,) = detection.detectors()
     stock = scenedetect.AdaptiveDetector(luma_only=luma_only)
     pictures = np.random.default_rng(1).integers(0, 256, (6, 36, 64, 3), np.uint8)
+    scores_of = Scorer(detection)
     for i, picture in enumerate(pictures):
         time = scenedetect.FrameTimecode(i, 25.0)
         stock.process_frame(time, picture)
-        cheap.process_frame(time, picture)
+        cheap.process_frame(time, *scores_of(picture))
         assert cheap._frame_score == pytest.approx(stock._frame_score, rel=1e-12)
 
 

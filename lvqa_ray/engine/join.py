@@ -1,0 +1,83 @@
+"""Looked-at parts of long videos -> their clips, in one actor inside the graph, which holds what came out of order.
+
+If it dies, or the parts of a video do not fit together, such a video has no outcome in this pass. Later passes take
+videos in one piece, and find the captions that are paid for in the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lvqa_ray.engine.memory import Memory
+from lvqa_ray.engine.rows import Packed, pack, unpack
+from lvqa_ray.engine.steps import bare, bug
+from lvqa_ray.records import Failure, LookedPart, ProbedVideo
+from lvqa_ray.stages.split import JoiningClips
+from lvqa_ray.video.joined import PartsDisagreeError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Open:
+    joining: JoiningClips
+    waiting: dict[int, LookedPart] = field(default_factory=dict)
+    next: int = 0
+    made: list[Any] = field(default_factory=list)
+
+
+class Joiner:
+    """Gives on the clips of each video as soon as the parts up to them are in; other rows pass by.
+
+    Args:
+        joining: Makes what joins the parts of a video.
+        memory: Is told of the clips of each video that was joined to its end.
+    """
+
+    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: Memory) -> None:
+        self._joining = joining
+        self._memory = memory
+        self._open: dict[str, _Open] = {}
+        self._over: set[str] = set()
+
+    def __call__(self, packed: Packed) -> list[Packed]:
+        """The clips that can be told now, each to travel alone: they are to be worked on by many."""
+        return [pack(made) for row in unpack(packed) for made in self._take(row)]
+
+    def _take(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
+        if not isinstance(row, LookedPart | Failure):
+            return [row]
+        video_id = row.video.id
+        if video_id in self._over:  # one outcome is enough, whatever its other parts come to
+            return []
+        if isinstance(row, Failure):
+            self._close(video_id)
+            return [row]
+        film = self._open.setdefault(video_id, _Open(self._joining(row)))
+        film.waiting[row.number] = row
+        out: list[Any] = []
+        while (part := film.waiting.pop(film.next, None)) and video_id in self._open:
+            film.next += 1
+            try:
+                made = list(film.joining.add(part))
+            except PartsDisagreeError as error:
+                logger.info("%s: the next pass takes it as it is", error)
+                self._close(video_id)
+                return []
+            except Exception as error:
+                made = [bug("split", part, error)]
+            out += made
+            film.made += map(bare, made)
+            if any(isinstance(each, Failure) for each in made):
+                self._close(video_id)
+            elif part.end is None:
+                self._memory.note(part.video, film.made)
+                self._close(video_id)
+        return out
+
+    def _close(self, video_id: str) -> None:
+        self._over.add(video_id)
+        self._open.pop(video_id, None)

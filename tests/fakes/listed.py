@@ -1,0 +1,81 @@
+"""A bucket of as many objects as one likes, none of which is there: it can only be listed, page by page."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+OBJECT = (
+    "<Contents><Key>films/film{number:07d}.mp4</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    '<ETag>"{number:032x}"</ETag><Size>1000</Size><StorageClass>STANDARD</StorageClass></Contents>'
+)
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
+
+
+class ListedBucket:
+    """Serves S3's ListObjectsV2 of ``s3://corpus/films/``.
+
+    Args:
+        objects: How many there are.
+
+    Attributes:
+        troubles: What the next requests meet: ``slow`` is S3's 503, ``drop`` no answer, ``fine`` an answer.
+        pages: Pages that were given.
+    """
+
+    def __init__(self, objects: int) -> None:
+        self.objects = objects
+        self.troubles: deque[str] = deque()
+        self.pages = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _page(self, query: dict[str, list[str]]) -> bytes:
+        first, size = int(query.get("continuation-token", ["0"])[0]), int(query["max-keys"][0])
+        end = min(first + size, self.objects)
+        more = end < self.objects
+        self.pages += 1
+        return "".join(
+            (
+                '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">',
+                f"<Name>corpus</Name><Prefix>films/</Prefix><MaxKeys>{size}</MaxKeys>",
+                f"<KeyCount>{end - first}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>",
+                f"<NextContinuationToken>{end}</NextContinuationToken>" if more else "",
+                *(OBJECT.format(number=number) for number in range(first, end)),
+                "</ListBucketResult>",
+            )
+        ).encode()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                trouble = served.troubles.popleft() if served.troubles else "fine"
+                if trouble == "drop":
+                    self.close_connection = True
+                    return
+                body = SLOW_DOWN if trouble == "slow" else served._page(parse_qs(urlsplit(self.path).query))
+                self.send_response(503 if trouble == "slow" else 200)
+                self.send_header("Content-Type", "application/xml")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler

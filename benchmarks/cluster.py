@@ -139,7 +139,8 @@ def stubbed(
             summary = run.run(job)
         if summary.failures or (summary.records < films and not most):
             raise SystemExit(f"not all films ended well: {summary}")
-        return {"rate": watch.rate, "busy": watch.busy / at_once, "answers": fake.paid.total()} | watch.peaks
+        told = {"rate": watch.rate, "busy": watch.busy / at_once, "answers": fake.paid.total(), "looks": watch.looks}
+        return told | watch.peaks
 
 
 class Watch:
@@ -147,10 +148,12 @@ class Watch:
 
     Attributes:
         peaks: Most bytes in the object stores, spilled to disk, in all processes, and in the scratch folder.
+        looks: Each look: when it was (s), answers so far, and these bytes.
     """
 
     def __init__(self, scratch: Path, fake: FakeEndpoint) -> None:
         self.peaks = {"store": 0, "spilled": 0, "memory": 0, "scratch": 0}
+        self.looks: list[Row] = []
         self._answers: list[tuple[float, int]] = []
         self._in_flight: list[int] = []
         self._scratch = scratch
@@ -185,6 +188,7 @@ class Watch:
             now = {"memory": memory_bytes(), "scratch": scratch, **store_bytes()}
             self.peaks = {kind: max(most, now.get(kind, 0)) for kind, most in self.peaks.items()}
             answered = self._fake.paid.total()
+            self.looks.append({"at": time.monotonic(), "answers": answered, **now})
             if answered:
                 self._in_flight.append(self._fake.in_flight)
                 if not self._answers or answered > self._answers[-1][1]:
@@ -278,14 +282,39 @@ def show_nodes(counts: Sequence[int]) -> None:
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
-def show_pressure() -> None:
-    settings = {"nodes": 1, "films": 24, "clips": 60, "takes_s": 0.1, "picture_bytes": 125_000, "store_mb": 100}
-    print("| answers | clips made in that time, if nothing held them | object store | spilled | processes | scratch |")
+SLOW = {"nodes": 1, "films": 24, "clips": 60, "takes_s": 0.1, "latency_s": 1.0, "at_once": 1}
+"""Two cores make 20 clips a second, and the endpoint takes one."""
+PICTURE_BYTES, STORE_MB = 125_000, 100
+
+
+def show_pressure(path: Path | None) -> None:
+    print("| answers | decoders could have made | object store | spilled | all processes | scratch |")
     print("|---|---|---|---|---|---|")
     for most in (30, 90):
-        row = in_a_process(stubbed, **settings, latency_s=1.0, at_once=1, most=most)
+        row = in_a_process(stubbed, **SLOW, picture_bytes=PICTURE_BYTES, store_mb=STORE_MB, most=most)
         cells = (row[kind] / 2**20 for kind in ("store", "spilled", "memory", "scratch"))
-        print(f"| {row['answers']} | {20 * row['answers']} MB | " + " | ".join(f"{mb:.0f} MB" for mb in cells) + " |")
+        could = f"{20 * row['answers'] * 8 * PICTURE_BYTES / 2**20:.0f} MB"
+        print(f"| {row['answers']} | {could} | " + " | ".join(f"{mb:.0f} MB" for mb in cells) + " |", flush=True)
+    if path:
+        plot_pressure(row["looks"], path)
+
+
+def plot_pressure(looks: Sequence[Row], path: Path) -> None:
+    """What lies about over time, beside what decoders that nothing holds back would have made."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - only here, and slow to import
+
+    first = next(look["at"] for look in looks if look["answers"])
+    figure, axes = plt.subplots(figsize=(7, 4))
+    seconds = [look["at"] - first for look in looks if look["at"] >= first and "store" in look]
+    for name, label in (("store", "object store"), ("scratch", "scratch folder")):
+        values = [look[name] / 2**20 for look in looks if look["at"] >= first and "store" in look]
+        axes.plot(seconds, values, label=label)
+    could = [at * 20 * 8 * PICTURE_BYTES / 2**20 for at in seconds]
+    axes.plot(seconds, could, linestyle="--", label="decoders that nothing holds back")
+    axes.set(xlabel="seconds since the first answer", ylabel="MB", ylim=(0, 4 * STORE_MB))
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
 
 
 def show_film(path: str) -> None:
@@ -305,6 +334,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["nodes", "pressure", "film", "stubbed"])
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3, 4], help="how many nodes")
+    parser.add_argument("--plot", type=Path, help="pressure: where to draw what lies about (PNG)")
     parser.add_argument("--film", default=str(media.bunny()), help="a film of some minutes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -313,7 +343,7 @@ def main() -> None:
     elif args.what == "nodes":
         show_nodes(args.nodes)
     elif args.what == "pressure":
-        show_pressure()
+        show_pressure(args.plot)
     else:
         show_film(args.film)
 

@@ -3,8 +3,8 @@
 All nodes are on this machine. ``nodes`` and ``pressure`` run the real graph, its real HTTP client and limits against an
 endpoint that is faked; decoders are stubs that sleep, so that a core given to Ray is a core, however many the machine
 has. ``nodes`` runs the same films on 1, 2, ... nodes: once where the endpoint is the wall, once where decoding is.
-``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles up. ``film`` runs
-one real film in scenes mode with real decoders, on one core and on two.
+``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles up. ``film`` needs
+no Ray: it looks at one real film in one piece and in parts, and says what each costs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,19 @@ import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from ray.cluster_utils import Cluster
 
-from benchmarks.scale_graph import NoChild, cpu_s, probe
+from benchmarks.scale_graph import NoChild, probe
 from lvqa_ray.config import Job
 from lvqa_ray.engine import graph, run, video_work
 from lvqa_ray.pipeline import Pipeline, build
-from lvqa_ray.records import Clip, Frame, Video
+from lvqa_ray.records import Clip, Frame, ProbedVideo, Video
 from lvqa_ray.stage.steps import VideoStep
+from lvqa_ray.video.detect import Detection
+from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.joined import JoinedParts
+from lvqa_ray.video.parts import find_parts, look_at
+from lvqa_ray.video.probe import probe as probe_file
+from lvqa_ray.video.shots import Sampling, iter_shots
+from lvqa_ray.video.spans import ScenePlan
 from tests import media
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.files import FileServer
@@ -46,6 +53,7 @@ from tests.storm.storm import below
 CPUS = 2
 """Cores of a node."""
 FILM_BYTES = 2 * 2**20
+PART_S = 60.0
 SCRATCH_BYTES = 16 * 2**20
 PICTURE_BYTES = 125_000
 """Of each of the eight pictures of a clip, behind a slow endpoint."""
@@ -215,50 +223,33 @@ def memory_bytes() -> int:
     return total
 
 
-def film(*, cpus: int, path: str, parts: int | None) -> Row:
-    """One real film in scenes mode, with real decoders."""
-    folder = Path(tempfile.mkdtemp(prefix="lvqa-ray-"))
-    logging.disable(logging.WARNING)
-    with FakeEndpoint(keep_bodies=False) as fake:
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        at = {"base_url": fake.base_url, "model": "fake-vlm", "api_key_env": None}
-        job = Job.of(
-            {
-                "videos": [path],
-                "output": str(folder / "out"),
-                "endpoints": {"vlm": at, "llm": at},
-                "split": {"mode": "scenes"},
-                "engine": {"parts": parts},
-            }
-        )
-        spent: dict[int, float] = {}
-        begun = time.monotonic()
-        over = threading.Event()
-        thread = threading.Thread(target=_watch_decoders, args=(spent, over))
-        thread.start()
-        summary = run.run(job)
-        over.set()
-        thread.join()
-        seconds = time.monotonic() - begun
-        ray.shutdown()
-    clips = sorted((row["index"], row["timestamp_start"], row["timestamp_end"]) for row in read_clips(folder / "out"))
-    shutil.rmtree(folder, ignore_errors=True)
-    if summary.records < 1:
-        raise SystemExit(f"no record: {summary}")
-    return {"clips": clips, "cpu_s": sum(spent.values()), "seconds": seconds, "decoders": len(spent)}
-
-
-def read_clips(output: Path) -> list[Row]:
-    from lvqa_ray.engine.tables import read_rows  # noqa: PLC0415
-
-    return list(read_rows(output, "clips"))
-
-
-def _watch_decoders(spent: dict[int, float], over: threading.Event) -> None:
-    while not over.wait(0.1):
-        spent |= {
-            pid: used for pid, is_ in below(os.getpid()).items() if "engine.child" in is_ and (used := cpu_s(pid))
-        }
+def film(*, path: str) -> Row:
+    """CPU seconds of one real film in scenes mode, with its pictures: in one piece, and in parts that are joined."""
+    detection, plan = Detection(), ScenePlan(max_s=10.0)
+    sampling = Sampling(count=8, fps=None, short_side=448, quality=85)
+    row = ProbedVideo(video=Video(id="film", uri=path, fingerprint="f"), info=probe_file(path))
+    clock = time.process_time
+    begun = clock()
+    whole = [(shot.span, shot.frames()) for shot in iter_shots(path, detection=detection, plan=plan, sampling=sampling)]
+    whole_s = clock() - begun
+    parts, joining, parts_s, joining_s = [], JoinedParts(detection, plan, sampling), [], 0.0
+    for part in find_parts(row, PART_S):
+        begun = clock()
+        looked = look_at(part, detection=detection, plan=plan, sampling=sampling)
+        parts_s.append(clock() - begun)
+        begun = clock()
+        parts += joining.add(looked)
+        joining_s += clock() - begun
+    parts += joining.finish()
+    lacking, again_s = 0, 0.0
+    for number, (span, frames) in enumerate(parts):
+        if not all(frame.jpeg for frame in frames):
+            begun = clock()
+            times = [frame.time_s for frame in frames]
+            parts[number] = span, tuple(sample_frames(path, times, short_side=448, quality=85))
+            again_s, lacking = again_s + clock() - begun, lacking + 1
+    seconds = {"whole_s": whole_s, "parts_s": parts_s, "joining_s": joining_s, "again_s": again_s}
+    return {"clips": len(whole), "lacking": lacking, "same": parts == whole, "frames": row.info.num_frames} | seconds
 
 
 def in_a_process(what: Callable[..., Row], **settings: object) -> Row:
@@ -322,16 +313,24 @@ def plot_pressure(looks: Sequence[Row], path: Path) -> None:
 
 
 def show_film(path: str) -> None:
-    print("| cores | looked at | clips | decoders' CPU s | s | cores in use |\n|---|---|---|---|---|---|")
-    whole = []
-    for cpus, parts in ((1, 1), (2, 1), (2, None)):
-        row = in_a_process(film, cpus=cpus, path=path, parts=parts)
-        whole.append(row["clips"])
-        told = "in one piece" if parts else "in parts"
-        share = row["cpu_s"] / row["seconds"]
-        cells = cpus, told, len(row["clips"]), f"{row['cpu_s']:.1f}", f"{row['seconds']:.1f}", f"{share:.2f}"
-        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-    print("the clips are the same" if whole[0] == whole[1] == whole[2] else "THE CLIPS DIFFER")
+    row = in_a_process(film, path=path)
+    if not row["parts_s"]:
+        raise SystemExit("that film is too short for parts of a minute")
+    same = "the same to the byte" if row["same"] else "NOT THE SAME"
+    print(f"{row['frames']} frames, {row['clips']} clips with pictures: {same}; {row['lacking']} decoded once more\n")
+    print("| | CPU s |\n|---|---|")
+    print(f"| in one piece | {row['whole_s']:.1f} |")
+    print(f"| in {len(row['parts_s'])} parts, together | {sum(row['parts_s']):.1f} |")
+    print(f"| the longest part | {max(row['parts_s']):.1f} |")
+    print(f"| joining them | {row['joining_s']:.1f} |")
+    print(f"| pictures that no part had | {row['again_s']:.1f} |\n")
+    print("| cores | busiest core, CPU s | of one piece |\n|---|---|---|")
+    for cores in (1, 2, 4, 8):
+        busy = [0.0] * cores
+        for seconds in row["parts_s"]:  # each core takes the next part when it is free
+            busy[busy.index(min(busy))] += seconds
+        longest = max(busy) + row["again_s"] / cores + row["joining_s"]
+        print(f"| {cores} | {longest:.1f} | {row['whole_s'] / longest:.2f} |")
 
 
 def main() -> None:

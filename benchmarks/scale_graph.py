@@ -31,16 +31,16 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine import graph, run, video_work, workers
+from lvqa_ray.engine import chats, graph, run, video_work, workers
 from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.memory import PaidCaptions
-from lvqa_ray.engine.preflight import ROLES
 from lvqa_ray.engine.rows import Packed, pack
 from lvqa_ray.engine.steps import through
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Usage, Video, VideoInfo
+from lvqa_ray.stage import ROLES
 from lvqa_ray.stage.steps import VideoStep
 from tests.fakes import answers
 from tests.storm.storm import below
@@ -99,10 +99,10 @@ def pipeline(job: Job, *_: object, clips: int) -> Pipeline:
 
 
 def in_worker() -> None:
-    workers.OpenAITransport = StubTransport
+    workers.wire = StubTransport
     video_work.decoder = NoChild
     clock = Clock(Path(os.environ["LVQA_SCALE_CLOCKS"]) / str(os.getpid()))
-    workers.cache_key = clock.of(workers.cache_key)
+    chats.cache_key = clock.of(chats.cache_key)
     for owner, names in ((Journal, ("__init__", "get", "put")), (FoundClips, ("recall", "note"))):
         for name in names:
             setattr(owner, name, clock.of(getattr(owner, name)))

@@ -1,10 +1,9 @@
-"""The graph on several nodes, and behind a slow endpoint: ``python benchmarks/cluster.py nodes|pressure|film``.
+"""The graph on several nodes, and behind a slow endpoint: ``python benchmarks/cluster.py nodes|pressure``.
 
 All nodes are on this machine. ``nodes`` and ``pressure`` run the real graph, its real HTTP client and limits against an
 endpoint that is faked; decoders are stubs that sleep, so that a core given to Ray is a core, however many the machine
 has. ``nodes`` runs the same films on 1, 2, ... nodes: once where the endpoint is the wall, once where decoding is.
-``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles up. ``film`` needs
-no Ray: it looks at one real film in one piece and in parts, and says what each costs.
+``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles up.
 """
 
 from __future__ import annotations
@@ -36,16 +35,8 @@ from benchmarks.scale_graph import NoChild, probe
 from lvqa_ray.config import Job
 from lvqa_ray.engine import graph, run, video_work
 from lvqa_ray.pipeline import Pipeline, build
-from lvqa_ray.records import Clip, Frame, ProbedVideo, Video
+from lvqa_ray.records import Clip, Frame, Video
 from lvqa_ray.stage.steps import VideoStep
-from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.frames import sample_frames
-from lvqa_ray.video.joined import JoinedParts
-from lvqa_ray.video.parts import find_parts, look_at
-from lvqa_ray.video.probe import probe as probe_file
-from lvqa_ray.video.shots import Sampling, iter_shots
-from lvqa_ray.video.spans import ScenePlan
-from tests import media
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.files import FileServer
 from tests.storm.storm import below
@@ -53,7 +44,6 @@ from tests.storm.storm import below
 CPUS = 2
 """Cores of a node."""
 FILM_BYTES = 2 * 2**20
-PART_S = 60.0
 SCRATCH_BYTES = 16 * 2**20
 PICTURE_BYTES = 125_000
 """Of each of the eight pictures of a clip, behind a slow endpoint."""
@@ -223,35 +213,6 @@ def memory_bytes() -> int:
     return total
 
 
-def film(*, path: str) -> Row:
-    """CPU seconds of one real film in scenes mode, with its pictures: in one piece, and in parts that are joined."""
-    detection, plan = Detection(), ScenePlan(max_s=10.0)
-    sampling = Sampling(count=8, fps=None, short_side=448, quality=85)
-    row = ProbedVideo(video=Video(id="film", uri=path, fingerprint="f"), info=probe_file(path))
-    clock = time.process_time
-    begun = clock()
-    whole = [(shot.span, shot.frames()) for shot in iter_shots(path, detection=detection, plan=plan, sampling=sampling)]
-    whole_s = clock() - begun
-    parts, joining, parts_s, joining_s = [], JoinedParts(detection, plan, sampling), [], 0.0
-    for part in find_parts(row, PART_S):
-        begun = clock()
-        looked = look_at(part, detection=detection, plan=plan, sampling=sampling)
-        parts_s.append(clock() - begun)
-        begun = clock()
-        parts += joining.add(looked)
-        joining_s += clock() - begun
-    parts += joining.finish()
-    lacking, again_s = 0, 0.0
-    for number, (span, frames) in enumerate(parts):
-        if not all(frame.jpeg for frame in frames):
-            begun = clock()
-            times = [frame.time_s for frame in frames]
-            parts[number] = span, tuple(sample_frames(path, times, short_side=448, quality=85))
-            again_s, lacking = again_s + clock() - begun, lacking + 1
-    seconds = {"whole_s": whole_s, "parts_s": parts_s, "joining_s": joining_s, "again_s": again_s}
-    return {"clips": len(whole), "lacking": lacking, "same": parts == whole, "frames": row.info.num_frames} | seconds
-
-
 def in_a_process(what: Callable[..., Row], **settings: object) -> Row:
     name = "pressure" if what is behind_a_slow_endpoint else what.__name__
     command = [sys.executable, __file__, name, "--one", json.dumps(settings)]
@@ -312,44 +273,20 @@ def plot_pressure(looks: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def show_film(path: str) -> None:
-    row = in_a_process(film, path=path)
-    if not row["parts_s"]:
-        raise SystemExit("that film is too short for parts of a minute")
-    same = "the same to the byte" if row["same"] else "NOT THE SAME"
-    print(f"{row['frames']} frames, {row['clips']} clips with pictures: {same}; {row['lacking']} decoded once more\n")
-    print("| | CPU s |\n|---|---|")
-    print(f"| in one piece | {row['whole_s']:.1f} |")
-    print(f"| in {len(row['parts_s'])} parts, together | {sum(row['parts_s']):.1f} |")
-    print(f"| the longest part | {max(row['parts_s']):.1f} |")
-    print(f"| joining them | {row['joining_s']:.1f} |")
-    print(f"| pictures that no part had | {row['again_s']:.1f} |\n")
-    print("| cores | busiest core, CPU s | of one piece |\n|---|---|---|")
-    for cores in (1, 2, 4, 8):
-        busy = [0.0] * cores
-        for seconds in row["parts_s"]:  # each core takes the next part when it is free
-            busy[busy.index(min(busy))] += seconds
-        longest = max(busy) + row["again_s"] / cores + row["joining_s"]
-        print(f"| {cores} | {longest:.1f} | {row['whole_s'] / longest:.2f} |")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["nodes", "pressure", "film", "stubbed"])
+    parser.add_argument("what", choices=["nodes", "pressure", "stubbed"])
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3, 4], help="how many nodes")
     parser.add_argument("--plot", type=Path, help="pressure: where to draw what lies about (PNG)")
-    parser.add_argument("--film", default=str(media.bunny()), help="a film of some minutes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        which = {"stubbed": stubbed, "film": film, "pressure": behind_a_slow_endpoint}
+        which = {"stubbed": stubbed, "pressure": behind_a_slow_endpoint}
         print(json.dumps(which[args.what](**json.loads(args.one))))
     elif args.what == "nodes":
         show_nodes(args.nodes)
-    elif args.what == "pressure":
-        show_pressure(args.plot)
     else:
-        show_film(args.film)
+        show_pressure(args.plot)
 
 
 if __name__ == "__main__":

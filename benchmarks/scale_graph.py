@@ -64,7 +64,7 @@ def sample(clip: Clip, job: Job) -> Iterator[Clip]:
 class StubTransport:
     """Says what the tests' endpoint would, after a while and without a socket."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     async def __call__(self, request: ChatRequest) -> ChatReply:

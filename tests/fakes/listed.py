@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.files import LocalServer
 
 OBJECT = (
     "<Contents><Key>films/film{number:07d}.mp4</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
@@ -15,7 +16,7 @@ OBJECT = (
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
 
 
-class ListedBucket:
+class ListedBucket(LocalServer):
     """Serves S3's ListObjectsV2 of ``s3://corpus/films/``.
 
     Args:
@@ -30,16 +31,7 @@ class ListedBucket:
         self.objects = objects
         self.troubles: deque[str] = deque()
         self.pages = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler())
 
     def _page(self, query: dict[str, list[str]]) -> bytes:
         first, size = int(query.get("continuation-token", ["0"])[0]), int(query["max-keys"][0])

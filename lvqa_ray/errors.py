@@ -51,6 +51,7 @@ class VideoFault(StrEnum):
     NO_CLIPS = "no_clips"
     DAMAGED = "damaged"
     BAD_SUBTITLES = "bad_subtitles"
+    NO_RECOGNIZER = "no_recognizer"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_TIMEOUT = "decoder_timeout"
     DECODER_MEMORY = "decoder_memory"

@@ -14,6 +14,7 @@ from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film,
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis import AnalyzeFilm
+from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 
@@ -119,7 +120,7 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
 def _recipe(job: Job) -> str:
     decides: dict[str, Any] = {"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
     if job.listens_otherwise:
-        decides["speech"] = {"sources", "languages", "encoding", "broken", "part_minutes", "audio", "prompt"}
+        decides["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
     told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
     return job.model_dump_json(include=decides) + told
 

@@ -99,6 +99,7 @@ HITS: dict[str, Any] = {
     "speech.part_minutes": 1,
     "speech.audio": "mp3",
     "speech.prompt": "Ann",
+    "speech.whisper_model": "model",
     "endpoints.speech": {**ENDPOINT, "model": "whisper-1"},
     "merge.min_captioned": 0.5,
     "ask.reasks": 3,

@@ -30,7 +30,7 @@ from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.pipeline import build
+from lvqa_ray.pipeline import Group, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
@@ -107,7 +107,7 @@ class _Work:
         self._held = Held(scratch, video)
         self._chats: dict[str, Chat] = {
             stage.name: analyst.chats.of(stage, job.endpoints.replicas(stage.role))
-            for step in (*self._pipeline.caption, *self._telling)
+            for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._telling)
             if isinstance(step, ChatStep)
             for stage in (step.stage, *step.helpers)
         }
@@ -167,7 +167,8 @@ class _Work:
             for clip in known:
                 yield clip
             return
-        first, *others = self._pipeline.split
+        opening, *others = (*self._pipeline.hear, self._pipeline.split)
+        first, *then = (step for step in opening if isinstance(step, VideoStep))
         made: list[Any] = []
         async with aclosing(self._through([first], self._video)) as probed:
             async for row in probed:
@@ -175,11 +176,31 @@ class _Work:
                     yield row
                     continue
                 self._say(row)
-                async with aclosing(self._through(others, row)) as clips:
+                async with aclosing(self._in_turn([then, *others], row)) as clips:
                     async for out in clips:
                         made.append(bare(out))
                         yield out
         await asyncio.to_thread(found.note, self._video, made)
+
+    async def _in_turn(self, groups: Sequence[Group], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
+        """The rows that groups of steps make of a row."""
+        if not groups:
+            yield row
+            return
+        group, *others = groups
+        looking = [step for step in group if isinstance(step, VideoStep)]
+        if looking:
+            async with aclosing(self._through(looking, row)) as made:
+                async for out in made:
+                    async with aclosing(self._in_turn(others, out)) as rows:
+                        async for each in rows:
+                            yield each
+            return
+        asking = [step for step in group if not isinstance(step, VideoStep)]
+        for out in await along(asking, row, self._made):
+            async with aclosing(self._in_turn(others, out)) as rows:
+                async for each in rows:
+                    yield each
 
     async def _captioned(self, clip: Clip) -> Sequence[CaptionedClip]:
         known = await self._paid(clip)
@@ -227,10 +248,7 @@ class _Work:
         return next(chain.from_iterable(map(unpack, self._media.kept([pack(row)]))))
 
     async def _step(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
-        try:
-            made = list(step.call(row)) if isinstance(step, PlainStep) else await step.call(row, self._ask)
-        except Exception as error:
-            made = [bug(step.name, row, error)]
+        made = await self._made(step, row)
         for out in made:
             if isinstance(out, AnalyzedFilm):
                 for result in out.results[self._told :]:
@@ -239,6 +257,12 @@ class _Work:
             elif not isinstance(out, Film):  # which has been told
                 self._say(out)
         return made
+
+    async def _made(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
+        try:
+            return list(step.call(row)) if isinstance(step, PlainStep) else list(await step.call(row, self._ask))
+        except Exception as error:
+            return [bug(step.name, row, error)]
 
     async def _ask(self, request: ChatRequest) -> ChatReply:
         return await self._chats[request.stage](request)

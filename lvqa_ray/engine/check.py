@@ -6,14 +6,14 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, models_of
+from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, check_whisper, models_of
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
@@ -88,10 +88,11 @@ def _places(job: Job) -> Iterator[Finding]:
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
         yield Finding("disk of the output", free >= LEAST_FREE, f"{free / 2**30:.1f} GB are free.")
-    try:
-        check_prices(job)
-    except ConfigError as error:
-        yield Finding("prices", False, str(error))
+    for what, look in (("prices", check_prices), ("speech", check_whisper)):
+        try:
+            look(job)
+        except ConfigError as error:
+            yield Finding(what, False, str(error))
 
 
 def _videos(job: Job) -> Iterator[Finding]:
@@ -161,7 +162,7 @@ def _tries(job: Job, role: Role) -> Iterator[tuple[str, ChatRequest, bool]]:
         return
     if role == "speech":
         sound = Media(identity="check", mime=MIMES[job.speech.audio], data=tone(job.speech.audio), seconds=1.0)
-        yield f"takes sound ({job.speech.audio})", _request(sound), True
+        yield f"takes sound ({job.speech.audio})", replace(_request(sound), max_tokens=None), True
         return
     yield "answers", _request(Text(text="Reply with the word yes.")), True
     if role == "llm":

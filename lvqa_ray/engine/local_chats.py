@@ -23,8 +23,9 @@ from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.transcription import wire
 from lvqa_ray.llm.transport import OpenAITransport
-from lvqa_ray.stage import ROLES, Chat, Prompted
+from lvqa_ray.stage import Chat, Prompted
 
 LOOK_EVERY_S = 0.02
 Name = tuple[str, str, str]
@@ -60,7 +61,7 @@ class LocalChats:
         self._retry_failures = engine.retry_failures
         self._folder = folder
         self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
-        self._known = [at for role in ROLES for at in job.endpoints.replicas(role)]
+        self._known = [at for role in job.endpoints.roles for at in job.endpoints.replicas(role)]
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
         self._gates: dict[Name, _Gate] = {}
         self._wires: dict[str, OpenAITransport] = {}
@@ -90,7 +91,8 @@ class LocalChats:
             self._chats.clear()
         which = (stage.name, *(at.model_dump_json() for at in endpoints))
         if which not in self._chats:
-            ways = [Way(at, self._wire(at), self._gate(at).permits, self._purse) for at in endpoints]
+            sound = stage.role == "speech"
+            ways = [Way(at, self._wire(at, sound=sound), self._gate(at).permits, self._purse) for at in endpoints]
             self._chats[which] = chat_along(ways, self.journal(stage.name), ask_again=self._retry_failures)
         return self._chats[which]
 
@@ -101,9 +103,9 @@ class LocalChats:
             async with asyncio.timeout(longest):
                 while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(LOOK_EVERY_S)
-        for wire in self._wires.values():
+        for each in self._wires.values():
             with suppress(OSError):
-                await wire.aclose()
+                await each.aclose()
         for journal in self._journals.values():
             journal.close()
 
@@ -113,10 +115,10 @@ class LocalChats:
     def _key(self, at: Endpoint) -> SecretStr:
         return self._keys[at.api_key_env]
 
-    def _wire(self, at: Endpoint) -> OpenAITransport:
-        which = at.model_dump_json()
+    def _wire(self, at: Endpoint, *, sound: bool) -> OpenAITransport:
+        which = f"{sound} {at.model_dump_json()}"
         if which not in self._wires:
-            self._wires[which] = OpenAITransport(at, self._key(at))
+            self._wires[which] = wire(at, self._key(at), sound=sound)
         return self._wires[which]
 
     def _gate(self, at: Endpoint) -> _Gate:

@@ -18,6 +18,7 @@ from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
+from lvqa_ray.video.whisper import why_not
 
 ANSWER_WITHIN_S = 30.0
 
@@ -74,6 +75,16 @@ def check_prices(job: Job) -> None:
                     f"engine.max_cost is set, and no price is known for {at.label}: set endpoints.{section}.price_in "
                     f"and endpoints.{section}.price_out, in dollars per million tokens."
                 )
+
+
+def check_whisper(job: Job) -> None:
+    """Refuse a model for speech that cannot be used here; what other nodes have is seen there.
+
+    Raises:
+        ConfigError: Says what is missing, and the mend.
+    """
+    if job.speech.whisper_model and "whisper" in job.speech.sources and (why := why_not(job.speech.whisper_model)):
+        raise ConfigError(why)
 
 
 def check_endpoints(job: Job) -> Mapping[Role, Sequence[SecretStr]]:

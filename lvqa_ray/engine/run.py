@@ -29,7 +29,7 @@ from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts
+from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.engine.progress import Progress, Watch
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.repeats import compare
@@ -174,6 +174,7 @@ def _run(
     halted, over_budget = "", False
     if todo:
         check_prices(job)
+        check_whisper(job)
         keys = check_endpoints(job)
     if only is None:
         note_job(folder, job, videos)

@@ -10,14 +10,15 @@ from typing import ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import VideoError
+from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Video
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.video.audio import MIMES, RATE, Form, encoded, sound_of
 from lvqa_ray.video.subtitles import read_sidecar, read_stream, sidecar_of
 from lvqa_ray.video.utterances import parts_of
+from lvqa_ray.video.whisper import LONGEST_S, written_down
 
-Source = Literal["sidecar", "stream", "endpoint"]
+Source = Literal["sidecar", "stream", "endpoint", "whisper"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,10 +31,11 @@ class FindSpeech:
     name: ClassVar[str] = "speech"
 
     sources: tuple[Source, ...] = Field(
-        default=("sidecar", "stream", "endpoint"),
+        default=("sidecar", "stream", "endpoint", "whisper"),
         description="Where to look, in this order, until there is something: sidecar (a file beside a local video, of "
         "its name and .srt, .vtt, .ass or .ssa), stream (text subtitles in the video's file), "
-        "endpoint (endpoints.speech, if there is one). [] for nowhere.",
+        "endpoint (endpoints.speech, if there is one), whisper (faster-whisper on the node, if whisper_model is set). "
+        "[] for nowhere.",
     )
     languages: tuple[str, ...] = Field(
         default=(),
@@ -62,7 +64,12 @@ class FindSpeech:
         default="opus", description="How it is sent: opus (24 kbit/s) or mp3 (32 kbit/s); flac or wav without loss."
     )
     prompt: str = Field(
-        default="", description="Words that help the endpoint to understand, such as names; none if empty."
+        default="", description="Words that help an endpoint or whisper to understand, such as names; none if empty."
+    )
+    whisper_model: str = Field(
+        default="",
+        description="Folder with a faster-whisper model (CTranslate2), the same on every node; empty for none. Needs "
+        "the extra whisper.",
     )
 
     @model_validator(mode="after")
@@ -89,10 +96,11 @@ class FindSpeech:
                     row = replace(row, sound=tuple(self._sounds(row)))
                 continue
             try:
-                lines = self._read(source, row.video.uri)
+                lines = self._read(source, row)
             except VideoError as error:
-                if self.broken == "fail":
-                    yield Failure.of(error, video=row.video, stage=self.name)
+                here = error.kind == VideoFault.NO_RECOGNIZER  # the machine is at fault, and not the file
+                if here or self.broken == "fail":
+                    yield replace(Failure.of(error, video=row.video, stage=self.name), retryable=here)
                     return
                 notes.append(str(error))
                 continue
@@ -115,7 +123,13 @@ class FindSpeech:
                 data=encoded(part.samples, self.audio),
             )
 
-    def _read(self, source: Source, path: str) -> tuple[Subtitle, ...]:
+    def _read(self, source: Source, row: ProbedVideo) -> tuple[Subtitle, ...]:
+        path = row.video.uri
+        if source == "whisper":
+            if not self.whisper_model or row.sound:
+                return ()
+            sound = sound_of(path, row.info.duration_sec)
+            return written_down(parts_of(sound, LONGEST_S), self.whisper_model, self.prompt)
         if source == "stream":
             return read_stream(path, self.languages)
         sidecar = sidecar_of(path, self.languages)

@@ -16,11 +16,13 @@ from lvqa_ray.engine.analyst import Analyst
 from lvqa_ray.engine.dossier import Dossier
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedClip, Clip, Failure, Film, ProbedVideo
+from lvqa_ray.video.audio import RATE
 from tests import media
-from tests.conftest import JobMaker
+from tests.conftest import MODEL, JobMaker
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
 from tests.fakes.told import MAP, STORY, TITLES, told
+from tests.spoken import spoken, with_sound
 
 Nothing = type(None)
 WHOLE = {"tasks": ["analysis", "summary", "titles", "mind_map"]}
@@ -97,6 +99,25 @@ def test_everything_comes_and_a_second_time_costs_nothing(
     other = job.model_copy(update={"analysis": job.analysis.model_copy(update={"language": "German"})})
     analyzed(other)
     assert fake.paid.total() == 10, "what is written is written anew, and nothing is looked at again"
+
+
+def test_what_is_said_is_heard_first(fake: FakeEndpoint, make_job: JobMaker, film: Path, tmp_path: Path) -> None:
+    fake.answer = told
+    talk = with_sound(film, tmp_path / "talk.mkv", [(1.5, "Then we swim.")])
+    fake.sentences = {"Then we swim.": len(spoken("Then we swim.")) / RATE}
+    at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None}
+    job = make_job(talk, analysis=WHOLE, endpoints={"vlm": at, "llm": at, "speech": at | {"max_attempts": 1}})
+    fake.fail_next(Fault.SERVER_ERROR)
+    rows = analyzed(job)
+    assert [type(row) for row in rows] == [ProbedVideo, Failure]
+    assert (rows[1].stage, rows[1].retryable) == ("transcribe", True)
+    for _ in range(2):
+        rows = analyzed(job)
+        assert of(Failure, rows) == []
+        (line,) = dossier(rows, job).document()["speech"]
+        assert (line["text"], line["source"]) == ("Then we swim.", "endpoint")
+        assert line["start_ms"] == pytest.approx(1500, abs=60)
+    assert len([asked for asked in fake.requests if "sound" in asked.body]) == 2
 
 
 def test_who_goes_away_takes_the_work_along(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:

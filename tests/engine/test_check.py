@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,6 +33,21 @@ def test_all_that_a_run_needs_is_tried_by_tiny_requests(fake: FakeEndpoint, make
     pictures = [asked for asked in fake.requests if media_urls(asked.body)]
     assert [len(media_urls(asked.body)) for asked in pictures] == [2]
     assert all(asked.body["max_tokens"] <= 64 for asked in fake.requests)
+
+
+def test_who_hears_is_tried_with_a_tone(fake: FakeEndpoint, make_job: JobMaker, film: Path, tmp_path: Path) -> None:
+    at: dict[str, Any] = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None}
+    asks: dict[str, Any] = {"endpoints": {"vlm": at, "llm": at, "speech": at}}
+    found = {finding.what: finding for finding in check(make_job(film, **asks), paid=True)}
+    assert found["speech: takes sound (opus)"].ok is True
+    (heard,) = (asked.body for asked in fake.requests if "sound" in asked.body)
+    assert (heard["sound"]["seconds"], "max_tokens" in heard) == (pytest.approx(1, abs=0.01), False)
+    priced = {"engine": {"max_cost": 1}, "speech": {"whisper_model": str(tmp_path)}}
+    at |= {"price_in": 1, "price_out": 1}
+    found = {finding.what: finding for finding in check(make_job(film, **asks, **priced), paid=False)}
+    assert "endpoints.speech.price_minute" in found["prices"].says
+    assert found["speech"].ok is False
+    assert "speech.whisper_model needs faster-whisper" in found["speech"].says or "lacks model" in found["speech"].says
 
 
 def test_without_consent_nothing_is_paid(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:

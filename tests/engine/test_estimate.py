@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,20 @@ def test_questions_are_counted_by_video_and_by_minute(ask: dict[str, Any], calls
     assert (stages["ask"].calls, stages["reformat"].calls) == (calls, questions)
     assert stages["ask"].output_tokens == questions * REPLY_TOKENS["ask"]
     assert stages["ask"].input_tokens > calls * 60 * REPLY_TOKENS["caption"]
+
+
+def test_sound_is_paid_by_the_minute_where_nothing_tells_what_is_said(tmp_path: Path) -> None:
+    speech = AT | {"price_minute": 0.006}
+    hears = Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT, "llm": AT, "speech": speech}})
+    (tmp_path / "told.srt").write_text("")
+    told = replace(LOAD.row, video=replace(LOAD.row.video, uri=str(tmp_path / "told.mp4")))
+    sounding = [replace(row, info=replace(INFO, has_audio=True, duration_sec=660)) for row in (LOAD.row, told)]
+    stages = estimate(hears, [LOAD, *(replace(LOAD, row=row) for row in sounding)])
+    heard = stages["transcribe"]
+    assert heard.calls == 2
+    assert heard.cost_usd == pytest.approx(11 * 0.006)
+    assert seconds(hears, {"transcribe": heard}) == pytest.approx(2 * REPLY_S / 10)
+    assert "transcribe" not in estimate(job(), [replace(LOAD, row=sounding[0])])
 
 
 def checked(**settings: Any) -> Job:

@@ -15,7 +15,7 @@ from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
 from tests import media
-from tests.spoken import srt, with_streams
+from tests.spoken import srt, with_sound, with_streams
 
 INFO = VideoInfo(num_frames=750, height=90, width=160, fps=25, duration_sec=30)
 ROW = ProbedVideo(video=Video(id="v", uri="/v.mp4", fingerprint="f"), info=INFO)
@@ -65,6 +65,36 @@ def test_the_first_source_that_knows_is_taken(film: Path) -> None:
     assert isinstance(failed, Failure)
     assert (failed.stage, failed.kind, failed.retryable) == ("speech", "bad_subtitles", False)
     beside.unlink()
+
+
+def test_sound_is_handed_on_where_an_endpoint_is_next(film: Path) -> None:
+    info = replace(INFO, duration_sec=3.0)
+    talk = with_sound(film.with_name("bare.mp4"), film.with_name("talk.mkv"), [(0.5, "Then we swim.")])
+    row = ProbedVideo(video=Video(id="v", uri=str(talk), fingerprint="f"), info=info)
+    (first,) = FindSpeech()(row, asks=True)
+    assert isinstance(first, ProbedVideo)
+    (sound,) = first.sound
+    assert (sound.start_ms, sound.mime, sound.identity) == (0, "audio/ogg", f"f sound 0-{sound.end_ms} opus")
+    assert first.speech == ()
+    assert list(FindSpeech()(row)) == [row]
+    told = replace(row, video=replace(row.video, uri=str(film)))
+    (silent,) = FindSpeech()(told, asks=True)
+    assert isinstance(silent, ProbedVideo)
+    assert (bool(silent.speech), silent.sound) == (True, ())
+    (other,) = FindSpeech(sources=("endpoint", "stream"))(replace(told, info=info), asks=True)
+    assert isinstance(other, ProbedVideo)
+    assert (bool(other.speech), other.sound) == (True, ()), "there is no sound to hear"
+
+
+def test_a_node_without_the_recognizer_fails_the_video_for_now(film: Path, tmp_path: Path) -> None:
+    failed = heard(film, FindSpeech(sources=("whisper", "stream"), whisper_model=str(tmp_path)))
+    # No sound, no recognizer: nothing was to be heard.
+    assert isinstance(failed, ProbedVideo)
+    talk = with_sound(film.with_name("bare.mp4"), tmp_path / "talk.mkv", [(0.5, "Then we swim.")])
+    failed = heard(talk, FindSpeech(whisper_model=str(tmp_path)))
+    assert isinstance(failed, Failure)
+    assert (failed.stage, failed.kind, failed.retryable) == ("speech", "no_recognizer", True)
+    assert "faster-whisper" in failed.message
 
 
 def clips(row: ProbedVideo) -> list[Clip]:

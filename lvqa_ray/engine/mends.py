@@ -22,6 +22,8 @@ MENDS: Mapping[str, str] = {
     "truncated": "of a file: fetch it again, or set probe.truncated=keep; of a reply: raise max_tokens",
     "no_clips": "widen the settings of split",
     "damaged": "fetch the file again, or set probe.damaged=keep",
+    "bad_subtitles": "mend the subtitles or move them away, then `lvqa retry --kind {kind}`; or set speech.broken=skip",
+    "no_recognizer": "put faster-whisper and its model on every node, and run again",
     "decoder_crashed": "re-encode it; if the decoder was killed from outside, `lvqa retry --kind {kind}`",
     "decoder_timeout": "re-encode it, or `lvqa retry --kind {kind} --set engine.decode_slowest=...`",
     "decoder_memory": "`lvqa retry --kind {kind} --set engine.decode_memory_gb=...`",

@@ -50,6 +50,9 @@ def _kinds(output: Output) -> Iterable[tuple[str, str]]:
     drops = output.rows("drops", ["video_id", "check", "kind"])
     for video, check, kind in zip(*(drops[name].to_pylist() for name in drops.column_names), strict=True):
         yield video, f"dropped by {check} {kind}"
+    tasks = output.rows("analysis", ["video_id", "task", "error"])
+    for video, task, error in zip(*(tasks[name].to_pylist() for name in tasks.column_names), strict=True):
+        yield video, f"task {task} {error or ''}"
     failures = output.rows("failures", ["id", "kind"])
     for video, kind in zip(*(failures[name].to_pylist() for name in failures.column_names), strict=True):
         yield video, f"failed {kind}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from lvqa_ray.records import Span, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.report import whole
 from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Exchange, Told
 
@@ -22,6 +23,8 @@ _COLUMNS: Mapping[TableName, str] = {
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
     "fps",
+    "analysis": whole.RESULT,
+    "subtitles": whole.SAID,
 }
 
 
@@ -71,7 +74,7 @@ def _by_video(output: Output, table: TableName, columns: list[str], videos: Coll
 def _film(ident: str, rows: Mapping[TableName, list[Any]], output: Output, told: Told | None) -> Film:
     records, drops = (sorted(rows[name], key=lambda row: natural(row["id"])) for name in ("data", "drops"))
     clips = sorted(rows["clips"], key=lambda row: row["index"])
-    anything = next(iter([*records, *clips, *drops, *rows["failures"]]))
+    anything = next(iter([*records, *clips, *drops, *rows["failures"], *rows["analysis"]]))
     info = records[0]["video_info"] if records else {}
     end = max((clip["timestamp_end"] for clip in clips), default=0.0)
     film: Film = {
@@ -82,6 +85,8 @@ def _film(ident: str, rows: Mapping[TableName, list[Any]], output: Output, told:
         "captions": records[0]["captions"] if records else "",
         "clips": [_clip(clip) for clip in clips],
         "questions": [*map(_record, records), *map(_drop, drops)],
+        "results": whole.results(rows["analysis"]),
+        "subtitles": whole.said(rows["subtitles"]),
         "failure": None,
         "said": [],
         "unsaid": "",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.records import LETTERS
+from lvqa_ray.records import LETTERS, TASKS
 from lvqa_ray.report.output import Output
 
 
@@ -41,6 +41,8 @@ class Numbers:
     Attributes:
         videos: Videos of the last run's manifest, or of the tables where there is none.
         with_records: Videos with at least one record.
+        alone: Videos that were asked no questions and have results of tasks about the whole.
+        results: Results of these tasks, of all videos, by task and then by fate, ``made`` or ``failed``.
         failed: Failed videos by kind, most frequent first.
         clips: Clips by fate: ``captioned``, ``filtered`` or ``failed``.
         clip_seconds: Length of every clip that was not filtered out (s).
@@ -54,6 +56,8 @@ class Numbers:
 
     videos: int
     with_records: int
+    alone: int
+    results: dict[str, dict[str, int]]
     failed: list[FailedKind]
     clips: dict[str, int]
     clip_seconds: npt.NDArray[np.float64] = field(repr=False)
@@ -77,7 +81,7 @@ class Numbers:
     @property
     def unfinished(self) -> int:
         """Videos with no outcome."""
-        return max(0, self.videos - self.with_records - self.failures)
+        return max(0, self.videos - self.with_records - self.alone - self.failures)
 
 
 def count(output: Output) -> Numbers:
@@ -97,10 +101,13 @@ def count(output: Output) -> Numbers:
     failed = _failures(output, done)
     answers = pc.struct_field(data["parsed_reasoning"], "ANSWER")
     clips, seconds = _clips(output)
-    known = len(done) + sum(kind.count for kind in failed)
+    alone, results = _results(output)
+    known = len(done) + alone + sum(kind.count for kind in failed)
     return Numbers(
         videos=max(output.videos() or 0, known),
         with_records=len(done),
+        alone=alone,
+        results=results,
         failed=failed,
         clips=clips,
         clip_seconds=seconds,
@@ -123,6 +130,17 @@ def _failures(output: Output, done: Any) -> list[FailedKind]:  # noqa: ANN401 - 
         retryable = pc.sum(pc.fill_null(mine["retryable"], False)).as_py() or 0
         kinds.append(FailedKind(kind, number, first["stage"], retryable, first["id"], first["message"] or ""))
     return kinds
+
+
+def _results(output: Output) -> tuple[int, dict[str, dict[str, int]]]:
+    rows = output.rows("analysis", ["video_id", "task", "error", "alone"])
+    alone = rows.filter(pc.fill_null(rows["alone"], False))
+    fate = pc.if_else(pc.is_valid(rows["error"]), "failed", "made")
+    counts: dict[str, dict[str, int]] = {}
+    pairs = pa.table({"task": rows["task"], "fate": fate}).group_by(["task", "fate"], use_threads=False)
+    for row in pairs.aggregate([([], "count_all")]).to_pylist():
+        counts.setdefault(row["task"], {"made": 0, "failed": 0})[row["fate"]] += row["count_all"]
+    return len(pc.unique(alone["video_id"])), {task: counts[task] for task in TASKS if task in counts}
 
 
 def _clips(output: Output) -> tuple[dict[str, int], npt.NDArray[np.float64]]:

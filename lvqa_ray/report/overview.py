@@ -10,7 +10,7 @@ from lvqa_ray.llm.ledger import Spent
 from lvqa_ray.report.numbers import Numbers
 from lvqa_ray.report.output import Output
 
-ORDER = ("caption", "ask", "blind", "solve", "reformat")
+ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
 
 
 def stages(names: Iterable[str]) -> list[str]:
@@ -34,6 +34,9 @@ def _headline(output: Output, numbers: Numbers) -> str:
     job = output.run.get("job") or {}
     models = dict.fromkeys(_models(job.get("endpoints") or {}))
     kept = f"{_several(numbers.kept, 'question')} about {_several(numbers.with_records, 'video')}"
+    if numbers.alone:
+        analyzed = f"{_several(numbers.alone, 'video')} analyzed"
+        kept = f"{analyzed} and {kept}" if numbers.kept else analyzed
     return f"{kept}{', made with ' + ' and '.join(models) if models else ''}."
 
 
@@ -62,6 +65,10 @@ def _tiles(output: Output, numbers: Numbers, bill: Spent) -> Iterable[tuple[str,
     yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
     yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"
     yield "Length of the videos", seconds(3600 * numbers.hours), "of those with questions"
+    if numbers.results:
+        lost = sum(fates["failed"] for fates in numbers.results.values())
+        made = sum(fates["made"] for fates in numbers.results.values())
+        yield "Results about whole videos", f"{made:,}", f"{lost:,} failed" if lost else "none failed"
     tokens = bill.input_tokens + bill.output_tokens
     if bill.cost_usd is not None:
         yield "Cost", dollars(bill.cost_usd), f"{_short(tokens)} tokens"
@@ -85,6 +92,7 @@ def _fates(numbers: Numbers) -> list[tuple[str, list[tuple[str, int, str]]]]:
             "Videos",
             [
                 ("with questions", numbers.with_records, "good"),
+                *([("analyzed only", numbers.alone, "good")] if numbers.alone else []),
                 ("failed", numbers.failures, "bad"),
                 ("without outcome", numbers.unfinished, "quiet"),
             ],
@@ -102,7 +110,7 @@ def _fates(numbers: Numbers) -> list[tuple[str, list[tuple[str, int, str]]]]:
 
 
 def _shown(numbers: Numbers, shown: int) -> str:
-    there = numbers.with_records + numbers.failures
+    there = numbers.with_records + numbers.alone + numbers.failures
     if shown >= there:
         return "All that the run made, and what it lost. The numbers above and this list are about the same videos."
     return (

@@ -92,6 +92,7 @@ function draw() {
     const entry = entries[number], chips = [];
     if (entry[FATE] === "dropped") chips.push(h("span", { class: "chip" }, `dropped: ${entry[DROP]}`));
     if (entry[FATE] === "failed") chips.push(h("span", { class: "chip bad" }, entry[FAILURE]));
+    if (entry[FATE] === "analyzed") chips.push(...entry[FAULTS].map((task) => h("span", { class: "chip bad" }, task)));
     if (entry[FATE] === "kept") chips.push(...entry[FAULTS].map((check) => h("span", { class: "chip warn" }, check)));
     return h("button", { type: "button", "data-entry": number, "aria-current": String(number === current), onclick: () => open(number, true) },
       h("div", { class: "stem" }, entry[TITLE]),
@@ -139,6 +140,7 @@ function record(film, question, entry) {
   ];
   if (film.failure && !question) parts.push(failure(film.failure));
   if (question) parts.push(...asked(question, film, steps, strip));
+  parts.push(...told(film, !question));
   parts.push(...more(film, question));
   return parts;
 }
@@ -190,6 +192,10 @@ function timeline(film, steps, strip) {
     const to = { ArrowLeft: -1, ArrowRight: 1 }[event.key], at = clips.indexOf(document.activeElement);
     if (to && clips[at + to]) { clips[at + to].focus(); event.preventDefault(); }
   } }, clips);
+  const speech = film.subtitles.length ? h("div", { class: "speech", role: "group", "aria-label": "What is said" }, film.subtitles.map(([start, end, text]) => {
+    const tell = () => { now.replaceChildren(h("b", {}, `${clock(start)} to ${clock(end)}`), h("span", {}, `“${text}”`)); beamAt(start, end, "var(--accent)"); };
+    return h("i", { style: { left: percent(start, whole), width: percent(end - start, whole) }, title: text, onmouseenter: tell, onclick: (event) => { tell(); event.stopPropagation(); } });
+  })) : null;
   const lanes = [], bars = steps.map((one, n) => {
     const end = Math.max(one.end, one.start + whole / 40) - whole / 400;
     let lane = lanes.findIndex((taken) => taken.every(([from, to]) => to <= one.start || from >= end));
@@ -204,7 +210,7 @@ function timeline(film, steps, strip) {
     for (const [name, value] of Object.entries({ left: percent(start, whole), width: percent(end - start, whole), "--own": color })) beam.style.setProperty(name, value);
   };
   const node = h("div", { class: "time", onmouseleave: () => dark() },
-    h("div", { class: strip ? "film" : "film none", "aria-hidden": "true" }, strip ? cells : "no thumbnails"), track,
+    h("div", { class: strip ? "film" : "film none", "aria-hidden": "true" }, strip ? cells : "no thumbnails"), track, speech,
     bars.length ? h("div", { class: "lanes", style: { height: `${lanes.length * 20}px` } }, bars) : null, beam,
     h("div", { class: "axis" }, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, clock(part * whole)))));
   let pinned = -1;
@@ -261,6 +267,29 @@ function asked(question, film, steps, strip) {
       h("td", { class: one.passed ? "good" : one.action === "dropped" ? "bad" : "warn" }, one.passed ? "passed" : one.action || "marked"),
       h("td", { class: "num" }, one.score === null ? "" : +one.score.toFixed(3)), h("td", {}, one.reason || ""))))));
   return parts;
+}
+
+// What is told of the video as a whole.
+const STYLES = { plot_detail: "Plot", summary: "Summary", tags: "Tags", highlights: "Highlights", multi_task: "Title, tags and highlights" };
+const list = (texts) => h("ul", { class: "plainlist" }, texts.map((text) => h("li", {}, text)));
+const chips = (texts) => h("p", { class: "tags" }, texts.map((text) => h("span", { class: "chip" }, text)));
+const tree = (node) => h("li", {}, h("span", { class: "node" }, node.name), node.children && h("ul", {}, node.children.map(tree)));
+
+function told(film, open) {
+  if (!film.results.length && !film.subtitles.length) return [];
+  const body = film.results.map((one) => {
+    const value = one.value || {}, name = one.task === "summary" ? STYLES[one.style] || one.style : { titles: "Titles", mind_map: "Mind map", analysis: "Shots" }[one.task];
+    const parts = [h("h3", {}, name)];
+    if (one.failure) parts.push(failure(one.failure));
+    else if (one.task === "mind_map" && value.name) parts.push(h("div", { class: "scroll" }, h("ul", { class: "map" }, tree(value))));
+    else if (value.titles || value.tags || value.highlights || value.title) parts.push(value.title && h("p", {}, h("b", {}, value.title)), value.titles && list(value.titles), value.tags && chips(value.tags), value.highlights && list(value.highlights));
+    else parts.push(h("p", { class: "prose" }, one.text));
+    if (one.note) parts.push(h("p", { class: "small warn" }, one.note));
+    return parts;
+  });
+  if (film.subtitles.length) body.push(h("details", {}, h("summary", {}, "What is said ", h("span", { class: "soft" }, `${film.subtitles.length} lines`)), h("div", { class: "caps" },
+    film.subtitles.map(([start, end, text]) => [h("span", {}, `${clock(start)} to ${clock(end)}`), h("span", {}, text)]))));
+  return [h("details", { class: "whole", open }, h("summary", {}, "The video as a whole ", h("span", { class: "soft" }, film.results.map((one) => one.task.replace("_", " ")).join(", "))), body)];
 }
 
 function failure(what) {

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, total
 from lvqa_ray.records import Video, VideoInfo
-from lvqa_ray.report import charts, films, overview, thumbnails
+from lvqa_ray.report import charts, films, overview, thumbnails, whole
 from lvqa_ray.report.book import Book
 from lvqa_ray.report.choice import chosen
 from lvqa_ray.report.numbers import Numbers, count
@@ -91,7 +91,7 @@ def write_report(
             path.write_bytes(html)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
-    return Report(str(path), len(html), packed.shown, numbers.with_records + numbers.failures)
+    return Report(str(path), len(html), packed.shown, numbers.with_records + numbers.alone + numbers.failures)
 
 
 def _packed(output: Output, videos: list[str], book: Book, found: FoundClips | None, within_s: float) -> _Packed:
@@ -157,6 +157,11 @@ def _entries(number: int, film: films.Film) -> list[list[Any]]:
         failure = film["failure"]
         said = failure["message"] or failure["kind"]
         entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], said, said])
+    elif not film["questions"]:
+        lost = [f"{one['task']}: {one['failure']['kind']}" for one in film["results"] if one["failure"]]
+        text = "\n".join(one["text"] for one in film["results"])
+        title = whole.title(film["results"], film["id"])
+        entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title])
     return entries
 
 

@@ -35,6 +35,8 @@ def make_output(
     drops: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
     clips: list[dict[str, Any]] = []
+    whole: list[dict[str, Any]] = []
+    spoken: list[dict[str, Any]] = []
     for number in range(videos):
         ident = f"{prefix}-{number}"
         origin = {
@@ -49,6 +51,18 @@ def make_output(
             failures.append(failure | {"message": say("This is no video."), "raw": say("")} | origin)
             continue
         clips += [_clip(ident, index, say) | origin for index in range(CLIPS)]
+        whole += [row | origin for row in _whole(ident, say, failed=number % 10 == 8)]
+        spoken += [
+            {
+                "video_id": ident,
+                "index": n,
+                "start_ms": 10_000 * n,
+                "end_ms": 10_000 * n + 2500,
+                "text": say(f"Wow {n}!"),
+            }
+            | origin
+            for n in range(2)
+        ]
         for place in range(QUESTIONS):
             row = _question(ident, number, place, say) | origin
             if (number * QUESTIONS + place) % 10 == 3:
@@ -57,7 +71,7 @@ def make_output(
                 )
             else:
                 records.append(row)
-    _write(folder, records, drops, failures, clips)
+    _write(folder, records, drops, failures, clips, whole, spoken)
     said = {"finished": True, "summary": {"run_id": "20260101T203000Z", "seconds": 60, "videos": videos, "halted": ""}}
     (folder / "run.json").write_text(json.dumps(said | {"job": {"endpoints": {"vlm": {"model": say("seer")}}}}))
     _journal(folder / "cache", videos, say)
@@ -76,7 +90,7 @@ def many(folder: Path, times: int) -> None:
 
 
 def _write(folder: Path, *tables: list[dict[str, Any]]) -> None:
-    for table, lines in zip(("data", "drops", "failures", "clips"), tables, strict=True):
+    for table, lines in zip(("data", "drops", "failures", "clips", "analysis", "subtitles"), tables, strict=True):
         (folder / table).mkdir(parents=True, exist_ok=True)
         schema = SCHEMAS[table]  # type: ignore[index]
         same = pa.Table.from_pylist([{key: line.get(key) for key in schema.names} for line in lines], schema=schema)
@@ -99,6 +113,19 @@ def _clip(ident: str, index: int, say: Say) -> dict[str, Any]:
         "fps": 25.0,
         "lost_sec": 0.0,
     }
+
+
+def _whole(ident: str, say: Say, *, failed: bool) -> list[dict[str, Any]]:
+    """A summary, tags, titles and a mind map that may have failed."""
+    tree = {"name": say("a dog"), "children": [{"name": say("it runs"), "children": [{"name": say("past trees")}]}]}
+    lost = {"error": "bad_tree", "error_message": say("no map"), "raw": say("{"), "retryable": False}
+    made: list[dict[str, Any]] = [
+        {"task": "summary", "style": "plot_detail", "text": say("A dog runs.\n\nIt rests.")},
+        {"task": "summary", "style": "tags", "text": say("dog"), "value": json.dumps({"tags": [say("dog")]})},
+        {"task": "titles", "text": say("Dog"), "value": json.dumps({"titles": [say("The dog that ran")]})},
+        {"task": "mind_map"} | (lost if failed else {"text": say("{}"), "value": json.dumps(tree)}),
+    ]
+    return [row | {"video_id": ident, "index": index, "alone": False} for index, row in enumerate(made)]
 
 
 def _question(ident: str, number: int, place: int, say: Say) -> dict[str, Any]:

@@ -94,6 +94,54 @@ def test_a_reader_finds_a_record_and_sees_where_its_reasons_look(chromium: Brows
         assert drawn > 2000
 
 
+def test_what_is_told_of_the_whole_is_shown_with_its_map_and_what_is_said(chromium: Browser, small: Path) -> None:
+    numbers = count(Output(small.parent))
+    assert numbers.results["mind_map"] == {"made": 16, "failed": 2}
+    with opened(chromium, small) as page:
+        assert "Results about whole videos" in page.inner_text(".tiles")
+        page.goto(page.url.partition("#")[0] + "#film-4_q2")
+        page.reload()
+        page.wait_for_selector("h2:text-is('film-4_q2')")
+        page.click(".whole > summary")
+        shown = page.inner_text(".whole")
+        assert all(text in shown for text in ("A dog runs.\n\nIt rests.", "The dog that ran", "What is said 2 lines"))
+        assert page.inner_text(".whole .tags") == "dog"
+        assert page.locator(".map li").count() == 3
+        assert page.inner_text(".map ul ul .node") == "past trees"
+        page.hover(".speech i:nth-child(2)")
+        assert page.inner_text(".now") == "0:10 to 0:13“Wow 1!”"
+        page.goto(page.url.partition("#")[0] + "#film-8_q0")
+        page.reload()
+        page.wait_for_selector("h2:text-is('film-8_q0')")
+        page.click(".whole > summary")
+        assert "bad_tree in mind_map: no map" in page.inner_text(".whole .banner")
+
+
+def test_a_video_without_questions_is_listed_by_its_title(chromium: Browser, tmp_path: Path) -> None:
+    from tests.engine.test_resume import clip, put, result
+
+    at: dict[str, Any] = {"video": "/v.mp4", "alone": True}
+    shot = {"caption": "A dog.", "timestamp_start": 0.0, "timestamp_end": 9.0, "lost_sec": 0.0}
+    put(tmp_path, "clips", "a", clip("v", 0, video="/v.mp4", **shot, height=9, width=9, fps=25.0))
+    put(
+        tmp_path,
+        "analysis",
+        "a",
+        result("v", 0, **at, text="A dog runs.", style="summary"),
+        result("v", 0, **at, index=1, task="titles", text="Dog", value='{"titles": ["Dog"]}'),
+        result("v", 0, **at, index=2, task="mind_map", kind="bad_tree", error_message="no map"),
+    )
+    made = write_report(tmp_path, within_s=0)
+    assert (made.videos, made.of) == (1, 1)
+    assert count(Output(tmp_path)).unfinished == 0
+    with opened(chromium, Path(made.path)) as page:
+        assert "1 video analyzed." in page.inner_text("#overview")
+        assert page.inner_text(".list button").split("\n")[0].startswith("Dog")
+        page.click(".list button")
+        page.wait_for_selector("h2:text-is('v')")
+        assert "A dog runs." in page.inner_text(".whole")
+
+
 def test_filters_keys_and_links(chromium: Browser, small: Path) -> None:
     with opened(chromium, small) as page:
         page.select_option("#by-fate", "dropped")

@@ -18,7 +18,6 @@ from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.resume import changed, remaining, told
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.records import Clip, ProbedVideo, Span
-from lvqa_ray.video.spans import frame_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,5 +125,5 @@ def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:
         length_s = row.info.duration_sec / max(1, count)
         spans = [Span(start_s=index * length_s, end_s=(index + 1) * length_s) for index in range(count)]
     first, tasks = _first_asked(changes), _tasks_asked(changes)
-    times = (frame_times(span, count=job.sample.count, fps=job.sample.per_second) for span in spans)
+    times = (job.sample.sampling.times(span) for span in spans)
     return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first, tasks)

@@ -11,7 +11,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
-from lvqa_ray.engine.plan import _first_asked, _tasks_asked
+from lvqa_ray.engine.plan import _first_asked, _load, _tasks_asked
 from lvqa_ray.engine.steps import elsewhere
 from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
 from tests.stages.test_checks import film
@@ -119,6 +119,11 @@ def test_the_tasks_about_whole_films_are_counted_where_they_are_asked() -> None:
     assert _tasks_asked([])
     assert _tasks_asked(["summarize"])
     assert not _tasks_asked(["ask", "checks"])
+
+
+def test_pictures_are_counted_by_the_second() -> None:
+    each_2 = checked(analysis={"snapshot_interval": 2}, split={"max_seconds": 10})
+    assert _load(each_2, LOAD.row, []).frames == 300
 
 
 def test_a_longest_reply_bounds_the_estimate() -> None:

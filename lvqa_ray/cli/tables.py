@@ -54,12 +54,17 @@ def print_summary(summary: Any, *, quiet: bool = False) -> None:  # noqa: ANN401
     table = Table(title=f"Run {summary.run_id}", show_header=False)
     table.add_row("videos", str(summary.videos))
     table.add_row("done before", str(summary.already_done))
-    table.add_row("records", f"[green]{summary.records}[/]")
+    table.add_row("records", f"[green]{summary.records - summary.verdict.alone}[/]")
+    for label, count, colour in (
+        ("analyzed", summary.verdict.alone, "green"),
+        ("lacking a result", summary.verdict.lacking, "red"),
+        ("unfinished", summary.unfinished, "red"),
+    ):
+        if count:
+            table.add_row(label, f"[{colour}]{count}[/]")
     table.add_row("failures", f"[{'red' if summary.failures else 'green'}]{sum(summary.failures.values())}[/]")
     for kind, count in summary.failures.items():
         table.add_row(f"  {kind}", str(count))
-    if summary.unfinished:
-        table.add_row("unfinished", f"[red]{summary.unfinished}[/]")
     table.add_row("clips", str(summary.clips))
     for label, count in question_lines(summary.questions):
         table.add_row(label, str(count))

@@ -58,9 +58,9 @@ class RunSummary:
     Attributes:
         videos: Videos of the manifest.
         already_done: Those that needed nothing, from an earlier run.
-        records: Those that have a record now, or several.
+        records: Those that have a record now, or several; or results alone, if they are asked no questions.
         failures: Those that have a failure now, by kind.
-        retryable: How many of the failures a rerun may mend.
+        retryable: How many of the failures, and of those that lack a result of a task, a rerun may mend.
         unfinished: Those with no outcome, because the run was halted.
         clips: Clips in the table of clips.
         verdict: What the check at the end found.

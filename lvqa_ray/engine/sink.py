@@ -90,7 +90,8 @@ class TableSink(Datasink[str]):
         count_rows("clips", Counter("failed" if row["error"] else "done" for row in lines["clips"]))
         count_rows("questions", {"kept": len(lines["data"]), "dropped": len(lines["drops"])})
         failed = Counter(str(row["kind"]) for row in lines["failures"])
-        count_rows("videos", {"record": len({row["video_id"] for row in lines["data"]}), **failed})
+        done = {row["video_id"] for row in lines["data"]} | {r["video_id"] for r in lines["analysis"] if r["alone"]}
+        count_rows("videos", {"record": len(done), **failed})
         return ""
 
     def on_write_complete(self, write_result: WriteResult[str]) -> None:

@@ -116,11 +116,16 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
             caption_in += load.clips * _prompt_tokens(job.caption) + shown
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
     ask_out = min(written * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
-    return {
+    told = {
         **_transcripts(job, [load for load in loads if load.asks("caption")]),
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
         **_summaries(job, [load for load in loads if load.asks("ask") or load.tasks], caption_out),
         **_tasks(job, [load for load in loads if load.tasks], caption_out),
+    }
+    if not job.ask.wanted:
+        return told
+    return {
+        **told,
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
         **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),

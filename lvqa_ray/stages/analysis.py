@@ -53,7 +53,11 @@ class AnalyzeFilm:
         Nothing is cut off. Where both are too long together, speech is summed up first, and then the captions.
         """
         shots, speech = film.overview or film.captions, "\n".join(map(_line, film.speech))
-        usage, notes = Usage(), ["the descriptions are summed up"] if film.overview else []
+        # Where questions follow, they bear the cost of the overview.
+        usage, notes = (
+            film.usage if self.alone else Usage(),
+            ["the descriptions are summed up"] if film.overview else [],
+        )
         results = (_shots(film),) if self.name in self.tasks else ()
         row = AnalyzedFilm(film=film, shots=shots, speech=speech, results=results)
         if tokens(shots) + tokens(speech) > self.budget and tokens(speech) > self.budget // OVERVIEW:

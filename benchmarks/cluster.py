@@ -60,7 +60,10 @@ def sample(clip: Clip, job: Job, picture_bytes: int, takes_s: float) -> Iterator
 
 def pipeline(job: Job, *_: object, clips: int, picture_bytes: int, takes_s: float) -> Pipeline:
     real = build(job)
-    split = [VideoStep("probe", Video, partial(probe, clips=clips)), *real.split[1:]]
+    split = [
+        VideoStep("probe", Video, partial(probe, clips=clips)),
+        *(step for step in real.split if step.name in ("split", "filter")),
+    ]
     look = VideoStep("sample", Clip, partial(sample, job=job, picture_bytes=picture_bytes, takes_s=takes_s))
     return replace(real, split=split, look=[look])
 

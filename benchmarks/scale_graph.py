@@ -94,7 +94,10 @@ class NoChild:
 
 def pipeline(job: Job, *_: object, clips: int) -> Pipeline:
     real = build(job)
-    split = [VideoStep("probe", Video, partial(probe, clips=clips)), *real.split[1:]]
+    split = [
+        VideoStep("probe", Video, partial(probe, clips=clips)),
+        *(step for step in real.split if step.name in ("split", "filter")),
+    ]
     return replace(real, split=split, look=[VideoStep("sample", Clip, partial(sample, job=job))])
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run
+from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.cli.terminal import fail, talk
 from lvqa_ray.config import Job
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(analyze.analyze)
+app.command()(serve.serve)
 app.command()(check.check)
 app.command()(check.preview)
 app.command()(run.plan)

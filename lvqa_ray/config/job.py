@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lvqa_ray.config.analysis import Analyses, sampled_each
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
+from lvqa_ray.config.serve import Serve
 from lvqa_ray.config.written import mapping, override, sentence
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
@@ -27,7 +28,7 @@ from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.stages.summarize import SummarizeFilm
 
-HOW = {"videos", "output", "limit", "storage", "engine", "endpoints"}
+HOW = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
 """Fields of a job that change no answer, or are told apart by hand."""
 
 
@@ -64,6 +65,7 @@ class Job(Section):
     )
     storage: Storage = Field(default_factory=Storage, description="How object stores are reached.")
     engine: Engine = Field(default_factory=Engine, description="How the job runs.")
+    serve: Serve = Field(default_factory=Serve, description="How the service is reached, and what it takes on.")
 
     @model_validator(mode="before")
     @classmethod

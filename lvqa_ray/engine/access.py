@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from lvqa_ray.engine.guard import Guard
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
 
@@ -46,6 +47,7 @@ class Access:
         anonymous: Sign nothing.
         profile: A profile of the AWS configuration that every node has.
         key: Access key, with its secret and its session token.
+        guard: Where http(s):// may lead; anywhere, if there is none.
     """
 
     endpoint_url: str | None = None
@@ -56,6 +58,7 @@ class Access:
     key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    guard: Guard | None = None
 
     @classmethod
     def of(cls, storage: Storage | None, environ: Mapping[str, str] = os.environ) -> Self:
@@ -106,7 +109,13 @@ class Access:
 
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
             # `encoded`: a signature is over the address as it was given.
-            return fsspec.filesystem("http", encoded=True, client_kwargs={"timeout": timeout}, use_listings_cache=False)
+            return fsspec.filesystem(
+                "http",
+                encoded=True,
+                client_kwargs={"timeout": timeout},
+                use_listings_cache=False,
+                **({"get_client": self.guard.client} if self.guard else {}),
+            )
         if scheme != "s3":
             return fsspec.filesystem(scheme, use_listings_cache=False)
         style = {None: "auto", True: "path", False: "virtual"}[self.path_style]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from lvqa_ray.engine.guard import ForbiddenAddressError
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 
@@ -37,6 +38,9 @@ CODES: Mapping[str, tuple[str, str]] = {
     "InvalidBucketName": ("missing_file", "{uri}: that is no name of a bucket; correct it"),
 }
 """What S3's error codes mean: the kind of fault, and the sentence."""
+
+
+ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.networks does not allow it")
 
 
 def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
@@ -69,7 +73,7 @@ def fault_of(uri: str, error: Exception) -> FetchError:
     """What went wrong, in our words."""
     status = getattr(error, "status", None)
     place = shown(uri)
-    if said := CODES.get(code_of(error)):
+    if said := ASTRAY if _led_astray(error) else CODES.get(code_of(error)):
         sentence = said[1].format(uri=place)
         return FetchError(said[0], f"{sentence}.", retryable=said[0] == "forbidden")
     if isinstance(error, FileNotFoundError) or status in (404, 410):
@@ -94,6 +98,15 @@ def fault_of(uri: str, error: Exception) -> FetchError:
         f"{urlsplit(uri).hostname or place} answers.",
         retryable=True,
     )
+
+
+def _led_astray(error: BaseException | None) -> bool:
+    """Whether the guard of a connection is behind an error, which fsspec hides behind one of Python's."""
+    while error is not None:
+        if isinstance(getattr(error, "os_error", error), ForbiddenAddressError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def code_of(error: BaseException | None) -> str:

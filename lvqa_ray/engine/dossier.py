@@ -45,6 +45,7 @@ class Dossier:
         state: ``done`` where everything that was wanted is there; ``failed`` where a part or all of it is lacking.
         found: Clips that were found so far.
         split: Whether these are all.
+        looked: Whether all of them have been looked at.
         speech: What is said, once that is known.
         results: Of tasks, as they come.
         failure: Why the video could not be analyzed, if it could not.
@@ -60,6 +61,7 @@ class Dossier:
     info: VideoInfo | None = None
     found: int = 0
     split: bool = False
+    looked: bool = False
     captions: dict[int, CaptionedClip] = field(default_factory=dict)
     speech: Sequence[Subtitle] | None = None
     results: list[Analysis] = field(default_factory=list)
@@ -77,7 +79,7 @@ class Dossier:
             case CaptionedClip():
                 self.captions[row.clip.index] = row
             case Film():
-                self.speech, self.info = row.speech, row.info
+                self.speech, self.info, self.looked = row.speech, row.info, True
             case Analysis():
                 self.results.append(row)
             case AnalyzedVideo():
@@ -129,6 +131,7 @@ class Dossier:
             "clips": {
                 "found": self.found,
                 "all_found": self.split,
+                "looked_at": self.looked,
                 "captioned": len(self.shots),
                 "failed": sum(row.failure is not None for row in self.captions.values()),
             },

@@ -22,10 +22,11 @@ class Dossiers:
     Args:
         output: The output folder.
         kept_days: How long, from when it was last written.
+        workspace: Keeps those of some users apart from the others'.
     """
 
-    def __init__(self, output: Place, kept_days: float = KEPT_DAYS) -> None:
-        self._folder = output / "analyses"
+    def __init__(self, output: Place, kept_days: float = KEPT_DAYS, workspace: str = "") -> None:
+        self._folder = output / "served" / workspace if workspace else output / "analyses"
         self._kept = timedelta(days=kept_days)
 
     def save(self, document: Mapping[str, Any]) -> None:
@@ -51,6 +52,11 @@ class Dossiers:
             return []
         found = (self._read(place) for place in self._in(self._folder / task))
         return sorted((each for each in found if each), key=lambda each: str(each["created"]), reverse=True)
+
+    def find(self, session: str) -> dict[str, Any] | None:
+        """The document of a session, whichever task it is of."""
+        found = (self.load(folder.name, session) for folder in self._in(self._folder))
+        return next((document for document in found if document), None)
 
     def forget(self) -> int:
         """Remove what is not kept any longer; gives how many that were."""

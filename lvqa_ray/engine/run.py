@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -18,6 +17,7 @@ import ray
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.at_ray import ray_for
 from lvqa_ray.engine.audit import Audit, audit
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.funnel import Funnel, funnel
@@ -182,7 +182,7 @@ def _run(
         note_again(folder, job, todo)
     if todo:
         note_run(folder, job, None)
-        with _ray(job), stop.listening():  # anew, since Ray has its own way with signals
+        with ray_for(job), stop.listening():  # anew, since Ray has its own way with signals
             purse = start_purse(job, run_id)
             lines = start_lines(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))
@@ -273,42 +273,6 @@ def _broken(error: Exception) -> str:
     cause = getattr(error, "cause", None) or error
     detail = f": {cause}" if isinstance(cause, OSError) else ""
     return f"the pass broke off ({type(cause).__name__}{detail}); Ray's logs have the details."
-
-
-@contextmanager
-def _ray(job: Job) -> Any:  # noqa: ANN401 - a generator that contextmanager wraps
-    if ray.is_initialized():
-        _check_cpus(job)
-        yield
-        return
-    elsewhere = bool(os.environ.get("RAY_ADDRESS"))
-    # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        ray.init(
-            # "local": a Ray that happens to run on this machine is somebody else's.
-            address=None if elsewhere else "local",
-            num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
-            include_dashboard=None if elsewhere else False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
-    except Exception as error:  # Ray has no type of its own for this
-        raise ConfigError(f"Ray does not start ({error}); mend that, or wait until the machine is idle.") from None
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        _check_cpus(job)
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_cpus(job: Job) -> None:
-    """Refuse a task that fits on no node: Ray would wait for one for ever."""
-    nodes: Any = ray.nodes  # it has no types
-    most = max((node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]), default=0.0)
-    if 0 < most < job.engine.video_cpus:  # a head without cores may have workers on their way
-        raise ConfigError(f"engine.video_cpus is {job.engine.video_cpus:g}, and the largest node has {most:g} cores.")
 
 
 @contextmanager

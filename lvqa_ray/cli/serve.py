@@ -1,0 +1,67 @@
+"""``lvqa serve``: analyses of videos over HTTP."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lvqa_ray.cli.run import Overrides
+from lvqa_ray.cli.terminal import fail, plain, talk
+from lvqa_ray.config import Job
+
+ANY = "(the videos of requests)"
+SHORTEST_TOKEN = 16
+
+
+def serve(
+    job: Annotated[Path, typer.Argument(help="Job file (.yaml), for all settings but its videos.")],
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen at; any but loopback needs a token.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen at.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Analyze videos for clients over HTTP: events as they come, plain JSON, and a page to try it."""
+    if find_spec("fastapi") is None or find_spec("ray.serve.api") is None:
+        fail("lvqa serve needs more packages: pip install 'lvqa-ray[serve]'.")
+    given = {"serve.host": host, "serve.port": port}
+    sets = [f"{key}={value}" for key, value in given.items() if value is not None]
+    loaded = Job.load(job, [f'videos=["{ANY}"]', *sets, *(overrides or [])])
+    settings = loaded.serve
+    token = os.environ.get(settings.token_env, "").strip()
+    if not token and not _is_loopback(settings.host):
+        fail(
+            f"serve.host {settings.host} can be reached from elsewhere: set the environment variable "
+            f"{settings.token_env} to the token that clients have to send, or listen at 127.0.0.1."
+        )
+    if token and len(token) < SHORTEST_TOKEN:
+        fail(f"the token in {settings.token_env} has fewer than {SHORTEST_TOKEN} characters; openssl rand -hex 24.")
+    from lvqa_ray.engine.ingress import run_ingress  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.engine.place import output_of  # noqa: PLC0415
+    from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices  # noqa: PLC0415
+
+    check_output(output_of(loaded))
+    check_prices(loaded)
+    check_endpoints(loaded)
+    place = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}/"
+    said = partial(talk.print, plain(f"Serving {loaded.output} at {place}"), soft_wrap=True)
+    run_ingress(loaded, partial(build, loaded), said)
+
+
+def build(job: Job) -> Any:  # noqa: ANN401 - an ASGI application
+    """The application, with the token that this process finds in its environment: it travels through no Ray."""
+    from lvqa_ray.serve.app import make_app  # noqa: PLC0415 - it needs an extra
+
+    return make_app(job, os.environ.get(job.serve.token_env, "").strip())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

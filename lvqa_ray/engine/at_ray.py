@@ -1,0 +1,55 @@
+"""The Ray that a job runs on; shuts down only what it has started."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from lvqa_ray.config import Job
+from lvqa_ray.errors import ConfigError
+
+
+@contextmanager
+def ray_for(job: Job) -> Iterator[None]:
+    """A Ray for as long as the block runs: the one that is running, the one of RAY_ADDRESS, or one of its own.
+
+    Raises:
+        ConfigError: It does not start, or a task of the job fits on no node.
+    """
+    if ray.is_initialized():
+        _check_cpus(job)
+        yield
+        return
+    elsewhere = bool(os.environ.get("RAY_ADDRESS"))
+    # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        ray.init(
+            # "local": a Ray that happens to run on this machine is somebody else's.
+            address=None if elsewhere else "local",
+            num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
+            include_dashboard=None if elsewhere else False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except Exception as error:  # Ray has no type of its own for this
+        raise ConfigError(f"Ray does not start ({error}); mend that, or wait until the machine is idle.") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        _check_cpus(job)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_cpus(job: Job) -> None:
+    """Refuse a task that fits on no node: Ray would wait for one for ever."""
+    nodes: Any = ray.nodes  # it has no types
+    most = max((node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]), default=0.0)
+    if 0 < most < job.engine.video_cpus:  # a head without cores may have workers on their way
+        raise ConfigError(f"engine.video_cpus is {job.engine.video_cpus:g}, and the largest node has {most:g} cores.")

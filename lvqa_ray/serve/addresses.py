@@ -1,0 +1,90 @@
+"""Whether the address of a video may be used: which schemes, hosts, folders and buckets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from lvqa_ray.config import Serve
+from lvqa_ray.engine.guard import Guard
+from lvqa_ray.records import STORES, shown
+from lvqa_ray.serve.invalid import invalid
+
+LONGEST = 8192
+"""Characters of an address; signed ones are long."""
+Resolve = Callable[..., Sequence[Any]]
+
+
+def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) -> str:
+    """The address of a video as it is to be used.
+
+    An answer here is a courtesy: the guard looks at the address of each connection again when it is made.
+
+    Args:
+        uri: What the request says.
+        settings: What is allowed.
+        resolve: Finds the addresses of a host, as `socket.getaddrinfo` does.
+
+    Raises:
+        RefusedError: It may not be used.
+    """
+    if len(uri) > LONGEST or not uri.isprintable() or " " in uri or "\\" in uri:
+        raise invalid(f"videoUrl is no address: it has blanks, backslashes or more than {LONGEST} characters.")
+    scheme, sep, rest = uri.partition("://")
+    scheme = scheme.lower()
+    if not sep or scheme == "file":
+        return _in_folder(rest if sep else uri, settings)
+    if scheme in STORES:
+        return _in_store(uri, settings)
+    if scheme not in ("http", "https"):
+        raise invalid("videoUrl has to begin with http:// or https://.")
+    parts = _split(uri)
+    if not parts.hostname:
+        raise invalid("videoUrl names no host.")
+    if parts.username is not None or parts.password is not None:
+        raise invalid("videoUrl holds a user name or a password; use a signed address instead.")
+    guard = Guard(settings.networks)
+    port = parts.port or {"http": 80, "https": 443}[scheme]
+    try:
+        found = {str(each[4][0]) for each in resolve(parts.hostname, port, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        raise invalid(f"videoUrl: there is no host {parts.hostname}.") from None
+    if any(guard.refuses(address) for address in found):
+        raise invalid(
+            f"videoUrl: {shown(uri)} leads to an address that is not public, which serve.networks allows not."
+        )
+    return uri
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port, parts.hostname
+    except ValueError:
+        raise invalid("videoUrl is no address that can be read.") from None
+    return parts
+
+
+def _in_folder(path: str, settings: Serve) -> str:
+    """The file with all links followed, if that is below a folder that is allowed."""
+    if not path.startswith("/"):
+        raise invalid("videoUrl has to begin with http:// or https://.")
+    real = Path(path).resolve()
+    folders = [Path(folder).expanduser().resolve() for folder in settings.allow if "://" not in folder]
+    if not any(real.is_relative_to(folder) for folder in folders):
+        raise invalid("videoUrl names a file of the server in no folder of serve.allow.")
+    return str(real)
+
+
+def _in_store(uri: str, settings: Serve) -> str:
+    steps = uri.split("/")
+    if ".." in steps or "." in steps or not any(_below(uri, prefix) for prefix in settings.allow if "://" in prefix):
+        raise invalid("videoUrl names an object under no prefix of serve.allow.")
+    return uri
+
+
+def _below(uri: str, prefix: str) -> bool:
+    return uri.startswith(prefix if prefix.endswith("/") else f"{prefix}/")

@@ -1,0 +1,105 @@
+"""The service as one ASGI application: the route of RunVideoAnalysis, plain JSON beside it, and a page to try it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.lock import lock
+from lvqa_ray.engine.place import output_of
+from lvqa_ray.engine.preflight import check_output
+from lvqa_ray.serve.analyses import Analyses
+from lvqa_ray.serve.door import App, Door
+from lvqa_ray.serve.invalid import RefusedError
+from lvqa_ray.serve.plain_routes import PlainRoutes
+from lvqa_ray.serve.seed_request import from_validation
+from lvqa_ray.serve.seed_route import ROUTE, SeedRoute, as_event
+
+FORGET_EVERY_S = 3600.0
+
+
+def make_app(job: Job, token: str) -> App:
+    """The service of a job.
+
+    Args:
+        job: Endpoints, stages, limits, and the output, which it holds for as long as it runs.
+        token: What clients have to send; empty for none.
+    """
+    state: dict[str, Analyses] = {}
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        check_output(output_of(job))
+        with lock(output_of(job)):
+            analyses = state["analyses"] = Analyses(job)
+            forgetting = asyncio.create_task(_forgetting(analyses))
+            try:
+                yield
+            finally:
+                forgetting.cancel()
+                await analyses.aclose()
+
+    app = FastAPI(
+        title="lvqa-ray",
+        version=version("lvqa-ray"),
+        description="Videos in, what is seen and said in them out, as it comes.",
+        lifespan=living,
+        docs_url=None,  # which would load a script from elsewhere
+        redoc_url=None,
+    )
+    for routes in (SeedRoute(lambda: state["analyses"]), PlainRoutes(lambda: state["analyses"])):
+        app.include_router(routes.router)
+    _add_errors(app)
+    _add_pages(app)
+    return Door(app, token)
+
+
+async def _forgetting(analyses: Analyses) -> None:
+    while True:
+        await asyncio.to_thread(analyses.forget)
+        await asyncio.sleep(FORGET_EVERY_S)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status_code=error.status)
+
+    @app.exception_handler(HTTPException)
+    async def not_so(request: Request, error: HTTPException) -> Response:
+        codes = {400: "InvalidParam", 404: "NotFound", 405: "NotAllowed"}
+        said = RefusedError(codes.get(error.status_code, "Refused"), f"{error.detail}.", error.status_code)
+        return await refused(request, said)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(request: Request, error: RequestValidationError) -> Response:
+        wrong = from_validation(error.errors())
+        if request.url.path.endswith(ROUTE):
+            return as_event(wrong)
+        return await refused(request, wrong)
+
+
+def _add_pages(app: FastAPI) -> None:
+    folder = Path(__file__).parent
+    policy = {"Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:; frame-ancestors 'none'"}
+
+    @app.get("/", include_in_schema=False)
+    def page() -> HTMLResponse:
+        return HTMLResponse((folder / "page.html").read_text(encoding="utf-8"), headers=policy)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse((folder / "docs.html").read_text(encoding="utf-8"), headers=policy)
+
+    @app.get("/healthz", include_in_schema=False)
+    def healthy() -> dict[str, str]:
+        return {"status": "ok"}

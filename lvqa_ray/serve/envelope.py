@@ -1,0 +1,173 @@
+"""The response of RunVideoAnalysis, in the names of that service, made of the document of an analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from lvqa_ray.records.timecodes import clock
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class TokenUsage(_Part):
+    """Tokens, as the endpoint counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Shot(_Part):
+    """What is seen in a shot; times in milliseconds."""
+
+    start_time: int
+    end_time: int
+    text: str
+
+
+class Caption(_Part):
+    """A line of what is said; times in milliseconds, and as a player shows them."""
+
+    start_time: int
+    end_time: int
+    start_time_format: str
+    end_time_format: str
+    text: str
+
+
+class Told(_Part):
+    """The result of a task, as far as it is there."""
+
+    generate_finished: bool
+    text: str
+    usage: TokenUsage
+
+
+class Analyzed(Told):
+    """What is seen, shot by shot."""
+
+    video_shot_analysis_results: list[Shot] = Field(default_factory=list)
+
+
+class Captions(_Part):
+    """What is said."""
+
+    generate_finished: bool
+    video_captions: list[Caption] = Field(default_factory=list)
+
+
+class Node(_Part):
+    """A node of the mind map."""
+
+    name: str
+    child_nodes: list[Node] | None = None
+
+
+class MindMap(Told):
+    """The mind map, as it was written and as a tree."""
+
+    video_mind_mappings: list[Node] = Field(default_factory=list)
+
+
+class Output(_Part):
+    """The results that there are so far."""
+
+    video_analysis_result: Analyzed | None = None
+    video_caption_result: Captions | None = None
+    video_generate_result: Told | None = None
+    video_mind_mapping_generate_result: MindMap | None = None
+    video_title_generate_result: Told | None = None
+
+
+class Payload(_Part):
+    """The results so far, and what they cost together."""
+
+    output: Output = Field(default_factory=Output)
+    usage: TokenUsage = Field(default_factory=TokenUsage)
+
+
+class Header(_Part):
+    """Which event this is, of which analysis, and what went wrong, if something did."""
+
+    event: str
+    event_info: str = ""
+    session_id: str = ""
+    task_id: str = ""
+    trace_id: str = ""
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class Response(_Part):
+    """One event."""
+
+    header: Header
+    payload: Payload = Field(default_factory=Payload)
+    request_id: str
+
+    def text(self) -> str:
+        """As JSON; what is not there is left out."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def payload(document: Mapping[str, Any]) -> Payload:
+    """What the document of an analysis holds by now."""
+    results = {result["task"]: result for result in reversed(document["results"]) if not result["failure"]}
+    seen = document["speech"] is not None and (document["clips"]["all_found"] or document["state"] != "running")
+    output = Output()
+    if shots := document["shots"]:
+        told = results.get("analysis")
+        over = document["state"] != "running" or document["clips"]["looked_at"]
+        output.video_analysis_result = Analyzed(
+            generate_finished=over,
+            text=told["text"] if told else "",
+            usage=_usage(told["usage"] if told else {}),
+            video_shot_analysis_results=[
+                Shot(start_time=shot["start_ms"], end_time=shot["end_ms"], text=shot["text"]) for shot in shots
+            ],
+        )
+    if document["speech"] is not None:
+        output.video_caption_result = Captions(
+            generate_finished=seen, video_captions=[_caption(line) for line in document["speech"]]
+        )
+    if told := results.get("summary"):
+        output.video_generate_result = _told(told)
+    if told := results.get("titles"):
+        output.video_title_generate_result = _told(told)
+    if told := results.get("mind_map"):
+        output.video_mind_mapping_generate_result = MindMap(
+            **dict(_told(told)), video_mind_mappings=[_node(told["value"])]
+        )
+    return Payload(output=output, usage=_usage(document["usage"]))
+
+
+def _told(result: Mapping[str, Any]) -> Told:
+    value = result["value"]
+    text = "\n".join(value["titles"]) if result["task"] == "titles" and value else result["text"]
+    return Told(generate_finished=True, text=text, usage=_usage(result["usage"]))
+
+
+def _caption(line: Mapping[str, Any]) -> Caption:
+    return Caption(
+        start_time=line["start_ms"],
+        end_time=line["end_ms"],
+        start_time_format=clock(line["start_ms"] / 1000),
+        end_time_format=clock(line["end_ms"] / 1000),
+        text=line["text"],
+    )
+
+
+def _node(node: Mapping[str, Any]) -> Node:
+    children = [_node(child) for child in node.get("children") or ()]
+    return Node(name=node["name"], child_nodes=children or None)
+
+
+def _usage(usage: Mapping[str, Any]) -> TokenUsage:
+    tokens = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    return TokenUsage(input_tokens=tokens[0], output_tokens=tokens[1], total_tokens=sum(tokens))

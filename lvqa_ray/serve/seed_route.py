@@ -1,0 +1,77 @@
+"""The route of RunVideoAnalysis."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import Response, StreamingResponse
+
+from lvqa_ray.serve import envelope
+from lvqa_ray.serve.analyses import Analyses
+from lvqa_ray.serve.described import EVENTS, Workspace, errors
+from lvqa_ray.serve.invalid import RefusedError
+from lvqa_ray.serve.seed_request import RunVideoAnalysis, read
+from lvqa_ray.serve.streams import event_stream, owned, refusal, seed_words, stream
+
+ROUTE = "/quanmiao/lightapp/runVideoAnalysis"
+
+
+class SeedRoute:
+    """The route.
+
+    Args:
+        analyses: Gives the analyses of the service, once it lives.
+    """
+
+    def __init__(self, analyses: Callable[[], Analyses]) -> None:
+        self._analyses = analyses
+
+    @property
+    def router(self) -> APIRouter:
+        """For FastAPI."""
+        names = envelope.Response.model_json_schema(by_alias=True)["required"]
+        in_seed = {"content": {"application/json": {"schema": {"type": "object", "required": names}}}}
+        body = {"schema": RunVideoAnalysis.model_json_schema(by_alias=True)}
+        router = APIRouter(tags=["RunVideoAnalysis"])
+        router.add_api_route(
+            f"/{{workspace}}{ROUTE}",
+            self.run_video_analysis,
+            methods=["POST"],
+            response_class=StreamingResponse,
+            responses={
+                200: {"description": "Events", "content": EVENTS},
+                400: {"description": "Not to be done so", **in_seed},
+                429: {"description": "Too many wait", **in_seed},
+                **errors(),
+            },
+            openapi_extra={"requestBody": {"required": True, "content": {"application/json": body}}},
+        )
+        return router
+
+    async def run_video_analysis(
+        self, workspace: Workspace, request: Request, traceparent: Annotated[str | None, Header(max_length=200)] = None
+    ) -> Response:
+        """Analyze a video: events as they come, each with all results so far. It ends with the connection."""
+        request_id, trace_id = str(uuid.uuid4()).upper(), _trace(traceparent)
+        try:
+            given = read(await request.body(), request.headers.get("content-type", ""))
+            running = await self._analyses().start(given.wanted, workspace)
+        except RefusedError as error:
+            return as_event(error, request_id, trace_id)
+        words = seed_words(running, request_id, trace_id)
+        return event_stream(owned(self._analyses(), running, stream(running, words, request.is_disconnected)))
+
+
+def as_event(error: RefusedError, request_id: str = "", trace_id: str = "") -> Response:
+    """The answer to a request that is not taken on."""
+    text = refusal(error.code, str(error), request_id or str(uuid.uuid4()).upper(), trace_id or uuid.uuid4().hex)
+    return Response(text, status_code=error.status, media_type="application/json")
+
+
+def _trace(traceparent: str | None) -> str:
+    """The trace that a W3C header names, or a new one."""
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 and parts[1].isalnum() else uuid.uuid4().hex

@@ -1,0 +1,109 @@
+"""What a request wants of a video, and the job that makes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lvqa_ray.config import Job
+from lvqa_ray.engine.dossiers import NAME
+from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import Style, Task
+from lvqa_ray.serve.invalid import invalid
+from lvqa_ray.stage import Role
+
+LONGEST = 40_000
+"""Characters of a template, or of further material."""
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+LongText = Annotated[str, Field(max_length=LONGEST)]
+
+
+class Wanted(BaseModel):
+    """An analysis to be made. What is left out is as the service's job says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    video: str | None = Field(
+        default=None,
+        max_length=8192,
+        description="Address of the video, http:// or https://, or what the service allows besides. May be left out "
+        "with `base`.",
+    )
+    tasks: tuple[Task, ...] = Field(
+        default=("summary",), min_length=1, max_length=4, description="What to make; what it rests on is made first."
+    )
+    styles: tuple[Style, ...] = Field(default=(), max_length=5, description="Of the summary.")
+    task: Name | None = Field(default=None, description="Names the result; made up if left out.")
+    base: Name | None = Field(
+        default=None,
+        description="The session of an earlier analysis of the same task to build on: what is left out here is as it "
+        "was there.",
+    )
+    vlm_model: str | None = Field(default=None, max_length=200, description="Model that looks at shots.")
+    llm_model: str | None = Field(default=None, max_length=200, description="Model that writes.")
+    caption_prompt: LongText | None = Field(default=None, description="Asked about each shot; may hold {asr}.")
+    summary_prompt: LongText | None = Field(
+        default=None, description="Asked for the summary; holds {video_analysis_text} and {video_asr_text}."
+    )
+    language: str | None = Field(default=None, max_length=100, description="Of all results, such as German.")
+    extra_info: LongText | None = Field(
+        default=None, description="Further material, for {video_extra_info} in the prompts."
+    )
+    snapshot_interval: float | None = Field(
+        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures of a shot, 1 to 10."
+    )
+
+    def on(self, before: dict[str, Any]) -> Wanted:
+        """The same with what an earlier request said where this one says nothing."""
+        said = {**before, **self.model_dump(exclude_unset=True)}
+        return Wanted.model_validate({name: value for name, value in said.items() if name in Wanted.model_fields})
+
+
+def job_for(wanted: Wanted, base: Job, video: str) -> Job:
+    """The job that makes what is wanted of a video.
+
+    Args:
+        wanted: What is asked for.
+        base: The service's own job.
+        video: Its address.
+
+    Raises:
+        RefusedError: It cannot be made.
+    """
+    given = base.model_dump(mode="json")
+    analysis, caption = given["analysis"], given["caption"]
+    given["videos"] = [video]
+    given["ask"]["quota"] = {}
+    analysis["tasks"] = list(wanted.tasks)
+    if wanted.styles:
+        analysis["summary"]["styles"] = list(wanted.styles)
+    if wanted.caption_prompt is not None:
+        caption["prompt"] = wanted.caption_prompt
+    if wanted.summary_prompt is not None:
+        analysis["summary"]["prompt"] = wanted.summary_prompt
+        analysis["summary"]["styles"] = analysis["summary"]["styles"][:1]
+    if wanted.language is not None:
+        analysis["language"] = wanted.language
+    if wanted.extra_info is not None:
+        analysis["extra_info"] = wanted.extra_info
+    caption["values"] = {**caption["values"], "video_extra_info": analysis["extra_info"]}
+    if wanted.snapshot_interval is not None:
+        analysis["snapshot_interval"] = wanted.snapshot_interval
+        given["sample"]["per_second"] = None
+    if wanted.vlm_model is not None:
+        given["endpoints"]["vlm"] = _with_model(base, "vlm", wanted.vlm_model)
+    if wanted.llm_model is not None:
+        given["endpoints"]["llm"] = _with_model(base, "llm", wanted.llm_model)
+    try:
+        return Job.of(given, where="the request")
+    except ConfigError as error:
+        raise invalid(str(error)) from None
+
+
+def _with_model(base: Job, role: Role, model: str) -> list[dict[str, Any]]:
+    replicas = base.endpoints.replicas(role)
+    offered = dict.fromkeys((replicas[0].model, *base.serve.models))
+    if model not in offered:
+        raise invalid(f"There is no model {model[:80]!r} here; there is {', '.join(offered)}.")
+    return [{**at.model_dump(mode="json"), "model": model} for at in replicas]

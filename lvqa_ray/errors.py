@@ -57,6 +57,10 @@ class VideoFault(StrEnum):
     DECODER_MEMORY = "decoder_memory"
 
 
+NOT_HAD = frozenset({VideoFault.MISSING_FILE, VideoFault.EMPTY_FILE, VideoFault.UNREADABLE, VideoFault.NOT_A_VIDEO})
+"""Faults of the file and of no span: one that was a video when its captions were made may be one again."""
+
+
 class ParseFault(StrEnum):
     """Why a reply could not be read as a question."""
 

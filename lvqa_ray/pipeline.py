@@ -14,11 +14,30 @@ from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film,
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis import AnalyzeFilm
+from lvqa_ray.stages.ask import AskQuestions
+from lvqa_ray.stages.check_evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 
-Group = Sequence[ChatStep | PlainStep] | Sequence[VideoStep]
+Work = Sequence[ChatStep | PlainStep]
+Group = Work | Sequence[VideoStep]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Steps that read a film's file, so that those after them can show it to a model.
+
+    Attributes:
+        takes: The rows that they work on.
+        expected: Tells what they will make of a row, without the pictures.
+        asks: The steps that then ask about it: once all their answers are paid for, nothing has to be read.
+    """
+
+    steps: Sequence[VideoStep]
+    takes: type
+    expected: Callable[[Any], Any]
+    asks: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +80,7 @@ class Pipeline:
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
-    ask: Sequence[Group]
+    ask: Sequence[Work | Look]
     expected: Callable[..., Clip | None]
     recipe: str
     beside: Callable[[Video], str]
@@ -102,7 +121,8 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     return Pipeline(
         hear=[first, [ChatStep(transcribe, ProbedVideo, transcribe)]] if asks else [],
         split=then if asks else [*first, *then],
-        look=[VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept), *sample, *judge_damage],
+        # Whoever takes pictures learns what is damaged, and a damaged clip is not copied.
+        look=[*sample, *judge_damage, VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept)],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=partial(job.merge, heard=job.speech.merged),
         ask=_asking(job),
@@ -125,7 +145,7 @@ def _recipe(job: Job) -> str:
     return job.model_dump_json(include=decides) + told
 
 
-def _asking(job: Job) -> Sequence[Group]:
+def _asking(job: Job) -> Sequence[Work | Look]:
     """What films go through: tasks about the whole, then questions, checks, and at the end prose.
 
     Pictures are read where a check sees some.
@@ -133,9 +153,9 @@ def _asking(job: Job) -> Sequence[Group]:
     told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, Film, job.summarize), *analyzing(job)]
     if not job.ask.wanted:
         return [told]
+    questions = [*told, ChatStep(job.ask, Film, job.ask)]
     first: list[ChatStep | PlainStep] = [
-        *told,
-        ChatStep(job.ask, Film, job.ask),
+        *questions,
         *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),
     ]
@@ -144,13 +164,12 @@ def _asking(job: Job) -> Sequence[Group]:
     last: list[ChatStep | PlainStep] = [
         ChatStep(job.reformat, AskedFilm, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
-    groups: list[Group] = [[*first, *last]]
+    groups: list[Work | Look] = [[*first, *last]]
     for evidence in job.checks.seeing:
-        show = partial(evidence.show, sample=_sample(job, evidence.frames))
-        look = VideoStep(evidence.name, AskedFilm, show, reads=_has_questions)
-        groups = [first, [look], [ChatStep(evidence, AskedFilm, evidence), *last]]
+        seen = ChatStep(evidence, AskedFilm, evidence)
+        groups = [first, _showing(job, evidence, AskedFilm, [seen], reads=_has_questions), [seen, *last]]
     if job.ask.frames:
-        groups.insert(0, [VideoStep(job.ask.name, Film, partial(job.ask.show, sample=_sample(job, job.ask.frames)))])
+        groups.insert(0, _showing(job, job.ask, Film, questions))
     return groups
 
 
@@ -171,9 +190,22 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
     ]
 
 
-def _sample(job: Job, frames: int) -> Callable[[Clip], Iterable[Any]]:
-    """Takes so many pictures of a span, as the job samples clips otherwise."""
-    return replace(job.sample, count=frames, per_second=None)
+def _showing(
+    job: Job, stage: AskQuestions | CheckEvidence, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
+) -> Look:
+    """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
+    sample = replace(job.sample, count=stage.frames, per_second=None)
+    show: Callable[..., Iterable[Any]] = stage.show
+    step = VideoStep(stage.name, takes, partial(show, sample=sample), reads=reads)
+    return Look([step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks)
+
+
+def _told(row: Any, *, show: Callable[[Any], Iterable[Any]]) -> Any:  # noqa: ANN401 - any of the frozen rows
+    return next(iter(show(row)))
+
+
+def _as_told(expected: Callable[[Clip], Clip], clip: Clip) -> Iterable[Clip]:
+    return [expected(clip)]
 
 
 def _has_questions(row: AskedFilm) -> bool:

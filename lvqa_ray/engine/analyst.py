@@ -30,7 +30,7 @@ from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.pipeline import Group, build
+from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
@@ -101,7 +101,7 @@ class _Work:
         media = media_of(job)
         self._pipeline = build(job, media.folder)
         self._telling: list[ChatStep | PlainStep] = [
-            step for group in self._pipeline.ask for step in group if not isinstance(step, VideoStep)
+            step for group in self._pipeline.ask if not isinstance(group, Look) for step in group
         ]
         self._analyst, self._job, self._video, self._media, self._say = analyst, job, video, media, say
         self._held = Held(scratch, video)

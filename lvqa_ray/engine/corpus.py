@@ -137,6 +137,7 @@ def _lines(videos: Videos) -> pa.Table:
         "video": videos.places,
         "fingerprint": videos.fingerprints,
         "input_hash": videos.input_hashes,
+        "conversation": videos.table["conversation"],
     }
     return pa.table(columns)
 

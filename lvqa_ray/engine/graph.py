@@ -23,14 +23,14 @@ from lvqa_ray.engine.kept_files import KeptFiles
 from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.lookup import known, look_up
 from lvqa_ray.engine.media import media_of
-from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions
+from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions, PaidLook, asked_by
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.spread import MOST_TOGETHER, spread, together
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
-from lvqa_ray.pipeline import Group, build
+from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import Video
 from lvqa_ray.stage.steps import ChatStep, VideoStep
 
@@ -70,7 +70,9 @@ def run_pass(
     if job.engine.video_memory_gb:
         decoding["memory"] = round(job.engine.video_memory_gb * 2**30)
     caption = pipeline.caption[0]
-    looked_up = look_up(journal, caption.stage.name, None if job.cut.mode == "off" else media.place)
+    looks = [group for group in pipeline.ask if isinstance(group, Look)]
+    stages = [caption.stage.name, *(stage.name for look in looks for stage in asked_by(look))]
+    looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.place)
     media = replace(media, files=KeptFiles(journal, run_id, lambda: known(looked_up).files))
     found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
@@ -79,7 +81,7 @@ def run_pass(
         job.endpoints.of(caption.role),
         ask_again=job.engine.retry_failures,
         expected=partial(media.expected, pipeline=pipeline),
-        index=lambda: known(looked_up).answers,
+        index=lambda: known(looked_up).answers[caption.stage.name],
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
 
@@ -125,8 +127,11 @@ def run_pass(
             num_cpus=0,
         )
     )
-    for group in pipeline.ask:
-        rows = through(rows, group, Nothing())
+    for asking in pipeline.ask:
+        if isinstance(asking, Look):
+            rows = through(rows, asking.steps, PaidLook(journal, asking, job, lambda: known(looked_up).answers))
+        else:
+            rows = through(rows, asking, Nothing())
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,34 +22,35 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Where the lines stand: of the answers to one stage, of the clips of videos, and of clip files in a store."""
+    """Where the lines stand: of the answers to stages, of the clips of videos, and of clip files in a store."""
 
-    answers: Index
+    answers: Mapping[str, Index]
     clips: Index
     files: Index
 
 
-def look_up(journal: Place, stage: str, files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
+def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
     """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory.
 
     Args:
         journal: Folder of the journal of paid answers.
-        stage: The stage whose answers are wanted.
+        stages: The stages whose answers are wanted.
         files: Where the clip files are kept, if there are any.
     """
     as_task: Any = ray.remote  # its types know of functions without options only
-    return as_task(num_cpus=0)(_read).remote(journal, stage, files)
+    return as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
 
 
-def _read(journal: Place, stage: str, files: Place | None) -> Known:
+def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
     nothing = Index.of({})
     try:
-        answers = Journal(segments_at(journal), writer="reader", stage=stage).index()
+        segments = segments_at(journal)
+        answers = {stage: Journal(segments, writer="reader", stage=stage).index() for stage in stages}
         kept = kept_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
         return Known(answers, index_of(clips_folder(journal)), kept)
     except OSError as error:  # the worker that is to write there says so, and stops the run
         logger.warning("%s cannot be read (%s)", journal, error)
-        return Known(nothing, nothing, nothing)
+        return Known(dict.fromkeys(stages, nothing), nothing, nothing)
 
 
 @lru_cache(maxsize=1)

@@ -1,15 +1,16 @@
 """What earlier passes and runs have found out, so that no video is decoded for it again.
 
-These are the clips of videos that were split to their end, and the captions that are paid for. Knows nothing of Ray.
+These are the clips of videos that were split to their end, and the answers that are paid for. Knows nothing of Ray.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from lvqa_ray.config import Job
 from lvqa_ray.engine.journals import for_reading
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.steps import bug
@@ -20,7 +21,9 @@ from lvqa_ray.llm.journal import Answers, Kept
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
+from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
 
 
@@ -91,6 +94,73 @@ class PaidCaptions:
 
     def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
         """Nothing: the journal is written by who pays."""
+
+
+class PaidLook:
+    """The answers about films that the journal holds: what would only be read to be shown for them is not read.
+
+    As with captions, the stages themselves ask.
+
+    Args:
+        journal: Folder of the journal of paid answers.
+        look: What would be read, and who asks about it.
+        job: Names the answers, by its endpoints.
+        index: Gives the places of the answers, by stage.
+    """
+
+    def __init__(self, journal: Place, look: Look, job: Job, index: Callable[[], Mapping[str, Index]]) -> None:
+        self._journal = journal
+        self._look = look
+        self._endpoints = job.endpoints
+        self._ask_again = job.engine.retry_failures
+        self._index = index
+
+    def recall(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+        """See `Memory`."""
+        answers = self._index()
+        # The last one asks about what is read: those before it may have had nothing to ask.
+        if not isinstance(row, self._look.takes) or not len(answers[self._look.asks[-1].name]):
+            return None
+        try:
+            return asyncio.run(self._asked(self._look.expected(row), answers))
+        except NotKeptError:
+            return None
+
+    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+        """Nothing: the journal is written by who pays."""
+
+    async def _asked(self, row: Any, answers: Mapping[str, Index]) -> Sequence[Any]:  # noqa: ANN401 - as above
+        chats = {stage.name: self._chat(stage, answers[stage.name]) for stage in asked_by(self._look)}
+
+        async def chat(request: ChatRequest) -> ChatReply:
+            return await chats[request.stage](request)
+
+        rows = [row]
+        for step in self._look.asks:
+            done: list[Any] = []
+            for each in rows:
+                if not isinstance(each, step.takes):
+                    done.append(each)
+                    continue
+                try:
+                    done += await step.call(each, chat) if isinstance(step, ChatStep) else step.call(each)
+                except NotKeptError:
+                    raise
+                except Exception as error:
+                    done.append(bug(step.name, each, error))
+            rows = done
+        return rows
+
+    def _chat(self, stage: Prompted, answers: Index) -> Chat:
+        endpoint = self._endpoints.of(stage.role)
+        kept = Kept(for_reading(self._journal), answers)
+        return Mending(Cached(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again), endpoint)
+
+
+def asked_by(look: Look) -> Sequence[Prompted]:
+    """The stages that ask about what is read."""
+    steps = [step for step in look.asks if isinstance(step, ChatStep)]
+    return [stage for step in steps for stage in (step.stage, *step.helpers)]
 
 
 async def paid(

@@ -143,7 +143,9 @@ def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> Capt
     """The row that stands for one whose video cannot be had, so that steps cannot be taken."""
     name = next(step.name for step in steps if isinstance(row, step.takes))
     video = video_of(row)
-    return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=error.retryable))
+    # A film's captions are paid for: the file was there when they were made, and may be there again.
+    retryable = error.retryable or isinstance(row, Film | AskedFilm)
+    return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 
 def bare(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows

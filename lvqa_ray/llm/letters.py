@@ -48,6 +48,16 @@ _JOINS = frozenset({
     "therefore", "though", "thus", "unless", "unlike", "when", "whereas", "whether", "while", "why", "yet",
 })  # fmt: skip
 """Words before a letter that cannot make a name with it, as "team" and "plan" do."""
+_SAID_OF = re.compile(
+    r"([\w'’-]+)\s+(?:(?:can|must|may|might|could|should|would)(?:\s+only)?\s+be|is|was)"  # noqa: RUF001
+    r"(?:,?\s+(?:also|both|either|neither|not|only|therefore|thus))*,?\s+[(\[]?[*_`'\"]*$",
+    re.IGNORECASE,
+)
+_ANSWERS = frozenset({
+    "answer", "candidate", "choice", "conclusion", "correct", "fit", "key", "left", "match", "one", "option", "pick",
+    "possibility", "remaining", "response", "right", "solution",
+})  # fmt: skip
+"""What a letter is said of where it can be nothing but an option's."""
 _SURE = ("range", "noun", "wrapped")
 """Forms of `_CITED` that stand for an option wherever they are."""
 _LETTER = re.compile(r"(?<![A-Za-z0-9])[A-D](?![A-Za-z0-9])")
@@ -78,12 +88,23 @@ def moved_letters(text: str, to: Mapping[Letter, Letter], *, shown: bool = False
     pieces: list[str] = []
     done = 0
     for match in _CITED.finditer(text):
-        if (shown and match.lastgroup not in _SURE) or (match.lastgroup == "verb" and _named(text[: match.start()])):
+        if (shown and match.lastgroup not in _SURE) or _of_something_else(text, match):
             raise _unclear(text, match)
         pieces += [_checked(text, done, match.start()), _moved(match, to)]
         done = match.end()
     pieces.append(_checked(text, done, len(text)))
     return _PLACE.sub(lambda match: _placed(match, to, shown=shown), "".join(pieces))
+
+
+def _of_something_else(text: str, match: re.Match[str]) -> bool:
+    """Whether a letter may be a name, or what something in the video is: "team B is", "the blood type is not B"."""
+    if match.lastgroup == "verb":
+        return _named(text[: match.start()])
+    if match.lastgroup != "before":
+        return False
+    letter = _LETTER.search(match[0])
+    said = _SAID_OF.search(text[: match.start() + (letter.start() if letter else 0)])
+    return said is not None and said[1].casefold() not in _ANSWERS
 
 
 def _named(before: str) -> bool:

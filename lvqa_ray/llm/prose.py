@@ -24,15 +24,31 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_NAME = re.compile(r"(?<=[\w,;] )(?!(?:Option|Answer|Antwort|Choice|Step)\b)[A-Z][a-z]{2,}\b")
-_ENGLISH = re.compile(r"\b(?:the|is|are|and|of|in)\b")
+_CAPITAL = re.compile(r"(?<=[\w,;] )[^\W\d_]{3,}\b")
+_LANGUAGES = {
+    "English": "the is are and of in to that",
+    "Dutch": "de het een en van is op dat",
+    "French": "le la les est et de des un une dans",
+    "Italian": "il la le gli è e di del un una che",
+    "Portuguese": "o a os as é e de do da um uma que",
+    "Spanish": "el la los las es y en de del un una que",
+}
+"""Some words of languages in which a capital within a sentence makes a name, and a name has one form."""
+_USUAL = 0.1
+"""Share of these words in any text of the language, at least."""
+_NO_NAMES = frozenset({
+    "answer", "antwoord", "antwort", "choice", "choix", "elección", "escolha", "étape", "keuze", "opção", "opción",
+    "optie", "option", "opzione", "paso", "passo", "réponse", "respuesta", "resposta", "risposta", "scelta", "stap",
+    "step",
+})  # fmt: skip
 
 
 def prose_fault(question: Question, prose: str) -> str:
     """What is wrong with prose that was made of the reasoning of a question, in one sentence; empty for nothing.
 
-    It names no captions, lists or steps, concludes with no other letter than the key's, has no number and, in English,
-    no name that the question and its reasons lack, and lacks none of the reasons' own. Times may be left out.
+    It names no captions, lists or steps, concludes with no other letter than the key's, has no number and, in
+    `_LANGUAGES`, no name that the question and its reasons lack, and lacks none of the reasons' own. Times may be left
+    out.
     """
     return next(_faults(question, prose), "")
 
@@ -53,13 +69,28 @@ def _faults(question: Question, prose: str) -> Iterator[str]:
         yield f"it adds the number {number}"
     for number in sorted(_numbers(_TIME.sub(" ", reasons), 3) - _numbers(prose, 0)):
         yield f"it leaves out the number {number}"
-    if _ENGLISH.search(prose) and _ENGLISH.search(source):  # other languages have other rules for capitals
-        for name in _NAME.findall(prose):
+    language = _language(prose)
+    if language and language == _language(reasons):  # a translation may write names in its own way
+        for name in _names(prose):
             if name.casefold() not in _words(source):
                 yield f"it adds the name {name}"
-        for name in _NAME.findall(reasons):
+        for name in _names(reasons):
             if name.casefold() not in _words(prose):
                 yield f"it leaves out the name {name}"
+
+
+def _language(text: str) -> str:
+    """Which of `_LANGUAGES` a text is in; empty for none of them."""
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    counts = {name: sum(map(words.count, some.split())) for name, some in _LANGUAGES.items()}
+    likely = max(counts, key=lambda name: counts[name])
+    return likely if words and counts[likely] >= _USUAL * len(words) else ""
+
+
+def _names(text: str) -> Iterator[str]:
+    for word in _CAPITAL.findall(text):
+        if word.istitle() and word.casefold() not in _NO_NAMES:
+            yield word
 
 
 def _numbers(text: str, least: int) -> set[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lvqa_ray.llm.choice import read_choice
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.records import LETTERS, Letter, Question, Usage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,19 @@ def turned(q: Question, turns: int) -> Question:
     )
 
 
+async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """What calls come to that are made at once. Should one fail, the others are waited for: they are paid for as well.
+
+    Raises:
+        ApiError: The first that failed, in their order.
+    """
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in found if not isinstance(one, BaseException)]
+
+
 async def tally(q: Question, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> Tally:
     """Ask several times, each with the options in other places, so that a liking for a letter gains nothing.
 
@@ -67,9 +83,7 @@ async def tally(q: Question, tries: int, ask: Callable[[str, int], Awaitable[Cha
         ApiError: One of the calls gave no answer.
     """
     asked = [turned(q, number) for number in range(tries)]
-    replies = await asyncio.gather(
-        *(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
-    )
+    replies = await all_of(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     read = [(read_choice(reply.text, one), one) for reply, one in zip(replies, asked, strict=True)]
     right = [choice for choice, one in read if choice.letter == one.answer]
     why = tuple(choice.said[:MOST_SAID] for choice in right)

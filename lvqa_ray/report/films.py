@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lvqa_ray.records import Span, Video, VideoInfo
+from lvqa_ray.records import Span, Turn, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.report import whole
 from lvqa_ray.report.output import Output
@@ -17,12 +17,13 @@ CAPTIONS = "\0"
 """Stands in a prompt for the merged captions of its video, which the page puts back."""
 GRID, STEPS, LEAST_S = 10, 30, 0.2
 """Thumbnails along the whole video, and of the spans that reasoning names; a stretch is no shorter than this."""
+Turns = tuple[Turn, ...]
 _COLUMNS: Mapping[TableName, str] = {
     "data": "id captions category parsed_reasoning reformatted_reasoning prompt checks usage note video_info extra",
     "drops": "id category check kind reason parsed_reasoning checks raw",
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
-    "fps",
+    "fps media_start media_end",
     "analysis": whole.RESULT,
     "subtitles": whole.SAID,
 }
@@ -37,8 +38,9 @@ def films(output: Output, videos: Sequence[str], told: Told | None) -> Iterator[
         told: Tells what was said; without it, nothing of that is shown.
     """
     tables = {name: _by_video(output, name, columns.split(), set(videos)) for name, columns in _COLUMNS.items()}
+    turns = output.conversations(videos) if told else {}
     for video in videos:
-        yield _film(video, {name: rows.get(video, []) for name, rows in tables.items()}, output, told)
+        yield _film(video, {name: rows.get(video, []) for name, rows in tables.items()}, output, told, turns)
 
 
 def stretches(film: Film) -> list[Span]:
@@ -71,7 +73,9 @@ def _by_video(output: Output, table: TableName, columns: list[str], videos: Coll
     return found
 
 
-def _film(ident: str, rows: Mapping[TableName, list[Any]], output: Output, told: Told | None) -> Film:
+def _film(
+    ident: str, rows: Mapping[TableName, list[Any]], output: Output, told: Told | None, turns: Mapping[str, Turns]
+) -> Film:
     records, drops = (sorted(rows[name], key=lambda row: natural(row["id"])) for name in ("data", "drops"))
     clips = sorted(rows["clips"], key=lambda row: row["index"])
     anything = next(iter([*records, *clips, *drops, *rows["failures"], *rows["analysis"]]))
@@ -94,7 +98,7 @@ def _film(ident: str, rows: Mapping[TableName, list[Any]], output: Output, told:
     if rows["failures"] and not records:
         failure = rows["failures"][0]
         film["failure"] = {name: failure[name] for name in _COLUMNS["failures"].split()}
-    film["unsaid"], said = _said(anything, film, (records, clips), output, told)
+    film["unsaid"], said = _said(anything | {"turns": turns.get(ident, ())}, film, (records, clips), output, told)
     film["said"] = [_exchange(exchange, film["captions"]) for exchange in said]
     for question in film["questions"]:
         question["said"] = [number for number, exchange in enumerate(said) if _is_about(exchange, question)]
@@ -117,7 +121,9 @@ def _said(
     if origin["job_hash"] != output.job.job_hash:
         return "This video was done by an earlier job with other settings, so its prompts cannot be made again.", []
     extra = records[0]["extra"] if records else "{}"
-    video = Video(id=film["id"], uri=origin["video"], fingerprint=origin["fingerprint"], extra=extra)
+    video = Video(
+        id=film["id"], uri=origin["video"], fingerprint=origin["fingerprint"], conversation=origin["turns"], extra=extra
+    )
     said = told(video, _info(film, clips[0]), clips)
     if said is None:
         return "There was no time to look up its prompts; `lvqa report --seconds 600` does.", []

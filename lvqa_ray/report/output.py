@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.records import Turn
 from lvqa_ray.records.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
@@ -94,6 +95,22 @@ class Output:
             return int(_dataset([path]).count_rows())
         said = (self.run.get("summary") or {}).get("videos")
         return said if isinstance(said, int) else None
+
+    def conversations(self, videos: Collection[str]) -> Mapping[str, tuple[Turn, ...]]:
+        """What the manifest says along with some videos: of those that bring turns of their own, these."""
+        path = self.folder / "manifest.parquet"
+        if not path.exists():
+            return {}
+        manifest = _dataset([path])
+        if "conversation" not in manifest.schema.names:  # of an earlier release
+            return {}
+        wanted = pc.is_valid(ds.field("conversation")) & ds.field("id").isin(list(videos))
+        said = manifest.to_table(columns=["id", "conversation"], filter=wanted)
+        turns = map(json.loads, said["conversation"].to_pylist())
+        return {
+            ident: tuple(Turn(speaker=speaker, value=value) for speaker, value in pairs)
+            for ident, pairs in zip(said["id"].to_pylist(), turns, strict=True)
+        }
 
     def rows(self, table: TableName, columns: Sequence[str], videos: Collection[str] | None = None) -> pa.Table:
         """Some columns of the rows that stand: those of the run whose outcome stands for their video.

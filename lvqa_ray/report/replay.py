@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 from lvqa_ray.config import Job
@@ -17,11 +16,12 @@ from lvqa_ray.errors import BadRequest, TooLong
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
-from lvqa_ray.pipeline import Pipeline, build
+from lvqa_ray.pipeline import Look, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
 from lvqa_ray.report.book import Book
 from lvqa_ray.stage import Role
-from lvqa_ray.stage.steps import ChatStep, VideoStep
+from lvqa_ray.stage.steps import ChatStep, PlainStep
+from lvqa_ray.stages.cut import CutClips
 
 Row = Mapping[str, Any]
 FoundClips = Callable[[Video], Sequence[Clip] | None]
@@ -125,22 +125,32 @@ class Replay:
                 said += await self._captioned(caption, clip)
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
         work: list[Any] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
-        for step in chain.from_iterable(self._pipeline.ask):
-            made: list[Any] = []
-            for row in work:
-                if isinstance(step, VideoStep) or not isinstance(row, step.takes):
-                    made.append(row)
-                    continue
-                if isinstance(step, ChatStep):
-                    recorder = _Recorder(self._job, _roles(step), self._book)
-                    rows = await _tried(step, row, recorder, self._job)
-                    said += recorder.said.values()
-                else:
-                    rows = list(step.call(row))
-                # A step that lacks what it needs, such as pictures, is passed by: what follows may still be told.
-                made += [one for one in rows if not isinstance(one, Failure)] or [row]
-            work = made
+        for group in self._pipeline.ask:
+            if isinstance(group, Look):  # of pictures, all that a request is known by is known without them
+                work = [group.expected(row) if isinstance(row, group.takes) else row for row in work]
+                continue
+            for step in group:
+                work, exchanges = await self._made(step, work)
+                said += exchanges
         return said
+
+    async def _made(self, step: ChatStep | PlainStep, work: Sequence[Any]) -> tuple[list[Any], list[Exchange]]:
+        """What a step makes of rows, and what was said for it."""
+        made: list[Any] = []
+        said: list[Exchange] = []
+        for row in work:
+            if not isinstance(row, step.takes):
+                made.append(row)
+                continue
+            if isinstance(step, ChatStep):
+                recorder = _Recorder(self._job, _roles(step), self._book)
+                rows = await _tried(step, row, recorder, self._job)
+                said += recorder.said.values()
+            else:
+                rows = list(step.call(row))
+            # A step that lacks what it needs is passed by: what follows may still be told.
+            made += [one for one in rows if not isinstance(one, Failure)] or [row]
+        return made, said
 
     async def _captioned(self, step: ChatStep, clip: Clip) -> list[Exchange]:
         if clip.dropped:
@@ -155,7 +165,7 @@ class Replay:
         for row in rows:
             span = Span(start_s=row["timestamp_start"], end_s=row["timestamp_end"])
             clip = found.get(row["index"])
-            if clip is None or clip.span != span or not clip.identity:  # its pictures are told by the settings
+            if clip is None or clip.span != span or not clip.identity:  # what is shown of it is told by the settings
                 bare = Clip(
                     video=video,
                     info=info,
@@ -167,9 +177,19 @@ class Replay:
                 )
                 if clip is not None and clip.span == span:
                     bare = replace(bare, speech=clip.speech, heard=clip.heard, note=clip.note)
-                clip = self._job.sample.expected(bare)
+                if self._job.caption.media == "video":
+                    clip = _with_file(bare, row, self._job.cut)
+                else:
+                    clip = self._job.sample.expected(bare)
             clips.append(replace(clip, last=row is rows[-1]))
         return clips
+
+
+def _with_file(clip: Clip, row: Row, cut: CutClips) -> Clip:
+    """A clip as it was when its file was shown."""
+    begin_s, end_s = row["media_start"], row["media_end"]
+    span = None if begin_s is None or end_s is None else Span(start_s=begin_s, end_s=end_s)
+    return replace(clip, media_span=span, identity=cut.identity(clip))
 
 
 def _roles(step: ChatStep) -> Mapping[str, Role]:

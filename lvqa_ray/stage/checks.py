@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
-from lvqa_ray.llm.messages import Part
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part
 from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
 from lvqa_ray.stage.prompted import Chat, Prompted
@@ -185,8 +185,9 @@ class CallCheck(Prompted, Judging):
         self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Mend | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
+        paid = _Paid(chat)
         try:
-            verdict = await self.judge(asked, row, chat)
+            verdict = await self.judge(asked, row, paid)
             if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
                 return verdict, None  # what could not be checked has no fault that a writer could mend
             return await self._repaired(asked, row, verdict, chat, mend)
@@ -194,7 +195,7 @@ class CallCheck(Prompted, Judging):
             if error.retryable:
                 return Failure.of(error, video=row.film.video, stage=self.name)
             reason = f"{UNCHECKED}: {error}"
-            return Verdict(check=self.name, passed=False, reason=reason, usage=Usage.of(error)), None
+            return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
     async def _repaired(
         self, asked: AskedQuestion, row: AskedFilm, first: Verdict, chat: Chat, mend: Mend
@@ -216,12 +217,13 @@ class CallCheck(Prompted, Judging):
             if made.asked is None:
                 reason = made.reason
                 continue
+            paid = _Paid(chat)
             try:
-                last = await self.judge(made.asked, row, chat)
+                last = await self.judge(made.asked, row, paid)
             except ApiError as error:
                 if error.retryable:
                     raise
-                usage += Usage.of(error)
+                usage += paid.by(error)
                 reason = f"it could not be checked: {error}"
                 continue
             latest, reason = made.asked, last.reason
@@ -265,6 +267,29 @@ class CallCheck(Prompted, Judging):
             except ParseError as error:
                 fault = f"{UNCHECKED}: {error}"
         return Said(None, usage, fault)
+
+
+class _Paid:
+    """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._usage = NO_USAGE
+        self._raised: list[ApiError] = []
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        try:
+            reply = await self._chat(request)
+        except ApiError as error:
+            self._usage += Usage.of(error)
+            self._raised.append(error)
+            raise
+        self._usage += reply.usage
+        return reply
+
+    def by(self, error: ApiError) -> Usage:
+        """All that was paid by the time of an error, that of its own reply included."""
+        return self._usage if error in self._raised else self._usage + Usage.of(error)
 
 
 UNCHECKED = "it could not be checked"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, BadRequest, ParseError, TooLong, TruncatedReply
+from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.batch import Batch
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.quota import CATEGORIES, attributed, planned
@@ -79,6 +79,8 @@ class AskQuestions(Prompted):
                 )
             if count < 0:
                 raise ValueError(f"quota: {name} must be 0 or more questions, not {count}")
+        if len({name.casefold() for name in self.quota}) < len(self.quota):
+            raise ValueError("quota: two categories differ in capitals only, which replies do not keep to; rename one")
         if "{questions}" not in self.prompt and (self.per_minute or sum(self.quota.values()) > 1):
             raise ValueError(
                 "a prompt for several questions must hold {questions}, which says how many of which kind; for one "
@@ -98,14 +100,17 @@ class AskQuestions(Prompted):
         return planned(self.quota, duration_s, self.per_minute, self.most) if self.wanted else ()
 
     def show(self, film: Film, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[Film | Failure]:
-        """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none."""
+        """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none.
+
+        Where the file itself cannot be had, that is a failure for now: its captions are paid for.
+        """
         span = Span(start_s=0.0, end_s=film.info.duration_sec)
         whole = Clip(video=film.video, info=film.info, index=0, span=span, last=False)
         for out in sample(whole):
             if isinstance(out, Clip):
                 yield replace(film, shown=out)
             else:
-                yield replace(out.failure, stage=self.name, clip_id="")
+                yield replace(out.failure, stage=self.name, clip_id="", retryable=out.failure.kind in NOT_HAD)
 
     async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
         """The film with its questions, or the reason why there is none, with the reply that could not be read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -10,11 +9,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import TooLong, VideoFault
+from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.llm.rubric import read_score
+from lvqa_ray.llm.tally import all_of
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Span, Step, Usage, Verdict
-from lvqa_ray.stage import CallCheck, Chat, Role, Said
+from lvqa_ray.stage import CallCheck, Chat, Mend, Role, Said
 
 Sample = Callable[[Clip], Iterable[Any]]
 """Takes the pictures of a clip, as the stage `sample` does."""
@@ -68,6 +68,12 @@ class CheckEvidence(CallCheck):
                     shown.append(clip)
         yield replace(row, shown=tuple(shown))
 
+    async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
+        """See `CallCheck`; a film that has all verdicts already, by answers that were paid for, passes as it is."""
+        if all(self.name in {verdict.check for verdict in asked.verdicts} for asked in row.questions):
+            return [row]
+        return await super().__call__(row, chat, mend)
+
     async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
         """How far each step is borne out; see `CallCheck`."""
         clips = {clip.span: clip for clip in row.shown}
@@ -75,7 +81,7 @@ class CheckEvidence(CallCheck):
         for step, clip in steps:
             if clip is None or not clip.frames:
                 return self.failed(f"no picture of {step.timestamp} can be decoded")
-        found = await asyncio.gather(*(self._scored(step, clip, chat) for step, clip in steps if clip is not None))
+        found = await all_of(self._scored(step, clip, chat) for step, clip in steps if clip is not None)
         usage = sum((said.usage for said in found), Usage())
         if fault := next((said.fault for said in found if said.fault), ""):
             return Verdict(check=self.name, passed=False, reason=fault, usage=usage)
@@ -127,8 +133,6 @@ def _span(step: Step, film: Film) -> Span:
     return Span(start_s=round(start, 3), end_s=round(end, 3))
 
 
-NOT_HAD = frozenset({VideoFault.MISSING_FILE, VideoFault.EMPTY_FILE, VideoFault.UNREADABLE, VideoFault.NOT_A_VIDEO})
-"""Kinds of failure that are the file's and no span's: it was a video when its captions were made, and may be again."""
 MOMENT_S = 1.0
 FEWER = (1, 2, 4)
 USUAL_STEPS = 3

@@ -29,8 +29,9 @@ class CutClips:
 
     mode: Literal["off", "exact", "encode", "copy"] = Field(
         default="off",
-        description="off: no files; exact: to the frame, an H.264 video's clips re-encoded at their ends only and all "
-        "others as encode does; encode: to the frame, re-encoded; copy: no re-encoding, starts at a key frame.",
+        description="off: no files; exact: to the frame, an H.264 video's clips re-encoded at their ends only; "
+        "others, and damaged ones, as encode does; encode: to the frame, re-encoded; copy: no re-encoding, starts at a "
+        "key frame.",
     )
     codec: Codec = Field(default="libx264", description="encode: the encoder, H.264 or H.265.")
     crf: int = Field(default=23, ge=0, le=51, description="exact, encode: constant rate factor; lower is better.")
@@ -76,7 +77,9 @@ class CutClips:
         )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            made = cut_clip(clip.video.uri, clip.span, path, mode=self.mode, encoding=encoding, audio=self.audio)
+            # Copied packets would take the damage along.
+            mode = "encode" if self.mode == "exact" and clip.lost_s else self.mode
+            made = cut_clip(clip.video.uri, clip.span, path, mode=mode, encoding=encoding, audio=self.audio)
         except VideoError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
@@ -110,7 +113,11 @@ class CutClips:
 
     def _with(self, clip: Clip, path: Path, made: ClipFile, *, attach: bool) -> Clip:
         cut = replace(clip, media_path=str(path), media_span=made.span, media_mode=made.mode)
-        return replace(cut, identity=f"{clip.video.content} {self._name(clip)}") if attach else cut
+        return replace(cut, identity=self.identity(clip)) if attach else cut
+
+    def identity(self, clip: Clip) -> str:
+        """What decides the file of a clip."""
+        return f"{clip.video.content} {self._name(clip)}"
 
     def _path(self, clip: Clip, folder: Path) -> Path:
         # The fingerprint is part of the name: a replaced video never gets the old one's clips.

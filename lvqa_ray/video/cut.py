@@ -78,7 +78,7 @@ def cut_clip(
     It keeps the rotation as metadata. A span without an IDR frame is encoded whole, by the same fast preset. Where
     nothing else can be done it does what ``encode`` does, and says so: for other codecs than H.264 in 8-bit 4:2:0,
     interlaced video, open groups of pictures, a file whose packets are damaged. Damage within a picture, which shows
-    only when it is decoded, is copied along.
+    only when it is decoded, is copied along: where it is known, ask for ``encode``.
 
     ``copy`` copies packets, from that key frame on, so that its clip begins early by up to the distance between key
     frames, and keeps the rotation as metadata; it cannot copy AV1.

@@ -24,13 +24,19 @@ pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
 
 
 def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path) -> None:
-    """Over scenes whose pictures a pass has taken, a reply of no use, a question that is sent back, and two checks."""
-    film = media.make_video(tmp_path / "film.mp4", seconds=3, scenes=(1.0, 2.0))
+    """Over scenes whose pictures a pass has taken, the film's own prompt, a reply of no use, a question that is sent
+    back, pictures for questions, and three checks, one of which sees pictures."""
+    media.make_video(tmp_path / "film.mp4", seconds=3, scenes=(1.0, 2.0))
+    film = tmp_path / "films.json"
+    film.write_text('{"video": "film.mp4", "conversation": [{"from": "human", "value": "<video> Who is there?"}]}')
     answers = iter(["I would rather not."])
     fake.answer = lambda body: next(answers, None) if "QUESTION:" in text_of(body) else None
     checks: dict[str, Any] = {"duplicates": {"corpus": False}, "blind": {"policy": "mark", "tries": 2}}
+    checks |= {"evidence": {"policy": "mark", "frames": 2}}
     checks |= {check: {"policy": "off"} for check in ("structure", "solve", "prose")}
-    job = make_job(film, split={"mode": "scenes", "max_seconds": 1}, ask={"quota": {"goal": 2}}, checks=checks)
+    job = make_job(
+        film, split={"mode": "scenes", "max_seconds": 1}, ask={"quota": {"goal": 2}, "frames": 2}, checks=checks
+    )
     fake.latency_s = 0.02
     fake.fail_next(Fault.NULL_CONTENT)
     assert run(job).exit_status == 0
@@ -49,6 +55,8 @@ def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_j
     stages = [one["stage"] for one in said]
     kept = len([question for question in shown["questions"] if question["fate"] == "kept"])
     assert [stages.count(stage) for stage in ("caption", "ask", "blind", "reformat")] == [3, 2, 2 * 2, kept]
+    assert stages.count("evidence") > 0
+    assert all("Who is there?" in text for text in told[:3])
     assert shown["unsaid"] == ""
     assert said[3]["reply"] == "I would rather not."
     first = shown["questions"][0]
@@ -56,3 +64,14 @@ def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_j
     assert all(one["seconds"] > 0 for one in said)
     assert sum(len(pace.at) for pace in book.paces.values()) == len(fake.requests)
     assert write_report(folder, found=clips_found(folder), within_s=30).videos == 1
+
+
+def test_the_prompts_of_clips_that_were_shown_as_files(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path) -> None:
+    film = media.make_video(tmp_path / "film.mp4", seconds=2)
+    shows = {"cut": {"mode": "exact"}, "caption": {"media": "video"}}
+    job = make_job(film, split={"max_seconds": 1}, **shows)
+    assert run(job).exit_status == 0
+    output = Output(Path(job.output))
+    (shown,) = films(output, ["film"], Replay(job, Book(output.journal)))
+    assert [one["stage"] for one in shown["said"]][:2] == ["caption", "caption"]
+    assert "The clip shows the video from 1.00 s to 2.00 s" in str(shown["said"][1]["messages"])

@@ -29,7 +29,7 @@ from lvqa_ray.stages.rewrite import RewriteQuestion
 from tests.fakes import answers
 from tests.fakes.characters import Solver
 from tests.fakes.endpoint import FakeEndpoint
-from tests.fakes.faults import Fault
+from tests.fakes.faults import Fault, Status
 from tests.stages.test_checks import SOUND, asked, film, with_stem
 
 ROWS = tuple(asked(with_stem(f"Why is it that the door number {n} stays shut?"), f"v_q{n}") for n in range(20))
@@ -77,6 +77,15 @@ def test_a_call_that_may_succeed_waits_and_one_that_never_will_is_no_pass(chat: 
     (waits,) = asyncio.run(CheckBlind()(one, chat))
     assert isinstance(waits, Failure)
     assert (waits.stage, waits.retryable) == ("blind", True)
+
+
+def test_what_was_paid_before_a_call_failed_for_good_is_on_the_verdict(chat: Chat, fake: FakeEndpoint) -> None:
+    fake.fail_next(Status(400), times=1)
+    (row,) = asyncio.run(CheckBlind(policy="mark")(replace(ROW, questions=ROWS[:1]), chat))
+    assert isinstance(row, AskedFilm)
+    (verdict,) = row.questions[0].verdicts
+    assert verdict.reason.startswith("it could not be checked: ")
+    assert (verdict.usage.calls, verdict.usage.input_tokens > 0) == (3, True)
 
 
 def rewriter(*replies: str, guessed: AskedQuestion) -> Callable[[dict[str, Any]], str | None]:

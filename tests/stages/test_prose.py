@@ -19,7 +19,7 @@ from lvqa_ray.llm.parse import full_question, parse_question
 from lvqa_ray.llm.prose import prose_fault
 from lvqa_ray.llm.tally import named_option
 from lvqa_ray.llm.wording import reason_text
-from lvqa_ray.records import AskedFilm, Failure, FinishedFilm, Question, Record, Usage
+from lvqa_ray.records import LETTERS, AskedFilm, Failure, FinishedFilm, Question, Record, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.check_prose import CheckProse
 from lvqa_ray.stages.reformat import ReformatReasoning
@@ -66,6 +66,27 @@ def test_what_can_be_told_without_a_call(prose: str, fault: str) -> None:
     found = prose_fault(TOLD, prose)
     assert found.startswith(fault)
     assert bool(found) == bool(fault)
+
+
+@pytest.mark.parametrize(
+    ("told", "said", "fault"),
+    [
+        ("La mujer, Alicia, entra en la cocina", "Veo que la mujer, Alicia, entra en la cocina.", ""),
+        (
+            "La mujer, Alicia, entra en la cocina",
+            "Veo que la mujer entra en la cocina.",
+            "it leaves out the name Alicia",
+        ),
+        ("La femme entre dans la cuisine", "La femme, Élodie, entre dans la cuisine.", "it adds the name Élodie"),
+        ("Die Frau geht in die Küche des Hauses", "Ich sehe, wie die Frau das Haus betritt.", ""),
+        ("La mujer, Alicia, entra en la cocina", "The woman, Alice, is in the kitchen of the house.", ""),
+        ("Женщина входит в кухню", "Я вижу, как Анна входит в кухню.", ""),
+    ],
+)
+def test_names_are_told_where_capitals_make_them(told: str, said: str, fault: str) -> None:
+    none = dict.fromkeys(LETTERS, "")
+    step = replace(SOUND.steps[0], reasons=(told,))
+    assert prose_fault(replace(SOUND, question=told, options=none, steps=(step,)), said) == fault
 
 
 def test_the_letter_is_hidden_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.steps import through
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
 from lvqa_ray.records.tables import clip_line
@@ -21,6 +22,8 @@ from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.split import SplitVideo
+from lvqa_ray.video.losses import watch_losses
+from lvqa_ray.video.source import open_source
 from tests import media
 
 
@@ -244,13 +247,32 @@ def splitting(pipeline: Pipeline) -> VideoStep:
     return next(step for step in pipeline.split if step.name == "split")
 
 
+def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
+    film = media.make_video(tmp_path / "film.mp4", seconds=6, gop=25, b_frames=0)
+    with av.open(str(film)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][4 * 25 + 12]
+    content = bytearray(film.read_bytes())
+    assert packet.pos is not None
+    content[packet.pos + 12 : packet.pos + packet.size] = bytes(packet.size - 12)
+    film.write_bytes(content)
+    job = scenes_job(split={"mode": "fixed", "max_seconds": 2}, cut={"mode": "exact"})
+    pipeline = build(job, tmp_path / "media")
+    (probed,) = pipeline.split[0].call(Video(id="film", uri=str(film), fingerprint="f"))
+    clips = [row for clip in splitting(pipeline).call(probed) for row in through(pipeline.look, clip, print)]
+    assert [clip.media_mode for clip in clips] == ["exact", "exact", "encode"]
+    assert [bool(clip.lost_s) for clip in clips] == [False, False, True]
+    with watch_losses() as losses, open_source(clips[2].media_path) as source:
+        assert len(list(source.frames())) > 40
+    assert losses.within(Span(start_s=0, end_s=2)) == 0
+
+
 def test_in_scenes_mode_the_pass_that_finds_them_brings_the_frames(probed: ProbedVideo) -> None:
     pipeline = build(scenes_job(filter={"frames_max": 35}))
     rows = list(splitting(pipeline).call(probed))
     assert [round(row.span.start_s, 2) for row in rows] == [0.0, 1.2, 2.8]
     assert [row.last for row in rows] == [False, False, True]
     assert [(row.dropped, len(row.frames)) for row in rows] == [("", 4), ("frames_max", 0), ("", 4)]
-    sample = pipeline.look[-1]
+    sample = pipeline.look[0]
     assert sample.name == "sample"
     assert [list(sample.call(row)) for row in rows] == [[row] for row in rows]
     again = list(splitting(pipeline).call(probed))

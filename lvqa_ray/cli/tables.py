@@ -120,12 +120,16 @@ def print_record(folder: Path) -> None:
 
 
 def print_questions(output: str) -> None:
-    """Print the questions of an output, video by video, to stdout."""
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.engine.tables import read_rows  # noqa: PLC0415
+    """Print the questions that stand about the videos of the last run, video by video, to stdout."""
+    from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.engine.corpus import stored_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
+    stored = stored_manifest(place_of(output))
+    videos = stored[0]["id"].to_pylist() if stored else None
+    columns = ["video_id", "video", "num_clips", "category", "parsed_reasoning"]
     last = ""
-    for record in read_rows(place_of(output), "data"):
+    for record in output_at(output).rows("data", columns, videos).to_pylist():
         parsed = record["parsed_reasoning"]
         if record["video_id"] != last:
             last = record["video_id"]

@@ -48,6 +48,8 @@ class Permits:
         self._done: list[tuple[Lease, Done]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._no_reuse_before = 0.0
+        self._next: asyncio.Task[News] | None = None  # a report of failures that takes more along until it is sent
+        self._telling = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
@@ -63,6 +65,7 @@ class Permits:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what belonged to a loop that is gone is gone with it
             self._loop, self._waiting, self._tasks = loop, deque(), {}
+            self._next, self._telling = None, asyncio.Lock()
         if not self._waiting and (lease := self._from_free()) is not None:
             return lease
         future: asyncio.Future[Lease] = loop.create_future()
@@ -85,8 +88,15 @@ class Permits:
             self._end(lease, done)
             return False
         self._held.pop(lease.id, None)
-        news = await self._desk.report([*self._taken(), (lease, done)])
-        return self._note(news).down
+        self._done.append((lease, done))
+        if self._next is None or self._next.done():  # who fails while a report is on its way goes with the next one
+            self._next = asyncio.get_running_loop().create_task(self._told())
+        return (await asyncio.shield(self._next)).down
+
+    async def _told(self) -> News:
+        async with self._telling:
+            self._next = None
+            return self._note(await self._desk.report(self._taken()))
 
     def drop(self, lease: Lease, done: Done = UNUSED) -> None:
         """Give a lease back without waiting for that."""

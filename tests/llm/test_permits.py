@@ -74,6 +74,24 @@ def test_much_traffic_needs_few_calls_to_the_desk(limits: Limits) -> None:
     assert desk._limiter.in_flight == 0, "all are given back"
 
 
+def test_failures_that_come_together_are_reported_together() -> None:
+    desk = FarDesk(Limiter(Limits(64)))
+
+    async def call(_: ChatRequest) -> ChatReply:
+        await asyncio.sleep(0.001)
+        raise errors.BadRequest("made to order")
+
+    async def run() -> None:
+        limited = Limited(Replica(call, Permits(desk)))
+        said = await asyncio.gather(*[limited(REQUEST) for _ in range(300)], return_exceptions=True)
+        assert all(isinstance(one, errors.BadRequest) for one in said)
+        await asyncio.sleep(0.1)
+
+    asyncio.run(run())
+    assert desk._limiter.in_flight == 0
+    assert desk.reports < 150
+
+
 def test_two_holders_share_what_there_is() -> None:
     limiter = Limiter(Limits(8))
     most = {"a": 0, "b": 0}

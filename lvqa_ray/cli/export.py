@@ -10,8 +10,8 @@ import typer
 from lvqa_ray.cli.report import output_at
 from lvqa_ray.cli.terminal import fail, plain, talk
 
-FOLDERS = {"hf": "hf", "srt": "subtitles", "vtt": "subtitles"}
-FOLDERS |= {"speech-srt": "speech", "speech-vtt": "speech"}
+# None of them has the name of a table, which would then hold what is no Parquet.
+FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
 FORMS = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
 
 
@@ -20,7 +20,7 @@ def export(
     *,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="File or, for hf and subtitles, folder to write; else in OUTPUT, or here."),
+        typer.Option("--to", help="File or, for hf, srt and vtt, folder to write; else in OUTPUT, or here."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
     test_fraction: Annotated[
@@ -31,7 +31,7 @@ def export(
     """Write the records of a run, its captions, or what is said in its videos, in another tool's format."""
     if form not in FORMS:
         fail(f"there is no format {form}; there is {', '.join(FORMS)}.")
-    if test_fraction and FOLDERS.get(form) in {"subtitles", "speech"}:
+    if test_fraction and FOLDERS.get(form) in {"captions", "speech"}:
         fail(f"--test-fraction divides records, and {form} holds captions or speech; leave it out.")
     if licence and form != "hf":
         fail(f"--license is for the card of the format hf, and {form} has none; leave it out.")

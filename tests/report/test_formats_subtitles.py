@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lvqa_ray.cli.export import FOLDERS
+from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.output import Output
 from lvqa_ray.report.subtitles import export_subtitles
 from tests.report.made import make_output
@@ -26,3 +28,7 @@ def test_a_caption_is_one_cue_with_all_its_letters(tmp_path: Path, form: str, sa
     lines = (tmp_path / "subs" / f"film-0.{form}").read_text(encoding="utf-8").splitlines()
     assert lines.count(says) == 1
     assert sum("-->" in line for line in lines) == 5
+
+
+def test_no_export_lands_in_the_folder_of_a_table() -> None:
+    assert not set(FOLDERS.values()) & set(SCHEMAS)

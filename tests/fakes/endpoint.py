@@ -6,7 +6,7 @@ In a test::
         ...  # ask fake.base_url, from this process or from any other
         assert max(fake.paid.values()) == 1
 
-By hand: ``python -m tests.fakes --help``. All state is in the server's process; ``GET /fake/counts`` shows the
+By hand: ``python -m tests.fakes.endpoint --help``. All state is in the server's process; ``GET /fake/counts`` shows the
 counters to others.
 """
 
@@ -29,6 +29,7 @@ from aiohttp import web
 from tests.fakes import answers, ears
 from tests.fakes.faults import PAID, Fault, Status, spoil
 from tests.fakes.quota import Quota
+from tests.fakes.replies import completion, cut_off, drop, error
 
 __all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
 
@@ -209,7 +210,7 @@ class FakeEndpoint:
     async def _list_models(self, request: web.Request) -> web.Response:
         refused = self._refused_key(request)
         if refused:
-            return _error(refused)
+            return error(refused)
         ids = self.models or ("fake-vlm", "fake-llm")
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in ids]})
 
@@ -223,7 +224,7 @@ class FakeEndpoint:
         try:
             if self._is_down(at):
                 outcome = "down"
-                _drop(request)
+                drop(request)
                 return web.Response()
             body = await (ears.form(request) if request.path.endswith("/transcriptions") else request.json())
             fault = self._fault(request, body, at)
@@ -313,9 +314,9 @@ class FakeEndpoint:
         self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None
     ) -> web.StreamResponse:
         if isinstance(fault, Status):
-            return _error(fault)
+            return error(fault)
         if fault in {Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED}:
-            return _error(Status(int(fault), message="The server is not well."))
+            return error(Status(int(fault), message="The server is not well."))
         if "sound" in body:
             text = ears.hear(body, self.sentences)
         else:
@@ -326,14 +327,14 @@ class FakeEndpoint:
         if fault is None or fault in PAID | {Fault.NULL_CONTENT, Fault.EMPTY_CHOICES}:
             self.tokens_in += answers.tokens_in(body)
             self.tokens_out += answers.tokens_out(text)
-        reply = ears.transcription(body, text) if "sound" in body else spoil(_completion(body, text), fault)
+        reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text), fault)
         match fault:
             case Fault.HANG:
                 await asyncio.sleep(3600)
             case Fault.DISCONNECT:
-                _drop(request)
+                drop(request)
             case Fault.CUT_OFF:
-                return await _cut_off(request, reply)
+                return await cut_off(request, reply)
             case Fault.MALFORMED:
                 return web.Response(text=json.dumps(reply)[:-20], content_type="application/json")
             case Fault.HTML:
@@ -341,37 +342,7 @@ class FakeEndpoint:
         return web.json_response(reply, headers=self._left())
 
 
-def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
-    tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
-    return {
-        "id": f"chatcmpl-{answers.fingerprint(body)[:12]}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": body.get("model"),
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-        "usage": {
-            "prompt_tokens": tokens_in,
-            "completion_tokens": tokens_out,
-            "total_tokens": tokens_in + tokens_out,
-        },
-    }
+if __name__ == "__main__":
+    from tests.fakes.by_hand import main  # it needs this module
 
-
-def _error(fault: Status) -> web.Response:
-    error = {"message": fault.message, "type": fault.type, "param": None, "code": fault.code, **fault.extra}
-    return web.json_response({"error": error}, status=fault.status, headers=dict(fault.headers))
-
-
-def _drop(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
-
-
-async def _cut_off(request: web.Request, reply: dict[str, Any]) -> web.StreamResponse:
-    """Send half of the body that was promised, then drop the connection."""
-    whole = json.dumps(reply).encode()
-    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
-    await response.prepare(request)
-    await response.write(whole[: len(whole) // 2])
-    _drop(request)
-    return response
+    main()

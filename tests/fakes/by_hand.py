@@ -11,7 +11,7 @@ from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 
 def main() -> None:
     """Run the endpoint by hand until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fakes", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fakes.endpoint", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8123, help="port on loopback, 0 for a free one")
     parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds before each answer")
     parser.add_argument("--jitter", type=float, default=0.0, metavar="S", help="upper bound of further seconds")
@@ -57,7 +57,3 @@ def main() -> None:
             threading.Event().wait()
         except KeyboardInterrupt:
             print(json.dumps(dict(fake.counts)))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,48 @@
+"""Replies as they go over the wire, whole and broken off."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes import answers
+from tests.fakes.faults import Status
+
+
+def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+    tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
+    return {
+        "id": f"chatcmpl-{answers.fingerprint(body)[:12]}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": body.get("model"),
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+        },
+    }
+
+
+def error(fault: Status) -> web.Response:
+    body = {"message": fault.message, "type": fault.type, "param": None, "code": fault.code, **fault.extra}
+    return web.json_response({"error": body}, status=fault.status, headers=dict(fault.headers))
+
+
+def drop(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def cut_off(request: web.Request, reply: dict[str, Any]) -> web.StreamResponse:
+    """Send half of the body that was promised, then drop the connection."""
+    whole = json.dumps(reply).encode()
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
+    await response.prepare(request)
+    await response.write(whole[: len(whole) // 2])
+    drop(request)
+    return response

@@ -18,7 +18,7 @@ demo: venv
 	$(BIN)/lvqa demo
 
 test: venv
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Kills everything that can be killed, for up to 20 minutes; the small disks need root.
 storm: venv

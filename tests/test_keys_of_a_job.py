@@ -126,6 +126,17 @@ HITS: dict[str, Any] = {
     "engine.max_requests": 1,
     "engine.retry_failures": True,
     "endpoints.checker": {**ENDPOINT, "model": "n"},
+    "serve.host": "::1",
+    "serve.port": 1,
+    "serve.token_env": "TOKEN",
+    "serve.models": ["n"],
+    "serve.allow": ["/films"],
+    "serve.networks": ["10.0.0.0/8"],
+    "serve.max_gb": 1,
+    "serve.max_minutes": 1,
+    "serve.at_once": 1,
+    "serve.waiting": 1,
+    "serve.kept_days": 1,
 }
 MISSES: dict[str, tuple[Any, set[str]]] = {
     "endpoints.vlm.base_url": ("http://127.0.0.1:2/v1", {"caption"}),

@@ -76,7 +76,8 @@ def clear(
         try:
             upkeep.clear(segments_at(journal))
             for beside in (clips_folder(journal), files_folder(journal)):
-                upkeep.clear(segments_at(beside, make=False))
+                if beside.is_dir():
+                    upkeep.clear(segments_at(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")

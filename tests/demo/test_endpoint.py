@@ -202,9 +202,8 @@ def test_it_stays_responsive_under_load(url: str) -> None:
     parts = image_parts([texture(i)[:HEIGHT, :WIDTH] for i in range(8)])
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(said, url, parts) for _ in range(16)]
-        start = time.monotonic()
         assert request(f"{url}/models")[0] == 200
-        assert time.monotonic() - start < 2
+        assert not all(reply.done() for reply in waiting), "it was answered before they were"
         assert len({text_of(reply.result()) for reply in waiting}) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,18 @@ def test_two_endpoints_share_the_work_and_one_of_them_finds_all_the_answers(
         second = first | {"base_url": other.base_url, "requests_per_minute": None}
         split = {"max_seconds": 0.5, "min_seconds": 0.2}
         job = make_job(film, endpoints={"vlm": [first, second], "llm": second}, split=split)
+        begun = time.monotonic()
         summary = run(job)
+        minutes = int((time.monotonic() - begun) / 60) + 1
         assert (summary.records, summary.exit_status) == (1, 0)
-        assert fake.counts["ok"] == 2, "it has room for no more"
-        assert other.counts["ok"] == summary.clips - 2 + 2, "the other captions, a question and its reasoning"
+        first_took = fake.counts["ok"]
+        assert 2 <= first_took <= 2 * minutes, "it has room for no more"
+        assert other.counts["ok"] == summary.clips - first_took + 2, "the other captions, a question and its reasoning"
         # The first alone, and another question: no caption is asked again.
         asked = fake.counts.total() + other.counts.total()
         alone = make_job(film, endpoints={"vlm": first, "llm": second}, split=split, ask={"temperature": 0.5})
         assert run(alone).records == 1
-        assert fake.counts["ok"] == 2
+        assert fake.counts["ok"] == first_took
         assert fake.counts.total() + other.counts.total() <= asked + 2
 
 

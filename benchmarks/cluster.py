@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +31,7 @@ from ray._private.internal_api import get_memory_info_reply, get_state_from_addr
 from ray.cluster_utils import Cluster
 
 from benchmarks.scale_graph import NoChild, probe
+from benchmarks.watcher import Watcher
 from lvqa_ray.config import Job
 from lvqa_ray.engine import graph, run, video_work
 from lvqa_ray.pipeline import Pipeline, build
@@ -146,7 +146,7 @@ def stubbed(
         return told | watch.peaks
 
 
-class Watch:
+class Watch(Watcher):
     """Looks at what piles up, five times a second, for as long as the block runs.
 
     Attributes:
@@ -161,15 +161,7 @@ class Watch:
         self._in_flight: list[int] = []
         self._scratch = scratch
         self._fake = fake
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        super().__init__(every_s=0.2)
 
     @property
     def rate(self) -> float:
@@ -185,17 +177,17 @@ class Watch:
         inner = self._in_flight[len(self._in_flight) // 10 : len(self._in_flight) * 9 // 10]
         return sum(inner) / max(1, len(inner))
 
-    def _watch(self) -> None:
-        while not self._over.wait(0.2):
-            scratch = sum(path.stat().st_size for path in self._scratch.glob("*.mp4")) if self._scratch.exists() else 0
-            now = {"memory": memory_bytes(), "scratch": scratch, **store_bytes()}
-            self.peaks = {kind: max(most, now.get(kind, 0)) for kind, most in self.peaks.items()}
-            answered = self._fake.paid.total()
-            self.looks.append({"at": time.monotonic(), "answers": answered, **now})
-            if answered:
-                self._in_flight.append(self._fake.in_flight)
-                if not self._answers or answered > self._answers[-1][1]:
-                    self._answers.append((time.monotonic(), answered))
+    def look(self) -> None:
+        """See `Watcher`."""
+        scratch = sum(path.stat().st_size for path in self._scratch.glob("*.mp4")) if self._scratch.exists() else 0
+        now = {"memory": memory_bytes(), "scratch": scratch, **store_bytes()}
+        self.peaks = {kind: max(most, now.get(kind, 0)) for kind, most in self.peaks.items()}
+        answered = self._fake.paid.total()
+        self.looks.append({"at": time.monotonic(), "answers": answered, **now})
+        if answered:
+            self._in_flight.append(self._fake.in_flight)
+            if not self._answers or answered > self._answers[-1][1]:
+                self._answers.append((time.monotonic(), answered))
 
 
 def store_bytes() -> Mapping[str, int]:

@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ray
 from pydantic import SecretStr
 
+from benchmarks.watcher import Watcher
 from lvqa_ray.config import Job
 from lvqa_ray.engine import chats, graph, run, video_work, workers
 from lvqa_ray.engine.found import FoundClips
@@ -212,7 +212,7 @@ def _timed(run_pass: Callable[..., None], passes: list[float], *args: object, **
     passes.append(time.monotonic() - begun)
 
 
-class Watch:
+class Watch(Watcher):
     """Looks at the output folder and at the memory of the processes while a run goes on."""
 
     WHO: ClassVar = {"assembler": "FlatMap(Assembler)", "governor": "ray::Governor", "chat": "FlatMap(ChatWork)"}
@@ -222,28 +222,20 @@ class Watch:
         self.memory: dict[str, list[float]] = {"driver": [], **{name: [] for name in self.WHO}}
         self.cpu_s: dict[int, float] = {}
         self._folder = folder
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        super().__init__(every_s=1.0)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(1.0):
-            shards = list((self._folder / "data").glob("*.parquet"))
-            if shards:
-                self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
-            titles = below(os.getpid())
-            self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
-            self.memory["driver"].append(resident_mb(os.getpid()))
-            for name, title in self.WHO.items():
-                found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
-                if found:
-                    self.memory[name].append(max(found))
+    def look(self) -> None:
+        """See `Watcher`."""
+        shards = list((self._folder / "data").glob("*.parquet"))
+        if shards:
+            self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
+        titles = below(os.getpid())
+        self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
+        self.memory["driver"].append(resident_mb(os.getpid()))
+        for name, title in self.WHO.items():
+            found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
+            if found:
+                self.memory[name].append(max(found))
 
 
 def resident_mb(pid: int) -> float:

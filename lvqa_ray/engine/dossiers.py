@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ from lvqa_ray.engine.place import Place, write_whole
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
 """What a task or a session may be called: it becomes the name of a file."""
 KEPT_DAYS = 7.0
+logger = logging.getLogger(__name__)
 
 
 class Dossiers:
@@ -44,13 +46,13 @@ class Dossiers:
         """A document, or ``None`` where there is none any more."""
         if not NAME.fullmatch(task) or not NAME.fullmatch(session):
             return None
-        return self._read(self._folder / task / f"{session}.json")
+        return self._kept_one(self._folder / task / f"{session}.json")
 
     def of(self, task: str) -> list[dict[str, Any]]:
         """The documents of a task, the latest first."""
         if not NAME.fullmatch(task):
             return []
-        found = (self._read(place) for place in self._in(self._folder / task))
+        found = (self._kept_one(place) for place in self._in(self._folder / task))
         return sorted((each for each in found if each), key=lambda each: str(each["created"]), reverse=True)
 
     def find(self, session: str) -> dict[str, Any] | None:
@@ -59,11 +61,11 @@ class Dossiers:
         return next((document for document in found if document), None)
 
     def forget(self) -> int:
-        """Remove what is not kept any longer; gives how many that were."""
+        """Remove what is not kept any longer; gives how many that were. What cannot be read stays: it may be later."""
         gone = 0
         for folder in self._in(self._folder):
             for place in self._in(folder):
-                if self._read(place) is None:
+                if (document := _read(place)) and self._too_old(document):
                     with suppress(OSError):
                         place.unlink(missing_ok=True)
                         gone += 1
@@ -73,10 +75,22 @@ class Dossiers:
         with suppress(OSError):
             yield from [*folder.iterdir()]
 
-    def _read(self, place: Place) -> dict[str, Any] | None:
-        try:
-            document: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-            updated = datetime.fromisoformat(document["updated"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return document if datetime.now(UTC) - updated <= self._kept else None
+    def _kept_one(self, place: Place) -> dict[str, Any] | None:
+        document = _read(place)
+        return None if document is None or self._too_old(document) else document
+
+    def _too_old(self, document: Mapping[str, Any]) -> bool:
+        return datetime.now(UTC) - datetime.fromisoformat(document["updated"]) > self._kept
+
+
+def _read(place: Place) -> dict[str, Any] | None:
+    """A document; ``None`` where there is none, or none that can be read."""
+    try:
+        document: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        datetime.fromisoformat(document["updated"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s cannot be read (%s)", place, type(error).__name__)
+        return None
+    return document

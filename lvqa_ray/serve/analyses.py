@@ -198,8 +198,10 @@ class Analyses:
             )
             running.add(failure)
         finally:
-            with suppress(OSError):
+            try:
                 kept.save(dossier.document())
+            except OSError:  # whoever watches has it all the same, and the journal has what was paid for
+                logger.exception("the result of %s could not be kept", dossier.session)
             self._running.pop(dossier.session, None)
             running.tell(FINISHED if dossier.state == "done" else FAILED)
 

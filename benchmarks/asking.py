@@ -176,6 +176,7 @@ def ours(given: argparse.Namespace) -> Row:
                 return _peak_mb()
 
             async def run(self, first: int, count: int) -> Row:
+                from lvqa_ray.engine.graph import CALLS_A_PLACE  # noqa: PLC0415
                 from lvqa_ray.engine.rows import pack  # noqa: PLC0415
 
                 async def ask(number: int) -> None:
@@ -183,8 +184,7 @@ def ours(given: argparse.Namespace) -> Row:
                         raise ValueError
 
                 before = time.process_time()
-                at_once = given.cap if given.actors == 1 else 2 * given.cap // given.actors
-                failed = await many(ask, count, at_once)
+                failed = await many(ask, count, CALLS_A_PLACE * given.cap // given.actors)
                 return {"cpu_s": time.process_time() - before, "failed": failed, "peak_mb": _peak_mb()}
 
         share = given.count // given.actors
@@ -208,14 +208,14 @@ def ours_data(given: argparse.Namespace) -> Row:
     import ray  # noqa: PLC0415
     from ray.data import ActorPoolStrategy  # noqa: PLC0415
 
-    from lvqa_ray.engine.graph import configure  # noqa: PLC0415
+    from lvqa_ray.engine.graph import CALLS_A_PLACE, configure  # noqa: PLC0415
     from lvqa_ray.engine.rows import pack, unpack  # noqa: PLC0415
     from lvqa_ray.engine.spread import MOST_TOGETHER  # noqa: PLC0415
 
     with cluster(), tempfile.TemporaryDirectory() as folder:
         work, _handle = make_work(given, folder)
         configure()
-        calls = -(-given.cap // given.actors)
+        calls = CALLS_A_PLACE * -(-given.cap // given.actors)
         pool = ActorPoolStrategy(
             size=given.actors, max_concurrent_calls_per_actor=calls, max_tasks_in_flight_per_actor=2 * calls
         )

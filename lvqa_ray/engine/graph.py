@@ -14,7 +14,6 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import is_store
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
@@ -37,6 +36,9 @@ from lvqa_ray.stage.steps import ChatStep, VideoStep
 VIDEOS_PER_BLOCK = 1000
 CALLS_OF_A_WORKER = 256
 """Requests that one process is to have under way."""
+CALLS_A_PLACE = 2
+"""Rows at work for each request that may be under way. A row that waits for its next attempt, or for its answer to be
+written to a store, leaves its place to others; the governor counts the requests."""
 
 
 def run_pass(
@@ -158,8 +160,7 @@ def _pool(job: Job, steps: Group) -> ActorPoolStrategy:
     roles = {role for step in steps if isinstance(step, ChatStep) for role in step.roles}
     most = max(sum(at.max_concurrency for at in job.endpoints.replicas(role)) for role in roles)
     largest = job.engine.chat_workers or math.ceil(most / CALLS_OF_A_WORKER)
-    # Where answers wait a second to be written down, others are asked for meanwhile; the governor counts the requests.
-    calls = math.ceil(most / largest) * (2 if is_store(job.output) else 1)
+    calls = CALLS_A_PLACE * math.ceil(most / largest)
     return ActorPoolStrategy(
         min_size=job.engine.chat_workers or 1,
         max_size=largest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import time
 import uuid
@@ -18,9 +19,11 @@ from lvqa_ray.llm.limits import Lease
 from lvqa_ray.llm.outcome import Done, Estimate, Failed
 
 LINGER_S = 0.05
-"""How long outcomes that nobody waits for gather before they are reported."""
+"""How long outcomes gather before they are reported, where no place comes back with them."""
 
 UNUSED = Done(failed=Failed.UNSENT, used=Estimate())
+_KEEPS_PLACE = frozenset({None, Failed.CROWDED, Failed.ITSELF})
+"""What says nothing against the next request at the same place; too many refusals make the limit fall, for all."""
 
 _Waiting = tuple[Estimate, "asyncio.Future[Lease]"]
 
@@ -48,8 +51,9 @@ class Permits:
         self._done: list[tuple[Lease, Done]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._no_reuse_before = 0.0
-        self._next: asyncio.Task[News] | None = None  # a report of failures that takes more along until it is sent
-        self._telling = asyncio.Lock()
+        self._down = False
+        self._next: asyncio.Future[News] | None = None  # what the next report will bring, for whoever waits for it
+        self._hurry = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -65,7 +69,7 @@ class Permits:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what belonged to a loop that is gone is gone with it
             self._loop, self._waiting, self._tasks = loop, deque(), {}
-            self._next, self._telling = None, asyncio.Lock()
+            self._next, self._hurry = None, asyncio.Event()
         if not self._waiting and (lease := self._from_free()) is not None:
             return lease
         future: asyncio.Future[Lease] = loop.create_future()
@@ -84,19 +88,14 @@ class Permits:
         Returns:
             Whether the endpoint is taken to be down; known only where the request failed.
         """
+        kept = self._end(lease, done)
         if done.failed is None:
-            self._end(lease, done)
             return False
-        self._held.pop(lease.id, None)
-        self._done.append((lease, done))
-        if self._next is None or self._next.done():  # who fails while a report is on its way goes with the next one
-            self._next = asyncio.get_running_loop().create_task(self._told())
+        if not kept:
+            self._hurry.set()
+        if self._next is None:  # who fails while a report is on its way goes with the next one
+            self._next = asyncio.get_running_loop().create_future()
         return (await asyncio.shield(self._next)).down
-
-    async def _told(self) -> News:
-        async with self._telling:
-            self._next = None
-            return self._note(await self._desk.report(self._taken()))
 
     def drop(self, lease: Lease, done: Done = UNUSED) -> None:
         """Give a lease back without waiting for that."""
@@ -104,14 +103,18 @@ class Permits:
         self._done.append((lease, done))
         self._start("report", self._report)
 
-    def _end(self, lease: Lease, done: Done) -> None:
+    def _end(self, lease: Lease, done: Done) -> bool:
+        """Note an outcome; whether its place stays here, for the next request."""
         _, until = self._held.pop(lease.id, (lease, 0.0))
-        if done.failed is None and done.wait_s is None and self._usable(until):
+        calm = done.failed in _KEEPS_PLACE and done.wait_s is None and done.stop is None
+        kept = calm and not self._down and self._usable(until)
+        if kept:
             self._held[lease.id] = (lease, until)
             self._hand(lease)
             done = replace(done, keeps_place=True)
         self._done.append((lease, done))
         self._start("report", self._report)
+        return kept
 
     def _usable(self, until: float) -> bool:
         return self._no_reuse_before <= self._clock() < until
@@ -163,11 +166,21 @@ class Permits:
     async def _report(self) -> None:
         while self._done or self._free:
             if not (self._waiting and any(not done.keeps_place for _, done in self._done)):
-                await asyncio.sleep(LINGER_S)  # nobody here waits for the places that come back
+                with contextlib.suppress(TimeoutError):  # nobody here waits for the places that come back
+                    await asyncio.wait_for(self._hurry.wait(), LINGER_S)
+            self._hurry.clear()
             free, self._free = self._free, []
             for lease in free:
                 self.drop(lease)
-            self._note(await self._desk.report(self._taken()))
+            told, self._next = self._next, None
+            try:
+                news = self._note(await self._desk.report(self._taken()))
+            except Exception as error:  # whoever waits has to hear of it
+                if told is not None:
+                    told.set_exception(error)
+            else:
+                if told is not None:
+                    told.set_result(news)
 
     async def _beat(self) -> None:
         while self._held:
@@ -179,6 +192,7 @@ class Permits:
         return done
 
     def _note(self, news: News) -> News:
+        self._down = news.down
         if news.held_s > 0:
             self._no_reuse_before = self._clock() + news.held_s
         return news

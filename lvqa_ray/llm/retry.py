@@ -32,7 +32,7 @@ class Retrying:
     Args:
         inner: The call to repeat.
         max_attempts: How often a request is sent at most.
-        base_s: Upper bound of the first wait in seconds; it doubles with each attempt.
+        base_s: Upper bound of the first wait in seconds; it doubles with each failure of the same kind.
         cap_s: Upper bound of any wait in seconds that the endpoint did not ask for.
         longest_wait_s: A longer wait asked for by the endpoint ends the attempts at once.
         rng: Source of the jitter.
@@ -81,17 +81,23 @@ class Retrying:
                 most = policy_of(error).attempts or self._max_attempts
                 if attempt >= self._max_attempts or seen[type(error)] >= most:
                     raise
-                wait_s = self._wait_s(attempt, error.retry_after_s)
+                wait_s = self._wait_s(seen[type(error)], error.retry_after_s)
                 if wait_s is None:
                     raise
             await self._sleep(wait_s)
             attempt += 1
 
-    def _wait_s(self, attempt: int, asked_s: float | None) -> float | None:
-        """Seconds until the next attempt, or ``None`` where the endpoint asks for too long a wait."""
+    def _wait_s(self, failed: int, asked_s: float | None) -> float | None:
+        """Seconds until the next attempt, or ``None`` where the endpoint asks for too long a wait.
+
+        Args:
+            failed: How often this request has failed in this way. A second fault of another kind is bad luck rather
+                than trouble that lasts, and what is trouble for all is the limits' business.
+            asked_s: What the endpoint asked for.
+        """
         if asked_s is not None and asked_s > self._longest_wait_s:
             return None
         # 2.0**64 is far past any cap; larger powers would overflow.
-        jitter_s = self._rng.uniform(0, min(self._cap_s, self._base_s * 2.0 ** min(attempt - 1, 64)))
+        jitter_s = self._rng.uniform(0, min(self._cap_s, self._base_s * 2.0 ** min(failed - 1, 64)))
         # Jitter comes on top of what was asked for: all who were told to wait were told the same.
         return jitter_s if asked_s is None else asked_s + jitter_s

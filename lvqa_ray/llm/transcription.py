@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx2
 from pydantic import SecretStr
@@ -15,45 +15,13 @@ from lvqa_ray.errors import ApiError, BadRequest, Bill, MalformedReply, TooLong
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.pricing import sound_usd
+from lvqa_ray.llm.transcript import Segment, Transcript
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Usage
 
 NO_SPEECH, UNSURE = 0.6, -1.0
 """A segment that is probably none, and improbable in its words, is what whisper itself takes for silence."""
 SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
-
-
-class Segment(NamedTuple):
-    """What is said between two times (seconds from the start of the sound)."""
-
-    start_s: float
-    end_s: float
-    text: str
-
-
-class Transcript(NamedTuple):
-    """What is said in a piece of sound, in time order, and in which language, as far as the endpoint says."""
-
-    segments: tuple[Segment, ...]
-    language: str = ""
-
-    @property
-    def text(self) -> str:
-        """As the text of a reply, which is never empty."""
-        return json.dumps({"segments": self.segments, "language": self.language}, ensure_ascii=False)
-
-    @classmethod
-    def of(cls, text: str) -> Transcript:
-        """What `text` was made of.
-
-        Raises:
-            ValueError: It is no transcript.
-        """
-        try:
-            said = json.loads(text)
-            return cls(tuple(Segment(*segment) for segment in said["segments"]), said["language"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"this is no transcript: {error}") from None
 
 
 class Transcriber(OpenAITransport):

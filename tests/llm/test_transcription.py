@@ -18,7 +18,8 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import sound_usd
-from lvqa_ray.llm.transcription import Segment, Transcriber, Transcript, wire
+from lvqa_ray.llm.transcript import Segment, Transcript
+from lvqa_ray.llm.transcription import Transcriber, wire
 from lvqa_ray.video.audio import FORMS, MIMES, RATE, Form, encoded
 from tests.fakes.endpoint import FakeEndpoint, Status
 from tests.fakes.faults import Fault

@@ -9,7 +9,7 @@ import pytest
 
 from lvqa_ray.errors import BadRequest, RateLimited
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
-from lvqa_ray.llm.transcription import Segment, Transcript
+from lvqa_ray.llm.transcript import Segment, Transcript
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Usage, Video, VideoInfo
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.stages.transcribe import TranscribeSpeech, joined, unrepeated

@@ -20,7 +20,7 @@ def export(
     *,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="File or, for hf, srt and vtt, folder to write; else in OUTPUT, or here."),
+        typer.Option("--to", help="File (.json for one array) or, for hf, srt, vtt, folder; else in OUTPUT, or here."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
     test_fraction: Annotated[

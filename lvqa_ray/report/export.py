@@ -65,7 +65,8 @@ def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> 
 
     Args:
         output: Output of a run.
-        to: The file; where it is divided, ``train`` and ``test`` are put before its suffix.
+        to: The file; where it is divided, ``train`` and ``test`` are put before its suffix. One that ends in ``.json``
+            holds an array, whatever the format usually is.
         form: The format.
         fraction: Share of the videos that become test data.
 
@@ -73,7 +74,7 @@ def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> 
         ConfigError: There are no records, or a file cannot be written.
     """
     make, columns, array = formats.FORMATS[form]
-    return _files(output, to, fraction, make, columns, array=array)
+    return _files(output, to, fraction, make, columns, array=array or to.suffix.lower() == ".json")
 
 
 def _files(

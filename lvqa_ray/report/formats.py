@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,26 +36,16 @@ def dataflow(record: Row) -> dict[str, Any]:
 
 
 def llava(record: Row) -> dict[str, Any]:
-    """One turn of LLaVA's ``conversations`` about a video; the right letter is the last word."""
-    return {
-        "id": record["id"],
-        "video": record["video"],
-        "conversations": [
-            {"from": "human", "value": f"<video>\n{record['full_question']}"},
-            {"from": "gpt", "value": _answered(record)},
-        ],
-    }
+    """One turn of LLaVA's ``conversations`` about a video; the right letter is the last word.
+
+    ``<image>`` stands for the video too: LLaVA-NeXT's trainer puts frames there and nowhere else.
+    """
+    return {"id": record["id"], "video": record["video"], "conversations": _turn(record, "<image>\n")}
 
 
 def sharegpt(record: Row) -> dict[str, Any]:
     """The same as ShareGPT messages, with the media beside them as LLaMA-Factory and its like expect."""
-    return {
-        "conversations": [
-            {"from": "human", "value": f"<video>{record['full_question']}"},
-            {"from": "gpt", "value": _answered(record)},
-        ],
-        "videos": [record["video"]],
-    }
+    return {"conversations": _turn(record, "<video>"), "videos": [record["video"]]}
 
 
 def long_rl(record: Row) -> dict[str, Any]:
@@ -88,8 +79,16 @@ def open_ended(record: Row) -> dict[str, Any] | None:
     }
 
 
-def _answered(record: Row) -> str:
-    return f"{record['reformatted_reasoning'].strip()}\n\nAnswer: {record['parsed_reasoning']['ANSWER']}"
+def _turn(record: Row, media: str) -> list[dict[str, str]]:
+    answered = f"{record['reformatted_reasoning'].strip()}\n\nAnswer: {record['parsed_reasoning']['ANSWER']}"
+    return [
+        {"from": "human", "value": f"{media}{_MEDIA.sub('< ', record['full_question'])}"},
+        {"from": "gpt", "value": _MEDIA.sub("< ", answered)},
+    ]
+
+
+_MEDIA = re.compile("<(?=(?:image|video|audio)>)")
+"""Where a text says what trainers take for the place of a picture, and count: there is one video and no more."""
 
 
 FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {

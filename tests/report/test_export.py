@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.engine.tables import read_rows
 from tests.report.made import CLIPS, make_output
 
@@ -50,7 +51,8 @@ def test_every_record_is_there_and_loads(out: Path, tmp_path: Path, form: str) -
         assert (row["id"], row["video"]) == (record["id"], record["video"])
     if form in {"llava", "sharegpt"}:
         human, gpt = row["conversations"]
-        assert (human["from"], human["value"].count("<video>"), gpt["from"]) == ("human", 1, "gpt")
+        place = {"llava": "<image>\n", "sharegpt": "<video>"}[form]
+        assert (human["from"], human["value"], gpt["from"]) == ("human", place + record["full_question"], "gpt")
         assert gpt["value"] == f"{record['reformatted_reasoning']}\n\nAnswer: {parsed['ANSWER']}"
     if form == "sharegpt":
         assert row["videos"] == [record["video"]]
@@ -66,6 +68,20 @@ def test_every_record_is_there_and_loads(out: Path, tmp_path: Path, form: str) -
         }
     if form == "open-ended":
         assert (row["question"], row["answer"]) == (parsed["QUESTION"], parsed["OPTIONS"][parsed["ANSWER"]])
+
+
+def test_what_each_trainer_asks_of_its_file(out: Path, tmp_path: Path) -> None:
+    """LLaVA's reads one array; LLaMA-Factory's finds the columns as the tutorial's `dataset_info.json` names them."""
+    assert export(out, "--format", "llava", "--to", tmp_path / "llava.json").exit_code == 0
+    array = json.loads((tmp_path / "llava.json").read_text(encoding="utf-8"))
+    assert [set(row) for row in array] == [{"id", "video", "conversations"}] * len(list(read_rows(out, "data")))
+    tutorial = Path("docs/tutorial.md").read_text(encoding="utf-8")
+    info = json.loads(re.findall(r"```json\n(.*?)```", tutorial, re.DOTALL)[0])["lvqa"]
+    assert export(out, "--format", info["formatting"], "--to", tmp_path / info["file_name"]).exit_code == 0
+    for row in loaded(tmp_path / info["file_name"], tmp_path):
+        said, videos = (row[info["columns"][name]] for name in ("messages", "videos"))
+        assert [turn["from"] for turn in said] == ["human", "gpt"]
+        assert sum(turn["value"].count("<video>") for turn in said) == len(videos) == 1
 
 
 def test_a_split_is_by_video_and_stays_when_the_corpus_grows(out: Path, tmp_path: Path) -> None:

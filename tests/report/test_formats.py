@@ -8,7 +8,7 @@ import pytest
 
 from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records.question_columns import open_twin
-from lvqa_ray.report.formats import open_ended
+from lvqa_ray.report.formats import llava, open_ended, sharegpt
 from lvqa_ray.report.letters import without_letters
 
 
@@ -22,6 +22,16 @@ def test_the_open_twin_of_the_record_is_what_is_exported() -> None:
     made = open_ended(row("Where does it go?"))
     assert made is not None
     assert (made["question"], made["answer"], made["reasoning"]) == ("Where does it go?", "Home", "I see it.")
+
+
+def test_a_text_that_names_a_place_for_a_picture_is_none() -> None:
+    """Trainers count these: one more than there are videos ends a training, or moves the video."""
+    said = {"full_question": "Why does the page say <video>?", "reformatted_reasoning": "I see <image> and <b>."}
+    record = {"id": "x", "video": "v", "parsed_reasoning": {"ANSWER": "A"}, **said}
+    (asked, answered), (shared, _) = llava(record)["conversations"], sharegpt(record)["conversations"]
+    assert asked["value"] == "<image>\nWhy does the page say < video>?"
+    assert shared["value"] == "<video>Why does the page say < video>?"
+    assert answered["value"] == "I see < image> and <b>.\n\nAnswer: A"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ GUESS = 1 / len(LETTERS)
 BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
 COLUMNS: Mapping[TableName, list[str]] = {
     "data": ["video_id", "category", "parsed_reasoning.OPTIONS", "parsed_reasoning.ANSWER", "checks", "usage"],
-    "drops": ["check", "kind", "checks"],
+    "drops": ["check", "kind", "checks", "usage"],
+    "failures": ["usage"],
     "clips": ["usage"],
 }
 
@@ -69,7 +70,7 @@ class Audit:
         solve: Share of answers from the captions that are the key, likewise.
         difficulty: Records by that share.
         grounded: Share of the cited time that was captioned, likewise.
-        cost: What the answers cost, by stage or check; what was asked about videos without a record lacks its ``ask``.
+        cost: What the answers cost, by stage or check; where a rerun may yet finish a video, without its checks.
     """
 
     videos: int
@@ -121,6 +122,9 @@ def audit(folder: Place) -> Audit:
         for (check, kind), count in _counted(rows["check"], rows["kind"]):
             seen.dropped.setdefault(check, Counter())[kind] += count
         seen.take_verdicts(rows["checks"], kept=False)
+        seen.take_usage(rows["usage"])
+    for rows in _read(folder, "failures", current):
+        seen.take_usage(rows["usage"])
     for rows in _read(folder, "clips", current):
         seen.add_cost("caption", rows["usage"])
     return seen.summed()
@@ -173,7 +177,11 @@ class _Seen:
             self.keys[letter] += count
         self._take_lengths(pc.struct_field(parsed, "OPTIONS"), answers)
         self.take_verdicts(rows["checks"], kept=True)
-        usage = flat(rows["usage"])
+        self.take_usage(rows["usage"])
+
+    def take_usage(self, column: Any) -> None:  # noqa: ANN401 - Arrow arrays have no types
+        """Add what the questions of some rows cost."""
+        usage = flat(column)
         for stage in ("ask", "reformat"):  # of captions, the clips tell all
             self.add_cost(stage, pc.struct_field(usage, stage))
 

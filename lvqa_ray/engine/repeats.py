@@ -76,7 +76,7 @@ def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_has
         stay = pc.and_not(pc.is_in(rows["video_id"], value_set=concerned), _repeats(rows, repeats, job_hash))
         left.update(rows["video_id"].filter(stay).to_pylist())
     drops = [
-        {name: row.get(name) for name in ("id", "video_id", "category", "parsed_reasoning")}
+        {name: row.get(name) for name in ("id", "video_id", "category", "parsed_reasoning", "usage")}
         | _provenance(row)
         | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
         | {"checks": _judged(row, check, repeats, "dropped")["checks"]}

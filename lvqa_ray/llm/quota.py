@@ -28,13 +28,15 @@ def planned(quota: Mapping[str, int], duration_s: float, per_minute: float | Non
         most: Most questions; only with `per_minute`.
 
     Returns:
-        At least one; the categories take turns, so that any number of first ones is close to the proportion.
+        At least one; the categories take turns, so that any number of first ones is close to the proportion. The order
+        in which `quota` names them makes no difference: jobs that say the same ask the same.
     """
     total = sum(quota.values())
     if per_minute is not None:
         total = max(1, min(most, round(per_minute * duration_s / 60)))
     given = dict.fromkeys(quota, 0)
-    weights = {name: weight for name, weight in quota.items() if weight}
+    names = [*(name for name in CATEGORIES if name in quota), *sorted(set(quota) - set(CATEGORIES))]
+    weights = {name: quota[name] for name in names if quota[name]}
     order: list[str] = []
     for _ in range(total):
         name = min(weights, key=lambda name: (given[name] + 1) / weights[name])

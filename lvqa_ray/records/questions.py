@@ -94,6 +94,7 @@ class Drop:
         kind: A value of `ParseFault` or of an `ApiError` where there is no question, else the check's name.
         question: The question as it was when it was dropped; ``None`` for a reply that could not be read.
         raw: That reply.
+        usage: What was paid in vain to have its reasoning rewritten.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Drop:
     question: Question | None = None
     verdicts: tuple[Verdict, ...] = ()
     raw: str = ""
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

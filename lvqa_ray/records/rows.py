@@ -282,6 +282,7 @@ class Failure:
         message: One sentence, free of secrets.
         retryable: Whether a later run should try again.
         raw: The reply that could not be used, if there was one.
+        usage: What writing the video's questions has cost, where no record bears it.
     """
 
     video: Video
@@ -292,6 +293,7 @@ class Failure:
     attempts: int = 1
     retryable: bool = False
     raw: str = ""
+    usage: Usage = Usage()
 
     @classmethod
     def of(cls, error: VideoError | ApiError, *, video: Video, stage: str, clip_id: str = "") -> Failure:

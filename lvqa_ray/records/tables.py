@@ -38,6 +38,7 @@ USAGE = pa.struct(
         ("cost_usd", pa.float64()),
     ]
 )
+STAGES_USAGE = pa.struct([(stage, USAGE) for stage in ("caption", "ask", "reformat")])
 VIDEO_INFO = pa.struct(
     [
         ("success", pa.bool_()),
@@ -73,7 +74,7 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("video_id", pa.string()),
             ("video_info", VIDEO_INFO),
             ("gaps", pa.list_(pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())]))),
-            ("usage", pa.struct([(stage, USAGE) for stage in ("caption", "ask", "reformat")])),
+            ("usage", STAGES_USAGE),
             ("note", pa.string()),
             ("extra", pa.string()),
             ("category", pa.string()),
@@ -131,6 +132,8 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("message", pa.string()),
             ("retryable", pa.bool_()),
             ("raw", pa.string()),
+            # What was paid for questions of which there is no record; in "drops" too.
+            ("usage", STAGES_USAGE),
             *PROVENANCE,
         ]
     ),
@@ -145,6 +148,7 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("parsed_reasoning", PARSED_REASONING),
             ("checks", CHECKS),
             ("raw", pa.string()),
+            ("usage", STAGES_USAGE),
             *PROVENANCE,
         ]
     ),
@@ -267,6 +271,7 @@ def failure_line(failure: Failure) -> dict[str, Any]:
         "message": failure.message,
         "retryable": failure.retryable,
         "raw": failure.raw or None,
+        "usage": {"ask": _usage(failure.usage)} if failure.usage.calls else None,
         **_origin(failure.video),
     }
 
@@ -283,6 +288,7 @@ def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
         "parsed_reasoning": question_value(drop.question) if drop.question else None,
         "checks": checks_value(drop.verdicts),
         "raw": drop.raw or None,
+        "usage": {"reformat": _usage(drop.usage)} if drop.usage.calls else None,
         **_origin(video),
     }
 

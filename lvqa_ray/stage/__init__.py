@@ -10,6 +10,7 @@ them: what is done with these is in `Check`, so that a check of one's own is a c
 """
 
 from lvqa_ray.stage.checks import CallCheck, Check, Judging, Mend, Mended, Policy, Said, word_off
+from lvqa_ray.stage.paid import Paid
 from lvqa_ray.stage.prompted import ROLES, Chat, Prompted, Role, answer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Judging",
     "Mend",
     "Mended",
+    "Paid",
     "Policy",
     "Prompted",
     "Role",

@@ -12,9 +12,10 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part
+from lvqa_ray.llm.messages import Part
 from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
+from lvqa_ray.stage.paid import Paid
 from lvqa_ray.stage.prompted import Chat, Prompted
 
 T = TypeVar("T")
@@ -185,7 +186,7 @@ class CallCheck(Prompted, Judging):
         self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Mend | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
-        paid = _Paid(chat)
+        paid = Paid(chat)
         try:
             verdict = await self.judge(asked, row, paid)
             if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
@@ -193,7 +194,7 @@ class CallCheck(Prompted, Judging):
             return await self._repaired(asked, row, verdict, chat, mend)
         except ApiError as error:
             if error.retryable:
-                return Failure.of(error, video=row.film.video, stage=self.name)
+                return replace(Failure.of(error, video=row.film.video, stage=self.name), usage=row.usage)
             reason = f"{UNCHECKED}: {error}"
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
@@ -217,7 +218,7 @@ class CallCheck(Prompted, Judging):
             if made.asked is None:
                 reason = made.reason
                 continue
-            paid = _Paid(chat)
+            paid = Paid(chat)
             try:
                 last = await self.judge(made.asked, row, paid)
             except ApiError as error:
@@ -267,29 +268,6 @@ class CallCheck(Prompted, Judging):
             except ParseError as error:
                 fault = f"{UNCHECKED}: {error}"
         return Said(None, usage, fault)
-
-
-class _Paid:
-    """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for."""
-
-    def __init__(self, chat: Chat) -> None:
-        self._chat = chat
-        self._usage = NO_USAGE
-        self._raised: list[ApiError] = []
-
-    async def __call__(self, request: ChatRequest) -> ChatReply:
-        try:
-            reply = await self._chat(request)
-        except ApiError as error:
-            self._usage += Usage.of(error)
-            self._raised.append(error)
-            raise
-        self._usage += reply.usage
-        return reply
-
-    def by(self, error: ApiError) -> Usage:
-        """All that was paid by the time of an error, that of its own reply included."""
-        return self._usage if error in self._raised else self._usage + Usage.of(error)
 
 
 UNCHECKED = "it could not be checked"

@@ -17,7 +17,7 @@ from lvqa_ray.llm.quota import CATEGORIES, attributed, planned
 from lvqa_ray.llm.reply_form import JSON, TEXT, Form
 from lvqa_ray.llm.windows import told_in_part
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
-from lvqa_ray.stage import Chat, Prompted, Role, answer
+from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -71,6 +71,13 @@ class AskQuestions(Prompted):
     @model_validator(mode="after")
     def _askable(self) -> Self:
         offered = {**CATEGORIES, **self.categories}
+        named: dict[str, str] = {}
+        for name in offered:
+            if (other := named.setdefault(name.casefold(), name)) != name:
+                raise ValueError(
+                    f"categories: {other} and {name} differ in capitals only, which replies may not keep; rename one, "
+                    "or spell a known one as it is to put it in words of your own"
+                )
         for name, count in self.quota.items():
             if name not in offered:
                 raise ValueError(
@@ -79,8 +86,6 @@ class AskQuestions(Prompted):
                 )
             if count < 0:
                 raise ValueError(f"quota: {name} must be 0 or more questions, not {count}")
-        if len({name.casefold() for name in self.quota}) < len(self.quota):
-            raise ValueError("quota: two categories differ in capitals only, which replies do not keep to; rename one")
         if "{questions}" not in self.prompt and (self.per_minute or sum(self.quota.values()) > 1):
             raise ValueError(
                 "a prompt for several questions must hold {questions}, which says how many of which kind; for one "
@@ -120,16 +125,19 @@ class AskQuestions(Prompted):
         for start in range(0, len(plan), self.per_call):
             part = plan[start : start + self.per_call]
             earlier = [asked.question.question for asked in written.questions]
+            paid = Paid(chat)
             try:
-                batch = await self._ask(film, chat, form, part, start=start, earlier=earlier)
+                batch = await self._ask(film, paid, form, part, start=start, earlier=earlier)
                 if batch is None:
                     form = TEXT
                     written.note = "the endpoint takes no JSON schema: asked for text"
-                    batch = await self._ask(film, chat, form, part, start=start, earlier=earlier) or Batch(len(part))
+                    batch = await self._ask(film, paid, form, part, start=start, earlier=earlier) or Batch(len(part))
             except ApiError as error:
                 if error.retryable or len(plan) <= self.per_call:
-                    return [Failure.of(error, video=film.video, stage=self.name)]
-                batch = Batch(len(part), kind=error.kind, problem=str(error), raw=error.raw)
+                    usage = written.usage + paid.by(error)
+                    return [replace(Failure.of(error, video=film.video, stage=self.name), usage=usage)]
+                batch = Batch(len(part), usage=paid.by(error))
+                batch.wrong(error.kind, str(error), error.raw)
             written.take(start, batch)
         if not written.questions:
             return [written.failure(film)]
@@ -266,6 +274,7 @@ class _Written:
             message=f"no usable question in {self.calls} replies; the last: {batch.problem}",
             attempts=self.calls,
             raw=batch.raw,
+            usage=self.usage,
         )
 
 

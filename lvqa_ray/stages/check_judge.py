@@ -43,20 +43,22 @@ class CheckJudge(CallCheck):
 
     async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
         """Which points hold; see `CallCheck`."""
+        # In one order, however the job is written: jobs that say the same ask the same.
+        points = [*(name for name in RUBRIC if name in self.rubric), *sorted(set(self.rubric) - set(RUBRIC))]
         values = {
             "captions": told_about(row.film, asked.question.steps),
             "question": asked.reasoning,
-            "rubric": "\n".join(f"{_shown(name)}: {meaning}" for name, meaning in self.rubric.items()),
-            "lines": "\n".join(f"{_shown(name)}: <yes or no> - <why, in one sentence>" for name in self.rubric),
+            "rubric": "\n".join(f"{_shown(name)}: {self.rubric[name]}" for name in points),
+            "lines": "\n".join(f"{_shown(name)}: <yes or no> - <why, in one sentence>" for name in points),
             "video_id": row.film.video.id,
         }
         said = await self.read(chat, [Text(text=self.filled(values))], lambda text: read_points(text, self.rubric))
         if said.value is None:
             return Verdict(check=self.name, passed=False, reason=said.fault, usage=said.usage)
-        points = said.value
-        told = "; ".join(f"{name}: {why}" if why else name for name, why in points.items())
-        score = round(1 - len(points) / max(1, len(self.rubric)), 3)
-        return Verdict(check=self.name, passed=not points, reason=told, score=score, tries=1, usage=said.usage)
+        found = said.value
+        told = "; ".join(f"{name}: {why}" if why else name for name, why in found.items())
+        score = round(1 - len(found) / max(1, len(self.rubric)), 3)
+        return Verdict(check=self.name, passed=not found, reason=told, score=score, tries=1, usage=said.usage)
 
 
 def _shown(name: str) -> str:

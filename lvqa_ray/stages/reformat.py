@@ -18,7 +18,7 @@ from lvqa_ray.llm.messages import ChatRequest, Message, Text
 from lvqa_ray.llm.parse import full_question
 from lvqa_ray.llm.wording import reason_text, without_captions
 from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Verdict, Video
-from lvqa_ray.stage import Chat, Prompted, Role, answer
+from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
 
 
 class ProseCheck(Protocol):
@@ -66,7 +66,7 @@ class ReformatReasoning(Prompted):
         results = await asyncio.gather(*(self._rewritten(row, asked, chat, check) for asked in row.questions))
         failures = [result for result in results if isinstance(result, Failure)]
         if waiting := next((failure for failure in failures if failure.retryable), None):
-            return [waiting]
+            return [replace(waiting, usage=row.usage)]
         drops = [*row.drops]
         told: list[_Told] = []
         for asked, result in zip(row.questions, results, strict=True):
@@ -95,7 +95,9 @@ class ReformatReasoning(Prompted):
             )
             for index, one in enumerate(told)
         )
-        failure = None if records else next(iter(failures), None) or _nothing_left(video, drops)
+        failure = next(iter(failures), None) or _nothing_left(video, drops) if not records else None
+        if failure:  # of what was paid, the questions bear all but their writing
+            failure = replace(failure, usage=row.usage)
         return [FinishedFilm(video=video, records=records, drops=tuple(drops), failure=failure)]
 
     async def _rewritten(
@@ -103,23 +105,24 @@ class ReformatReasoning(Prompted):
     ) -> _Told | Failure:
         video = row.film.video
         request = self.asks(Text(text=self.prompt_for(asked, video.id)))
+        paid = Paid(chat)
         try:
-            prose, usage = await self._prose(request, chat)
+            prose, usage = await self._prose(request, paid)
             if not prose:
                 message = "the reply holds a draft and no answer"
-                return Failure(video=video, stage=self.name, kind="empty_reply", message=message)
+                return Failure(video=video, stage=self.name, kind="empty_reply", message=message, usage=usage)
             if check is None or check.policy == "off":
                 return _Told(asked, prose, usage)
-            fault, cost = await check.fault(asked, prose, video.id, chat)
+            fault, cost = await check.fault(asked, prose, video.id, paid)
             verdict = Verdict(check=check.name, passed=not fault, reason=fault, usage=cost)
             if not fault:
                 return _Told(_judged(asked, verdict), prose, usage)
             if check.policy == "mark":
                 return _Told(_judged(asked, replace(verdict, action="marked")), prose, usage)
-            again, more, still = await self._again(_reask(request, prose, fault), chat)
-            still, cost = (still, Usage()) if still else await check.fault(asked, again, video.id, chat)
+            again, more, still = await self._again(_reask(request, prose, fault), paid)
+            still, cost = (still, Usage()) if still else await check.fault(asked, again, video.id, paid)
         except ApiError as error:
-            return Failure.of(error, video=video, stage=self.name)
+            return replace(Failure.of(error, video=video, stage=self.name), usage=paid.by(error))
         verdict = replace(verdict, usage=verdict.usage + cost, action="marked" if still else "repaired")
         if still:  # what was written at first has passed all other checks
             verdict = replace(verdict, reason=f"{fault}; after being rewritten once more: {still}")
@@ -183,6 +186,7 @@ def _lost(asked: AskedQuestion, failure: Failure) -> Drop:
         question=asked.question,
         verdicts=asked.verdicts,
         raw=failure.raw,
+        usage=failure.usage,
     )
 
 

@@ -220,6 +220,9 @@ def test_several_questions_a_video_with_bad_ones_dropped_and_counted(
         assert parse_question(row["reasoning"]).answer == row["parsed_reasoning"]["ANSWER"]
     assert (summary.questions.asked, summary.questions.kept) == (8, len(rows["data"]))
     assert summary.questions.dropped == {"grounding": {"grounding": len(writer.spoiled)}}
+    assert {stage: cost.calls for stage, cost in summary.audit.cost.items()} == {
+        stage: spent.calls for stage, spent in summary.spent.items()
+    }, "also what was asked about a film that has nothing left"
     report = json.loads((Path(job.output) / "run.json").read_text())["summary"]["questions"]
     assert report["checks"]["grounding"]["dropped"] == len(writer.spoiled)
     asked = len(fake.requests)

@@ -89,11 +89,25 @@ def test_the_quota_is_kept(quota: dict[str, int], minutes: float, per_minute: fl
     assert set(found[: len(set(plan))]) <= set(quota)
 
 
+def test_the_order_in_which_a_job_names_things_changes_no_prompt() -> None:
+    """It is not in the hash of a job either, so that two jobs of one hash ask the same."""
+    quota = {"own": 1, "another": 1, "plot": 2, "goal": 1}
+    told = {"own": "what is owned", "another": "what is other"}
+    one, turned = (
+        AskQuestions(quota=quota, categories=told),
+        AskQuestions(quota=dict(reversed(quota.items())), categories=dict(reversed(told.items()))),
+    )
+    assert one.plan(60) == turned.plan(60) == ("plot", "goal", "plot", "another", "own")
+    assert one.request(short()) == turned.request(short())
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ({"quota": {"weather": 1}}, "there is no category weather"),
         ({"quota": {"goal": -1}}, "0 or more"),
+        ({"categories": {"Sky": "clouds", "sky": "birds"}, "quota": {"sky": 1}}, "Sky and sky differ in capitals only"),
+        ({"categories": {"Plot": "how it ends"}, "quota": {"Plot": 1}}, "plot and Plot differ in capitals only"),
         ({"prompt": "{captions}"}, r"must hold \{questions\}"),
         ({"prompt": "{captions} {questions}", "language": "German"}, "language is set"),
     ],
@@ -164,6 +178,7 @@ def test_a_reply_without_any_question_is_asked_for_anew_and_then_a_failure(
     (row,) = go(AskQuestions()(FILM, chat))
     assert isinstance(row, Failure)
     assert (row.kind, row.attempts, row.raw) == ("refusal", 4, "I'm sorry, but I can't help with that.")
+    assert (row.usage.calls, row.usage.input_tokens) == (4, fake.tokens_in)
 
 
 def test_each_question_becomes_a_record_and_bears_its_part_of_the_cost(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
@@ -192,6 +207,7 @@ def test_a_rewriting_that_never_comes_costs_its_question_alone(go: Go, chat: Cha
     (waits,) = go(ReformatReasoning(system="Hm.")(row, chat))
     assert isinstance(waits, Failure)
     assert waits.retryable, "a rerun may finish the video with all of its questions"
+    assert waits.usage == row.usage
 
 
 def test_a_video_without_a_question_left_is_a_failure_of_its_own_kind(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
@@ -202,6 +218,7 @@ def test_a_video_without_a_question_left_is_a_failure_of_its_own_kind(go: Go, ch
     assert (done.records, len(done.drops)) == ((), 4)
     assert done.failure is not None
     assert (done.failure.kind, done.failure.retryable) == ("no_question_left", False)
+    assert done.failure.usage == row.usage != Usage()
     assert "none of 4 questions is left: 4 by grounding" in done.failure.message
 
 
@@ -270,7 +287,7 @@ def test_a_writer_that_sees_is_shown_pictures_of_the_whole_film(tmp_path: Path) 
     assert not [part for part in stage.request(short()).messages[-1].parts if isinstance(part, Media)]
     (failed,) = stage.show(replace(at, video=replace(at.video, uri="/nowhere.mp4")), SampleFrames(count=3))
     assert isinstance(failed, Failure)
-    assert (failed.stage, failed.kind, failed.clip_id) == ("ask", "missing_file", "")
+    assert (failed.stage, failed.kind, failed.clip_id, failed.retryable) == ("ask", "missing_file", "", True)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,8 @@ def test_a_caption_request_holds_prompt_times_and_pictures(go: Go, chat: Chat, f
     assert row.clip.frames == ()
     assert (row.usage.calls, row.usage.cached) == (1, 0)
     prompt, label, picture = sent(fake)
-    assert "from 10.00 s to 20.00 s" in prompt["text"]
+    golden = Path(__file__).parent / "golden" / "caption.txt"
+    assert f"{CaptionClips.version}\n\n{prompt['text']}\n" == golden.read_text(), "who changes it counts the version up"
     assert label["text"] == "Frame at 15.00 s:"
     assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
 

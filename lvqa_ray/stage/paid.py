@@ -1,0 +1,32 @@
+"""What several requests cost together, also where one of them fails."""
+
+from __future__ import annotations
+
+from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.records import Usage
+from lvqa_ray.stage.prompted import Chat
+
+
+class Paid:
+    """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._usage = Usage()
+        self._raised: list[ApiError] = []
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        """Hand a request on; see `Chat`."""
+        try:
+            reply = await self._chat(request)
+        except ApiError as error:
+            self._usage += Usage.of(error)
+            self._raised.append(error)
+            raise
+        self._usage += reply.usage
+        return reply
+
+    def by(self, error: ApiError) -> Usage:
+        """All that was paid by the time of an error, that of its own reply included."""
+        return self._usage if error in self._raised else self._usage + Usage.of(error)

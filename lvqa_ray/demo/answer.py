@@ -59,13 +59,20 @@ def answer(request: Request, text: str) -> str:
     reel = Reel.read(text)
     if (letter := _concluded(request, text)) and not reel.seen:
         return f"The thoughts end with this: {request.options[letter]}.\n\nANSWER: {letter}"
-    told = _told(request, reel) if reel.seen else None
-    if told is not None:
-        letters = [letter for letter, option in request.options.items() if _says(option, told)]
-        if len(letters) == 1:
-            return f"Going by the descriptions, it is this: {request.options[letters[0]]}.\n\nANSWER: {letters[0]}"
+    letters = right(request, text) or []
+    if len(letters) == 1:
+        return f"Going by the descriptions, it is this: {request.options[letters[0]]}.\n\nANSWER: {letters[0]}"
     seed = hashlib.sha256(f"{request.stem}{request.options}{len(reel.seen)}".encode()).digest()
     return f"Nothing that I am given tells; this is a guess.\n\nANSWER: {random.Random(seed).choice('ABCD')}"
+
+
+def right(request: Request, text: str) -> list[str] | None:
+    """The options that the captions in a text bear out; nothing where the question is not one of ours."""
+    reel = Reel.read(text)
+    told = _told(request, reel) if reel.seen else None
+    if told is None:
+        return None
+    return [letter for letter, option in request.options.items() if _says(option, told)]
 
 
 def _concluded(request: Request, text: str) -> str:

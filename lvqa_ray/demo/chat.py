@@ -2,9 +2,9 @@
 
 What a request is shows in its text: merged captions with ``QUESTION:`` and ``OPTIONS:`` ask for a question, pictures
 ask for a caption, a reason that begins ``Start thinking.`` asks for prose, and a question that is to end with a line
-``ANSWER:`` asks for its answer; captions to be summed up are thinned out, what is asked
-about a film as a whole is told from its captions, and claims about pictures get a score. Anything else gets a sentence
-that says what this endpoint is.
+``ANSWER:`` asks for its answer; captions to be summed up are thinned out, what is asked about a film as a whole is told
+from its captions, claims about pictures get a score, and the points of a rubric a yes or a no. Anything else gets a
+sentence that says what this endpoint is.
 
 Token counts are estimates, since there is no tokenizer: a token for four characters of text, and for a picture one for
 every 28 x 28 pixels, which is what common vision models count.
@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, prose, whole
+from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, judge, prose, whole
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
 from lvqa_ray.llm.parse import parse_question
@@ -30,8 +30,8 @@ from lvqa_ray.llm.parse_several import render_questions
 MODEL = "lvqa-demo-no-vlm"
 WHAT = (
     f"This is {MODEL}, a stand-in that is no vision-language model. It measures light, colours, movement, changes of "
-    "shot and text in frames, composes multiple-choice questions from such descriptions, answers its own from them, "
-    "and joins reasons into prose."
+    "shot and text in frames, composes multiple-choice questions from such descriptions, answers and judges its own "
+    "from them, and joins reasons into prose."
 )
 ABOUT = f"{WHAT} This request asks for none of these."
 CHARS_PER_TOKEN = 4
@@ -125,7 +125,7 @@ def complete(body: object) -> dict[str, object]:
 
 def _reply(asked: Asked) -> str:
     lines = digest.wanted(asked.text)
-    if told := digest.digest(asked.text, lines) if lines else whole.tell(asked.text):
+    if told := digest.digest(asked.text, lines) if lines else judge.judge(asked.text) or whole.tell(asked.text):
         return told
     if (question := answer.find(asked.text)) is not None:
         return answer.answer(question, asked.text)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from lvqa_ray.demo import answer
+from lvqa_ray.demo import answer, judge
+from lvqa_ray.demo.chat import MODEL, complete
 from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.demo.facts import ClipFacts, Look, Shot
-from lvqa_ray.llm.parse import full_question, parse_question
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
+from lvqa_ray.llm.parse import full_question, parse_question, render_question
 from lvqa_ray.llm.tally import named_option, turned
-from lvqa_ray.records import Question
+from lvqa_ray.records import LETTERS, AskedFilm, Question, Usage
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_evidence import CheckEvidence
+from lvqa_ray.stages.check_judge import CheckJudge
 from lvqa_ray.stages.check_solve import CheckSolve
 from tests.demo.test_compose import long_film, merged
+from tests.stages.test_checks import SOUND
+from tests.stages.test_checks import asked as asked_of
+from tests.stages.test_checks import film as film_of
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +62,42 @@ def test_a_question_of_somebody_else_is_a_guess_and_another_request_is_none() ->
     said = reply(CheckSolve().filled({"captions": film, "question": question, "video_id": "v"}))
     assert "guess" in said
     assert answer.find(question) is None
+
+
+def judged(film: str, question: str) -> dict[str, str]:
+    """What the endpoint says of a question, read as the check reads it."""
+    check = CheckJudge()
+    sent: list[str] = []
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        sent.append("".join(part.text for part in request.messages[-1].parts if isinstance(part, Text)))
+        body = {"model": MODEL, "messages": [{"role": "user", "content": sent[-1]}]}
+        said: Any = complete(body)
+        return ChatReply(text=said["choices"][0]["message"]["content"], model=MODEL, usage=Usage())
+
+    captions = [line.partition(", ")[2] for line in film.splitlines()]
+    one = replace(asked_of(), reasoning=question)
+    verdict = asyncio.run(check.judge(one, AskedFilm(film=film_of(captions=captions), questions=(one,)), chat))
+    return {} if verdict.passed else {verdict.reason.partition(":")[0]: verdict.reason}
+
+
+def test_it_judges_its_own_questions_by_the_captions(asked: list[tuple[str, Question]]) -> None:
+    """Sound ones have no fault; a wrong key, and two options that say the same, are found."""
+    for film, question in asked[::9]:
+        told = render_question(question)
+        assert judged(film, told) == {}, question.question
+        others = [letter for letter in LETTERS if letter != question.answer]
+        wrong = judged(film, told.replace(f"ANSWER: {question.answer}", f"ANSWER: {others[0]}", 1))
+        assert f"bear out option {question.answer}" in wrong["ambiguous"]
+        was, key = (f"\n{others[0]}. {question.options[of]}\n" for of in (others[0], question.answer))
+        twice = told.replace(was, key)
+        assert "bear out each of" in judged(film, twice)["ambiguous"]
+
+
+def test_what_it_cannot_judge_is_no_verdict(asked: list[tuple[str, Question]]) -> None:
+    film, question = asked[0]
+    assert "it could not be checked" in judged(film, render_question(SOUND))
+    assert judge.judge(f"{film}\n{render_question(question)}\nDULL: <yes or no>") == ""
 
 
 def test_a_claim_about_pictures_is_scored_by_their_looks() -> None:

@@ -48,10 +48,13 @@ def test_each_look_adds_what_is_new(run: tuple[Path, Watch, list[Traffic]]) -> N
     put(folder, "data", f"part-{RUN}-1-0", line("v", 0, usage=used, **of_run), line("v", 0, usage=used, **of_run))
     put(folder, "failures", f"part-{RUN}-1-1", line("w", 0, kind="refused", message="I [can] not.", **of_run))
     put(folder, "data", "part-20250101T000000Z-1-0", line("old", 0))
+    clips = [{"caption": "A dog runs."}] * 14 + [{"error": "refused"}, {"dropped": "fps_max"}]
+    put(folder, "clips", f"part-{RUN}-1-0", *(line("v", 0, index=n, **of_run, **clip) for n, clip in enumerate(clips)))
     answers(folder, "ask", 2)
     said.append(Traffic(answered=12, failed={"rate_limited": 3}, in_flight=4, most_in_flight=8, tokens=180))
     seen = watch.look()
     assert (seen.done, seen.failed, seen.kept, seen.cached, seen.paid["ask"].calls) == (1, 1, 2, 6, 2)
+    assert (seen.captions, seen.clips_failed) == (14, 1), "four of them came from the journal"
     assert seen.share == 0.5
     assert seen.projected_usd == pytest.approx(12.0)
     assert seen.last_failure == "w: refused: I [can] not."
@@ -73,6 +76,7 @@ def test_the_panel_and_the_line_say_the_same(run: tuple[Path, Watch, list[Traffi
     for text in ("2 x rate_limited", "$1.5", "w: refused: I [can] not."):
         assert text in shown
     said_line = as_json(progress)
+    assert said_line["clips"] == {"found": 0, "expected": 0, "captioned": 3, "failed": 0}
     assert said_line["videos"] == {"all": 4, "done": 0, "failed": 1}
     assert said_line["endpoints"]["m at h"]["requests_limit"] == 500
     assert json.loads(json.dumps(said_line)) == said_line

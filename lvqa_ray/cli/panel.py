@@ -83,7 +83,12 @@ def as_json(progress: Progress) -> dict[str, Any]:
     return {
         "seconds": round(progress.seconds, 1),
         "videos": {"all": progress.videos, "done": progress.done, "failed": progress.failed},
-        "clips": {"found": progress.clips, "expected": progress.clips_expected},
+        "clips": {
+            "found": progress.clips,
+            "expected": progress.clips_expected,
+            "captioned": progress.captions,
+            "failed": progress.clips_failed,
+        },
         "questions": {"kept": progress.kept, "dropped": progress.dropped},
         "paid_calls": {stage: paid.calls for stage, paid in progress.paid.items()},
         "from_journal": progress.cached,
@@ -113,13 +118,14 @@ def panel(progress: Progress, title: str) -> Panel:
     work.add_column()
     work.add_column(justify="right")
     work.add_column(style="dim")
-    failed = f"[red]{progress.failed} failed[/]" if progress.failed else "none failed"
     ended = progress.done + progress.failed
-    work.add_row("videos", _bar(ended, progress.videos), f"{progress.done:,} of {progress.videos:,}", failed)
-    captions = progress.paid["caption"].calls if "caption" in progress.paid else 0
-    expected = progress.clips_expected
+    work.add_row(
+        "videos", _bar(ended, progress.videos), f"{progress.done:,} of {progress.videos:,}", _failed(progress.failed)
+    )
+    captions, expected = progress.captions, progress.clips_expected
     of = f"{captions:,} of about {expected:,}" if expected else f"{captions:,}"
-    work.add_row("captions", _bar(captions, expected or 1), of, f"{progress.clips:,} clips found")
+    clips = f"{_failed(progress.clips_failed)}, {progress.clips:,} clips found"
+    work.add_row("captions", _bar(captions, expected or 1), of, clips)
     work.add_row("questions", "", f"{progress.kept:,} kept", f"{progress.dropped:,} dropped")
     calls = "  ".join(
         f"{stage} {progress.paid[stage].calls:,}"
@@ -141,6 +147,10 @@ def panel(progress: Progress, title: str) -> Panel:
     if progress.last_failure:
         below.add_row("last failure", Text(" ".join(progress.last_failure.split()), overflow="ellipsis", no_wrap=True))
     return Panel(Group(work, "", below), title=Text(title), title_align="left", border_style="dim")
+
+
+def _failed(count: int) -> str:
+    return f"[red]{count:,} failed[/]" if count else "none failed"
 
 
 def _bar(done: int, of: int) -> ProgressBar:

@@ -57,6 +57,8 @@ class Progress:
         failed: Those that failed.
         clips: Clips found so far; 0 where that is not written down.
         lookups: Videos whose clips these are.
+        captioned: Clips with a caption in the table of clips, new or from the journal.
+        clips_failed: Clips there that have none, though they should.
         kept: Questions that are records.
         dropped: Questions that a check took.
         paid: What was paid by stage.
@@ -71,6 +73,8 @@ class Progress:
     failed: int = 0
     clips: int = 0
     lookups: int = 0
+    captioned: int = 0
+    clips_failed: int = 0
     kept: int = 0
     dropped: int = 0
     paid: dict[str, Spent] = field(default_factory=dict)
@@ -84,12 +88,16 @@ class Progress:
         return round(self.clips / self.lookups * self.videos) if self.lookups else 0
 
     @property
+    def captions(self) -> int:
+        """Captions that there are: those just paid for come to the table a little later."""
+        return max(self.captioned, self.paid["caption"].calls if "caption" in self.paid else 0)
+
+    @property
     def share(self) -> float:
         """How much of the work is done, 0 to 1; a rough number."""
         if not self.videos:
             return 1.0
-        captions = self.paid["caption"].calls if "caption" in self.paid else 0
-        by_clips = 0.95 * captions / self.clips_expected if self.clips_expected else 0.0
+        by_clips = 0.95 * self.captions / self.clips_expected if self.clips_expected else 0.0
         return min(1.0, max((self.done + self.failed) / self.videos, by_clips))
 
     @property
@@ -141,7 +149,8 @@ class Watch:
         self._paid: dict[str, Spent] = {}
         self._done: set[str] = set()
         self._failed: set[str] = set()
-        self._clips = self._lookups = self._kept = self._dropped = self._cached = 0
+        self._clips = self._lookups = self._captioned = self._clips_failed = 0
+        self._kept = self._dropped = self._cached = 0
         self._last_failure = ""
 
     @classmethod
@@ -171,6 +180,8 @@ class Watch:
             failed=len(self._failed - self._done),
             clips=self._clips,
             lookups=self._lookups,
+            captioned=self._captioned,
+            clips_failed=self._clips_failed,
             kept=self._kept,
             dropped=self._dropped,
             paid=dict(self._paid),
@@ -198,6 +209,10 @@ class Watch:
             self._done |= {row["video_id"] for row in rows}
             self._kept += len(rows)
             self._cached += sum(used["cached"] or 0 for row in rows for used in row["usage"].values() if used)
+        for shard in self._fresh("clips"):
+            rows = read_shard(shard, ["caption", "error"])
+            self._captioned += rows.num_rows - rows["caption"].null_count
+            self._clips_failed += rows.num_rows - rows["error"].null_count
         for shard in self._fresh("analysis"):
             rows = read_shard(shard, ["video_id", "alone", "task", "usage"]).to_pylist()
             self._done |= {row["video_id"] for row in rows if row["alone"]}

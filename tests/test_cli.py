@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from tests import media
 from tests.command import cells, lvqa
 from tests.conftest import MODEL
 from tests.fakes.endpoint import FakeEndpoint
-from tests.fakes.faults import Fault
 
 KEY = "sk-planted-0123456789abcdef"
 LVQA = [sys.executable, "-c", "from lvqa_ray.cli import main; main()"]
@@ -72,6 +69,17 @@ def test_version_and_schema() -> None:
     assert "complete" in typed("--show-completion", "bash").stdout
     wrong = typed("run", "none.yaml")
     assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
+
+
+def test_ctrl_c_while_it_is_still_starting_leaves_no_traceback() -> None:
+    """Which takes a second: python tells what it imports, and the signal comes in the midst of it."""
+    words = [sys.executable, "-X", "importtime", *LVQA[1:], "plan", "none.yaml"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        assert any("lvqa_ray.cli.terminal" in line for line in started.stderr)
+        started.send_signal(signal.SIGINT)
+        rest = started.stderr.read()
+    assert (started.returncode, "Traceback" in rest) == (130, False)
 
 
 @pytest.mark.parametrize(
@@ -166,37 +174,11 @@ def test_a_dry_run_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_from_the_command_line_and_its_export(tmp_path: Path, film: Path) -> None:
-    """Nothing of the key is in what is printed or written, though the endpoint echoes it in an error."""
-    out = tmp_path / "out"
-    with FakeEndpoint(api_key=KEY) as fake:
-        fake.fail_next(Fault.SERVER_ERROR)
-        done = typed("run", film, *direct(fake, out), OPENAI_API_KEY=KEY)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(out)
-    assert "records" in done.stderr
-    (record,) = pq.read_table(out / "data").to_pylist()
-    assert record["id"] == "a_film_ünnamed"
-    assert record["num_clips"] == 3
-    written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
-    assert KEY.encode() not in written
-    assert KEY not in done.stderr
-    assert lvqa("report", out).stdout.strip() == str(out / "report.html")
-    (packed,) = re.findall(r'id="film-0">([^<]+)<', (out / "report.html").read_text(encoding="utf-8"))
-    shown = json.loads(zlib.decompress(base64.b64decode(packed)))
-    said = [exchange["stage"] for exchange in shown["said"]]
-    assert [said.count(stage) for stage in ("caption", "ask", "reformat")] == [3, 1, 1]
-    assert shown["strip"]["times"][0] is not None
-    exported = lvqa("export", out, "--format", "dataflow-json")
-    assert exported.returncode == 0
-    assert json.loads((out / "dataflow.json").read_text())[0]["id"] == record["id"]
-    assert "is a folder" in lvqa("export", out, "--to", tmp_path).stderr
-
-
 def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     done = typed(
-        "demo", "--film", media.bikes(), "--out", out, "--set", "split.max_seconds=2", "--set", "engine.num_cpus=2"
+        *("demo", "--film", media.bikes(), "--out", out, "--set", "split.max_seconds=2", "--set", "engine.num_cpus=2"),
+        *("--set", "checks.judge.policy=drop", "--set", "checks.evidence.policy=drop"),
     )
     assert done.returncode == 0, done.stderr
     assert "no vision model" in " ".join(done.stderr.split())
@@ -207,3 +189,4 @@ def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:
         assert record["num_clips"] == 5
         assert record["parsed_reasoning"]["ANSWER"] in "ABCD"
         assert record["reformatted_reasoning"]
+        assert {one["check"] for one in record["checks"] if one["calls"]} >= {"blind", "solve", "judge", "evidence"}

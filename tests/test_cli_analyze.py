@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.errors import ConfigError
 from tests import media
 from tests.conftest import MODEL

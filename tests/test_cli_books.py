@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.config import Job
 from lvqa_ray.engine.notes import note_run
 from lvqa_ray.errors import ConfigError

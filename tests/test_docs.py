@@ -11,13 +11,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.records import AskedQuestion, Film, Question, Video, VideoInfo
+from tests.blocks import PAGES, ROOT, commands
+from tests.test_cli_tutorial import ORDER
 
-ROOT = Path(__file__).parent.parent
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 COMMAND = re.compile(r"^ *(?:\$ )?lvqa ((?:cache )?[a-z-]+)([^\n#`]*)", re.MULTILINE)
 INLINE = re.compile(r"`lvqa ((?:cache )?[a-z-]+)([^\n`]*)`")
 
@@ -38,6 +38,14 @@ def test_every_command_and_option_that_is_named_is_there(page: Path) -> None:
             helps[name] = shown.output
         for option in re.findall(r"(?<![\w-])(--[a-z-]+|-[a-z])(?![\w-])", rest):
             assert option in helps[name], f"{page.name}: lvqa {name} has no {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_that_is_shown_is_run_or_says_what_it_needs(page: Path) -> None:
+    """Those that need nothing are run, page by page, in `test_cli_tutorial`."""
+    bare = [command.text for command in commands(page) if not command.needs]
+    assert not bare or page.stem in ORDER
+    assert all(text.startswith("lvqa ") for text in bare)
 
 
 def test_examples_of_the_pages_work(monkeypatch: pytest.MonkeyPatch) -> None:

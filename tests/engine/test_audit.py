@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.engine.audit import Audit, audit
 from lvqa_ray.engine.chance import at_least, share, uniform, wilson
 from lvqa_ray.engine.tables import write_shard
@@ -48,6 +48,8 @@ def write(folder: Path, *, at_b: float, long: float, guessed: float) -> None:
             {**video, "id": f"v_q{number}", "parsed_reasoning": parsed, "checks": checks, "usage": usage, **RUN}
         )
     drops.append({"id": "x", "video_id": "x", "check": "ask", "kind": "bad_options", "checks": [], **RUN})
+    lost = {"stage": "ask", "kind": "refusal", "message": "I would rather not.", "usage": {"ask": BILL}}
+    write_shard(folder, "failures", "a", [{"id": "w", **lost, **RUN}])
     write_shard(folder, "data", "a", lines[::2])
     write_shard(folder, "data", "b", lines[1::2])
     write_shard(folder, "drops", "a", drops)
@@ -98,8 +100,8 @@ def test_the_books_add_up(audits: tuple[Audit, Audit]) -> None:
         assert sum(found.categories.values()) == sum(found.difficulty.values()) == found.records
         assert set(found.difficulty) == {"0.5", "1"}
         assert found.cost["blind"].calls == ROWS
-        assert (found.cost["ask"].calls, found.cost["caption"].calls) == (found.records, 10)
-        calls = 10 + 2 * found.records + 2 * ROWS + found.records
+        assert (found.cost["ask"].calls, found.cost["caption"].calls) == (found.records + 1, 10)
+        calls = 11 + 2 * found.records + 2 * ROWS + found.records
         assert found.tokens_per_record == pytest.approx(110 * calls / found.records)
         assert found.usd_per_record == pytest.approx(0.001 * calls / found.records)
 

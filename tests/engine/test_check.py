@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.engine.check import check
 from tests import media
 from tests.conftest import MODEL, JobMaker

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import ray
 
-from lvqa_ray.cli import app
+from lvqa_ray.cli.commands import app
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.failures import by_kind
@@ -142,6 +142,9 @@ def test_a_run_from_buckets_and_urls_into_a_bucket(
     assert paid < fake.paid.total() <= paid + 4  # films that are alike are asked alike: once, if they come one by one
     said(capsys, "export", OUT, "--to", str(scratch / "out.json"))
     assert len(json.loads((scratch / "out.json").read_text())) == 4
+    assert "questions kept" in said(capsys, "audit", OUT)
+    said(capsys, "report", OUT, "--to", str(scratch / "report.html"), "--seconds", "0")
+    assert "noise" in (scratch / "report.html").read_text()
 
 
 def said(capsys: Any, *words: str) -> str:

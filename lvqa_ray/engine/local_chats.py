@@ -106,8 +106,7 @@ class LocalChats:
         for each in self._wires.values():
             with suppress(OSError):
                 await each.aclose()
-        for journal in self._journals.values():
-            journal.close()
+        await asyncio.gather(*(asyncio.to_thread(journal.close) for journal in self._journals.values()))
 
     def _name(self, at: Endpoint) -> Name:
         return at.base_url, self._key(at).get_secret_value(), at.model

@@ -66,7 +66,7 @@ class Cached:
             raise StopRun(self._stop)
         key = self._key_of(request)
         try:
-            reply = self._answers.get(key)
+            reply = await self._answers.find(key)
         except OSError as exc:
             raise self._broken("read", exc) from exc
         if isinstance(reply, ChatReply) and not (request.stale and self._ask_again):

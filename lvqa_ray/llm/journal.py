@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -28,8 +30,12 @@ class Answers(Protocol):
 
     broken: OSError | None
 
-    def get(self, key: str, /) -> ChatReply | ApiError | None:
-        """The answer under a key, as it was paid for, or the failure that asking again would only repeat."""
+    async def find(self, key: str, /) -> ChatReply | ApiError | None:
+        """The answer under a key, as it was paid for, or the failure that asking again would only repeat.
+
+        Raises:
+            OSError: It could not be read now.
+        """
         ...
 
     def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
@@ -75,6 +81,8 @@ class Journal:
         self._places: dict[bytes, tuple[str, int, int]] = {}  # key -> segment, offset and length in bytes
         self._failures: set[bytes] = set()  # the keys of those that hold a failure
         self._read_to: dict[str, int] = {}  # segment -> bytes of it that are known
+        self._noting = threading.Lock()
+        self._reader = ThreadPoolExecutor(1, "journal-reader") if self._segments.far else None
         self._refresh()
 
     def __len__(self) -> int:
@@ -105,9 +113,21 @@ class Journal:
         except FileNotFoundError:
             entry = None  # the segment is gone, and the answer with it
         if entry is None or entry.key != key:
-            del self._places[digest]
+            with self._noting:
+                if self._places.get(digest) == place:
+                    del self._places[digest]
             return None
         return entry.reply
+
+    async def find(self, key: str) -> ChatReply | ApiError | None:
+        """What `get` gives, errors too; segments that are far are looked at by a thread, and the event loop goes on."""
+        if self._reader is None:
+            return self.get(key)
+        loop, digest = asyncio.get_running_loop(), bytes.fromhex(key)
+        found = await loop.run_in_executor(self._reader, self.get, key)
+        while found is None and digest in self._places:  # it was put meanwhile
+            found = await loop.run_in_executor(self._reader, self.get, key)
+        return found
 
     def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
         """Write down an answer, or a reply that was paid for and cannot be used.
@@ -173,13 +193,14 @@ class Journal:
 
     def _note(self, entry: Entry, name: str, offset: int, length: int) -> None:
         digest = bytes.fromhex(entry.key)
-        if isinstance(entry.reply, ChatReply):
-            self._failures.discard(digest)
-        elif entry.reply is None or (digest in self._places and digest not in self._failures):
-            return
-        else:
-            self._failures.add(digest)
-        self._places[digest] = (name, offset, length)
+        with self._noting:
+            if isinstance(entry.reply, ChatReply):
+                self._failures.discard(digest)
+            elif entry.reply is None or (digest in self._places and digest not in self._failures):
+                return
+            else:
+                self._failures.add(digest)
+            self._places[digest] = (name, offset, length)
 
 
 class Kept:
@@ -195,7 +216,7 @@ class Kept:
         self._segments = segments
         self._index = index
 
-    def get(self, key: str, /) -> ChatReply | ApiError | None:
+    async def find(self, key: str, /) -> ChatReply | ApiError | None:
         """The answer under a key, the failure that stands for it, or ``None``; also where it cannot be read."""
         place = self._index.place(key)
         try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,8 +20,10 @@ LONGEST_S = 60.0
 SHARE = 4
 """Reading what others add takes at most one part in five of the time."""
 PATIENCE_S = 120.0
+CLOSING_S = 10.0
 BLOCK = 2**20
 BLOCKS = 16
+logger = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -71,7 +73,10 @@ class RolledSegments:
         listed_s: How old a listing may be (s). One who pays wants it short: what another has paid for and then died
             is asked for again as long as it is not seen.
         patience_s: For how long uploads may fail before that is said to all who wait (s).
+        closing_s: For how long `close` waits (s): who ends a process kills it when that takes long.
     """
+
+    far = True
 
     def __init__(
         self,
@@ -81,12 +86,14 @@ class RolledSegments:
         roll_bytes: int = ROLL_BYTES,
         listed_s: float = LISTED_S,
         patience_s: float = PATIENCE_S,
+        closing_s: float = CLOSING_S,
     ) -> None:
         self._store = store
         self._every_s = every_s
         self._roll_bytes = roll_bytes
         self._listed_s = listed_s
         self._patience_s = patience_s
+        self._closing_s = closing_s
         self._changed = threading.Condition()
         self._tails: dict[str, _Tail] = {}  # by the name that was asked for
         self._due: dict[str, _Tail] = {}  # by their own names: what is not uploaded as a whole
@@ -175,10 +182,12 @@ class RolledSegments:
         self._listed = None
 
     def close(self) -> None:
-        """See `Segments`: waits for what is due."""
-        if (last := self.written()) is not None:
-            with suppress(OSError):  # the next `append` says it
-                last.result()
+        """See `Segments`: waits for what is due, though not for ever; an error is said by the next `append`."""
+        last = self.written()
+        if last is not None and wait([last], timeout=self._closing_s).not_done:
+            logger.warning(
+                "the store takes nothing: what was paid for in the last seconds is not written, and may be asked again"
+            )
 
     def _upload(self) -> None:
         failing_since: float | None = None

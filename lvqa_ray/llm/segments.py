@@ -19,7 +19,13 @@ def by_time(name: str) -> str:
 
 
 class Segments(Protocol):
-    """A store of append-only files; all that the journal asks of a disk, or of what takes its place."""
+    """A store of append-only files; all that the journal asks of a disk, or of what takes its place.
+
+    Attributes:
+        far: Whether a look at it takes so long that no event loop may wait for it.
+    """
+
+    far: bool
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every segment, by its name."""
@@ -78,6 +84,8 @@ class LocalSegments:
         folder: Where they are.
         make: Make the folder if it does not exist; one who only reads does not need it.
     """
+
+    far = False
 
     def __init__(self, folder: Path, *, make: bool = True) -> None:
         self._folder = folder

@@ -106,7 +106,7 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
     class Full:
         broken: OSError | None = None
 
-        def get(self, _key: str) -> ChatReply | None:
+        async def find(self, _key: str) -> ChatReply | None:
             return None
 
         def put(self, _key: str, _reply: ChatReply | errors.ApiError, _model: str = "") -> None:

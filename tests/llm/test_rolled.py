@@ -23,6 +23,9 @@ class Shelf:
         self.objects: dict[str, bytes] = {}
         self.writes = 0
         self.listings = 0
+        self.listing = threading.Event()
+        self.listed = threading.Event()
+        self.listed.set()
         self.refused = 0
         self.often = threading.Event()
         self.full = False
@@ -31,6 +34,8 @@ class Shelf:
 
     def sizes(self) -> dict[str, int]:
         self.listings += 1
+        self.listing.set()
+        self.listed.wait(20)
         return {name: len(data) for name, data in self.objects.items()}
 
     def read(self, name: str, start: int, end: int) -> bytes:
@@ -128,6 +133,36 @@ def test_a_store_that_takes_no_more_is_said_to_all_who_wait() -> None:
             journal.put(key_of(2), answer(2))
 
     asyncio.run(run())
+
+
+def test_a_slow_look_holds_up_no_event_loop_and_misses_nothing() -> None:
+    shelf = Shelf()
+
+    async def run() -> None:
+        journal = Journal(RolledSegments(shelf, every_s=0.01, listed_s=0.0), writer="one", stage="ask")
+        shelf.listing.clear()
+        shelf.listed.clear()
+        looking = [asyncio.create_task(journal.find(key_of(n))) for n in (1, 2)]
+        assert await asyncio.to_thread(shelf.listing.wait, 20)
+        journal.put(key_of(1), answer(1))  # by another caller, while the store takes its time
+        assert not any(task.done() for task in looking)
+        shelf.listed.set()
+        found = await asyncio.gather(*looking)
+        assert [reply.text if isinstance(reply, ChatReply) else None for reply in found] == [answer(1).text, None]
+
+    asyncio.run(run())
+
+
+def test_closing_waits_for_a_store_that_takes_nothing_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf()
+    shelf.full = True
+    journal = Journal(RolledSegments(shelf, every_s=0.01, closing_s=0.05), writer="one", stage="ask")
+    journal.put(key_of(1), answer(1))
+    journal.close()
+    assert "is not written" in caplog.text
+    shelf.full = False
+    journal.close()
+    assert stats(segments(shelf)).answers == 1
 
 
 def test_an_upload_that_fails_is_made_again_and_nobody_is_told_before_it_is() -> None:

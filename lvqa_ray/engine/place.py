@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -80,8 +81,9 @@ class ObjectPath:
         return next(self.files(below=True), None) is not None
 
     def iterdir(self) -> Iterator[Self]:
-        """All objects below it."""
-        return (type(self)(file.uri, self.access) for file in self.files(below=True))
+        """The objects and the prefixes right below it, by name; all objects below it are listed for that."""
+        names = (file.uri[len(self.uri) + 1 :].partition("/")[0] for file in self.files(below=True))
+        return (self / name for name, _ in groupby(names))
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """Objects right below it whose names match."""

@@ -78,7 +78,9 @@ def test_the_panel_and_the_line_say_the_same(run: tuple[Path, Watch, list[Traffi
     said_line = as_json(progress)
     assert said_line["clips"] == {"found": 0, "expected": 0, "captioned": 3, "failed": 0}
     assert said_line["videos"] == {"all": 4, "done": 0, "failed": 1}
+    assert said_line["tokens"] == {"in": 30, "out": 15}
     assert said_line["endpoints"]["m at h"]["requests_limit"] == 500
+    assert said_line["endpoints"]["m at h"]["in_flight_limit"] == 8
     assert json.loads(json.dumps(said_line)) == said_line
 
 

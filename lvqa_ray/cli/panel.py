@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lvqa_ray.llm.ledger import total
+
 if TYPE_CHECKING:
     from lvqa_ray.engine.progress import Progress
 
@@ -80,6 +82,7 @@ class Lines:
 
 def as_json(progress: Progress) -> dict[str, Any]:
     """How far a run has come, as plain values."""
+    bill = total(progress.paid.values())
     return {
         "seconds": round(progress.seconds, 1),
         "videos": {"all": progress.videos, "done": progress.done, "failed": progress.failed},
@@ -91,6 +94,7 @@ def as_json(progress: Progress) -> dict[str, Any]:
         },
         "questions": {"kept": progress.kept, "dropped": progress.dropped},
         "paid_calls": {stage: paid.calls for stage, paid in progress.paid.items()},
+        "tokens": {"in": bill.input_tokens, "out": bill.output_tokens},
         "from_journal": progress.cached,
         "cost_usd": progress.cost_usd,
         "projected_usd": progress.projected_usd,
@@ -102,6 +106,7 @@ def as_json(progress: Progress) -> dict[str, Any]:
                 "tokens_per_minute": round(speed.tokens),
                 "tokens_limit": speed.tokens_limit,
                 "in_flight": speed.traffic.in_flight,
+                "in_flight_limit": speed.traffic.most_in_flight,
                 "failed_attempts": speed.traffic.failed,
                 "down_s": round(speed.traffic.down_s),
             }

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.data._internal.execution.interfaces.op_runtime_metrics import OpRuntimeMetrics
 
 FIELDS: Mapping[str, set[str]] = {
     "spec": {
@@ -71,7 +72,10 @@ def test_the_same_ray_is_locked() -> None:
 
 
 def test_the_dashboard_shows_what_is_counted() -> None:
-    shown = set(re.findall(r"ray_(lvqa_[a-z_]+?)(?:_total)?\b", Path("cluster/grafana.json").read_text()))
+    panels = Path("cluster/grafana.json").read_text()
+    shown = set(re.findall(r"ray_(lvqa_[a-z_]+?)(?:_total)?\b", panels))
     code = Path("lvqa_ray/engine/metrics.py").read_text()
     counted = set(re.findall(r'"(lvqa_[a-z_]+)"', code)) | {"lvqa_videos", "lvqa_clips", "lvqa_questions"}
     assert shown == counted - {"lvqa_"}
+    of_ray = {metric.name for metric in OpRuntimeMetrics.get_metrics()}
+    assert set(re.findall(r"ray_data_([a-z_]+)", panels)) <= of_ray

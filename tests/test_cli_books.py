@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from lvqa_ray.cli.commands import app
+from lvqa_ray.cli.given import named
 from lvqa_ray.config import Job
 from lvqa_ray.engine.notes import note_run
 from lvqa_ray.errors import ConfigError
@@ -72,6 +73,17 @@ def job_file(tmp_path: Path) -> Path:
         )
     )
     return path
+
+
+def test_a_job_file_stands_for_its_output(tmp_path: Path, job_file: Path) -> None:
+    whole(tmp_path / "out")
+    by_job, by_folder = lvqa("verify", job_file), lvqa("verify", tmp_path / "out")
+    assert (by_job.exit_code, by_job.stdout) == (0, by_folder.stdout)
+    assert named(Job.load(job_file), job_file) == str(tmp_path / "out")
+    there = {"output": "s3://bucket/out", "storage": {"endpoint_url": "http://127.0.0.1:9"}}
+    job_file.write_text(yaml.safe_dump(yaml.safe_load(job_file.read_text()) | there))
+    assert named(Job.load(job_file), job_file) == str(job_file), "which says how the bucket is reached"
+    assert named(Job.load(job_file, ["output=s3://bucket/other"]), job_file) == "s3://bucket/other"
 
 
 def test_a_plan_says_what_would_be_done_again_and_why(tmp_path: Path, job_file: Path) -> None:

@@ -10,25 +10,23 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from lvqa_ray.cli.given import WHAT, place_given
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 
 Line = tuple[str, Callable[[Any], str]]
 
 
 def audit(
-    outputs: Annotated[
-        list[str], typer.Argument(help="Output folder of a run, also of a bucket; a second one is put beside it.")
-    ],
+    outputs: Annotated[list[str], typer.Argument(help=f"{WHAT} A second one is put beside it.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say what the checks took, and whether keys, lengths or guesses give the answers away."""
     from lvqa_ray.engine.audit import audit as of  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
     if len(outputs) > 2:
         fail("give one output folder, or two to compare.")
-    found = {output: of(place_of(output)) for output in outputs}
+    found = {output: of(place_given(output)) for output in outputs}
     for output, audited in found.items():
         if not audited.asked:
             fail(f"{output} holds no questions; give the output folder of a run.")

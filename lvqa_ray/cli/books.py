@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from lvqa_ray.cli.given import Output, is_job, named, place_given
 from lvqa_ray.cli.run import AsJson, Loudly, Overrides, Quietly, run_and_tell
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 
-Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")]
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]
 
 
@@ -21,9 +21,8 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
     """Say what failed, why, and what to do about it: summed up by kind, or each video of the kinds that are named."""
     from lvqa_ray.engine.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.engine.failures import failures as rows_of  # noqa: PLC0415
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
-    kinds, place = _known(kind), place_of(output)
+    kinds, place = _known(kind), place_given(output)
     if as_json:
         found = list(rows_of(place, kinds)) if kinds else [asdict(summed) for summed in by_kind(place)]
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -55,19 +54,19 @@ def retry(
 ) -> None:
     """Do failed videos of the last run again, also those whose fault a plain rerun takes for lasting."""
     from lvqa_ray.engine.notes import stored_job  # noqa: PLC0415 - as above
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
     kinds = _known(kind)
-    again = stored_job(place_of(output), job, ["engine.retry_failures=true", *(overrides or [])])
-    raise typer.Exit(run_and_tell(again, only=kinds, quiet=quiet, verbose=verbose))
+    again = stored_job(place_given(output), job, ["engine.retry_failures=true", *(overrides or [])])
+    raise typer.Exit(
+        run_and_tell(again, output if is_job(output) else named(again, job), only=kinds, quiet=quiet, verbose=verbose)
+    )
 
 
 def verify(output: Output, *, as_json: AsJson = False) -> None:
     """Check that every video of the last run has one outcome and that all files are whole: exit status 0, or 1."""
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - as above
     from lvqa_ray.engine.verify import verify as check  # noqa: PLC0415
 
-    place = place_of(output)
+    place = place_given(output)
     if not place.is_dir():
         fail(f"{output} does not exist; give the output folder of a run.")
     verdict = check(place)

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
 from lvqa_ray.cli.terminal import data, fail, plain, talk
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lock import lock
-from lvqa_ray.engine.place import Place, place_of
+from lvqa_ray.engine.place import Place
 from lvqa_ray.llm import upkeep
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
-Output = Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")]
 
 
 @app.command()
@@ -47,7 +47,7 @@ def compact(output: Output) -> None:
     from lvqa_ray.engine import found  # noqa: PLC0415 - Ray takes seconds to import
 
     journal = _journal(output)
-    with lock(place_of(output)):
+    with lock(place_given(output)):
         try:
             before, after = upkeep.compact(segments_at(journal))
             found.compact(found.clips_folder(journal))
@@ -68,7 +68,7 @@ def clear(
     from lvqa_ray.engine.kept_files import files_folder  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with lock(place_of(output)):
+    with lock(place_given(output)):
         counted = upkeep.stats(segments_at(journal))
         if not yes and not typer.confirm(f"Delete {counted.answers} paid answers in {journal}?", err=True):
             talk.print("Nothing was deleted.")
@@ -84,7 +84,7 @@ def clear(
 
 
 def _journal(output: str) -> Place:
-    journal = place_of(output) / "cache"
+    journal = place_given(output) / "cache"
     if not journal.is_dir():
         fail(f"{output} holds no journal; give the output folder of a run.")
     return journal

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
 from lvqa_ray.cli.tables import print_questions
 from lvqa_ray.cli.terminal import data, plain, talk
@@ -59,7 +60,9 @@ def preview(
     overrides: Overrides = None,
 ) -> None:
     """Do the first videos of a job from end to end and show what comes of them; a later run does not do them again."""
+    from lvqa_ray.engine.place import output_of  # noqa: PLC0415 - as above
+
     loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
-    status = run_and_tell(loaded)
-    print_questions(loaded.output)
+    status = run_and_tell(loaded, named(loaded, job))
+    print_questions(output_of(loaded))
     raise typer.Exit(status)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lvqa_ray.cli.audit import print_audit
+from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import Overrides, run_and_tell
 from lvqa_ray.cli.tables import print_record
 from lvqa_ray.cli.terminal import talk
@@ -43,7 +44,7 @@ def demo(
             overrides or [],
             where="the command line",
         )
-        status = run_and_tell(job)
+        status = run_and_tell(job, named(job))
     if status == 0:
         _show(Path(out))
     raise typer.Exit(status)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.report import output_at
 from lvqa_ray.cli.terminal import fail, plain, talk
 
@@ -16,7 +17,7 @@ FORMS = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS
 
 
 def export(
-    output: Annotated[str, typer.Argument(help="Output folder of a run, also of a bucket.")],
+    output: Output,
     *,
     to: Annotated[
         Path | None,
@@ -37,7 +38,7 @@ def export(
         fail(f"--license is for the card of the format hf, and {form} has none; leave it out.")
     suffix = "json" if form == "dataflow-json" else "jsonl"
     name = FOLDERS.get(form, f"{form.removesuffix('-json')}.{suffix}")
-    given = output_at(output)
+    given = output_at(place_given(output))
     target = to or (given.folder if isinstance(given.folder, Path) else Path()) / name
     if form == "hf":
         from lvqa_ray.report.dataset import export_dataset  # noqa: PLC0415 - Arrow takes a second to import

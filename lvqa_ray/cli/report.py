@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.terminal import plain, talk
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:
-    from lvqa_ray.report.output import Output
+    from lvqa_ray.engine.place import Place
+    from lvqa_ray.report.output import Output as Written
     from lvqa_ray.report.page import Report
 
 AFTER_A_RUN_S = 10.0
@@ -21,7 +23,7 @@ MOST_JOURNAL_BYTES = 500_000_000
 
 
 def report(
-    output: Annotated[str, typer.Argument(help="Output folder of a run, over or not, also of a bucket.")],
+    output: Output,
     *,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/report.html.")] = None,
     seconds: Annotated[
@@ -29,25 +31,28 @@ def report(
     ] = 120.0,
 ) -> None:
     """Write one HTML file that shows an output: its numbers, and its records one by one. It opens without a network."""
-    made = _write(output, to, seconds)
+    made = _write(place_given(output), to, seconds)
     some = "" if made.videos == made.of else f"; a sample of {made.videos:,} of {made.of:,} videos"
     talk.print(f"{made.bytes / 1e6:.1f} MB{some}", highlight=False)
     typer.echo(str(made.path))
 
 
-def report_after_run(output: str, *, quiet: bool = False) -> None:
-    """Write the report where that is cheap, and say where it is; whatever goes wrong with it is no fault of the run."""
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415 - as below
+def report_after_run(folder: Place, told: str, *, quiet: bool = False) -> None:
+    """Write the report where that is cheap, and say where it is; whatever goes wrong with it is no fault of the run.
 
-    command = f"lvqa report {plain(output)}"
-    folder = place_of(output)
+    Args:
+        folder: The output.
+        told: What `report` is to be given for it.
+        quiet: Do not say where it is.
+    """
+    command = f"lvqa report {plain(told)}"
     journal = (folder / "cache").glob("*.jsonl") if isinstance(folder, Path) else iter(())
     if not isinstance(folder, Path) or sum(file.stat().st_size for file in journal) > MOST_JOURNAL_BYTES:
         if not quiet:
             talk.print(f"To look at it: {command}", soft_wrap=True)
         return
     try:
-        made = _write(output, None, AFTER_A_RUN_S)
+        made = _write(folder, None, AFTER_A_RUN_S)
     except LvqaError as error:
         talk.print(f"No report was written: {plain(str(error))}", soft_wrap=True)
     except Exception as error:  # a defect of the report does not make a good run look bad
@@ -57,23 +62,20 @@ def report_after_run(output: str, *, quiet: bool = False) -> None:
             talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
 
 
-def output_at(uri: str) -> Output:
-    """The output at a path or in a bucket.
+def output_at(place: Place) -> Written:
+    """The output at a place.
 
     Raises:
         ConfigError: There is none.
     """
     from lvqa_ray.engine.journals import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
     from lvqa_ray.report.output import opened  # noqa: PLC0415
 
-    place = place_of(uri)
     return opened(place, segments_at(place / "cache", make=False))
 
 
-def _write(output: str, to: Path | None, within_s: float) -> Report:
+def _write(place: Place, to: Path | None, within_s: float) -> Report:
     from lvqa_ray.engine.found import clips_found  # noqa: PLC0415 - as above
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
     from lvqa_ray.report.page import write_report  # noqa: PLC0415
 
-    return write_report(output_at(output), to, found=clips_found(place_of(output)), within_s=within_s)
+    return write_report(output_at(place), to, found=clips_found(place), within_s=within_s)

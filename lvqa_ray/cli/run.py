@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.given import JOB_FILES, named
 from lvqa_ray.cli.panel import Lines, Screen, talkative
 from lvqa_ray.cli.report import report_after_run
 from lvqa_ray.cli.tables import print_plan, print_summary
@@ -50,7 +51,7 @@ def run(
     given: dict[str, Any] = {"output": out} if out else {}
     if limit:
         given["limit"] = limit
-    files = [source for source in sources if Path(source).suffix.lower() in {".yaml", ".yml"}]
+    files = [source for source in sources if Path(source).suffix.lower() in JOB_FILES]
     if files and len(sources) > 1:
         fail(f"{files[0]} is a job file, and names its videos itself: give it alone.")
     if files:
@@ -73,7 +74,8 @@ def run(
     if dry_run:
         print_plan(job, ask_endpoints=True)
         return
-    raise typer.Exit(run_and_tell(job, quiet=quiet, verbose=verbose, report=report))
+    told = named(job, files[0] if files else None)
+    raise typer.Exit(run_and_tell(job, told, quiet=quiet, verbose=verbose, report=report))
 
 
 def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, str | None]) -> dict[str, Any]:
@@ -124,15 +126,26 @@ def estimate(
 
 def run_and_tell(
     job: Job,
-    only: Collection[str] | None = None,
+    told: str,
     *,
+    only: Collection[str] | None = None,
     quiet: bool = False,
     verbose: bool = False,
     report: bool = True,
 ) -> int:
-    """Run a job, say how it went, and give the exit status; ``only`` as for `lvqa_ray.run`."""
+    """Run a job, say how it went, and give the exit status.
+
+    Args:
+        job: The job.
+        told: What other commands are to be given for its output.
+        only: As for `lvqa_ray.run`.
+        quiet: Say nothing but what went wrong.
+        verbose: Show what is logged.
+        report: Write the report, where that is cheap.
+    """
     if verbose:
         talkative()
+    from lvqa_ray.engine.place import output_of  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
@@ -143,9 +156,9 @@ def run_and_tell(
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
-    print_summary(replace(summary, halted="") if summary.signal else summary, quiet=quiet)
+    print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
     if report and not summary.signal:
-        report_after_run(job.output, quiet=quiet)
+        report_after_run(output_of(job), told, quiet=quiet)
     return summary.exit_status
 
 

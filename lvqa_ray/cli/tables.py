@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
 
 from lvqa_ray.cli.terminal import data, plain, talk
 from lvqa_ray.config import Job
+
+if TYPE_CHECKING:
+    from lvqa_ray.engine.place import Place
 
 
 def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
@@ -49,8 +52,14 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     )
 
 
-def print_summary(summary: Any, *, quiet: bool = False) -> None:  # noqa: ANN401 - a RunSummary, of a room not loaded yet
-    """Print what became of the videos, and how to go on; quietly, just what is wrong and where the output is."""
+def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # noqa: ANN401 - a RunSummary, not loaded yet
+    """Print what became of the videos, and how to go on; quietly, just what is wrong and where the output is.
+
+    Args:
+        summary: What became of them.
+        named: What other commands are to be given for the output.
+        quiet: Whether to be quiet.
+    """
     table = Table(title=f"Run {summary.run_id}", show_header=False)
     table.add_row("videos", str(summary.videos))
     table.add_row("done before", str(summary.already_done))
@@ -89,7 +98,7 @@ def print_summary(summary: Any, *, quiet: bool = False) -> None:  # noqa: ANN401
     elif summary.retryable:
         talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
     if summary.failures:
-        talk.print(f"Reasons and mends: lvqa failures {plain(summary.output)}", soft_wrap=True)
+        talk.print(f"Reasons and mends: lvqa failures {plain(named)}", soft_wrap=True)
     typer.echo(summary.output)
 
 
@@ -119,13 +128,12 @@ def print_record(folder: Path) -> None:
     talk.print(f"python -c \"import pandas; print(pandas.read_parquet('{folder}/data').iloc[0])\"")
 
 
-def print_questions(output: str) -> None:
+def print_questions(output: Place) -> None:
     """Print the questions that stand about the videos of the last run, video by video, to stdout."""
     from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.engine.corpus import stored_manifest  # noqa: PLC0415
-    from lvqa_ray.engine.place import place_of  # noqa: PLC0415
 
-    stored = stored_manifest(place_of(output))
+    stored = stored_manifest(output)
     videos = stored[0]["id"].to_pylist() if stored else None
     columns = ["video_id", "video", "num_clips", "category", "parsed_reasoning"]
     last = ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,7 @@ import ray
 from lvqa_ray.cli.commands import app
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.dossiers import Dossiers
 from lvqa_ray.engine.failures import by_kind
 from lvqa_ray.engine.lease import Lease, Taken
 from lvqa_ray.engine.lock import lock
@@ -26,7 +30,7 @@ from lvqa_ray.engine.object_leases import ObjectLeases
 from lvqa_ray.engine.place import ObjectPath, place_of
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
-from lvqa_ray.engine.remote import listing
+from lvqa_ray.engine.remote import listing, look
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.engine.verify import verify
@@ -34,6 +38,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from tests import media
 from tests.conftest import JobMaker
+from tests.engine.test_dossiers import document
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.files import FileServer, bucket, s3_server
 from tests.storm.storm import Run, job_file
@@ -72,7 +77,19 @@ def test_a_long_listing_comes_page_by_page(s3: Mapping[str, str]) -> None:
     bucket(s3).pipe({f"films/many/{name}.mp4": b"x" for name in names})
     files = listing("s3://films/many", Access.here(), page=2)
     assert isinstance(files, Iterator)
-    assert [Path(file.uri).stem for file in files] == names
+    found = list(files)
+    assert [Path(file.uri).stem for file in found] == names
+    assert found[-1] == look(found[-1].uri, Access.here()), "a listing and a header write times in two ways"
+
+
+def test_documents_in_a_bucket_are_found_again_and_forgotten(s3: Mapping[str, str]) -> None:
+    kept = Dossiers(place_of("s3://films/served"), kept_days=7)
+    young, other, old = document("young", 1), document("other", 1) | {"task": "u"}, document("old", 8)
+    for each in (young, other, old):
+        kept.save(each)
+    assert (kept.find("other"), kept.find("old"), kept.of("t")) == (other, None, [young])
+    assert (kept.forget(), kept.forget()) == (1, 0)
+    assert len(bucket(s3).find("films/served")) == 2
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(s3: Mapping[str, str]) -> None:
@@ -81,30 +98,44 @@ def test_a_bucket_that_is_not_there_is_one_sentence(s3: Mapping[str, str]) -> No
 
 
 @pytest.fixture
-def job(s3: Mapping[str, str], make_job: JobMaker, tmp_path: Path) -> Iterator[Job]:
+def server(tmp_path: Path) -> Iterator[FileServer]:
+    """A film behind a URL whose first transfer breaks off, and a file that is none."""
+    with FileServer() as there:
+        there.files["/web.mp4"] = media.make_video(tmp_path / "web.mp4", seconds=2, scenes=(1.0,)).read_bytes()
+        there.files["/noise.mp4"] = b"no video at all" * 100
+        there.troubles["/web.mp4"] = ["drop"]
+        yield there
+        assert (there.gets["/web.mp4"], there.gets["/noise.mp4"]) == (2, 1)
+
+
+@pytest.fixture
+def job(s3: Mapping[str, str], server: FileServer, make_job: JobMaker, tmp_path: Path) -> Job:
     """Two films in a bucket, one behind a URL and one here, and two that are none; the output is a bucket."""
-    with FileServer() as server:
-        server.files["/web.mp4"] = media.make_video(tmp_path / "web.mp4", seconds=2, scenes=(1.0,)).read_bytes()
-        server.files["/noise.mp4"] = b"no video at all" * 100
-        server.troubles["/web.mp4"] = ["drop"]
-        uris = [f"{server.url}/{name}.mp4?X-Amz-Signature={SECRET}" for name in ("web", "noise", "gone")]
-        lines = [json.dumps({"video": uri}) for uri in (*uris, "long/one.mp4")]
-        bucket(s3).pipe_file("films/films.jsonl", "\n".join(lines).encode())
-        yield make_job(
-            "s3://films/films.jsonl",
-            "s3://films/long/two.mp4",
-            (tmp_path / "web.mp4").as_uri(),
-            output=OUT,
-            endpoint={"requests_per_day": 1000},
-            split={"max_seconds": 1.0},
-            cut={"mode": "copy"},
-            engine={"num_cpus": 2, "scratch_dir": str(tmp_path / "scratch")},
-        )
-        assert (server.gets["/web.mp4"], server.gets["/noise.mp4"]) == (2, 1)
+    uris = [f"{server.url}/{name}.mp4?X-Amz-Signature={SECRET}" for name in ("web", "noise", "gone")]
+    lines = [json.dumps({"video": uri}) for uri in (*uris, "long/one.mp4")]
+    bucket(s3).pipe_file("films/films.jsonl", "\n".join(lines).encode())
+    return make_job(
+        "s3://films/films.jsonl",
+        "s3://films/long/two.mp4",
+        (tmp_path / "web.mp4").as_uri(),
+        output=OUT,
+        storage={"endpoint_url": s3["AWS_ENDPOINT_URL"], "path_style": True},
+        endpoint={"requests_per_day": 1000},
+        split={"max_seconds": 1.0},
+        cut={"mode": "copy"},
+        engine={"num_cpus": 2, "scratch_dir": str(tmp_path / "scratch")},
+    )
 
 
 def test_a_run_from_buckets_and_urls_into_a_bucket(
-    s3: Mapping[str, str], ray_session: None, job: Job, fake: FakeEndpoint, capsys: Any
+    s3: Mapping[str, str],
+    ray_session: None,
+    server: FileServer,
+    job: Job,
+    fake: FakeEndpoint,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     scratch = Path(job.engine.scratch_dir)
     summary = run(job)  # by workers that have never heard of this server
@@ -134,17 +165,27 @@ def test_a_run_from_buckets_and_urls_into_a_bucket(
     assert said(capsys, "verify", OUT).startswith("Verified: 4 with records + 2 failed")
     assert "missing_file" in said(capsys, "failures", OUT)
     said(capsys, "cache", "compact", OUT)
+
+    # Who is not told by the environment where the store is takes the job file, which says it.
+    here = scratch.with_name("job.yaml")
+    here.write_bytes((place / "job.yaml").read_bytes())
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert said(capsys, "report", str(here)).strip() == f"{OUT}/report.html"
+    packed = re.findall(rb'id="film-\d+">([^<]+)<', files.cat_file(f"{OUT}/report.html"))
+    films = [json.loads(zlib.decompress(base64.b64decode(one))) for one in packed]
+    told = {film["id"]: sorted(exchange["stage"] for exchange in film["said"]) for film in films}
+    assert told["one"] == ["ask", "caption", "caption", "reformat"], {film["id"]: film["unsaid"] for film in films}
+    assert "4 (100.0 %)" in said(capsys, "audit", str(here))
+
+    # One that has come meanwhile is done, in the bucket, and nothing else.
+    server.files["/gone.mp4"] = server.files["/web.mp4"]
     paid = fake.paid.total()
-    changed = job.model_copy(
-        update={"reformat": job.reformat.__class__(prompt="Tell {question} {answer} {reason} anew.")}
-    )
-    assert run(changed).records == 4
-    assert paid < fake.paid.total() <= paid + 4  # films that are alike are asked alike: once, if they come one by one
-    said(capsys, "export", OUT, "--to", str(scratch / "out.json"))
-    assert len(json.loads((scratch / "out.json").read_text())) == 4
-    assert "questions kept" in said(capsys, "audit", OUT)
-    said(capsys, "report", OUT, "--to", str(scratch / "report.html"), "--seconds", "0")
-    assert "noise" in (scratch / "report.html").read_text()
+    said(capsys, "retry", str(here), "--kind", "missing_file")
+    assert paid < fake.paid.total() <= paid + 4
+    said(capsys, "export", str(here), "--to", str(scratch / "out.json"))
+    assert len(json.loads((scratch / "out.json").read_text())) == 5
+    shown = said(capsys, "preview", str(here), "-n", "2")
+    assert (shown.count("/web.mp4"), shown.count("  A. ")) == (1, 1), "of the first two videos one has a question"
 
 
 def said(capsys: Any, *words: str) -> str:

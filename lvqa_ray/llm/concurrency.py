@@ -8,8 +8,9 @@ START = 8
 """Requests at once to begin with."""
 TOLERATED = 0.2
 """Share of requests that may be turned away before fewer go out at once."""
-MEMORY = 32
-"""Outcomes over which that share is taken, at least; more where more are in flight."""
+MEMORY = 64
+"""Outcomes over which that share is taken, at least. Over 32 of them one in ten passes one in five by chance, and the
+limit, once small, stays so; a server that refuses all is still noticed after 14."""
 QUEUE = 0.85
 """Latency that grows with this power of the requests in flight, or a higher one: they only wait for each other."""
 SAMPLES = 12
@@ -100,7 +101,7 @@ class Concurrency:
             self._fall(1 - self._refused / 2, now, sent_at)
 
     def _note(self, refused: float) -> None:
-        self._refused += (refused - self._refused) / max(MEMORY, self._limit)
+        self._refused += (refused - self._refused) / max(MEMORY, 2 * self._limit)
 
     def _fall(self, factor: float, now: float, sent_at: float) -> None:
         if sent_at < self._calm_after:

@@ -4,7 +4,7 @@
 class          asked again                             kept   the row
 ============== ======================================= ====== ===========================================
 RetryableError by the endpoint's ``max_attempts``      no     fails until a rerun
-MalformedReply at most 4 times: each may be paid for   no     fails until a rerun
+MalformedReply at most 5 times: each may be paid for   no     fails until a rerun
 StopRun        no: the run stops                       no     has no outcome; the next run does it
 TooLong        with fewer frames, then smaller ones    no     fails, if nothing fits
 TruncatedReply once, with twice the ``max_tokens``     yes    fails; `ask` makes its fresh tries before
@@ -58,7 +58,7 @@ POLICIES: Mapping[type[ApiError], Policy] = {
     errors.Overloaded: _AGAIN,
     errors.Disconnected: Policy(attempts=None, row="rerun", paid=True),
     errors.TimedOut: Policy(attempts=None, row="rerun", paid=True),
-    errors.MalformedReply: Policy(attempts=4, row="rerun", paid=True),
+    errors.MalformedReply: Policy(attempts=5, row="rerun", paid=True),
     errors.StopRun: _STOP,
     errors.AuthFailed: _STOP,
     errors.QuotaExceeded: _STOP,

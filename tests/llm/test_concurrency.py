@@ -14,9 +14,11 @@ Server = Callable[[int, random.Random], tuple[bool, float, int]]
 """In flight -> whether it is turned away, seconds until it ends, tokens of the reply."""
 
 
-def simulate(most: int, server: Server, requests: int = 6000, stages: int = 1, demand: int = 10_000) -> list[int]:
+def simulate(
+    most: int, server: Server, requests: int = 6000, stages: int = 1, demand: int = 10_000, *, seed: int = 1
+) -> list[int]:
     """The limit after each request, against a server whose clients always have work."""
-    control, rng, now = Concurrency(most), random.Random(1), 0.0  # noqa: S311
+    control, rng, now = Concurrency(most), random.Random(seed), 0.0  # noqa: S311
     under_way: list[tuple[float, int, float, int, bool, int, str]] = []
     limits: list[int] = []
     for number in range(requests):
@@ -58,11 +60,16 @@ def test_it_settles_where_the_endpoint_turns_requests_away(takes: int) -> None:
     assert 0.7 * takes <= median(simulate(256, server, 20_000)) <= 1.6 * takes + 2
 
 
-def test_refusals_that_have_nothing_to_do_with_the_load_are_put_up_with() -> None:
-    def server(_: int, rng: random.Random) -> tuple[bool, float, int]:
-        return rng.random() < 0.12, rng.uniform(0.08, 0.12), 100
+@pytest.mark.parametrize("seed", range(4))
+def test_refusals_that_have_nothing_to_do_with_the_load_are_put_up_with(seed: int) -> None:
+    """One in ten is refused and one in fifty hangs, whatever the number in flight: no run of bad luck keeps it low."""
 
-    assert median(simulate(64, server)) >= 48
+    def server(_: int, rng: random.Random) -> tuple[bool, float, int]:
+        hangs = rng.random() < 0.02
+        return hangs or rng.random() < 0.1, 2.0 if hangs else rng.uniform(0.08, 0.12), 100
+
+    limits = simulate(64, server, 12_000, seed=seed)
+    assert sum(limits) / len(limits) >= 54
 
 
 @pytest.mark.parametrize("stages", [1, 2])

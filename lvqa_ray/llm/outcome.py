@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from lvqa_ray.errors import ApiError, BudgetSpent, Disconnected, Overloaded, RateLimited, StopRun, TimedOut
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
@@ -16,8 +16,7 @@ REPLY_TOKENS = 600
 _CROWDED = frozenset({429, 503, 529})
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Tokens of one request, of its prompt and of its reply."""
 
     input: int = 0
@@ -48,8 +47,7 @@ class Failed(Enum):
     UNKNOWN = "nobody waited for its end"
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What became of a request.
 
     Attributes:

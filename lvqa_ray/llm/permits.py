@@ -9,7 +9,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.errors import StopRun
@@ -111,7 +110,7 @@ class Permits:
         if kept:
             self._held[lease.id] = (lease, until)
             self._hand(lease)
-            done = replace(done, keeps_place=True)
+            done = done._replace(keeps_place=True)
         self._done.append((lease, done))
         self._start("report", self._report)
         return kept

@@ -188,7 +188,7 @@ async def ask_many(
 
 def test_over_http_never_over_the_limits() -> None:
     with FakeEndpoint(latency_s=0.02, jitter_s=0.02, rpm=20, window_s=1.0) as fake:
-        replies = asyncio.run(ask_many(fake, Limiter(Limits(5, 20), window_s=1.3), 50))
+        replies = asyncio.run(ask_many(fake, Limiter(Limits(5, 20), window_s=1.6), 50))
         assert all(isinstance(reply, ChatReply) for reply in replies)
         assert fake.counts == {"ok": 50}, "the endpoint never had to say 429"
         assert fake.most_in_window(1.0) == 20

@@ -150,11 +150,11 @@ def make_video(
                 output.mux(sound.encode(tone))
             output.mux(sound.encode(None))
     if codec == "libsvtav1":
-        _lower_priority()
+        lower_priority()
     return path
 
 
-def _lower_priority() -> None:
+def lower_priority() -> None:
     """Undo what SVT-AV1 does as root: it makes its caller real-time, and with that all that is started later."""
     if hasattr(os, "sched_setscheduler"):
         for thread in Path("/proc/self/task").iterdir():

@@ -81,7 +81,8 @@ def cut_clip(
     only when it is decoded, is copied along: where it is known, ask for ``encode``.
 
     ``copy`` copies packets, from that key frame on, so that its clip begins early by up to the distance between key
-    frames, and keeps the rotation as metadata; it cannot copy AV1.
+    frames, and may end late by a few frames on which earlier ones depend. It keeps the rotation as metadata. What does
+    not go into an MP4, such as VP8, is an error.
 
     Sound is copied in all modes, never re-encoded: it starts and ends within one packet (about 20 ms) of the picture.
     A codec that an MP4 does not hold everywhere (PCM, Vorbis) is left out.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import av
@@ -39,45 +40,73 @@ class CopiedPicture:
     """
 
     def __init__(self, source: Source, output: OutputContainer, span: Span) -> None:
+        if source.codec not in output.supported_codecs:
+            raise _not_copied(source, f"holds {source.codec}, which does not go into an MP4")
         self._source = source
         self._span = span
         self._packets = from_key_frame(source, span.start_s)
         first = next(self._packets, None)
-        if first is None or first.pts is None:
+        if first is None:
             raise no_frames(f"{source.path} after {span.start_s:.3f} s")
         self._first = first
-        self._start_pts = first.pts
+        self._start_pts = first.pts or 0
         self.start_s = self.end_s = source.time_of(first)
-        try:
-            self._stream = output.add_stream_from_template(source.stream)
-        except ValueError as error:
-            raise VideoError(
-                VideoFault.UNREADABLE,
-                f'{source.path} holds {source.codec}, which cannot be copied into an MP4 here; use "encode" for it.',
-            ) from error
+        self._stream = output.add_stream_from_template(source.stream, opaque=True)  # which asks for no encoder
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
-        """Yield packets ready to be muxed."""
+        """Yield packets ready to be muxed.
+
+        Raises:
+            VideoError: The file does not say when its frames are shown.
+        """
+        end = float((self._source.start_s + self._span.end_s - EPSILON_S) / self._source.time_base)
         # A packet past the end is copied only if one follows that is shown before the end, and so may depend on it.
-        waiting: list[Packet[VideoStream]] = [self._first]
-        for packet in self._packets:
-            if packet.is_corrupt or packet.pts is None or packet.dts is None or packet.pts < self._start_pts:
-                continue  # cut short; or leading pictures depend on what comes before the key frame
-            if packet.dts >= self._end_pts():
+        # Then all that is shown before it is copied too, or the clip would have a hole.
+        waiting: list[Packet[VideoStream]] = []
+        for packet in self._timed():
+            pts, dts = packet.pts or 0, packet.dts or 0
+            if dts >= end and packet is not self._first:
                 break
             waiting.append(packet)
-            if packet.pts < self._end_pts():
+            if pts < end or packet is self._first:
+                end = max(end, *(each.pts or 0 for each in waiting))
                 yield from map(self._shifted, waiting)
                 waiting.clear()
-        if self._first in waiting:
-            yield self._shifted(self._first)
 
-    def _end_pts(self) -> float:
-        return float((self._source.start_s + self._span.end_s - EPSILON_S) / self._source.time_base)
+    def _timed(self) -> Iterator[Packet[VideoStream]]:
+        """The packets from the key frame on that do not need what is before it, all with their decoding times."""
+        untimed: list[Packet[VideoStream]] = []  # Matroska: the first after a seek lack theirs
+        for packet in chain([self._first], self._packets):
+            if packet.is_corrupt and packet is not self._first:  # cut short
+                continue
+            if packet.pts is None:
+                raise _not_copied(self._source, "does not say when its frames are shown")
+            if packet.pts < self._start_pts:  # a leading picture
+                continue
+            if packet.dts is None:
+                untimed.append(packet)
+                continue
+            yield from self._before(packet.dts, untimed)
+            untimed.clear()
+            yield packet
+        if untimed:
+            yield from self._before(self._start_pts, untimed)
+
+    def _before(self, dts: int, packets: Sequence[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        period = max(1, round(self._source.period_s / self._source.time_base))
+        for left, packet in zip(range(len(packets), 0, -1), packets, strict=True):
+            packet.dts = dts - period * left
+            yield packet
 
     def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         self.end_s = max(self.end_s, self._source.end_of_packet(packet))
         return _moved(packet, -self._start_pts, self._stream)
+
+
+def _not_copied(source: Source, why: str) -> VideoError:
+    return VideoError(
+        VideoFault.UNREADABLE, f'{source.path} {why}, so that it cannot be copied; use "exact" or "encode" for it.'
+    )
 
 
 def copy_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:

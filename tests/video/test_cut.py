@@ -14,6 +14,7 @@ from lvqa_ray.video.cut import CutMode, clip_name, cut_clip
 from lvqa_ray.video.cut_encode import Encoding
 from lvqa_ray.video.probe import probe
 from tests import media
+from tests.video.films import transcoded
 
 both = pytest.mark.parametrize("mode", ["encode", "copy"])
 
@@ -105,6 +106,41 @@ def test_any_codec_can_be_encoded_anew(tmp_path: Path, codec: str) -> None:
     true = cut_clip(str(path), span(0.52, 1.52), tmp_path / "clip.mp4", mode="encode").span
     assert (true.start_s, true.end_s) == pytest.approx((0.52, 1.52))
     assert len(decoded(tmp_path / "clip.mp4")) == 25
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("libx264", "mkv"), ("libx264", "mp4"), ("libx264", "ts"), ("libx265", "mkv"), ("libvpx-vp9", "webm"),
+     ("libsvtav1", "mp4"), ("mpeg4", "mkv")],
+)  # fmt: skip
+def test_a_copied_clip_holds_the_very_pictures_of_its_span(tmp_path: Path, codec: str, suffix: str) -> None:
+    """All that are shown from its true start to its true end, also where B-frames follow what they depend on."""
+    path = transcoded(tmp_path / f"film.{suffix}", media.bikes(), codec, seconds=3)
+    source = [picture for _, picture in timed(path)]
+    times = [time for time, _ in timed(path)]
+    for wanted in ((0.0, 1.0), (1.3, 2.0)):
+        true = cut_clip(str(path), span(*wanted), tmp_path / "clip.mp4", mode="copy", audio=False).span
+        assert true.start_s <= wanted[0]
+        assert wanted[1] - 0.12 < true.end_s < wanted[1] + 0.6  # a frame may be shown for longer than it says
+        shown = [i for i, time in enumerate(times) if true.start_s - 1e-3 <= time < true.end_s - 1e-3]
+        clip = timed(tmp_path / "clip.mp4")
+        assert [time for time, _ in clip] == pytest.approx([times[i] - true.start_s for i in shown], abs=2e-3)
+        assert all(np.array_equal(picture, source[i]) for i, (_, picture) in zip(shown, clip, strict=True))
+
+
+def timed(path: Path) -> list[tuple[float, media.Picture]]:
+    """All pictures, with their times from the first."""
+    with av.open(str(path)) as container:
+        found = [(float(frame.time or 0), frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+    return [(time - found[0][0], np.asarray(picture, np.uint8)) for time, picture in found]
+
+
+def test_what_cannot_be_copied_is_said_with_the_way_out(tmp_path: Path) -> None:
+    old = media.make_video(tmp_path / "film.webm", seconds=1, codec="libvpx")
+    untimed = media.make_video(tmp_path / "film.h264", seconds=1)
+    for path, says in ((old, "vp8, which does not go into an MP4"), (untimed, "when its frames are shown")):
+        with pytest.raises(VideoError, match=f'{says}, so that it cannot be copied; use "exact" or "encode"'):
+            cut_clip(str(path), span(0, 0.5), tmp_path / "clip.mp4", mode="copy")
 
 
 @pytest.mark.parametrize("fps", [10.0, 12.5, 29.97, 50.0])

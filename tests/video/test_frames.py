@@ -78,9 +78,9 @@ def test_a_variable_rate_goes_by_time_stamps(tmp_path: Path, reader: Reader) -> 
 @both
 @pytest.mark.parametrize("codec", ["libsvtav1", "libx265", "libvpx-vp9", "mpeg4"])
 def test_codecs(tmp_path: Path, codec: str, reader: Reader) -> None:
-    path = media.make_video(tmp_path / "film.mp4", seconds=2, scenes=(1,), codec=codec)
+    path = media.make_video(tmp_path / "film.mp4", seconds=2, scenes=(1,), codec=codec, vfr=True)
     frames = sample(path, 0.5, 1.52, reader=reader)
-    assert [frame.time_s for frame in frames] == pytest.approx([0.48, 1.52])
+    assert [frame.time_s for frame in frames] == pytest.approx([0.48, 1.44])
     assert corner(frames[1]) == pytest.approx(background(1), abs=16)
 
 

@@ -96,7 +96,7 @@ class Cached:
                 del self._callers[key]
 
     async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
-        reply = await self._inner(request)
+        reply = await self._inner(replace(request, key=key))
         try:
             self._answers.put(key, reply)
             await self._answers.kept()
@@ -146,7 +146,7 @@ class Noted:
         """
         if self._answers.broken is not None:
             raise StopRun(_cannot_be("written", self._answers.broken))
-        begun, key = time.monotonic(), self._key_of(request)
+        begun, key = time.monotonic(), request.key or self._key_of(request)
         self._on_wire.add(key)
         try:
             return replace(await self._inner(request), seconds=time.monotonic() - begun)

@@ -12,6 +12,8 @@ from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.policy import KEPT
 from lvqa_ray.records import Usage
 
+_JSON = json.JSONEncoder(separators=(",", ":"))  # made once: `json.dumps` makes one a call
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -52,12 +54,8 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
         said = {"text": reply.text, "model": reply.model}
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
     taken = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
-    return (
-        json.dumps({"key": key, **said, **counts, "at": round(time.time(), 1), **taken}, separators=(",", ":")).encode(
-            "ascii"
-        )
-        + b"\n"
-    )
+    line = _JSON.encode({"key": key, **said, **counts, "at": round(time.time(), 1), **taken})
+    return f"{line}\n".encode("ascii")
 
 
 def entry_of(line: bytes) -> Entry | None:

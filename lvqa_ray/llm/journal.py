@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.entry import Entry, entry_of, line_of
+from lvqa_ray.llm.entry import entry_of, line_of
 from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.policy import policy_of
 from lvqa_ray.llm.segments import Segments, by_time, segments_of
 
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
@@ -146,9 +147,8 @@ class Journal:
         except OSError as error:
             self.broken = error
             raise
-        entry = entry_of(line)
-        if entry is not None:
-            self._note(entry, name, offset, len(line))
+        stands = reply if isinstance(reply, ChatReply) or policy_of(reply).kept else None
+        self._note(key, stands, name, offset, len(line))
         if self._read_to.get(name, 0) == offset:
             self._read_to[name] = offset + len(line)
 
@@ -173,7 +173,7 @@ class Journal:
 
     def _refresh(self) -> None:
         """Read what was added to the segments of the stage since the last look."""
-        sizes = {name: size for name, size in self._segments.sizes().items() if name.startswith(self._prefix)}
+        sizes = self._segments.sizes(self._prefix)
         for name in sorted(sizes, key=by_time):
             known = self._read_to.get(name, 0)
             if sizes[name] > known:
@@ -185,18 +185,19 @@ class Journal:
         for line in self._segments.lines(name, start):
             entry = entry_of(line)
             if entry is not None:
-                self._note(entry, name, offset, len(line))
+                self._note(entry.key, entry.reply, name, offset, len(line))
             elif line.strip():
                 self.corrupt_lines += 1
             offset += len(line)
         return offset
 
-    def _note(self, entry: Entry, name: str, offset: int, length: int) -> None:
-        digest = bytes.fromhex(entry.key)
+    def _note(self, key: str, reply: ChatReply | ApiError | None, name: str, offset: int, length: int) -> None:
+        """Note where a line is; ``None`` for a reply that answers nothing later."""
+        digest = bytes.fromhex(key)
         with self._noting:
-            if isinstance(entry.reply, ChatReply):
+            if isinstance(reply, ChatReply):
                 self._failures.discard(digest)
-            elif entry.reply is None or (digest in self._places and digest not in self._failures):
+            elif reply is None or (digest in self._places and digest not in self._failures):
                 return
             else:
                 self._failures.add(digest)

@@ -8,6 +8,8 @@ import json
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Media, Part
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def cache_key(endpoint: Endpoint, request: ChatRequest) -> str:
     """SHA-256, in hex, of all that can change the answer, and of nothing else.
@@ -25,8 +27,7 @@ def cache_key(endpoint: Endpoint, request: ChatRequest) -> str:
             {"role": message.role, "parts": [_part(part) for part in message.parts]} for message in request.messages
         ],
     }
-    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(asked).encode("ascii")).hexdigest()
 
 
 def _part(part: Part) -> dict[str, str]:

@@ -75,6 +75,7 @@ class ChatRequest:
         reply_schema: What the endpoint is to hold the reply to; ``None`` for plain text.
         stale: Whether what the journal holds was of no use, so that a run which does failures again asks anew; not part
             of the cache key.
+        key: The cache key, once it is known: it is worked out once, and not for every attempt.
     """
 
     stage: str
@@ -85,6 +86,7 @@ class ChatRequest:
     max_tokens: int | None = None
     reply_schema: ReplySchema | None = None
     stale: bool = False
+    key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class RolledSegments:
         self._asked_s = 0.0  # spent on the store since then, that included
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self, prefix: str = "") -> dict[str, int]:
         """See `Segments`; what others add is seen by the next listing."""
         lasts_s = max(self._listed_s, min(SHARE * self._asked_s, LONGEST_S))
         if self._listed is None or time.monotonic() - self._listed[0] > lasts_s:
@@ -113,7 +113,7 @@ class RolledSegments:
             found = {name: size for name, size in self._store.sizes().items() if name.endswith(".jsonl")}
             self._listed = time.monotonic(), found
             self._asked_s = self._listed[0] - begun
-        return self._listed[1]
+        return {name: size for name, size in self._listed[1].items() if name.startswith(prefix)}
 
     def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
         """See `Segments`."""

@@ -27,8 +27,8 @@ class Segments(Protocol):
 
     far: bool
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every segment, by its name."""
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Bytes of every segment whose name begins so, by its name."""
         ...
 
     def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
@@ -93,10 +93,14 @@ class LocalSegments:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self, prefix: str = "") -> dict[str, int]:
         """See `Segments`."""
         with os.scandir(self._folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}
+            return {
+                entry.name: entry.stat().st_size
+                for entry in entries
+                if entry.name.startswith(prefix) and entry.name.endswith(".jsonl")
+            }
 
     def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
         """See `Segments`."""

@@ -110,6 +110,18 @@ def test_jsonl_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
     assert [json.loads(video.extra) for video in first] == [{"genre": "news"}, {"genre": "sport"}]
 
 
+@pytest.mark.parametrize(
+    "last", ['{"video": "/f/c d.mp4"}', '{"video":"/f/c\\u0020d.mp4"}', '  { "video": "/f/c d.mp4" }']
+)
+def test_lines_that_name_nothing_but_a_video_are_read_as_json_is(tmp_path: Path, last: str) -> None:
+    lines = ['{"video": "/f/a.mp4"}', '{"video": "/f/b\u2028 \x85.mp4"}', last]
+    (tmp_path / "m.jsonl").write_text("\n".join(lines))
+    (tmp_path / "n.json").write_text(f"[{','.join(lines)}]")
+    videos = read_manifest([str(tmp_path / "m.jsonl")])
+    assert videos == read_manifest([str(tmp_path / "n.json")])
+    assert videos[2].uri == "/f/c d.mp4"
+
+
 def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
     pq.write_table(pa.table({"video": ["a.mp4"], "score": [float("nan")], "raw": [b"x"]}), tmp_path / "m.parquet")
     (video,) = read_manifest([str(tmp_path / "m.parquet")])

@@ -33,6 +33,8 @@ from tests.fakes.endpoint import FakeEndpoint
 
 # Each process of pytest-xdist is told the width of a terminal, to which tables would be wrapped.
 os.environ.pop("COLUMNS", None)
+# Each worker of Ray is a process of its own, and would compile the package anew where no bytecode may be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MODEL = "fake-vlm"
 LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lvqa_ray.engine.assemble import Assembler
+from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.run import run
+from lvqa_ray.engine.steps import through
 from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.pipeline import build
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Video
 from tests import media
 from tests.conftest import JobMaker
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def decoding() -> list[tuple[str, int]]:
@@ -39,6 +46,7 @@ def signal_decoders(signals: dict[str, signal.Signals], over: threading.Event) -
                     os.kill(pid, signals[file])
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_each_is_a_failure_of_its_own_and_the_others_are_finished(make_job: JobMaker, tmp_path: Path) -> None:
     good = [media.make_video(tmp_path / f"good{n}.mp4", seconds=3, scenes=(1.0, 2.0)) for n in range(2)]
     garbage = media.scribble(media.make_video(tmp_path / "garbage.mkv", seconds=8, size=(320, 180)), 0.4, 0.6)
@@ -49,7 +57,7 @@ def test_each_is_a_failure_of_its_own_and_the_others_are_finished(make_job: JobM
     bomb = media.make_bomb(tmp_path / "bomb.mov")
     wide = media.make_video(tmp_path / "wide.mkv", seconds=0.1, size=(20_000, 16), codec="ffv1", pix_fmt="bgr0")
     crashing = media.make_video(tmp_path / "crashing.mp4", seconds=30, size=(640, 360))
-    hanging = media.make_video(tmp_path / "hanging.mp4", seconds=30, size=(640, 360))
+    hanging = Path(shutil.copy(crashing, tmp_path / "hanging.mp4"))
     manifest = tmp_path / "corpus.csv"
     files = (*good, garbage, noise, fifo, bomb, wide, crashing, hanging)
     manifest.write_text("\n".join(["video", *map(str, files)]))
@@ -92,8 +100,14 @@ def test_each_is_a_failure_of_its_own_and_the_others_are_finished(make_job: JobM
 def test_damage_fails_the_video_where_the_job_says_so(make_job: JobMaker, tmp_path: Path) -> None:
     garbage = media.scribble(media.make_video(tmp_path / "garbage.mp4", seconds=8, size=(320, 180)), 0.4, 0.6)
     job = make_job(garbage, split={"max_seconds": 2.0}, sample={"per_second": 4.0}, probe={"damaged": "fail"})
-    summary = run(job)
-    assert summary.failures == {"damaged": 1}
-    (failure,) = read_rows(Path(job.output), "failures")
-    assert (failure["stage"], failure["retryable"]) == ("probe", False)
-    assert "probe.damaged=keep" in failure["message"]
+    pipeline = build(job)
+    rows: list[Any] = [Video(id="garbage", uri=str(garbage), fingerprint="f")]
+    for steps in (pipeline.split, pipeline.look):
+        rows = [out for row in rows for out in through(steps, row, lambda *_: None)]
+    assembler = Assembler(pipeline.merge)
+    captioned = [CaptionedClip(clip=row, caption="A block.") if isinstance(row, Clip) else row for row in rows]
+    made = [out for row in captioned for packed in assembler(pack(row)) for out in unpack(packed)]
+    (failure,) = (row for row in made if not isinstance(row, CaptionedClip))
+    assert isinstance(failure, Failure)
+    assert (failure.stage, failure.kind, failure.retryable) == ("probe", "damaged", False)
+    assert "probe.damaged=keep" in failure.message

@@ -15,6 +15,10 @@ from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.llm.index import Index
 from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
+from lvqa_ray.report.book import Book
+from lvqa_ray.report.films import films
+from lvqa_ray.report.output import Output
+from lvqa_ray.report.replay import Replay
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.answers import media_urls
@@ -130,10 +134,16 @@ def test_a_video_whose_captions_are_paid_is_not_opened(make_job: JobMaker, fake:
 @pytest.mark.usefixtures("ray_session")
 def test_what_was_cut_and_paid_is_not_done_again(make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path) -> None:
     film = media.make_video(tmp_path / "film.mp4", seconds=6)
-    job = make_job(film, split={"max_seconds": 1.0}, cut={"mode": "copy"}, endpoint={"max_concurrency": 1})
+    shows = {"cut": {"mode": "exact"}, "caption": {"media": "video"}}
+    job = make_job(film, split={"max_seconds": 1.0}, endpoint={"max_concurrency": 1}, **shows)
     stopped_after(3, job, fake)
     rows = captioned_once(job, fake)
     assert sum(row["usage"]["cached"] for row in rows) == 3
     assert all(Path(row["media_path"]).exists() and row["media_end"] > row["media_start"] for row in rows)
     notes = (Path(job.output) / "media" / "film" / ".cuts.jsonl").read_text().split()
     assert len(notes) == 6, "each was cut once"
+
+    output = Output(Path(job.output))
+    (shown,) = films(output, ["film"], Replay(job, Book(output.journal)))
+    assert [one["stage"] for one in shown["said"]][:6] == ["caption"] * 6
+    assert "The clip shows the video from 1.00 s to 2.00 s" in str(shown["said"][1]["messages"])

@@ -64,14 +64,3 @@ def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_j
     assert all(one["seconds"] > 0 for one in said)
     assert sum(len(pace.at) for pace in book.paces.values()) == len(fake.requests)
     assert write_report(folder, found=clips_found(folder), within_s=30).videos == 1
-
-
-def test_the_prompts_of_clips_that_were_shown_as_files(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path) -> None:
-    film = media.make_video(tmp_path / "film.mp4", seconds=2)
-    shows = {"cut": {"mode": "exact"}, "caption": {"media": "video"}}
-    job = make_job(film, split={"max_seconds": 1}, **shows)
-    assert run(job).exit_status == 0
-    output = Output(Path(job.output))
-    (shown,) = films(output, ["film"], Replay(job, Book(output.journal)))
-    assert [one["stage"] for one in shown["said"]][:2] == ["caption", "caption"]
-    assert "The clip shows the video from 1.00 s to 2.00 s" in str(shown["said"][1]["messages"])

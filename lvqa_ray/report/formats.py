@@ -49,15 +49,15 @@ def sharegpt(record: Row) -> dict[str, Any]:
 
 
 def long_rl(record: Row) -> dict[str, Any]:
-    """Long-RL's fields: the options are a part of the problem, and the answer is a letter."""
+    """Long-RL's fields as its own data has them: options in the problem, the category as its type, a tagged letter."""
     return {
         "problem_id": record["id"],
         "data_type": "video",
         "videos": record["video"],
         "problem": record["full_question"],
-        "problem_type": "multiple choice",
+        "problem_type": record["category"] or "general",
         "reasoning": record["reformatted_reasoning"],
-        "answer": record["parsed_reasoning"]["ANSWER"],
+        "answer": f"<answer>{record['parsed_reasoning']['ANSWER']}</answer>",
     }
 
 

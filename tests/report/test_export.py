@@ -62,9 +62,9 @@ def test_every_record_is_there_and_loads(out: Path, tmp_path: Path, form: str) -
             "data_type": "video",
             "videos": record["video"],
             "problem": record["full_question"],
-            "problem_type": "multiple choice",
+            "problem_type": record["category"],
             "reasoning": record["reformatted_reasoning"],
-            "answer": parsed["ANSWER"],
+            "answer": f"<answer>{parsed['ANSWER']}</answer>",
         }
     if form == "open-ended":
         assert (row["question"], row["answer"]) == (parsed["QUESTION"], parsed["OPTIONS"][parsed["ANSWER"]])

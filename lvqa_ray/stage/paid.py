@@ -9,11 +9,15 @@ from lvqa_ray.stage.prompted import Chat
 
 
 class Paid:
-    """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for."""
+    """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for.
+
+    Attributes:
+        usage: What they have cost so far.
+    """
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self._usage = Usage()
+        self.usage = Usage()
         self._raised: list[ApiError] = []
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
@@ -21,12 +25,12 @@ class Paid:
         try:
             reply = await self._chat(request)
         except ApiError as error:
-            self._usage += Usage.of(error)
+            self.usage += Usage.of(error)
             self._raised.append(error)
             raise
-        self._usage += reply.usage
+        self.usage += reply.usage
         return reply
 
     def by(self, error: ApiError) -> Usage:
         """All that was paid by the time of an error, that of its own reply included."""
-        return self._usage if error in self._raised else self._usage + Usage.of(error)
+        return self.usage if error in self._raised else self.usage + Usage.of(error)

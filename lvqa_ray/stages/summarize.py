@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -13,9 +12,10 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import Text
+from lvqa_ray.llm.tally import all_of
 from lvqa_ray.llm.windows import OVERVIEW, span_of, tokens, windows
 from lvqa_ray.records import Failure, Film, Usage, Video
-from lvqa_ray.stage import Chat, Prompted, Role, answer
+from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -55,24 +55,23 @@ class SummarizeFilm(Prompted):
 
     async def shortened(self, video: Video, lines: Sequence[str], chat: Chat) -> tuple[list[str], Usage] | Failure:
         """Lines that tell the same in the room that an overview has, and what that cost; or why there are none."""
-        usage = Usage()
+        paid = Paid(chat)
         while sum(map(tokens, lines)) > self.budget // OVERVIEW:
             before = sum(map(tokens, lines))
             runs = windows(lines, self.budget)
             try:
-                told = await asyncio.gather(*(self._summed(video, run, chat) for run in runs))
+                told = await all_of(self._summed(video, run, paid) for run in runs)
             except ApiError as error:
-                return Failure.of(error, video=video, stage=self.name)
-            usage = sum((cost for _, cost in told), usage)
-            lines = [line for summary, _ in told for line in summary]
+                return replace(Failure.of(error, video=video, stage=self.name), usage=paid.by(error))
+            lines = [line for summary in told for line in summary]
             after = sum(map(tokens, lines))
-            if not all(summary for summary, _ in told):
-                return self._failed(video, "empty_reply", "the reply holds a draft and no summary")
+            if not all(told):
+                return self._failed(video, "empty_reply", "the reply holds a draft and no summary", paid.usage)
             if after > SHORTER * before:
-                return self._failed(video, "no_summary", f"summaries of {before} tokens come to {after}")
-        return list(lines), usage
+                return self._failed(video, "no_summary", f"summaries of {before} tokens come to {after}", paid.usage)
+        return list(lines), paid.usage
 
-    async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> tuple[list[str], Usage]:
+    async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> list[str]:
         """The lines of the summary of one window; none where the reply is empty."""
         values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": video.id}
         reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(without_draft(text)))
@@ -84,10 +83,10 @@ class SummarizeFilm(Prompted):
         if not kept or len(kept) < len([line for line in lines if line]):
             # A line without its time, or with another window's: what it says then stands for all of the window.
             kept = [f"From {start} to {end}, {' '.join(text.split())}"] if text else []
-        return kept, reply.usage
+        return kept
 
-    def _failed(self, video: Video, kind: str, message: str) -> Failure:
-        return Failure(video=video, stage=self.name, kind=kind, message=message)
+    def _failed(self, video: Video, kind: str, message: str, usage: Usage) -> Failure:
+        return Failure(video=video, stage=self.name, kind=kind, message=message, usage=usage)
 
 
 SHORTER = 0.8

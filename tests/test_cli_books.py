@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from lvqa_ray.cli.commands import app
 from lvqa_ray.cli.given import named
+from lvqa_ray.cli.tables import print_questions
 from lvqa_ray.config import Job
 from lvqa_ray.engine.notes import note_run
 from lvqa_ray.errors import ConfigError
@@ -23,6 +25,18 @@ from tests.fakes.endpoint import FakeEndpoint
 
 def lvqa(*args: object) -> Result:
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(arg) for arg in args])
+
+
+def test_a_preview_of_which_nothing_stands_says_where_to_look(tmp_path: Path, capsys: Any) -> None:
+    put(
+        tmp_path,
+        "failures",
+        "a",
+        line("v", 0, kind="no_question_left", stage="blind", attempts=4, message="None is left."),
+    )
+    print_questions(str(tmp_path))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"No question stands about these videos: lvqa failures {tmp_path} says why.\n")
 
 
 def test_verify_is_one_line_and_a_status(tmp_path: Path) -> None:

@@ -64,5 +64,6 @@ def preview(
 
     loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
     status = run_and_tell(loaded, named(loaded, job))
-    print_questions(output_of(loaded))
+    if loaded.ask.wanted:
+        print_questions(output_of(loaded))
     raise typer.Exit(status)

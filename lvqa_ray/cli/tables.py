@@ -149,3 +149,5 @@ def print_questions(output: Place) -> None:
         for step in parsed["REASONS"]:
             said = plain(" ".join(step["reasons"]))
             data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {said}")
+    if not last:
+        talk.print(f"No question stands about these videos: lvqa failures {plain(output)} says why.", soft_wrap=True)

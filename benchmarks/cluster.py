@@ -3,9 +3,9 @@
 All nodes are on this machine. Both run the real graph, its real HTTP client and limits against a fake endpoint.
 Decoders are stubs that hold a core of Ray's and sleep, so that a core given to Ray is a core, however many the machine
 has: what is measured is whether the graph gives every core something to do, not how fast anything is decoded.
-``nodes`` runs films on 1, 2 and 4 nodes, in about a minute and a half each: once where the endpoint is the wall, once
-where decoding is. ``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles
-up.
+``nodes`` runs films on 1, 2 and 4 nodes, in two to four minutes each on two cores: once where the endpoint is the wall,
+once where decoding is. ``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what
+piles up.
 """
 
 from __future__ import annotations

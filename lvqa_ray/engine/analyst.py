@@ -105,18 +105,22 @@ class _Work:
         ]
         self._analyst, self._job, self._video, self._media, self._say = analyst, job, video, media, say
         self._held = Held(scratch, video)
-        self._chats: dict[str, Chat] = {
-            stage.name: analyst.chats.of(stage, job.endpoints.replicas(stage.role))
+        self._asking = [
+            stage
             for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._telling)
             if isinstance(step, ChatStep)
             for stage in (step.stage, *step.helpers)
-        }
+        ]
+        self._chats: dict[str, Chat] = {}
         asked_at_once = sum(at.max_concurrency for at in job.endpoints.replicas(self._pipeline.caption[0].role))
         self._room = asyncio.Semaphore(asked_at_once + 2)  # pictures that wait are held in memory
         self._told = 0
 
     async def run(self) -> None:
         try:
+            chats, endpoints = self._analyst.chats, self._job.endpoints
+            await chats.open(self._asking)
+            self._chats = {stage.name: chats.of(stage, endpoints.replicas(stage.role)) for stage in self._asking}
             captions = await self._captions()
             for row in self._pipeline.merge(captions) if captions else ():
                 self._say(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -66,6 +66,7 @@ class LocalChats:
         self._gates: dict[Name, _Gate] = {}
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, Journal] = {}
+        self._opening = asyncio.Lock()
         self._chats: dict[tuple[str, ...], Chat] = {}
 
     @property
@@ -80,8 +81,15 @@ class LocalChats:
             OSError: It cannot be read.
         """
         if stage not in self._journals:
-            self._journals[stage] = Journal(segments_at(self._folder), writer=self._writer, stage=stage)
+            self._journals[stage] = self._opened(stage)
         return self._journals[stage]
+
+    async def open(self, stages: Iterable[Prompted]) -> None:
+        """Read the answers to stages that are not read yet: by a thread, since they may be many; errors as above."""
+        async with self._opening:
+            for stage in stages:
+                if stage.name not in self._journals:
+                    self._journals[stage.name] = await asyncio.to_thread(self._opened, stage.name)
 
     def of(self, stage: Prompted, endpoints: Sequence[Endpoint]) -> Chat:
         """What a stage asks some endpoints by, which answer alike; errors as above."""
@@ -107,6 +115,9 @@ class LocalChats:
             with suppress(OSError):
                 await each.aclose()
         await asyncio.gather(*(asyncio.to_thread(journal.close) for journal in self._journals.values()))
+
+    def _opened(self, stage: str) -> Journal:
+        return Journal(segments_at(self._folder), writer=self._writer, stage=stage)
 
     def _name(self, at: Endpoint) -> Name:
         return at.base_url, self._key(at).get_secret_value(), at.model

@@ -34,7 +34,7 @@ def test_a_preview_of_which_nothing_stands_says_where_to_look(tmp_path: Path, ca
         "a",
         line("v", 0, kind="no_question_left", stage="blind", attempts=4, message="None is left."),
     )
-    print_questions(str(tmp_path))
+    print_questions(tmp_path, str(tmp_path))
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"No question stands about these videos: lvqa failures {tmp_path} says why.\n")
 

@@ -63,7 +63,8 @@ def preview(
     from lvqa_ray.engine.place import output_of  # noqa: PLC0415 - as above
 
     loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
-    status = run_and_tell(loaded, named(loaded, job))
+    name = named(loaded, job)
+    status = run_and_tell(loaded, name)
     if loaded.ask.wanted:
-        print_questions(output_of(loaded))
+        print_questions(output_of(loaded), name)
     raise typer.Exit(status)

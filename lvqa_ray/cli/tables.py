@@ -128,8 +128,13 @@ def print_record(folder: Path) -> None:
     talk.print(f"python -c \"import pandas; print(pandas.read_parquet('{folder}/data').iloc[0])\"")
 
 
-def print_questions(output: Place) -> None:
-    """Print the questions that stand about the videos of the last run, video by video, to stdout."""
+def print_questions(output: Place, name: str) -> None:
+    """Print the questions that stand about the videos of the last run, video by video, to stdout.
+
+    Args:
+        output: Where they are.
+        name: What other commands are given for it.
+    """
     from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.engine.corpus import stored_manifest  # noqa: PLC0415
 
@@ -150,4 +155,4 @@ def print_questions(output: Place) -> None:
             said = plain(" ".join(step["reasons"]))
             data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {said}")
     if not last:
-        talk.print(f"No question stands about these videos: lvqa failures {plain(output)} says why.", soft_wrap=True)
+        talk.print(f"No question stands about these videos: lvqa failures {plain(name)} says why.", soft_wrap=True)

@@ -99,7 +99,7 @@ class Head:
         until = time.monotonic() + PATIENCE_S
         while True:
             done = self.ray(*given, "--", "python", *words)
-            # The dashboard answers a little before the agent that starts jobs is there, and drops connections till then.
+            # The dashboard answers a little before the agent that starts jobs is there, and drops some till then.
             if not re.search("No available agent|Connection aborted", done.stderr) or time.monotonic() > until:
                 return done
             time.sleep(1)

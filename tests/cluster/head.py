@@ -22,6 +22,9 @@ from tests.fakes.files import free_port
 TOKEN = "made-up-token-of-a-test-0123456789ab"  # noqa: S105 - as it says
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 PATIENCE_S = 180.0
+STARTS = 3
+STAYS_S = 3.0
+NOT_YET = "No available agent|Connection aborted"
 
 
 class Head:
@@ -33,18 +36,16 @@ class Head:
     """
 
     def __init__(self, cpus: int = 2) -> None:
+        self._cpus = cpus
+        self._start()
+
+    def _start(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="lvqa-ray-"))  # short, since sockets lie in it
         self._port, self.metrics_port = free_port(), free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self._log = (self._folder / "head.txt").open("w+")
-        words = [
-            "start",
-            "--head",
-            "--block",
-            f"--port={free_port()}",
-            f"--num-cpus={cpus}",
-            "--include-dashboard=true",
-        ]
+        words = ["start", "--head", "--block", f"--port={free_port()}", f"--num-cpus={self._cpus}"]
+        words += ["--include-dashboard=true"]
         words += [f"--dashboard-port={self._port}", f"--metrics-export-port={self.metrics_port}"]
         # The agent that starts jobs would take a port that the agent of any other Ray of this machine has as well.
         words += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
@@ -62,17 +63,30 @@ class Head:
         return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | own
 
     def __enter__(self) -> Self:
+        for _ in range(STARTS):
+            if self._stays():
+                return self
+            said = self.said()
+            self.__exit__()
+            self._start()
+        raise AssertionError(f"Ray's dashboard does not stay up.\n{said}")
+
+    def _stays(self) -> bool:
+        """Wait for the dashboard; whether it is still there after a while. On a busy machine it may end at once."""
         until = time.monotonic() + PATIENCE_S
-        host = self.address.removeprefix("http://")
-        while True:
+        while not self._answers():
             assert self._process.poll() is None, self.said()
             assert time.monotonic() < until, self.said()
-            with suppress(OSError, HTTPException):
-                connection = HTTPConnection(host, timeout=5)
-                connection.request("GET", "/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
-                if connection.getresponse().status == 200:
-                    return self
             time.sleep(0.5)
+        time.sleep(STAYS_S)
+        return self._answers()
+
+    def _answers(self) -> bool:
+        with suppress(OSError, HTTPException):
+            connection = HTTPConnection(self.address.removeprefix("http://"), timeout=5)
+            connection.request("GET", "/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
+            return connection.getresponse().status == 200
+        return False
 
     def __exit__(self, *_: object) -> None:
         with suppress(ProcessLookupError):
@@ -84,9 +98,10 @@ class Head:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def said(self) -> str:
-        """What it has printed."""
+        """What it has printed, and its dashboard."""
         self._log.flush()
-        return Path(self._log.name).read_text()
+        logs = [Path(self._log.name), *self._folder.glob("session_latest/logs/dashboard.*")]
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-3000:]}" for log in logs)
 
     def submit(
         self, working_dir: Path, *words: str, wait: bool = True, name: str = ""
@@ -100,7 +115,7 @@ class Head:
         while True:
             done = self.ray(*given, "--", "python", *words)
             # The dashboard answers a little before the agent that starts jobs is there, and drops some till then.
-            if not re.search("No available agent|Connection aborted", done.stderr) or time.monotonic() > until:
+            if not re.search(NOT_YET, done.stderr) or time.monotonic() > until:
                 return done
             time.sleep(1)
 

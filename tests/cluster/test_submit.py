@@ -35,7 +35,7 @@ def test_a_job_is_stopped_and_submitted_again(head: Head, tmp_path: Path) -> Non
         keyed = {"api_key_env": "OPENAI_API_KEY", "max_concurrency": 2}  # which only the runtime environment has
         job_file(working_dir, fake, films, output=str(tmp_path / "out"), engine={}, endpoint=keyed)
         begun = head.submit(working_dir, ENTRY, "job.yaml", wait=False, name="first")
-        assert begun.returncode == 0, begun.stdout + begun.stderr
+        assert begun.returncode == 0, begun.stdout + begun.stderr + head.said()
         until = time.monotonic() + 180
         while fake.paid.total() < 3:
             assert time.monotonic() < until, head.ray("job", "logs", "--address", head.address, "first").stdout

@@ -155,7 +155,7 @@ def test_an_unforeseen_error_is_one_sentence_and_status_2(
         monkeypatch.setattr("lvqa_ray.engine.place.listing", lambda *_, **__: iter(listing, 0))
         list(ObjectPath("s3://films/out", Access()).files())
 
-    monkeypatch.setattr(cli, "app", failures)
+    monkeypatch.setattr("lvqa_ray.cli.commands.app", failures)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     told = capsys.readouterr().err

@@ -19,6 +19,7 @@ from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
+from lvqa_ray.llm.policy import POLICIES
 from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Usage
@@ -224,17 +225,18 @@ def test_an_answer_that_was_of_no_use_is_asked_anew_only_where_failures_are_done
 
 @pytest.mark.parametrize("fault", [Fault.NULL_CONTENT, Fault.EMPTY_CHOICES])
 def test_a_reply_that_may_do_better_is_on_the_bill_and_asked_again(tmp_path: Path, fault: Fault) -> None:
+    attempts = POLICIES[errors.MalformedReply].attempts or 0
     with FakeEndpoint() as fake:
-        fake.fail_next(fault, times=4)
+        fake.fail_next(fault, times=attempts)
         (first,) = Line(fake, tmp_path, "one").ask(REQUEST)
         assert isinstance(first, errors.MalformedReply)
-        assert (first.attempts, len(fake.requests)) == (4, 4)
+        assert (first.attempts, len(fake.requests)) == (attempts, attempts)
         (second,) = Line(fake, tmp_path, "two").ask(REQUEST)
         assert isinstance(second, ChatReply)
         assert second.usage.cached == 0
     journal = Journal(tmp_path, writer="three", stage="ask")
     assert (len(journal), journal.corrupt_lines) == (1, 0)
-    assert len((tmp_path / "ask-one.jsonl").read_bytes().splitlines()) == 4
+    assert len((tmp_path / "ask-one.jsonl").read_bytes().splitlines()) == attempts
 
 
 def test_the_ledger_is_the_endpoints_own_count_to_the_token(tmp_path: Path) -> None:

@@ -170,10 +170,16 @@ class ObjectPath:
             return
         bucket, _, prefix = self.uri.partition("://")[2].partition("/")
         call = self.filesystem.call_s3
-        found = self._asked(lambda: call("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/"))
-        for upload in found.get("Uploads") or []:
-            names = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-            self._asked(partial(call, "abort_multipart_upload", Bucket=bucket, **names))
+        page: dict[str, str] = {}
+        while True:
+            ask = partial(call, "list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/", **page)
+            found = self._asked(ask)
+            for upload in found.get("Uploads") or []:
+                names = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                self._asked(partial(call, "abort_multipart_upload", Bucket=bucket, **names))
+            if not found.get("IsTruncated"):
+                return
+            page = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
 
     def _asked(self, call: Callable[[], T]) -> T:
         return self._told(lambda: again(self.uri, call))

@@ -174,7 +174,9 @@ def test_files_that_crash_or_fill_the_decoder(tmp_path: Path, films: list[Path],
     videos = [*good[:7], crashing, *good[7:14], bomb, *good[14:]]
     blind = {"policy": "mark"}  # of so many questions the endpoint's guesses would drop one by chance
     split = {"mode": "scenes", "max_seconds": 2.0}
-    job = job_file(tmp_path, fake, videos, engine=engine, split=split, checks={"blind": blind})
+    job = job_file(
+        tmp_path, fake, videos, engine=engine, split=split, checks={"blind": blind, "duplicates": {"corpus": False}}
+    )
     over = threading.Event()
     faults = threading.Thread(target=signal_decoders, args=({str(crashing): signal.SIGSEGV}, over))
     faults.start()

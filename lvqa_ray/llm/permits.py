@@ -174,9 +174,13 @@ class Permits:
             told, self._next = self._next, None
             try:
                 news = self._note(await self._desk.report(self._taken()))
-            except Exception as error:  # whoever waits has to hear of it
-                if told is not None:
-                    told.set_exception(error)
+            except Exception as error:  # whoever waits has to hear of it, and who came meanwhile as well
+                hear = [each for each in (told, self._next) if each is not None]
+                self._next = None
+                for each in hear:
+                    each.set_exception(error)
+                if not hear:
+                    raise
             else:
                 if told is not None:
                     told.set_result(news)

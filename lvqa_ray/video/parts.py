@@ -18,9 +18,10 @@ from itertools import islice, pairwise
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import LookedPart, ProbedVideo, Span, VideoPart
-from lvqa_ray.video.detect import Detection, Scorer
+from lvqa_ray.video.detect import Detection
+from lvqa_ray.video.looks import Looker
 from lvqa_ray.video.losses import watch_losses
-from lvqa_ray.video.scenes import MomentFinder, shrinker
+from lvqa_ray.video.scenes import MomentFinder
 from lvqa_ray.video.shots import Sampling, ShotFinder
 from lvqa_ray.video.shrink import Picture
 from lvqa_ray.video.source import Source, open_source
@@ -86,15 +87,11 @@ def look_at(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling:
     tail: list[tuple[int, bytes]] = []
     tail_scores: tuple[float, ...] = ()
     with open_source(part.video.uri) as source, watch_losses() as losses:
-        shrink, scores_of = shrinker(source, detection), Scorer(detection)
         start_s = float((part.start or 0) * source.time_base)
         taken = _Pictures(source, detection, plan, sampling, start_s) if sampling else None
-        for frame in source.frames() if part.start is None else source.frames_from(start_s):
+        looker = Looker(source, detection, sparing=sampling is None or sampling.is_sparse(plan, source))
+        for frame, picture, seen in looker.looks(None if part.start is None else start_s):
             offset = source.offset_of(frame)
-            if part.start is not None and offset < part.start:
-                continue
-            picture = shrink(frame)
-            seen = scores_of(picture)
             if part.end is not None and offset >= part.end:
                 tail_scores = tail_scores or seen
                 tail.append((offset, _digest(picture)))

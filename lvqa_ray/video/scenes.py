@@ -13,11 +13,10 @@ from fractions import Fraction
 
 from av.video.frame import VideoFrame
 from scenedetect import FrameTimecode
-from scenedetect.common import Timecode
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.detect import CutFinder, Detection, Scorer
-from lvqa_ray.video.shrink import Shrinker
+from lvqa_ray.video.detect import CutFinder, Detection
+from lvqa_ray.video.looks import Looker
 from lvqa_ray.video.source import EPSILON_S, Source, no_frames, open_source
 
 HELD_FRAMES = 32
@@ -87,20 +86,12 @@ class MomentFinder:
     """
 
     def __init__(self, detection: Detection, time_base: Fraction, fps: Fraction | None) -> None:
-        self._finder = CutFinder(detection)
-        self._time_base = time_base
-        self._rate = fps or Fraction(25)
-        self._stride = detection.frame_skip + 1
-        self._held_every = -(-self._finder.lag * self._stride // HELD_FRAMES) or 1
+        self._finder = CutFinder(detection, time_base, fps or Fraction(25))
+        self._held_every = -(-self._finder.lag * (detection.frame_skip + 1) // HELD_FRAMES) or 1
         self._waiting: deque[Moment] = deque()
         self._cuts: set[int] = set()
         self.count = 0
         """Frames so far."""
-
-    @property
-    def looks(self) -> bool:
-        """Whether the next frame is to come with its scores."""
-        return self.count % self._stride == 0
 
     def add(
         self, offset: int, time_s: float, end_s: float, scores: Sequence[float], frame: VideoFrame | None = None
@@ -111,14 +102,13 @@ class MomentFinder:
             offset: When it appears, in units of the time base from the first picture.
             time_s: The same in seconds.
             end_s: When it has been shown (s).
-            scores: Of its picture; not regarded where it is not looked at.
+            scores: Of its picture; empty where the detector passes over it.
             frame: The frame, if it is wanted.
         """
         held = self.count % self._held_every == 0
         self._waiting.append(Moment(time_s, end_s, cut=False, held=held, frame=frame if held else None))
-        if self.looks:
-            position = FrameTimecode(Timecode(pts=max(0, offset), time_base=self._time_base), self._rate)
-            self._cuts.update(map(_key, self._finder.look(position, scores)))
+        if scores:
+            self._cuts.update(map(_key, self._finder.look(offset, time_s, scores)))
         self.count += 1
         yield from self._released(self._finder.settled_s)
 
@@ -138,13 +128,14 @@ class MomentFinder:
             yield moment
 
 
-def moments(source: Source, detection: Detection, *, keep: bool = True) -> Iterator[Moment]:
+def moments(source: Source, detection: Detection, *, keep: bool = True, sparing: bool = True) -> Iterator[Moment]:
     """Decode a video once, and tell of its frames as `MomentFinder` does.
 
     Args:
         source: The open video, at its start.
         detection: How cuts are found.
         keep: Whether the frames are wanted.
+        sparing: Whether some may be missing; see `Looker`.
 
     Yields:
         One moment a frame, in display order.
@@ -153,21 +144,12 @@ def moments(source: Source, detection: Detection, *, keep: bool = True) -> Itera
         VideoError: Not one frame can be decoded.
     """
     finder = MomentFinder(detection, source.time_base, source.fps)
-    scores_of = Scorer(detection)
-    shrink = shrinker(source, detection)
-    for frame in source.frames():
-        scores = scores_of(shrink(frame)) if finder.looks else ()
+    for frame, _, scores in Looker(source, detection, sparing=sparing).looks():
         offset, time_s, end_s = source.offset_of(frame), source.time_of(frame), source.end_of(frame)
         yield from finder.add(offset, time_s, end_s, scores, frame if keep else None)
     if not finder.count:
         raise no_frames(source.path)
     yield from finder.finish()
-
-
-def shrinker(source: Source, detection: Detection) -> Shrinker:
-    """What makes the pictures that are looked at."""
-    codec = source.stream.codec_context
-    return Shrinker(codec.width, codec.height, detection.accuracy)
 
 
 def _key(cut: FrameTimecode) -> int:

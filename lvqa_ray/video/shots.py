@@ -15,7 +15,7 @@ from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.picture import JpegEncoder
 from lvqa_ray.video.scenes import Moment, moments
 from lvqa_ray.video.shelf import CHOICE, Candidate, Shelf
-from lvqa_ray.video.source import EPSILON_S, open_source
+from lvqa_ray.video.source import EPSILON_S, Source, open_source
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, frame_times
 
 HELD_BYTES = 300 * 2**20
@@ -42,6 +42,11 @@ class Sampling:
         """When to look at a clip (s)."""
         return frame_times(span, count=self.count, fps=self.fps)
 
+    def is_sparse(self, plan: ScenePlan, source: Source) -> bool:
+        """Whether clips of full length have so many frames for each picture that a few more or less do not matter."""
+        rate = self.fps or (self.count or 1) / plan.max_s
+        return rate * source.period_s * CHOICE <= 1
+
 
 class Shot:
     """A clip's span, and its pictures for as long as the iteration stands at it."""
@@ -55,7 +60,8 @@ class Shot:
         """The pictures in time order, each with its true time; not asked for, they cost nothing.
 
         For the wanted times see `Sampling.times`; for the distance between these and the true ones see `Shelf`. At a
-        rate, and in clips of full length, there is none: each picture is the one on display at the wanted time.
+        rate, and in clips of full length, there is none: each picture is the one on display at the wanted time, or
+        where frames are spared the last one before that which is not.
         """
         return self._shelf.take(self._sampling.times(self.span))
 
@@ -80,7 +86,7 @@ def iter_shots(
     """
     finder = ShotFinder(plan, sampling)
     with open_source(path, threads=threads) as source:
-        for moment in moments(source, detection):
+        for moment in moments(source, detection, sparing=sampling.is_sparse(plan, source)):
             yield from finder.add(moment)
         yield from finder.finish()
 

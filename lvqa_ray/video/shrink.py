@@ -20,7 +20,7 @@ from lvqa_ray.video.picture import PLANAR_420
 
 Accuracy = Literal["fast", "exact"]
 Picture = npt.NDArray[np.uint8]
-"""Height x width x 3, BGR."""
+"""Height x width x 3, BGR; or x 4, with something else behind."""
 
 Indices = npt.NDArray[np.intp]
 
@@ -57,7 +57,9 @@ class Shrinker:
         self._pick: Callable[[VideoFrame], Picture] | None = None
         worth_it = scale >= (WORTH_PICKING if accuracy == "exact" else 1.5)
         if worth_it and width % 2 == 0 and height % 2 == 0 and min(self.size) >= 2:
-            if accuracy == "exact":
+            if accuracy == "exact" and _is_odd_multiple(width, self.size[0]) and _is_odd_multiple(height, self.size[1]):
+                self._pick = _Middle(width, height, self.size)
+            elif accuracy == "exact":
                 self._pick = _Exact(width, height, self.size, self._to_bgr)
             else:
                 self._pick = _Nearest(self.size, self._to_bgr)
@@ -96,6 +98,34 @@ class _Nearest:
         return self._to_bgr(self._small)[: self._size[1], : self._size[0]]
 
 
+class _Middle:
+    """Picks the one pixel in the middle of an odd number, which is all of them that bilinear scaling takes."""
+
+    def __init__(self, width: int, height: int, size: tuple[int, int]) -> None:
+        rows, columns = (
+            np.arange(count) * (side // count) + side // count // 2
+            for side, count in ((height, size[1]), (width, size[0]))
+        )
+        # A row of a 4:2:0 picture and its colours are a row of a 4:2:2 one, and are converted by the same code; there
+        # two pixels share a colour. So the second one of each two is left empty.
+        self._picked = VideoFrame(2 * len(columns), len(rows), "yuv422p")
+        self._pickers = (
+            _picker((height, rows), (width, columns)),
+            *2 * (_picker((height // 2, rows // 2), (width // 2, columns // 2)),),
+        )
+        luma, *colours = (_plane(self._picked, index) for index in range(3))
+        self._planes = luma[:, ::2], *colours
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> Picture:
+        _same_colours(frame, self._picked)
+        for index, (pick, plane) in enumerate(zip(self._pickers, self._planes, strict=True)):
+            plane[:] = pick(_plane(frame, index))
+        pairs = self._reformatter.reformat(self._picked, format="bgra", threads=1).to_ndarray()
+        # As one number of 32 bits a pixel is picked at once.
+        return np.ascontiguousarray(pairs.view(np.int32)[:, ::2]).view(np.uint8)
+
+
 class _Exact:
     """Picks the pixels between which bilinear scaling weighs: whole rows of them in pairs that share their colour."""
 
@@ -110,15 +140,17 @@ class _Exact:
         self._chroma = _picker((height // 2, rows // 2), (width // 2, columns))
         self._planes = [_plane(self._picked, index)[: len(rows)] for index in range(3)]
         self._scaled = _grid(down, across)
-        whole = not (down % 1).any() and not (across % 1).any()
-        self._weigh = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
 
     def __call__(self, frame: VideoFrame) -> Picture:
         _same_colours(frame, self._picked)
         self._planes[0][:] = self._luma(_plane(frame, 0).view(np.uint16)).view(np.uint8)
         for index in (1, 2):
             self._planes[index][:] = self._chroma(_plane(frame, index))
-        return cast("Picture", cv2.remap(self._to_bgr(self._picked), *self._scaled, self._weigh))
+        return cast("Picture", cv2.remap(self._to_bgr(self._picked), *self._scaled, cv2.INTER_LINEAR))
+
+
+def _is_odd_multiple(side: int, count: int) -> bool:
+    return side % count == 0 and side // count % 2 == 1
 
 
 def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.uint8]:

@@ -18,7 +18,7 @@ REORDERED = 17
 """How far in front of or behind its neighbours on display a packet may be: codecs allow 16 frames of delay."""
 
 
-def skim(packets: Iterable[Packet[Any]], codec: CodecContext, wanted: Sequence[int]) -> Iterator[Packet[Any]]:
+def skim(packets: Iterable[Packet[Any]], codec: CodecContext, wanted: Sequence[float]) -> Iterator[Packet[Any]]:
     """Tell the decoder before each packet whether it may drop its frame, if no other frame refers to that.
 
     Which frame is on display at a time follows from the packets' own times: durations are not to be relied on.
@@ -49,7 +49,7 @@ def skim(packets: Iterable[Packet[Any]], codec: CodecContext, wanted: Sequence[i
         codec.skip_frame = "DEFAULT"
 
 
-def _is_needed(packet: Packet[Any], others: Iterable[int | None], wanted: Sequence[int]) -> bool:
+def _is_needed(packet: Packet[Any], others: Iterable[int | None], wanted: Sequence[float]) -> bool:
     if packet.pts is None:
         return True
     next_pts = min((pts for pts in others if pts is not None and pts > packet.pts), default=None)

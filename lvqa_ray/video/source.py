@@ -24,6 +24,7 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.losses import note_loss
 from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
 from lvqa_ray.video.skim import SKIMMED, skim
+from lvqa_ray.video.sparing import Sparing
 
 EPSILON_S = 1e-6
 SUSPICIOUS_FRAMES = 16
@@ -48,6 +49,7 @@ class Source:
         self._threads = threads
         self._picture_only = picture_only
         self._last_pts: int | None = None
+        self._sparing: Sparing | None = None
         self._open()
         self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
         self._ticks, self._per_ticks = self.time_base.as_integer_ratio()
@@ -105,26 +107,44 @@ class Source:
         except av.FFmpegError as error:
             self._unreadable(error)
 
-    def frames(self, *, limit: int | None = None, wanted_s: Sequence[float] | None = None) -> Iterator[VideoFrame]:
+    def frames(
+        self, *, limit: int | None = None, wanted_s: Sequence[float] | None = None, spare_until_s: float | None = None
+    ) -> Iterator[VideoFrame]:
         """Frames from the current position on, in display order; what does not decode is passed over and noted.
 
         Args:
             limit: Give up after so many packets.
             wanted_s: If given, only the frames on display at these times (s, rising) are sure to come.
+            spare_until_s: If given, frames up to this time (s) that no other refers to need not come; see
+                `passed_between` and `matters`.
         """
         packets: Iterator[Packet[VideoStream]] = islice(self.packets(), limit)
+        self._sparing = None
         if wanted_s is not None and self.codec in SKIMMED:
-            wanted = [self._start + math.floor((time + EPSILON_S) / self.time_base) for time in wanted_s]
-            packets = skim(packets, self.stream.codec_context, wanted)
+            packets = skim(packets, self.stream.codec_context, [self._ticks_at(time) for time in wanted_s])
+        if spare_until_s is not None and self.codec in SKIMMED and self._threads == 1:
+            self._sparing = Sparing(self._ticks_at(spare_until_s))
+            packets = self._sparing.packets(packets, self.stream.codec_context)
         for packet in packets:
             yield from self._decode(packet)
         # After an early end the decoder still holds frames; after a proper one it has none left.
         yield from self._decode(None)
 
-    def frames_from(self, time_s: float, *, wanted_s: Sequence[float] | None = None) -> Iterator[VideoFrame]:
+    def passed_between(self, before: VideoFrame, frame: VideoFrame) -> bool:
+        """Whether frames are missing between two of `frames` because they were spared, or did not decode."""
+        return self._sparing is not None and self._sparing.passed_between(before.pts or 0, frame.pts or 0)
+
+    def matters(self, frame: VideoFrame) -> None:
+        """Spare less after this one of `frames`, up to the next key frame."""
+        if self._sparing:
+            self._sparing.matters(frame.pts or 0)
+
+    def frames_from(
+        self, time_s: float, *, wanted_s: Sequence[float] | None = None, spare_until_s: float | None = None
+    ) -> Iterator[VideoFrame]:
         """Frames from the last one that appears no later than ``time_s``, or from a little earlier, or from the first.
 
-        ``wanted_s`` is that of `frames`.
+        ``wanted_s`` and ``spare_until_s`` are those of `frames`.
 
         Seeks to a key frame. Indexes hold decoding times, so that one may turn out to lie past the target: then it
         tries further back.
@@ -134,7 +154,7 @@ class Source:
                 self.rewind()
             else:
                 self.seek(time_s - step_s)
-            frames = self.frames(wanted_s=wanted_s)
+            frames = self.frames(wanted_s=wanted_s, spare_until_s=spare_until_s)
             first = next(frames, None)
             if time_s <= step_s or (first is not None and self.time_of(first) <= time_s + EPSILON_S):
                 break
@@ -174,6 +194,11 @@ class Source:
         self._last_pts = None
         self._suspicious, self._shown_s = 0, 0.0
 
+    def _ticks_at(self, time_s: float) -> float:
+        if math.isinf(time_s):
+            return time_s
+        return self._start + math.floor((time_s + EPSILON_S) / self.time_base)
+
     def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
         try:
             frames = self.stream.decode(packet)
@@ -187,15 +212,18 @@ class Source:
             if frame.pts is None:  # raw streams carry no times: count on from the last one
                 step = max(1, round(self.period_s / self.time_base))
                 frame.pts = self._start if self._last_pts is None else self._last_pts + step
+            spared = self._sparing is not None and self._sparing.passed_between(self._last_pts or 0, frame.pts)
             self._last_pts = frame.pts
-            self._check(frame)
+            self._check(frame, spared=spared)
+            if self._sparing:
+                self._sparing.came()
             yield frame
 
-    def _check(self, frame: VideoFrame) -> None:
+    def _check(self, frame: VideoFrame, *, spared: bool) -> None:
         """Note a frame of which parts are wrong, with what is missing before and after it.
 
         Containers that find their way again after damage leave out what they do not understand, and say nothing: a gap
-        soon after a wrong frame is taken for a loss.
+        soon after a wrong frame is taken for a loss, if it was not spared.
         """
         begin_s = self.time_of(frame)
         if frame.is_corrupt:
@@ -203,7 +231,7 @@ class Source:
             note_loss(min(self._shown_s, begin_s), self.end_of(frame))
         elif self._suspicious:
             self._suspicious -= 1
-            if begin_s - self._shown_s > self.period_s / 2:
+            if begin_s - self._shown_s > self.period_s / 2 and not spared:
                 note_loss(self._shown_s, begin_s)
         self._shown_s = self.end_of(frame)
 

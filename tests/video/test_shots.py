@@ -17,6 +17,7 @@ from lvqa_ray.video.scenes import detect_scenes
 from lvqa_ray.video.shelf import Candidate, Shelf
 from lvqa_ray.video.shots import Sampling, iter_shots, scenes_with_frames
 from lvqa_ray.video.spans import ScenePlan
+from lvqa_ray.video.sparing import MOST_PASSED
 from tests import media
 from tests.video.test_scenes import count_decoded
 
@@ -30,21 +31,30 @@ PLANS = (
 )
 
 
-def expected(path: Path, plan: ScenePlan) -> list[Span]:
-    return [clip for scene in detect_scenes(str(path), Detection()) for clip in plan.clips(scene)]
+SPARED_S = (MOST_PASSED + 1) / 25
+"""How much older a picture may be where frames are passed over."""
+
+
+def expected(path: Path, plan: ScenePlan, detection: Detection) -> list[Span]:
+    return [clip for scene in detect_scenes(str(path), detection) for clip in plan.clips(scene)]
 
 
 def check(path: Path, plan: ScenePlan, sampling: Sampling) -> None:
     """The spans are those of two passes, and so are the pictures, but for the time error that is documented."""
-    got = list(scenes_with_frames(str(path), detection=Detection(), plan=plan, sampling=sampling))
-    assert [span for span, _ in got] == expected(path, plan)
+    check_with(Detection(accuracy="exact"), 0, path, plan, sampling)
+    check_with(Detection(accuracy="fast"), SPARED_S, path, plan, sampling)
+
+
+def check_with(detection: Detection, spared_s: float, path: Path, plan: ScenePlan, sampling: Sampling) -> None:
+    got = list(scenes_with_frames(str(path), detection=detection, plan=plan, sampling=sampling))
+    assert [span for span, _ in got] == expected(path, plan, detection)
     for span, frames in got:
         times = sampling.times(span)
         wanted = sample_frames(str(path), times, short_side=sampling.short_side, quality=sampling.quality)
         assert len(frames) == len(times)
         # sample_frames leaves out times past the end of the picture; a pass has the last picture for those.
         for ours, theirs in zip(frames, wanted, strict=False):
-            bound = span.duration_s / (4 * sampling.count) if sampling.count else 0
+            bound = spared_s + (span.duration_s / (4 * sampling.count) if sampling.count else 0)
             assert theirs.time_s - bound - 1e-6 <= ours.time_s <= theirs.time_s + 1e-6
             if ours.time_s == theirs.time_s:
                 assert ours.jpeg == theirs.jpeg

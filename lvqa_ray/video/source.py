@@ -228,7 +228,7 @@ class Source:
         begin_s = self.time_of(frame)
         if frame.is_corrupt:
             self._suspicious = SUSPICIOUS_FRAMES
-            note_loss(min(self._shown_s, begin_s), self.end_of(frame))
+            note_loss(begin_s if spared else min(self._shown_s, begin_s), self.end_of(frame))
         elif self._suspicious:
             self._suspicious -= 1
             if begin_s - self._shown_s > self.period_s / 2 and not spared:

@@ -16,7 +16,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 
-from lvqa_ray.video.opening import open_container, picture_stream
+from lvqa_ray.video.source import open_source
 
 RATE = 16_000
 """Samples a second: what recognizers of speech are made for."""
@@ -54,12 +54,11 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
     Raises:
         VideoError: The file cannot be opened.
     """
-    with open_container(path) as container:
+    with open_source(path, picture_only=False) as source:
+        container, zero_s = source.container, source.sound_start_s
         streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
         if not streams:
             return
-        picture = picture_stream(path, container)
-        zero_s = float((picture.start_time or 0) * Fraction(picture.time_base or 0))
         for other in container.streams:
             if other.index != streams[0].index:
                 other.discard = Discard.all
@@ -69,7 +68,7 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
             base = Fraction(frame.time_base or Fraction(1, RATE))
             start = at if frame.pts is None else round((float(frame.pts * base) - zero_s) * RATE)
             samples: Samples = frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
-            if abs(start - at) > GAP:
+            if abs(start - at) > GAP or not at:
                 while at < min(start, end):
                     piece = min(PIECE, min(start, end) - at)
                     yield np.zeros(piece, np.int16)

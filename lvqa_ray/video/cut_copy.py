@@ -128,7 +128,7 @@ def copy_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[
     source.stream.discard = Discard.all
     base = sound.time_base
     assert base is not None  # noqa: S101 - every demuxed stream has one
-    begin, end = (round((source.start_s + time_s) / base) for time_s in (span.start_s, span.end_s))
+    begin, end = (round((source.sound_start_s + time_s) / base) for time_s in (span.start_s, span.end_s))
     try:
         source.container.seek(max(begin, sound.start_time or 0), stream=sound)
         for packet in source.container.demux(sound):

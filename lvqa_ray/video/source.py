@@ -24,10 +24,13 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.losses import note_loss
 from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
 from lvqa_ray.video.skim import SKIMMED, skim
+from lvqa_ray.video.slots import Slots
 from lvqa_ray.video.sparing import Sparing
 
 EPSILON_S = 1e-6
 SUSPICIOUS_FRAMES = 16
+FIRST_LOOK = 500
+"""Packets that are read at most for the first picture."""
 STEPS_BACK_S = (0.0, 1.0, 5.0, 30.0, float("inf"))
 """Where to look for a key frame: at the wanted time, then ever further before it; the last step is the start."""
 
@@ -56,6 +59,9 @@ class Source:
         self.fps = frame_rate(self.stream)
         self.period_s = float(1 / self.fps) if self.fps else 0.04
         self._start = self.stream.start_time or 0
+        self._late = 0
+        if self._slots.is_start_unsaid:
+            self._find_start()
 
     @property
     def codec(self) -> str:
@@ -66,6 +72,11 @@ class Source:
     def start_s(self) -> float:
         """The container's time of the first picture, in seconds."""
         return float(self._start * self.time_base)
+
+    @property
+    def sound_start_s(self) -> float:
+        """The container's time of the sound that belongs to the first picture, in seconds."""
+        return float((self._start - self._late) * self.time_base)
 
     def offset_of(self, frame: VideoFrame | Packet[VideoStream]) -> int:
         """When a frame appears, in units of ``time_base`` from the first picture."""
@@ -83,19 +94,20 @@ class Source:
 
     def end_of_packet(self, packet: Packet[Any]) -> float:
         """When what a packet of any stream holds has been shown or heard, in seconds from the first picture."""
-        stamp = packet.pts if packet.pts is not None else packet.dts
+        late = self._late if packet.stream_index == self.stream.index else 0
+        stamp = packet.pts if packet.pts is not None else (packet.dts or 0) + late
         base = Fraction(packet.time_base)
         if packet.duration:
             shown = float(packet.duration * base)
         else:
             shown = self.period_s if packet.stream_index == self.stream.index else 0.0
-        return float((stamp or 0) * base) - self.start_s + shown
+        return float(stamp * base) - self.start_s + shown
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Picture packets from the current position to the end, or to where the file cannot be read any further."""
         self._fresh = False
         try:
-            yield from self.container.demux(self.stream)
+            yield from self._slots.timed(self.container.demux(self.stream))
         except av.FFmpegError as error:
             self._unreadable(error)
 
@@ -103,7 +115,7 @@ class Source:
         """Packets of all streams from the current position, as far as the file can be read."""
         self._fresh = False
         try:
-            yield from self.container.demux()
+            yield from self._slots.timed(self.container.demux())
         except av.FFmpegError as error:
             self._unreadable(error)
 
@@ -187,6 +199,7 @@ class Source:
         self.stream = picture_stream(self.path, self.container)
         check_dimensions(self.path, self.stream.codec_context.width, self.stream.codec_context.height)
         self.stream.thread_count = self._threads
+        self._slots = Slots(self.container, self.stream)
         for other in self.container.streams:
             if self._picture_only and other.index != self.stream.index:
                 other.discard = Discard.all
@@ -199,6 +212,19 @@ class Source:
             return time_s
         return self._start + math.floor((time_s + EPSILON_S) / self.time_base)
 
+    def _find_start(self) -> None:
+        """Look when the first picture appears, and how long after it could have been decoded."""
+        first_dts: int | None = None
+        for packet in islice(self.packets(), FIRST_LOOK):
+            if first_dts is None or packet.is_keyframe:  # those before it did not decode
+                first_dts = packet.dts
+            frame = next(self._decode(packet), None)
+            if frame is not None:
+                self._start = frame.pts or 0
+                self._late = self._start - (first_dts or 0)
+                break
+        self.rewind()
+
     def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
         try:
             frames = self.stream.decode(packet)
@@ -209,6 +235,8 @@ class Source:
                 note_loss(begin_s, begin_s + self.period_s)
             return
         for frame in frames:
+            if frame.pts is None:  # see `Slots`
+                frame.pts = frame.dts
             if frame.pts is None:  # raw streams carry no times: count on from the last one
                 step = max(1, round(self.period_s / self.time_base))
                 frame.pts = self._start if self._last_pts is None else self._last_pts + step

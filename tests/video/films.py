@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
@@ -104,4 +105,41 @@ def joined(path: Path, parts: Sequence[Path]) -> Path:
                         packet.dts += number * 180_000
                         packet.stream = stream
                         output.mux(packet)
+    return path
+
+
+def counted(path: Path, codec: str, *, frames: int = 50, b_frames: int = 2) -> Path:
+    """A moving picture at 25 frames a second, with a key frame every 20, by FFmpeg's encoders or x264."""
+    options = {"libx264": {"preset": "veryfast", "x264-params": f"bframes={b_frames}:b-adapt=0:scenecut=0"}}
+    with av.open(str(path), "w") as output:
+        video = output.add_stream(codec, rate=25, options=options.get(codec, {"b": "2M"}))
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt, video.thread_count, video.gop_size = 160, 96, "yuv420p", 1, 20
+        video.codec_context.max_b_frames = b_frames
+        for index in range(frames):
+            frame = VideoFrame.from_ndarray(media.scene_picture(0, index / frames, width=160, height=96))
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path
+
+
+def as_avi(path: Path, source: Path, *, packed: bool = False) -> Path:
+    """A film in an AVI, a packet a slot; MPEG-4 packed as DivX does, a B-frame behind the frame that it needs."""
+    vop, empty = b"\x00\x00\x01\xb6", b"\x00\x00\x01\xb6\x51\x5f"
+    with av.open(str(source)) as film, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(film.streams.video[0])
+        stream.time_base = Fraction(1, 25)
+        packets = [packet for packet in film.demux(video=0) if packet.size]
+        data = [bytes(packet) for packet in packets]
+        if packed:
+            data[0] = data[0].replace(vop, b"\x00\x00\x01\xb2DivX503b1393p" + vop)
+            for place, each in enumerate(data):
+                if each[each.find(vop) + 4] >> 6 == 2:
+                    data[place - 1 : place + 1] = [data[place - 1] + each[each.find(vop) :], empty]
+        for slot, (packet, each) in enumerate(zip(packets, data, strict=True)):
+            made = Packet(each)
+            made.stream, made.time_base, made.pts, made.dts = stream, Fraction(1, 25), slot, slot
+            made.is_keyframe = packet.is_keyframe
+            output.mux(made)
     return path

@@ -149,11 +149,26 @@ def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream
         else:
             source.seek(time_s - step_s)
         packets = (packet for packet in source.packets() if packet.size)
-        first = next((packet for packet in packets if packet.is_keyframe), None)
-        if first is not None and (time_s <= step_s or source.time_of(first) <= time_s + EPSILON_S):
-            yield first
+        run = _last_run(source, packets, time_s)
+        if run and (time_s <= step_s or source.time_of(run[0]) <= time_s + EPSILON_S):
+            yield from run
             yield from packets
             return
+
+
+def _last_run(source: Source, packets: Iterator[Packet[VideoStream]], time_s: float) -> list[Packet[VideoStream]]:
+    """Read on to ``time_s``; gives what comes from the last key frame until there, as not all seeks end at that."""
+    run: list[Packet[VideoStream]] = []
+    for packet in packets:
+        if packet.is_keyframe and (not run or source.time_of(packet) <= time_s + EPSILON_S):
+            run.clear()
+        elif not run:
+            continue
+        run.append(packet)
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is None or float(stamp * source.time_base) - source.start_s > time_s:
+            break
+    return run
 
 
 def _moved(packet: Packet[S], by: int, stream: S) -> Packet[S]:

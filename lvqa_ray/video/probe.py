@@ -18,6 +18,13 @@ FIRST_PICTURE_PACKETS = 500
 TOLERANCE_S = 0.5
 """Headers and packets may differ by this much; more is a file cut short."""
 
+INDEXLESS = frozenset({"mpegts", "mpeg"})
+"""Formats without an index: what FFmpeg says of their length is when the last picture begins, and a seek may end behind
+the packet of that picture, if others follow that are shown before it."""
+
+TAIL_S = 1.0
+"""How long before the end of such a file to begin to look for it."""
+
 TAIL_STEP_S = 2.0
 """How closely to search for the end of a file that was cut short."""
 
@@ -68,7 +75,8 @@ def _describe(source: Source) -> VideoInfo:
     promised_s = _promised_end(source)
     extent = _extent(source, promised_s)
     header_s = _header_duration(source)
-    duration_s = header_s if header_s and abs(header_s - extent.picture_s) <= source.period_s else extent.picture_s
+    is_known = header_s and abs(header_s - extent.picture_s) <= source.period_s and not _is_indexless(source)
+    duration_s = header_s if header_s and is_known else extent.picture_s
     partial = ""
     if promised_s - extent.any_s > TOLERANCE_S:
         partial = (
@@ -127,10 +135,14 @@ def _promised_end(source: Source) -> float:
     return float(begin + Fraction(container.duration, av.time_base)) - source.start_s
 
 
+def _is_indexless(source: Source) -> bool:
+    return source.container.format.name in INDEXLESS
+
+
 def _extent(source: Source, promised_s: float) -> _Extent:
     """Read the last packets, at the promised end or, if nothing is there, as far as the file goes."""
     if promised_s > 0:
-        extent = _packets_after(source, promised_s)
+        extent = _packets_after(source, max(0.0, promised_s - TAIL_S) if _is_indexless(source) else promised_s)
         if extent.packets:
             return extent
         readable_s, lost_s = 0.0, promised_s

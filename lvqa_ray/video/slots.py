@@ -30,6 +30,7 @@ class Slots:
 
     Attributes:
         is_start_unsaid: Whether only decoding shows when the first picture appears.
+        settling_s: How long after a seek times may be wrong, see `settled`.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
@@ -39,6 +40,24 @@ class Slots:
         self._untimed = reordered and codec in ("h264", "hevc")
         self._mpeg4 = reordered and codec == "mpeg4"
         self.is_start_unsaid = container.format.name == "avi" or self._untimed
+
+        self.settling_s = 0.7 if container.format.name == "mpeg" else 0.0
+
+    def settled(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
+        """Pass over those that come right after a seek in an MPEG program stream.
+
+        It need not say more often than every 0.7 s when a picture is shown (ISO/IEC 13818-1, 2.7.4), which FFmpeg takes
+        for the time of the rest of a picture that it has come upon.
+        """
+        base = self._stream.time_base or 1
+        until: int | None = None
+        for packet in packets:
+            if until is not None and packet.dts is not None and packet.dts >= until:
+                yield packet
+                break
+            if until is None and packet.dts is not None:
+                until = packet.dts + round(self.settling_s / base)
+        yield from packets
 
     def timed(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
         """Take the wrong times from packets, or put the right ones in their place.

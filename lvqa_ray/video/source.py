@@ -53,6 +53,7 @@ class Source:
         self._picture_only = picture_only
         self._last_pts: int | None = None
         self._sparing: Sparing | None = None
+        self._is_placeless = False
         self._open()
         self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
         self._ticks, self._per_ticks = self.time_base.as_integer_ratio()
@@ -107,7 +108,8 @@ class Source:
         """Picture packets from the current position to the end, or to where the file cannot be read any further."""
         self._fresh = False
         try:
-            yield from self._slots.timed(self.container.demux(self.stream))
+            packets = self._slots.timed(self.container.demux(self.stream))
+            yield from self._slots.settled(packets) if self._sought and self._slots.settling_s else packets
         except av.FFmpegError as error:
             self._unreadable(error)
 
@@ -139,6 +141,8 @@ class Source:
             packets = self._sparing.packets(packets, self.stream.codec_context)
         for packet in packets:
             yield from self._decode(packet)
+            if self._sought and self._is_placeless:
+                return
         # After an early end the decoder still holds frames; after a proper one it has none left.
         yield from self._decode(None)
 
@@ -176,11 +180,15 @@ class Source:
 
     def seek(self, time_s: float) -> None:
         """Go to the key frame at or before ``time_s``; files that cannot seek stay where they are."""
-        self._fresh = False
+        if self._is_placeless:
+            self.rewind()
+            return
+        self._fresh, self._sought = False, True
         self._last_pts = None
         self._suspicious, self._shown_s = 0, time_s
+        offset = int((time_s - self._slots.settling_s + EPSILON_S) / self.time_base)
         try:
-            self.container.seek(self._start + int((time_s + EPSILON_S) / self.time_base), stream=self.stream)
+            self.container.seek(self._start + offset, stream=self.stream)
         except av.FFmpegError as error:
             _enough_memory(error)
 
@@ -203,7 +211,7 @@ class Source:
         for other in self.container.streams:
             if self._picture_only and other.index != self.stream.index:
                 other.discard = Discard.all
-        self._fresh = True
+        self._fresh, self._sought = True, False
         self._last_pts = None
         self._suspicious, self._shown_s = 0, 0.0
 
@@ -237,6 +245,9 @@ class Source:
         for frame in frames:
             if frame.pts is None:  # see `Slots`
                 frame.pts = frame.dts
+            if frame.pts is None and self._sought and self._last_pts is None:  # it could be anywhere
+                self._is_placeless = True
+                return
             if frame.pts is None:  # raw streams carry no times: count on from the last one
                 step = max(1, round(self.period_s / self.time_base))
                 frame.pts = self._start if self._last_pts is None else self._last_pts + step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import av
 import numpy as np
@@ -20,10 +20,8 @@ from lvqa_ray.video.source import open_source
 
 RATE = 16_000
 """Samples a second: what recognizers of speech are made for."""
-GAP = RATE // 20
-"""Samples by which sound may run ahead of its clock, or behind it, before it is put right."""
-PIECE = RATE
-"""Most samples that are given at once where there is no sound."""
+GAP_S = 0.05
+"""How far sound may run ahead of its clock, or behind it, before it is put right."""
 OPUS_BITS = 24_000
 MP3_BITS = 32_000
 
@@ -62,29 +60,49 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
         for other in container.streams:
             if other.index != streams[0].index:
                 other.discard = Discard.all
-        end = round(end_s * RATE)
-        at = 0
-        for frame in _resampled(container, streams[0]):
-            base = Fraction(frame.time_base or Fraction(1, RATE))
-            start = at if frame.pts is None else round((float(frame.pts * base) - zero_s) * RATE)
-            samples: Samples = frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
-            if abs(start - at) > GAP or not at:
-                while at < min(start, end):
-                    piece = min(PIECE, min(start, end) - at)
-                    yield np.zeros(piece, np.int16)
-                    at += piece
-                samples = samples[max(0, at - start) :]
-            samples = samples[: end - at]
-            if len(samples):
-                yield samples
-                at += len(samples)
-            if at >= end:
-                return
+        shape = AudioResampler(format="s16", layout="mono", rate=RATE)
+        for samples in laid_out(container, streams[0], shape, zero_s=zero_s, end_s=zero_s + end_s):
+            yield samples.reshape(-1)
 
 
-def _resampled(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """The frames of a stream at `RATE`, mono; packets that do not decode are passed over."""
-    resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
+def laid_out(
+    container: InputContainer, stream: AudioStream, shape: AudioResampler, *, zero_s: float, end_s: float
+) -> Iterator[npt.NDArray[Any]]:
+    """The sound of a stretch of time without a gap, from where the container stands on: where there is none, silence.
+
+    Args:
+        container: The demuxer.
+        stream: The stream of sound.
+        shape: To mono or to a planar format.
+        zero_s: Where the stretch begins, in the container's time.
+        end_s: Where it ends.
+
+    Yields:
+        Samples, channels x some at a time. What comes before the stretch or does not decode is passed over.
+    """
+    rate = shape.rate
+    end = round((end_s - zero_s) * rate)
+    at = 0
+    for frame in _shaped(container, stream, shape):
+        base = Fraction(frame.time_base or Fraction(1, rate))
+        start = at if frame.pts is None else round((float(frame.pts * base) - zero_s) * rate)
+        samples = frame.to_ndarray()
+        if abs(start - at) > GAP_S * rate or not at:
+            while at < min(start, end):
+                piece = min(rate, min(start, end) - at)
+                yield np.zeros((len(samples), piece), samples.dtype)
+                at += piece
+            samples = samples[:, max(0, at - start) :]
+        samples = samples[:, : end - at]
+        if samples.size:
+            yield samples
+            at += samples.shape[1]
+        if at >= end:
+            return
+
+
+def _shaped(container: InputContainer, stream: AudioStream, shape: AudioResampler) -> Iterator[AudioFrame]:
+    """The frames of a stream; packets that do not decode are passed over."""
     packets = container.demux(stream)
     while True:
         try:
@@ -98,7 +116,7 @@ def _resampled(container: InputContainer, stream: AudioStream) -> Iterator[Audio
             continue
         for frame in frames:
             assert isinstance(frame, AudioFrame)  # noqa: S101 - of a stream of sound
-            yield from resampler.resample(frame)
+            yield from shape.resample(frame)
         if packet is None:
             return
 
@@ -119,8 +137,8 @@ def encoded(samples: Samples, form: Form) -> bytes:
         if form in ("opus", "mp3"):
             stream.codec_context.bit_rate = OPUS_BITS if form == "opus" else MP3_BITS
         shape = AudioResampler(format=stream.codec_context.format or "s16", layout="mono", rate=RATE, frame_size=0)
-        for start in range(0, len(samples), PIECE):
-            frame = AudioFrame.from_ndarray(samples[None, start : start + PIECE], format="s16", layout="mono")
+        for start in range(0, len(samples), RATE):
+            frame = AudioFrame.from_ndarray(samples[None, start : start + RATE], format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
             for shaped in shape.resample(frame):
                 output.mux(stream.encode(shaped))

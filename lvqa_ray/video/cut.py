@@ -18,11 +18,12 @@ import av
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut_copy import CopiedPicture, copy_sound
+from lvqa_ray.video.cut_copy import CopiedPicture
 from lvqa_ray.video.cut_encode import EncodedPicture, Encoding
 from lvqa_ray.video.cut_exact import ExactPicture
 from lvqa_ray.video.cut_plan import NoKeyFrameError, NotExactError
 from lvqa_ray.video.cut_seam import PRESET as SEAM_PRESET
+from lvqa_ray.video.cut_sound import clip_sound
 from lvqa_ray.video.h264 import UnitError
 from lvqa_ray.video.source import no_frames, open_source
 
@@ -84,8 +85,8 @@ def cut_clip(
     frames, and may end late by a few frames on which earlier ones depend. It keeps the rotation as metadata. What does
     not go into an MP4, such as VP8, is an error.
 
-    Sound is copied in all modes, never re-encoded: it starts and ends within one packet (about 20 ms) of the picture.
-    A codec that an MP4 does not hold everywhere (PCM, Vorbis) is left out.
+    Sound is copied in all modes: it starts and ends within one packet (about 20 ms) of the picture. A codec that an MP4
+    does not hold everywhere (PCM, Vorbis, MP2, WMA, AMR) is encoded to AAC, mono or stereo.
 
     Args:
         source: A local video file.
@@ -135,7 +136,7 @@ def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Enco
             picture = CopiedPicture(video, output, span)
         if audio:  # the muxer holds it back until the picture catches up
             with open_source(source, picture_only=False) as other:
-                for sound in copy_sound(other, output, Span(start_s=picture.start_s, end_s=span.end_s)):
+                for sound in clip_sound(other, output, Span(start_s=picture.start_s, end_s=span.end_s)):
                     output.mux(sound)
         for packet in picture.packets():
             output.mux(packet)

@@ -1,4 +1,4 @@
-"""The packets of a clip, copied as they are: picture from a key frame on, and sound."""
+"""The picture packets of a clip, copied as they are from a key frame on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
-import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import Discard
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
@@ -18,9 +16,6 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.source import EPSILON_S, STEPS_BACK_S, Source, no_frames
 
 S = TypeVar("S", VideoStream, AudioStream)
-
-MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
-"""Codecs of sound that an MP4 holds and players expect there."""
 
 
 class CopiedPicture:
@@ -100,45 +95,13 @@ class CopiedPicture:
 
     def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         self.end_s = max(self.end_s, self._source.end_of_packet(packet))
-        return _moved(packet, -self._start_pts, self._stream)
+        return moved(packet, -self._start_pts, self._stream)
 
 
 def _not_copied(source: Source, why: str) -> VideoError:
     return VideoError(
         VideoFault.UNREADABLE, f'{source.path} {why}, so that it cannot be copied; use "exact" or "encode" for it.'
     )
-
-
-def copy_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
-    """Add a sound stream to a clip and copy its packets.
-
-    Args:
-        source: The video, open with all its streams.
-        output: Where to add the stream; nothing is added where there is no sound that an MP4 can hold.
-        span: What the clip's picture holds, in seconds from the first picture.
-
-    Yields:
-        Packets ready to be muxed, in order; the stream is there before the first of them.
-    """
-    sounds = source.container.streams.audio
-    if not sounds or sounds[0].codec_context is None or sounds[0].codec.canonical_name not in MP4_SOUND:
-        return
-    sound = sounds[0]
-    target = output.add_stream_from_template(sound)
-    source.stream.discard = Discard.all
-    base = sound.time_base
-    assert base is not None  # noqa: S101 - every demuxed stream has one
-    begin, end = (round((source.sound_start_s + time_s) / base) for time_s in (span.start_s, span.end_s))
-    try:
-        source.container.seek(max(begin, sound.start_time or 0), stream=sound)
-        for packet in source.container.demux(sound):
-            if packet.is_corrupt or packet.pts is None or packet.pts < begin:
-                continue
-            if packet.pts >= end:
-                return
-            yield _moved(packet, -begin, target)
-    except av.FFmpegError:
-        return  # the sound ends where the file does
 
 
 def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:
@@ -171,7 +134,8 @@ def _last_run(source: Source, packets: Iterator[Packet[VideoStream]], time_s: fl
     return run
 
 
-def _moved(packet: Packet[S], by: int, stream: S) -> Packet[S]:
+def moved(packet: Packet[S], by: int, stream: S) -> Packet[S]:
+    """Put a packet into a stream, ``by`` units of its time base later."""
     if packet.pts is not None:
         packet.pts += by
     if packet.dts is not None:

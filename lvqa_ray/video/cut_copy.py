@@ -45,7 +45,9 @@ class CopiedPicture:
             raise no_frames(f"{source.path} after {span.start_s:.3f} s")
         self._first = first
         self._start_pts = first.pts or 0
-        self.start_s = self.end_s = source.time_of(first)
+        # What an edit list leaves out before the first picture is left out of the clip by another one.
+        self._zero_pts = max(self._start_pts, self._start_pts - source.offset_of(first))
+        self.start_s = self.end_s = max(0.0, source.time_of(first))
         self._stream = output.add_stream_from_template(source.stream, opaque=True)  # which asks for no encoder
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
@@ -95,7 +97,7 @@ class CopiedPicture:
 
     def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         self.end_s = max(self.end_s, self._source.end_of_packet(packet))
-        return moved(packet, -self._start_pts, self._stream)
+        return moved(packet, -self._zero_pts, self._stream)
 
 
 def _not_copied(source: Source, why: str) -> VideoError:

@@ -143,3 +143,15 @@ def as_avi(path: Path, source: Path, *, packed: bool = False) -> Path:
             made.is_keyframe = packet.is_keyframe
             output.mux(made)
     return path
+
+
+def trimmed(path: Path, source: Path, by_s: float) -> Path:
+    """A film that begins later, by an edit list: its first packets are there and not shown, as phones trim."""
+    with av.open(str(source)) as film, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.pts is not None and packet.dts is not None:
+                shift = round(by_s / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                output.mux(packet)
+    return path

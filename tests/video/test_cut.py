@@ -14,7 +14,7 @@ from lvqa_ray.video.cut import CutMode, clip_name, cut_clip
 from lvqa_ray.video.cut_encode import Encoding
 from lvqa_ray.video.probe import probe
 from tests import media
-from tests.video.films import transcoded
+from tests.video.films import counted, transcoded, trimmed
 
 both = pytest.mark.parametrize("mode", ["encode", "copy"])
 
@@ -126,6 +126,17 @@ def test_a_copied_clip_holds_the_very_pictures_of_its_span(tmp_path: Path, codec
         clip = timed(tmp_path / "clip.mp4")
         assert [time for time, _ in clip] == pytest.approx([times[i] - true.start_s for i in shown], abs=2e-3)
         assert all(np.array_equal(picture, source[i]) for i, (_, picture) in zip(shown, clip, strict=True))
+
+
+def test_what_an_edit_list_leaves_out_is_not_copied(tmp_path: Path) -> None:
+    path = trimmed(tmp_path / "film.mov", counted(tmp_path / "film.mp4", "libx264"), 0.52)
+    true = cut_clip(str(path), span(0, 1), tmp_path / "clip.mp4", mode="copy").span
+    assert true.start_s == 0
+    source, clip = timed(path), timed(tmp_path / "clip.mp4")
+    assert len(clip) >= 25
+    for (shown, picture), (time, theirs) in zip(clip, source, strict=False):
+        assert shown == pytest.approx(time)
+        assert np.array_equal(picture, theirs)
 
 
 def timed(path: Path) -> list[tuple[float, media.Picture]]:

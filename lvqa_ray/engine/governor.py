@@ -60,11 +60,8 @@ class Governor:
 
     def __init__(self, limits: Limits, day: Place | None = None) -> None:
         took_over = ray.get_runtime_context().was_current_actor_reconstructed
-        requests, unreadable = _day(limits, day)
-        self._limiter = Limiter(limits, day=requests, took_over=took_over)
+        self._limiter = Limiter(limits, day=Day(limits.requests_per_day, day), took_over=took_over)
         self._desk = LocalDesk(self._limiter)
-        if unreadable:
-            self._desk.halt(StopRun(unreadable))
         self._answered = 0
         self._failed: Counter[str] = Counter()
         self._tokens = 0
@@ -105,16 +102,6 @@ class Governor:
     async def halted(self) -> bool:
         """Whether no more requests go out."""
         return self._limiter.halted is not None
-
-
-def _day(limits: Limits, place: Place | None) -> tuple[Day, str]:
-    """The requests of the day; with what is wrong where their count cannot be read, so that none may be sent."""
-    try:
-        return Day(limits.requests_per_day, place), ""
-    except OSError as error:
-        return Day(limits.requests_per_day), f"{place} cannot be read ({error.strerror or error})."
-    except (ValueError, TypeError, AttributeError):  # some other JSON, or none
-        return Day(limits.requests_per_day), f"{place} is no count of the day's requests; delete it to begin at 0."
 
 
 def start(limits: Limits, day: Place | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own

@@ -118,11 +118,6 @@ class LocalDesk:
                 answer = self._limiter.acquire(estimate, ask.holder)
             except StopRun as stop:
                 return leases or stop
-            except OSError as error:  # only the day's count is on a disk or store
-                why = error.strerror or type(error).__name__
-                full = StopRun(f"The count of the day's requests cannot be written ({why}).")
-                self._limiter.halt(full)
-                return leases or full
             if not isinstance(answer, Lease):
                 return leases or answer
             leases.append(answer)

@@ -145,7 +145,12 @@ class Limiter:
         )
         if wait_s > 0:
             return wait_s
-        if (wait_s := self._day.take()) > 0:
+        try:
+            wait_s = self._day.take()
+        except StopRun as stop:
+            self.halt(stop)
+            raise
+        if wait_s > 0:
             return wait_s
         entries = (
             self._requests.add(now, 1),
@@ -214,7 +219,7 @@ class Limiter:
         requests, tokens, input_, output = out.entries
         if done.failed is Failed.UNSENT:
             self._requests.correct(requests, now, 0)
-            self._day.give_back()
+            self._day.give_back(now - out.at)
         if done.used is not None:
             self._tokens.correct(tokens, now, done.used.total)
             self._input.correct(input_, now, done.used.input)

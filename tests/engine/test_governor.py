@@ -13,10 +13,12 @@ import pytest
 
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import RemoteDesk, Traffic
+from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
+from lvqa_ray.llm.outcome import Estimate
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.records import Usage
 
@@ -61,9 +63,9 @@ def test_a_count_of_the_day_that_cannot_be_read_stops_the_run_in_a_sentence(tmp_
 
     (tmp_path / "spoilt.json").write_text("[1")
     for place, says in ((tmp_path, "Is a directory"), (tmp_path / "spoilt.json", "delete it")):
-        seen = ray.get(governor.start(Limits(max_concurrency=1, requests_per_day=10), place).traffic.remote())
-        assert isinstance(seen, Traffic)
-        assert says in seen.halted
+        handle = governor.start(Limits(max_concurrency=1, requests_per_day=10), place)
+        assert isinstance(ray.get(handle.take.remote("h", [Estimate()])), StopRun)
+        assert says in traffic(handle).halted
 
 
 def until(what: Any, seconds: float) -> float:

@@ -8,8 +8,8 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -113,19 +113,15 @@ def _remote_manifest(source: str, access: Access) -> Iterator[pa.Table]:
 def _remote_videos(source: str, without: Place | None, access: Access) -> Iterator[Video]:
     suffix = PurePosixPath(urlsplit(source).path).suffix.lower()
     if not is_store(source) or (suffix in VIDEO_SUFFIXES and not glob.has_magic(source)):
-        yield _remote_plain(source)
+        yield Video(id=safe(stem(source)), uri=source, fingerprint="")
         return
     found = False
-    for file in listing(source, access):
-        if PurePosixPath(file.uri).suffix.lower() in VIDEO_SUFFIXES and not file.uri.startswith(f"{without}/"):
+    for file in listing(source, access):  # a million of them: `PurePosixPath` takes 10 us for a suffix
+        if splitext(file.uri)[1].lower() in VIDEO_SUFFIXES and not file.uri.startswith(f"{without}/"):
             found = True
-            yield replace(_remote_plain(file.uri), fingerprint=of_remote(file))
+            yield Video(id=safe(stem(file.uri)), uri=file.uri, fingerprint=of_remote(file))
     if not found:
         raise ConfigError(f"there is no video at {source}; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
-
-
-def _remote_plain(uri: str) -> Video:
-    return Video(id=safe(stem(uri)), uri=uri, fingerprint="")
 
 
 def _inside(file: Path, folder: Place | None) -> bool:

@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from lvqa_ray.engine.access import Access, is_store, scheme_of
 from lvqa_ray.engine.again import again, code_of
-from lvqa_ray.engine.remote import RemoteFile, listing, look, read_at
+from lvqa_ray.engine.remote import RemoteFile, listing, look, names, read_at
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 
@@ -81,9 +80,8 @@ class ObjectPath:
         return next(self.files(below=True), None) is not None
 
     def iterdir(self) -> Iterator[Self]:
-        """The objects and the prefixes right below it, by name; all objects below it are listed for that."""
-        names = (file.uri[len(self.uri) + 1 :].partition("/")[0] for file in self.files(below=True))
-        return (self / name for name, _ in groupby(names))
+        """The objects and the prefixes right below it, by name; they come page by page."""
+        return (self / name for name in self._each(names(self.uri, self.access)))
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """Objects right below it whose names match."""
@@ -92,12 +90,7 @@ class ObjectPath:
 
     def files(self, *, below: bool = False) -> Iterator[RemoteFile]:
         """The objects right below it, or all below it, by name; they come page by page."""
-        files = listing(self.uri, self.access, below=below)
-        while True:
-            file = self._told(lambda: next(files, None))
-            if file is None:
-                return
-            yield file
+        return self._each(listing(self.uri, self.access, below=below))
 
     def stat(self) -> Status:
         """Size and time."""
@@ -180,6 +173,10 @@ class ObjectPath:
             if not found.get("IsTruncated"):
                 return
             page = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
+
+    def _each(self, found: Iterator[T]) -> Iterator[T]:
+        while (one := self._told(lambda: next(found, None))) is not None:
+            yield one
 
     def _asked(self, call: Callable[[], T]) -> T:
         return self._told(lambda: again(self.uri, call))

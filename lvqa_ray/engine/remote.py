@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import IO, Any
 
 from lvqa_ray.engine.access import SCHEMES, Access, is_store, scheme_of
@@ -78,29 +77,58 @@ def listing(uri: str, access: Access, *, below: bool = True, page: int = 1000) -
     match = re.compile(glob_translate(path)).match if _MAGIC.search(path) else None
     plain = _MAGIC.split(path)[0] if match else f"{path.rstrip('/')}/"
     bucket, _, prefix = plain.partition("/")
-    pages = partial(_s3_pages, page=page) if scheme_of(uri) == "s3" else _pages
-    for name, info in pages(uri, access, bucket, prefix, below=below):
+    found: Iterable[tuple[str, dict[str, Any]]]
+    if scheme_of(uri) == "s3":
+        pages = _s3_pages(uri, access, bucket, prefix, below=below, page=page)
+        found = ((info["Key"], info) for each in pages for info in each.get("Contents", []))
+    else:
+        found = _all(uri, access, bucket, prefix, below=below)
+    for name, info in found:
         if (match is None or match(f"{bucket}/{name}")) and not name.endswith("/"):
             yield _remote(f"{scheme}://{bucket}/{name}", info)
 
 
+def names(uri: str, access: Access, *, page: int = 1000) -> Iterator[str]:
+    """The names of the files and folders right below a prefix of a store, in order.
+
+    S3 is not asked for what is in the folders, however much that is.
+
+    Args:
+        uri: The prefix.
+        access: How the store is reached.
+        page: How many S3 is asked for at a time.
+
+    Raises:
+        FetchError: It cannot be listed.
+    """
+    folder = f"{uri.partition('://')[2].rstrip('/')}/"
+    bucket, _, prefix = folder.partition("/")
+    if scheme_of(uri) != "s3":
+        found = again(uri, lambda: access.filesystem(uri).ls(folder, detail=False))
+        yield from sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+        return
+    for each in _s3_pages(uri, access, bucket, prefix, below=False, page=page):
+        keys = [info["Key"] for info in each.get("Contents", [])]
+        folders = [info["Prefix"] for info in each.get("CommonPrefixes", [])]
+        yield from filter(None, (key[len(prefix) :].rstrip("/") for key in sorted(keys + folders)))
+
+
 def _s3_pages(
     uri: str, access: Access, bucket: str, prefix: str, *, below: bool, page: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[dict[str, Any]]:
     options: dict[str, Any] = {"MaxKeys": page} | ({} if below else {"Delimiter": "/"})
     while True:
         found: dict[str, Any] = again(
             uri,
             lambda: access.filesystem(uri).call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options),
         )
-        for info in found.get("Contents", []):
-            yield info["Key"], info
+        yield found
         if not found.get("IsTruncated"):
             return
         options["ContinuationToken"] = found["NextContinuationToken"]
 
 
-def _pages(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def _all(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     folder = f"{bucket}/{prefix.rpartition('/')[0]}"
     found: dict[str, Any] = again(
         uri, lambda: access.filesystem(uri).find(folder, maxdepth=None if below else 1, detail=True)

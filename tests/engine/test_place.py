@@ -45,6 +45,8 @@ def test_a_listing_goes_on_where_the_store_was_busy_or_broke_off() -> None:
         names += [file.uri.rpartition("/")[2] for file in found]
         assert names == [f"film{number:07d}.mp4" for number in range(2500)]
         assert bucket.pages == 3
+        assert [path.name for path in ObjectPath("s3://corpus", access).iterdir()] == ["films"]
+        assert bucket.pages == 4, "what is right below is named without listing what is below that"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from lvqa_ray.engine.place import ObjectPath, place_of
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.remote import listing, look
+from lvqa_ray.engine.remote import names as right_below
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.engine.verify import verify
@@ -80,6 +81,11 @@ def test_a_long_listing_comes_page_by_page(s3: Mapping[str, str]) -> None:
     found = list(files)
     assert [Path(file.uri).stem for file in found] == names
     assert found[-1] == look(found[-1].uri, Access.here()), "a listing and a header write times in two ways"
+    bucket(s3).pipe({f"films/many/{name}/x": b"x" for name in ("film0002-a", "z")} | {"films/many/a": b"x"})
+    both = sorted(["a", "film0002-a", "z", *(f"{name}.mp4" for name in names)])
+    assert list(right_below("s3://films/many/", Access.here(), page=2)) == both
+    assert [path.name for path in place_of("s3://films/many").iterdir()] == both
+    assert not list(place_of("s3://films/none").iterdir())
 
 
 def test_documents_in_a_bucket_are_found_again_and_forgotten(s3: Mapping[str, str]) -> None:

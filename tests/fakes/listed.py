@@ -13,11 +13,15 @@ OBJECT = (
     "<Contents><Key>films/film{number:07d}.mp4</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
     '<ETag>"{number:032x}"</ETag><Size>1000</Size><StorageClass>STANDARD</StorageClass></Contents>'
 )
+FOLDER = (
+    b'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>corpus</Name>'
+    b"<IsTruncated>false</IsTruncated><CommonPrefixes><Prefix>films/</Prefix></CommonPrefixes></ListBucketResult>"
+)
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
 
 
 class ListedBucket(LocalServer):
-    """Serves S3's ListObjectsV2 of ``s3://corpus/films/``.
+    """Serves S3's ListObjectsV2 of ``s3://corpus/films/``, and of what is right below ``s3://corpus/``.
 
     Args:
         objects: How many there are.
@@ -38,6 +42,8 @@ class ListedBucket(LocalServer):
         end = min(first + size, self.objects)
         more = end < self.objects
         self.pages += 1
+        if "delimiter" in query and "prefix" not in query:
+            return FOLDER
         return "".join(
             (
                 '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">',

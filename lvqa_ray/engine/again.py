@@ -25,7 +25,7 @@ CODES: Mapping[str, tuple[str, str]] = {
     ),
     "AccessDenied": (
         "forbidden",
-        "{uri} is not open to these credentials; they need to list, read and write",
+        "{uri} is not open to these credentials; they need to list, read, write and delete",
     ),
     "InvalidAccessKeyId": ("forbidden", "{uri}: the store does not know this access key; renew the credentials"),
     "SignatureDoesNotMatch": ("forbidden", "{uri}: the store refuses the signature; check the secret key"),

@@ -97,12 +97,18 @@ def lock(
         except Taken:
             raise _in_use(folder, leases.latest(), "") from None
         try:
-            if isinstance(folder, ObjectPath):
-                with suppress(OSError):  # not everybody may list them, and all that they cost is room
-                    folder.abort_uploads()
+            _give_up_uploads(folder)
             yield hold
         finally:
+            if not hold.lost:
+                _give_up_uploads(folder)  # of workers that died meanwhile
             hold.release()
+
+
+def _give_up_uploads(folder: Place) -> None:
+    if isinstance(folder, ObjectPath):
+        with suppress(OSError):  # not everybody may list them, and all that they cost is room
+            folder.abort_uploads()
 
 
 def _lock_here(file: IO[str]) -> bool | None:

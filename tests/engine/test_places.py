@@ -244,12 +244,21 @@ def test_one_run_at_a_time_holds_a_bucket(s3: Mapping[str, str]) -> None:
 
 def test_an_upload_that_was_broken_off_leaves_nothing(s3: Mapping[str, str]) -> None:
     files = bucket(s3)
-    begun = files.call_s3("create_multipart_upload", Bucket="films", Key="torn/data/a.parquet")
-    files.call_s3(
-        "upload_part", Bucket="films", Key="torn/data/a.parquet", UploadId=begun["UploadId"], PartNumber=1, Body=b"x"
-    )
+
+    def begin() -> None:
+        at = {"Bucket": "films", "Key": "torn/data/a.parquet"}
+        begun = files.call_s3("create_multipart_upload", **at)
+        files.call_s3("upload_part", **at, UploadId=begun["UploadId"], PartNumber=1, Body=b"x")
+
+    def left() -> Any:
+        return files.call_s3("list_multipart_uploads", Bucket="films", Prefix="torn/").get("Uploads")
+
+    begin()
+    assert left()
     with lock(place_of("s3://films/torn")):
-        assert not files.call_s3("list_multipart_uploads", Bucket="films", Prefix="torn/").get("Uploads")
+        assert not left(), "of a run that died"
+        begin()
+    assert not left(), "of a worker that died in this run"
     assert not place_of("s3://films/torn").exists()
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.access import Access, is_store
 from lvqa_ray.engine.remote import RemoteFile, is_remote, look
 from lvqa_ray.engine.videos import COLUMNS, Videos
 from lvqa_ray.errors import FetchError
@@ -67,7 +67,7 @@ def _fingerprint(uri: bytes, access: Access) -> str:
             return of_remote(look(os.fsdecode(uri), access))
         except FetchError as error:  # the worker that meets it says why
             # Empty would make all files that could not be reached one and the same.
-            return "" if error.kind == "missing_file" else _short(f"unknown\0{shown(os.fsdecode(uri))}".encode())
+            return "" if error.kind == "missing_file" else _unknown(os.fsdecode(uri))
     try:
         stat = os.stat(uri)  # noqa: PTH116 - a million times
     except OSError:
@@ -75,11 +75,20 @@ def _fingerprint(uri: bytes, access: Access) -> str:
     return _short(b"%b\0%d\0%d" % (uri, stat.st_size, stat.st_mtime_ns))
 
 
+def all_out_of_reach(videos: Videos) -> bool:
+    """Whether all are in stores, and of none anything could be found out."""
+    return all(is_store(video.uri) and video.fingerprint in ("", _unknown(video.uri)) for video in videos)
+
+
 def of_remote(file: RemoteFile) -> str:
     """The fingerprint of a file in another place."""
     # A signature is another one every day; the file it leads to is the same.
     place = shown(file.uri) if file.version else file.uri
     return _short(f"{place}\0{file.size}\0{file.version}".encode())
+
+
+def _unknown(uri: str) -> str:
+    return _short(f"unknown\0{shown(uri)}".encode())
 
 
 def _short(what: bytes) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lvqa_ray.engine import manifest_rows
 from lvqa_ray.engine.access import Access, is_store
-from lvqa_ray.engine.fingerprints import fingerprinted, of_remote
+from lvqa_ray.engine.fingerprints import all_out_of_reach, fingerprinted, of_remote
 from lvqa_ray.engine.ids import safe, stem, unique
 from lvqa_ray.engine.manifest_rows import check_remote, local
 from lvqa_ray.engine.place import Place
@@ -49,14 +49,18 @@ def read_manifest(
         Videos with ids that are unique among all of them, whatever the limit.
 
     Raises:
-        ConfigError: A source does not exist, a line cannot be read, or there is no video at all.
+        ConfigError: A source does not exist, a line cannot be read, there is no video at all, or all are in a bucket
+            that cannot be reached.
     """
     access = Access.here() if access is None else access
     try:
         found = Videos.joined(part for source in sources for part in _parts(source, without, access))
         if not found:
             raise ConfigError(f"there is no video in {', '.join(map(shown, sources))}.")
-        return fingerprinted(unique(found)[:limit], access)
+        videos = fingerprinted(unique(found)[:limit], access)
+        if all_out_of_reach(videos):  # S3 says why only where it is asked for a list
+            next(listing(videos[0].uri.rpartition("/")[0], access, below=False, page=1), None)
+        return videos
     except FetchError as error:
         raise ConfigError(str(error)) from None
     except (OSError, ValueError, RuntimeError, csv.Error) as error:  # a path or a line that cannot be

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,23 @@ def test_documents_in_a_bucket_are_found_again_and_forgotten(s3: Mapping[str, st
     assert len(bucket(s3).find("films/served")) == 2
 
 
-def test_a_bucket_that_is_not_there_is_one_sentence(s3: Mapping[str, str]) -> None:
-    with pytest.raises(ConfigError, match="s3://nowhere/"):
-        read_manifest(["s3://nowhere/"])
+@pytest.mark.parametrize("prefix", ["", "one.mp4"])
+def test_a_bucket_that_is_not_there_is_one_sentence(s3: Mapping[str, str], prefix: str) -> None:
+    with pytest.raises(ConfigError, match=r"s3://nowhere.*there is no such bucket"):
+        read_manifest([f"s3://nowhere/{prefix}"])
+
+
+def test_videos_of_which_none_can_be_reached_are_said_before_anything_is_done(
+    s3: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = ["s3://films/long/one.mp4", "s3://films/long/nothing.mp4"]
+    assert [bool(video.fingerprint) for video in read_manifest(named)] == [True, False]
+    assert not read_manifest(named[1:])[0].fingerprint, "one that is missing is a failure of its own"
+    # SeaweedFS looks at this machine's clock, and botocore writes it into what it signs.
+    late = datetime.now(UTC) - timedelta(hours=2)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: late)
+    with pytest.raises(ConfigError, match=r"^s3://films/long: the clock of this machine is too far from the store's"):
+        read_manifest(named)
 
 
 @pytest.fixture

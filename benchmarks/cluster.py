@@ -4,8 +4,9 @@ All nodes are on this machine. Both run the real graph, its real HTTP client and
 Decoders are stubs that hold a core of Ray's and sleep, so that a core given to Ray is a core, however many the machine
 has: what is measured is whether the graph gives every core something to do, not how fast anything is decoded.
 ``nodes`` runs films on 1, 2 and 4 nodes, in two to four minutes each on two cores: once where the endpoint is the wall,
-once where decoding is. ``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what
-piles up.
+once where decoding is. Endpoint, driver and the processes of all nodes share the real cores, and where these are used
+up an answer is followed by the next request too late: so the seconds that left them some room are also looked at by
+themselves. ``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles up.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ import logging
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ray
 from ray.cluster_utils import Cluster
 
+from benchmarks.load import Load
 from benchmarks.piles import Piles, plot
 from benchmarks.scale_graph import NoChild, probe
 from benchmarks.watcher import Watcher
@@ -151,47 +152,6 @@ def stubbed(
             raise SystemExit(f"not all films ended well: {summary}")
 
 
-class Load(Watcher):
-    """Counts what an endpoint has to do, twenty times a second, for as long as the block runs.
-
-    Args:
-        fake: The endpoint; of its answers, captions are counted.
-    """
-
-    def __init__(self, fake: FakeEndpoint) -> None:
-        self._fake = fake
-        self._captions: list[float] = []  # when each was asked for
-        self._in_flight: list[tuple[float, int]] = []
-        fake.answer = self._count
-        super().__init__(every_s=0.05)
-
-    def look(self) -> None:
-        """See `Watcher`."""
-        self._in_flight.append((time.monotonic(), self._fake.in_flight))
-
-    @property
-    def middle(self) -> tuple[float, float]:
-        """From the first tenth of the captions to the last tenth: before and after, the graph is not full."""
-        count = len(self._captions)
-        return self._captions[count // 10], self._captions[count * 9 // 10]
-
-    @property
-    def rate(self) -> float:
-        """Captions a second, in that time."""
-        begin, end = self.middle
-        return sum(begin <= at < end for at in self._captions) / (end - begin)
-
-    @property
-    def in_flight(self) -> float:
-        """Requests under way, in the mean over that time."""
-        begin, end = self.middle
-        return statistics.mean(count for at, count in self._in_flight if begin <= at < end)
-
-    def _count(self, body: Mapping[str, Any]) -> None:
-        if isinstance(body["messages"][-1]["content"], list):  # it has pictures
-            self._captions.append(time.monotonic())
-
-
 def on_nodes(nodes: int) -> Row:
     """Both walls on a cluster of so many nodes."""
     with cluster_of(nodes, 200 * 2**20) as folder:
@@ -203,7 +163,13 @@ def on_nodes(nodes: int) -> Row:
         with FakeEndpoint(keep_bodies=False) as fake:
             free = Load(fake)
             stubbed(folder / "free", fake, free, films=4 * cores, clips=4, takes_s=CLIP_S, at_once=64)
-    return {"busy": walled.in_flight / AT_ONCE, "rate": free.rate}
+    room = walled.in_flight_with_room
+    return {
+        "busy": walled.in_flight / AT_ONCE,
+        "with_room": None if room is None else room / AT_ONCE,
+        "rate": free.rate,
+        "cpu": (walled.cpu, free.cpu),
+    }
 
 
 def warm(folder: Path, cores: int) -> None:
@@ -239,11 +205,15 @@ def in_a_process(what: str, **settings: int) -> Row:
 
 
 def show_nodes(counts: Sequence[int]) -> None:
-    print("| nodes | cores | endpoint the wall: of its limit | decoding the wall: clips/s | of what the cores can |")
-    print("|---|---|---|---|---|")
+    print("| nodes | cores | endpoint the wall: of its limit | where the machine had CPU left | CPU in use | ", end="")
+    print("decoding the wall: clips/s | of what the cores can | CPU in use |")
+    print("|---|---|---|---|---|---|---|---|")
     for nodes in counts:
         row, cores = in_a_process("nodes", nodes=nodes), nodes * CPUS
-        cells = nodes, cores, f"{row['busy']:.2f}", f"{row['rate']:.2f}", f"{row['rate'] * CLIP_S / cores:.2f}"
+        room = "never" if row["with_room"] is None else f"{row['with_room']:.2f}"
+        walled, free = (f"{used:.2f}" for used in row["cpu"])
+        of_cores = f"{row['rate'] * CLIP_S / cores:.2f}"
+        cells = (nodes, cores, f"{row['busy']:.2f}", room, walled, f"{row['rate']:.2f}", of_cores, free)
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 

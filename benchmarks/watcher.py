@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
 
 
 class Watcher(ABC):
@@ -32,3 +34,28 @@ class Watcher(ABC):
     def _watch(self) -> None:
         while not self._over.wait(self._every_s):
             self.look()
+
+
+class Machine(NamedTuple):
+    """CPU of this machine since it was started, over all cores and for whomever, in ticks.
+
+    Attributes:
+        used: Those in which a core was busy.
+        all: Those that there were.
+    """
+
+    used: int
+    all: int
+
+    @classmethod
+    def now(cls) -> Machine:
+        """What Linux says."""
+        user, nice, system, idle, waits, *others = map(
+            int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        )
+        used = user + nice + system + sum(others)
+        return cls(used, used + idle + waits)
+
+    def share_since(self, before: Machine) -> float:
+        """Of the ticks since then, how many were used, 0 to 1."""
+        return (self.used - before.used) / max(1, self.all - before.all)

@@ -26,6 +26,7 @@ from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
 from lvqa_ray.engine.lock import Hold, lock
 from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.engine.nodes import check_disks
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import output_of
@@ -183,6 +184,7 @@ def _run(
     if todo:
         note_run(folder, job, None)
         with ray_for(job), stop.listening():  # anew, since Ray has its own way with signals
+            check_disks(folder, todo)
             purse = start_purse(job, run_id)
             lines = start_lines(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))

@@ -1,6 +1,8 @@
 # `make demo` is the first command of a newcomer, `make test` and `make check` those of a contributor.
 PYTHON ?= python3
 BIN := .venv/bin
+# Files of tests that run at once.
+AT_ONCE ?= 2
 
 .PHONY: venv demo test storm check docs format lock clean
 
@@ -18,7 +20,7 @@ demo: venv
 	$(BIN)/lvqa demo
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 # Kills everything that can be killed, for up to 20 minutes; the small disks need root.
 storm: venv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -53,12 +54,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Ray of two cores; a run that finds one running uses it."""
     import ray
 
-    # "local": what runs on this machine, or what has left its address behind, is somebody else's.
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    # One after the other where files are tested at once: Ray gives itself 30 s to start.
+    with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        # "local": what runs on this machine, or what has left its address behind, is somebody else's.
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

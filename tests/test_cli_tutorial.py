@@ -31,7 +31,6 @@ KEY = "sk-planted-0123456789abcdef"
 PREVIEW = "lvqa preview job.yaml -n 2"
 ORDER = ("tutorial", "cost-and-speed", "operations", "README", "analyze")
 """Pages with commands that are run here; what they build on comes first."""
-pytestmark = pytest.mark.timeout(240)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.conftest import MODEL
 from tests.fakes.answers import media_urls, text_of
 from tests.fakes.endpoint import FakeEndpoint
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("ray_session")
 CHECKS = ["structure", "grounding", "duplicates", "shuffle", "blind", "solve", "judge", "evidence", "prose"]
 CHANGES = {
     "split": {"max_seconds": 1.0},

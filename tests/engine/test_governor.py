@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lvqa_ray.llm.outcome import Estimate
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.records import Usage
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 REQUEST = ChatRequest(stage="ask", version="1", messages=(Message.of("user", "x"),))
 
@@ -84,8 +85,16 @@ def traffic(handle: Any) -> Traffic:
     return found
 
 
-def test_a_dead_workers_places_are_used_again_soon() -> None:
-    """However long its calls might have taken."""
+def test_places_of_the_dead_are_used_again_and_a_new_governor_knows_what_is_out() -> None:
+    """Both at once, since most of it is waiting."""
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(one) for one in (a_dead_workers_places, a_killed_governor)]
+    for one in both:
+        one.result()
+
+
+def a_dead_workers_places() -> None:
+    """They are used again soon, however long its calls might have taken."""
     import ray
 
     handle = governor.start(Limits(4))
@@ -101,7 +110,8 @@ def test_a_dead_workers_places_are_used_again_soon() -> None:
         ray.get(lost)
 
 
-def test_a_governor_that_is_killed_comes_back_and_knows_what_is_out() -> None:
+def a_killed_governor() -> None:
+    """It comes back and knows what is out."""
     import ray
 
     handle = governor.start(Limits(6))

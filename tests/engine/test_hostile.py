@@ -22,8 +22,6 @@ from lvqa_ray.records import CaptionedClip, Clip, Failure, Video
 from tests import media
 from tests.conftest import JobMaker
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def decoding() -> list[tuple[str, int]]:
     """Files that a decoder has open, with its process."""

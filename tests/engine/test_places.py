@@ -47,7 +47,6 @@ from tests.storm.storm import Run, job_file
 
 SECRET = "abc123"  # noqa: S105 - made up
 OUT = "s3://films/out"
-pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

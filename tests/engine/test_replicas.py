@@ -12,7 +12,7 @@ from tests import media
 from tests.conftest import MODEL, JobMaker
 from tests.fakes.endpoint import FakeEndpoint
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.fakes.answers import text_of
 from tests.fakes.endpoint import FakeEndpoint
 from tests.spoken import Line, spoken, srt, with_sound, with_streams
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 STREAM: list[Line] = [(200, 1300, "The bridge is closed."), (2500, 2900, "Then we swim.")]
 SAID = [(0.4, "Then we swim."), (4.2, "The bridge is closed today."), (9.3, "Wait for me over there, please.")]

@@ -24,7 +24,7 @@ from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.fakes.answers import text_of
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ the assembler and the tables cost. Each size is a process of its own. Memory is 
 for the first and for the last tenth of the run: what it holds for the length of the corpus is in both, and what grows
 with the clips that pass shows in the difference. The time inside of the journal (naming, seeking and writing answers)
 and of what remembers clips is measured in the workers; its share of the run's time is what it would take if none of it
-overlapped with anything. Then the finished run is run again, by the command line.
+overlapped with anything. Then the finished run is run again, by the command line. CPU seconds by process go to stderr.
+
+With ``--mode scenes --clip-takes 0.7`` the pictures of a clip take so many seconds, in which nothing is computed. The
+share of the time of the passes that two cores need for that is "cores busy"; the rest is what the graph leaves idle.
 """
 
 from __future__ import annotations
@@ -56,8 +59,12 @@ def probe(video: Video, clips: int) -> Iterator[ProbedVideo]:
     yield ProbedVideo(video=video, info=info)
 
 
-def sample(clip: Clip, job: Job) -> Iterator[Clip]:
-    frames = tuple(Frame(time_s=time, jpeg=b"\xff\xd8") for time in job.sample.sampling.times(clip.span))
+def sample(clip: Clip, job: Job, takes_s: float) -> Iterator[Clip]:
+    if clip.frames:
+        yield clip
+        return
+    time.sleep(takes_s)
+    frames = tuple(Frame(time_s=time_s, jpeg=b"\xff\xd8") for time_s in job.sample.sampling.times(clip.span))
     yield replace(clip, frames=frames, identity=job.sample.identity(clip))
 
 
@@ -92,13 +99,16 @@ class NoChild:
         return map(pack, through(steps, row, lambda *_: None))
 
 
-def pipeline(job: Job, *_: object, clips: int) -> Pipeline:
-    real = build(job)
-    split = [
-        VideoStep("probe", Video, partial(probe, clips=clips)),
-        *(step for step in real.split if step.name in ("split", "filter")),
-    ]
-    return replace(real, split=split, look=[VideoStep("sample", Clip, partial(sample, job=job))])
+def pipeline(job: Job, *_: object, clips: int, takes_s: float) -> Pipeline:
+    real, split = build(job), replace(job.split, mode="fixed")
+    looking = [VideoStep("sample", Clip, partial(sample, job=job, takes_s=takes_s), reads=_lacks_pictures)]
+    probing = VideoStep("probe", Video, partial(probe, clips=clips))
+    splitting = [probing, VideoStep("split", ProbedVideo, split), VideoStep("filter", Clip, job.filter)]
+    return replace(real, split=[*splitting, *looking] if job.split.mode == "scenes" else splitting, look=looking)
+
+
+def _lacks_pictures(clip: Clip) -> bool:
+    return not clip.frames
 
 
 def in_worker() -> None:
@@ -116,7 +126,7 @@ class Clock:
     """Adds up the time inside of functions, those that they call among them but once, in a file of the process."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
         self._seconds = 0.0
         self._inside = False
 
@@ -132,12 +142,12 @@ class Clock:
             finally:
                 self._inside = False
                 self._seconds += time.perf_counter() - begun
-                self._path.write_text(str(self._seconds))
+                os.pwrite(self._file, f"{self._seconds:20.9f}".encode(), 0)
 
         return timed
 
 
-def one(videos: int, clips: int, at_once: int) -> Row:
+def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row:
     """One run, in this process."""
     with tempfile.TemporaryDirectory(prefix="lvqa-scale-") as name:
         folder = Path(name)
@@ -151,13 +161,13 @@ def one(videos: int, clips: int, at_once: int) -> Row:
                 "videos": [str(folder / "films")],
                 "output": str(folder / "out"),
                 "endpoints": {"vlm": at, "llm": at},
-                "split": {"max_seconds": CLIP_S},
+                "split": {"mode": mode, "max_seconds": CLIP_S},
                 "sample": {"count": 2},
                 "ask": {"quota": {"goal": 1}},
                 "checks": {"blind": {"policy": "mark"}},  # the stub's guesses are right now and then
             }
         )
-        graph.build = partial(pipeline, clips=clips)
+        graph.build = partial(pipeline, clips=clips, takes_s=takes_s)
         run.check_endpoints = lambda _: {role: [SecretStr("")] for role in ROLES}
         passes: list[float] = []
         run.run_pass = partial(_timed, run.run_pass, passes)
@@ -172,7 +182,7 @@ def one(videos: int, clips: int, at_once: int) -> Row:
         with seen:
             begun, before = time.time(), time.process_time()
             summary = run.run(job)
-            seconds, own_s = time.time() - begun, time.process_time() - before
+            seconds, own_s = time.time() - begun, time.process_time() - before - seen.own_s
         ray.shutdown()
         again_s = rerun(job, folder / "job.yaml")
         if summary.records != videos:
@@ -188,6 +198,8 @@ def one(videos: int, clips: int, at_once: int) -> Row:
             "again_s": again_s,
             "cpu_s": own_s + sum(seen.cpu_s.values()),
             "passes_s": sum(passes),
+            "busy": takes_s * videos * clips / 2 / sum(passes),
+            "by_process": {"driver (1)": round(own_s, 1)} | seen.by_process,
             "journal_s": sum(float(path.read_text() or 0) for path in clocks.iterdir()),
             "first_record_s": seen.first_record - begun,
             "last_caption_s": last_caption - begun,
@@ -222,21 +234,39 @@ class Watch(Watcher):
         self.first_record = float("inf")
         self.memory: dict[str, list[float]] = {"driver": [], **{name: [] for name in self.WHO}}
         self.cpu_s: dict[int, float] = {}
+        self.titles: dict[int, str] = {}
+        self.own_s = 0.0
         self._folder = folder
         super().__init__(every_s=1.0)
 
     def look(self) -> None:
         """See `Watcher`."""
+        self._look()
+        self.own_s = time.thread_time()  # the thread does nothing else
+
+    def _look(self) -> None:
         shards = list((self._folder / "data").glob("*.parquet"))
         if shards:
             self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
         titles = below(os.getpid())
         self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
+        self.titles |= {pid: title for pid, title in titles.items() if title.split() and "IDLE" not in title}
+        self.titles = titles | self.titles
         self.memory["driver"].append(resident_mb(os.getpid()))
         for name, title in self.WHO.items():
             found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
             if found:
                 self.memory[name].append(max(found))
+
+    @property
+    def by_process(self) -> Row:
+        """CPU seconds by what the processes are, and how many of each there were."""
+        by: dict[str, list[float]] = {}
+        for pid, spent in self.cpu_s.items():
+            words = [Path(word).name for word in self.titles[pid].split() if word[0] != "-"]
+            by.setdefault(" ".join(words[:2]), []).append(spent)
+        largest = sorted(by.items(), key=lambda item: -sum(item[1]))
+        return {f"{name} ({len(spent)})": round(sum(spent), 1) for name, spent in largest}
 
 
 def resident_mb(pid: int) -> float:
@@ -301,18 +331,22 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--clips", type=int, default=5, help="clips of a video")
     parser.add_argument("--at-once", type=int, default=64, help="requests under way at once")
+    parser.add_argument("--mode", choices=("fixed", "scenes"), default="fixed", help="as split.mode")
+    parser.add_argument("--clip-takes", type=float, default=0.0, help="seconds that the pictures of a clip take")
     parser.add_argument("--plot", type=Path, help="where to draw time and memory (PNG)")
     parser.add_argument("--one", action="store_true", help="measure one size in this process and print it as JSON")
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(one(args.videos[0], args.clips, args.at_once)))
+        print(json.dumps(one(args.videos[0], args.clips, args.at_once, args.mode, args.clip_takes)))
         return
     rows = []
     for videos in args.videos:
         words = [__file__, "--one", "--videos", videos, "--clips", args.clips, "--at-once", args.at_once]
+        words += ["--mode", args.mode, "--clip-takes", args.clip_takes]
         done = subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(report(rows)[-1], file=sys.stderr, flush=True)
+        print(rows[-1]["by_process"], f"cores busy: {rows[-1]['busy']:.2f}", file=sys.stderr, flush=True)
     print(*report(rows), sep="\n")
     if args.plot:
         plot(rows, args.plot)

@@ -61,7 +61,7 @@ def run_pass(
     configure()
     media = media_of(job)
     pipeline = build(job, media.folder, spread(job, len(videos)) if in_parts else None)
-    governors = list(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
+    governors = tuple(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
     journal = output_of(job) / "cache"
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
@@ -148,6 +148,7 @@ def configure() -> None:
     context.target_max_block_size = 1
     context._max_num_blocks_in_streaming_gen_buffer = 32
     context.enable_progress_bars = False
+    context.memory_usage_poll_interval_s = None  # a thread for each row at work, for figures that nobody reads
     context.issue_detectors_config.detectors = []
     # What a dying worker takes along has no outcome; the next pass does it again.
     context.max_errored_blocks = -1

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import ray
@@ -15,12 +14,14 @@ from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
 from lvqa_ray.engine.scratch import Scratch
-from lvqa_ray.engine.steps import bare, not_fetched, video_of
+from lvqa_ray.engine.steps import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
 
 LOOK_EVERY_S = 1.0
-"""How often a task that has much to do looks whether the run has halted."""
+"""How often a process looks whether the run has halted."""
+Governors = tuple[tuple[Any, ...], ...]
+"""Handles of the governors of each role."""
 
 
 def work_on_files(
@@ -28,7 +29,7 @@ def work_on_files(
     *,
     steps: Sequence[VideoStep],
     memory: Memory,
-    governors: Sequence[Sequence[Any]],
+    governors: Governors,
     bounds: Bounds,
     scratch: Scratch,
     media: Media,
@@ -40,7 +41,7 @@ def work_on_files(
         packed: The rows.
         steps: The steps in order.
         memory: What earlier passes found out: what it knows is not done again.
-        governors: Handles of the governors of each role: once all of one have halted, nothing more is read.
+        governors: Once all of one role have halted, nothing more is read.
         bounds: What decoding may take.
         scratch: Where remote files are put.
         media: Where cut clips are kept.
@@ -57,17 +58,11 @@ def _remembered(
     packed: Packed,
     steps: Sequence[VideoStep],
     memory: Memory,
-    governors: Sequence[Sequence[Any]],
+    governors: Governors,
     work: Callable[[Any, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
-    looked = -math.inf
-
     def halted() -> bool:
-        nonlocal looked
-        if time.monotonic() - looked < LOOK_EVERY_S:
-            return False
-        looked = time.monotonic()
-        return any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors)
+        return _halted(governors, int(time.monotonic() / LOOK_EVERY_S))
 
     for row in unpack(packed):
         if halted():
@@ -85,6 +80,12 @@ def _remembered(
         memory.note(row, made)
 
 
+@lru_cache(maxsize=1)
+def _halted(governors: Governors, _: int) -> bool:
+    """Whether all governors of a role have halted; all tasks of a process ask once in a while."""
+    return any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors)
+
+
 def _worked(
     row: Any,  # noqa: ANN401 - any of the frozen rows
     steps: Sequence[VideoStep],
@@ -94,7 +95,7 @@ def _worked(
     media: Media,
 ) -> Iterator[Packed]:
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
-        yield from decoder(bounds)(steps, row)
+        yield from map(pack, through(steps, row, lambda *_: None))  # nothing is decoded, so nothing can crash
         return
     video = video_of(row)
     try:

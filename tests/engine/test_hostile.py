@@ -62,7 +62,7 @@ def test_each_is_a_failure_of_its_own_and_the_others_are_finished(make_job: JobM
     job = make_job(
         manifest,
         split={"mode": "scenes", "max_seconds": 2.0},
-        engine={"num_cpus": 2, "decode_still_s": 10, "decode_memory_gb": 0.3},
+        engine={"num_cpus": 2, "decode_still_s": 20, "decode_memory_gb": 0.3},
     )
     over = threading.Event()
     signals = {str(crashing): signal.SIGSEGV, str(hanging): signal.SIGSTOP}

@@ -39,6 +39,7 @@ from lvqa_ray.engine.verify import verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from tests import media
+from tests.command import cells, lvqa
 from tests.conftest import JobMaker
 from tests.engine.test_dossiers import document
 from tests.fakes.endpoint import FakeEndpoint
@@ -58,8 +59,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
         films = bucket(there)
         films.mkdir("films")
         folder = tmp_path_factory.mktemp("made")
-        for name in ("one", "two"):
-            path = media.make_video(folder / f"{name}.mp4", seconds=2, scenes=(1.0,))
+        # Not alike, or what is asked about both would look as if it were paid twice.
+        for name, cut_s in (("one", 1.0), ("two", 0.6)):
+            path = media.make_video(folder / f"{name}.mp4", seconds=2, scenes=(cut_s,))
             films.put_file(str(path), f"films/long/{name}.mp4")
         films.pipe_file("films/long/notes.txt", b"no video")
         yield there
@@ -309,6 +311,12 @@ def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: 
         names = {row["media_path"].removeprefix("s3://") for row in clips if row["usage"]["cached"]}
         same = [name for name in names if before.get(name) == bucket(s3).info(name)["LastModified"]]
         assert len(same) >= max(1, len(names) - 3), "what is paid and kept is not cut again"
+        objects = bucket(s3).find("films/killed")
+        anew = lvqa("run", path, "--fresh", "--dry-run")
+        assert anew.returncode == 0, anew.stderr
+        assert "Starting over in s3://films/killed-2; s3://films/killed stays as it is" in anew.stderr
+        assert cells(anew.stdout)["already done"] == "0"
+        assert bucket(s3).find("films/killed") == objects
 
 
 @pytest.mark.parametrize("in_parts", [True, False])

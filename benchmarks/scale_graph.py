@@ -25,14 +25,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ray
 from pydantic import SecretStr
 
-from benchmarks.watcher import Watcher
+from benchmarks.processes import Watch
 from lvqa_ray.config import Job
 from lvqa_ray.engine import chats, graph, run, video_work, workers
 from lvqa_ray.engine.found import FoundClips
@@ -46,7 +46,6 @@ from lvqa_ray.records import Clip, Frame, ProbedVideo, Usage, Video, VideoInfo
 from lvqa_ray.stage import ROLES
 from lvqa_ray.stage.steps import VideoStep
 from tests.fakes import answers
-from tests.storm.storm import below
 
 CLIP_S = 10.0
 LATENCY_S = 0.05
@@ -223,67 +222,6 @@ def _timed(run_pass: Callable[..., None], passes: list[float], *args: object, **
     begun = time.monotonic()
     run_pass(*args, **more)
     passes.append(time.monotonic() - begun)
-
-
-class Watch(Watcher):
-    """Looks at the output folder and at the memory of the processes while a run goes on."""
-
-    WHO: ClassVar = {"assembler": "FlatMap(Assembler)", "governor": "ray::Governor", "chat": "FlatMap(ChatWork)"}
-
-    def __init__(self, folder: Path) -> None:
-        self.first_record = float("inf")
-        self.memory: dict[str, list[float]] = {"driver": [], **{name: [] for name in self.WHO}}
-        self.cpu_s: dict[int, float] = {}
-        self.titles: dict[int, str] = {}
-        self.own_s = 0.0
-        self._folder = folder
-        super().__init__(every_s=1.0)
-
-    def look(self) -> None:
-        """See `Watcher`."""
-        self._look()
-        self.own_s = time.thread_time()  # the thread does nothing else
-
-    def _look(self) -> None:
-        shards = list((self._folder / "data").glob("*.parquet"))
-        if shards:
-            self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
-        titles = below(os.getpid())
-        self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
-        self.titles |= {pid: title for pid, title in titles.items() if title.split() and "IDLE" not in title}
-        self.titles = titles | self.titles
-        self.memory["driver"].append(resident_mb(os.getpid()))
-        for name, title in self.WHO.items():
-            found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
-            if found:
-                self.memory[name].append(max(found))
-
-    @property
-    def by_process(self) -> Row:
-        """CPU seconds by what the processes are, and how many of each there were."""
-        by: dict[str, list[float]] = {}
-        for pid, spent in self.cpu_s.items():
-            words = [Path(word).name for word in self.titles[pid].split() if word[0] != "-"]
-            by.setdefault(" ".join(words[:2]), []).append(spent)
-        largest = sorted(by.items(), key=lambda item: -sum(item[1]))
-        return {f"{name} ({len(spent)})": round(sum(spent), 1) for name, spent in largest}
-
-
-def resident_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0.0)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, user's and system's."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def report(rows: Sequence[Row]) -> list[str]:

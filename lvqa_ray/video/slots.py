@@ -40,7 +40,6 @@ class Slots:
         self._untimed = reordered and codec in ("h264", "hevc")
         self._mpeg4 = reordered and codec == "mpeg4"
         self.is_start_unsaid = container.format.name == "avi" or self._untimed
-
         self.settling_s = 0.7 if container.format.name == "mpeg" else 0.0
 
     def settled(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:

@@ -1,0 +1,72 @@
+"""What the processes of a run take: CPU seconds and resident memory by kind; and when its first record is there."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.watcher import Watcher
+from tests.storm.storm import below
+
+
+class Watch(Watcher):
+    """Looks at the output folder and at the memory of the processes while a run goes on."""
+
+    WHO: ClassVar = {"assembler": "FlatMap(Assembler)", "governor": "ray::Governor", "chat": "FlatMap(ChatWork)"}
+
+    def __init__(self, folder: Path) -> None:
+        self.first_record = float("inf")
+        self.memory: dict[str, list[float]] = {"driver": [], **{name: [] for name in self.WHO}}
+        self.cpu_s: dict[int, float] = {}
+        self.titles: dict[int, str] = {}
+        self.own_s = 0.0
+        self._folder = folder
+        super().__init__(every_s=1.0)
+
+    def look(self) -> None:
+        """See `Watcher`."""
+        self._look()
+        self.own_s = time.thread_time()  # the thread does nothing else
+
+    def _look(self) -> None:
+        shards = list((self._folder / "data").glob("*.parquet"))
+        if shards:
+            self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
+        titles = below(os.getpid())
+        self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
+        self.titles |= {pid: title for pid, title in titles.items() if title.split() and "IDLE" not in title}
+        self.titles = titles | self.titles
+        self.memory["driver"].append(resident_mb(os.getpid()))
+        for name, title in self.WHO.items():
+            found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
+            if found:
+                self.memory[name].append(max(found))
+
+    @property
+    def by_process(self) -> dict[str, float]:
+        """CPU seconds by what the processes are, and how many of each there were."""
+        by: dict[str, list[float]] = {}
+        for pid, spent in self.cpu_s.items():
+            words = [Path(word).name for word in self.titles[pid].split() if word[0] != "-"]
+            by.setdefault(" ".join(words[:2]), []).append(spent)
+        largest = sorted(by.items(), key=lambda item: -sum(item[1]))
+        return {f"{name} ({len(spent)})": round(sum(spent), 1) for name, spent in largest}
+
+
+def resident_mb(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0.0)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process, user's and system's."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

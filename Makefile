@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Files of tests that run at once.
 AT_ONCE ?= 2
 
-.PHONY: venv demo test storm check docs format lock clean
+.PHONY: venv demo test cases storm check docs format lock clean
 
 venv: .venv/.made
 
@@ -21,6 +21,10 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
+
+# Small inputs from public bug reports: prints what is expected of each, and what is seen.
+cases: venv
+	$(BIN)/python -m tests.cases
 
 # Kills everything that can be killed, for up to 20 minutes; the small disks need root.
 storm: venv

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.ray_health import shut_down
 from lvqa_ray.errors import ConfigError
 
 
@@ -44,7 +45,7 @@ def ray_for(job: Job) -> Iterator[None]:
         _check_cpus(job)
         yield
     finally:
-        ray.shutdown()
+        shut_down()
 
 
 def _check_cpus(job: Job) -> None:

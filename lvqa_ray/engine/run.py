@@ -33,6 +33,7 @@ from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.engine.progress import Progress, Watch
 from lvqa_ray.engine.purse import start as start_purse
+from lvqa_ray.engine.ray_health import RayLost, watch_ray
 from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.resume import remaining, without_outcome
 from lvqa_ray.engine.settle import settle
@@ -183,14 +184,18 @@ def _run(
         note_again(folder, job, todo)
     if todo:
         note_run(folder, job, None)
-        with ray_for(job), stop.listening():  # anew, since Ray has its own way with signals
-            check_disks(folder, todo)
-            purse = start_purse(job, run_id)
-            lines = start_lines(job, keys, folder / "cache", purse)
-            hold.when_lost(partial(halt, lines))
-            with stop.draining(partial(halt, lines), _patience_s(job)):
-                halted = _passes(job, todo, lines, run_id, on_progress, hold=hold)
-            over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
+        try:
+            # Anew, since Ray has its own way with signals.
+            with ray_for(job), stop.listening(), watch_ray():
+                check_disks(folder, todo)
+                purse = start_purse(job, run_id)
+                lines = start_lines(job, keys, folder / "cache", purse)
+                hold.when_lost(partial(halt, lines))
+                with stop.draining(partial(halt, lines), _patience_s(job)):
+                    halted = _passes(job, todo, lines, run_id, on_progress, hold=hold)
+                over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
+        except RayLost as lost:
+            halted = str(lost)
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             settle(folder, run_id, job.engine.rows_per_shard)

@@ -104,7 +104,7 @@ class Output:
         manifest = _dataset([path])
         if "conversation" not in manifest.schema.names:  # of an earlier release
             return {}
-        wanted = pc.is_valid(ds.field("conversation")) & ds.field("id").isin(list(videos))
+        wanted = pc.is_valid(ds.field("conversation")) & ds.field("id").isin(pa.array(list(videos), pa.string()))
         said = manifest.to_table(columns=["id", "conversation"], filter=wanted)
         turns = map(json.loads, said["conversation"].to_pylist())
         return {

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, Request
 
@@ -219,6 +221,14 @@ def test_of_100_000_records_it_shows_a_sample(chromium: Browser, tmp_path: Path)
         for select in ("#by-fate", "#by-category", "#by-check", "#by-failure"):
             assert len(page.query_selector_all(f"{select} option")) > 1
         assert len(page.query_selector_all("#by-category option")) == 5
+
+
+def test_an_output_without_records_has_a_report(tmp_path: Path) -> None:
+    folder = make_output(tmp_path / "out", 0)
+    turns = '[["human", "What happens?"]]'
+    pq.write_table(pa.table({"id": ["film"], "conversation": [turns]}), folder / "manifest.parquet")
+    made = write_report(folder, within_s=30)
+    assert made.path.endswith("report.html")
 
 
 def test_what_is_no_output_and_what_cannot_be_written_is_said(tmp_path: Path) -> None:

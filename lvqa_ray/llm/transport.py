@@ -216,7 +216,7 @@ class OpenAITransport:
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
         error = faults.fault(kind, quote, secret=self._key, status=status)
-        error.raw = raw
+        error.raw = safe_text(raw)
         return error
 
     @property

@@ -1,5 +1,7 @@
 """Error replies and finish reasons as servers write them, and what each has to mean."""
 
+# ruff: noqa: E501 -- the bodies are as servers write them
+
 from __future__ import annotations
 
 import json

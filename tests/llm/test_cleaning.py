@@ -27,7 +27,7 @@ DIRTY = "<thought>DRAFT</thought>A \x1b[31mred\x1b[0m block\u202e moves.<|im_end
 
 def asked(folder: Path, text: str = "", *, ask_again: bool = False, times: int = 1) -> tuple[list[ChatReply], int]:
     """The replies to one request, and how often it was sent."""
-    sent = 0
+    sent, writer = 0, f"w{len(list(folder.glob('*')))}"
 
     async def wire(_: ChatRequest) -> ChatReply:
         nonlocal sent
@@ -37,7 +37,7 @@ def asked(folder: Path, text: str = "", *, ask_again: bool = False, times: int =
         )
 
     async def ask() -> list[ChatReply]:
-        journal = Journal(folder, writer=f"w{len(list(folder.glob('*')))}", stage="caption")
+        journal = Journal(folder, writer=writer, stage="caption")
         permits = Permits(LocalDesk(Limiter(Limits.of(ENDPOINT))))
         chat = chat_along([Way(ENDPOINT, wire, permits)], journal, ask_again=ask_again)
         return [await chat(REQUEST) for _ in range(times)]

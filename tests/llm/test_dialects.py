@@ -1,6 +1,6 @@
 """Error replies and finish reasons as servers write them, and what each has to mean."""
 
-# ruff: noqa: E501 -- the bodies are as servers write them
+# ruff: noqa: E501, RUF001 -- the bodies are as servers write them
 
 from __future__ import annotations
 

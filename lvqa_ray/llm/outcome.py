@@ -135,4 +135,5 @@ def _why(error: ApiError) -> Failed:
         return Failed.UNSENT
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
         return Failed.CROWDED
-    return Failed.DOWN if isinstance(error, Disconnected | Overloaded) else Failed.ITSELF
+    down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill it answers, if not well
+    return Failed.DOWN if down else Failed.ITSELF

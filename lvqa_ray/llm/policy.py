@@ -5,6 +5,7 @@ class           asked again                             kept   the row
 =============== ======================================= ====== ===========================================
 RetryableError  by the endpoint's ``max_attempts``      no     fails until a rerun
 MalformedReply  at most 5 times: each may be paid for   no     fails until a rerun
+Overloaded      twice, where a reply was paid for       no     fails until a rerun
 EmptyReply      once: it was paid for                   no     fails until a rerun
 Forbidden       once; `Limited` tells it from the key   no     fails until a rerun
 StopRun         no: the run stops                       no     has no outcome; the next run does it
@@ -79,10 +80,15 @@ POLICIES: Mapping[type[ApiError], Policy] = {
     errors.TruncatedReply: Policy(mend="more tokens", paid=True, kept=True),
 }
 
+BROKEN_OFF = Policy(attempts=3, row="rerun", paid=True)
+"""For `Overloaded` with a bill: the server broke off a reply that it counts, and may break off the next one too."""
+
 KEPT: Mapping[str, type[ApiError]] = {kind.kind: kind for kind, policy in POLICIES.items() if policy.kept}
 """The classes whose replies stay in the journal, by their names there."""
 
 
 def policy_of(error: ApiError) -> Policy:
     """What is done about an error."""
+    if isinstance(error, errors.Overloaded) and error.bill is not None:
+        return BROKEN_OFF
     return next(POLICIES[kind] for kind in type(error).__mro__ if kind in POLICIES)

@@ -13,20 +13,25 @@
         │   ├── Overloaded       5xx, 529
         │   ├── Disconnected     no connection, or it broke before the end of the reply
         │   ├── TimedOut         no reply within the deadline
-        │   └── MalformedReply   a reply that is no chat completion (HTML, no choices, null content)
+        │   ├── MalformedReply   a reply that is no chat completion (HTML, no choices, null content)
+        │   ├── EmptyReply       a draft without an answer, or a reply that its server could not use
+        │   └── Forbidden        403 for one request, by an endpoint that answers others with the same key
         ├── StopRun              no call can succeed until a person acts; the run stops and stays resumable
         │   ├── AuthFailed       401, 403
         │   ├── QuotaExceeded    402, insufficient_quota
         │   ├── EndpointDown     no answer for longer than the job allows
+        │   ├── EndpointRejects  every request rejected for the same reason, and none ever answered
         │   ├── NotFound         404: wrong path or model
         │   └── BudgetSpent      the job's own max_cost or max_requests is reached
         ├── BadRequest           other 4xx
         │   └── TooLong          the request does not fit the model's context
         ├── ContentFiltered      the endpoint's filter held the request or the reply back
         ├── Refused              the model declined
+        ├── DegenerateReply      the reply repeats itself without an end
         └── TruncatedReply       the reply ran into the token limit
 
-Classes are chosen by status, code and type, never by words in a message. ``kind`` is the snake-case name that goes into
+Classes are chosen by code, type and status; words choose only where a server gives nothing else, by the one table in
+`llm.error_prose`. ``kind`` is the snake-case name that goes into
 a failure row; ``retryable`` says whether a later run should try again.
 """
 
@@ -168,10 +173,11 @@ class ApiError(LvqaError):
         spared: Whether the endpoint was down for everyone, so that the attempt does not count against the request.
         bill: What such a reply cost; ``None`` where there was none.
         cached: Whether the bill was paid by an earlier call.
+        retryable: Whether a later run should try again.
     """
 
     kind: ClassVar[str] = "api_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -221,6 +227,18 @@ class MalformedReply(RetryableError):
     kind = "malformed_reply"
 
 
+class EmptyReply(RetryableError):
+    """A completion without an answer: a draft alone, or a call of a tool that nobody offered."""
+
+    kind = "empty_reply"
+
+
+class Forbidden(RetryableError):
+    """The endpoint forbids this request, and answers others with the same key."""
+
+    kind = "forbidden"
+
+
 class StopRun(ApiError):
     """No call can succeed until a person acts: the run stops, and goes on where it was when started again."""
 
@@ -244,6 +262,12 @@ class EndpointDown(StopRun):
     """The endpoint has given no answer for longer than the job allows."""
 
     kind = "endpoint_down"
+
+
+class EndpointRejects(StopRun):
+    """The endpoint has rejected every request for the same reason, and has never given an answer."""
+
+    kind = "endpoint_rejects"
 
 
 class NotFound(StopRun):
@@ -280,6 +304,12 @@ class Refused(ApiError):
     """The model declined to answer."""
 
     kind = "refused"
+
+
+class DegenerateReply(ApiError):
+    """The reply repeats itself without an end, or is absurdly long."""
+
+    kind = "degenerate_reply"
 
 
 class TruncatedReply(ApiError):

@@ -85,6 +85,8 @@ HITS: dict[str, Any] = {
     "endpoints.vlm.output_tokens_per_minute": 5,
     "endpoints.vlm.requests_per_day": 5,
     "endpoints.vlm.max_outage_s": 5,
+    "endpoints.vlm.stream": True,
+    "endpoints.vlm.max_rejections": 2,
     "endpoints.vlm.price_in": 1,
     "endpoints.vlm.price_out": 1,
     "endpoints.vlm.price_minute": 1,

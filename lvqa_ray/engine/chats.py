@@ -1,4 +1,4 @@
-"""The whole client path of a stage: journal, then retries, then the limits, then the wire. Knows nothing of Ray."""
+"""The whole client path of a stage: cleaning, journal, retries, limits, then the wire. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 
 from lvqa_ray.llm.budget import Budgeted, Purse
 from lvqa_ray.llm.cached import Cached, Noted
+from lvqa_ray.llm.cleaning import Cleaning
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Answers
 from lvqa_ray.llm.key import cache_key
@@ -51,5 +52,7 @@ def chat_along(ways: Sequence[Way], answers: Answers, *, ask_again: bool = False
         wire: Call = Noted(way.wire, answers, key_of, way.endpoint.model, on_wire)
         return Replica(wire if way.purse is None else Budgeted(wire, way.purse, way.endpoint), way.permits)
 
-    retrying = Retrying(Limited(*map(replica, ways)), first.max_attempts)
-    return Mending(Cached(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire), first)
+    limited = Limited(*map(replica, ways))
+    retrying = Retrying(limited, first.max_attempts)
+    cached = Cached(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
+    return Cleaning(Mending(cached, first))

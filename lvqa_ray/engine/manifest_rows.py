@@ -23,6 +23,7 @@ from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.videos import AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
+from lvqa_ray.records.safe_text import safe_text
 
 SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 Rows = Iterator[tuple[int, Any]]
@@ -191,7 +192,7 @@ def _turns(given: Any, number: int, where: Where) -> str | None:  # noqa: ANN401
     for turn in turns:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("value", ""), str):
             raise ConfigError(f'{where(number)}: `conversation` must be a list of {{"from": ..., "value": ...}}.')
-    return json.dumps([[str(turn.get("from", "human")), turn.get("value", "")] for turn in turns])
+    return json.dumps([[safe_text(str(turn.get("from", "human"))), safe_text(turn.get("value", ""))] for turn in turns])
 
 
 def _extra(row: Mapping[str, Any], ident: str) -> str | None:
@@ -199,16 +200,18 @@ def _extra(row: Mapping[str, Any], ident: str) -> str | None:
     extra = {key: value for key, value in row.items() if key not in {"video", "id", "conversation"} and key is not None}
     if ident and ident != safe(ident):
         extra["id"] = ident  # or it could not be joined with what it comes from
-    return _JSON.encode(_without_nan(extra)) if extra else None
+    return _JSON.encode(_storable(extra)) if extra else None
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
-    """The value with null for the numbers that JSON cannot say, such as a missing number in a Parquet column."""
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
+    """The value with null for numbers that JSON cannot say, such as a missing one in Parquet, and with safe texts."""
+    if isinstance(value, str):
+        return safe_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(inner) for key, inner in value.items()}
-    return [_without_nan(inner) for inner in value] if isinstance(value, list) else value
+        return {safe_text(str(key)): _storable(inner) for key, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _ids(given: Sequence[str], called: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types

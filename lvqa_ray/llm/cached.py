@@ -31,6 +31,7 @@ class Cached:
         key_of: Names the answer to a request.
         ask_again: Ask anew for what the journal holds as a failure, and for answers that were of no use.
         on_wire: The keys of the requests that are being paid for, which `Noted` tells.
+        on_hit: Called for each answer from the journal: the endpoint has answered before.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Cached:
         *,
         ask_again: bool = False,
         on_wire: AbstractSet[str] = frozenset(),
+        on_hit: Callable[[], object] = bool,
     ) -> None:
         self._inner = inner
         self._answers = answers
         self._key_of = key_of
+        self._on_hit = on_hit
         self._ask_again = ask_again
         self._on_wire = on_wire
         self._under_way: dict[str, asyncio.Task[ChatReply]] = {}
@@ -70,6 +73,7 @@ class Cached:
         except OSError as exc:
             raise self._broken("read", exc) from exc
         if isinstance(reply, ChatReply) and not (request.stale and self._ask_again):
+            self._on_hit()
             return _as_cached(reply)
         if isinstance(reply, ApiError) and not self._ask_again:
             reply.cached = True

@@ -25,10 +25,14 @@ class News:
     Attributes:
         down: Whether the endpoint is taken to be down.
         held_s: Seconds for which nothing goes out.
+        proven: Whether the endpoint has ever answered a request.
+        halted: Whether no more requests go out.
     """
 
     down: bool = False
     held_s: float = 0.0
+    proven: bool = False
+    halted: bool = False
 
 
 class Desk(Protocol):
@@ -85,7 +89,8 @@ class LocalDesk:
         for lease, outcome in done:
             self._limiter.release(lease, outcome)
         self._serve()
-        return News(self._limiter.is_open, self._limiter.held_s())
+        limiter = self._limiter
+        return News(limiter.is_open, limiter.held_s(), limiter.proven, limiter.halted is not None)
 
     async def heard(self, holder: str, held: Sequence[Lease]) -> None:
         """Note who is alive, with what; see `Desk`."""

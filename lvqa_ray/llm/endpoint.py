@@ -81,6 +81,17 @@ class Endpoint(BaseModel):
         description="Further fields of the request's body, such as {top_p: 0.8}; they change the answer, so they are "
         "part of the cache key.",
     )
+    stream: bool = Field(
+        default=False,
+        description="Ask for replies as a stream, for models that answer in no other way; the answer is the same. An "
+        "endpoint that says so itself is asked for a stream without this.",
+    )
+    max_rejections: int | None = Field(
+        default=5,
+        ge=1,
+        description="How many requests an endpoint that has never answered may reject for the same reason before the "
+        "run stops; null for no limit.",
+    )
     price_in: float | None = Field(
         default=None, ge=0, description="US dollars per million prompt tokens; null for the published price."
     )
@@ -102,6 +113,10 @@ class Endpoint(BaseModel):
                     f"{name!r} is not a field of an endpoint: put the key into an environment variable and give the "
                     "variable's name as api_key_env."
                 )
+        body = given.get("extra_body") if isinstance(given, dict) else None
+        if isinstance(body, dict) and isinstance(body.get("stream"), bool) and "stream" not in given:
+            rest = {name: value for name, value in body.items() if name != "stream"}
+            return {**given, "extra_body": rest, "stream": body["stream"]}  # it changes no answer
         return given
 
     @field_validator("base_url")

@@ -1,8 +1,10 @@
-"""What went wrong with a call, as one of our own errors: chosen by status, code and type, never by words."""
+"""What went wrong with a call, as one of our own errors: chosen by code, type and status.
+
+Words choose only where a server gives nothing else, by the table in `llm.error_prose`.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +17,7 @@ from lvqa_ray.errors import (
     BadRequest,
     ContentFiltered,
     Disconnected,
+    EmptyReply,
     MalformedReply,
     NotFound,
     Overloaded,
@@ -25,26 +28,17 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
+from lvqa_ray.llm.error_body import decoded, names_in, quote_of, words_in
+from lvqa_ray.llm.error_codes import BY_CODE, BY_PART, PRECEDENCE
+from lvqa_ray.llm.error_prose import PROSE
 from lvqa_ray.llm.headers import RateInfo
+from lvqa_ray.records.safe_text import safe_text
 
 QUOTE_CHARS = 200
 """Most characters of the endpoint's own words in a message of ours."""
 
-_BY_CODE: dict[str, type[ApiError]] = {
-    "insufficient_quota": QuotaExceeded,
-    "billing_hard_limit_reached": QuotaExceeded,
-    "arrearage": QuotaExceeded,  # DashScope, with status 400
-    "content_filter": ContentFiltered,
-    "content_policy_violation": ContentFiltered,
-    "data_inspection_failed": ContentFiltered,  # DashScope's compatible endpoint
-    "datainspectionfailed": ContentFiltered,  # the same, as its own API spells it
-    "flagged_input": ContentFiltered,  # OpenRouter, with status 403
-    "context_length_exceeded": TooLong,
-    "input_tokens": TooLong,  # vLLM names the parameter that is at fault, and has no code
-    "api_key_invalid": AuthFailed,  # Gemini, with status 400
-    "invalid_api_key": AuthFailed,
-    "model_not_found": NotFound,
-}
+LONGEST_CODE = 80
+"""Characters; what is longer is a sentence."""
 _BY_STATUS: dict[int, type[ApiError]] = {
     401: AuthFailed,
     402: QuotaExceeded,
@@ -54,11 +48,14 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     409: Overloaded,
     413: TooLong,
     429: RateLimited,
+    446: ContentFiltered,  # Portkey: a guardrail denied the request
+    451: ContentFiltered,
 }
 _SENTENCES: dict[type[ApiError], str] = {
     AuthFailed: "The endpoint does not accept the key",
     BadRequest: "The endpoint does not take the request",
     ContentFiltered: "The endpoint's content filter held the call back",
+    EmptyReply: "The reply holds no answer",
     Disconnected: "The connection to the endpoint failed",
     MalformedReply: "The reply is not a chat completion",
     NotFound: "The endpoint does not know the path or the model",
@@ -102,13 +99,10 @@ def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str
         text: Its body.
         secret: The key; no trace of it is left in the message.
     """
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = text
+    body = decoded(text)
     limits = RateInfo.of(headers)
     error = fault(
-        classify(status, codes(body)),
+        class_of(status, body),
         quote_of(body),
         secret=secret,
         status=status,
@@ -118,17 +112,45 @@ def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str
     return error
 
 
+def class_of(status: int | None, body: object, *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
+    """The class for a status and an error body: by its codes, then by its words, then by the status.
+
+    Args:
+        status: HTTP status, or ``None`` where only a body is known.
+        body: The body, decoded where it is JSON.
+        default: The class where nothing is known.
+    """
+    known = _by_names(status, names_in(body))
+    if known not in {None, RateLimited, BadRequest}:  # a limit that no request can keep has the code of any limit
+        return known or default
+    words = words_in(body)
+    said = next((prose.kind for prose in PROSE if prose.matches(status, words)), None)
+    return said or known or _by_status(status, default)
+
+
 def classify(status: int | None, names: frozenset[str], *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
     """The class for a status and for the codes and types in an error body; codes say more than the status.
 
     Args:
         status: HTTP status, or ``None`` where only a body is known.
-        names: What `codes` found in the body.
+        names: What `error_body.names_in` found in the body.
         default: The class where neither is known.
     """
-    for name in sorted(names):
-        if name in _BY_CODE:
-            return _BY_CODE[name]
+    return _by_names(status, names) or _by_status(status, default)
+
+
+def _by_names(status: int | None, names: frozenset[str]) -> type[ApiError] | None:
+    found = {BY_CODE[name] for name in names if name in BY_CODE}
+    if not found:
+        parts = [name for name in names if " " not in name and len(name) <= LONGEST_CODE]
+        found = {kind for kind, pattern in BY_PART for name in parts if pattern.search(name)}
+    for kind in PRECEDENCE:
+        if kind in found and (kind is not Overloaded or status is None):  # what is to be done says the status better
+            return TooLong if kind is RateLimited and status == 413 else kind
+    return None
+
+
+def _by_status(status: int | None, default: type[ApiError]) -> type[ApiError]:
     if status is None:
         return default
     if status in _BY_STATUS:
@@ -138,32 +160,13 @@ def classify(status: int | None, names: frozenset[str], *, default: type[ApiErro
     return BadRequest if status >= 400 else NotFound  # a redirect that leads nowhere is a wrong path
 
 
-def codes(body: object) -> frozenset[str]:
-    """Machine-readable names in an error body, in lower case: code, type, status, parameter, reasons."""
-    error = _error_object(body)
-    found: list[object] = [error.get("code"), error.get("type"), error.get("status"), error.get("param")]
-    details, metadata = error.get("details"), error.get("metadata")
-    if isinstance(details, list):
-        found += [detail.get("reason") for detail in details if isinstance(detail, Mapping)]
-    if isinstance(metadata, Mapping) and "flagged_input" in metadata:
-        found.append("flagged_input")
-    return frozenset(name.lower() for name in found if isinstance(name, str))
-
-
-def quote_of(body: object) -> str:
-    """The endpoint's own words about an error."""
-    if isinstance(body, str):
-        return "" if body.lstrip().startswith("<") else body  # a web page says nothing that fits a sentence
-    error = _error_object(body)
-    words = next((error[name] for name in ("message", "detail", "error") if isinstance(error.get(name), str)), "")
-    return str(words)
-
-
 def fault(
     kind: type[ApiError], quote: str = "", *, secret: str, status: int | None = None, retry_after_s: float | None = None
 ) -> ApiError:
     """An error of this class with its sentence, the status, and the endpoint's words cut to `QUOTE_CHARS`."""
-    said = " ".join(redacted(quote, secret).split())  # redacted before it is cut: half a key is still a secret
+    said = " ".join(
+        safe_text(redacted(quote, secret)).split()
+    )  # redacted before it is cut: half a key is still a secret
     said = said if len(said) <= QUOTE_CHARS else said[: QUOTE_CHARS - 1] + "…"
     sentence = _SENTENCES.get(kind, "The call failed") + (f" ({status})" if status else "")
     return kind(f"{sentence}: {said}" if said else f"{sentence}.", status=status, retry_after_s=retry_after_s)
@@ -200,11 +203,3 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 def _root(exc: BaseException) -> BaseException:
     return list(_chain(exc))[-1]
-
-
-def _error_object(body: object) -> Mapping[str, object]:
-    if isinstance(body, list) and body:  # Gemini wraps its error in a list
-        body = body[0]
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        body = body["error"]
-    return body if isinstance(body, Mapping) else {}

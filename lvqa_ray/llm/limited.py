@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, StopRun
+from lvqa_ray.errors import ApiError, AuthFailed, Forbidden, StopRun
 from lvqa_ray.llm.limits import Lease
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.outcome import ABOUT_ONE_REQUEST, Done, Estimate, Failed
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Call
 
@@ -39,6 +39,11 @@ class Limited:
 
     def __init__(self, *replicas: Replica) -> None:
         self._replicas = list(replicas)
+        self._proven = False
+
+    def prove(self) -> None:
+        """Note that the endpoints have answered before: a rejection is then about its request alone."""
+        self._proven = True
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Wait for a lease, then ask.
@@ -51,7 +56,7 @@ class Limited:
             replicas = sorted(self._replicas, key=lambda replica: replica.permits.waiting)
             replica, lease = await _first(replicas, estimate)
             try:
-                return await _ask(replica, lease, request)
+                return await _ask(replica, lease, request, proven=self._proven)
             except StopRun:
                 self._replicas = [other for other in self._replicas if other is not replica] or [replica]
                 if self._replicas == [replica]:
@@ -86,7 +91,7 @@ async def _lease(replica: Replica, estimate: Estimate) -> Lease | StopRun:
         return stop
 
 
-async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest) -> ChatReply:
+async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest, *, proven: bool) -> ChatReply:
     if isinstance(lease, StopRun):
         raise lease
     begun = time.monotonic()
@@ -94,11 +99,23 @@ async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest) -
         reply = await replica.call(request)
     except ApiError as error:
         done = Done.of_error(request, error, time.monotonic() - begun)
-        down = await replica.permits.release(lease, done)
+        if proven:
+            done = done._replace(rejected="", proven=True)
+        permits = replica.permits
+        down = await permits.release(lease, done)
         error.spared = down and done.failed in {Failed.CROWDED, Failed.DOWN}
-        raise
+        if done.rejected and not permits.proven:
+            error.retryable = True  # what is wrong may be the job's settings: once mended, a rerun asks again
+        if isinstance(error, AuthFailed) and error.status in ABOUT_ONE_REQUEST and not permits.halted:
+            forbidden = error
+        else:
+            raise
     except BaseException:  # cancelled, or a defect of ours: nobody knows what it used
         replica.permits.drop(lease, Done(failed=Failed.UNKNOWN, seconds=time.monotonic() - begun))
         raise
-    await replica.permits.release(lease, Done.answered(request, reply, time.monotonic() - begun))
-    return reply
+    else:
+        await replica.permits.release(lease, Done.answered(request, reply, time.monotonic() - begun))
+        return reply
+    raise Forbidden(
+        f"{forbidden} The endpoint answers other requests with the same key.", status=forbidden.status
+    ) from None

@@ -15,6 +15,7 @@ from lvqa_ray.llm.concurrency import Concurrency
 from lvqa_ray.llm.day import Day
 from lvqa_ray.llm.limits import Lease, Limits
 from lvqa_ray.llm.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.rejections import Rejections
 from lvqa_ray.llm.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.window import SLACK_S, WINDOW_S, Entry, Window
 
@@ -79,6 +80,7 @@ class Limiter:
         self._heard: dict[str, float] = {}  # when each holder was last heard of
         self._held_until = -math.inf
         self._stop: StopRun | None = None
+        self._rejections = Rejections(limits.max_rejections)
         self._name = uuid.uuid4().hex[:8]
         self._given = 0
         if took_over:
@@ -102,6 +104,11 @@ class Limiter:
     def halted(self) -> StopRun | None:
         """Why no more calls go out, if that is so."""
         return self._stop
+
+    @property
+    def proven(self) -> bool:
+        """Whether the endpoint has ever answered a request."""
+        return self._rejections.proven
 
     @property
     def down_s(self) -> float:
@@ -246,8 +253,8 @@ class Limiter:
                 self._breaker.answered()
             case Failed.UNSENT | Failed.UNKNOWN:
                 self._breaker.lost(lease.id, now)
-        if done.stop is not None:
-            self.halt(done.stop)
+        if (stop := self._rejections.note(done)) is not None:
+            self.halt(stop)
         if done.wait_s is not None:
             self.penalise(done.wait_s)
 

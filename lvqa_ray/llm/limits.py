@@ -22,6 +22,7 @@ class Limits:
     requests_per_day: int | None = None
     max_outage_s: float = 900.0
     open_after: int = OPEN_AFTER
+    max_rejections: int | None = None
 
     @classmethod
     def of(cls, *endpoints: Endpoint) -> Limits:
@@ -39,6 +40,7 @@ class Limits:
             output_tokens_per_minute=least("output_tokens_per_minute"),
             requests_per_day=least("requests_per_day"),
             max_outage_s=min(endpoint.max_outage_s for endpoint in endpoints),
+            max_rejections=least("max_rejections"),
             # It opens before a request has used up its attempts.
             open_after=max(2, min(OPEN_AFTER, min(endpoint.max_attempts for endpoint in endpoints) - 1)),
         )

@@ -91,9 +91,12 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """A usable answer: its text is never empty, and it ended by itself.
+    """A usable answer: it ended by itself.
 
     Attributes:
+        text: The answer proper. As a transport gives it, it is what was received, and never empty; `Cleaning` takes off
+            all that is not the answer.
+        raw: What was received, where ``text`` has been cleaned.
         limits: What came with it about the endpoint's limits, if anything; it is not kept in the journal.
         seconds: How long the endpoint took when it was asked; 0 where that is not known.
     """
@@ -103,6 +106,12 @@ class ChatReply:
     usage: Usage
     limits: RateInfo | None = field(default=None, compare=False)
     seconds: float = field(default=0.0, compare=False)
+    raw: str = field(default="", compare=False)
+
+    @property
+    def received(self) -> str:
+        """The reply as it was received, in safe characters: what a second ask quotes and a failure shows."""
+        return self.raw or self.text
 
 
 def heard(request: ChatRequest) -> float:

@@ -6,13 +6,25 @@ import math
 from enum import Enum
 from typing import NamedTuple
 
-from lvqa_ray.errors import ApiError, BudgetSpent, Disconnected, Overloaded, RateLimited, StopRun, TimedOut
+from lvqa_ray.errors import (
+    ApiError,
+    BadRequest,
+    BudgetSpent,
+    Disconnected,
+    Overloaded,
+    RateLimited,
+    StopRun,
+    TimedOut,
+    TooLong,
+)
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 
 MEDIA_TOKENS = 800
 """Stand-in for the tokens of a picture until the reply says the true number."""
 REPLY_TOKENS = 600
 """Stand-in for the tokens of a reply that has no limit of its own."""
+ABOUT_ONE_REQUEST = frozenset({403})
+"""Statuses that mean a wrong key at first, and once the key has worked, that this one request is forbidden."""
 _CROWDED = frozenset({429, 503, 529})
 
 
@@ -58,6 +70,10 @@ class Done(NamedTuple):
         kind: Kind of the error, for the counters; empty for an answer.
         stop: The error, where no other request can succeed either.
         wait_s: Seconds that everyone has to wait, where the endpoint says so.
+        rejected: Why the endpoint rejected the request as such; empty where it did not, or where that is no sign that
+            it would reject others.
+        paid: Whether a failed request brought a reply that was paid for.
+        proven: Whether the endpoint is known to have answered before.
         keeps_place: Whether the place is in use for another request already.
     """
 
@@ -68,6 +84,9 @@ class Done(NamedTuple):
     kind: str = ""
     stop: StopRun | None = None
     wait_s: float | None = None
+    rejected: str = ""
+    paid: bool = False
+    proven: bool = False
     keeps_place: bool = False
 
     @classmethod
@@ -99,7 +118,16 @@ class Done(NamedTuple):
             # A copy without cause and traceback: they hold the request with its pictures.
             stop=type(error)(str(error), status=error.status) if isinstance(error, StopRun) else None,
             wait_s=max((wait for wait in waits if wait is not None), default=None),
+            rejected=_rejection(request, error),
+            paid=error.bill is not None,
         )
+
+
+def _rejection(request: ChatRequest, error: ApiError) -> str:
+    # Too long is the request's own fault, and one without a schema follows where that was what was rejected.
+    if not isinstance(error, BadRequest) or isinstance(error, TooLong) or request.reply_schema is not None:
+        return ""
+    return str(error)
 
 
 def _why(error: ApiError) -> Failed:
@@ -107,4 +135,5 @@ def _why(error: ApiError) -> Failed:
         return Failed.UNSENT
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
         return Failed.CROWDED
-    return Failed.DOWN if isinstance(error, Disconnected | Overloaded) else Failed.ITSELF
+    down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill it answers, if not well
+    return Failed.DOWN if down else Failed.ITSELF

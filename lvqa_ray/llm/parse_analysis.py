@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from lvqa_ray.errors import ParseError, ParseFault
+from lvqa_ray.records.safe_text import safe_text
 
 DEEPEST = 4
 """Levels of a mind map, with its root."""
@@ -130,13 +131,22 @@ def _json(reply: str) -> Any:  # noqa: ANN401 - whatever the JSON holds
     if start is None:
         raise ParseError(ParseFault.BAD_JSON, "The reply holds no JSON.")
     try:
-        return json.JSONDecoder().raw_decode(reply, start.start())[0]
+        return _safe(json.JSONDecoder().raw_decode(reply, start.start())[0])
     except json.JSONDecodeError as error:
         raise ParseError(
             ParseFault.BAD_JSON, f"The reply holds no JSON that can be read: {error.msg}, line {error.lineno}."
         ) from None
     except RecursionError:
         raise ParseError(ParseFault.BAD_JSON, "The JSON of the reply is nested too deeply.") from None
+
+
+def _safe(said: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds
+    """The value with safe texts: JSON escapes characters that a reply does not show."""
+    if isinstance(said, str):
+        return safe_text(said)
+    if isinstance(said, Mapping):
+        return {safe_text(str(name)): _safe(inner) for name, inner in said.items()}
+    return [_safe(inner) for inner in said] if isinstance(said, list) else said
 
 
 def _bare(item: str) -> str:

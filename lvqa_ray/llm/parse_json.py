@@ -20,6 +20,7 @@ from lvqa_ray.llm.parse import render_question
 from lvqa_ray.llm.parse_several import Reading
 from lvqa_ray.records import Question
 from lvqa_ray.records import Step as QuestionStep
+from lvqa_ray.records.safe_text import safe_text
 
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 
@@ -98,7 +99,7 @@ def parse_json_questions(reply: str) -> list[Reading]:
         raise ParseError(ParseFault.NO_QUESTION, "The list of questions is empty.")
     readings = []
     for one in said:
-        category = one.category.strip().casefold()
+        category = _folded(one.category).casefold()
         try:
             question = _question(one)
         except ParseError as error:
@@ -171,4 +172,4 @@ def _step(step: Step) -> QuestionStep:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(safe_text(text).split())

@@ -37,6 +37,10 @@ class Permits:
     Args:
         desk: Where leases come from.
         clock: Seconds, never running backwards.
+
+    Attributes:
+        proven: Whether the endpoint had ever answered a request, when outcomes were last reported.
+        halted: Whether no more requests went out, at that time.
     """
 
     def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,6 +55,8 @@ class Permits:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._no_reuse_before = 0.0
         self._down = False
+        self.proven = False
+        self.halted = False
         self._next: asyncio.Future[News] | None = None  # what the next report will bring, for whoever waits for it
         self._hurry = asyncio.Event()
 
@@ -195,7 +201,7 @@ class Permits:
         return done
 
     def _note(self, news: News) -> News:
-        self._down = news.down
+        self._down, self.proven, self.halted = news.down, news.proven, news.halted
         if news.held_s > 0:
             self._no_reuse_before = self._clock() + news.held_s
         return news

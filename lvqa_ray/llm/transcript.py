@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from lvqa_ray.records.safe_text import safe_text
+
 
 class Segment(NamedTuple):
     """What is said between two times (seconds from the start of the sound)."""
@@ -34,6 +36,7 @@ class Transcript(NamedTuple):
         """
         try:
             said = json.loads(text)
-            return cls(tuple(Segment(*segment) for segment in said["segments"]), said["language"])
+            segments = (Segment(*segment) for segment in said["segments"])
+            return cls(tuple(one._replace(text=safe_text(one.text)) for one in segments), safe_text(said["language"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no transcript: {error}") from None

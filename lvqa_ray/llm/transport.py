@@ -14,17 +14,20 @@ import httpx2
 import openai
 from pydantic import JsonValue, SecretStr
 
-from lvqa_ray.errors import ApiError, Bill, ContentFiltered, MalformedReply, Refused, TruncatedReply
-from lvqa_ray.llm import faults
+from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
+from lvqa_ray.llm import completion, faults, sse
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.error_body import quote_of
+from lvqa_ray.llm.error_prose import STREAM_ONLY, STREAM_OPTIONS
 from lvqa_ray.llm.headers import RateInfo
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.records import Usage
+from lvqa_ray.records.safe_text import safe_text
 
 CONNECT_S = 30.0
-# Some servers leave the reason out, or name it in the words of the API behind them.
-_ENDED_BY_ITSELF = (None, "", "stop", "eos", "end_turn", "stop_sequence", "STOP")
+LONGEST_NAME = 200
+"""Most characters of a model's name, as an endpoint gives it."""
 _CLIENT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -47,6 +50,8 @@ class OpenAITransport:
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.timeout_s
         self._timeouts = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)).as_dict()
+        self._streams = endpoint.stream
+        self._tells_usage = True  # in the last event of a stream, if it is asked for
 
     def __repr__(self) -> str:
         return f"OpenAITransport({self._endpoint.label})"
@@ -55,22 +60,46 @@ class OpenAITransport:
         raise TypeError("An OpenAITransport holds a key and a connection: make it where it is used.")
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Send the request once.
+        """Send the request once; again, at no cost, where the endpoint says that it answers as a stream only.
 
         Raises:
             ApiError: There was no usable answer.
         """
-        body = {
-            **self._endpoint.sampling(request),
-            "model": self._endpoint.model,
-            "messages": [_message(message) for message in request.messages],
-        }
-        answer, limits = await self._ask("POST", self._completions, body)
+        while True:
+            body = self._body(request)
+            try:
+                answer, limits = await self._ask("POST", self._completions, body)
+                break
+            except BadRequest as error:
+                if not self._takes_otherwise(error, body):
+                    raise
         try:
             return replace(self._reply(answer), limits=limits)
         except ApiError as error:
             error.limits = limits
             raise
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            **self._endpoint.sampling(request),
+            "model": self._endpoint.model,
+            "messages": [_message(message) for message in request.messages],
+        }
+        if self._streams:
+            body["stream"] = True
+            if self._tells_usage:
+                body.setdefault("stream_options", {"include_usage": True})
+        return body
+
+    def _takes_otherwise(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
+        """Whether the same request may be sent in another way, which is then how all are sent."""
+        if "stream" not in body and STREAM_ONLY.search(str(error)):
+            self._streams = True
+            return True
+        if "stream_options" in body and self._tells_usage and STREAM_OPTIONS.search(str(error)):
+            self._tells_usage = False
+            return True
+        return False
 
     async def list_models(self) -> list[str]:
         """Names of the models the endpoint offers, which costs nothing: a test of URL and key before a paid call.
@@ -97,12 +126,16 @@ class OpenAITransport:
             async with asyncio.timeout(self._endpoint.timeout_s):
                 answer = await client.send(self._request(method, url, body))
             if answer.is_success:
+                if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
+                    return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
                 return json.loads(answer.content), RateInfo.of(answer.headers)
             error = faults.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
         except _CLIENT_ERRORS as exc:
             error = faults.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
             error = self._fault(MalformedReply, "it is not JSON")
+        except sse.StreamCutError:
+            error = self._fault(Disconnected, "the stream ended before the reply did")
         raise error  # outside of `except`, or it would carry the client's exception with the whole request
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
@@ -149,35 +182,23 @@ class OpenAITransport:
                 error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
             raise
         model = answer.get("model")
-        return ChatReply(text=text, model=model if isinstance(model, str) else self._endpoint.model, usage=usage)
+        named = safe_text(model).strip()[:LONGEST_NAME] if isinstance(model, str) else ""
+        return ChatReply(text=text, model=named or self._endpoint.model, usage=usage)
 
     def _text(self, answer: Mapping[str, Any]) -> str:
         """The text of the answer, which is never empty and ended by itself."""
-        if answer.get("error"):
+        if completion.is_error(answer):
             raise self._error_in_a_200(answer)
-        choices = answer.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
-            raise self._fault(MalformedReply, "it has no choices")
-        text, finish = _content(message.get("content")), choice.get("finish_reason")
-        if finish == "content_filter":
-            raise self._fault(ContentFiltered, raw=text)
-        if message.get("refusal"):
-            raise self._fault(Refused, str(message["refusal"]), raw=str(message["refusal"]))
-        if finish in {"length", "max_tokens"}:
-            raise self._fault(TruncatedReply, raw=text)
-        if finish not in _ENDED_BY_ITSELF:
-            raise self._fault(MalformedReply, f"it ended for the reason {str(finish)[:40]!r}")
-        if not text.strip():
-            raise self._fault(MalformedReply, "its text is empty")
-        return text
+        outcome = completion.read(answer)
+        if isinstance(outcome, completion.NoAnswer):
+            raise self._fault(outcome.kind, outcome.why, raw=outcome.text)
+        return outcome
 
     def _error_in_a_200(self, answer: Mapping[str, Any]) -> ApiError:
-        error = answer["error"]
-        code = error.get("code") if isinstance(error, Mapping) else None
-        status = code if isinstance(code, int) and 400 <= code < 600 else None
-        return self._fault(faults.classify(status, faults.codes(answer)), faults.quote_of(answer), status=status)
+        said = completion.error_of(answer)
+        code = str(said.get("code")) if isinstance(said, Mapping) else ""
+        status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
+        return self._fault(faults.class_of(status, said), quote_of(said), status=status)
 
     def _usage(self, answer: Mapping[str, Any]) -> Usage:
         counts = answer.get("usage")
@@ -195,7 +216,7 @@ class OpenAITransport:
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
         error = faults.fault(kind, quote, secret=self._key, status=status)
-        error.raw = raw
+        error.raw = safe_text(raw)
         return error
 
     @property
@@ -216,14 +237,6 @@ def _part(part: Part) -> dict[str, JsonValue]:
         kind = "video_url" if part.mime.startswith("video/") else "image_url"
         return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
     return {"type": "text", "text": _whole(part.text)}
-
-
-def _content(content: object) -> str:
-    """The text of a reply; some servers give it as a list of parts."""
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        content = "".join(text for text in texts if isinstance(text, str))
-    return _whole(content) if isinstance(content, str) else ""
 
 
 def _whole(text: str) -> str:

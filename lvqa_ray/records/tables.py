@@ -15,6 +15,7 @@ from lvqa_ray.records.analysis import AnalyzedVideo
 from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, open_twin, question_value
 from lvqa_ray.records.questions import Drop, Record
 from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo, shown
+from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.timecodes import frame_range, timecode
 
 TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
@@ -249,7 +250,7 @@ def clip_line(row: CaptionedClip) -> dict[str, Any]:
         "dropped": clip.dropped or None,
         "lost_sec": clip.lost_s,
         "error": failure.kind if failure else None,
-        "error_message": failure.message if failure else None,
+        "error_message": safe_text(failure.message) if failure else None,
         "note": row.note or None,
         "media_path": clip.media_path or None,
         "media_start": media.start_s if media else None,
@@ -268,9 +269,9 @@ def failure_line(failure: Failure) -> dict[str, Any]:
         "stage": failure.stage,
         "kind": failure.kind,
         "attempts": failure.attempts,
-        "message": failure.message,
+        "message": safe_text(failure.message),
         "retryable": failure.retryable,
-        "raw": failure.raw or None,
+        "raw": safe_text(failure.raw) or None,
         "usage": {"ask": _usage(failure.usage)} if failure.usage.calls else None,
         **_origin(failure.video),
     }
@@ -284,10 +285,10 @@ def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
         "category": drop.category or None,
         "check": drop.check,
         "kind": drop.kind,
-        "reason": drop.reason,
+        "reason": safe_text(drop.reason),
         "parsed_reasoning": question_value(drop.question) if drop.question else None,
         "checks": checks_value(drop.verdicts),
-        "raw": drop.raw or None,
+        "raw": safe_text(drop.raw) or None,
         "usage": {"reformat": _usage(drop.usage)} if drop.usage.calls else None,
         **_origin(video),
     }
@@ -324,9 +325,9 @@ def analysis_lines(row: AnalyzedVideo) -> Iterator[dict[str, Any]]:
             "model": made.model or None,
             "note": made.note or None,
             "error": failure.kind if failure else None,
-            "error_message": failure.message if failure else None,
+            "error_message": safe_text(failure.message) if failure else None,
             "retryable": failure is not None and failure.retryable,
-            "raw": (failure.raw or None) if failure else None,
+            "raw": (safe_text(failure.raw) or None) if failure else None,
             "alone": row.alone,
             "usage": _usage(made.usage),
             **_origin(row.video),

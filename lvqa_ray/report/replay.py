@@ -13,11 +13,13 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
+from lvqa_ray.llm.cleaning import cleaned
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, heard
 from lvqa_ray.pipeline import Look, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
+from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.report.book import Book
 from lvqa_ray.stage import Role
 from lvqa_ray.stage.steps import ChatStep, PlainStep
@@ -76,15 +78,15 @@ class _Recorder:
         self.said[key] = Exchange(
             stage=request.stage,
             messages=messages,
-            reply=text,
-            model=entry.model,
+            reply=safe_text(text),
+            model=safe_text(entry.model),
             usage=entry.usage,
             error="" if answered else entry.unusable,
             seconds=entry.seconds,
             clip=self.clip,
         )
         if isinstance(entry.reply, ChatReply):
-            return entry.reply
+            return entry.reply if heard(request) else cleaned(entry.reply)
         raise entry.reply or BadRequest("asked for again", status=400)
 
 

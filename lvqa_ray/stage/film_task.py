@@ -94,8 +94,8 @@ class FilmTask(Prompted):
                 try:
                     value = reads(text)
                 except ParseError as error:
-                    kind, last, raw = str(error.kind), str(error), reply.text
-                    request = _reask(request, reply.text, error)
+                    kind, last, raw = str(error.kind), str(error), reply.received
+                    request = _reask(request, reply.received, error)
                     continue
                 return replace(made, text=text, value=value, model=reply.model, usage=usage)
         except ApiError as error:

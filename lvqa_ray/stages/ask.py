@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, ParseError, TooLong, TruncatedReply
+from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.batch import Batch
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.quota import CATEGORIES, attributed, planned
@@ -172,7 +172,7 @@ class AskQuestions(Prompted):
                 batch.calls += 1
                 try:
                     reply = await answer(chat, request, shape.reads)
-                except TruncatedReply as error:
+                except (TruncatedReply, DegenerateReply) as error:
                     batch.usage += Usage.of(error)
                     batch.wrong(error.kind, str(error), error.raw)
                     break
@@ -184,7 +184,7 @@ class AskQuestions(Prompted):
                 fault = batch.take(reply.text, shape.read)
                 if fault is None:
                     return batch
-                request = reask(request, reply.text, fault)
+                request = reask(request, reply.received, fault)
             if batch.some:
                 break
         return batch

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, TooLong
+from lvqa_ray.errors import ApiError, DegenerateReply, TooLong
 from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
@@ -45,17 +45,21 @@ class CaptionClips(Prompted):
         except ApiError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure, note=clip.note)]
-        caption = without_draft(reply.text)
-        lost: Failure | None = None
+        caption, kind, message = without_draft(reply.text), "", ""
         if not caption:
-            message = "the reply holds a draft and no caption"
+            kind, message = "empty_reply", "the reply holds a draft and no caption"
+        elif len(caption) > MOST_CHARS:
+            kind, message = DegenerateReply.kind, f"the caption has {len(caption):,} characters"
+        lost: Failure | None = None
+        if kind:
+            caption = ""
             lost = Failure(
                 video=clip.video,
                 clip_id=clip.id,
                 stage=self.name,
-                kind="empty_reply",
+                kind=kind,
                 message=message,
-                raw=reply.text,
+                raw=reply.received,
             )
         return [
             CaptionedClip(
@@ -121,7 +125,7 @@ class CaptionClips(Prompted):
 
 
 def _is_caption(text: str) -> bool:
-    return bool(without_draft(text))
+    return 0 < len(without_draft(text)) <= MOST_CHARS
 
 
 def _left_out(count: int, kept: int, factor: int = 1) -> str:
@@ -140,6 +144,8 @@ def own_prompt(video: Video) -> str:
     return ""
 
 
+MOST_CHARS = 20_000
+"""Characters of a caption: ten times what a detailed one of a long clip has."""
 FEWER = (1, 2, 4)
 """Shares of a clip's pictures to show, one after the other, where the request is too long for the model."""
 SMALLER = (1, 2, 4)

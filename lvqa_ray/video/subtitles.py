@@ -20,6 +20,7 @@ from av.subtitles.stream import SubtitleStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
+from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.video.opening import open_container, picture_stream
 
 FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
@@ -163,7 +164,7 @@ def _texts(stream: SubtitleStream, packet: av.Packet) -> Iterator[str]:  # type:
         # Nine fields, of which the last is what is shown: see libavcodec/ass.c.
         raw = getattr(shown, "ass", b"").decode(errors="replace").split(",", 8)[-1]
         event = pysubs2.SSAEvent(text=raw)
-        text = " ".join(event.plaintext.replace("\x00", " ").split())
+        text = " ".join(safe_text(event.plaintext.replace("\x00", " ")).split())
         if text and not event.is_drawing:
             yield text
 

@@ -10,6 +10,7 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm import faults
+from lvqa_ray.llm.error_body import names_in, quote_of
 from lvqa_ray.llm.headers import retry_after_s
 
 KEY = "tk_live.9f8e7d"
@@ -36,7 +37,7 @@ def test_classes(status: int | None, names: str, expected: type[errors.ApiError]
 
 def test_words_in_a_message_choose_nothing() -> None:
     body = {"error": {"message": "insufficient_quota context_length_exceeded 401", "code": None}}
-    assert faults.classify(400, faults.codes(body)) is errors.BadRequest
+    assert faults.classify(400, names_in(body)) is errors.BadRequest
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_words_in_a_message_choose_nothing() -> None:
     ],
 )
 def test_the_endpoints_own_words(body: object, words: str) -> None:
-    assert faults.quote_of(body) == words
+    assert quote_of(body) == words
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,6 @@ def test_roles_that_share_a_key_share_the_strictest_limits() -> None:
         return Endpoint.model_validate({"base_url": "http://127.0.0.1/v1", "model": "m", **limits})
 
     both = Limits.of(at(max_concurrency=3, requests_per_minute=5), at(max_concurrency=9, tokens_per_minute=7))
-    assert both == Limits(3, 5, 7, open_after=5)
+    assert both == Limits(3, 5, 7, open_after=5, max_rejections=5)
     assert Limits.of(at(max_attempts=2)).open_after == 2
     assert Limits.of(at(max_attempts=4)).open_after == 3

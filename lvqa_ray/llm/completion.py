@@ -1,0 +1,126 @@
+"""A chat completion, read: its text, or why there is none that can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lvqa_ray.errors import (
+    ApiError,
+    ContentFiltered,
+    EmptyReply,
+    MalformedReply,
+    Overloaded,
+    Refused,
+    TooLong,
+    TruncatedReply,
+)
+from lvqa_ray.llm.finish import Ending, ending_of
+
+DRAFT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
+"""Fields in which servers put a draft beside the answer."""
+_DRAFT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "thought"})
+_KINDS: dict[Ending, type[ApiError]] = {
+    Ending.TRUNCATED: TruncatedReply,
+    Ending.FILTERED: ContentFiltered,
+    Ending.REFUSED: Refused,
+    Ending.OVERLOADED: Overloaded,
+    Ending.TOO_LONG: TooLong,
+    Ending.BROKEN: EmptyReply,
+    Ending.UNKNOWN: EmptyReply,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A reply that cannot be used.
+
+    Attributes:
+        kind: What it means.
+        why: What the server says, or lacks.
+        text: What it holds all the same.
+    """
+
+    kind: type[ApiError]
+    why: str = ""
+    text: str = ""
+
+
+def is_error(answer: Mapping[str, Any]) -> bool:
+    """Whether a reply with status 200 is an error."""
+    return error_of(answer) is not None
+
+
+def error_of(answer: Mapping[str, Any]) -> object:
+    """What is wrong, in a reply with status 200: as OpenAI, vLLM, MiniMax, OpenRouter and Gemini write it."""
+    error, choice = answer.get("error"), _first(answer)
+    if error:
+        return error if isinstance(error, Mapping) else {"error": error, "code": answer.get("code")}
+    if choice is not None:
+        inner = choice.get("error") if isinstance(choice, Mapping) else None
+        return inner if isinstance(inner, Mapping) else None
+    base, feedback = answer.get("base_resp"), answer.get("promptFeedback")
+    if isinstance(base, Mapping) and base.get("status_code"):
+        return {"base_resp": base, "message": base.get("status_msg")}
+    if isinstance(feedback, Mapping) and feedback.get("blockReason"):
+        return {"promptFeedback": feedback, "message": f"the prompt was blocked: {feedback['blockReason']}"}
+    return answer if "error" in {answer.get("object"), answer.get("type")} else None
+
+
+def read(answer: Mapping[str, Any]) -> str | NoAnswer:
+    """The text of a completion, which is never empty and ended by itself."""
+    choice = _first(answer)
+    message = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not (isinstance(message, Mapping) or choice.get("finish_reason")):
+        return NoAnswer(MalformedReply, "it has no choices")
+    message = message if isinstance(message, Mapping) else {}
+    reason, text = choice.get("finish_reason"), content_of(message.get("content"))
+    ending = ending_of(reason, text)
+    if message.get("refusal") and ending is not Ending.FILTERED:
+        return NoAnswer(Refused, str(message["refusal"]), str(message["refusal"]))
+    if ending is not Ending.ANSWERED:
+        return NoAnswer(_KINDS[ending], _because(reason), text)
+    if text.strip():
+        return text
+    drafted = any(message.get(name) for name in DRAFT_FIELDS) or _drafts(message.get("content"))
+    why = "it holds a draft and no answer" if drafted else "its text is empty"
+    return NoAnswer(EmptyReply if drafted else MalformedReply, why)
+
+
+def content_of(content: object) -> str:
+    """The text of a message; some servers give it as a list of parts, among them parts of a draft."""
+    if isinstance(content, Mapping):
+        content = [content]
+    if isinstance(content, list):
+        content = "".join(_texts(content))
+    if not isinstance(content, str):
+        return ""
+    # JSON lets a model write lone surrogates, and no file or request can hold them.
+    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _texts(parts: list[Any]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, Mapping) and not _is_draft(part) and isinstance(part.get("text"), str):
+            yield part["text"]
+
+
+def _drafts(content: object) -> bool:
+    return isinstance(content, list) and any(isinstance(part, Mapping) and _is_draft(part) for part in content)
+
+
+def _is_draft(part: Mapping[str, Any]) -> bool:
+    return part.get("type") in _DRAFT_PARTS or part.get("thought") is True  # Mistral, Anthropic; Gemini
+
+
+def _first(answer: Mapping[str, Any]) -> object:
+    choices = answer.get("choices")
+    return choices[0] if isinstance(choices, list) and choices else None
+
+
+def _because(reason: object) -> str:
+    usual = str(reason) in {"content_filter", "length", "max_tokens"}
+    return "" if usual else f"it ended for the reason {str(reason)[:40]!r}"

@@ -1,0 +1,141 @@
+"""Error codes of endpoints: what each means, with its source.
+
+`llm.faults` looks here first, then in `llm.error_prose`; a status alone decides where neither knows the error.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lvqa_ray.errors import (
+    ApiError,
+    AuthFailed,
+    ContentFiltered,
+    NotFound,
+    Overloaded,
+    QuotaExceeded,
+    RateLimited,
+    TooLong,
+)
+
+BY_CODE: dict[str, type[ApiError]] = {
+    # Money.
+    "insufficient_quota": QuotaExceeded,  # OpenAI, with status 429
+    "billing_hard_limit_reached": QuotaExceeded,
+    "billing_not_active": QuotaExceeded,  # OpenAI
+    "arrearage": QuotaExceeded,  # DashScope, with status 400
+    "allocationquota.freetieronly": QuotaExceeded,  # DashScope, with status 403
+    "exceeded_current_quota_error": QuotaExceeded,  # Moonshot, with status 429
+    "1113": QuotaExceeded,  # GLM, with status 429
+    "insufficient_balance": QuotaExceeded,  # DeepSeek, MiniMax
+    "insufficientbalance": QuotaExceeded,
+    "insufficient_user_quota": QuotaExceeded,  # One API and New API, with status 403
+    "pre_consume_token_quota_failed": QuotaExceeded,  # the same
+    "quota_not_enough": QuotaExceeded,  # the same
+    "accountoverdueerror": QuotaExceeded,  # Volcengine Ark, with status 403
+    "accountoverdue": QuotaExceeded,
+    "payment_required": QuotaExceeded,
+    "billing_error": QuotaExceeded,  # Anthropic, with status 403
+    "insufficient_funds": QuotaExceeded,
+    "insufficient_credits": QuotaExceeded,
+    "out_of_credits": QuotaExceeded,
+    "credit_balance_too_low": QuotaExceeded,
+    "30001": QuotaExceeded,  # SiliconFlow, with status 403
+    "minimax_1008": QuotaExceeded,  # MiniMax, with status 200
+    # Content.
+    "content_filter": ContentFiltered,
+    "content_policy_violation": ContentFiltered,
+    "data_inspection_failed": ContentFiltered,  # DashScope's compatible endpoint
+    "datainspectionfailed": ContentFiltered,  # the same, as its own API spells it
+    "flagged_input": ContentFiltered,  # OpenRouter, with status 403
+    "sensitive_word_detected": ContentFiltered,  # New API, sub2api
+    "security_violation": ContentFiltered,
+    "invalid_prompt": ContentFiltered,  # OpenAI: flagged as violating the usage policy
+    "censorship_blocked": ContentFiltered,  # StepFun, with status 451
+    "1301": ContentFiltered,  # GLM, with status 400
+    "minimax_1026": ContentFiltered,  # MiniMax: input
+    "minimax_1027": ContentFiltered,  # MiniMax: output
+    # Length.
+    "context_length_exceeded": TooLong,
+    "context_window_exceeded": TooLong,
+    "model_context_window_exceeded": TooLong,
+    "contextwindowexceedederror": TooLong,  # LiteLLM
+    "string_above_max_length": TooLong,  # OpenAI
+    "exceed_context_size_error": TooLong,  # llama.cpp
+    "input_tokens": TooLong,  # vLLM names the parameter that is at fault, and has no code
+    "request_too_large": TooLong,  # Anthropic
+    "request_entity_too_large": TooLong,
+    "badrequest.toolarge": TooLong,  # DashScope
+    "image_too_large": TooLong,
+    "too_many_images": TooLong,
+    "max_images_exceeded": TooLong,
+    "1261": TooLong,  # GLM
+    "minimax_1039": TooLong,  # MiniMax
+    # Keys and models.
+    "api_key_invalid": AuthFailed,  # Gemini, with status 400
+    "invalid_api_key": AuthFailed,
+    "invalidapikey": AuthFailed,  # DashScope
+    "model_not_found": NotFound,
+    "modelnotfound": NotFound,
+    # Limits.
+    "rate_limit_exceeded": RateLimited,
+    "rate_limit_error": RateLimited,  # Anthropic
+    "rate_limit_reached_error": RateLimited,  # Moonshot
+    "ratelimitreached": RateLimited,  # Azure
+    "ratelimitexceeded": RateLimited,
+    "userratelimitexceeded": RateLimited,  # Google, with status 403
+    "resource_exhausted": RateLimited,  # Gemini
+    "throttlingexception": RateLimited,  # Bedrock, with status 400
+    "too_many_requests": RateLimited,
+    "toomanyrequests": RateLimited,
+    "limit_requests": RateLimited,  # DashScope's compatible endpoint
+    "limit_burst_rate": RateLimited,
+    "1302": RateLimited,  # GLM
+    "1303": RateLimited,
+    "1305": RateLimited,
+    "minimax_1002": RateLimited,  # MiniMax, with status 200
+    # Trouble of the server.
+    "overloaded_error": Overloaded,  # Anthropic, also with status 200 in a stream
+    "engine_overloaded_error": Overloaded,  # Moonshot
+    "server_overloaded": Overloaded,
+    "serviceunavailableexception": Overloaded,  # Bedrock
+    "modelnotreadyexception": Overloaded,
+    "unavailable": Overloaded,  # Gemini
+    "internal_server_error": Overloaded,
+    "server_error": Overloaded,
+    "api_error": Overloaded,  # Anthropic, in a stream
+    "timeout_error": Overloaded,
+    "deadline_exceeded": Overloaded,  # Gemini
+    "minimax_1000": Overloaded,  # MiniMax, with status 200
+    "minimax_1001": Overloaded,
+    "minimax_1013": Overloaded,
+}
+"""The class of a code, type or status name, in lower case."""
+PRECEDENCE: tuple[type[ApiError], ...] = (
+    ContentFiltered,
+    QuotaExceeded,
+    TooLong,
+    AuthFailed,
+    NotFound,
+    RateLimited,
+    Overloaded,
+)
+"""Which class holds where a body has several names."""
+BY_PART: tuple[tuple[type[ApiError], re.Pattern[str]], ...] = (
+    (
+        ContentFiltered,
+        re.compile(
+            r"content_?(?:filter|policy|moderat|violat|safety|risk|inspect|block)|data_?inspection|sensitive(?:_?content|_?word)"
+            r"|responsible_?ai|moderation|prohibited_?content|guardrail|safety_?(?:check|violation|block|error)"
+            r"|(?:prompt|input|output|content)_?(?:blocked|flagged)|blocked_?(?:prompt|content)|unsafe_?content|censor"
+            r"|usage_?(?:policy|guidelines)|policy_?violation"
+        ),
+    ),
+    (RateLimited, re.compile(r"throttl|rate_?limit|too_?many_?requests|burst_?rate")),
+    (
+        TooLong,
+        re.compile(r"context_?(?:length|window|size)|prompt_?too_?long|input_?too_?(?:long|large)|payload_?too_?large"),
+    ),
+    (QuotaExceeded, re.compile(r"insufficient_?(?:quota|balance|funds|credit)|arrear|overdue|out_?of_?credit")),
+)
+"""For codes that nobody lists, such as Volcengine's ``InputImageSensitiveContentDetected``: what a part of it means."""

@@ -1,0 +1,76 @@
+"""Degenerate replies: a model that repeats itself without an end, or writes absurdly much."""
+
+# ruff: noqa: RUF001 -- full-width marks end sentences too
+
+from __future__ import annotations
+
+import re
+import zlib
+
+MOST_CHARS = 200_000
+"""Characters of a reply; the longest that the prompts ask for, 20 questions, has about 40,000."""
+_RUN_CHARS = 300
+"""Times that one character may stand in a row, but for rules of dashes and the like."""
+_RUN_TOKENS, _RUN_COPIES, _RUN_SHARE = 40, 8, 0.25
+"""A run of copies is degenerate from so many words and copies on, where it is this share of the text."""
+_LONG_RUN_TOKENS = 200
+"""A run of so many words is degenerate whatever its share."""
+_LONGEST_PERIOD = 120
+"""Most words of what is repeated in a run."""
+_SENTENCES, _DISTINCT = 20, 0.25
+"""Of so many sentences or lines, at least this share must differ."""
+SHORTEST_SENTENCE = 3
+"""Characters; what is shorter is a number in a list."""
+_ZIPPED_CHARS, _ZIPPED_SHARE = 3000, 0.04
+"""A text of so many characters is degenerate if it can be packed into this share; prose takes a third."""
+
+_ONE_CHAR = re.compile(rf"([^\s=_*.~\-─━│|#])\1{{{_RUN_CHARS - 1},}}")
+_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’][^\W_]+)?")
+_SENTENCE = re.compile(r"[.!?。！？\n]+")
+
+
+def repetition(text: str) -> str:
+    """What is degenerate about a text, in a few words; empty where nothing is.
+
+    Lists and long texts pass: only copies count.
+    """
+    if len(text) > MOST_CHARS:
+        return f"it has {len(text):,} characters"
+    if found := _ONE_CHAR.search(text):
+        return f"it has {len(found[0]):,} times {found[1]!r} in a row"
+    tokens = [token.lower() for token in _TOKEN.findall(text)]
+    if len(tokens) < _RUN_TOKENS:
+        return ""
+    if run := _longest_run(tokens):
+        period, length = run
+        return f"{period} words are repeated {length // period} times in a row"
+    return _too_much_alike(text)
+
+
+def _too_much_alike(text: str) -> str:
+    sentences = [" ".join(piece.lower().split()) for piece in _SENTENCE.split(text)]
+    sentences = [piece for piece in sentences if len(piece) > SHORTEST_SENTENCE]
+    distinct = len(set(sentences))
+    if len(sentences) >= _SENTENCES and distinct < _DISTINCT * len(sentences):
+        return f"of its {len(sentences)} sentences only {distinct} differ"
+    packed = len(zlib.compress(text.encode("utf-8", "replace"), 6)) / len(text)
+    return "it says the same over and over" if len(text) >= _ZIPPED_CHARS and packed < _ZIPPED_SHARE else ""
+
+
+def _longest_run(tokens: list[str]) -> tuple[int, int] | None:
+    """The period and the length, in words, of a degenerate run of copies."""
+    count = len(tokens)
+    numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    words = [numbers[token] for token in tokens]
+    for period in range(1, min(_LONGEST_PERIOD, count // _RUN_COPIES) + 1):
+        run = 0
+        for now, before in zip(words[period:], words, strict=False):
+            if now != before:
+                run = 0
+                continue
+            run += 1
+            length = run + period
+            whole = length >= max(_RUN_TOKENS, period * _RUN_COPIES)
+            if whole and (length >= _RUN_SHARE * count or length >= _LONG_RUN_TOKENS):
+                return period, length
+    return None

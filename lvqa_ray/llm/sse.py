@@ -1,0 +1,129 @@
+"""Server-sent events of a chat completion, assembled into the completion that they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lvqa_ray.llm.completion import DRAFT_FIELDS, content_of
+
+
+class StreamCutError(Exception):
+    """The stream ended before the reply did."""
+
+
+def is_stream(content_type: str, body: bytes) -> bool:
+    """Whether a body is a stream of events, whatever its content type says."""
+    if "event-stream" in content_type.lower():
+        return not body.lstrip().startswith((b"{", b"["))
+    return body.lstrip().startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
+
+
+def assembled(text: str) -> Mapping[str, Any]:
+    """The chat completion that the events of a stream make, or the error that one of them holds.
+
+    The text is that of the first choice; usage is the last that an event tells.
+
+    Raises:
+        StreamCutError: An event is broken, or none says how the reply ended: it is not known to be whole.
+    """
+    reply = _Assembly()
+    for event in _events(text):
+        if error := _error(event):
+            return {**reply.fields, "error": error}
+        reply.take(event)
+    return reply.completion()
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """A completion as far as its events have come."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    finish: object = None
+    drafted: bool = False
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Add what an event holds."""
+        self.fields.update(
+            {name: event[name] for name in ("id", "model", "usage", "promptFeedback") if event.get(name)}
+        )
+        choice = _first_choice(event)
+        if isinstance(choice.get("usage"), Mapping):  # Moonshot
+            self.fields["usage"] = choice["usage"]
+        delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, Mapping):
+            self.texts.append(content_of(delta.get("content")))
+            self.refusals.append(content_of(delta.get("refusal")))
+            self.drafted = self.drafted or any(delta.get(name) for name in DRAFT_FIELDS)
+        if choice.get("finish_reason") not in {None, "", "null"}:
+            self.finish = choice["finish_reason"]
+
+    def completion(self) -> Mapping[str, Any]:
+        """The completion.
+
+        Raises:
+            StreamCutError: It is not known to be whole.
+        """
+        if self.finish is None:
+            if "promptFeedback" in self.fields:  # Gemini: the prompt was blocked
+                return self.fields
+            raise StreamCutError
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self.texts)}
+        if refusal := "".join(self.refusals):
+            message["refusal"] = refusal
+        if self.drafted:
+            message[DRAFT_FIELDS[0]] = True
+        return {**self.fields, "choices": [{"index": 0, "message": message, "finish_reason": self.finish}]}
+
+
+def _first_choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = event.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, Mapping) and first.get("index", 0) == 0 else {}
+
+
+def _events(text: str) -> Iterator[Mapping[str, Any]]:
+    for block in text.replace("\r\n", "\n").split("\n\n"):
+        lines = block.split("\n")
+        data = "\n".join(line[5:].removeprefix(" ") for line in lines if line.startswith("data:")).strip()
+        if not data or data == "[DONE]":
+            continue
+        failed = any(line.startswith("event:") and line[6:].strip() == "error" for line in lines)
+        for piece in [data] if _is_whole(data) else data.split("\n"):  # some servers leave out the empty line
+            try:
+                event = json.loads(piece)
+            except ValueError:
+                if piece.strip() == "[DONE]":
+                    continue
+                if failed:
+                    event = {"error": {"message": piece}}
+                else:
+                    raise StreamCutError from None
+            if isinstance(event, Mapping):
+                yield {"error": event} if failed and not event.get("error") else event
+
+
+def _is_whole(data: str) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def _error(event: Mapping[str, Any]) -> object:
+    if event.get("error"):
+        return event["error"]
+    if event.get("object") == "error" or (event.get("type") == "error" and "choices" not in event):
+        return event
+    if isinstance(inner := _first_choice(event).get("error"), Mapping):  # OpenRouter
+        return inner
+    base = event.get("base_resp")
+    if isinstance(base, Mapping) and base.get("status_code"):  # MiniMax
+        return {"base_resp": base, "message": base.get("status_msg")}
+    return None

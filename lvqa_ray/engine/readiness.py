@@ -84,9 +84,9 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
             says = f"{_capital(doubt)}; one small request would tell."
             return Readiness(says, sure=False, warning=f"{endpoint.label}: {doubt}.")
         error = await _refusal(transport, request)
+        moved = moved or transport.moved_to
     finally:
         await transport.aclose()
-    moved = moved or transport.moved_to
     if error is None:
         return Readiness(
             f"{_capital(doubt)}, and answers.", warning=f"{endpoint.label}: {doubt}; the run goes on, as it answers."

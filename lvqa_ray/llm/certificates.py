@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from lvqa_ray.errors import ConfigError
@@ -42,6 +43,7 @@ def check_store_certificates(environ: Mapping[str, str] = os.environ) -> None:
             return
 
 
+@lru_cache(8)
 def _of_file(file: str, variable: str) -> ssl.SSLContext:
     said = f"the environment variable {variable} names {file}, "
     try:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 SHOWN = 5
 """Most names in a message."""
+LIKE = 3
+"""Letters of a name that is looked for within another."""
 _LISTS = ("data", "models", "result", "items")
 """Fields that hold the list: OpenAI's; Gemini's, Cohere's and Ollama's own; Cloudflare's; others'."""
 _MORE = ("has_more", "nextPageToken", "next_page_token", "next", "next_cursor")
@@ -56,7 +58,7 @@ class ModelList:
         """Names that may have been meant, the likeliest first; any few where none is like it."""
         known = {_plain(name): name for name in reversed(self.names)}
         wanted = _plain(model)
-        found = [name for plain, name in known.items() if plain in wanted or wanted in plain]
+        found = [name for plain, name in known.items() if len(plain) >= LIKE and (plain in wanted or wanted in plain)]
         found += [known[plain] for plain in difflib.get_close_matches(wanted, known, SHOWN, cutoff=0.5)]
         return (list(dict.fromkeys(found)) or sorted(self.names))[:SHOWN]
 

@@ -9,42 +9,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import aiohttp
 import httpx2
 import openai
 from pydantic import JsonValue, SecretStr
 
-from lvqa_ray.errors import (
-    ApiError,
-    BadRequest,
-    Bill,
-    ConfigError,
-    ContentFiltered,
-    EndpointDown,
-    MalformedReply,
-    NotFound,
-    Refused,
-    TruncatedReply,
-)
+from lvqa_ray.errors import ApiError, BadRequest, Bill, ContentFiltered, MalformedReply, Refused, TruncatedReply
 from lvqa_ray.llm import faults
-from lvqa_ray.llm.certificates import own_certificates
+from lvqa_ray.llm.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.headers import RateInfo
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.model_list import ModelList
 from lvqa_ray.llm.pricing import cost_usd
-from lvqa_ray.llm.proxies import Proxy, proxy_for
-from lvqa_ray.llm.proxy_faults import AUTH_REQUIRED, of_proxy, wants_password
 from lvqa_ray.records import Usage
 
 CONNECT_S = 30.0
 # Some servers leave the reason out, or name it in the words of the API behind them.
 _ENDED_BY_ITSELF = (None, "", "stop", "eos", "end_turn", "stop_sequence", "STOP")
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
-_SAME_METHOD = (307, 308)
-"""Redirects that keep method and body; they are followed once."""
-PATHS = ("/chat/completions", "/audio/transcriptions", "/models")
-_CLIENT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, TimeoutError)
 
 
 class OpenAITransport:
@@ -56,20 +38,15 @@ class OpenAITransport:
     Args:
         endpoint: Where to ask.
         api_key: The key, empty for none.
-
-    Attributes:
-        moved_to: The base URL to which the endpoint redirects requests; empty where it does not.
     """
 
     def __init__(self, endpoint: Endpoint, api_key: SecretStr) -> None:
         self._endpoint = endpoint
         self._api_key = api_key
-        self._client: httpx2.AsyncClient | None = None
+        self._client: Connection | None = None
+        self._token_limit = MAX_TOKENS
         self._completions = self._url("/chat/completions")
         self._headers: list[tuple[str, str]] = []
-        self._proxy: Proxy | None = None
-        self._token_limit = MAX_TOKENS
-        self.moved_to = ""
         timeout_s = endpoint.timeout_s
         self._timeouts = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)).as_dict()
 
@@ -108,7 +85,7 @@ class OpenAITransport:
         try:
             return await self._ask("POST", self._completions, body)
         except BadRequest as error:
-            if self._token_limit != MAX_TOKENS or MAX_TOKENS not in body or MAX_COMPLETION not in str(error):
+            if MAX_TOKENS not in body or MAX_COMPLETION not in str(error):
                 raise
         self._token_limit = MAX_COMPLETION
         return await self._completed(body)
@@ -125,6 +102,11 @@ class OpenAITransport:
             raise self._fault(MalformedReply, "there is no list of models")
         return models
 
+    @property
+    def moved_to(self) -> str:
+        """The base URL to which the endpoint redirects requests; empty where it does not."""
+        return self._client.moved_to if self._client else ""
+
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
         client, self._client = self._client, None
@@ -133,41 +115,18 @@ class OpenAITransport:
 
     async def _ask(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> tuple[object, RateInfo | None]:
         """The reply's JSON, and what its headers say about limits."""
+        client = self._client = self._client or self._open()
         try:
-            client = self._client = self._client or self._open()
             async with asyncio.timeout(self._endpoint.timeout_s):
                 answer = await client.send(self._request(method, url, body))
-                if answer.status_code in _SAME_METHOD and answer.next_request is not None:
-                    self.moved_to = self._base_of(answer.next_request.url)
-                    answer = await client.send(answer.next_request)
             if answer.is_success:
                 return json.loads(answer.content), RateInfo.of(answer.headers)
-            if answer.next_request is not None:
-                error = self._redirected(answer.next_request.url)
-            elif answer.status_code == AUTH_REQUIRED and self._proxy:
-                error = wants_password(self._proxy.variable)
-            else:
-                error = faults.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
-        except ConfigError as exc:  # the environment of this process, which may be another one's than the driver's
-            error = EndpointDown(f"{self._endpoint.label}: {exc}")
-        except _CLIENT_ERRORS as exc:
-            of_a_proxy = of_proxy(exc, self._proxy.variable) if self._proxy else None
-            error = of_a_proxy or faults.as_api_error(exc, secret=self._key)
+            error = faults.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
+        except CLIENT_ERRORS as exc:
+            error = faults.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            page = answer.content.lstrip()[:1] == b"<"
-            error = self._fault(MalformedReply, "it is a web page" if page else "it is not JSON")
+            error = self._fault(MalformedReply, "it is a web page" if _is_page(answer.content) else "it is not JSON")
         raise error  # outside of `except`, or it would carry the client's exception with the whole request
-
-    def _redirected(self, url: httpx2.URL) -> ApiError:
-        """The error for a redirect that would change the request into one without a body."""
-        base = self._base_of(url)
-        mend = "set base_url to that" if url.path.rstrip("/").endswith(PATHS) else "correct base_url"
-        return NotFound(f"{self._endpoint.base_url} redirects requests to {base}: {mend}.")
-
-    def _base_of(self, url: httpx2.URL) -> str:
-        """The base URL that leads to where a request was redirected."""
-        plain = str(url.copy_with(query=None, fragment=None)).rstrip("/")
-        return next((plain.removesuffix(path) for path in PATHS if plain.endswith(path)), plain)
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """What the SDK would send; made here, because its own way there takes as long as all the rest of a call."""
@@ -182,27 +141,18 @@ class OpenAITransport:
     def _url(self, path: str) -> httpx2.URL:
         return httpx2.URL(self._endpoint.base_url.rstrip("/") + path)
 
-    def _open(self) -> httpx2.AsyncClient:
-        """The SDK's HTTP client on aiohttp, and what the SDK says to an endpoint in its headers."""
-        self._proxy = proxy_for(self._endpoint.base_url)
-        plain = self._endpoint.is_loopback and self._endpoint.base_url.startswith("http:")
-        # On aiohttp, which takes half the CPU of the SDK's default. The environment is read by modules of our own. A
-        # redirect is not followed here: with 301, 302 and 303 the request would lose its body.
-        client = openai.DefaultAioHttpClient(
-            trust_env=False,
-            verify=(None if plain else own_certificates()) or True,
-            proxy=self._proxy.url if self._proxy else None,
-            follow_redirects=False,
-        )
+    def _open(self) -> Connection:
+        """The connections, and what the SDK says to an endpoint in its headers."""
+        connection = Connection(self._endpoint)
         sdk = openai.AsyncOpenAI(
             base_url=self._endpoint.base_url,
             api_key=self._key or "none",
             admin_api_key="",  # or the SDK would read one from the environment
-            http_client=client,
+            http_client=connection.client,
         )
         said = {**sdk.default_headers, **(sdk.auth_headers if self._key else {})}
         self._headers = [(name, value) for name, value in said.items() if isinstance(value, str)]
-        return client
+        return connection
 
     def _reply(self, answer: object) -> ChatReply:
         """The answer as a value, if it is one.
@@ -296,6 +246,10 @@ def _content(content: object) -> str:
         texts = [part.get("text") for part in content if isinstance(part, Mapping)]
         content = "".join(text for text in texts if isinstance(text, str))
     return _whole(content) if isinstance(content, str) else ""
+
+
+def _is_page(content: bytes) -> bool:
+    return content.lstrip()[:1] == b"<"
 
 
 def _whole(text: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
 from lvqa_ray.cli.reference import reference
-from lvqa_ray.cli.terminal import fail, talk
+from lvqa_ray.cli.terminal import fail, show_warnings, talk
 from lvqa_ray.config import Job
 from lvqa_ray.engine.place import said
 from lvqa_ray.errors import LvqaError
@@ -41,6 +41,7 @@ app.add_typer(cache.app, name="cache")
 
 def status() -> int:
     """Run the command line and give the exit status; a mistake of the user is one sentence and 2."""
+    show_warnings()
     try:
         ended = app(standalone_mode=False)
     except LvqaError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import NoReturn
 
@@ -15,6 +16,21 @@ def fail(sentence: str) -> NoReturn:
     """Say a mistake of the user in one sentence, and end with status 2."""
     talk.print(f"[bold red]error:[/] {plain(sentence)}", soft_wrap=True)
     sys.exit(2)
+
+
+class Warnings(logging.Handler):
+    """Prints warnings of the package for the user, each in one sentence."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        talk.print(f"[yellow]warning:[/] {plain(record.getMessage())}", soft_wrap=True)
+
+
+def show_warnings() -> None:
+    """Print what is found before a run and does not stop it."""
+    logger = logging.getLogger("lvqa_ray.engine.preflight")
+    if not any(isinstance(handler, Warnings) for handler in logger.handlers):
+        logger.addHandler(Warnings(logging.WARNING))
 
 
 def plain(text: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lvqa_ray.demo.facts import Reading
 from lvqa_ray.demo.measure import Pixels
+from lvqa_ray.video.onnx import disable_telemetry
 
 SCAN_HEIGHT = 200  # pixels: text of a twentieth of the picture's height is still 10 pixels tall
 MAX_FRAMES = 2
@@ -126,6 +127,7 @@ def clean(text: str) -> str:
 @cache
 def _engine() -> Any | None:  # noqa: ANN401 - it ships no types
     """The recogniser, or nothing where its package is not installed. Its models come with the package."""
+    disable_telemetry()
     try:
         from rapidocr import RapidOCR  # noqa: PLC0415 - a second of loading that most requests never need
     except ImportError:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from lvqa_ray.engine.guard import Guard
+from lvqa_ray.engine.http_session import check_variables, session, store_proxies
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
 
@@ -97,6 +98,21 @@ class Access:
         """What the environment of this process says."""
         return cls.of(None)
 
+    def check(self, uri: str) -> None:
+        """Refuse proxy and certificate variables of the environment that could not be used for an address.
+
+        Raises:
+            FetchError: Names the variable.
+        """
+        scheme = scheme_of(uri)
+        if scheme in ("http", "https") and not self.guard:
+            check_variables(uri)
+        elif scheme == "s3":
+            self._proxies()
+
+    def _proxies(self) -> dict[str, str]:
+        return store_proxies(self.endpoint_url or f"https://s3.{self.region or 'us-east-1'}.amazonaws.com")
+
     def filesystem(self, uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
         """The file system that an address belongs to.
 
@@ -109,6 +125,7 @@ class Access:
         if scheme in ("http", "https"):
             import aiohttp  # noqa: PLC0415 - as above
 
+            self.check(uri)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
             # `encoded`: a signature is over the address as it was given.
             return fsspec.filesystem(
@@ -116,7 +133,7 @@ class Access:
                 encoded=True,
                 client_kwargs={"timeout": timeout},
                 use_listings_cache=False,
-                **({"get_client": self.guard.client} if self.guard else {}),
+                get_client=self.guard.client if self.guard else session,
             )
         if scheme != "s3":
             return fsspec.filesystem(scheme, use_listings_cache=False)
@@ -135,6 +152,7 @@ class Access:
                 "connect_timeout": CONNECT_S,
                 "read_timeout": READ_S,
                 "s3": {"addressing_style": style},
+                "proxies": self._proxies(),
                 "retries": {"mode": "standard", "total_max_attempts": 2},  # s3fs and `again` have their own
             },
         )

@@ -62,7 +62,7 @@ def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ..
         except Exception as error:
             if isinstance(error, lasting):
                 raise
-            fault = fault_of(uri, error)
+            fault = _own(error) or fault_of(uri, error)
             if fault.kind != "not_fetched" or attempt == ATTEMPTS:
                 raise fault from None
         time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
@@ -98,6 +98,13 @@ def fault_of(uri: str, error: Exception) -> FetchError:
         f"{urlsplit(uri).hostname or place} answers.",
         retryable=True,
     )
+
+
+def _own(error: BaseException | None) -> FetchError | None:
+    """An error of ours behind one of fsspec's."""
+    while error is not None and not isinstance(error, FetchError):
+        error = error.__cause__
+    return error
 
 
 def _led_astray(error: BaseException | None) -> bool:

@@ -29,6 +29,7 @@ def ray_for(job: Job) -> Iterator[None]:
     elsewhere = bool(os.environ.get("RAY_ADDRESS"))
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(
             # "local": a Ray that happens to run on this machine is somebody else's.

@@ -6,41 +6,31 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, check_whisper, models_of
+from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.engine.probing import probed
+from lvqa_ray.engine.readiness import readiness
 from lvqa_ray.engine.remote import is_remote
+from lvqa_ray.engine.trials import smallest, trials
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, ReplySchema, Text
+from lvqa_ray.llm.messages import ChatRequest
 from lvqa_ray.llm.transcription import wire
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.stage import Role
-from lvqa_ray.video.audio import MIMES, tone
-from lvqa_ray.video.swatch import swatch_jpeg, swatch_mp4
 
 SAMPLE = 20
 """Videos whose headers are read."""
 LEAST_FREE = 2**30
 """Bytes that the disk of the output should have free."""
-REPLY_TOKENS = 64
 ANSWER_WITHIN_S = 120.0
-YES = ReplySchema(
-    name="answer",
-    schema={
-        "type": "object",
-        "properties": {"answer": {"type": "string"}},
-        "required": ["answer"],
-        "additionalProperties": False,
-    },
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,71 +114,24 @@ def _scratch(job: Job, videos: Sequence[Video]) -> Iterator[Finding]:
 
 
 def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Finding]:
-    name = f"{role}: {at.label}"
+    name, sound = f"{role}: {at.label}", role == "speech"
     try:
         key = at.api_key()
-        says = asyncio.run(models_of(at, key))
+        found = asyncio.run(readiness(at, key, smallest(job, role) if paid else None, sound=sound))
     except ConfigError as error:
         yield Finding(name, False, str(error))
         return
-    yield Finding(name, True, says)
-    for what, request, needed in _tries(job, role):
+    yield Finding(name, True if found.sure else None, found.says)
+    for trial in trials(job, role):
         if not paid:
-            yield Finding(f"{role}: {what}", None, "Not tried: it takes a paid request; give --yes.")
+            yield Finding(f"{role}: {trial.what}", None, "Not tried: it takes a paid request; give --yes.")
             continue
-        refusal = asyncio.run(_refusal(wire(at, key, sound=role == "speech"), request))
+        refusal = asyncio.run(_refusal(wire(at, key, sound=sound), trial.request))
         if not refusal:
-            yield Finding(f"{role}: {what}", True, "Answered.")
+            yield Finding(f"{role}: {trial.what}", True, "Answered.")
         else:
-            without = "" if needed else " The run does without it."
-            yield Finding(f"{role}: {what}", False if needed else None, refusal + without)
-
-
-def _tries(job: Job, role: Role) -> Iterator[tuple[str, ChatRequest, bool]]:
-    """What is asked, with which request, and whether the job needs the answer."""
-    if role == "vlm":
-        tried = 0
-        if job.caption.media == "video":
-            clip = Media(
-                identity="check", mime="video/mp4", data=swatch_mp4(job.cut.short_side or job.sample.short_side)
-            )
-            yield "takes a video", _request(Text(text="What colour is this? One word."), clip), True
-        else:
-            tried = job.sample.count if job.sample.per_second is None else 1
-            yield _pictures(job, tried)
-        most = max((evidence.frames for evidence in job.checks.seeing), default=0)
-        if most > tried:
-            yield _pictures(job, most)
-        return
-    if role == "speech":
-        sound = Media(identity="check", mime=MIMES[job.speech.audio], data=tone(job.speech.audio), seconds=1.0)
-        yield f"takes sound ({job.speech.audio})", replace(_request(sound), max_tokens=None), True
-        return
-    yield "answers", _request(Text(text="Reply with the word yes.")), True
-    if role == "llm":
-        if job.ask.frames:
-            yield _pictures(job, job.ask.frames)
-        # Where it is refused, a run asks for text instead.
-        asked = _request(Text(text='Reply with the JSON object {"answer": "yes"}.'), schema=YES)
-        yield "takes a JSON schema", asked, False
-
-
-def _pictures(job: Job, count: int) -> tuple[str, ChatRequest, bool]:
-    """A try with so many pictures of the job's size."""
-    side = job.sample.short_side
-    picture = Media(identity="check", mime="image/jpeg", data=swatch_jpeg(side, job.sample.quality))
-    asked = _request(Text(text="What colour is this? One word."), *[picture] * count)
-    return f"takes {count} pictures of {side} px", asked, True
-
-
-def _request(*parts: Part, schema: ReplySchema | None = None) -> ChatRequest:
-    return ChatRequest(
-        stage="check",
-        version="check/1",
-        messages=(Message(role="user", parts=parts),),
-        max_tokens=REPLY_TOKENS,
-        reply_schema=schema,
-    )
+            without = "" if trial.needed else " The run does without it."
+            yield Finding(f"{role}: {trial.what}", False if trial.needed else None, refusal + without)
 
 
 async def _refusal(to: OpenAITransport, request: ChatRequest) -> str:

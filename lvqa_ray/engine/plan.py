@@ -13,7 +13,7 @@ from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.preflight import check_endpoints, check_prices, check_prompts
+from lvqa_ray.engine.preflight import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.resume import changed, remaining, told
 from lvqa_ray.llm.image_tokens import family_of
@@ -62,7 +62,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
 
     Args:
         job: The job.
-        ask_endpoints: Also ask the endpoints for their models, if there is something to do; that needs the keys.
+        ask_endpoints: Also ask for the lists of models, if there is something to do; that needs the keys.
 
     Raises:
         ConfigError: What would keep the run from starting.
@@ -74,7 +74,8 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     if ask_endpoints and todo.videos:
         check_prices(job)
-        check_endpoints(job)
+        check_addresses(job, todo.videos)
+        check_endpoints(job, ask=False)
     rows = probed(job, todo.videos)
     stages_of = {reason: changed(reason, settings, now) for reason in todo.counts}
     found = [

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
+import pyarrow.compute as pc
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.place import ObjectPath, Place
+from lvqa_ray.engine.readiness import Readiness, readiness
+from lvqa_ray.engine.trials import smallest
 from lvqa_ray.engine.videos import Videos
-from lvqa_ray.errors import ApiError, BadRequest, ConfigError, MalformedReply, NotFound, Overloaded
-from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
-from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
 from lvqa_ray.video.whisper import why_not
 
-ANSWER_WITHIN_S = 30.0
+logger = logging.getLogger(__name__)
 
 
 def check_prompts(job: Job, videos: Videos) -> None:
@@ -87,50 +90,48 @@ def check_whisper(job: Job) -> None:
         raise ConfigError(why)
 
 
-def check_endpoints(job: Job) -> Mapping[Role, Sequence[SecretStr]]:
-    """Ask every endpoint for its list of models, which costs nothing.
+def check_addresses(job: Job, videos: Videos) -> None:
+    """Refuse proxy and certificate variables that could not be used for the videos.
+
+    Raises:
+        ConfigError: Names the variable.
+    """
+    remote = videos.places.filter(pc.match_substring(videos.places, "://"))
+    origins = pc.unique(pc.struct_field(pc.extract_regex(remote, r"^(?P<origin>[A-Za-z0-9]+://[^/]*)"), "origin"))
+    access = Access.of(job.storage)
+    try:
+        for origin in filter(None, origins.to_pylist()):
+            access.check(origin)
+    except FetchError as error:
+        raise ConfigError(str(error)) from None
+
+
+def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[SecretStr]]:
+    """Find out whether every endpoint knows its key and its model, and log a warning about each that is in doubt.
+
+    Args:
+        job: The job.
+        ask: Send an endpoint one small request where its list of models leaves a doubt.
 
     Returns:
         The key of every endpoint of every role, in the order of the job.
 
     Raises:
-        ConfigError: A key's variable is not set, or an endpoint is out of reach, refuses the key or lacks the model.
+        ConfigError: A key's variable is not set, or no request to an endpoint could succeed.
     """
     keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
-    distinct = {
-        (at.base_url, key.get_secret_value(), at.model): (at, key)
-        for role in job.endpoints.roles
-        for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True)
-    }
-    asyncio.run(_ask_all(list(distinct.values())))
+    distinct: dict[tuple[str, str, str], Coroutine[None, None, Readiness]] = {}
+    for role in job.endpoints.roles:
+        for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
+            name = (at.base_url, key.get_secret_value(), at.model)
+            if name not in distinct:
+                request = smallest(job, role) if ask else None
+                distinct[name] = readiness(at, key, request, sound=role == "speech")
+    for found in asyncio.run(_all(list(distinct.values()))):
+        if found.warning:
+            logger.warning("%s", found.warning)
     return keys
 
 
-async def _ask_all(endpoints: Sequence[tuple[Endpoint, SecretStr]]) -> None:
-    await asyncio.gather(*(models_of(endpoint, key) for endpoint, key in endpoints))
-
-
-async def models_of(endpoint: Endpoint, key: SecretStr) -> str:
-    """Ask one endpoint for its list of models; says in a sentence what came of it.
-
-    Raises:
-        ConfigError: It is out of reach, refuses the key or lacks the model.
-    """
-    wire = OpenAITransport(endpoint, key)
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            models = await wire.list_models()
-    except (NotFound, BadRequest, MalformedReply, Overloaded):
-        return "Gives no list of models: the first call will tell."
-    except ApiError as error:
-        raise ConfigError(f"{endpoint.label}: {error}") from None
-    except TimeoutError:
-        raise ConfigError(f"{endpoint.label} gives no answer within {ANSWER_WITHIN_S:.0f} s.") from None
-    finally:
-        await wire.aclose()
-    # Gemini lists "models/x" for what is asked for as "x".
-    offered = {name.removeprefix("models/") for name in models}
-    if offered and endpoint.model.removeprefix("models/") not in offered:
-        some = ", ".join(sorted(offered)[:5]) + (", ..." if len(offered) > 5 else "")
-        raise ConfigError(f"{endpoint.base_url} has no model {endpoint.model}; it offers {some}.")
-    return f"Answers, and has {endpoint.model}." if offered else "Answers."
+async def _all(looks: Sequence[Coroutine[None, None, Readiness]]) -> list[Readiness]:
+    return await asyncio.gather(*looks)

@@ -30,7 +30,14 @@ from lvqa_ray.engine.nodes import check_disks
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.preflight import check_endpoints, check_output, check_prices, check_prompts, check_whisper
+from lvqa_ray.engine.preflight import (
+    check_addresses,
+    check_endpoints,
+    check_output,
+    check_prices,
+    check_prompts,
+    check_whisper,
+)
 from lvqa_ray.engine.progress import Progress, Watch
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.ray_health import RayLost, watch_ray
@@ -177,6 +184,7 @@ def _run(
     if todo:
         check_prices(job)
         check_whisper(job)
+        check_addresses(job, todo)
         keys = check_endpoints(job)
     if only is None:
         note_job(folder, job, videos)

@@ -17,6 +17,20 @@ from lvqa_ray.llm.messages import ChatRequest
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|auth|bearer)[-_ ]?token", re.IGNORECASE)
+_HOST = re.compile(
+    r"(?:localhost|\d+(?:\.\d+){3}|(?P<name>[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,6}))(?::\d+)?(?:/[a-z0-9/_-]{0,30})?"
+)
+"""A URL that lacks its scheme, and surely no key: an error may quote it."""
+_CALLS = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/embeddings",
+    "/models",
+    "/audio/transcriptions",
+    "/messages",
+)
+AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 _OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -133,14 +147,20 @@ class Endpoint(BaseModel):
                 "base_url holds a user name or a password: name the key's variable as api_key_env instead."
             )
         if parts.query or parts.fragment:
-            raise ConfigError("base_url holds a query or a fragment: give the part before the '?' or the '#'.")
+            azure = "; Azure takes the part up to /openai/v1" if (host or "").endswith(AZURE) else ""
+            raise ConfigError(f"base_url holds a query or a fragment: give the part before the '?' or the '#'{azure}.")
         if parts.scheme not in {"http", "https"} or not host:
+            bare = _HOST.fullmatch(url.strip().strip("'\""))
+            meant = bare and f"{'https' if bare['name'] else 'http'}://{bare[0]}"
             raise ConfigError(
-                "base_url must be an http:// or https:// URL with a host, such as https://api.openai.com/v1."
+                "base_url must be an http:// or https:// URL with a host, "
+                + (f"probably {meant}." if meant else "such as https://api.openai.com/v1.")
             )
+        if any(char.isspace() or not char.isprintable() for char in url.strip()) or host in {"http", "https"}:
+            raise ConfigError("base_url is not one URL: it holds a space, an invisible character or a second http://.")
         path = parts.path.rstrip("/")
-        if path.endswith("/chat/completions"):
-            raise ConfigError("base_url ends in /chat/completions: give the part before it.")
+        if of_a_call := next((end for end in _CALLS if path.endswith(end)), ""):
+            raise ConfigError(f"base_url ends in {of_a_call}: give the part before it.")
         return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
     @field_validator("api_key_env")

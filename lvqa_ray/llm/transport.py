@@ -9,18 +9,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import aiohttp
 import httpx2
 import openai
 from pydantic import JsonValue, SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
 from lvqa_ray.llm import completion, faults, sse
+from lvqa_ray.llm.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.error_body import quote_of
 from lvqa_ray.llm.error_prose import STREAM_ONLY, STREAM_OPTIONS
 from lvqa_ray.llm.headers import RateInfo
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
+from lvqa_ray.llm.model_list import ModelList
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
@@ -28,7 +29,7 @@ from lvqa_ray.records.safe_text import safe_text
 CONNECT_S = 30.0
 LONGEST_NAME = 200
 """Most characters of a model's name, as an endpoint gives it."""
-_CLIENT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, TimeoutError)
+MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
 
 
 class OpenAITransport:
@@ -45,7 +46,8 @@ class OpenAITransport:
     def __init__(self, endpoint: Endpoint, api_key: SecretStr) -> None:
         self._endpoint = endpoint
         self._api_key = api_key
-        self._client: httpx2.AsyncClient | None = None
+        self._client: Connection | None = None
+        self._token_limit = MAX_TOKENS
         self._completions = self._url("/chat/completions")
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.timeout_s
@@ -85,6 +87,8 @@ class OpenAITransport:
             "model": self._endpoint.model,
             "messages": [_message(message) for message in request.messages],
         }
+        if MAX_TOKENS in body:
+            body[self._token_limit] = body.pop(MAX_TOKENS)
         if self._streams:
             body["stream"] = True
             if self._tells_usage:
@@ -92,7 +96,14 @@ class OpenAITransport:
         return body
 
     def _takes_otherwise(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
-        """Whether the same request may be sent in another way, which is then how all are sent."""
+        """Whether the same request may be sent in another way, which is then how all are sent.
+
+        OpenAI's reasoning models refuse ``max_tokens`` by name and take ``max_completion_tokens``, which means the
+        same; an Azure deployment's name does not tell which model it is, so the refusal itself decides.
+        """
+        if MAX_TOKENS in body and MAX_COMPLETION in str(error):
+            self._token_limit = MAX_COMPLETION
+            return True
         if "stream" not in body and STREAM_ONLY.search(str(error)):
             self._streams = True
             return True
@@ -101,17 +112,22 @@ class OpenAITransport:
             return True
         return False
 
-    async def list_models(self) -> list[str]:
-        """Names of the models the endpoint offers, which costs nothing: a test of URL and key before a paid call.
+    async def list_models(self) -> ModelList:
+        """The models that the endpoint lists, which costs nothing.
 
         Raises:
             ApiError: `AuthFailed`, `NotFound` (some endpoints have no such list), `Disconnected` and the others.
         """
         answer, _ = await self._ask("GET", self._url("/models"), None)
-        models = answer.get("data") if isinstance(answer, Mapping) else None
-        if not isinstance(models, list):
+        models = ModelList.of(answer)
+        if models is None:
             raise self._fault(MalformedReply, "there is no list of models")
-        return [model["id"] for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
+        return models
+
+    @property
+    def moved_to(self) -> str:
+        """The base URL to which the endpoint redirects requests; empty where it does not."""
+        return self._client.moved_to if self._client else ""
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -130,10 +146,10 @@ class OpenAITransport:
                     return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
                 return json.loads(answer.content), RateInfo.of(answer.headers)
             error = faults.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
-        except _CLIENT_ERRORS as exc:
+        except CLIENT_ERRORS as exc:
             error = faults.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            error = self._fault(MalformedReply, "it is not JSON")
+            error = self._fault(MalformedReply, "it is a web page" if _is_page(answer.content) else "it is not JSON")
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
         raise error  # outside of `except`, or it would carry the client's exception with the whole request
@@ -151,19 +167,18 @@ class OpenAITransport:
     def _url(self, path: str) -> httpx2.URL:
         return httpx2.URL(self._endpoint.base_url.rstrip("/") + path)
 
-    def _open(self) -> httpx2.AsyncClient:
-        """The SDK's HTTP client on aiohttp, and what the SDK says to an endpoint in its headers."""
-        # Half the CPU of the SDK's default. A proxy from the environment is never meant for this very machine.
-        client = openai.DefaultAioHttpClient(trust_env=not self._endpoint.is_loopback)
+    def _open(self) -> Connection:
+        """The connections, and what the SDK says to an endpoint in its headers."""
+        connection = Connection(self._endpoint)
         sdk = openai.AsyncOpenAI(
             base_url=self._endpoint.base_url,
             api_key=self._key or "none",
             admin_api_key="",  # or the SDK would read one from the environment
-            http_client=client,
+            http_client=connection.client,
         )
         said = {**sdk.default_headers, **(sdk.auth_headers if self._key else {})}
         self._headers = [(name, value) for name, value in said.items() if isinstance(value, str)]
-        return client
+        return connection
 
     def _reply(self, answer: object) -> ChatReply:
         """The answer as a value, if it is one.
@@ -237,6 +252,10 @@ def _part(part: Part) -> dict[str, JsonValue]:
         kind = "video_url" if part.mime.startswith("video/") else "image_url"
         return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
     return {"type": "text", "text": _whole(part.text)}
+
+
+def _is_page(content: bytes) -> bool:
+    return content.lstrip()[:1] == b"<"
 
 
 def _whole(text: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.video.audio import RATE
+from lvqa_ray.video.onnx import disable_telemetry
 from lvqa_ray.video.utterances import Part
 
 LONGEST_S = 60.0
@@ -69,6 +70,7 @@ def _model(folder: str) -> Any:  # noqa: ANN401 - the package is there only with
     """The model, loaded once for a process."""
     if why := why_not(folder):
         raise _unusable(why)
+    disable_telemetry()  # of what finds the pauses
     from faster_whisper import WhisperModel  # noqa: PLC0415 - as above
 
     return WhisperModel(folder, local_files_only=True)

@@ -59,7 +59,7 @@ def models_of(fake: FakeEndpoint | str, *, key: str = SECRET, model: str = "fake
     async def once() -> list[str]:
         transport = OpenAITransport(Endpoint(base_url=url, model=model), SecretStr(key))
         try:
-            return await transport.list_models()
+            return list((await transport.list_models()).names)
         finally:
             await transport.aclose()
 

@@ -1,0 +1,194 @@
+"""Readiness of an endpoint: whether it knows the key and the model, by its list of models or by one small request.
+
+The list costs nothing and is a hint. Where it does not name the model, or cannot be had, one request with the
+parameters of a run decides. What stops a run is what stops every request: an unknown model or path, a refused key or
+request, an account without quota, or a server that is no chat endpoint. Anything that may pass, such as a rate limit,
+does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from lvqa_ray.errors import (
+    ApiError,
+    AuthFailed,
+    BadRequest,
+    ConfigError,
+    Disconnected,
+    EndpointDown,
+    MalformedReply,
+    NotFound,
+    QuotaExceeded,
+    RetryableError,
+    TimedOut,
+)
+from lvqa_ray.llm.base_urls import likely_base_url
+from lvqa_ray.llm.certificates import own_certificates
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatRequest
+from lvqa_ray.llm.model_list import SHOWN, ModelList
+from lvqa_ray.llm.proxies import proxy_for
+from lvqa_ray.llm.proxy_faults import AUTH_REQUIRED
+from lvqa_ray.llm.transcription import wire
+from lvqa_ray.llm.transport import OpenAITransport
+
+LIST_WITHIN_S = 30.0
+ANSWER_WITHIN_S = 120.0
+AGAIN_AFTER_S = 1.0
+_LASTING = (NotFound, AuthFailed, QuotaExceeded, BadRequest, EndpointDown)
+"""Errors that every request would meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What was found out about an endpoint that a run may use.
+
+    Attributes:
+        says: One sentence.
+        sure: Whether the endpoint is known to have the model.
+        warning: What a user should know before the run; empty for nothing.
+    """
+
+    says: str
+    sure: bool = True
+    warning: str = ""
+
+
+async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | None, *, sound: bool) -> Readiness:
+    """Find out whether an endpoint knows its model and its key.
+
+    Args:
+        endpoint: The endpoint.
+        key: Its key.
+        request: The request that decides where the list of models does not; ``None`` to send none.
+        sound: Whether it is asked for what is said.
+
+    Raises:
+        ConfigError: No request of a run could succeed; says why, and the likely mend.
+    """
+    _check_variables(endpoint)
+    transport = wire(endpoint, key, sound=sound)
+    try:
+        listed = await _listed(transport)
+        moved = transport.moved_to
+        doubt = _doubt(endpoint, listed, moved)
+        if not doubt:
+            return Readiness(f"Answers, and has {endpoint.model}.")
+        if isinstance(listed, Disconnected):
+            raise ConfigError(f"{endpoint.label}: {_ended(listed)}{await _mend(endpoint, key, listed)}")
+        if request is None:
+            says = f"{_capital(doubt)}; one small request would tell."
+            return Readiness(says, sure=False, warning=f"{endpoint.label}: {doubt}.")
+        error = await _refusal(transport, request)
+        moved = moved or transport.moved_to
+    finally:
+        await transport.aclose()
+    if error is None:
+        return Readiness(
+            f"{_capital(doubt)}, and answers.", warning=f"{endpoint.label}: {doubt}; the run goes on, as it answers."
+        )
+    if _stops(error, listed):
+        offered = _offered(endpoint, listed) if isinstance(error, NotFound | BadRequest) else ""
+        if isinstance(error, NotFound):
+            offered = offered.replace("does not list the", "has no")
+        told = f" {endpoint.base_url} {offered}." if offered else ""
+        raise ConfigError(f"{endpoint.label}: {_ended(error)}{told}{await _mend(endpoint, key, error, moved)}")
+    says = f"{_capital(doubt)}, and whether it answers is not known yet: {error}"
+    return Readiness(says, sure=False, warning=f"{endpoint.label}: {says[:1].lower()}{says[1:]}")
+
+
+def _check_variables(endpoint: Endpoint) -> None:
+    """Refuse an environment in which the endpoint cannot be reached.
+
+    Raises:
+        ConfigError: Names the variable.
+    """
+    proxy_for(endpoint.base_url)
+    if not endpoint.is_loopback or endpoint.base_url.startswith("https:"):
+        own_certificates()
+
+
+async def _listed(transport: OpenAITransport) -> ModelList | ApiError:
+    """The endpoint's list of models, or why it cannot be had."""
+    try:
+        async with asyncio.timeout(LIST_WITHIN_S):
+            return await transport.list_models()
+    except ApiError as error:
+        return error
+    except TimeoutError:
+        return TimedOut(f"It gives no answer within {LIST_WITHIN_S:.0f} s.")
+
+
+def _doubt(endpoint: Endpoint, listed: ModelList | ApiError, moved: str) -> str:
+    """Why the list of models does not settle that the endpoint can be used; empty if it does."""
+    if moved:
+        return f"redirects requests to {moved} (set base_url to that, or each is sent twice)"
+    if isinstance(listed, ModelList):
+        return "" if listed.has(endpoint.model) else _offered(endpoint, listed)
+    if isinstance(listed, AuthFailed):
+        return f"does not show its list of models to this key ({listed.status})"
+    why = f" ({listed.status})" if listed.status else ""
+    return f"gives no list of models{why}"
+
+
+def _offered(endpoint: Endpoint, listed: ModelList | ApiError) -> str:
+    """What a list offers instead of the model, as the rest of a sentence; empty where there is no list."""
+    if not isinstance(listed, ModelList) or listed.has(endpoint.model):
+        return ""
+    if not listed.names:
+        return f"lists no models, so not {endpoint.model} either"
+    near = listed.near(endpoint.model)
+    more = ", ..." if len(listed.names) > len(near) or len(near) > SHOWN else ""
+    pages = " on the first page of its list" if listed.in_pages else ""
+    return f"does not list the model {endpoint.model}; it offers {', '.join(near)}{more}{pages}"
+
+
+async def _refusal(transport: OpenAITransport, request: ChatRequest) -> ApiError | None:
+    """Why a request has no answer, after a second try where one may help; nothing if there is one."""
+    error: ApiError | None = None
+    for wait_s in (0.0, AGAIN_AFTER_S):
+        await asyncio.sleep(wait_s)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await transport(request)
+            return None
+        except TimeoutError:
+            return TimedOut(f"It gives no answer within {ANSWER_WITHIN_S:.0f} s.")
+        except ApiError as caught:
+            error = caught
+        if not isinstance(error, RetryableError) or error.bill is not None:
+            break
+    # One that was cut off, filtered, declined or empty was an answer all the same.
+    return error if error is not None and error.bill is None else None
+
+
+def _stops(error: ApiError, listed: ModelList | ApiError) -> bool:
+    """Whether every request of a run would meet an error."""
+    if isinstance(error, TimedOut | Disconnected):
+        return isinstance(listed, TimedOut | Disconnected)  # nothing has answered at all
+    return isinstance(error, (*_LASTING, MalformedReply))
+
+
+async def _mend(endpoint: Endpoint, key: SecretStr, error: ApiError, moved: str = "") -> str:
+    """A sentence with the base URL that was probably meant, where an error may come of a wrong one."""
+    if not isinstance(error, NotFound | MalformedReply | Disconnected | BadRequest) or error.status == AUTH_REQUIRED:
+        return ""
+    if found := moved or await likely_base_url(endpoint, key):
+        return f" {found} answers as an endpoint does: set base_url to it."
+    if isinstance(error, MalformedReply):
+        return f" base_url {endpoint.base_url} leads to no chat endpoint: correct it; most end in /v1."
+    return ""
+
+
+def _ended(error: ApiError) -> str:
+    """An error as a sentence."""
+    sentence = str(error)
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

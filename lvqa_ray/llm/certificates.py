@@ -1,0 +1,67 @@
+"""Certificates of the environment: SSL_CERT_FILE and SSL_CERT_DIR, checked before a connection needs them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from lvqa_ray.errors import ConfigError
+
+FILE, FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
+STORES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+"""Variables that name the certificates for object stores, in the order in which botocore reads them."""
+
+
+def own_certificates(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext | None:
+    """What SSL_CERT_FILE or SSL_CERT_DIR wants connections to be verified by; nothing where neither is set.
+
+    Raises:
+        ConfigError: It names no file with certificates, or no folder.
+    """
+    if file := environ.get(FILE, "").strip():
+        return _of_file(file, FILE)
+    if folders := environ.get(FOLDER, "").strip():
+        for folder in filter(None, folders.split(os.pathsep)):
+            if not Path(folder).is_dir():
+                raise ConfigError(f"the environment variable {FOLDER} names {folder}, which is no folder: {_UNSET}.")
+        return ssl.create_default_context(capath=folders)
+    return None
+
+
+def check_store_certificates(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse certificates for object stores that cannot be read.
+
+    Raises:
+        ConfigError: Names the variable.
+    """
+    for variable in STORES:
+        if given := environ.get(variable, "").strip():
+            _of_file(given, variable)
+            return
+
+
+@lru_cache(8)
+def _of_file(file: str, variable: str) -> ssl.SSLContext:
+    said = f"the environment variable {variable} names {file}, "
+    try:
+        context = ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(f"{said}which holds no certificates in PEM format: {_UNSET}.") from None
+    except OSError as error:
+        why = (
+            "which does not exist" if isinstance(error, FileNotFoundError) else f"which cannot be read ({_why(error)})"
+        )
+        raise ConfigError(f"{said}{why}: {_UNSET}.") from None
+    if not context.cert_store_stats()["x509"]:
+        raise ConfigError(f"{said}which holds no certificates: {_UNSET}.")
+    return context
+
+
+def _why(error: OSError) -> str:
+    return "it is a folder" if isinstance(error, IsADirectoryError) else str(error.strerror or error)
+
+
+_UNSET = "correct it, or unset it"

@@ -1,0 +1,93 @@
+"""The HTTP client of an endpoint: proxies and certificates of the environment, and redirects."""
+
+from __future__ import annotations
+
+import aiohttp
+import httpx2
+import openai
+
+from lvqa_ray.errors import ApiError, ConfigError, EndpointDown, NotFound
+from lvqa_ray.llm.certificates import own_certificates
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.proxies import proxy_for
+from lvqa_ray.llm.proxy_faults import AUTH_REQUIRED, of_proxy, wants_password
+
+PATHS = ("/chat/completions", "/audio/transcriptions", "/models")
+SAME_METHOD = (307, 308)
+"""Redirects that keep method and body; they are followed once."""
+CLIENT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, TimeoutError)
+
+
+class Connection:
+    """The connections to one endpoint, through the proxy that the environment names for it.
+
+    Args:
+        endpoint: The endpoint.
+
+    Attributes:
+        client: The SDK's client.
+        moved_to: The base URL to which the endpoint redirects requests; empty where it does not.
+
+    Raises:
+        EndpointDown: A proxy or certificate variable of this process cannot be used.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.moved_to = ""
+        plain = endpoint.is_loopback and endpoint.base_url.startswith("http:")
+        broken: ApiError | None = None
+        try:
+            self._proxy = proxy_for(endpoint.base_url)
+            verify = None if plain else own_certificates()
+        except ConfigError as error:
+            broken = EndpointDown(f"{endpoint.label}: {error}")
+        if broken is not None:
+            raise broken
+        # On aiohttp, which takes half the CPU of the SDK's default. The environment is read by modules of our own. A
+        # redirect is not followed by itself: with 301, 302 and 303 the request would lose its body.
+        self.client = openai.DefaultAioHttpClient(
+            trust_env=False,
+            verify=verify or True,
+            proxy=self._proxy.url if self._proxy else None,
+            follow_redirects=False,
+        )
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request once.
+
+        Raises:
+            ApiError: A proxy did not let it pass, or it was redirected in a way that loses it.
+            httpx2.HTTPError: There was no reply; and other errors of `CLIENT_ERRORS`.
+        """
+        fault: ApiError | None = None
+        try:
+            answer = await self.client.send(request)
+            if answer.status_code in SAME_METHOD and answer.next_request is not None:
+                self.moved_to = self._base_of(answer.next_request.url)
+                answer = await self.client.send(answer.next_request)
+        except CLIENT_ERRORS as exc:
+            fault = of_proxy(exc, self._proxy.variable) if self._proxy else None
+            if fault is None:
+                raise
+        if fault is None and self._proxy and answer.status_code == AUTH_REQUIRED:
+            fault = wants_password(self._proxy.variable)
+        if fault is None and answer.next_request is not None:
+            fault = self._redirected(answer.next_request.url)
+        if fault is not None:
+            raise fault  # outside of `except`, or it would carry the client's exception with the whole request
+        return answer
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+    def _redirected(self, url: httpx2.URL) -> ApiError:
+        """The error for a redirect that would change the request into one without a body."""
+        mend = "set base_url to that" if url.path.rstrip("/").endswith(PATHS) else "correct base_url"
+        return NotFound(f"{self._endpoint.base_url} redirects requests to {self._base_of(url)}: {mend}.")
+
+    def _base_of(self, url: httpx2.URL) -> str:
+        """The base URL that leads to where a request was redirected."""
+        plain = str(url.copy_with(query=None, fragment=None)).rstrip("/")
+        return next((plain.removesuffix(path) for path in PATHS if plain.endswith(path)), plain)

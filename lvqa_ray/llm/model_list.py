@@ -1,0 +1,86 @@
+"""The models that an endpoint lists, in the shapes that servers give: a hint about a model's name, and no proof.
+
+Lists leave out what the same endpoint answers for: Ollama lists ``llava:latest`` and answers for ``llava``, Azure lists
+base models and answers for deployments, OpenRouter answers for variants (``:free``, ``:nitro``), vendors for aliases
+with and without a date; and some lists come in pages.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+SHOWN = 5
+"""Most names in a message."""
+LIKE = 3
+"""Letters of a name that is looked for within another."""
+_LISTS = ("data", "models", "result", "items")
+"""Fields that hold the list: OpenAI's; Gemini's, Cohere's and Ollama's own; Cloudflare's; others'."""
+_MORE = ("has_more", "nextPageToken", "next_page_token", "next", "next_cursor")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """Names of models.
+
+    Attributes:
+        names: What a request may name, aliases included.
+        in_pages: Whether there are further pages, which are not read.
+    """
+
+    names: tuple[str, ...]
+    in_pages: bool = False
+
+    @classmethod
+    def of(cls, answer: object) -> ModelList | None:
+        """The list in the JSON of a reply; nothing where it holds none.
+
+        Args:
+            answer: The JSON: an object with a list in it, or the list itself (Together, GitHub Models).
+        """
+        entries = answer
+        if isinstance(answer, Mapping):
+            entries = next((answer[name] for name in _LISTS if isinstance(answer.get(name), list)), None)
+        if not isinstance(entries, list):
+            return None
+        names = [name for entry in entries for name in _names(entry)]
+        if entries and not names:
+            return None  # a list of something else
+        more = isinstance(answer, Mapping) and any(answer.get(name) for name in _MORE)
+        return cls(tuple(dict.fromkeys(names)), more)
+
+    def has(self, model: str) -> bool:
+        """Whether a model is listed under this very name; Gemini lists ``models/x`` for what is asked for as ``x``."""
+        return _bare(model) in map(_bare, self.names)
+
+    def near(self, model: str) -> Sequence[str]:
+        """Names that may have been meant, the likeliest first; any few where none is like it."""
+        known = {_plain(name): name for name in reversed(self.names)}
+        wanted = _plain(model)
+        found = [name for plain, name in known.items() if len(plain) >= LIKE and (plain in wanted or wanted in plain)]
+        found += [known[plain] for plain in difflib.get_close_matches(wanted, known, SHOWN, cutoff=0.5)]
+        return (list(dict.fromkeys(found)) or sorted(self.names))[:SHOWN]
+
+
+def _names(entry: object) -> Iterator[str]:
+    """The names of an entry: its id, or its name where it has none (Cohere, Gemini); its aliases (Mistral, xAI)."""
+    if isinstance(entry, str):
+        yield entry
+    if not isinstance(entry, Mapping):
+        return
+    first = next((entry[key] for key in ("id", "name", "model") if isinstance(entry.get(key), str) and entry[key]), "")
+    if first:
+        yield first
+    aliases = entry.get("aliases")
+    if isinstance(aliases, list):
+        yield from (alias for alias in aliases if isinstance(alias, str) and alias)
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("models/")
+
+
+def _plain(name: str) -> str:
+    """A name for comparison: without its maker, its variant and the case of its letters."""
+    return name.casefold().rpartition("/")[2].partition(":")[0]

@@ -1,0 +1,152 @@
+"""Proxy settings of the environment: which proxy a URL is reached through, and which variable says so.
+
+The rules are those that curl, requests and Go share: ``http_proxy``, ``https_proxy`` and ``all_proxy`` in small letters
+before capitals, and ``no_proxy`` for hosts that are contacted directly. Only the variable that applies to a URL is
+read, so a bad one does no harm to hosts in NO_PROXY. A value may hold a password, so no message quotes one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
+
+from lvqa_ray.errors import ConfigError
+
+_PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_QUOTABLE = re.compile(r"socks\w*|ftp|tcp|udp|wss?|ssh|quic|file", re.IGNORECASE)
+"""Schemes that a message may quote; any other word in that place may be a part of a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, and the environment variable that names it.
+
+    Attributes:
+        url: Its URL, with user name and password where there are any.
+        variable: Name of the variable.
+    """
+
+    url: str = field(repr=False)
+    variable: str
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection to the proxy itself uses TLS."""
+        return self.url.startswith("https:")
+
+
+def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None:
+    """The proxy through which the environment wants a URL to be reached; nothing for a direct connection.
+
+    Args:
+        url: An http or https URL. This machine itself is always contacted directly.
+        environ: The environment.
+
+    Raises:
+        ConfigError: The variable that applies holds what no proxy can be.
+    """
+    parts = urlsplit(url)
+    host, scheme = (parts.hostname or "").rstrip("."), parts.scheme.lower()
+    if not host or _is_this_machine(host) or _is_excluded(host, parts.port or _PORTS.get(scheme), environ):
+        return None
+    for name in (f"{scheme}_proxy", "all_proxy"):
+        variable = next((each for each in (name, name.upper()) if each in environ), "")
+        if value := environ.get(variable, "").strip():
+            return Proxy(_checked(value, variable, host), variable)
+    return None
+
+
+def _checked(value: str, variable: str, host: str) -> str:
+    """The URL of a proxy, with the scheme that it may lack.
+
+    Raises:
+        ConfigError: It is no URL of an HTTP proxy.
+    """
+    mend = f"write http://HOST:PORT, or add {host} to NO_PROXY"
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        port = parts.port
+    except ValueError:
+        raise ConfigError(
+            f"the environment variable {variable} holds no URL of a proxy (a character of a password such as '/', '#' "
+            f"or '?' must be percent-encoded): {mend}."
+        ) from None
+    if parts.scheme.lower() not in _PORTS:
+        raise ConfigError(_of_scheme(parts, variable, mend))
+    if not parts.hostname or any(char.isspace() or not char.isprintable() for char in value):
+        raise ConfigError(f"the environment variable {variable} holds no URL of a proxy with a host: {mend}.")
+    if not port:
+        raise ConfigError(f"the environment variable {variable} names a proxy without a port: {mend}.")
+    return f"{parts.scheme.lower()}://{parts.netloc}"
+
+
+def _of_scheme(parts: SplitResult, variable: str, mend: str) -> str:
+    if parts.scheme.lower().startswith("socks"):
+        return (
+            f"the environment variable {variable} names a SOCKS proxy ({parts.scheme}://), and only HTTP proxies are "
+            f"supported: set {'HTTPS_PROXY and HTTP_PROXY' if 'all' in variable.lower() else 'it'} to the HTTP port of "
+            f"the proxy, or {mend.partition(', or ')[2]}."
+        )
+    known = f" ({parts.scheme}://)" if _QUOTABLE.fullmatch(parts.scheme) else ""
+    return f"the environment variable {variable} names a proxy of a scheme that is not http or https{known}: {mend}."
+
+
+def _is_excluded(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
+    """Whether NO_PROXY names a host."""
+    listed = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    return any(_matches(entry, host, port) for entry in re.split(r"[,;\s]+", listed.lower()) if entry)
+
+
+def _matches(entry: str, host: str, port: int | None) -> bool:
+    """Whether an entry of NO_PROXY covers a host.
+
+    An entry is ``*``, a domain (which covers its subdomains, with or without a dot or ``*.`` in front), an address, a
+    network as CIDR, or a pattern with ``*``; each but a network may have a port behind it.
+    """
+    if entry == "*":
+        return True
+    entry = entry.partition("://")[2] if "://" in entry else entry
+    address = _address(host)
+    try:
+        if "/" in entry:
+            network = ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+            return address is not None and address in network
+    except ValueError:
+        entry = entry.partition("/")[0]  # a URL with a path
+    name, wanted = _parted(entry)
+    if wanted and wanted != str(port or ""):
+        return False
+    if (listed := _address(name)) is not None or address is not None:
+        return listed == address or (address is not None and "*" in name and fnmatchcase(host, name))
+    name = name.removeprefix("*").strip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}") or ("*" in name and fnmatchcase(host, name)))
+
+
+def _parted(entry: str) -> tuple[str, str]:
+    """Host and port of an entry; the port is empty where there is none."""
+    if entry.startswith("["):
+        name, _, behind = entry[1:].partition("]")
+        return name, behind.removeprefix(":")
+    if entry.count(":") > 1:  # an IPv6 address without brackets
+        return entry, ""
+    name, _, port = entry.partition(":")
+    return name, port
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _is_this_machine(host: str) -> bool:
+    address = _address(host)
+    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import av
-import av.error
 import simplejpeg
 
 from lvqa_ray.demo.describe import NotAPicture, Picture, open_picture
+from lvqa_ray.video.containers import open_input
 
 FRAMES = 8
 SHORT_SIDE = 448  # pixels
@@ -28,7 +28,7 @@ def sample(data: bytes, start_s: float = 0.0) -> list[Picture]:
         NotAPicture: There is no picture to be had from it.
     """
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with open_input(io.BytesIO(data)) as container:
             if not container.streams.video:
                 raise NotAPicture("the clip has no pictures")
             stream = container.streams.video[0]
@@ -43,8 +43,8 @@ def sample(data: bytes, start_s: float = 0.0) -> list[Picture]:
                     pictures.append(_picture(frame, start_s + time_s - first_s))
                     if len(pictures) == FRAMES:
                         break
-    except av.error.FFmpegError as error:
-        raise NotAPicture(f"the clip cannot be decoded ({error.strerror})") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise NotAPicture(f"the clip cannot be decoded ({error})") from error
     if not pictures:
         raise NotAPicture("the clip has no pictures")
     return pictures

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import av
@@ -15,6 +16,7 @@ import numpy as np
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Frame
+from lvqa_ray.video.containers import has_signature
 from lvqa_ray.video.source import EPSILON_S, open_source
 
 if TYPE_CHECKING:
@@ -44,8 +46,13 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         ) from None
     with open_source(path):  # what is wrong with the file, in our words
         pass
+    if not has_signature(path):  # decord has an FFmpeg of its own, which cannot be told what formats to open
+        raise VideoError(
+            VideoFault.UNREADABLE, f'{path} does not begin as a common container does; use the reader "pyav" for it.'
+        )
     try:
-        video = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        # No name of an absolute path begins with a protocol.
+        video = decord.VideoReader(str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=1)
         shown = video.get_frame_timestamp(np.arange(len(video)))
         return _read(video, shown, times, encoder, path)
     except VideoError:

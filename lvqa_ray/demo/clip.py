@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 
 import av
-import av.error
-import simplejpeg
 
 from lvqa_ray.demo.describe import NotAPicture, Picture, open_picture
+from lvqa_ray.video.containers import open_input
+from lvqa_ray.video.display import Presentation
+from lvqa_ray.video.picture import JpegEncoder
 
 FRAMES = 8
 SHORT_SIDE = 448  # pixels
@@ -28,11 +29,13 @@ def sample(data: bytes, start_s: float = 0.0) -> list[Picture]:
         NotAPicture: There is no picture to be had from it.
     """
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with open_input(io.BytesIO(data)) as container:
             if not container.streams.video:
                 raise NotAPicture("the clip has no pictures")
             stream = container.streams.video[0]
             length_s = container.duration / av.time_base if container.duration else 0.0
+            encoder = JpegEncoder(short_side=SHORT_SIDE, quality=90)
+            encoder.presentation = Presentation.of(stream)
             first_s: float | None = None
             pictures: list[Picture] = []
             for frame in container.decode(stream):
@@ -40,18 +43,11 @@ def sample(data: bytes, start_s: float = 0.0) -> list[Picture]:
                 first_s = time_s if first_s is None else first_s
                 # The middle of each of the clip's equal parts; without a known length, the first frames.
                 if time_s - first_s >= (len(pictures) + 0.5) * length_s / FRAMES - 1e-6:
-                    pictures.append(_picture(frame, start_s + time_s - first_s))
+                    pictures.append(open_picture(encoder.encode(frame), f"{start_s + time_s - first_s:.2f} s"))
                     if len(pictures) == FRAMES:
                         break
-    except av.error.FFmpegError as error:
-        raise NotAPicture(f"the clip cannot be decoded ({error.strerror})") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise NotAPicture(f"the clip cannot be decoded ({error})") from error
     if not pictures:
         raise NotAPicture("the clip has no pictures")
     return pictures
-
-
-def _picture(frame: av.VideoFrame, time_s: float) -> Picture:
-    scale = min(1.0, SHORT_SIDE / min(frame.width, frame.height))
-    width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
-    pixels = frame.to_ndarray(width=width, height=height, format="rgb24")
-    return open_picture(simplejpeg.encode_jpeg(pixels, quality=90, colorspace="RGB"), f"{time_s:.2f} s")

@@ -94,12 +94,16 @@ class Decoder:
             child.kill()
         try:
             yield from self._rows(child, Order(steps, row, path))
-            if child.alive:
-                self._child = child
+        except BaseException:
+            child.end()
+            raise
         finally:
             self._busy = None
-            if self._child is None:
-                child.end()
+        # Only now: an interruption sets its flag before it kills the busy child, which may have finished meanwhile.
+        if child.alive and not self._interrupted:
+            self._child = child
+        else:
+            child.end()
 
     def close(self) -> None:
         """End the child."""

@@ -75,10 +75,11 @@ class VideoInfo:
     Attributes:
         num_frames: Frames in the video stream, counted or estimated from duration and rate.
         height: Displayed height in pixels, after rotation.
-        width: Displayed width in pixels, after rotation.
+        width: Displayed width in square pixels, after rotation.
         fps: Mean frames per second.
         duration_sec: Seconds of picture; sound that goes on longer does not count.
-        rotation: Clockwise degrees by which the stored picture is turned for display (0, 90, 180 or 270).
+        rotation: Clockwise degrees by which the stored picture is turned for display (0, 90, 180 or 270); one that is
+            mirrored, too, is mirrored from left to right before that.
         codec: FFmpeg's name of the video codec.
         has_audio: Whether there is a sound stream.
         partial: Why only a part can be used (a truncated file), or empty.

@@ -125,7 +125,7 @@ def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Enco
     # The index goes to the front, so that an endpoint can play the clip while it is still fetching it.
     with (
         open_source(source) as video,
-        av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as output,
+        av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as output,
     ):
         picture: ExactPicture | EncodedPicture | CopiedPicture
         if mode == "exact":

@@ -49,6 +49,8 @@ class CopiedPicture:
         self._zero_pts = max(self._start_pts, self._start_pts - source.offset_of(first))
         self.start_s = self.end_s = max(0.0, source.time_of(first))
         self._stream = output.add_stream_from_template(source.stream, opaque=True)  # which asks for no encoder
+        if aspect := source.stream.sample_aspect_ratio:  # the template has that of the codec only
+            self._stream.codec_context.sample_aspect_ratio = aspect
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield packets ready to be muxed.

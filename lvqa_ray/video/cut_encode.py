@@ -9,25 +9,18 @@ from fractions import Fraction
 from typing import Literal
 
 from av.container import OutputContainer
-from av.filter import Graph
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.picture import fit
+from lvqa_ray.video.cut_upright import Upright
 from lvqa_ray.video.source import EPSILON_S, Source, no_frames
 
 LONG_FRAME = 1.5
 """Where the first frame within a span comes later than so many frame periods, the one before it opens the clip."""
 
 Codec = Literal["libx264", "libx265"]
-
-_UNSPECIFIED_MATRIX = 2
-
-_TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}
-"""Filters that undo a rotation, by its counter-clockwise degrees."""
-
 
 _QUIET = {"libx265": {"x265-params": "log-level=error:pools=none:frame-threads=1"}}
 """x265 has threads and a log of its own."""
@@ -56,7 +49,7 @@ class Encoding:
 
 
 class EncodedPicture:
-    """Encodes the frames of a span, upright, 8-bit 4:2:0, sides made even.
+    """Encodes the frames of a span, upright, 8-bit 4:2:0, sides made even, HDR as SDR.
 
     Args:
         source: The open video.
@@ -86,8 +79,8 @@ class EncodedPicture:
         self._first = first
         self.start_s = self.end_s = max(source.time_of(first), span.start_s)
         self._start_pts = (first.pts or 0) if self.start_s == source.time_of(first) else self._pts(self.start_s)
-        self._graph = _upright(first, source, encoding.short_side)
-        self._upright_first = self._turn(first)
+        self._upright = Upright(first, source, encoding.short_side)
+        self._upright_first = self._upright(first)
         self._stream = self._open_stream(output)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
@@ -102,7 +95,7 @@ class EncodedPicture:
         """Upright frames and when they appear in the clip, in the source's time base."""
         yield 0, self._upright_first
         for frame in self._rest():
-            yield (frame.pts or 0) - self._start_pts, self._turn(frame)
+            yield (frame.pts or 0) - self._start_pts, self._upright(frame)
 
     def _evenly(self, rate: Fraction) -> Iterator[tuple[int, VideoFrame]]:
         """The upright frames on display at equal distances, and their numbers."""
@@ -110,12 +103,12 @@ class EncodedPicture:
         for frame in self._rest():
             due = self._ticks_before(self._source.time_of(frame), rate)
             if due > count:
-                upright = self._turn(current)
+                upright = self._upright(current)
                 yield from ((number, upright) for number in range(count, due))
                 count = due
             current = frame
         due = self._ticks_before(self.end_s, rate)
-        upright = self._turn(current)
+        upright = self._upright(current)
         yield from ((number, upright) for number in range(count, due))
 
     def _ticks_before(self, time_s: float, rate: Fraction) -> int:
@@ -149,10 +142,6 @@ class EncodedPicture:
         if before is not None and self._source.end_of(before) > self._span.start_s + EPSILON_S:
             yield before
 
-    def _turn(self, frame: VideoFrame) -> VideoFrame:
-        self._graph.vpush(frame)
-        return self._graph.vpull()
-
     def _shown_until(self, frame: VideoFrame) -> None:
         self.end_s = min(self._source.end_of(frame), max(self._span.end_s, self.start_s + self._source.period_s))
 
@@ -170,32 +159,10 @@ class EncodedPicture:
         if codec in _TAGS:
             context.codec_tag = _TAGS[codec]
         context.time_base = self._time_base
-        if shape := self._source.stream.codec_context.sample_aspect_ratio:
-            context.sample_aspect_ratio = 1 / shape if round(self._first.rotation / 90) % 2 else shape
+        if self._upright.pixel_aspect != 1 or self._source.stream.codec_context.sample_aspect_ratio:
+            context.sample_aspect_ratio = self._upright.pixel_aspect
         context.colorspace = first.colorspace
         context.color_range = first.color_range
         context.color_primaries = first.color_primaries
         context.color_trc = first.color_trc
         return stream
-
-
-def _upright(first: VideoFrame, source: Source, short_side: int | None) -> Graph:
-    rotation = round(first.rotation / 90) * 90 % 360
-    width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
-    if short_side is not None:
-        width, height = fit(width, height, short_side=short_side)
-    even = f"scale={max(2, width // 2 * 2)}:{max(2, height // 2 * 2)}:flags=bilinear+accurate_rnd"
-    graph = Graph()
-    graph.threads = 1
-    # Told apart from the start, or the scaler takes the colours for others than they are and converts them.
-    colours = f":range={first.color_range}" if first.color_range in (1, 2) else ""
-    if first.colorspace != _UNSPECIFIED_MATRIX:
-        colours += f":colorspace={first.colorspace}"
-    given = f"video_size={first.width}x{first.height}:pix_fmt={first.format.name}:time_base={source.time_base}"
-    nodes = [graph.add("buffer", given + colours)]
-    for step in (*_TURNS.get(rotation, ()), even, "format=yuv420p"):
-        name, _, arguments = step.partition("=")
-        nodes.append(graph.add(name, arguments or None))
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes).configure()
-    return graph

@@ -58,6 +58,8 @@ class ExactPicture:
         self.start_s = self._time_s(self._plan.zero)
         self.end_s = min(self._time_s(self._plan.end), max(span.end_s, self.start_s + source.period_s))
         self._stream = output.add_stream_from_template(source.stream)
+        if aspect := source.stream.sample_aspect_ratio:  # the template has that of the codec only
+            self._stream.codec_context.sample_aspect_ratio = aspect
         if self._plan.head or self._plan.tail:
             self._stream.codec_context.extradata = self._style.header()
 

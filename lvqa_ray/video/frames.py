@@ -84,6 +84,7 @@ def sample_frames(
 def read_with_pyav(path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
     """Read frames with FFmpeg in this process, on one thread. See `FrameReader`."""
     with open_source(path) as source:
+        encoder.presentation = source.presentation
         sampled: list[Frame] = []
         for run in _runs(times):
             shown = _on_display(source, run)

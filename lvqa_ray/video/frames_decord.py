@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import av
@@ -15,7 +17,9 @@ import numpy as np
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Frame
-from lvqa_ray.video.source import EPSILON_S, open_source
+from lvqa_ray.video.containers import has_signature
+from lvqa_ray.video.display import Presentation, orientation_of
+from lvqa_ray.video.source import EPSILON_S, FIRST_LOOK, Source, no_frames, open_source
 
 if TYPE_CHECKING:
     from lvqa_ray.video.picture import JpegEncoder
@@ -42,10 +46,15 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         raise ConfigError(
             'The frame reader "decord" is not installed; use "pyav", or install the package decord2.'
         ) from None
-    with open_source(path):  # what is wrong with the file, in our words
-        pass
+    with open_source(path) as source:  # what is wrong with the file, in our words
+        encoder.presentation = _shown(source)
+    if not has_signature(path):  # decord has an FFmpeg of its own, which cannot be told what formats to open
+        raise VideoError(
+            VideoFault.UNREADABLE, f'{path} does not begin as a common container does; use the reader "pyav" for it.'
+        )
     try:
-        video = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        # No name of an absolute path begins with a protocol.
+        video = decord.VideoReader(str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=1)
         shown = video.get_frame_timestamp(np.arange(len(video)))
         return _read(video, shown, times, encoder, path)
     except VideoError:
@@ -54,6 +63,24 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         raise VideoError(
             VideoFault.UNREADABLE, f'decord cannot read {path}; use the frame reader "pyav" for it.'
         ) from error
+
+
+def _shown(source: Source) -> Presentation:
+    """How decord's frames are to be shown, which are turned already.
+
+    Raises:
+        VideoError: They would be shown wrongly.
+    """
+    first = next(source.frames(limit=FIRST_LOOK), None)
+    if first is None:
+        raise no_frames(source.path)
+    orientation, shown = orientation_of(first), source.presentation
+    if orientation.mirrored or shown.hdr_transfer(first):
+        what = "an HDR video in SDR" if shown.hdr_transfer(first) else "a mirrored video the right way"
+        raise VideoError(
+            VideoFault.UNREADABLE, f'decord does not show {what} ({source.path}); use the frame reader "pyav" for it.'
+        )
+    return replace(shown, turned=orientation.transposed)
 
 
 def _read(

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import av.error
@@ -19,9 +18,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.containers import HEAD_BYTES, list_kind, open_input
 
-# PyAV 18 refuses a file whose tags are not UTF-8 unless it is told what to do; 19 replaces them and has no such option.
-_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 MAX_SIDE = 16_384
 MAX_PIXELS = 8_192 * 8_192
 
@@ -96,43 +94,46 @@ def open_container(path: str) -> InputContainer:
     """The demuxer of a file.
 
     Raises:
-        VideoError: FFmpeg cannot read it.
+        VideoError: FFmpeg cannot read it, or it is of a format that may not be opened (see `containers`).
     """
     if open_file := _open_file.get():
         return _open_elsewhere(path, open_file(path))
     try:
-        # The "file:" prefix and the whitelist keep a playlist in disguise from opening URLs or other files.
-        container: InputContainer = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, **_TAGS)
-        return container
+        return open_input(path)
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
         if isinstance(error, MemoryError):  # no damage of the file
             raise MemoryError from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO):
             raise VideoError(VideoFault.UNREADABLE, f"{path} cannot be read ({error}); check its disk.") from error
-        if _is_mp4(path):
+        with Path(path).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head[4:8] == b"ftyp":
             raise VideoError(
                 VideoFault.UNREADABLE,
                 f"{path} is an MP4 without a usable index (moov): it was cut short, or is still being written; "
                 "fetch it again.",
             ) from error
-        raise VideoError(
-            VideoFault.NOT_A_VIDEO, f"{path} is not a video that FFmpeg knows, whatever its name says; replace it."
-        ) from error
+        raise _no_video(path, head) from error
 
 
 def _open_elsewhere(path: str, file: io.RawIOBase) -> InputContainer:
     try:
-        container: InputContainer = av.open(file, mode="r", options={"protocol_whitelist": "none"}, **_TAGS)
-        return container
+        return open_input(file)
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        raise VideoError(
-            VideoFault.NOT_A_VIDEO, f"{path} is not a video that FFmpeg knows, or is cut short; replace it."
-        ) from error
+        file.seek(0)
+        raise _no_video(path, file.read(HEAD_BYTES) or b"") from error
 
 
-def _is_mp4(path: str) -> bool:
-    with Path(path).open("rb") as file:
-        return file.read(8)[4:] == b"ftyp"
+def _no_video(path: str, head: bytes) -> VideoError:
+    if kind := list_kind(head):
+        return VideoError(
+            VideoFault.NOT_A_VIDEO,
+            f"{path} is {kind} and not a video; what it names is never opened: list the video files themselves.",
+        )
+    return VideoError(
+        VideoFault.NOT_A_VIDEO,
+        f"{path} is not a video in a format that is read here, or is cut short, whatever its name says; replace it.",
+    )
 
 
 def picture_stream(path: str, container: InputContainer) -> VideoStream:

@@ -130,7 +130,7 @@ class _Pictures:
         self.jpegs: dict[float, bytes] = {}
         self._source = source
         self._moments = MomentFinder(detection, source.time_base, source.fps)
-        self._shots = ShotFinder(plan, sampling, start_s)
+        self._shots = ShotFinder(plan, sampling, start_s, presentation=source.presentation)
 
     def add(self, frame: VideoFrame, scores: Sequence[float]) -> None:
         source = self._source

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import cast
 
-import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from lvqa_ray.video.display import PLAIN, UNSPECIFIED, orientation_of
+from lvqa_ray.video.hdr import BT2020, tone_mapped
 from lvqa_ray.video.jpeg import Pixels, encoded
 
 PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
 """The formats of 8 bits and half the colour each way, which almost all films have."""
 
-_UNSPECIFIED_MATRIX = 2
 _HD_HEIGHT = 576
+_BT2020_MATRIX = 9
 
 
 class JpegEncoder:
@@ -23,9 +24,13 @@ class JpegEncoder:
     Args:
         short_side: Most pixels of the shorter side; smaller pictures are never enlarged.
         quality: JPEG quality, 1 to 100.
+
+    Attributes:
+        presentation: What the stream says of the frames; set by the reader that opens it.
     """
 
     def __init__(self, *, short_side: int, quality: int) -> None:
+        self.presentation = PLAIN
         self._short_side = short_side
         self._quality = quality
         # For all frames: they keep their tables, and a thread of their own would only get in the way of other workers.
@@ -41,8 +46,9 @@ class JpegEncoder:
         return encoded(pixels, self._quality)
 
     def pixels(self, frame: VideoFrame) -> Pixels:
-        """Turn and scale a frame to RGB pixels."""
-        width, height = fit(frame.width, frame.height, short_side=self._short_side)
+        """Turn and scale a frame to RGB pixels, which are square; HDR becomes SDR."""
+        width, height = fit(*self.presentation.size(frame.width, frame.height), short_side=self._short_side)
+        transfer = self.presentation.hdr_transfer(frame)
         scaled = frame
         if (width, height) != (frame.width, frame.height) and frame.format.name in PLANAR_420:
             # Scaled first: that is half the samples, and few of them are then left to colour.
@@ -58,15 +64,14 @@ class JpegEncoder:
             scaled,
             width=width,
             height=height,
-            format="rgb24",
-            src_colorspace=_matrix(frame),
+            format="rgb48le" if transfer else "rgb24",
+            src_colorspace=matrix_of(frame),
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.BILINEAR | Interpolation.BITEXACT,
             threads=1,
-        )
-        pixels = cast("Pixels", rgb.to_ndarray())
-        quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
-        return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+        ).to_ndarray()
+        pixels = tone_mapped(rgb, transfer, frame.color_primaries) if transfer else cast("Pixels", rgb)
+        return orientation_of(frame).applied(pixels)
 
 
 def fit(width: int, height: int, *, short_side: int) -> tuple[int, int]:
@@ -81,8 +86,10 @@ def fit(width: int, height: int, *, short_side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _matrix(frame: VideoFrame) -> int:
+def matrix_of(frame: VideoFrame) -> int:
     """FFmpeg's number of the frame's colour matrix; in a silent file 601 for SD and 709 above, as players have it."""
-    if frame.colorspace != _UNSPECIFIED_MATRIX:
+    if frame.colorspace == UNSPECIFIED and frame.color_primaries == BT2020:
+        return _BT2020_MATRIX
+    if frame.colorspace != UNSPECIFIED:
         return frame.colorspace
     return Colorspace.ITU709 if frame.height > _HD_HEIGHT or frame.width >= 1280 else Colorspace.ITU601

@@ -9,6 +9,7 @@ import av
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import VideoInfo
+from lvqa_ray.video.display import orientation_of, shown_size
 from lvqa_ray.video.opening import check_dimensions
 from lvqa_ray.video.source import Source, no_frames, open_source
 
@@ -69,8 +70,7 @@ class _Extent:
 def _describe(source: Source) -> VideoInfo:
     first = _first_frame(source)
     check_dimensions(source.path, first.width, first.height)
-    rotation = -round(first.rotation / 90) * 90 % 360
-    width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
+    width, height = shown_size(first, source.presentation)
 
     promised_s = _promised_end(source)
     extent = _extent(source, promised_s)
@@ -101,7 +101,7 @@ def _describe(source: Source) -> VideoInfo:
         width=width,
         fps=fps,
         duration_sec=duration_s,
-        rotation=rotation,
+        rotation=orientation_of(first).rotation,
         codec=source.codec,
         has_audio=bool(source.container.streams.audio),
         partial=partial,

@@ -12,6 +12,7 @@ from functools import partial
 
 from lvqa_ray.records import Frame, Span
 from lvqa_ray.video.detect import Detection
+from lvqa_ray.video.display import PLAIN, Presentation
 from lvqa_ray.video.picture import JpegEncoder
 from lvqa_ray.video.scenes import Moment, moments
 from lvqa_ray.video.shelf import CHOICE, Candidate, Shelf
@@ -84,8 +85,8 @@ def iter_shots(
     Raises:
         VideoError: The video cannot be opened, or not one frame can be decoded.
     """
-    finder = ShotFinder(plan, sampling)
     with open_source(path, threads=threads) as source:
+        finder = ShotFinder(plan, sampling, presentation=source.presentation)
         for moment in moments(source, detection, sparing=sampling.is_sparse(plan, source)):
             yield from finder.add(moment)
         yield from finder.finish()
@@ -106,10 +107,14 @@ class ShotFinder:
         plan: How scenes become clips.
         sampling: Which pictures are taken.
         start_s: When the first scene begins (s).
+        presentation: How the frames are shown.
     """
 
-    def __init__(self, plan: ScenePlan, sampling: Sampling, start_s: float = 0.0) -> None:
+    def __init__(
+        self, plan: ScenePlan, sampling: Sampling, start_s: float = 0.0, *, presentation: Presentation = PLAIN
+    ) -> None:
         encoder = JpegEncoder(short_side=sampling.short_side, quality=sampling.quality)
+        encoder.presentation = presentation
         self._open = partial(_OpenScene, plan=plan, sampling=sampling, encoder=encoder)
         self._scene = self._open(start_s)
         self._end_s = start_s

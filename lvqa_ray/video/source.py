@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.display import Presentation
 from lvqa_ray.video.losses import note_loss
 from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
 from lvqa_ray.video.skim import SKIMMED, skim
@@ -44,6 +45,7 @@ class Source:
         stream: The picture stream; a cover picture does not count as one.
         time_base: Seconds of one unit of the stream's times.
         fps: Frames a second, ``None`` where the file does not say.
+        presentation: What the stream says of how its frames are shown.
         period_s: Seconds that a frame is shown, on average; a guess where the file does not say.
     """
 
@@ -55,6 +57,7 @@ class Source:
         self._sparing: Sparing | None = None
         self._is_placeless = False
         self._open()
+        self.presentation = Presentation.of(self.stream)
         self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
         self._ticks, self._per_ticks = self.time_base.as_integer_ratio()
         self.fps = frame_rate(self.stream)

@@ -57,6 +57,7 @@ def strip(
     pictures: list[Pixels] = []
     times: list[float | None] = []
     with open_source(path) as source:
+        encoder.presentation = source.presentation
         for stretch in stretches:
             frame = _look(source, stretch) if time.monotonic() < end else None
             pixels = encoder.pixels(frame) if frame else None

@@ -21,6 +21,7 @@ from av.subtitles.stream import SubtitleStream
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.records.safe_text import safe_text
+from lvqa_ray.video.containers import open_input
 from lvqa_ray.video.opening import open_container, picture_stream
 
 FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
@@ -75,7 +76,7 @@ def read_sidecar(sidecar: Sidecar, encoding: str = "") -> tuple[Subtitle, ...]:
         raise _bad(f"{path.name} has more than {MOST_BYTES >> 20} MB, which no file of subtitles has; move it away.")
     text = _decoded(path, data, encoding)
     try:
-        with av.open(io.BytesIO(text.encode()), mode="r", format=FORMATS[path.suffix.lower()]) as container:
+        with open_input(io.BytesIO(text.encode()), subtitles=FORMATS[path.suffix.lower()]) as container:
             lines = _lines(container, container.streams.subtitles[0], 0.0, "sidecar", sidecar.language)
     except (av.FFmpegError, ValueError, IndexError) as error:
         raise _bad(f"{path.name} holds no subtitles that can be read ({error}); mend it, or move it away.") from error

@@ -101,7 +101,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         (b"This is a shopping list.\n" * 99, VideoFault.NOT_A_VIDEO),
         (os.urandom(50_000), VideoFault.NOT_A_VIDEO),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfilm.ts\n#EXT-X-ENDLIST\n", VideoFault.NOT_A_VIDEO),
-        (b"1\n00:00:00,000 --> 00:00:01,000\nhello\n\n", VideoFault.NO_VIDEO_STREAM),
+        (b"1\n00:00:00,000 --> 00:00:01,000\nhello\n\n", VideoFault.NOT_A_VIDEO),
     ],
     ids=["empty", "text", "noise", "playlist", "subtitles"],
 )

@@ -42,8 +42,12 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         raise ConfigError(
             'The frame reader "decord" is not installed; use "pyav", or install the package decord2.'
         ) from None
-    with open_source(path):  # what is wrong with the file, in our words
-        pass
+    with open_source(path) as source:  # what is wrong with the file, in our words
+        if source.is_joined:
+            raise VideoError(
+                VideoFault.UNREADABLE,
+                f'The clock of {path} begins anew midway, which decord does not follow; use the frame reader "pyav".',
+            )
     try:
         video = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
         shown = video.get_frame_timestamp(np.arange(len(video)))

@@ -37,11 +37,13 @@ JUMPING = frozenset({"mpegts", "mpeg", FLV})
 """Containers whose time stamps may jump: transport streams, program streams, and live recordings in FLV."""
 
 BACK_S = 0.1
-"""A step back of more than this is a jump."""
+"""A step back of more than this is a jump: the frames between are decoded out of order in some files."""
+OVERLAP_S = 1.0
+"""A key frame that is decoded no later than the frame before it, by up to this, begins a part that overlaps."""
 AHEAD_S = 10.0
 """A step ahead of more than this is a jump, if it is also longer than so many usual ones."""
 USUAL_STEPS = 20
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,10 @@ def _jumps(packets: Sequence[Stamped], ticks_per_s: float) -> list[int]:
     last = 0  # the last packet that the clock led to
     for index in range(1, len(packets)):
         step = packets[index].dts - packets[last].dts
+        if packets[index].is_key and -OVERLAP_S * ticks_per_s <= step <= 0:
+            starts.append(index)
+            last = index
+            continue
         if back <= step <= ahead:
             last = index
             continue

@@ -58,6 +58,18 @@ def test_a_part_follows_upon_the_one_before(start: int) -> None:
     assert [found.place_before(time) for time in (0, 1080, 2079, 2080, 9999)] == [0, 0, 2000, 2500, 4500]
 
 
+@pytest.mark.parametrize("start", [1880, 1920, 1960])
+def test_a_part_that_overlaps_by_a_few_frames(start: int) -> None:
+    found = made([*range(1000, 2000, 40), *range(start, start + 1000, 40)])
+    assert found is not None
+    assert [(part.place, part.shift) for part in found.parts] == [(0, 0), (2500, 2000 - start)]
+
+
+def test_frames_that_lack_decoding_times_do_not_jump() -> None:
+    packets = [(40 * i + (80, -40, -40)[i % 3], i % 15 == 0) for i in range(99)]  # decoded P B B, shown B B P
+    assert build([Stamped(100 * i, t, t, 40, key) for i, (t, key) in enumerate(packets)], ticks_per_s=SECOND) is None
+
+
 def test_a_part_that_decodes_further_ahead_begins_no_earlier_than_its_first_packet_can() -> None:
     before = [Stamped(100 * i, 40 * i, 40 * i, 40, i == 0) for i in range(10)]
     ahead = [Stamped(1000 + 100 * i, 40 * i - 80, 40 * i, 40, i == 0) for i in range(10)]

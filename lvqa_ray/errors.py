@@ -54,6 +54,7 @@ class VideoFault(StrEnum):
     BAD_DIMENSIONS = "bad_dimensions"
     TRUNCATED = "truncated"
     NO_CLIPS = "no_clips"
+    TOO_MANY_CLIPS = "too_many_clips"
     DAMAGED = "damaged"
     BAD_SUBTITLES = "bad_subtitles"
     NO_RECOGNIZER = "no_recognizer"

@@ -142,7 +142,7 @@ def _recipe(job: Job) -> str:
     if job.listens_otherwise:
         decides["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
     told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
-    return job.model_dump_json(include=decides) + told
+    return job.model_dump_json(include=decides, exclude={"split": {"max_clips"}}) + told
 
 
 def _asking(job: Job) -> Sequence[Work | Look]:

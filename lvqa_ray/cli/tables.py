@@ -32,6 +32,8 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
         if reason != "already done":
             table.add_row(f"to do: {reason}", str(count))
     table.add_row("unusable", str(planned.unusable))
+    if planned.too_many_clips:
+        table.add_row(f"over split.max_clips ({job.split.max_clips})", f"{planned.too_many_clips}, which will fail")
     table.add_row("hours of video", f"{planned.seconds / 3600:.2f}")
     atleast = "" if planned.exact else "at least "
     table.add_row("clips", f"{atleast}{planned.clips}")

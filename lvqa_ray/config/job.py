@@ -186,7 +186,9 @@ class Job(Section):
     def _content(self) -> dict[str, Any]:
         """The settings that change an answer; a section that is off is none of them."""
         off = {"speech": not self.listens_otherwise, "analysis": not self.analysis.tasks}
-        return self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
+        content: dict[str, Any] = self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
+        del content["split"]["max_clips"]  # a limit: it decides whether there is an answer, and not which
+        return content
 
 
 def _hash(content: Any) -> str:  # noqa: ANN401 - any plain values

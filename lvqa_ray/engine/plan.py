@@ -16,6 +16,7 @@ from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.resume import changed, remaining, told
+from lvqa_ray.errors import VideoError
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.records import Clip, ProbedVideo, Span
 
@@ -29,6 +30,7 @@ class Plan:
         already_done: Those that need nothing.
         reasons: Why videos are to be done, or not, in words, with how many they are.
         unusable: Those to do that are not usable as videos; they become failures.
+        too_many_clips: Those to do whose stated length makes more clips than ``split.max_clips``; failures as well.
         seconds: Length of those to do, in seconds.
         clips: Clips to caption.
         frames: Pictures to show, over all clips.
@@ -42,6 +44,7 @@ class Plan:
     already_done: int
     reasons: dict[str, int]
     unusable: int
+    too_many_clips: int
     seconds: float
     clips: int
     frames: int
@@ -81,6 +84,8 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     found = [
         (row, stages_of[reason]) for row, reason in zip(rows, todo.reasons, strict=True) if isinstance(row, ProbedVideo)
     ]
+    usable = len(found)
+    found = [each for each in found if not _is_too_long(job, each[0])]
     exact = job.split.mode == "fixed"
     loads = [_load(job, row, stages) for row, stages in found]
     stages = estimate(job, loads)
@@ -88,7 +93,8 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
         videos=len(videos),
         already_done=len(videos) - len(todo.videos),
         reasons=told(todo.counts, settings, now),
-        unusable=len(todo.videos) - len(found),
+        unusable=len(todo.videos) - usable,
+        too_many_clips=usable - len(found),
         seconds=sum(row.info.duration_sec for row, _ in found),
         clips=sum(load.clips for load in loads),
         frames=sum(load.frames for load in loads),
@@ -114,6 +120,14 @@ def _first_asked(stages: Sequence[str]) -> str:
 def _tasks_asked(stages: Sequence[str]) -> bool:
     """Whether the tasks about whole films have to be done anew: not where only what is asked has changed."""
     return not stages or not set(stages) <= {"probe", "merge", "ask", "checks", "reformat"}
+
+
+def _is_too_long(job: Job, row: ProbedVideo) -> bool:
+    try:
+        job.split.check_length(row)
+    except VideoError:
+        return True
+    return False
 
 
 def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:

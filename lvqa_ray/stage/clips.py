@@ -32,12 +32,14 @@ class ClipMaker:
         row: The video.
         judge: Marks clips that are to be left out.
         sampler: Puts the pictures into the others.
+        most: How many there may be.
     """
 
-    def __init__(self, row: ProbedVideo, judge: Judge | None, sampler: Sampler | None) -> None:
+    def __init__(self, row: ProbedVideo, judge: Judge | None, sampler: Sampler | None, *, most: int) -> None:
         self._row = row
         self._judge = judge
         self._sampler = sampler
+        self._most = most
         self._ahead: Clip | CaptionedClip | None = None
         self._index = 0
 
@@ -50,7 +52,12 @@ class ClipMaker:
             span: The span.
             frames: Gives its pictures; not asked where the clip is left out.
             lost_s: Seconds of it that did not decode.
+
+        Raises:
+            VideoError: There are more than allowed.
         """
+        if self._index >= self._most:
+            raise too_many_clips(self._row, self._most)
         if self._ahead:
             yield self._ahead
         row = self._row
@@ -78,3 +85,12 @@ class ClipMaker:
                 yield replace(captioned, clip=replace(captioned.clip, last=True))
             case clip:
                 yield replace(clip, last=True)
+
+
+def too_many_clips(row: ProbedVideo, most: int) -> VideoError:
+    """Make the error for a video that has more clips than a job allows."""
+    return VideoError(
+        VideoFault.TOO_MANY_CLIPS,
+        f"{shown(row.video.uri)} says that it is {row.info.duration_sec / 3600:.1f} hours long, which makes more than "
+        f"split.max_clips={most} clips; check its length, and raise split.max_clips or split.max_seconds if it is true",
+    )

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import VideoError
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, LookedPart, ProbedVideo, Span, VideoPart
-from lvqa_ray.stage.clips import ClipMaker, Judge, Sampler
+from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, LookedPart, ProbedVideo, Span, Video, VideoPart
+from lvqa_ray.stage.clips import ClipMaker, Judge, Sampler, too_many_clips
 from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.joined import JoinedParts
 from lvqa_ray.video.losses import watch_losses
 from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.scenes import iter_scenes
 from lvqa_ray.video.shots import iter_shots
-from lvqa_ray.video.spans import ScenePlan, fixed_spans
+from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, fixed_spans
 
 LONGEST_PART_S = 300.0
 """The pictures of a part travel together, and its clips wait for its end."""
@@ -41,7 +42,10 @@ class SplitVideo:
         description="Length of a clip in fixed mode, longest clip in scenes mode (s).",
     )
     min_seconds: float = Field(
-        default=0.0, ge=0, allow_inf_nan=False, description="Scenes shorter than this are left out (s)."
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Scenes shorter than this are left out (s); those under half a second join a neighbour.",
     )
     start_remove_seconds: float = Field(
         default=0.0,
@@ -72,6 +76,13 @@ class SplitVideo:
         "the work: of H.264 and HEVC it leaves out frames that no other refers to, where it sees no cut.",
     )
     frame_skip: int = Field(default=0, ge=0, description="Frames passed over between two that the detector sees.")
+    max_clips: int = Field(
+        default=3000,
+        ge=1,
+        le=MAX_SPANS,
+        description="Most clips of a video. One whose stated length makes more fails as too_many_clips before any "
+        "of it is decoded or paid; one with more scenes than that fails when they are found. 3000 of 10 s: 8 hours.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -93,14 +104,15 @@ class SplitVideo:
         Yields:
             Clips, with pictures where there is a sampler and scenes are detected; or the reason why there are none.
         """
-        clips = ClipMaker(row, judge, sampler)
+        clips = ClipMaker(row, judge, sampler, most=self.max_clips)
         try:
+            self.check_length(row)
             with watch_losses() as losses:
                 for span, frames in self._shots(row, sampler):
                     yield from clips.add(span, frames, losses.within(span))
             yield from clips.finish()
         except VideoError as error:
-            yield Failure.of(error, video=row.video, stage=self.name)
+            yield _failure(error, row.video, self.name)
 
     def divide(
         self,
@@ -121,11 +133,12 @@ class SplitVideo:
             sampler: That of a call.
         """
         try:
+            self.check_length(row)
             # What is cut short, or looked at here and there, depends on where one begins.
             length_s = min(LONGEST_PART_S, max(least_s, row.info.duration_sec / parts))
             found = [] if row.info.partial or self.frame_skip else find_parts(row, length_s)
         except VideoError as error:
-            yield Failure.of(error, video=row.video, stage=self.name)
+            yield _failure(error, row.video, self.name)
             return
         yield from found or self(row, judge=judge, sampler=sampler)
 
@@ -140,7 +153,7 @@ class SplitVideo:
     def joining(self, row: ProbedVideo, *, judge: Judge | None = None, sampler: Sampler | None = None) -> JoiningClips:
         """What makes the parts of a video into its clips."""
         shots = JoinedParts(self.detection, self.plan, sampler.sampling if sampler else None)
-        return JoiningClips(shots, ClipMaker(row, judge, sampler), self.name)
+        return JoiningClips(shots, ClipMaker(row, judge, sampler, most=self.max_clips), self.name)
 
     def spans(self, row: ProbedVideo) -> list[Span]:
         """The spans of the clips, in time order.
@@ -156,7 +169,7 @@ class SplitVideo:
                 end_remove_s=self.end_remove_seconds,
                 min_s=self.min_seconds,
             )
-        scenes = iter_scenes(row.video.uri, self.detection)
+        scenes = iter_scenes(row.video.uri, self.detection, least_s=self.plan.least_s)
         return [span for scene in scenes for span in self.plan.clips(scene)]
 
     @property
@@ -188,7 +201,7 @@ class SplitVideo:
         if self.mode == "fixed":
             yield from ((span, None) for span in self.spans(row))
         elif sampler is None:
-            for scene in iter_scenes(row.video.uri, self.detection):
+            for scene in iter_scenes(row.video.uri, self.detection, least_s=self.plan.least_s):
                 yield from ((span, None) for span in self.plan.clips(scene))
         else:
             shots = iter_shots(row.video.uri, detection=self.detection, plan=self.plan, sampling=sampler.sampling)
@@ -199,6 +212,27 @@ class SplitVideo:
         if self.min_seconds or self.start_remove_seconds or self.end_remove_seconds:
             return 0
         return max(1, math.floor(row.info.duration_sec / self.max_seconds))
+
+    def check_length(self, row: ProbedVideo) -> None:
+        """Refuse a video whose stated length makes more clips than `max_clips`, before anything of it is decoded.
+
+        Raises:
+            VideoError: With `VideoFault.TOO_MANY_CLIPS`.
+        """
+        if self.mode == "fixed":
+            removed_s = self.start_remove_seconds + self.end_remove_seconds
+            count = math.floor((row.info.duration_sec - removed_s) / self.max_seconds)
+            count = count if count > self.max_clips else len(self.spans(row))
+        else:
+            count = self.fewest_clips(row)
+        if count > self.max_clips:
+            raise too_many_clips(row, self.max_clips)
+
+
+def _failure(error: VideoError, video: Video, stage: str) -> Failure:
+    """The failure of a video; one of too many clips is tried again, since the limit may have been raised."""
+    failure = Failure.of(error, video=video, stage=stage)
+    return replace(failure, retryable=error.kind is VideoFault.TOO_MANY_CLIPS)
 
 
 class JoiningClips:
@@ -221,7 +255,7 @@ class JoiningClips:
                 yield from self._made(self._shots.finish())
                 yield from self._clips.finish()
         except VideoError as error:
-            yield Failure.of(error, video=part.video, stage=self._stage)
+            yield _failure(error, part.video, self._stage)
 
     def _made(self, shots: Iterable[tuple[Span, tuple[Frame, ...]]]) -> Iterator[Clip | CaptionedClip]:
         for span, frames in shots:

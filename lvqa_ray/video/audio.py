@@ -13,9 +13,11 @@ import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard
 
+from lvqa_ray.video.audio_convert import AudioConverter
+from lvqa_ray.video.audio_track import audio_track
 from lvqa_ray.video.source import open_source
 
 RATE = 16_000
@@ -54,24 +56,24 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
     """
     with open_source(path, picture_only=False) as source:
         container, zero_s = source.container, source.sound_start_s
-        streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
-        if not streams:
+        stream = audio_track(path, container)
+        if stream is None:
             return
         for other in container.streams:
-            if other.index != streams[0].index:
+            if other.index != stream.index:
                 other.discard = Discard.all
-        shape = AudioResampler(format="s16", layout="mono", rate=RATE)
-        for samples in laid_out(container, streams[0], shape, zero_s=zero_s, end_s=zero_s + end_s):
+        shape = AudioConverter(format="s16", layout="mono", rate=RATE)
+        for samples in laid_out(source.demuxer.packets(stream), stream, shape, zero_s=zero_s, end_s=zero_s + end_s):
             yield samples.reshape(-1)
 
 
 def laid_out(
-    container: InputContainer, stream: AudioStream, shape: AudioResampler, *, zero_s: float, end_s: float
+    packets: Iterator[Packet[Any]], stream: AudioStream, shape: AudioConverter, *, zero_s: float, end_s: float
 ) -> Iterator[npt.NDArray[Any]]:
     """The sound of a stretch of time without a gap, from where the container stands on: where there is none, silence.
 
     Args:
-        container: The demuxer.
+        packets: Of the stream.
         stream: The stream of sound.
         shape: To mono or to a planar format.
         zero_s: Where the stretch begins, in the container's time.
@@ -83,7 +85,7 @@ def laid_out(
     rate = shape.rate
     end = round((end_s - zero_s) * rate)
     at = 0
-    for frame in _shaped(container, stream, shape):
+    for frame in _shaped(packets, stream, shape):
         base = Fraction(frame.time_base or Fraction(1, rate))
         start = at if frame.pts is None else round((float(frame.pts * base) - zero_s) * rate)
         samples = frame.to_ndarray()
@@ -101,9 +103,20 @@ def laid_out(
             return
 
 
-def _shaped(container: InputContainer, stream: AudioStream, shape: AudioResampler) -> Iterator[AudioFrame]:
-    """The frames of a stream; packets that do not decode are passed over."""
-    packets = container.demux(stream)
+def _shaped(packets: Iterator[Packet[Any]], stream: AudioStream, shape: AudioConverter) -> Iterator[AudioFrame]:
+    """The converted frames of a stream; packets that do not decode are passed over."""
+    for frame in decoded(packets, stream):
+        yield from shape.convert(frame)
+
+
+def decoded(packets: Iterator[Packet[Any]], stream: AudioStream, *, end_s: float | None = None) -> Iterator[AudioFrame]:
+    """Decode an audio stream; packets that do not decode are passed over.
+
+    Args:
+        packets: Of the stream.
+        stream: The stream.
+        end_s: The container's time at which to stop (s).
+    """
     while True:
         try:
             packet = next(packets, None)
@@ -116,8 +129,10 @@ def _shaped(container: InputContainer, stream: AudioStream, shape: AudioResample
             continue
         for frame in frames:
             assert isinstance(frame, AudioFrame)  # noqa: S101 - of a stream of sound
-            yield from shape.resample(frame)
+            yield frame
         if packet is None:
+            return
+        if end_s is not None and packet.pts is not None and float(packet.pts * packet.time_base) >= end_s:
             return
 
 

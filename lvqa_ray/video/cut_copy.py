@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
@@ -13,6 +14,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Span
+from lvqa_ray.video.cut_encode import LONGEST_WAIT_S
 from lvqa_ray.video.source import EPSILON_S, STEPS_BACK_S, Source, no_frames
 
 S = TypeVar("S", VideoStream, AudioStream)
@@ -43,7 +45,9 @@ class CopiedPicture:
         first = next(self._packets, None)
         if first is None:
             raise no_frames(f"{source.path} after {span.start_s:.3f} s")
-        self._first = first
+        second = next(self._packets, None)
+        self._packets = chain([second] if second else [], self._packets)
+        self._first = first = self._opened_by(first, second)
         self._start_pts = first.pts or 0
         # What an edit list leaves out before the first picture is left out of the clip by another one.
         self._zero_pts = max(self._start_pts, self._start_pts - source.offset_of(first))
@@ -62,6 +66,7 @@ class CopiedPicture:
         # A packet past the end is copied only if one follows that is shown before the end, and so may depend on it.
         # Then all that is shown before it is copied too, or the clip would have a hole.
         waiting: list[Packet[VideoStream]] = []
+        last: Packet[VideoStream] | None = None
         for packet in self._timed():
             pts, dts = packet.pts or 0, packet.dts or 0
             if dts >= end and packet is not self._first:
@@ -69,8 +74,17 @@ class CopiedPicture:
             waiting.append(packet)
             if pts < end or packet is self._first:
                 end = max(end, *(each.pts or 0 for each in waiting))
-                yield from map(self._shifted, waiting)
+                for each in waiting:
+                    if last is not None:
+                        yield self._shifted(last)
+                    last = each
                 waiting.clear()
+        else:  # the file is over, and its last picture may stay on display
+            if last is not None:
+                shown_s = self._source.final_end_of(last) - self._source.time_of(last)
+                last.duration = max(last.duration or 0, round(shown_s / self._source.time_base))
+        if last is not None:
+            yield self._shifted(last)
 
     def _timed(self) -> Iterator[Packet[VideoStream]]:
         """The packets from the key frame on that do not need what is before it, all with their decoding times."""
@@ -80,6 +94,8 @@ class CopiedPicture:
                 continue
             if packet.pts is None:
                 raise _not_copied(self._source, "does not say when its frames are shown")
+            if changes_decoder(self._source, packet):
+                raise _not_copied(self._source, "changes the settings of its encoder midway")
             if packet.pts < self._start_pts:  # a leading picture
                 continue
             if packet.dts is None:
@@ -97,7 +113,27 @@ class CopiedPicture:
             packet.dts = dts - period * left
             yield packet
 
+    def _opened_by(self, first: Packet[VideoStream], second: Packet[VideoStream] | None) -> Packet[VideoStream]:
+        """The key frame; where it is on display when the span starts, it appears at the start of the span."""
+        late_s = self._span.start_s - self._source.time_of(first)
+        start = round((self._source.start_s + self._span.start_s) / self._source.time_base)
+        is_only = second is None or (second.dts or 0) > start
+        if first.pts is None or late_s <= LONGEST_WAIT_S or not is_only or self._source.time_base > LONGEST_WAIT_S:
+            return first
+        late = start - first.pts
+        if second is None:
+            first.duration = round((self._source.final_end_of(first) - self._source.time_of(first)) / first.time_base)
+        first.pts = start
+        first.dts = None if first.dts is None else first.dts + late
+        first.duration = max(1, (first.duration or 0) - late)
+        return first
+
     def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        # What is shown at the end of the span leaves the display there, or a clip of stills would be too long.
+        most_s = max(self._span.end_s - self._source.time_of(packet), min(self._source.period_s, LONGEST_WAIT_S))
+        most = math.ceil(most_s / self._source.time_base)
+        if (packet.duration or 0) > most:
+            packet.duration = most
         self.end_s = max(self.end_s, self._source.end_of_packet(packet))
         return moved(packet, -self._zero_pts, self._stream)
 
@@ -106,6 +142,13 @@ def _not_copied(source: Source, why: str) -> VideoError:
     return VideoError(
         VideoFault.UNREADABLE, f'{source.path} {why}, so that it cannot be copied; use "exact" or "encode" for it.'
     )
+
+
+def changes_decoder(source: Source, packet: Packet[VideoStream]) -> bool:
+    """Whether a packet brings another set-up of the decoder than the header of a clip has: in joined FLV files."""
+    if not source.is_joined or not packet.has_sidedata("new_extradata"):
+        return False
+    return bytes(packet.get_sidedata("new_extradata")) != source.stream.codec_context.extradata
 
 
 def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:

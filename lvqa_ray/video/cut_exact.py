@@ -16,8 +16,8 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
 from lvqa_ray.video import h264
-from lvqa_ray.video.cut_copy import from_key_frame
-from lvqa_ray.video.cut_encode import LONG_FRAME
+from lvqa_ray.video.cut_copy import changes_decoder, from_key_frame
+from lvqa_ray.video.cut_encode import HELD_S, longest_wait_s
 from lvqa_ray.video.cut_plan import NotExactError, Plan, Stamp, plan_cut
 from lvqa_ray.video.cut_seam import Seam, SeamStyle
 from lvqa_ray.video.source import EPSILON_S, Source, open_source
@@ -110,6 +110,8 @@ class ExactPicture:
         for packet in from_key_frame(self._source, self._span.start_s):
             if packet.pts is None or packet.is_corrupt or packet.is_discard:
                 raise NotExactError("a packet without a time, cut short, or left out by an edit list")
+            if changes_decoder(self._source, packet):
+                raise NotExactError("the decoder is set up anew midway")
             if packet.dts is not None and packet.dts >= end and stamps:
                 break
             stamp = Stamp(packet.pts, packet.dts or 0, packet.duration or period, self._is_idr(packet))
@@ -137,13 +139,17 @@ class ExactPicture:
 
     def _make_plan(self) -> Plan:
         base = float(self._source.time_base)
-        return plan_cut(
+        plan = plan_cut(
             self._stamps,
             start=self._stamp_of(self._span.start_s),
             end=self._stamp_of(self._span.end_s),
             slack=EPSILON_S / base,
-            long_frame=LONG_FRAME * self._source.period_s / base,
+            long_frame=longest_wait_s(self._source) / base,
         )
+        shown = [slot.frame for slot in plan.tail] or [stamp.pts for stamp in self._stamps[plan.key : plan.stop]]
+        if self._span.end_s - self._time_s(max(shown)) > HELD_S:
+            raise NotExactError("the last frame stays on display for long, which packets do not say reliably")
+        return plan
 
     def _copied(self, packet: Packet[VideoStream], stamp: Stamp) -> Packet[VideoStream]:
         packet.pts, packet.dts = stamp.pts - self._plan.zero, stamp.dts - self._plan.zero

@@ -14,7 +14,9 @@ from av.packet import Packet
 from av.stream import Discard
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.audio import laid_out
+from lvqa_ray.video.audio import decoded, laid_out
+from lvqa_ray.video.audio_convert import AudioConverter
+from lvqa_ray.video.audio_track import audio_track
 from lvqa_ray.video.cut_copy import moved
 from lvqa_ray.video.source import Source
 
@@ -25,6 +27,12 @@ RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 """What AAC has and films use, in samples a second."""
 
 CHANNEL_BITS = 64_000
+ONE_HEADER = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+"""Containers that state the channels and the sample rate of a track once."""
+
+SHORT_S = 0.1
+"""About as long as a packet of sound at most."""
+
 RUN_UP_S = 1.0
 """Decoding begins so long before a clip: decoders need some of what was, and stamps right after a seek may lie."""
 
@@ -40,29 +48,55 @@ def clip_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[
     Yields:
         Packets ready to be muxed, in order; the stream is there before the first of them.
     """
-    sounds = source.container.streams.audio
-    if not sounds or sounds[0].codec_context is None:
+    sound = audio_track(source.path, source.container)
+    if sound is None:
         return
-    source.stream.discard = Discard.all
+    for other in source.container.streams:
+        if other.index != sound.index:
+            other.discard = Discard.all
     begin_s, end_s = source.sound_start_s + span.start_s, source.sound_start_s + span.end_s
-    make = _copied if sounds[0].codec.canonical_name in MP4_SOUND else _encoded
-    yield from make(source, sounds[0], output, begin_s, end_s)
+    is_copied = sound.codec.canonical_name in MP4_SOUND and _is_uniform(source, sound, begin_s, end_s)
+    yield from (_copied if is_copied else _encoded)(source, sound, output, begin_s, end_s)
+
+
+def _is_uniform(source: Source, sound: AudioStream, begin_s: float, end_s: float) -> bool:
+    """Whether the sound of a clip has the channels and the sample rate that the clip's header would state throughout.
+
+    Only containers without a header of their own for the sound let it change midway: there the sound is decoded.
+    """
+    if source.container.format.name in ONE_HEADER:
+        return True
+    context = sound.codec_context
+    stated = (context.sample_rate, context.channels)
+    base = Fraction(sound.time_base or Fraction(1, 1000))
+    try:
+        source.demuxer.seek_sound(sound, begin_s - RUN_UP_S)
+    except av.FFmpegError:
+        return True
+    return all(
+        (frame.sample_rate, frame.layout.nb_channels) == stated
+        for frame in decoded(source.demuxer.packets(sound), sound, end_s=end_s)
+        if frame.pts is None or float(frame.pts * (frame.time_base or base)) >= begin_s - 2 * SHORT_S
+    )
 
 
 def _copied(
     source: Source, sound: AudioStream, output: OutputContainer, begin_s: float, end_s: float
 ) -> Iterator[Packet[AudioStream]]:
-    target = output.add_stream_from_template(sound)
+    target: AudioStream | None = None
     base = sound.time_base
     assert base is not None  # noqa: S101 - every demuxed stream has one
     begin, end = round(begin_s / base), round(end_s / base)
+    latest = begin - 1
     try:
-        source.container.seek(max(begin, sound.start_time or 0), stream=sound)
-        for packet in source.container.demux(sound):
-            if packet.is_corrupt or packet.pts is None or packet.pts < begin:
+        source.demuxer.seek_sound(sound, begin_s)
+        for packet in source.demuxer.packets(sound):
+            if packet.is_corrupt or packet.pts is None or packet.pts <= latest:  # joined recordings overlap a little
                 continue
             if packet.pts >= end:
                 return
+            latest = packet.pts
+            target = target or output.add_stream_from_template(sound)
             yield moved(packet, -begin, target)
     except av.FFmpegError:
         return  # the sound ends where the file does
@@ -74,24 +108,29 @@ def _encoded(
     """As AAC, exact to the sample; mono stays mono, anything else becomes stereo."""
     rate = sound.rate if sound.rate in RATES else 48_000
     layout = "mono" if sound.channels == 1 else "stereo"
-    target = output.add_stream("aac", rate=rate)
-    target.codec_context.layout = layout
-    target.codec_context.bit_rate = CHANNEL_BITS * target.codec_context.layout.nb_channels
-    base = Fraction(sound.time_base or Fraction(1, rate))
+    target: AudioStream | None = None
     try:
-        source.container.seek(max(round((begin_s - RUN_UP_S) / base), sound.start_time or 0), stream=sound)
+        source.demuxer.seek_sound(sound, begin_s - RUN_UP_S)
     except av.FFmpegError:
         return
-    shape = AudioResampler(format="fltp", layout=layout, rate=rate)
+    shape = AudioConverter(format="fltp", layout=layout, rate=rate)
     packed = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
     at = 0
-    for samples in laid_out(source.container, sound, shape, zero_s=begin_s, end_s=end_s):
+    for samples in laid_out(source.demuxer.packets(sound), sound, shape, zero_s=begin_s, end_s=end_s):
         frame = AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         at += samples.shape[1]
+        target = target or _aac_stream(output, rate, layout)
         for whole in packed.resample(frame):
             yield from target.encode(whole)
-    if at:
+    if target is not None:
         for whole in packed.resample(None):
             yield from target.encode(whole)
-    yield from target.encode(None)
+        yield from target.encode(None)
+
+
+def _aac_stream(output: OutputContainer, rate: int, layout: str) -> AudioStream:
+    stream = output.add_stream("aac", rate=rate)
+    stream.codec_context.layout = layout
+    stream.codec_context.bit_rate = CHANNEL_BITS * stream.codec_context.layout.nb_channels
+    return stream

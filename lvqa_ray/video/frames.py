@@ -119,7 +119,7 @@ def _on_display(source: Source, times: Sequence[float]) -> Iterator[VideoFrame]:
         shown = frame
     if shown is None:
         return
-    lasts_s = max(source.end_of(shown), source.time_of(shown) + source.period_s) + LAST_FRAME_GRACE_S
+    lasts_s = max(source.final_end_of(shown), source.time_of(shown) + source.period_s) + LAST_FRAME_GRACE_S
     for late in (time, *wanted):
         if late <= lasts_s:
             yield shown

@@ -48,6 +48,11 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         ) from None
     with open_source(path) as source:  # what is wrong with the file, in our words
         encoder.presentation = _shown(source)
+        if source.is_joined:
+            raise VideoError(
+                VideoFault.UNREADABLE,
+                f'The clock of {path} begins anew midway, which decord does not follow; use the frame reader "pyav".',
+            )
     if not has_signature(path):  # decord has an FFmpeg of its own, which cannot be told what formats to open
         raise VideoError(
             VideoFault.UNREADABLE, f'{path} does not begin as a common container does; use the reader "pyav" for it.'

@@ -33,6 +33,7 @@ class JoinedParts:
 
     def __init__(self, detection: Detection, plan: ScenePlan, sampling: Sampling | None) -> None:
         self._detection = detection
+        self._least_s = plan.least_s
         self._sampled = sampling is not None
         self._shots = ShotFinder(plan, sampling or ANY)
         self._moments: MomentFinder | None = None
@@ -50,7 +51,7 @@ class JoinedParts:
         if part.damaged or not _follows(self._before, part):
             raise PartsDisagreeError(f"{part.video.id} is not the same in parts as in one piece")
         if self._moments is None:
-            self._moments = MomentFinder(self._detection, part.time_base, part.fps)
+            self._moments = MomentFinder(self._detection, part.time_base, part.fps, least_s=self._least_s)
         self._pictures |= part.pictures
         first = self._before.tail_scores if self._before else tuple(values[0] for values in part.scores)
         ticks, per_ticks = part.time_base.as_integer_ratio()

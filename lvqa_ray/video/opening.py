@@ -14,11 +14,11 @@ from pathlib import Path
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.containers import HEAD_BYTES, list_kind, open_input
+from lvqa_ray.video.picture_track import picture_tracks
 
 MAX_SIDE = 16_384
 MAX_PIXELS = 8_192 * 8_192
@@ -39,6 +39,17 @@ def files_opened_by(open_file: Callable[[str], io.RawIOBase]) -> Iterator[None]:
         yield
     finally:
         _open_file.reset(before)
+
+
+def is_elsewhere() -> bool:
+    """Whether files are read that are not on a local disk, in parts."""
+    return _open_file.get() is not None
+
+
+def opened_elsewhere(path: str) -> io.RawIOBase | None:
+    """Open a file that is not on a local disk, see `files_opened_by`; ``None`` for a local one."""
+    open_file = _open_file.get()
+    return open_file(path) if open_file else None
 
 
 def check_dimensions(path: str, width: int, height: int) -> None:
@@ -137,19 +148,18 @@ def _no_video(path: str, head: bytes) -> VideoError:
 
 
 def picture_stream(path: str, container: InputContainer) -> VideoStream:
-    """The first stream that is a film; a cover picture does not count.
+    """The picture track that is the film, see `picture_tracks`; a cover picture does not count.
 
     Raises:
         VideoError: There is none, or none that can be decoded here.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
-            if stream.codec_context is None:
-                raise VideoError(
-                    VideoFault.UNREADABLE,
-                    f"{path} uses a video codec that cannot be decoded here; convert it to H.264.",
-                )
-            return stream
+    for stream in picture_tracks(container, lambda: open_container(path)):
+        if stream.codec_context is None:
+            raise VideoError(
+                VideoFault.UNREADABLE,
+                f"{path} uses a video codec that cannot be decoded here; convert it to H.264.",
+            )
+        return stream
     what = "only sound" if container.streams.audio else "neither picture nor sound"
     raise VideoError(VideoFault.NO_VIDEO_STREAM, f"{path} holds {what}: no video stream; leave it out of the corpus.")
 

@@ -106,6 +106,8 @@ def look_at(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling:
                 values.append(score)
             if taken:
                 taken.add(frame, seen)
+        if part.end is None and offsets:
+            ends_s[-1] = source.final_end_of(frame)
         return LookedPart(
             **{each.name: getattr(part, each.name) for each in fields(VideoPart)},
             time_base=source.time_base,
@@ -129,7 +131,9 @@ class _Pictures:
     ) -> None:
         self.jpegs: dict[float, bytes] = {}
         self._source = source
-        self._moments = MomentFinder(detection, source.time_base, source.fps)
+        self._moments = MomentFinder(
+            detection, source.time_base, source.fps, least_s=plan.least_s, start_s=-math.inf if start_s > 0 else 0.0
+        )
         self._shots = ShotFinder(plan, sampling, start_s, presentation=source.presentation)
 
     def add(self, frame: VideoFrame, scores: Sequence[float]) -> None:

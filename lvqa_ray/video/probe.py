@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import av
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import VideoInfo
+from lvqa_ray.video.audio_track import audio_track
+from lvqa_ray.video.complete import holds_another, is_complete
 from lvqa_ray.video.display import orientation_of, shown_size
 from lvqa_ray.video.opening import check_dimensions
+from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_ends, promised_picture_s
 from lvqa_ray.video.source import Source, no_frames, open_source
 
 FIRST_PICTURE_PACKETS = 500
@@ -19,12 +21,11 @@ FIRST_PICTURE_PACKETS = 500
 TOLERANCE_S = 0.5
 """Headers and packets may differ by this much; more is a file cut short."""
 
-INDEXLESS = frozenset({"mpegts", "mpeg"})
-"""Formats without an index: what FFmpeg says of their length is when the last picture begins, and a seek may end behind
-the packet of that picture, if others follow that are shown before it."""
-
 TAIL_S = 1.0
-"""How long before the end of such a file to begin to look for it."""
+"""How long before the end of a file without an index to begin to look for it."""
+
+TAIL_FRAMES = 4
+"""The same in frames, for those that stay on display for long."""
 
 TAIL_STEP_S = 2.0
 """How closely to search for the end of a file that was cut short."""
@@ -60,11 +61,23 @@ def probe(path: str) -> VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """Where packets end, in seconds from the first picture: those of the picture, and those of any stream."""
+    """Where packets end, in seconds from the first picture.
+
+    Attributes:
+        picture_s: Those of the picture stream.
+        last_s: When the last packet of the picture stream begins.
+        any_s: Those of any stream.
+        packets: How many packets of the picture stream were read.
+        read_until: The byte at which the last of all packets ends.
+        is_still: Whether the only one of them is the first of the stream: a still picture.
+    """
 
     picture_s: float = 0.0
+    last_s: float = 0.0
     any_s: float = 0.0
     packets: int = 0
+    read_until: int = 0
+    is_still: bool = False
 
 
 def _describe(source: Source) -> VideoInfo:
@@ -72,18 +85,37 @@ def _describe(source: Source) -> VideoInfo:
     check_dimensions(source.path, first.width, first.height)
     width, height = shown_size(first, source.presentation)
 
-    promised_s = _promised_end(source)
-    extent = _extent(source, promised_s)
-    header_s = _header_duration(source)
-    is_known = header_s and abs(header_s - extent.picture_s) <= source.period_s and not _is_indexless(source)
-    duration_s = header_s if header_s and is_known else extent.picture_s
+    # What FFmpeg states of a file whose clock jumps is the distance of its first and last time stamps.
+    ends_s = (0.0,) if source.is_joined else promised_ends(source.container, source.stream, source.start_s)
+    extent = _extent(source, ends_s[-1])
+    header_s = promised_picture_s(source.stream)
+    duration_s = extent.picture_s
+    if header_s and not _is_indexless(source):
+        # Of a picture that is decoded before others, an MP4 states the time to the next decoding, not that on display.
+        is_between = extent.last_s < header_s <= extent.picture_s
+        if is_between or abs(header_s - extent.picture_s) <= source.period_s:
+            duration_s = header_s
+    promised_s = next((end_s for end_s in ends_s if end_s >= extent.any_s - TOLERANCE_S), 0.0)
     partial = ""
+    if extent.is_still:
+        duration_s = max(duration_s, extent.any_s)
     if promised_s - extent.any_s > TOLERANCE_S:
+        if is_complete(source.path, source.container.format.name):
+            duration_s = max(duration_s, held_end_s(source.container, source.stream, source.start_s, extent.any_s))
+        else:
+            partial = (
+                f"The file promises {promised_s:.1f} s but ends after {extent.any_s:.1f} s; "
+                "fetch it again for the rest."
+            )
+
+    if not partial and holds_another(source.path, source.container.format.name, extent.read_until):
         partial = (
-            f"The file promises {promised_s:.1f} s but ends after {extent.any_s:.1f} s; fetch it again for the rest."
+            f"Another file begins behind its end ({extent.any_s:.1f} s), as after joining byte by byte: only the "
+            "first can be read; join them with ffmpeg's concat demuxer."
         )
 
     frames = source.stream.frames if not partial else 0
+    frames = extent.packets if source.is_joined else frames
     fps = float(source.fps) if source.fps else 0.0
     if not fps and duration_s > 0:
         fps = (frames or extent.packets) / duration_s
@@ -103,7 +135,7 @@ def _describe(source: Source) -> VideoInfo:
         duration_sec=duration_s,
         rotation=orientation_of(first).rotation,
         codec=source.codec,
-        has_audio=bool(source.container.streams.audio),
+        has_audio=audio_track(source.path, source.container) is not None,
         partial=partial,
     )
 
@@ -114,35 +146,18 @@ def _first_frame(source: Source) -> av.VideoFrame:
     raise no_frames(source.path)
 
 
-def _header_duration(source: Source) -> float | None:
-    """Seconds of picture as its stream says, or as Matroska's statistics say."""
-    stream = source.stream
-    if stream.duration:
-        return float(stream.duration * source.time_base)
-    try:
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return None
-
-
-def _promised_end(source: Source) -> float:
-    """Seconds from the first picture to the end of the longest stream, as the container says; 0 if it says nothing."""
-    container = source.container
-    if not container.duration:
-        return _header_duration(source) or 0.0
-    begin = Fraction(container.start_time or 0, av.time_base)
-    return float(begin + Fraction(container.duration, av.time_base)) - source.start_s
-
-
 def _is_indexless(source: Source) -> bool:
     return source.container.format.name in INDEXLESS
 
 
+def _tail_s(source: Source) -> float:
+    return max(TAIL_S, TAIL_FRAMES * source.period_s) if _is_indexless(source) else 0.0
+
+
 def _extent(source: Source, promised_s: float) -> _Extent:
     """Read the last packets, at the promised end or, if nothing is there, as far as the file goes."""
-    if promised_s > 0:
-        extent = _packets_after(source, max(0.0, promised_s - TAIL_S) if _is_indexless(source) else promised_s)
+    if promised_s > 0 and not source.is_joined:
+        extent = _packets_after(source, max(0.0, promised_s - _tail_s(source)))
         if extent.packets:
             return extent
         readable_s, lost_s = 0.0, promised_s
@@ -161,14 +176,19 @@ def _extent(source: Source, promised_s: float) -> _Extent:
 
 def _packets_after(source: Source, time_s: float, *, limit: int | None = None) -> _Extent:
     """Go to the key frame before a time and see how far packets reach from there."""
-    source.seek(time_s)
+    if time_s > 0:
+        source.seek(time_s)
+    else:
+        source.rewind()
     return _packets(source, limit=limit)
 
 
 def _packets(source: Source, *, limit: int | None = None) -> _Extent:
-    picture_s = any_s = 0.0
-    count = 0
+    picture_s = last_s = any_s = 0.0
+    count = read_until = 0
+    begins_at_start = False
     for packet in source.all_packets():
+        read_until = max(read_until, (packet.pos or 0) + packet.size)
         if packet.pts is None and packet.dts is None:
             if packet.size == 0 or packet.stream_index != source.stream.index:
                 continue
@@ -178,7 +198,10 @@ def _packets(source: Source, *, limit: int | None = None) -> _Extent:
         any_s = max(any_s, end_s)
         if packet.stream_index == source.stream.index:
             picture_s = max(picture_s, end_s)
+            if packet.pts is not None:
+                last_s = max(last_s, source.time_of(packet))
             count += 1
+            begins_at_start |= packet.pts is not None and source.offset_of(packet) == 0
             if limit is not None and count >= limit:
                 break
-    return _Extent(picture_s, any_s, count)
+    return _Extent(picture_s, last_s, any_s, count, read_until, is_still=count == 1 and begins_at_start)

@@ -6,6 +6,7 @@ divided by a rate does not where the rate varies.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,12 +29,13 @@ def detect_scenes(path: str, detection: Detection, *, threads: int = 1) -> list[
     return list(iter_scenes(path, detection, threads=threads))
 
 
-def iter_scenes(path: str, detection: Detection, *, threads: int = 1) -> Iterator[Span]:
+def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, threads: int = 1) -> Iterator[Span]:
     """Find the scenes of a video, each told once it is certain where it ends, while the rest is still unread.
 
     Args:
         path: A local file.
         detection: How.
+        least_s: Scenes shorter than this join a neighbour, see `MomentFinder`.
         threads: Decoder threads.
 
     Yields:
@@ -45,7 +47,7 @@ def iter_scenes(path: str, detection: Detection, *, threads: int = 1) -> Iterato
     """
     with open_source(path, threads=threads) as source:
         start_s = end_s = 0.0
-        for moment in moments(source, detection, keep=False):
+        for moment in moments(source, detection, least_s=least_s, keep=False):
             if moment.cut and moment.time_s > start_s:
                 yield Span(start_s=start_s, end_s=moment.time_s)
                 start_s = moment.time_s
@@ -79,15 +81,32 @@ class MomentFinder:
     Frames wait for as long as the detector may still call them a cut, which are `Detection.min_scene_frames`, by
     default 15. Of a longer queue than `HELD_FRAMES` only every so-manieth frame is kept.
 
+    A scene that is too short joins the one after it: the cut at its end does not count. The last scene of the video has
+    none after it, and joins the one before it; so the frames from a cut on wait until there are enough of them.
+
     Args:
         detection: How cuts are found.
         time_base: Seconds of one unit of the video's times.
         fps: Frames a second, ``None`` where the file does not say.
+        least_s: Scenes shorter than this are too short (s).
+        start_s: When the first scene begins; minus infinity where it began before the first frame.
     """
 
-    def __init__(self, detection: Detection, time_base: Fraction, fps: Fraction | None) -> None:
-        self._finder = CutFinder(detection, time_base, fps or Fraction(25))
-        self._held_every = -(-self._finder.lag * (detection.frame_skip + 1) // HELD_FRAMES) or 1
+    def __init__(
+        self,
+        detection: Detection,
+        time_base: Fraction,
+        fps: Fraction | None,
+        *,
+        least_s: float = 0.0,
+        start_s: float = 0.0,
+    ) -> None:
+        fps = fps or Fraction(25)
+        self._finder = CutFinder(detection, time_base, fps)
+        longest = max(self._finder.lag * (detection.frame_skip + 1), math.ceil(least_s * fps))
+        self._held_every = -(-longest // HELD_FRAMES) or 1
+        self._least_s = least_s - EPSILON_S if least_s else -math.inf
+        self._scene_s = start_s
         self._waiting: deque[Moment] = deque()
         self._cuts: set[int] = set()
         self.count = 0
@@ -112,8 +131,10 @@ class MomentFinder:
         self.count += 1
         yield from self._released(self._finder.settled_s)
 
-    def finish(self) -> Iterator[Moment]:
-        """The video is over: tells of all that are left."""
+    def finish(self, end_s: float | None = None) -> Iterator[Moment]:
+        """The video is over: tells of all that are left, of which the last one may stay on display until ``end_s``."""
+        if self._waiting and end_s is not None:
+            self._waiting[-1] = replace(self._waiting[-1], end_s=end_s)
         self._cuts.update(map(_key, self._finder.finish()))
         yield from self._released(float("inf"))
 
@@ -121,19 +142,29 @@ class MomentFinder:
         settled_s += EPSILON_S
         waiting, cuts = self._waiting, self._cuts
         while waiting and waiting[0].time_s <= settled_s:
-            moment = waiting.popleft()
+            moment = waiting[0]
             if cuts and (key := round(moment.time_s * 1e6)) in cuts:
+                is_long = moment.time_s - self._scene_s >= self._least_s
+                goes_on = waiting[-1].end_s - moment.time_s >= self._least_s
+                if is_long and not goes_on and not math.isinf(settled_s):
+                    return  # this may be the end of the video
                 cuts.remove(key)
-                moment = replace(moment, cut=True)
+                if is_long and goes_on:
+                    self._scene_s = moment.time_s
+                    moment = replace(moment, cut=True)
+            waiting.popleft()
             yield moment
 
 
-def moments(source: Source, detection: Detection, *, keep: bool = True, sparing: bool = True) -> Iterator[Moment]:
+def moments(
+    source: Source, detection: Detection, *, least_s: float = 0.0, keep: bool = True, sparing: bool = True
+) -> Iterator[Moment]:
     """Decode a video once, and tell of its frames as `MomentFinder` does.
 
     Args:
         source: The open video, at its start.
         detection: How cuts are found.
+        least_s: Scenes shorter than this join a neighbour.
         keep: Whether the frames are wanted.
         sparing: Whether some may be missing; see `Looker`.
 
@@ -143,13 +174,14 @@ def moments(source: Source, detection: Detection, *, keep: bool = True, sparing:
     Raises:
         VideoError: Not one frame can be decoded.
     """
-    finder = MomentFinder(detection, source.time_base, source.fps)
+    finder = MomentFinder(detection, source.time_base, source.fps, least_s=least_s)
+    frame: VideoFrame | None = None
     for frame, _, scores in Looker(source, detection, sparing=sparing).looks():
         offset, time_s, end_s = source.offset_of(frame), source.time_of(frame), source.end_of(frame)
         yield from finder.add(offset, time_s, end_s, scores, frame if keep else None)
-    if not finder.count:
+    if frame is None:
         raise no_frames(source.path)
-    yield from finder.finish()
+    yield from finder.finish(source.final_end_of(frame))
 
 
 def _key(cut: FrameTimecode) -> int:

@@ -80,14 +80,16 @@ def iter_shots(
         threads: Decoder threads.
 
     Yields:
-        The clips in time order: those of `ScenePlan.clips` for each of `lvqa_ray.video.scenes.iter_scenes`.
+        The clips in time order: those of `ScenePlan.clips` for each of `lvqa_ray.video.scenes.iter_scenes`, with
+        `ScenePlan.least_s`.
 
     Raises:
         VideoError: The video cannot be opened, or not one frame can be decoded.
     """
     with open_source(path, threads=threads) as source:
         finder = ShotFinder(plan, sampling, presentation=source.presentation)
-        for moment in moments(source, detection, sparing=sampling.is_sparse(plan, source)):
+        sparing = sampling.is_sparse(plan, source)
+        for moment in moments(source, detection, least_s=plan.least_s, sparing=sparing):
             yield from finder.add(moment)
         yield from finder.finish()
 

@@ -16,14 +16,18 @@ from typing import Any
 import av
 import av.error
 from av.packet import Packet
-from av.stream import Discard, Stream
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.clock import Clock, clock_of
+from lvqa_ray.video.complete import is_complete
+from lvqa_ray.video.demux import Demuxer
 from lvqa_ray.video.display import Presentation
 from lvqa_ray.video.losses import note_loss
 from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
+from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_picture_s
 from lvqa_ray.video.skim import SKIMMED, skim
 from lvqa_ray.video.slots import Slots
 from lvqa_ray.video.sparing import Sparing
@@ -41,7 +45,8 @@ class Source:
 
     Attributes:
         path: The file.
-        container: The demuxer.
+        container: FFmpeg's demuxer.
+        demuxer: Reads and seeks in it, on the time line of the video.
         stream: The picture stream; a cover picture does not count as one.
         time_base: Seconds of one unit of the stream's times.
         fps: Frames a second, ``None`` where the file does not say.
@@ -56,6 +61,7 @@ class Source:
         self._last_pts: int | None = None
         self._sparing: Sparing | None = None
         self._is_placeless = False
+        self._clock: Clock | None = None
         self._open()
         self.presentation = Presentation.of(self.stream)
         self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
@@ -64,6 +70,8 @@ class Source:
         self.period_s = float(1 / self.fps) if self.fps else 0.04
         self._start = self.stream.start_time or 0
         self._late = 0
+        if self._clock:
+            self._start = self._clock.key_times[0]
         if self._slots.is_start_unsaid:
             self._find_start()
 
@@ -71,6 +79,11 @@ class Source:
     def codec(self) -> str:
         """FFmpeg's name of the codec, which is not always that of the decoder: ``av1`` and not ``libdav1d``."""
         return self.stream.codec.canonical_name
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the clock of the file jumps, as in recordings that were joined byte by byte, see `clock`."""
+        return self._clock is not None
 
     @property
     def start_s(self) -> float:
@@ -96,6 +109,23 @@ class Source:
         shown = frame.duration * self._ticks / self._per_ticks if frame.duration else self.period_s
         return self.time_of(frame) + shown
 
+    def final_end_of(self, frame: VideoFrame | Packet[VideoStream]) -> float:
+        """When the last frame of the file has been shown, in seconds from the first picture.
+
+        It stays on display for as long as the file's header says, if nothing that follows it was lost.
+        """
+        end_s = self.end_of_packet(frame) if isinstance(frame, Packet) else self.end_of(frame)
+        if self._is_damaged:
+            return end_s
+        header_s = promised_picture_s(self.stream) or 0.0
+        if self.time_of(frame) < header_s < end_s and self.container.format.name not in INDEXLESS:
+            return header_s
+        is_still = self._count == 1 and self.offset_of(frame) == 0
+        held_s = held_end_s(self.container, self.stream, self.start_s, self.time_of(frame), is_still=is_still)
+        if held_s > end_s and (is_still or is_complete(self.path, self.container.format.name)):
+            return held_s
+        return end_s
+
     def end_of_packet(self, packet: Packet[Any]) -> float:
         """When what a packet of any stream holds has been shown or heard, in seconds from the first picture."""
         late = self._late if packet.stream_index == self.stream.index else 0
@@ -111,16 +141,18 @@ class Source:
         """Picture packets from the current position to the end, or to where the file cannot be read any further."""
         self._fresh = False
         try:
-            packets = self._slots.timed(self.container.demux(self.stream))
-            yield from self._slots.settled(packets) if self._sought and self._slots.settling_s else packets
+            packets = self._slots.timed(self.demuxer.packets(self.stream))
+            for packet in self._slots.settled(packets) if self._sought and self._slots.settling_s else packets:
+                self._count += bool(packet.size)
+                yield packet
         except av.FFmpegError as error:
             self._unreadable(error)
 
-    def all_packets(self) -> Iterator[Packet[Stream]]:
+    def all_packets(self) -> Iterator[Packet[Any]]:
         """Packets of all streams from the current position, as far as the file can be read."""
         self._fresh = False
         try:
-            yield from self._slots.timed(self.container.demux())
+            yield from self._slots.timed(self.demuxer.packets())
         except av.FFmpegError as error:
             self._unreadable(error)
 
@@ -189,9 +221,10 @@ class Source:
         self._fresh, self._sought = False, True
         self._last_pts = None
         self._suspicious, self._shown_s = 0, time_s
+        self._count, self._is_damaged = 0, False
         offset = int((time_s - self._slots.settling_s + EPSILON_S) / self.time_base)
         try:
-            self.container.seek(self._start + offset, stream=self.stream)
+            self.demuxer.seek(self._start + offset)
         except av.FFmpegError as error:
             _enough_memory(error)
 
@@ -210,6 +243,8 @@ class Source:
         self.stream = picture_stream(self.path, self.container)
         check_dimensions(self.path, self.stream.codec_context.width, self.stream.codec_context.height)
         self.stream.thread_count = self._threads
+        self._clock = self._clock or clock_of(self.path, self.container, self.stream)
+        self.demuxer = Demuxer(self.container, self.stream, self._clock)
         self._slots = Slots(self.container, self.stream)
         for other in self.container.streams:
             if self._picture_only and other.index != self.stream.index:
@@ -217,6 +252,7 @@ class Source:
         self._fresh, self._sought = True, False
         self._last_pts = None
         self._suspicious, self._shown_s = 0, 0.0
+        self._count, self._is_damaged = 0, False
 
     def _ticks_at(self, time_s: float) -> float:
         if math.isinf(time_s):
@@ -242,6 +278,7 @@ class Source:
         except av.FFmpegError as error:
             _enough_memory(error)
             if packet is not None and not isinstance(error, EOFError):
+                self._is_damaged = True
                 begin_s = self._shown_s if packet.pts is None else self.time_of(packet)
                 note_loss(begin_s, begin_s + self.period_s)
             return
@@ -279,6 +316,7 @@ class Source:
 
     def _unreadable(self, error: av.FFmpegError) -> None:
         _enough_memory(error)
+        self._is_damaged = True
         note_loss(self._shown_s, math.inf)
 
 

@@ -116,9 +116,14 @@ class ScenePlan:
     sliver_s: float = 0.5
 
     @property
+    def least_s(self) -> float:
+        """Scenes, and remainders of scenes, that are shorter than this join their neighbour."""
+        return min(self.sliver_s, self.max_s / 2)
+
+    @property
     def settling_s(self) -> float:
         """How far past the end of a piece of ``max_s`` a scene must have come for that piece to stay as it is."""
-        return self.end_remove_s + min(self.sliver_s, self.max_s / 2)
+        return self.end_remove_s + self.least_s
 
     def clips(self, scene: Span) -> list[Span]:
         """The clips of a scene that is over."""

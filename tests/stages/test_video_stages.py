@@ -295,3 +295,34 @@ def test_a_video_that_fails_while_it_is_split_says_so(probed: ProbedVideo) -> No
     (row,) = splitting(build(scenes_job())).call(gone)
     assert isinstance(row, Failure)
     assert (row.stage, row.kind) == ("split", "missing_file")
+
+
+@pytest.mark.parametrize("mode", ["fixed", "scenes"])
+def test_a_video_that_says_it_is_too_long_fails_before_it_is_opened(probed: ProbedVideo, mode: Any) -> None:
+    video = Video(id="x", uri="/nowhere/x.mp4", fingerprint="")
+    row = replace(probed, video=video, info=replace(probed.info, duration_sec=36_000.0))
+    split = SplitVideo(mode=mode)
+    for made in (split(row), split.divide(row, parts=4, least_s=60)):
+        (failure,) = made
+        assert isinstance(failure, Failure)
+        assert (failure.stage, failure.kind, failure.retryable) == ("split", "too_many_clips", True)
+        assert "10.0 hours" in failure.message
+        assert "split.max_clips=3000" in failure.message
+    assert len(clips_of(row, SplitVideo(max_clips=3600))) == 3600
+    (failure,) = SplitVideo(max_seconds=0.001)(row)  # more than there can be at all
+    assert isinstance(failure, Failure)
+
+
+def test_a_video_with_more_scenes_than_allowed_fails_when_they_are_found(probed: ProbedVideo) -> None:
+    *clips, failure = SplitVideo(mode="scenes", max_clips=2)(probed)
+    assert [type(clip) for clip in clips] == [Clip]
+    assert isinstance(failure, Failure)
+    assert failure.kind == "too_many_clips"
+
+
+def test_max_clips_changes_no_answer() -> None:
+    endpoint = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    given = {"videos": "v.mp4", "output": "out", "endpoints": {"vlm": endpoint, "llm": endpoint}}
+    plain, raised = Job.of(given), Job.of(given | {"split": {"max_clips": 9}})
+    assert (plain.job_hash, plain.part_hashes) == (raised.job_hash, raised.part_hashes)
+    assert build(plain).recipe == build(raised).recipe

@@ -111,3 +111,10 @@ def test_what_is_damaged_or_does_not_follow_is_for_one_piece(tmp_path: Path) -> 
     path = media.scribble(Path(shutil.copy(path, tmp_path / "damaged.mp4")), 0.4, 0.5)
     with pytest.raises(PartsDisagreeError):
         joined(looked(path, 1.0, Detection(), None), Detection(), None)
+
+
+@pytest.mark.parametrize("fps", [25, 60])
+def test_scenes_that_are_too_short_join_the_same_neighbour(tmp_path: Path, fps: int) -> None:
+    cuts = (0.3, 1.2, 1.5, 2.4, 2.7, 2.9, 3.8, 4.72)
+    path = media.make_video(tmp_path / "flashes.mp4", seconds=5, fps=fps, scenes=cuts)
+    check(path, detection=Detection(min_scene_frames=3))

@@ -183,3 +183,13 @@ def test_nothing_decodable_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VideoError) as caught:
         detect_scenes(str(path), Detection())
     assert caught.value.kind is VideoFault.NO_FRAMES
+
+
+def test_scenes_that_are_too_short_join_a_neighbour(tmp_path: Path) -> None:
+    cuts = (0.3, 2.0, 2.3, 2.6, 4.0)
+    path = str(media.make_video(tmp_path / "flashes.mp4", seconds=4.32, scenes=cuts))
+    detection = Detection(min_scene_frames=3)
+    found = [round(scene.end_s, 2) for scene in iter_scenes(path, detection)]
+    assert found == [0.32, 2.0, 2.32, 2.6, 4.0, 4.32]
+    joined = [(round(scene.start_s, 2), round(scene.end_s, 2)) for scene in iter_scenes(path, detection, least_s=0.5)]
+    assert joined == [(0.0, 2.0), (2.0, 2.6), (2.6, 4.32)]  # the first joins the next one, the last the one before

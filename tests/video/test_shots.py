@@ -13,7 +13,7 @@ from lvqa_ray.video import shots
 from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.picture import JpegEncoder
-from lvqa_ray.video.scenes import detect_scenes
+from lvqa_ray.video.scenes import iter_scenes
 from lvqa_ray.video.shelf import Candidate, Shelf
 from lvqa_ray.video.shots import Sampling, iter_shots, scenes_with_frames
 from lvqa_ray.video.spans import ScenePlan
@@ -36,7 +36,8 @@ SPARED_S = (MOST_PASSED + 1) / 25
 
 
 def expected(path: Path, plan: ScenePlan, detection: Detection) -> list[Span]:
-    return [clip for scene in detect_scenes(str(path), detection) for clip in plan.clips(scene)]
+    scenes = iter_scenes(str(path), detection, least_s=plan.least_s)
+    return [clip for scene in scenes for clip in plan.clips(scene)]
 
 
 def check(path: Path, plan: ScenePlan, sampling: Sampling) -> None:

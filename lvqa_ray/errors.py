@@ -4,6 +4,7 @@
 
     LvqaError
     ├── ConfigError              the job or its surroundings are wrong; found before the first paid call
+    ├── RunStopped               the run cannot go on after its first paid call; the same command resumes it
     ├── VideoError               this video cannot be used, and asking again will not help (kind: VideoFault)
     ├── FetchError               a remote file could not be had
     ├── ParseError               a reply is not in the format that was asked for (kind: ParseFault)
@@ -88,6 +89,10 @@ class LvqaError(Exception):
 
 class ConfigError(LvqaError):
     """The job, its input list or its endpoint is wrong; nothing has been paid for."""
+
+
+class RunStopped(LvqaError):
+    """The run stops after its first paid call; what is paid for is kept, and the same command goes on from there."""
 
 
 class VideoError(LvqaError):

@@ -100,5 +100,6 @@ async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest) -
     except BaseException:  # cancelled, or a defect of ours: nobody knows what it used
         replica.permits.drop(lease, Done(failed=Failed.UNKNOWN, seconds=time.monotonic() - begun))
         raise
-    await replica.permits.release(lease, Done.answered(request, reply, time.monotonic() - begun))
+    # What the endpoint took: the time until the answer was written down says nothing about its load.
+    await replica.permits.release(lease, Done.answered(request, reply, reply.seconds or time.monotonic() - begun))
     return reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ def check_file(path: str) -> None:
     try:
         found = Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
+            with os.scandir(path):  # or it is among the videos because it cannot be listed
+                pass
             raise VideoError(VideoFault.UNREADABLE, f"{path} is a folder; name the video files in it instead.")
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its writer, and reading it never end
             raise VideoError(

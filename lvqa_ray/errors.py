@@ -101,14 +101,16 @@ class VideoError(LvqaError):
     Args:
         kind: What is wrong.
         message: One sentence: what, where, and what would mend it.
+        retryable: Whether a later run should try again although the file has not changed: its permissions may have.
     """
 
-    def __init__(self, kind: VideoFault, message: str) -> None:
+    def __init__(self, kind: VideoFault, message: str, retryable: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
+        self.retryable = retryable
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.kind, str(self))
+        return type(self), (self.kind, str(self), self.retryable)
 
 
 class FetchError(LvqaError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import TypeVar
 
 from lvqa_ray.engine import web_faults
@@ -20,7 +21,11 @@ ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
 MOST_WAIT_S = 60.0
 """Where a server asks for a longer wait (``Retry-After``), the file is left to a later run."""
+SILENT_S = 30.0
+"""For so long after a host gave no answer to all attempts, its files get one each: a dead host may have thousands."""
 T = TypeVar("T")
+_SILENT: dict[str, float] = {}
+"""When a host last gave no answer, by its name and port."""
 
 CODES: Mapping[str, tuple[str, str]] = {
     "NoSuchBucket": (
@@ -66,7 +71,8 @@ ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.
 def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
     """The answer of a call that is made up to four times, where making it again may help.
 
-    The waits between are 0.5, 1 and 2 s with jitter, or what the server asks for (``Retry-After``) up to a minute.
+    The waits between are 0.5, 1 and 2 s with jitter, or what the server asks for (``Retry-After``) up to a minute. A
+    host that gave no answer a moment ago is tried once.
 
     Args:
         uri: What it is about.
@@ -76,9 +82,14 @@ def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ..
     Raises:
         FetchError: It did not succeed.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    host, most = _host(uri), ATTEMPTS
+    if time.monotonic() - _SILENT.get(host, -inf) < SILENT_S:
+        most = 1
+    for attempt in range(1, most + 1):
         try:
-            return call()
+            found = call()
+            _SILENT.pop(host, None)
+            return found
         except FetchError:
             raise
         except Exception as error:
@@ -88,15 +99,26 @@ def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ..
             asked_s = web_faults.wait_asked_s(error) or 0.0
             if fault.kind != "not_fetched" or not (code_of(error) in PASSING_CODES or web_faults.passes(error)):
                 raise fault from None
-            if attempt == ATTEMPTS or asked_s > MOST_WAIT_S:
+            if attempt == most or asked_s > MOST_WAIT_S:
+                if host and web_faults.is_silent(error):
+                    _SILENT[host] = time.monotonic()
                 raise _given_up(fault, attempt, asked_s) from None
         wait_s = FIRST_WAIT_S * 2 ** (attempt - 1)
         time.sleep(max(asked_s, wait_s) + random.uniform(0, wait_s / 2))  # noqa: S311 - jitter, not a secret
     raise AssertionError
 
 
+def _host(uri: str) -> str:
+    """The host and port of a URL; empty for a store, of which a bucket is no host."""
+    return shown(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
+
+
 def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
-    how = f"tried {attempts} times" if asked_s <= MOST_WAIT_S else f"the server asks to wait {asked_s:.0f} s"
+    how = (
+        f"tried {attempts} time{'s' * (attempts > 1)}"
+        if asked_s <= MOST_WAIT_S
+        else f"the server asks to wait {asked_s:.0f} s"
+    )
     return FetchError(fault.kind, f"{str(fault).removesuffix('.')} ({how}).", retryable=fault.retryable)
 
 
@@ -108,7 +130,7 @@ def fault_of(uri: str, error: Exception) -> FetchError:
         return FetchError(said[0], f"{sentence}.", retryable=said[0] == "forbidden")
     if status := web_faults.status_of(error):
         return web_faults.fault_of_status(place, status)
-    host = place.partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else "the store"
+    host = _host(uri) or "the store"
     return web_faults.fault_of_connection(place, host, error) or _fault_of_client(place, error)
 
 

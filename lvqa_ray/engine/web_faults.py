@@ -70,6 +70,14 @@ def passes(error: BaseException) -> bool:
     return True
 
 
+def is_silent(error: BaseException) -> bool:
+    """Whether no connection could be made, or no answer came in time."""
+    kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
+    return not status_of(error) and bool(
+        kinds & {"gaierror", "ClientConnectorDNSError", "ConnectionRefusedError", "TimeoutError"}
+    )
+
+
 def fault_of_status(place: str, status: int) -> FetchError:
     """What a reply with an error status says about a file.
 

@@ -289,7 +289,7 @@ class Failure:
         """The row that an error of one video becomes."""
         failure = cls(video=video, clip_id=clip_id, stage=stage, kind=str(error.kind), message=str(error))
         if isinstance(error, VideoError):
-            return failure
+            return replace(failure, retryable=error.retryable)
         return replace(failure, attempts=error.attempts, retryable=error.retryable, raw=error.raw)
 
 

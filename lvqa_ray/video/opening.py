@@ -89,7 +89,9 @@ def check_file(path: str) -> None:
         ) from None
     except OSError as error:
         raise VideoError(
-            VideoFault.UNREADABLE, f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
+            VideoFault.UNREADABLE,
+            f"{path} cannot be read ({error.strerror}); check its permissions and its disk.",
+            retryable=True,
         ) from error
     if found.st_size == 0:
         raise VideoError(VideoFault.EMPTY_FILE, f"{path} is empty (0 bytes); fetch it again.")

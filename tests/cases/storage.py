@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -128,6 +129,11 @@ def keys(out: Path) -> Iterator[Row]:
         ):
             uris = [video.uri for video in read_manifest([f"s3://films/in/{pattern}"], access=access)]
             yield f"pattern {pattern}", right, [uri.removeprefix("s3://films/in/") for uri in uris]
+        named = [json.dumps({"video": name}) for name in ("ep #1.mp4", "s3://films/in/star*.mp4", "film [abc123].mp4")]
+        films.pipe_file("films/in/list #1.jsonl", "\n".join(named).encode())
+        uris = [video.uri for video in read_manifest(["s3://films/in/list #1.jsonl"], access=access)]
+        right = ["ep #1.mp4", "star*.mp4", "film [abc123].mp4"]
+        yield "a manifest with such names", right, [uri.removeprefix("s3://films/in/") for uri in uris]
         yield "version of a key that is not there", "missing_file", _kind("s3://films/in/a b.mp4?versionId=1", access)
     yield from _on_disk(out / "disk")
 

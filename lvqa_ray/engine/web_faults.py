@@ -117,12 +117,11 @@ BROKEN = (
 
 def fault_of_connection(place: str, host: str, error: BaseException) -> FetchError | None:
     """What a connection that was not made or broke off says; ``None`` where the error is about something else."""
-    kinds: set[str] = set()
-    for each in causes(error):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            why = f"the certificate of {host} is not accepted ({each.verify_message})"
-            return not_fetched(place, why, "mend the certificate, or name its authority in SSL_CERT_FILE")
-        kinds |= {kind.__name__ for kind in type(each).__mro__}
+    kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
+    if "SSLCertVerificationError" in kinds:
+        told = [getattr(each, "verify_message", "") for each in causes(error)]
+        why = f"the certificate of {host} is not accepted ({next(filter(None, told), 'it is not valid')})"
+        return not_fetched(place, why, "mend the certificate, or name its authority in SSL_CERT_FILE")
     if kinds & {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"} and "RedirectClientError" not in kinds:
         return FetchError("missing_file", f"{place} is no address that can be asked for; correct it.")
     found = next(((why, mend) for kind, why, mend in BROKEN if kind in kinds), None)

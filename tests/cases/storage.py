@@ -22,6 +22,7 @@ from lvqa_ray.stages.probe import ProbeVideo
 from tests.cases import Row, case, folder
 from tests.fakes.files import bucket, free_port, s3_server
 from tests.fakes.statuses import StatusServer
+from tests.fakes.tls import SelfSigned
 
 FETCHED = "fetched"
 FORBIDDEN, NOT_FETCHED, MISSING = ("forbidden", True), ("not_fetched", True), ("missing_file", False)
@@ -41,7 +42,7 @@ def http_statuses(out: Path) -> Iterator[Row]:
     """Statuses of public file servers, for good and in passing, and what no server answers."""
     film = (folder("14") / "corners.mp4").read_bytes()
     scratch = Scratch(str(out / "scratch"), 2**30)
-    with StatusServer(film) as server:
+    with StatusServer(film) as server, SelfSigned(out) as self_signed:
         always = dict.fromkeys((401, 402, 403, 407, 451), FORBIDDEN)
         always |= {404: MISSING, 410: MISSING}
         always |= dict.fromkeys((400, 416, 418, 429, 500, 501, 502, 503, 504), NOT_FETCHED)
@@ -67,6 +68,7 @@ def http_statuses(out: Path) -> Iterator[Row]:
             "connection refused": (f"http://127.0.0.1:{free_port()}/x.mp4", NOT_FETCHED),
             "unknown host": ("http://nowhere.invalid/x.mp4", NOT_FETCHED),
             "no TLS": (f"{server.url.replace('http', 'https')}/x.mp4", NOT_FETCHED),
+            "a certificate of its own": (f"{self_signed.url}/x.mp4", NOT_FETCHED),
             "no address": ("http://[::1/x.mp4", MISSING),
             "a # in the name": (f"{server.url}/ep #1.mp4", FETCHED),
         }

@@ -42,7 +42,7 @@ def test_at_most_what_is_in_flight_is_lost(
         media.make_video(tmp_path / f"{n}.mp4", seconds=8, scenes=tuple(0.5 * k for k in range(1, 16)))
         for n in range(2)
     ]
-    output = f"s3://lost/{how}"
+    output = f"s3://lost/{how} [1] #x"
     with FakeEndpoint(latency_s=0.3) as fake, Gateway(s3["AWS_ENDPOINT_URL"]) as gateway:
         job = make_job(
             *films,

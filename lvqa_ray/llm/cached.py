@@ -68,7 +68,7 @@ class Cached:
         try:
             reply = await self._answers.find(key)
         except OSError as exc:
-            self._stop = _cannot_be("read", exc)
+            self._stop = cannot_be("read", exc)
             raise StopRun(self._stop) from exc
         if isinstance(reply, ChatReply) and not (request.stale and self._ask_again):
             return _as_cached(reply)
@@ -140,7 +140,7 @@ class Noted:
             ApiError: What the inner call raises.
         """
         if self._answers.broken is not None:
-            self._stop = self._stop or _cannot_be("written", self._answers.broken)
+            self._stop = self._stop or cannot_be("written", self._answers.broken)
         if self._stop:
             raise StopRun(self._stop)
         begun, key = time.monotonic(), request.key or self._key_of(request)
@@ -161,11 +161,12 @@ class Noted:
             self._answers.put(key, reply, self._model)
             await self._answers.kept()
         except OSError as exc:
-            self._stop = _cannot_be("written", exc)
+            self._stop = cannot_be("written", exc)
             raise StopRun(self._stop) from exc
 
 
-def _cannot_be(done: str, exc: OSError) -> str:
+def cannot_be(done: str, exc: OSError) -> str:
+    """Why a run stops: the journal cannot be ``read`` or ``written``."""
     return f"The journal of paid answers cannot be {done} ({exc.strerror or exc})."
 
 

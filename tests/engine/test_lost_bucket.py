@@ -69,7 +69,7 @@ def test_at_most_what_is_in_flight_is_lost(
         kept = stats(segments_at(place / "cache")).answers
         assert paid - kept <= AT_ONCE, f"lost at {lost_at}, {took_s:.0f} s"
         assert paid <= lost_at[0] + 2 * AT_ONCE
-        assert took_s < 90
+        assert took_s < 300
 
         gateway.refuses = ""
         finished = run(job)

@@ -100,7 +100,7 @@ class _Unreadable:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    async def __call__(self, _: ChatRequest) -> ChatReply:
+    async def __call__(self, request: ChatRequest) -> ChatReply:  # noqa: ARG002 - none is asked
         raise StopRun(self._why)
 
 

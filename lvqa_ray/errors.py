@@ -4,6 +4,7 @@
 
     LvqaError
     ├── ConfigError              the job or its surroundings are wrong; found before the first paid call
+    ├── RunStopped               the run cannot go on after its first paid call; the same command resumes it
     ├── VideoError               this video cannot be used, and asking again will not help (kind: VideoFault)
     ├── FetchError               a remote file could not be had
     ├── ParseError               a reply is not in the format that was asked for (kind: ParseFault)
@@ -96,20 +97,26 @@ class ConfigError(LvqaError):
     """The job, its input list or its endpoint is wrong; nothing has been paid for."""
 
 
+class RunStopped(LvqaError):
+    """The run stops after its first paid call; what is paid for is kept, and the same command goes on from there."""
+
+
 class VideoError(LvqaError):
     """A video that cannot be used.
 
     Args:
         kind: What is wrong.
         message: One sentence: what, where, and what would mend it.
+        retryable: Whether a later run should try again although the file has not changed: its permissions may have.
     """
 
-    def __init__(self, kind: VideoFault, message: str) -> None:
+    def __init__(self, kind: VideoFault, message: str, retryable: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
+        self.retryable = retryable
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.kind, str(self))
+        return type(self), (self.kind, str(self), self.retryable)
 
 
 class FetchError(LvqaError):

@@ -16,7 +16,7 @@ import typer
 from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
 from lvqa_ray.cli.terminal import fail, plain, talk
 from lvqa_ray.config import Job
-from lvqa_ray.errors import ConfigError
+from lvqa_ray.errors import ConfigError, RunStopped
 from lvqa_ray.records import (
     STYLES,
     TASKS,
@@ -89,7 +89,7 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
     from lvqa_ray.engine.dossier import Dossier  # noqa: PLC0415
     from lvqa_ray.engine.dossiers import NAME, Dossiers  # noqa: PLC0415
     from lvqa_ray.engine.lock import lock  # noqa: PLC0415
-    from lvqa_ray.engine.place import output_of  # noqa: PLC0415
+    from lvqa_ray.engine.place import output_of, said  # noqa: PLC0415
     from lvqa_ray.engine.preflight import check_output  # noqa: PLC0415
 
     folder = output_of(job)
@@ -124,6 +124,8 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
             asyncio.run(all_of_it())
         except asyncio.CancelledError:
             return 128 + signal.SIGTERM
+        except OSError as error:  # of the output, after the first paid call
+            raise RunStopped(said(error)) from error
     teller.end(dossier)
     if analyst.chats.exhausted:
         return 3

@@ -10,10 +10,10 @@ import typer
 
 from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
 from lvqa_ray.cli.reference import reference
-from lvqa_ray.cli.terminal import fail, show_warnings, talk
+from lvqa_ray.cli.terminal import fail, say_stopped, show_warnings, talk
 from lvqa_ray.config import Job
 from lvqa_ray.engine.place import said
-from lvqa_ray.errors import LvqaError
+from lvqa_ray.errors import LvqaError, RunStopped
 
 app = typer.Typer(
     help="Turn long videos into reasoning QA training data.",
@@ -44,6 +44,9 @@ def status() -> int:
     show_warnings()
     try:
         ended = app(standalone_mode=False)
+    except RunStopped as error:
+        say_stopped(error)
+        ended = 1
     except LvqaError as error:
         fail(str(error))
     except (KeyboardInterrupt, typer.Abort):

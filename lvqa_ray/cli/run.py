@@ -149,16 +149,20 @@ def run_and_tell(
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
+    summary = None
     try:
         screen = talk.is_terminal and not quiet
         with Screen(talk, f"lvqa: {job.output}") if screen else Lines(talk, quiet=quiet) as view:
             summary = run_job(job, view.update, _say_stopping, only=only)
+        # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
+        print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
+        if report and not summary.signal:
+            report_after_run(output_of(job), told, quiet=quiet)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
-    # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
-    print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
-    if report and not summary.signal:
-        report_after_run(output_of(job), told, quiet=quiet)
+    except OSError:  # a terminal or a pipe that is closed, or a full disk behind it, says nothing about the run
+        if summary is None:
+            raise
     return summary.exit_status
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from lvqa_ray.cli.terminal import data, plain, talk
+from lvqa_ray.cli.terminal import data, plain, say_stopped, talk
 from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
@@ -91,12 +91,10 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
         talk.print(table)
     if not quiet or not summary.verdict.ok:
         talk.print(plain(summary.verdict.line), soft_wrap=True)
-    if summary.halted:
+    if summary.over_budget and summary.halted:
         talk.print(f"[bold red]stopped:[/] {plain(summary.halted)}", soft_wrap=True)
-        if not summary.over_budget:
-            talk.print(
-                "Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice."
-            )
+    elif summary.halted:
+        say_stopped(summary.halted)
     elif summary.retryable:
         talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
     if summary.failures:

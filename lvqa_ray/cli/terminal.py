@@ -33,6 +33,12 @@ def show_warnings() -> None:
         logger.addHandler(Warnings(logging.WARNING))
 
 
+def say_stopped(why: object) -> None:
+    """Say why a run stopped after its first paid call, and how it goes on."""
+    talk.print(f"[bold red]stopped:[/] {plain(str(why))}", soft_wrap=True)
+    talk.print("Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice.")
+
+
 def plain(text: str) -> str:
     """A text in which nothing is markup."""
     return text.replace("[", "\\[")

@@ -37,7 +37,8 @@ class Job(Section):
 
     videos: tuple[str, ...] = Field(
         min_length=1,
-        description="Files, folders, glob patterns (also s3://), URLs, or manifests (.json, .jsonl, .parquet, .csv).",
+        description="Files, folders, glob patterns (also s3://), URLs, or manifests (.json, .jsonl, .parquet, .csv). "
+        "A name that exists is literal; only one that does not may be a pattern.",
     )
     output: str = Field(
         min_length=1, description="Folder for everything that the run writes, also of a bucket (s3://bucket/folder)."

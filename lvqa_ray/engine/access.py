@@ -18,6 +18,7 @@ from lvqa_ray.engine.guard import Guard
 from lvqa_ray.engine.http_session import check_variables, session, store_proxies
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
+from lvqa_ray.records.uri import scheme_of
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Storage
@@ -26,12 +27,6 @@ SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
 """Credentials of a profile that are nothing but keys."""
 CONNECT_S, READ_S = 30, 60
-
-
-def scheme_of(uri: str) -> str:
-    """The scheme of an address in small letters; empty for a path."""
-    scheme, sep, _ = uri.partition("://")
-    return scheme.lower() if sep else ""
 
 
 def is_store(uri: str) -> bool:
@@ -137,9 +132,10 @@ class Access:
             )
         if scheme != "s3":
             return fsspec.filesystem(scheme, use_listings_cache=False)
+        from lvqa_ray.engine.opaque_s3 import OpaqueS3  # noqa: PLC0415 - as above
+
         style = {None: "auto", True: "path", False: "virtual"}[self.path_style]
-        return fsspec.filesystem(
-            "s3",
+        return OpaqueS3(
             session=_session(self.profile, os.getpid()),
             use_listings_cache=False,
             anon=self.anonymous,

@@ -5,18 +5,27 @@ What a server says in an error is never quoted: it may hold what is secret.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import TypeVar
-from urllib.parse import urlsplit
 
+from lvqa_ray.engine import web_faults
 from lvqa_ray.engine.guard import ForbiddenAddressError
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
+from lvqa_ray.records.uri import WEB, scheme_of
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
+MOST_WAIT_S = 60.0
+"""Where a server asks for a longer wait (``Retry-After``), the file is left to a later run."""
+SILENT_S = 30.0
+"""For so long after a host gave no answer to all attempts, its files get one each: a dead host may have thousands."""
 T = TypeVar("T")
+_SILENT: dict[str, float] = {}
+"""When a host last gave no answer, by its name and port."""
 
 CODES: Mapping[str, tuple[str, str]] = {
     "NoSuchBucket": (
@@ -35,16 +44,35 @@ CODES: Mapping[str, tuple[str, str]] = {
     "PermanentRedirect": ("forbidden", "{uri}: the bucket is in another region; set storage.region"),
     "AuthorizationHeaderMalformed": ("forbidden", "{uri}: the bucket is in another region; set storage.region"),
     "IllegalLocationConstraintException": ("forbidden", "{uri}: the bucket is in another region; set storage.region"),
+    **dict.fromkeys(
+        ("RequestExpired", "TokenRefreshRequired", "ExpiredTokenException"),
+        ("forbidden", "{uri}: the credentials have expired; renew them"),
+    ),
+    **dict.fromkeys(
+        ("AccountProblem", "AllAccessDisabled", "InvalidSecurity", "NotSignedUp", "InvalidPayer", "AccessForbidden"),
+        ("forbidden", "{uri}: the store has closed this account or bucket; see its console"),
+    ),
+    **dict.fromkeys(
+        ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidIdentityToken", "AuthFailure"),
+        ("forbidden", "{uri}: the store does not know these credentials; renew them"),
+    ),
+    "InvalidObjectState": ("forbidden", "{uri} is archived; restore it in its store first"),
+    "NoSuchVersion": ("missing_file", "There is no file {uri}; check the address"),
+    "KeyTooLongError": ("missing_file", "{uri}: the key is longer than the store allows; correct it"),
     "InvalidBucketName": ("missing_file", "{uri}: that is no name of a bucket; correct it"),
 }
 """What S3's error codes mean: the kind of fault, and the sentence."""
 
-
+PASSING_CODES = frozenset({"RequestTimeout", "OperationAborted", "IncompleteBody", "BadDigest", "SlowDown"})
+"""S3's codes for what may go well a moment later, whatever their status."""
 ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.networks does not allow it")
 
 
 def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
     """The answer of a call that is made up to four times, where making it again may help.
+
+    The waits between are 0.5, 1 and 2 s with jitter, or what the server asks for (``Retry-After``) up to a minute. A
+    host that gave no answer a moment ago is tried once.
 
     Args:
         uri: What it is about.
@@ -54,29 +82,61 @@ def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ..
     Raises:
         FetchError: It did not succeed.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    host, most = _host(uri), ATTEMPTS
+    if time.monotonic() - _SILENT.get(host, -inf) < SILENT_S:
+        most = 1
+    for attempt in range(1, most + 1):
         try:
-            return call()
+            found = call()
+            _SILENT.pop(host, None)
+            return found
         except FetchError:
             raise
         except Exception as error:
             if isinstance(error, lasting):
                 raise
             fault = _own(error) or fault_of(uri, error)
-            if fault.kind != "not_fetched" or attempt == ATTEMPTS:
+            asked_s = web_faults.wait_asked_s(error) or 0.0
+            if fault.kind != "not_fetched" or not (code_of(error) in PASSING_CODES or web_faults.passes(error)):
                 raise fault from None
-        time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
+            if attempt == most or asked_s > MOST_WAIT_S:
+                if host and web_faults.is_silent(error):
+                    _SILENT[host] = time.monotonic()
+                raise _given_up(fault, attempt, asked_s) from None
+        wait_s = FIRST_WAIT_S * 2 ** (attempt - 1)
+        time.sleep(max(asked_s, wait_s) + random.uniform(0, wait_s / 2))  # noqa: S311 - jitter, not a secret
     raise AssertionError
 
 
+def _host(uri: str) -> str:
+    """The host and port of a URL; empty for a store, of which a bucket is no host."""
+    return shown(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
+
+
+def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
+    how = (
+        f"tried {attempts} time{'s' * (attempts > 1)}"
+        if asked_s <= MOST_WAIT_S
+        else f"the server asks to wait {asked_s:.0f} s"
+    )
+    return FetchError(fault.kind, f"{str(fault).removesuffix('.')} ({how}).", retryable=fault.retryable)
+
+
 def fault_of(uri: str, error: Exception) -> FetchError:
-    """What went wrong, in our words."""
-    status = getattr(error, "status", None)
+    """What went wrong, in our words: by S3's code first, then by HTTP status, then by how the connection ended."""
     place = shown(uri)
     if said := ASTRAY if _led_astray(error) else CODES.get(code_of(error)):
         sentence = said[1].format(uri=place)
         return FetchError(said[0], f"{sentence}.", retryable=said[0] == "forbidden")
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
+    if status := web_faults.status_of(error):
+        return web_faults.fault_of_status(place, status)
+    host = _host(uri) or "the store"
+    return web_faults.fault_of_connection(place, host, error) or _fault_of_client(place, error)
+
+
+def _fault_of_client(place: str, error: Exception) -> FetchError:
+    """What an error says that no server and no connection has caused."""
+    if isinstance(error, FileNotFoundError):
         return FetchError("missing_file", f"There is no file {place}; check the address.")
     if "Credentials" in type(error).__name__:
         return FetchError(
@@ -85,42 +145,28 @@ def fault_of(uri: str, error: Exception) -> FetchError:
             "storage.profile or storage.anonymous.",
             retryable=True,
         )
-    if isinstance(error, PermissionError) or status in (401, 403):
-        return FetchError(
-            "forbidden", f"{place} may not be read or written; check the credentials or the signature.", retryable=True
-        )
+    if isinstance(error, PermissionError):
+        return web_faults.fault_of_status(place, 403)
     if isinstance(error, ImportError):
         return FetchError("forbidden", f"{place} needs a package that is not installed: {error}.", retryable=True)
-    how = f"status {status}" if status else type(error).__name__
-    return FetchError(
-        "not_fetched",
-        f"{place} could not be reached in {ATTEMPTS} attempts ({how}); see whether "
-        f"{urlsplit(uri).hostname or place} answers.",
-        retryable=True,
-    )
+    return web_faults.not_fetched(place, type(error).__name__, "see whether its server answers")
 
 
-def _own(error: BaseException | None) -> FetchError | None:
+def _own(error: BaseException) -> FetchError | None:
     """An error of ours behind one of fsspec's."""
-    while error is not None and not isinstance(error, FetchError):
-        error = error.__cause__
-    return error
+    return next((each for each in web_faults.causes(error) if isinstance(each, FetchError)), None)
 
 
-def _led_astray(error: BaseException | None) -> bool:
+def _led_astray(error: BaseException) -> bool:
     """Whether the guard of a connection is behind an error, which fsspec hides behind one of Python's."""
-    while error is not None:
-        if isinstance(getattr(error, "os_error", error), ForbiddenAddressError):
-            return True
-        error = error.__cause__
-    return False
+    found = (getattr(each, "os_error", each) for each in web_faults.causes(error))
+    return any(isinstance(each, ForbiddenAddressError) for each in found)
 
 
 def code_of(error: BaseException | None) -> str:
     """S3's code for an error, which s3fs hides behind exceptions of Python's."""
-    while error is not None:
-        response = getattr(error, "response", None)
+    for each in web_faults.causes(error):
+        response = getattr(each, "response", None)
         if isinstance(response, Mapping):
             return str(response.get("Error", {}).get("Code", ""))
-        error = error.__cause__
     return ""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from posixpath import splitext
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import shown
+from lvqa_ray.records.uri import base_name
 
 LONGEST_ID = 120
 """Bytes: with a hash and a clip's number, an id stays below what a file name may have."""
@@ -100,4 +100,4 @@ def stem(uri: str) -> str:
     """The name that an address ends in, without its suffix."""
     if found := _PLAIN.fullmatch(uri):  # in a tenth of the time
         return splitext(found[1])[0]
-    return PurePosixPath(unquote(urlsplit(uri).path)).stem
+    return splitext(base_name(uri))[0]

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import csv
-import glob
-import re
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from posixpath import splitext
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from lvqa_ray.engine import manifest_rows
 from lvqa_ray.engine.access import Access, is_store
 from lvqa_ray.engine.fingerprints import all_out_of_reach, fingerprinted, of_remote
+from lvqa_ray.engine.folders import files_below
 from lvqa_ray.engine.ids import safe, stem, unique
 from lvqa_ray.engine.manifest_rows import check_remote, local
+from lvqa_ray.engine.patterns import Source, split, split_uri
 from lvqa_ray.engine.place import Place
-from lvqa_ray.engine.remote import fetch, listing
+from lvqa_ray.engine.remote import fetch, listing, look
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Video, shown
+from lvqa_ray.records.uri import folder_of, scheme_of, suffix_of
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"
@@ -40,7 +41,7 @@ def read_manifest(
     """The videos of a job, in the order in which they are named.
 
     Args:
-        sources: Files, folders, glob patterns and manifests.
+        sources: Files, folders, glob patterns and manifests; how a pattern is told from a name, says `patterns`.
         limit: Take only the first so many.
         without: A folder that no folder or pattern is searched in: the output, which may hold clip files.
         access: How stores are reached; as the environment says, if not given.
@@ -69,14 +70,11 @@ def read_manifest(
 
 def _parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Table]:
     """The videos of a source, as tables."""
-    if "://" in source and not source.startswith("file://"):
+    if scheme_of(source) not in ("", "file"):
         check_remote(source, "videos")
-        if PurePosixPath(urlsplit(source).path).suffix.lower() in manifest_rows.SUFFIXES:
-            yield from _remote_manifest(source, access)
-        else:
-            yield Videos.of(_remote_videos(source, without, access)).table
+        yield from _remote_parts(source, without, access)
         return
-    path = Path(local(source)).expanduser()
+    path = local(source)
     if path.suffix.lower() in manifest_rows.SUFFIXES and path.is_file():
         yield from manifest_rows.read_rows(path)
     else:
@@ -84,52 +82,71 @@ def _parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Ta
 
 
 def _videos_of(source: str, path: Path, without: Place | None) -> Iterator[Video]:
+    barred = without if isinstance(without, Path) else None
     if path.is_dir():
-        entries = (entry for entry in path.rglob("*") if entry.suffix.lower() in VIDEO_SUFFIXES)
-        files = sorted(entry for entry in entries if entry.is_file() and not _inside(entry, without))
+        files = files_below(path, VIDEO_SUFFIXES, without=barred)
         if not files:
             raise ConfigError(f"the folder {source} holds no video; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
-        yield from (_plain(str(file)) for file in files)
     elif path.exists():
-        yield _plain(str(path))
-    elif glob.has_magic(source):
-        pattern = str(path.relative_to(path.anchor)) if path.anchor else str(path)
-        files = sorted(
-            file for file in Path(path.anchor).glob(pattern) if file.is_file() and not _inside(file, without)
-        )
+        files = [str(path)]
+    else:
+        base, pattern = split(str(path), os.path.lexists)
+        if not pattern:
+            raise ConfigError(f"{source} does not exist.")
+        files = files_below(Path(base), VIDEO_SUFFIXES, pattern=pattern, without=barred) if Path(base).is_dir() else []
         if not files:
             raise ConfigError(f"no file matches {source}.")
-        yield from (_plain(str(file)) for file in files)
+    yield from map(_plain, files)
+
+
+def _remote_parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Table]:
+    """The videos of a source in another place; one at http(s):// is a manifest or a video, and never a pattern."""
+    found = split_uri(source, access) if is_store(source) else Source(source, "")
+    suffix = "" if found.pattern or source.endswith("/") else suffix_of(source)
+    if suffix in manifest_rows.SUFFIXES:
+        yield from _remote_manifest(source, suffix, access)
+    elif not is_store(source) or (not found.pattern and _is_object(source, suffix, access)):
+        yield Videos.of([Video(id=safe(stem(source)), uri=source, fingerprint="")]).table
     else:
-        raise ConfigError(f"{source} does not exist.")
+        yield Videos.of(_listed(source, found, without, access)).table
 
 
-def _remote_manifest(source: str, access: Access) -> Iterator[pa.Table]:
+def _is_object(uri: str, suffix: str, access: Access) -> bool:
+    """Whether a name in a store is that of an object, and no prefix; one that says it is a video may be missing."""
+    if uri.endswith("/"):  # what some tools put there for a folder
+        return False
+    try:
+        look(uri, access)
+    except FetchError:
+        if suffix not in VIDEO_SUFFIXES:
+            return False
+    else:
+        return True
+    try:
+        return next(listing(uri, access, page=1), None) is None
+    except FetchError:  # of a store that lets nobody list, objects can be named
+        return True
+
+
+def _remote_manifest(source: str, suffix: str, access: Access) -> Iterator[pa.Table]:
     """The videos of a manifest in another place; those that it names without a full path are beside it."""
-    with tempfile.NamedTemporaryFile(suffix=PurePosixPath(urlsplit(source).path).suffix) as copy:
+    with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
         fetch(source, copy, sys.maxsize, access)
         try:
-            yield from manifest_rows.read_rows(Path(copy.name), beside=re.split("[?#]", source)[0].rpartition("/")[0])
+            yield from manifest_rows.read_rows(Path(copy.name), beside=folder_of(source))
         except ConfigError as error:
             raise ConfigError(str(error).replace(copy.name, shown(source))) from None
 
 
-def _remote_videos(source: str, without: Place | None, access: Access) -> Iterator[Video]:
-    suffix = PurePosixPath(urlsplit(source).path).suffix.lower()
-    if not is_store(source) or (suffix in VIDEO_SUFFIXES and not glob.has_magic(source)):
-        yield Video(id=safe(stem(source)), uri=source, fingerprint="")
-        return
-    found = False
-    for file in listing(source, access):  # a million of them: `PurePosixPath` takes 10 us for a suffix
+def _listed(source: str, found: Source, without: Place | None, access: Access) -> Iterator[Video]:
+    any_there = False
+    # A million of them: `PurePosixPath` takes 10 us for a suffix.
+    for file in listing(found.base, access, pattern=found.pattern):
         if splitext(file.uri)[1].lower() in VIDEO_SUFFIXES and not file.uri.startswith(f"{without}/"):
-            found = True
+            any_there = True
             yield Video(id=safe(stem(file.uri)), uri=file.uri, fingerprint=of_remote(file))
-    if not found:
+    if not any_there:
         raise ConfigError(f"there is no video at {source}; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
-
-
-def _inside(file: Path, folder: Place | None) -> bool:
-    return isinstance(folder, Path) and file.absolute().is_relative_to(folder)
 
 
 def _plain(path: str) -> Video:

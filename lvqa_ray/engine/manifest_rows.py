@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from lvqa_ray.engine.videos import AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
 from lvqa_ray.records.safe_text import safe_text
+from lvqa_ray.records.uri import path_of_file_url, scheme_of
 
 SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 Rows = Iterator[tuple[int, Any]]
@@ -244,12 +244,12 @@ def _places(names: list[str], numbers: Sequence[int], where: Where, folder: Path
 
 def _place(name: str, where: str, folder: Path | str) -> tuple[str, str]:
     """Where a video is, and what it is called."""
-    if "://" in name and not name.startswith("file://"):
+    if scheme_of(name) not in ("", "file"):
         check_remote(name, where)
         return name, stem(name)
-    if isinstance(folder, str) and not name.startswith(("/", "~", "file://")):
-        return f"{folder}/{name}", stem(name)
-    path = Path(local(name)).expanduser()
+    if isinstance(folder, str) and not name.startswith(("/", "~/")) and not scheme_of(name):
+        return (uri := f"{folder}/{name}"), stem(uri)
+    path = local(name)
     beside = Path(folder) / path
     if not path.is_absolute() and beside.exists():
         if path.exists() and not path.samefile(beside):
@@ -270,6 +270,8 @@ def check_remote(uri: str, where: str) -> None:
         raise ConfigError(f"{where}: {shown(uri)}: only files, s3:// and http(s):// are read.")
 
 
-def local(name: str) -> str:
-    """The path that a file:// URI means; other names as they are."""
-    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+def local(name: str) -> Path:
+    """The path that a name of a local file means: file:// is decoded, and ``~/`` at its start is the home folder."""
+    if scheme_of(name) == "file":
+        return Path(path_of_file_url(name))
+    return Path(name).expanduser() if name == "~" or name.startswith("~/") else Path(name)

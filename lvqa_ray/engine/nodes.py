@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.uri import scheme_of
 
 PATIENCE_S = 60.0
 """How long a node may take to start a process and look."""
@@ -44,7 +45,7 @@ def check_disks(folder: Place, videos: Videos) -> None:
         if isinstance(folder, Path):  # a name that no earlier run can have left there
             mark = stack.enter_context(NamedTemporaryFile(prefix=".seen-", dir=folder.absolute()))
             wanted[mark.name] = f"the output folder {folder}"
-        if "://" not in (video := videos[0].uri) and Path(video).exists():
+        if not scheme_of(video := videos[0].uri) and Path(video).exists():
             wanted[video] = f"the video {video}"
         for machine, missed in _missed_by(others, list(wanted)).items():
             what = wanted[missed[0]]

@@ -12,10 +12,12 @@ import yaml
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import store_manifest, update_manifest
+from lvqa_ray.engine.manifest_rows import local
 from lvqa_ray.engine.place import Place, write_whole
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
+from lvqa_ray.records.uri import scheme_of, without_fragment
 
 JOB, RUN = "job.yaml", "run.json"
 NOT_STORED = "?not-stored"
@@ -104,9 +106,9 @@ def stored_job(folder: Place, given: Path | None, overrides: Iterable[str]) -> J
 
 def _anywhere(source: str) -> str:
     """A source as it may be stored and is found from any folder."""
-    if "://" not in source:
-        return str(Path(source).expanduser().absolute())
-    return source if shown(source) == source else shown(source) + NOT_STORED
+    if scheme_of(source) in ("", "file"):
+        return str(local(source).absolute())
+    return source if shown(source) == without_fragment(source) else shown(source) + NOT_STORED
 
 
 def _said(folder: Place) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from lvqa_ray.engine.access import Access, is_store, scheme_of
+from lvqa_ray.engine.access import Access, is_store
 from lvqa_ray.engine.again import again, code_of
-from lvqa_ray.engine.remote import RemoteFile, listing, look, names, read_at
+from lvqa_ray.engine.remote import RemoteFile, address, listing, look, names, read_at
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
+from lvqa_ray.records.uri import bucket_and_key, scheme_of
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
@@ -99,7 +100,7 @@ class ObjectPath:
 
     def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
         """The content, or a stretch of it."""
-        return bytes(self._asked(lambda: self.filesystem.cat_file(self.uri, start=start, end=end)))
+        return bytes(self._asked(lambda: self.filesystem.cat_file(address(self.uri), start=start, end=end)))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The content."""
@@ -107,7 +108,7 @@ class ObjectPath:
 
     def write_bytes(self, data: bytes) -> None:
         """Put an object in its place, whole."""
-        self._asked(lambda: self.filesystem.pipe_file(self.uri, data))
+        self._asked(lambda: self.filesystem.pipe_file(address(self.uri), data))
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
         """Put an object in its place, whole."""
@@ -122,24 +123,24 @@ class ObjectPath:
 
         def once() -> None:
             try:
-                self.filesystem.pipe_file(self.uri, data, mode="create")
+                self.filesystem.pipe_file(address(self.uri), data, mode="create")
             except Exception as error:
                 if code_of(error) in EXISTS:
                     raise FileExistsError from None
                 if code_of(error) != "NotImplemented":
                     raise
-                self.filesystem.pipe_file(self.uri, data)
+                self.filesystem.pipe_file(address(self.uri), data)
 
         self._told(lambda: again(self.uri, once, lasting=(FileExistsError,)))
 
     def upload(self, file: Path) -> None:
         """Put a local file in its place, whole."""
-        self._asked(lambda: self.filesystem.put_file(str(file), self.uri))
+        self._asked(lambda: self.filesystem.put_file(str(file), address(self.uri)))
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the object; S3 does not say whether there was one."""
         try:
-            self._asked(lambda: self.filesystem.rm_file(self.uri))
+            self._asked(lambda: self.filesystem.rm_file(address(self.uri)))
         except FileNotFoundError:
             if not missing_ok:
                 raise
@@ -149,7 +150,7 @@ class ObjectPath:
 
     def open_input(self) -> Any:  # noqa: ANN401 - fsspec has no types
         """A file that reads just the stretches that it is asked for, and again where that may help."""
-        file = self._asked(lambda: self.filesystem.open(self.uri, "rb", cache_type="none"))
+        file = self._asked(lambda: self.filesystem.open(address(self.uri), "rb", cache_type="none"))
         return _Input(file, lambda at, size: self._told(lambda: read_at(self.uri, file, at, size)))
 
     @property
@@ -161,7 +162,7 @@ class ObjectPath:
         """Give up the uploads below it that a dead process has begun: nobody sees them, and they cost money."""
         if scheme_of(self.uri) != "s3":
             return
-        bucket, _, prefix = self.uri.partition("://")[2].partition("/")
+        bucket, prefix = bucket_and_key(self.uri)
         call = self.filesystem.call_s3
         page: dict[str, str] = {}
         while True:

@@ -6,17 +6,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import IO, Any
 
-from lvqa_ray.engine.access import SCHEMES, Access, is_store, scheme_of
-from lvqa_ray.engine.again import again
+from lvqa_ray.engine import web
+from lvqa_ray.engine.access import SCHEMES, Access, is_store
+from lvqa_ray.engine.again import again, code_of
+from lvqa_ray.engine.web_faults import refuse_web_page
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
+from lvqa_ray.records.uri import MAGIC, bucket_and_key, scheme_of, sent_url
 
 BLOCK = 2**24
 PART, PARTS_HELD = 2**20, 32
 SETTING = "engine.scratch_gb"
-_MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,14 @@ class RemoteFile:
         size: Bytes, or ``None`` if the server does not say.
         version: Its ETag or time, or empty.
         changed: When it was written (s since the epoch), by the server's clock; 0 if it does not say.
+        in_parts: Whether the server may give parts of it; one that says no does not.
     """
 
     uri: str
     size: int | None
     version: str
     changed: float = 0.0
+    in_parts: bool = True
 
 
 def is_remote(uri: str) -> bool:
@@ -47,9 +52,13 @@ def look(uri: str, access: Access) -> RemoteFile:
     Raises:
         FetchError: It is not there, or nothing can be found out.
     """
+    scheme, attempts = scheme_of(uri), count()
 
     def once() -> RemoteFile:
-        info = access.filesystem(uri).info(_address(uri))
+        files = access.filesystem(uri)
+        if scheme == "s3":
+            return _remote(uri, _head(files, *bucket_and_key(uri)))
+        info = files.info(address(uri)) if is_store(uri) else web.info(files, uri, head=next(attempts) == 0)
         if info.get("type") == "directory":
             raise FileNotFoundError
         return _remote(uri, info)
@@ -57,26 +66,41 @@ def look(uri: str, access: Access) -> RemoteFile:
     return again(uri, once)
 
 
-def listing(uri: str, access: Access, *, below: bool = True, page: int = 1000) -> Iterator[RemoteFile]:
-    """The files of a store below a prefix, or those that match a pattern, by name.
+def _head(files: Any, bucket: str, key: str) -> dict[str, Any]:  # noqa: ANN401 - fsspec has no types
+    """What S3 says of an object. The reply to HEAD has no error code, so that an error is asked for by GET."""
+    try:
+        found: dict[str, Any] = files.call_s3("head_object", Bucket=bucket, Key=key)
+    except Exception as error:
+        if not code_of(error).isdigit():
+            raise
+        files.call_s3("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
+        raise
+    return found
+
+
+def listing(
+    uri: str, access: Access, *, pattern: str = "", below: bool = True, page: int = 1000
+) -> Iterator[RemoteFile]:
+    """The files of a store below a prefix, by name.
 
     S3's come page by page as they are asked for, so a prefix may hold millions.
 
     Args:
-        uri: The prefix, taken for a folder; or a pattern.
+        uri: The prefix, taken for a folder, whatever characters it has.
         access: How the store is reached.
+        pattern: Only files whose names behind the prefix match.
         below: Also the files in folders of it.
         page: How many S3 is asked for at a time.
 
     Raises:
         FetchError: It cannot be listed.
     """
-    scheme, _, path = uri.partition("://")
     from fsspec.utils import glob_translate  # noqa: PLC0415 - who has all on a disk need not load it
 
-    match = re.compile(glob_translate(path)).match if _MAGIC.search(path) else None
-    plain = _MAGIC.split(path)[0] if match else f"{path.rstrip('/')}/"
-    bucket, _, prefix = plain.partition("/")
+    match = re.compile(glob_translate(pattern)).match if pattern else None
+    bucket, key = bucket_and_key(uri)
+    folder = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
+    prefix = folder + MAGIC.split(pattern)[0]
     found: Iterable[tuple[str, dict[str, Any]]]
     if scheme_of(uri) == "s3":
         pages = _s3_pages(uri, access, bucket, prefix, below=below, page=page)
@@ -84,8 +108,19 @@ def listing(uri: str, access: Access, *, below: bool = True, page: int = 1000) -
     else:
         found = _all(uri, access, bucket, prefix, below=below)
     for name, info in found:
-        if (match is None or match(f"{bucket}/{name}")) and not name.endswith("/"):
-            yield _remote(f"{scheme}://{bucket}/{name}", info)
+        if (match is None or match(name[len(folder) :])) and not name.endswith("/"):
+            yield _remote(f"{uri.partition('://')[0]}://{bucket}/{name}", info)
+
+
+def is_there(uri: str, access: Access) -> bool:
+    """Whether a store has an object of just this name, or objects below it; errors as of `look`."""
+    try:
+        look(uri, access)
+    except FetchError as error:
+        if error.kind != "missing_file":
+            raise
+        return next(listing(uri, access, page=1), None) is not None
+    return True
 
 
 def names(uri: str, access: Access, *, page: int = 1000) -> Iterator[str]:
@@ -101,9 +136,10 @@ def names(uri: str, access: Access, *, page: int = 1000) -> Iterator[str]:
     Raises:
         FetchError: It cannot be listed.
     """
-    folder = f"{uri.partition('://')[2].rstrip('/')}/"
-    bucket, _, prefix = folder.partition("/")
+    bucket, key = bucket_and_key(uri)
+    prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
     if scheme_of(uri) != "s3":
+        folder = f"{bucket}/{prefix}"
         found = again(uri, lambda: access.filesystem(uri).ls(folder, detail=False))
         yield from sorted(name.rstrip("/").rpartition("/")[2] for name in found)
         return
@@ -165,10 +201,11 @@ def fetch(
     def once() -> None:
         out.seek(0)
         copied, promised = 0, None
-        # A block size of 0 is one plain request for all of it.
-        with access.filesystem(uri).open(_address(uri), "rb", block_size=BLOCK if is_store(uri) else 0) as file:
+        with _opened(uri, access) as file:
             promised = file.size
             while chunk := file.read(BLOCK):
+                if not copied and not is_store(uri):
+                    refuse_web_page(shown(uri), chunk)
                 copied += len(chunk)
                 if copied > most_bytes:
                     raise too_large(uri, copied, most_bytes, setting)
@@ -183,18 +220,33 @@ def fetch(
     again(uri, once)
 
 
+def _opened(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
+    files = access.filesystem(uri)
+    if is_store(uri):
+        return files.open(address(uri), "rb", block_size=BLOCK)
+    # A block size of 0 is one plain request for all of it; where a size is given, none is asked for.
+    return files.open(address(uri), "rb", block_size=0, size=1)
+
+
 def open_in_parts(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
     """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
 
     Raises:
-        FetchError: It is not there, or its server gives no parts of files (``not_in_parts``).
+        FetchError: It is not there, or its server gives no parts of files (``not_in_parts``), or a web page.
     """
-    files, address = access.filesystem(uri), _address(uri)
-    info = again(uri, lambda: files.info(address))
-    if not info.get("size") or not info.get("partial", True):
+    files, found = access.filesystem(uri), look(uri, access)
+    if not found.size or not found.in_parts:
         raise _not_in_parts(uri)
     held = {"maxblocks": PARTS_HELD}
-    return again(uri, lambda: files.open(address, "rb", block_size=PART, cache_type="blockcache", cache_options=held))
+    size = {} if is_store(uri) else {"size": found.size}
+    file = again(
+        uri,
+        lambda: files.open(address(uri), "rb", block_size=PART, cache_type="blockcache", cache_options=held, **size),
+    )
+    if size:
+        refuse_web_page(shown(uri), read_at(uri, file, 0, min(found.size, 512)))
+        file.seek(0)
+    return file
 
 
 def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 - as above
@@ -207,9 +259,12 @@ def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 -
     def once() -> bytes:
         try:
             file.seek(at)
-            return bytes(file.read(size))
+            found = bytes(file.read(size))
         except ValueError:  # fsspec asked for a part, and was given all
             raise _not_in_parts(uri) from None
+        if not found and size and at < (file.size or 0):  # status 416 for a part that is there
+            raise _not_in_parts(uri)
+        return found
 
     return again(uri, once)
 
@@ -223,16 +278,20 @@ def too_large(uri: str, size: int, most_bytes: int, setting: str = SETTING) -> F
     )
 
 
-def _address(uri: str) -> str:
-    """The address without what fsspec takes for a chain of file systems, and without what no server is sent."""
-    return uri.partition("#")[0]
+def address(uri: str) -> str:
+    """A URI as its file system takes it: for S3 without the scheme, so that nothing in the key is interpreted."""
+    if scheme_of(uri) == "s3":
+        return uri.partition("://")[2]
+    return uri if is_store(uri) else sent_url(uri)
 
 
 def _remote(uri: str, info: dict[str, Any]) -> RemoteFile:
     when = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("last_modified")
-    size = info.get("Size", info.get("size"))
+    size = info.get("Size", info.get("ContentLength", info.get("size")))
     changed = when.timestamp() if isinstance(when, datetime) else 0.0
-    return RemoteFile(uri, size, str(info.get("ETag") or info.get("etag") or when or ""), changed)
+    return RemoteFile(
+        uri, size, str(info.get("ETag") or info.get("etag") or when or ""), changed, info.get("partial", True)
+    )
 
 
 def _not_in_parts(uri: str) -> FetchError:

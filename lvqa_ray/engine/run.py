@@ -29,6 +29,7 @@ from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.nodes import check_disks
 from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
 from lvqa_ray.engine.outcomes import outcomes
+from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import (
     check_addresses,
@@ -146,6 +147,7 @@ def run(
 
     Raises:
         ConfigError: Something is wrong that was found before the first paid call.
+        RunStopped: The output could not be read or written after the first paid call.
         Interrupted: A signal came where nothing was under way, or a second one.
     """
     started = time.time()
@@ -180,7 +182,6 @@ def _run(
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
     del done
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
-    halted, over_budget = "", False
     if todo:
         check_prices(job)
         check_whisper(job)
@@ -190,20 +191,43 @@ def _run(
         note_job(folder, job, videos)
     elif todo:
         note_again(folder, job, todo)
-    if todo:
-        note_run(folder, job, None)
-        try:
-            # Anew, since Ray has its own way with signals.
-            with ray_for(job), stop.listening(), watch_ray():
-                check_disks(folder, todo)
-                purse = start_purse(job, run_id)
-                lines = start_lines(job, keys, folder / "cache", purse)
-                hold.when_lost(partial(halt, lines))
+    if not todo:
+        return _settled(job, videos, todo, run_id, started, hold=hold, stop=stop)
+    note_run(folder, job, None)
+    over_budget = False
+    try:
+        # Anew, since Ray has its own way with signals.
+        with ray_for(job), stop.listening(), watch_ray():
+            check_disks(folder, todo)
+            purse = start_purse(job, run_id)
+            lines = start_lines(job, keys, folder / "cache", purse)
+            hold.when_lost(partial(halt, lines))
+            with paying(folder, hold):
                 with stop.draining(partial(halt, lines), _patience_s(job)):
                     halted = _passes(job, todo, lines, run_id, on_progress, hold=hold)
                 over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
-        except RayLost as lost:
-            halted = str(lost)
+    except RayLost as lost:
+        halted = str(lost)
+    with paying(folder, hold, halted):
+        return _settled(
+            job, videos, todo, run_id, started, hold=hold, stop=stop, halted=halted, over_budget=over_budget
+        )
+
+
+def _settled(
+    job: Job,
+    videos: Videos,
+    todo: Videos,
+    run_id: str,
+    started: float,
+    *,
+    hold: Hold,
+    stop: Stop,
+    halted: str = "",
+    over_budget: bool = False,
+) -> RunSummary:
+    """Put the output in order after the last pass, and sum it up."""
+    folder = output_of(job)
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             settle(folder, run_id, job.engine.rows_per_shard)
@@ -237,7 +261,11 @@ def _run(
     )
     # One that had nothing to do does not hide the one that had; one that was taken over not the one that goes on.
     if (todo or not is_finished(folder)) and not hold.lost:
-        note_run(folder, job, asdict(summary), finished=not halted)
+        try:
+            note_run(folder, job, asdict(summary), finished=not halted)
+        except ConfigError:
+            if not halted:
+                raise
     return summary
 
 
@@ -259,9 +287,9 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, on_progress: OnPr
                 run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < job.engine.passes)
             except ray.exceptions.RayError as error:
                 stopped = _broken(error)
-        left = without_outcome(left, outcomes(folder), run_id)
         if reason := hold.lost or stopped or sink.broken or why_halted(lines):
             return reason
+        left = without_outcome(left, outcomes(folder), run_id)
         if not left:
             return ""
     lost = [

@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.remote import SETTING, fetch, is_remote, look, too_large
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Video, shown
+from lvqa_ray.records.uri import suffix_of
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
@@ -147,9 +147,9 @@ class Scratch:
 
 def _name(video: Video) -> str:
     """A name for this version of the file; the suffix helps FFmpeg to guess what it is."""
-    what = hashlib.sha256(f"{video.uri}\0{video.fingerprint}".encode()).hexdigest()[:32]
-    suffix = PurePosixPath(urlsplit(video.uri).path).suffix
-    return what + (suffix if suffix[1:].isalnum() and len(suffix) < 8 else "")
+    what = hashlib.sha256(f"{video.uri}\0{video.fingerprint}".encode(errors="surrogateescape")).hexdigest()[:32]
+    suffix = suffix_of(video.uri)
+    return what + (suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) < 8 else "")
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

@@ -18,6 +18,7 @@ from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import along, bug
 from lvqa_ray.errors import StopRun
+from lvqa_ray.llm.cached import cannot_be
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.permits import Permits
@@ -93,6 +94,16 @@ class _Halting:
             raise
 
 
+class _Unreadable:
+    """Stands for the client of a stage whose journal cannot be read: asking would pay for what is paid for already."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:  # noqa: ARG002 - none is asked
+        raise StopRun(self._why)
+
+
 def _way(line: Line, stage: Prompted, permits: Mapping[Any, Permits]) -> Way:
     metered = Metered(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     purse = None if line.purse is None else RemotePurse(line.purse)
@@ -100,6 +111,9 @@ def _way(line: Line, stage: Prompted, permits: Mapping[Any, Permits]) -> Way:
 
 
 def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
-    answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
+    try:
+        answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
+    except OSError as error:  # Ray would start an actor that dies so again and again
+        return _Unreadable(cannot_be("read", error))
     ways = [_way(line, stage, permits) for line in lines]
     return chat_along(ways, answers, ask_again=lines[0].retry_failures)

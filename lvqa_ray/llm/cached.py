@@ -1,4 +1,4 @@
-"""A call that spares another: what the journal holds is not asked for, and what is asked for is written down."""
+"""Cache of paid answers: `Cached` answers what the journal holds, `Noted` writes down what is paid for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KeyOf = Callable[[ChatRequest], str]
 
 
 class Cached:
-    """Answers from the journal what it holds, and writes down every other answer before giving it on.
+    """Answers from the journal what it holds, and asks for all else; `Noted`, below it, writes the answers down.
 
     Requests with the same key that are under way at the same time are sent once. A caller that is cancelled leaves its
     request running: it is being paid for, so its answer is kept. One that is not sent yet is given up with its last
@@ -62,7 +62,7 @@ class Cached:
             the call that paid.
 
         Raises:
-            StopRun: An answer could not be written down; nothing more is asked, as it would be paid for and lost.
+            StopRun: The journal cannot be read; nothing more is asked, as it may have been paid for already.
             ApiError: What the inner call raises, or raised when it was paid for.
         """
         if self._stop:
@@ -71,7 +71,8 @@ class Cached:
         try:
             reply = await self._answers.find(key)
         except OSError as exc:
-            raise self._broken("read", exc) from exc
+            self._stop = cannot_be("read", exc)
+            raise StopRun(self._stop) from exc
         if isinstance(reply, ChatReply) and not (request.stale and self._ask_again):
             self._on_hit()
             return _as_cached(reply)
@@ -100,17 +101,7 @@ class Cached:
                 del self._callers[key]
 
     async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
-        reply = await self._inner(replace(request, key=key))
-        try:
-            self._answers.put(key, reply)
-            await self._answers.kept()
-        except OSError as exc:
-            raise self._broken("written", exc) from exc
-        return reply
-
-    def _broken(self, done: str, exc: OSError) -> StopRun:
-        self._stop = _cannot_be(done, exc)
-        return StopRun(self._stop)
+        return await self._inner(replace(request, key=key))
 
     def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:
         if self._under_way.get(key) is done:
@@ -120,9 +111,11 @@ class Cached:
 
 
 class Noted:
-    """Writes down every reply that was paid for and cannot be used, before anything is made of it; times the others.
+    """Writes down every reply that was paid for, usable or not, before anything is made of it; times the others.
 
-    It belongs right around the wire: what a retry makes good is on the bill all the same.
+    It belongs right around the wire: what a retry makes good is on the bill all the same. It also belongs inside the
+    limits: a request keeps its permit until its answer outlives this process, so that a journal that cannot be written
+    loses no more answers than requests may be in flight, and holds back all others from then on.
 
     Args:
         inner: The call that pays.
@@ -140,33 +133,44 @@ class Noted:
         self._key_of = key_of
         self._model = model
         self._on_wire = set() if on_wire is None else on_wire
+        self._stop = ""
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Ask.
 
         Raises:
-            StopRun: A reply could not be written down, now or while this request waited to be sent.
+            StopRun: A reply could not be written down, now or while this request waited to be sent; nothing more is
+                asked, as it would be paid for and lost.
             ApiError: What the inner call raises.
         """
         if self._answers.broken is not None:
-            raise StopRun(_cannot_be("written", self._answers.broken))
+            self._stop = self._stop or cannot_be("written", self._answers.broken)
+        if self._stop:
+            raise StopRun(self._stop)
         begun, key = time.monotonic(), request.key or self._key_of(request)
         self._on_wire.add(key)
         try:
-            return replace(await self._inner(request), seconds=time.monotonic() - begun)
+            reply = replace(await self._inner(request), seconds=time.monotonic() - begun)
+            await self._keep(key, reply)
+            return reply
         except ApiError as error:
             if error.bill is not None:
-                try:
-                    self._answers.put(key, error, self._model)
-                    await self._answers.kept()
-                except OSError as exc:
-                    raise StopRun(_cannot_be("written", exc)) from exc
+                await self._keep(key, error)
             raise
         finally:
             self._on_wire.discard(key)
 
+    async def _keep(self, key: str, reply: ChatReply | ApiError) -> None:
+        try:
+            self._answers.put(key, reply, self._model)
+            await self._answers.kept()
+        except OSError as exc:
+            self._stop = cannot_be("written", exc)
+            raise StopRun(self._stop) from exc
 
-def _cannot_be(done: str, exc: OSError) -> str:
+
+def cannot_be(done: str, exc: OSError) -> str:
+    """Why a run stops: the journal cannot be ``read`` or ``written``."""
     return f"The journal of paid answers cannot be {done} ({exc.strerror or exc})."
 
 

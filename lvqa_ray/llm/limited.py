@@ -114,7 +114,8 @@ async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest, *
         replica.permits.drop(lease, Done(failed=Failed.UNKNOWN, seconds=time.monotonic() - begun))
         raise
     else:
-        await replica.permits.release(lease, Done.answered(request, reply, time.monotonic() - begun))
+        # What the endpoint took: the time until the answer was written down says nothing about its load.
+        await replica.permits.release(lease, Done.answered(request, reply, reply.seconds or time.monotonic() - begun))
         return reply
     raise Forbidden(
         f"{forbidden} The endpoint answers other requests with the same key.", status=forbidden.status

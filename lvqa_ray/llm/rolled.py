@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import threading
@@ -12,7 +13,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
-EVERY_S = 1.0
+EVERY_S = 0.5
 ROLL_BYTES = 2**21
 LISTED_S = 1.0
 LONGEST_S = 60.0
@@ -23,6 +24,8 @@ PATIENCE_S = 120.0
 CLOSING_S = 10.0
 BLOCK = 2**20
 BLOCKS = 16
+LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS})
+"""Errors of an upload that waiting does not mend: expired or withdrawn credentials, a bucket that is gone."""
 logger = logging.getLogger(__name__)
 
 
@@ -60,11 +63,13 @@ class _Tail:
 
 
 class RolledSegments:
-    """Segments of which the last one grows in memory and is uploaded once a second, by a thread of its own.
+    """Segments of which the last one grows in memory and is uploaded twice a second, by a thread of its own.
 
-    All lines of a second go out together, and who wants to be sure of one waits for `written`. What a reader knows of
-    a segment never changes: an upload only makes it longer. A killed process loses what it had not uploaded, and that
-    nobody had been told was written. An upload that fails is made again, with what came meanwhile.
+    A line is uploaded at once where none was a moment ago. All others of half a second go out together, and who wants
+    to be sure of one waits for `written`. What a reader knows of a segment never changes: an upload only makes it
+    longer. A killed process loses what it had not uploaded, and that nobody had been told was written. An upload that
+    fails is made again, with what came meanwhile, unless the store refuses it for good (`LASTING`): then all who wait
+    are told at once.
 
     Args:
         store: Where the objects are.
@@ -206,7 +211,7 @@ class RolledSegments:
                 self._tell(None)
             else:
                 failing_since = begun if failing_since is None else failing_since
-                if time.monotonic() - failing_since >= self._patience_s:
+                if error.errno in LASTING or time.monotonic() - failing_since >= self._patience_s:
                     self._tell(error)
                     return
             time.sleep(max(0.0, self._every_s - (time.monotonic() - begun)))

@@ -16,7 +16,6 @@ from lvqa_ray.records.questions import (
     Verdict,
 )
 from lvqa_ray.records.rows import (
-    STORES,
     CaptionedClip,
     Clip,
     Failure,
@@ -29,8 +28,8 @@ from lvqa_ray.records.rows import (
     Usage,
     Video,
     VideoInfo,
-    shown,
 )
+from lvqa_ray.records.uri import STORES, shown
 
 __all__ = [
     "LETTERS",

@@ -7,18 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from lvqa_ray.errors import ApiError, VideoError
 from lvqa_ray.records.sound import Sound
-
-STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss")
-"""Schemes of object stores, which can be listed and written; all but s3 are as good as fsspec's packages for them."""
-
-
-def shown(uri: str) -> str:
-    """A path or URL as it may be shown: without the query, which may be a signature, and without name and password."""
-    scheme, remote, rest = uri.partition("://")
-    if not remote or scheme not in ("http", "https"):
-        return uri
-    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+from lvqa_ray.records.uri import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +290,7 @@ class Failure:
         """The row that an error of one video becomes."""
         failure = cls(video=video, clip_id=clip_id, stage=stage, kind=str(error.kind), message=str(error))
         if isinstance(error, VideoError):
-            return failure
+            return replace(failure, retryable=error.retryable)
         return replace(failure, attempts=error.attempts, retryable=error.retryable, raw=error.raw)
 
 

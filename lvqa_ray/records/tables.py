@@ -14,9 +14,10 @@ import pyarrow as pa
 from lvqa_ray.records.analysis import AnalyzedVideo
 from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, open_twin, question_value
 from lvqa_ray.records.questions import Drop, Record
-from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo, shown
+from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.timecodes import frame_range, timecode
+from lvqa_ray.records.uri import shown
 
 TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
 

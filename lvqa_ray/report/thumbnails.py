@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
+from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.video.strip import Strip, strip
 
 OF_ONE_VIDEO_S = 15.0
@@ -27,7 +28,7 @@ def strips(wanted: Mapping[str, tuple[str, Sequence[Span]]], *, within_s: float)
         Id and thumbnails, of the videos that have some.
     """
     end = time.monotonic() + within_s
-    left = {video: job for video, job in wanted.items() if "://" not in job[0] and Path(job[0]).is_file()}
+    left = {video: job for video, job in wanted.items() if not scheme_of(job[0]) and Path(job[0]).is_file()}
     while left and time.monotonic() < end:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             for video in list(left):

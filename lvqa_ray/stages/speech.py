@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Video
 from lvqa_ray.records.sound import Sound
+from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.video.audio import MIMES, RATE, Form, encoded, sound_of
 from lvqa_ray.video.subtitles import read_sidecar, read_stream, sidecar_of
 from lvqa_ray.video.utterances import parts_of
@@ -143,7 +144,7 @@ class FindSpeech:
 
     def beside(self, video: Video) -> str:
         """Names the file beside a local video that is read, as it is now: with another one, its clips are others."""
-        if "sidecar" not in self.sources or "://" in video.uri:
+        if "sidecar" not in self.sources or scheme_of(video.uri):
             return ""
         try:
             found = sidecar_of(video.uri, self.languages)

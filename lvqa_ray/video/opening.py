@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,8 @@ def check_file(path: str) -> None:
     try:
         found = Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
+            with os.scandir(path):  # or it is among the videos because it cannot be listed
+                pass
             raise VideoError(VideoFault.UNREADABLE, f"{path} is a folder; name the video files in it instead.")
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its writer, and reading it never end
             raise VideoError(
@@ -95,7 +98,9 @@ def check_file(path: str) -> None:
         ) from None
     except OSError as error:
         raise VideoError(
-            VideoFault.UNREADABLE, f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
+            VideoFault.UNREADABLE,
+            f"{path} cannot be read ({error.strerror}); check its permissions and its disk.",
+            retryable=True,
         ) from error
     if found.st_size == 0:
         raise VideoError(VideoFault.EMPTY_FILE, f"{path} is empty (0 bytes); fetch it again.")

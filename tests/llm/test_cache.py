@@ -20,7 +20,7 @@ from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.policy import POLICIES
-from lvqa_ray.llm.retry import Retrying
+from lvqa_ray.llm.retry import Call, Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
@@ -42,8 +42,9 @@ class Counting:
         return REPLY
 
 
-def cached_over(inner: Counting, folder: Path) -> Cached:
-    return Cached(inner, Journal(folder, writer="w", stage="ask"), partial(cache_key, ENDPOINT))
+def cached_over(inner: Call, folder: Path, endpoint: Endpoint = ENDPOINT) -> Cached:
+    journal, key_of = Journal(folder, writer="w", stage="ask"), partial(cache_key, endpoint)
+    return Cached(Noted(inner, journal, key_of, "m"), journal, key_of)
 
 
 def test_a_miss_is_paid_and_a_hit_is_not(tmp_path: Path) -> None:
@@ -117,7 +118,8 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
             raise AssertionError
 
     async def run() -> None:
-        cached = Cached(inner, Full(), partial(cache_key, ENDPOINT))
+        full, key_of = Full(), partial(cache_key, ENDPOINT)
+        cached = Cached(Noted(inner, full, key_of, "m"), full, key_of)
         for n in range(3):
             with pytest.raises(errors.StopRun, match="No space left"):
                 await cached(replace(REQUEST, attempt=n))
@@ -143,7 +145,7 @@ def test_over_http_nothing_is_paid_twice(tmp_path: Path) -> None:
     async def ask(url: str) -> list[Usage]:
         endpoint = Endpoint(base_url=url, model="m", price_in=1, price_out=1)
         transport = OpenAITransport(endpoint, SecretStr(""))
-        cached = Cached(transport, Journal(tmp_path, writer="w", stage="ask"), partial(cache_key, endpoint))
+        cached = cached_over(transport, tmp_path, endpoint)
         requests = [replace(REQUEST, messages=(Message.of("user", f"number {n % 10}"),)) for n in range(20)]
         try:
             return [reply.usage for reply in await asyncio.gather(*map(cached, requests))]

@@ -29,6 +29,7 @@ class Shelf:
         self.refused = 0
         self.often = threading.Event()
         self.full = False
+        self.fault = errno.EIO
         self.open = threading.Event()
         self.open.set()
 
@@ -47,7 +48,7 @@ class Shelf:
             self.refused += 1
             if self.refused > 10:
                 self.often.set()
-            raise OSError(errno.EACCES, "may not be written")
+            raise OSError(self.fault, "may not be written")
         assert data.startswith(self.objects.get(name, b"")), "what a reader knows has changed"
         self.writes += 1
         self.objects[name] = data
@@ -131,6 +132,21 @@ def test_a_store_that_takes_no_more_is_said_to_all_who_wait() -> None:
         assert journal.broken is not None
         with pytest.raises(OSError, match="may not be written"):
             journal.put(key_of(2), answer(2))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [errno.EACCES, errno.ENOENT])
+def test_a_store_that_refuses_for_good_is_said_at_once(fault: int) -> None:
+    shelf = Shelf()
+    shelf.full, shelf.fault = True, fault
+
+    async def run() -> None:
+        journal = Journal(segments(shelf, patience_s=60.0), writer="one", stage="ask")
+        journal.put(key_of(1), answer(1))
+        with pytest.raises(OSError, match="may not be written"):
+            await asyncio.wait_for(journal.kept(), 5)
+        assert shelf.refused == 1
 
     asyncio.run(run())
 

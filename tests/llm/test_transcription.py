@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.errors import AuthFailed, BadRequest, MalformedReply
 from lvqa_ray.llm.budget import estimate_usd
-from lvqa_ray.llm.cached import Cached
+from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
@@ -146,7 +146,8 @@ def test_what_may_come_back(answer: Any, texts: tuple[str, ...] | None) -> None:
 def test_it_is_paid_once_and_then_read_from_the_journal(fake: FakeEndpoint, tmp_path: Path) -> None:
     async def ask() -> list[ChatReply]:
         to = wire(endpoint(fake, price_minute=0.6), SecretStr(""), sound=True)
-        cached = Cached(to, Journal(tmp_path, writer="w", stage="transcribe"), lambda _: "00" * 32)
+        journal = Journal(tmp_path, writer="w", stage="transcribe")
+        cached = Cached(Noted(to, journal, lambda _: "00" * 32, "m"), journal, lambda _: "00" * 32)
         try:
             return [await cached(request()), await cached(request())]
         finally:

@@ -1,0 +1,25 @@
+"""The S3 file system of s3fs with opaque keys: what is behind the bucket is the key, whatever characters it has.
+
+s3fs takes ``?versionId=`` in a key for a version and drops slashes at its ends, so that another object would be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3fs import S3FileSystem
+
+
+class OpaqueS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """`S3FileSystem` whose paths are ``bucket/key`` with nothing to interpret in the key."""
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - as above
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        return str(path).removeprefix("s3://")
+
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        """Bucket, key, and no version."""
+        bucket, _, key = self._strip_protocol(path).partition("/")
+        return bucket, key, None

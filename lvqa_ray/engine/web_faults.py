@@ -1,0 +1,150 @@
+"""HTTP errors of a file server: what a status or a broken connection means for a file, and when to ask again.
+
+Status codes are those of RFC 9110 (408, 429, 502-504 pass; 501 and 505 do not), 425 of RFC 8470 and 451 of RFC 7725.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from lvqa_ray.errors import FetchError
+from lvqa_ray.llm.headers import retry_after_s
+
+FORBIDDEN = frozenset({401, 402, 403, 407, 451})
+MISSING = frozenset({404, 410})
+PASSING = frozenset({408, 425, 429})
+LASTING_5XX = frozenset({501, 505, 511})
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that it was made of: fsspec raises `FileNotFoundError` from any failed request."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status behind an error of aiohttp or botocore; 0 where there was no reply."""
+    for each in causes(error):
+        if type(each).__name__ == "TooManyRedirects":  # its status is that of the last redirect
+            return 0
+        if isinstance(status := getattr(each, "status", None), int) and status:
+            return status
+        if isinstance(response := getattr(each, "response", None), Mapping):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return status if isinstance(status, int) else 0
+    return 0
+
+
+def wait_asked_s(error: BaseException) -> float | None:
+    """Seconds that the server asks to wait (``Retry-After``), or ``None``."""
+    for each in causes(error):
+        headers = getattr(each, "headers", None)
+        response = getattr(each, "response", None)
+        if headers is None and isinstance(response, Mapping):
+            headers = response.get("ResponseMetadata", {}).get("HTTPHeaders")
+        if isinstance(headers, Mapping):
+            found = {str(name).lower(): str(value) for name, value in headers.items()}
+            return retry_after_s(found, datetime.now(UTC))
+    return None
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same request may succeed a moment later."""
+    if status := status_of(error):
+        return status in PASSING or (status >= 500 and status not in LASTING_5XX)
+    lasting = {
+        "TooManyRedirects",
+        "InvalidURL",
+        "InvalidUrlClientError",
+        "RedirectClientError",
+        "NonHttpUrlClientError",
+    }
+    for each in causes(error):
+        if isinstance(each, ssl.SSLError) or lasting & {base.__name__ for base in type(each).__mro__}:
+            return False
+    return True
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether no connection could be made, or no answer came in time."""
+    kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
+    return not status_of(error) and bool(
+        kinds & {"gaierror", "ClientConnectorDNSError", "ConnectionRefusedError", "TimeoutError"}
+    )
+
+
+def fault_of_status(place: str, status: int) -> FetchError:
+    """What a reply with an error status says about a file.
+
+    Args:
+        place: The address as it may be shown.
+        status: 300 or more.
+    """
+    said = f"status {status}{_phrase(status)}"
+    if status in MISSING:
+        return FetchError("missing_file", f"There is no file {place} ({said}); check the address.")
+    if status in FORBIDDEN:
+        sentence = f"{place} may not be read or written ({said}); check the credentials or the signature."
+        return FetchError("forbidden", sentence, retryable=True)
+    if status == 429 or status >= 500:
+        return not_fetched(place, said, "run again when the server has recovered")
+    return not_fetched(place, said, "check the address")
+
+
+BROKEN = (
+    ("SSLError", "{host} speaks no TLS that works here", "see whether the address needs http:// or https://"),
+    ("TooManyRedirects", "the server redirects in a circle", "check the address"),
+    ("RedirectClientError", "the server redirects to what is no http(s) address", "check the address"),
+    ("gaierror", "there is no host {host}", "check the name, and the network of this machine"),
+    ("ClientConnectorDNSError", "there is no host {host}", "check the name, and the network of this machine"),
+    ("ConnectionRefusedError", "{host} refuses the connection", "see whether its server runs"),
+    *(
+        (kind, "{host} gave no answer in time", "see whether it can be reached")
+        for kind in ("TimeoutError", "ConnectTimeoutError", "ReadTimeoutError")
+    ),
+    ("EndpointConnectionError", "{host} cannot be connected to", "see whether its server runs"),
+    ("ClientPayloadError", "the connection broke off before the end of the file", "run again"),
+    ("ConnectionError", "the connection to {host} broke off", "run again"),
+    ("ServerDisconnectedError", "the connection to {host} broke off", "run again"),
+)
+"""By the name of a class in the error's tree: what happened, and the mend."""
+
+
+def fault_of_connection(place: str, host: str, error: BaseException) -> FetchError | None:
+    """What a connection that was not made or broke off says; ``None`` where the error is about something else."""
+    kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
+    if "SSLCertVerificationError" in kinds:
+        told = [getattr(each, "verify_message", "") for each in causes(error)]
+        why = f"the certificate of {host} is not accepted ({next(filter(None, told), 'it is not valid')})"
+        return not_fetched(place, why, "mend the certificate, or name its authority in SSL_CERT_FILE")
+    if kinds & {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"} and "RedirectClientError" not in kinds:
+        return FetchError("missing_file", f"{place} is no address that can be asked for; correct it.")
+    found = next(((why, mend) for kind, why, mend in BROKEN if kind in kinds), None)
+    return None if found is None else not_fetched(place, found[0].format(host=host), found[1])
+
+
+def not_fetched(place: str, why: str, mend: str) -> FetchError:
+    """The error for a file that a later run may get."""
+    return FetchError("not_fetched", f"{place} could not be fetched: {why}; {mend}.", retryable=True)
+
+
+def refuse_web_page(place: str, start: bytes) -> None:
+    """Refuse the first bytes of a web page, which a server gives for a login or an error with status 200.
+
+    Raises:
+        FetchError: It is a page.
+    """
+    if start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
+        raise not_fetched(place, "the server gave a web page and no video", "check whether the address needs a login")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""

@@ -1,0 +1,98 @@
+"""Names of files as text: scheme, base name, suffix, and the form that a log or a table may hold.
+
+Keys of an object store are opaque: every character behind the bucket belongs to the key, also ``#``, ``?``, ``%41`` and
+``//``. A URL of http(s):// is percent-encoded and may end in a query. In both, and on a disk, only the user's own
+sources may be patterns (see `engine.manifest`); a manifest's ``video`` is always a literal name.
+"""
+
+from __future__ import annotations
+
+import re
+from posixpath import splitext
+from urllib.parse import quote, unquote
+
+STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss")
+"""Schemes of object stores, which can be listed and written; all but s3 are as good as fsspec's packages for them."""
+WEB = ("http", "https")
+MAGIC = re.compile(r"[*?\[]")
+"""Characters that make a pattern of a name that does not exist."""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_FILE_NAME = re.compile(r"\.(?:3gp|[A-Za-z][A-Za-z0-9]{1,6})$")
+_SENT = "!#$%&'()*+,/:;=?@[]~"
+"""Characters that a URL may hold as they are."""
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI in small letters; empty for a path."""
+    found = _SCHEME.match(uri)
+    return found[1].lower() if found else ""
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """The bucket of a store's URI, and the key with every character that is behind it."""
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    return bucket, key
+
+
+def shown(uri: str) -> str:
+    """A path or URL as it may be shown: without the query, which may be a signature, and without name and password."""
+    if uri[:4].lower() != "http" or scheme_of(uri) not in WEB:
+        return uri
+    scheme, _, rest = without_fragment(uri).partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def without_fragment(url: str) -> str:
+    """The URL without its fragment, which no server is sent; a ``#`` in the name of a file is part of the name.
+
+    A ``#`` begins a fragment where the name of the file is complete before it (``film.mp4#t=10``), or where no name of
+    a file follows (``films/7#top``). It belongs to the name where only what follows ends in a suffix: ``ep #1.mp4``.
+    """
+    before, mark, behind = url.partition("#")
+    in_path = "/" in (before.partition("://")[2] or before)
+    if (
+        not mark
+        or not in_path
+        or "?" in before
+        or _FILE_NAME.search(before)
+        or not _FILE_NAME.search(behind.partition("?")[0])
+    ):
+        return before
+    return f"{before}%23{without_fragment(behind)}"
+
+
+def sent_url(url: str) -> str:
+    """The URL as a server is sent it: no fragment, and what no URL may hold percent-encoded; the rest as it is given.
+
+    A signature is over the URL as it was given, so what is encoded already, also ``%41`` and ``%7E``, stays.
+    """
+    encoded = quote(without_fragment(url), safe=_SENT, errors="surrogateescape")
+    return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", encoded)
+
+
+def base_name(uri: str) -> str:
+    """The last part of a path, a key or a URL's path, as text without percent-encoding."""
+    scheme = scheme_of(uri)
+    if scheme in WEB:
+        path = without_fragment(uri).partition("?")[0].partition("://")[2].partition("/")[2]
+        return unquote(path, errors="surrogateescape").rstrip("/").rpartition("/")[2]
+    name = bucket_and_key(uri)[1] if scheme else uri
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def suffix_of(uri: str) -> str:
+    """The suffix of a file's name in small letters, with its dot; empty where there is none."""
+    return splitext(base_name(uri))[1].lower()
+
+
+def folder_of(uri: str) -> str:
+    """The folder that a file of a store or a URL is in, without the slash at its end."""
+    whole = uri if scheme_of(uri) not in WEB else without_fragment(uri).partition("?")[0]
+    return whole.rpartition("/")[0]
+
+
+def path_of_file_url(url: str) -> str:
+    """The path that a file:// URL means; ``#`` and ``?`` in it are characters like any other."""
+    host, _, path = url.partition("://")[2].partition("/")
+    return unquote(f"/{path}" if host in ("", "localhost") else f"{host}/{path}", errors="surrogateescape")

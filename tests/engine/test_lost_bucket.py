@@ -1,0 +1,77 @@
+"""A bucket that can no longer be written while a run pays: what is lost is at most what was in flight."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.journals import segments_at
+from lvqa_ray.engine.place import ObjectPath
+from lvqa_ray.engine.run import run
+from lvqa_ray.errors import RunStopped
+from lvqa_ray.llm.upkeep import stats
+from tests import media
+from tests.conftest import JobMaker
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.files import bucket, s3_server
+from tests.fakes.gateway import Gateway
+
+AT_ONCE = 4
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    with s3_server(tmp_path_factory.mktemp("weed")) as there, pytest.MonkeyPatch.context() as patch:
+        for name, value in there.items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        bucket(there).mkdir("lost")
+        yield there
+
+
+@pytest.mark.parametrize("how", ["ExpiredToken", "drop"])
+def test_at_most_what_is_in_flight_is_lost(
+    s3: Mapping[str, str], ray_session: None, make_job: JobMaker, tmp_path: Path, how: str
+) -> None:
+    films = [
+        media.make_video(tmp_path / f"{n}.mp4", seconds=8, scenes=tuple(0.5 * k for k in range(1, 16)))
+        for n in range(2)
+    ]
+    output = f"s3://lost/{how} [1] #x"
+    with FakeEndpoint(latency_s=0.3) as fake, Gateway(s3["AWS_ENDPOINT_URL"]) as gateway:
+        job = make_job(
+            *films,
+            output=output,
+            storage={"endpoint_url": gateway.url, "path_style": True},
+            endpoint={"base_url": fake.base_url, "max_concurrency": AT_ONCE},
+            split={"max_seconds": 0.5},
+        )
+        lost_at: list[int] = []
+
+        def lose() -> None:
+            while fake.paid.total() < 8:
+                time.sleep(0.02)
+            lost_at.append(fake.paid.total())
+            gateway.refuses = how
+
+        threading.Thread(target=lose, daemon=True).start()
+        begun = time.monotonic()
+        with pytest.raises(RunStopped):
+            run(job)
+        took_s = time.monotonic() - begun
+        paid = fake.paid.total()
+        place = ObjectPath(output, Access.here())
+        kept = stats(segments_at(place / "cache")).answers
+        assert paid - kept <= AT_ONCE, f"lost at {lost_at}, {took_s:.0f} s"
+        assert paid <= lost_at[0] + 2 * AT_ONCE
+        assert took_s < 300
+
+        gateway.refuses = ""
+        finished = run(job)
+        assert (finished.records, finished.exit_status) == (2, 0)
+        assert sum(times - 1 for times in fake.paid.values()) <= AT_ONCE

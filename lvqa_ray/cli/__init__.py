@@ -9,6 +9,10 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line; see `lvqa_ray.cli.commands.status`."""
     try:
+        from lvqa_ray.cli.terminal import open_standard_files, set_up_output  # noqa: PLC0415 - as below
+
+        open_standard_files()
+        set_up_output()
         from lvqa_ray.cli.commands import status  # noqa: PLC0415 - it takes a second, and Ctrl-C may come in it
     except KeyboardInterrupt:
         sys.exit(130)

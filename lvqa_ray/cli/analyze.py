@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
-from lvqa_ray.cli.terminal import fail, plain, talk
+from lvqa_ray.cli.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError, RunStopped
 from lvqa_ray.records import (
@@ -208,9 +208,9 @@ class _Teller:
                 self._data({"event": "shot", **at, "text": row.caption.strip()})
                 continue
             if not self._shots:
-                typer.echo("# analysis\n")
+                say("# analysis\n")
             self._shots += 1
-            typer.echo(f"{clock(span.start_s)}-{clock(span.end_s)}  {text}")
+            say(f"{clock(span.start_s)}-{clock(span.end_s)}  {text}")
 
     def _tell_result(self, row: Analysis) -> None:
         if row.failure:
@@ -219,10 +219,10 @@ class _Teller:
             told = asdict(row) | {"failure": row.failure and row.failure.message}
             self._data({"event": "result", **told})
         elif not row.failure and row.task != "analysis":  # whose shots have been printed
-            typer.echo(f"\n# {row.task}{f' ({row.style})' if row.style else ''}\n\n{_readable(row)}")
+            say(f"\n# {row.task}{f' ({row.style})' if row.style else ''}\n\n{_readable(row)}")
 
     def _data(self, value: Mapping[str, Any]) -> None:
-        typer.echo(json.dumps(value, ensure_ascii=False))
+        say_json(value, indent=None)
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from lvqa_ray.cli.given import WHAT, place_given
-from lvqa_ray.cli.terminal import data, fail, plain, talk
+from lvqa_ray.cli.layout import show, table
+from lvqa_ray.cli.terminal import data, fail, plain, say_json, talk
 
 Line = tuple[str, Callable[[Any], str]]
 
@@ -31,7 +30,7 @@ def audit(
         if not audited.asked:
             fail(f"{output} holds no questions; give the output folder of a run.")
     if as_json:
-        typer.echo(json.dumps({output: said(one) for output, one in found.items()}, indent=2, ensure_ascii=False))
+        say_json({output: said(one) for output, one in found.items()})
         return
     print_audit(found)
 
@@ -45,10 +44,10 @@ def said(audit: Any) -> dict[str, Any]:  # noqa: ANN401 - an Audit, whose module
 def print_audit(audits: Mapping[str, Any]) -> None:
     """Print audits, a column each."""
     every = list(audits.values())
-    table = Table("", *(plain(output) for output in audits), title="Audit")
+    made = table("Audit", "", *map(plain, audits))
     for label, cell in _lines(every):
-        table.add_row(label, *(cell(audit) for audit in every))
-    data.print(table)
+        made.add_row(plain(label), *(plain(cell(audit)) for audit in every))
+    show(data, made)
     talk.print(
         "Intervals hold 95 %. p is how often chance alone would give as much: a small one says that the place or the "
         "length of an option tells the key. The length is told where one option is the longest, or the shortest.",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from lvqa_ray.cli.given import Output, is_job, named, place_given
+from lvqa_ray.cli.layout import show_rows
 from lvqa_ray.cli.run import AsJson, Loudly, Overrides, Quietly, run_and_tell
-from lvqa_ray.cli.terminal import data, fail, plain, talk
+from lvqa_ray.cli.terminal import data, fail, say, say_json, talk
 
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]
 
@@ -25,20 +24,21 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
     kinds, place = _known(kind), place_given(output)
     if as_json:
         found = list(rows_of(place, kinds)) if kinds else [asdict(summed) for summed in by_kind(place)]
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
         return
     if kinds:
-        table = Table("video", "stage", "kind", "attempts", "reason", title="Failures")
-        for row in rows_of(place, kinds):
-            what = plain(row["clip_id"] or row["id"])
-            table.add_row(what, row["stage"], row["kind"], str(row["attempts"]), plain(row["message"] or ""))
+        heads = ("video", "stage", "kind", "attempts", "reason")
+        rows = [
+            (row["clip_id"] or row["id"], row["stage"], row["kind"], str(row["attempts"]), row["message"] or "")
+            for row in rows_of(place, kinds)
+        ]
     else:
-        table = Table("kind", "videos", "retryable", "for example", "reason", "mend", title="Failures")
-        for summed in by_kind(place):
-            counts = (str(summed.count), str(summed.retryable))
-            table.add_row(summed.kind, *counts, plain(summed.example), plain(summed.reason), plain(summed.mend))
-    if table.row_count:
-        data.print(table)
+        heads = ("kind", "videos", "retryable", "for example", "reason", "mend")
+        rows = [
+            (one.kind, str(one.count), str(one.retryable), one.example, one.reason, one.mend) for one in by_kind(place)
+        ]
+    if rows:
+        show_rows(data, "Failures", heads, rows, whole=("kind", "videos", "retryable", "attempts"))
     else:
         talk.print(f"No video failed{' so' if kinds else ''}.")
 
@@ -71,11 +71,9 @@ def verify(output: Output, *, as_json: AsJson = False) -> None:
         fail(f"{output} does not exist; give the output folder of a run.")
     verdict = check(place)
     if as_json:
-        typer.echo(
-            json.dumps({"ok": verdict.ok, "line": verdict.line, **asdict(verdict)}, indent=2, ensure_ascii=False)
-        )
+        say_json({"ok": verdict.ok, "line": verdict.line, **asdict(verdict)})
     else:
-        typer.echo(verdict.line)
+        say(verdict.line)
     raise typer.Exit(0 if verdict.ok else 1)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from lvqa_ray.cli.given import Output, place_given
+from lvqa_ray.cli.layout import pairs, show
 from lvqa_ray.cli.run import AsJson
-from lvqa_ray.cli.terminal import data, fail, plain, talk
+from lvqa_ray.cli.terminal import data, fail, plain, say_json, talk
+from lvqa_ray.cli.visible import visible
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.place import Place
@@ -25,9 +25,9 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
     counted = upkeep.stats(segments_at(_journal(output)))
     if as_json:
-        typer.echo(json.dumps(asdict(counted), indent=2, ensure_ascii=False))
+        say_json(asdict(counted))
         return
-    table = Table(title="Journal", show_header=False)
+    table = pairs("Journal")
     table.add_row("segments", str(counted.segments))
     table.add_row("size", f"{counted.bytes:,} bytes")
     table.add_row("answers", str(counted.answers))
@@ -37,8 +37,8 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
             cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
             useless = f", {spent.unusable} of no use" if spent.unusable else ""
             tokens = f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
-            table.add_row(f"{stage}: {plain(model)}", f"{spent.calls} paid{useless} ({tokens}{cost})")
-    data.print(table)
+            table.add_row(plain(f"{stage}: {model}"), f"{spent.calls} paid{useless} ({tokens}{cost})")
+    show(data, table)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def clear(
     journal = _journal(output)
     with lock(place_given(output)):
         counted = upkeep.stats(segments_at(journal))
-        if not yes and not typer.confirm(f"Delete {counted.answers} paid answers in {journal}?", err=True):
+        if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:

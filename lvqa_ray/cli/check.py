@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from lvqa_ray.cli.given import named
+from lvqa_ray.cli.layout import show, table
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
 from lvqa_ray.cli.tables import print_questions
-from lvqa_ray.cli.terminal import data, plain, talk
+from lvqa_ray.cli.terminal import data, plain, say_json, talk
 from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
@@ -39,18 +38,18 @@ def check(
     )
     found = list(look(loaded, paid=paid))
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
+        say_json([asdict(finding) for finding in found])
     else:
         _print(found)
     raise typer.Exit(2 if any(finding.ok is False for finding in found) else 0)
 
 
 def _print(found: list[Finding]) -> None:
-    table = Table("looked at", "", "found", title="Check")
+    made = table("Check", "looked at", "", "found", whole=("",))
     words = {True: "[green]good[/]", False: "[red]bad[/]", None: "[yellow]-[/]"}
     for finding in found:
-        table.add_row(plain(finding.what), words[finding.ok], plain(finding.says))
-    data.print(table)
+        made.add_row(plain(finding.what), words[finding.ok], plain(finding.says))
+    show(data, made)
 
 
 def preview(

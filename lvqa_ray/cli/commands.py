@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
 from lvqa_ray.cli.reference import reference
-from lvqa_ray.cli.terminal import fail, say_stopped, show_warnings, talk
+from lvqa_ray.cli.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.config import Job
 from lvqa_ray.engine.place import said
 from lvqa_ray.errors import LvqaError, RunStopped
@@ -44,6 +44,8 @@ def status() -> int:
     show_warnings()
     try:
         ended = app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a reader that is gone is no traceback
     except RunStopped as error:
         say_stopped(error)
         ended = 1
@@ -51,13 +53,15 @@ def status() -> int:
         fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         ended = 130
+    except BrokenPipeError:
+        return stop_at_broken_pipe()
     except OSError as error:  # of a disk or store
         fail(said(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             fail(error.format_message())
         raise
-    if ended in {130, 143}:  # Ctrl-C, which typer may have turned into this number, or SIGTERM
+    if ended in {129, 130, 143}:  # SIGHUP, Ctrl-C, which typer may have turned into this number, or SIGTERM
         talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.", soft_wrap=True)
     return ended if isinstance(ended, int) else 0
 
@@ -78,4 +82,4 @@ def schema(
     if markdown:
         typer.echo(reference(), nl=False)
         return
-    typer.echo(json.dumps(Job.model_json_schema(), indent=2))
+    say_json(Job.model_json_schema())

@@ -9,7 +9,7 @@ import typer
 
 from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.report import output_at
-from lvqa_ray.cli.terminal import fail, plain, talk
+from lvqa_ray.cli.terminal import fail, plain, say, talk
 
 # None of them has the name of a table, which would then hold what is no Parquet.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
@@ -60,4 +60,4 @@ def export(
     left_out = f"; {made.left_out:,} left out, which cannot do without their options" if made.left_out else ""
     talk.print(f"{parts}{left_out}", soft_wrap=True)
     for path in made.paths:
-        typer.echo(str(path))
+        say(str(path))

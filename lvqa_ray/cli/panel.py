@@ -1,19 +1,25 @@
-"""What is seen while a run goes on: one panel on a terminal, one JSON line every half minute elsewhere."""
+"""Progress of a run on the screen: one panel on a terminal, one JSON line every half minute elsewhere."""
 
 from __future__ import annotations
 
-import json
 import logging
+import os
+import signal
+import threading
 import time
+from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console, ConsoleRenderable, Group, RenderHook
+from rich.live_render import LiveRender
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lvqa_ray.cli.terminal import ConsoleHandler
+from lvqa_ray.cli.visible import VisibleFormatter, json_text, visible
 from lvqa_ray.llm.ledger import total
 
 if TYPE_CHECKING:
@@ -23,8 +29,11 @@ EVERY_S = 30.0
 STAGES = ("caption", "ask", "blind", "solve", "reformat")
 
 
-class Screen:
-    """A live panel for a terminal; it begins with the first news, when Ray has said what it says at its start.
+class Screen(RenderHook):
+    """A panel on a terminal, redrawn with each report; it begins with the first one that has numbers.
+
+    It is drawn only while the command is in the foreground of its terminal: what a job of the background draws would
+    go over what is typed. The cursor is never hidden, so that it is there after Ctrl-Z and after a kill.
 
     Args:
         console: Where to.
@@ -32,25 +41,57 @@ class Screen:
     """
 
     def __init__(self, console: Console, title: str) -> None:
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._title = title
         self._console = console
-        self._begun = False
+        self._panel = LiveRender("")
+        self._drawn = False
+        self._before: Any = None
+        self._next_phase_s = 0.0
 
     def __enter__(self) -> Self:
-        self._console.print("Starting ...")
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGCONT, self._on_continue)
+        self._console.push_render_hook(self)
+        if _in_foreground(self._console):
+            self._console.print("Starting ...")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._begun:
-            self._live.stop()
+        self._console.pop_render_hook()
+        if self._drawn and _in_foreground(self._console):
+            self._console.control(self._panel.position_cursor())
+        if self._before is not None:
+            signal.signal(signal.SIGCONT, self._before)
 
     def update(self, progress: Progress) -> None:
-        """Show how far it has come."""
-        if not self._begun:
-            self._begun = True
-            self._live.start()
-        self._live.update(panel(progress, self._title))
+        """Show how far the run has come, or what it waits for before there is anything to show."""
+        if not _in_foreground(self._console):
+            self._drawn = False  # what it has drawn belongs to the shell's screen now
+        elif not progress.phase:
+            self._panel.set_renderable(panel(progress, self._title))
+            self._console.print(self._panel, end="")
+            self._drawn = True
+        elif progress.seconds >= self._next_phase_s:
+            self._next_phase_s = progress.seconds + EVERY_S
+            self._console.print(f"Waiting for {progress.phase}, for {_span(progress.still_s)} so far ...")
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Erase the panel before anything is printed, the next panel too."""
+        if not self._drawn:
+            return renderables
+        self._drawn = False
+        return [self._panel.position_cursor(), *renderables]
+
+    def _on_continue(self, _: int, __: FrameType | None) -> None:
+        """After Ctrl-Z and `fg`: the old panel stays, above what the shell has printed."""
+        self._drawn = False
+
+
+def _in_foreground(console: Console) -> bool:
+    """Whether this process may draw on the terminal of a console; true where that is no terminal."""
+    with suppress(OSError, ValueError, AttributeError):
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    return True
 
 
 class Lines:
@@ -77,7 +118,7 @@ class Lines:
         if self._quiet or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + EVERY_S
-        self._console.out(json.dumps(as_json(progress), ensure_ascii=False), highlight=False)
+        self._console.out(json_text(as_json(progress)), highlight=False)
 
 
 def as_json(progress: Progress) -> dict[str, Any]:
@@ -113,6 +154,8 @@ def as_json(progress: Progress) -> dict[str, Any]:
             for label, speed in progress.speeds.items()
         },
         "last_failure": progress.last_failure,
+        "still_s": round(progress.still_s),
+        "waiting_for": progress.waiting,
     }
 
 
@@ -144,14 +187,20 @@ def panel(progress: Progress, title: str) -> Panel:
         Text(f"{calls or 'none yet'}{f'  ({progress.cached:,} from the journal)' if progress.cached else ''}"),
     )
     for label, speed in progress.speeds.items():
-        below.add_row("endpoint", Text(_endpoint(label, speed), overflow="fold"))
+        below.add_row("endpoint", Text(visible(_endpoint(label, speed)), overflow="fold"))
     below.add_row("time", Text(_time(progress)))
     if progress.cost_usd is not None:
         about = f", about ${progress.projected_usd:,.2f} in all" if progress.projected_usd is not None else ""
         below.add_row("cost", Text(f"${progress.cost_usd:,.4f}{about}"))
     if progress.last_failure:
-        below.add_row("last failure", Text(" ".join(progress.last_failure.split()), overflow="ellipsis", no_wrap=True))
-    return Panel(Group(work, "", below), title=Text(title), title_align="left", border_style="dim")
+        last = visible(" ".join(progress.last_failure.split()))
+        below.add_row("last failure", Text(last, overflow="ellipsis", no_wrap=True))
+    if progress.waiting:
+        waits = f"for {_span(progress.still_s)} nothing has moved; waiting for {progress.waiting}"
+        below.add_row("waiting", Text(visible(waits), overflow="fold"))
+    return Panel(
+        Group(work, "", below), title=Text(visible(title, one_line=True)), title_align="left", border_style="dim"
+    )
 
 
 def _failed(count: int) -> str:
@@ -188,10 +237,11 @@ def _span(seconds: float) -> str:
     )
 
 
-def talkative() -> None:
-    """Let what the package logs be seen, on stderr."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+def talkative(console: Console) -> None:
+    """Let what the package logs be seen."""
+    handler = ConsoleHandler(console)
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logger = logging.getLogger("lvqa_ray")
     logger.addHandler(handler)
+    logger.propagate = False
     logger.setLevel(logging.DEBUG)

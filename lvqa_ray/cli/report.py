@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lvqa_ray.cli.given import Output, place_given
-from lvqa_ray.cli.terminal import plain, talk
+from lvqa_ray.cli.terminal import plain, say, talk
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def report(
     made = _write(place_given(output), to, seconds)
     some = "" if made.videos == made.of else f"; a sample of {made.videos:,} of {made.of:,} videos"
     talk.print(f"{made.bytes / 1e6:.1f} MB{some}", highlight=False)
-    typer.echo(str(made.path))
+    say(str(made.path))
 
 
 def report_after_run(folder: Place, told: str, *, quiet: bool = False) -> None:

@@ -144,14 +144,14 @@ def run_and_tell(
         report: Write the report, where that is cheap.
     """
     if verbose:
-        talkative()
+        talkative(talk)
     from lvqa_ray.engine.place import output_of  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
     summary = None
     try:
-        screen = talk.is_terminal and not quiet
+        screen = talk.is_terminal and not talk.is_dumb_terminal and not quiet
         with Screen(talk, f"lvqa: {job.output}") if screen else Lines(talk, quiet=quiet) as view:
             summary = run_job(job, view.update, _say_stopping, only=only)
         # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.table import Table
-
-from lvqa_ray.cli.terminal import data, plain, say_stopped, talk
+from lvqa_ray.cli.layout import pairs, show
+from lvqa_ray.cli.terminal import data, plain, say, say_json, say_stopped, talk
 from lvqa_ray.config import Job
+from lvqa_ray.llm.ledger import Spent
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.place import Place
@@ -23,14 +23,14 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
 
     planned = plan(job, ask_endpoints=ask_endpoints)
     if as_json:
-        typer.echo(json.dumps(asdict(planned) | {"cost_usd": planned.cost_usd}, indent=2, ensure_ascii=False))
+        say_json(asdict(planned) | {"cost_usd": planned.cost_usd})
         return
-    table = Table(title="What would be done", show_header=False)
+    table = pairs("What would be done")
     table.add_row("videos", str(planned.videos))
     table.add_row("already done", str(planned.already_done))
     for reason, count in planned.reasons.items():
         if reason != "already done":
-            table.add_row(f"to do: {reason}", str(count))
+            table.add_row(plain(f"to do: {reason}"), str(count))
     table.add_row("unusable", str(planned.unusable))
     if planned.too_many_clips:
         table.add_row(f"over split.max_clips ({job.split.max_clips})", f"{planned.too_many_clips}, which will fail")
@@ -39,14 +39,14 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     table.add_row("clips", f"{atleast}{planned.clips}")
     table.add_row("frames", f"{atleast}{planned.frames}")
     for stage, part in planned.stages.items():
-        table.add_row(f"calls: {stage}", f"{atleast}{part.calls}")
+        table.add_row(plain(f"calls: {stage}"), f"{atleast}{part.calls}")
         cost = f", ${part.cost_usd:,.4f}" if part.cost_usd is not None else ""
         tokens = f"{part.input_tokens:,} tokens in, {part.output_tokens:,} out"
-        table.add_row(f"estimate: {stage}", f"{plain(part.model)}: {tokens}{cost}")
+        table.add_row(plain(f"estimate: {stage}"), f"{plain(part.model)}: {tokens}{cost}")
     unknown = "not known; set price_in and price_out of the endpoints"
     table.add_row("estimated cost", unknown if planned.cost_usd is None else f"${planned.cost_usd:,.4f}")
     table.add_row("endpoint busy", f"{planned.busy_s / 60:.1f} minutes at its limits")
-    data.print(table)
+    show(data, table)
     talk.print(
         f"An estimate: a token for 4 letters, pictures as {planned.pictures}, replies of usual length, all of them "
         "usable at once and none in the journal yet. Decoding may take longer than the endpoint.",
@@ -62,33 +62,34 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
         named: What other commands are to be given for the output.
         quiet: Whether to be quiet.
     """
-    table = Table(title=f"Run {summary.run_id}", show_header=False)
+    table = pairs(f"Run {summary.run_id}")
     table.add_row("videos", str(summary.videos))
-    table.add_row("done before", str(summary.already_done))
-    table.add_row("records", f"[green]{summary.records - summary.verdict.alone}[/]")
+    table.add_row("  done before this run", str(summary.already_done))
+    table.add_row("  with questions", f"[green]{summary.records - summary.verdict.alone}[/]")
     for label, count, colour in (
-        ("analyzed", summary.verdict.alone, "green"),
+        ("analyzed, asked no questions", summary.verdict.alone, "green"),
         ("lacking a result", summary.verdict.lacking, "red"),
         ("unfinished", summary.unfinished, "red"),
     ):
         if count:
-            table.add_row(label, f"[{colour}]{count}[/]")
-    table.add_row("failures", f"[{'red' if summary.failures else 'green'}]{sum(summary.failures.values())}[/]")
+            table.add_row(f"  {label}", f"[{colour}]{count}[/]")
+    table.add_row("  failed", f"[{'red' if summary.failures else 'green'}]{sum(summary.failures.values())}[/]")
     for kind, count in summary.failures.items():
-        table.add_row(f"  {kind}", str(count))
+        table.add_row(plain(f"    {kind}"), str(count))
     table.add_row("clips", str(summary.clips))
     for label, count in question_lines(summary.questions):
-        table.add_row(label, str(count))
+        table.add_row(plain(label), str(count))
     for stage, spent in summary.spent.items():
         cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
         useless = f", {spent.unusable} of no use" if spent.unusable else ""
         table.add_row(
-            f"paid calls: {stage}",
+            plain(f"paid calls: {stage}"),
             f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
         )
+    table.add_row("cost of this run", total_cost(summary.spent))
     table.add_row("time", f"{summary.seconds:.0f} s")
     if not quiet:
-        talk.print(table)
+        show(talk, table)
     if not quiet or not summary.verdict.ok:
         talk.print(plain(summary.verdict.line), soft_wrap=True)
     if summary.over_budget and summary.halted:
@@ -99,7 +100,17 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
         talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
     if summary.failures:
         talk.print(f"Reasons and mends: lvqa failures {plain(named)}", soft_wrap=True)
-    typer.echo(summary.output)
+    say(summary.output)
+
+
+def total_cost(spent: Mapping[str, Spent]) -> str:
+    """What all stages cost together, and of which that is not known."""
+    known = [stage.cost_usd for stage in spent.values() if stage.cost_usd is not None]
+    unknown = [name for name, stage in spent.items() if stage.cost_usd is None and stage.calls]
+    if not unknown:
+        return f"${sum(known):,.4f}"
+    without = f"no price is known for {', '.join(unknown)}; set price_in and price_out of the endpoints"
+    return plain(f"at least ${sum(known):,.4f}: {without}" if known else f"not known: {without}")
 
 
 def question_lines(questions: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a Funnel, of the same module
@@ -122,10 +133,11 @@ def print_record(folder: Path) -> None:
         return
     talk.rule("One record")
     talk.print(plain(record["full_question"]))
-    talk.print(f"[bold]Answer:[/] {record['parsed_reasoning']['ANSWER']}")
+    talk.print(f"[bold]Answer:[/] {plain(record['parsed_reasoning']['ANSWER'])}")
     talk.print(f"[bold]Reasoning:[/] {plain(record['reformatted_reasoning'])}")
     talk.rule("Open it")
-    talk.print(f"python -c \"import pandas; print(pandas.read_parquet('{folder}/data').iloc[0])\"")
+    opened = f"import pandas; print(pandas.read_parquet({str(folder / 'data')!r}).iloc[0])"
+    talk.print(plain(f"python -c {shlex.quote(opened)}"), soft_wrap=True)
 
 
 def print_questions(output: Place, name: str) -> None:
@@ -146,11 +158,13 @@ def print_questions(output: Place, name: str) -> None:
         parsed = record["parsed_reasoning"]
         if record["video_id"] != last:
             last = record["video_id"]
-            data.rule(f"[bold]{plain(last)}[/]  {plain(record['video'])}, {record['num_clips']} clips", align="left")
+            head = f"[bold]{plain(last, one_line=True)}[/]  {plain(record['video'], one_line=True)}"
+            data.print(f"\n{head}, {record['num_clips']} clips", soft_wrap=True)
         data.print(f"\n[bold]{plain(parsed['QUESTION'])}[/]  [dim]{plain(record['category'] or '')}[/]")
         for letter, option in parsed["OPTIONS"].items():
-            style = "[green]" if letter == parsed["ANSWER"] else "[default]"
-            data.print(f"  {style}{letter}. {plain(option)}[/]")
+            mark, style = ("*", "[green]") if letter == parsed["ANSWER"] else (" ", "[default]")
+            data.print(f"  {style}{mark} {plain(letter)}. {plain(option)}[/]")
+        data.print(f"  Answer: {plain(parsed['ANSWER'])}")
         for step in parsed["REASONS"]:
             said = plain(" ".join(step["reasons"]))
             data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {said}")

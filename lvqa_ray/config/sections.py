@@ -91,6 +91,12 @@ class Endpoints(Section):
         given: Endpoint | tuple[Endpoint, ...] = getattr(self, self.section(role))
         return (given,) if isinstance(given, Endpoint) else given
 
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """Environment variables that hold the keys."""
+        every = (at.api_key_env for role in self.roles for at in self.replicas(role))
+        return frozenset(name for name in every if name)
+
     def section(self, role: Role) -> str:
         """The setting that names the endpoints of a role."""
         return "llm" if getattr(self, role) is None else role

@@ -5,19 +5,29 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.detach import children_without_terminal
+from lvqa_ray.engine.quiet import core_lines_dropped
 from lvqa_ray.engine.ray_health import shut_down
+from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.errors import ConfigError
 
 
 @contextmanager
-def ray_for(job: Job) -> Iterator[None]:
+def ray_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     """A Ray for as long as the block runs: the one that is running, the one of RAY_ADDRESS, or one of its own.
+
+    The processes of its own have no terminal, see `lvqa_ray.engine.detach`.
+
+    Args:
+        job: The job.
+        with_keys: Whether workers find the keys of the endpoints in their environment. A run hands them to those
+            workers that send requests.
 
     Raises:
         ConfigError: It does not start, or a task of the job fits on no node.
@@ -30,15 +40,17 @@ def ray_for(job: Job) -> Iterator[None]:
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     try:
-        ray.init(
-            # "local": a Ray that happens to run on this machine is somebody else's.
-            address=None if elsewhere else "local",
-            num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
-            include_dashboard=None if elsewhere else False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        with secret, children_without_terminal(), core_lines_dropped():
+            ray.init(
+                # "local": a Ray that happens to run on this machine is somebody else's.
+                address=None if elsewhere else "local",
+                num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
+                include_dashboard=None if elsewhere else False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
     except Exception as error:  # Ray has no type of its own for this
         raise ConfigError(f"Ray does not start ({error}); mend that, or wait until the machine is idle.") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lvqa_ray.engine.child import NEWS, ROW, At, Done, Order
 from lvqa_ray.engine.rows import COLUMN, Packed, pack
+from lvqa_ray.engine.secrets import decoder_environment
 from lvqa_ray.engine.steps import failed, video_of
 from lvqa_ray.errors import VideoFault
 from lvqa_ray.records import Failure, shown
@@ -203,7 +204,8 @@ class _Child:
             [sys.executable, "-c", RUN, str(theirs.fileno()), str(lifeline), str(memory_bytes)],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), lifeline),
-            env={**os.environ, **threads, "PYTHONPATH": path},
+            env={**decoder_environment(), **threads, "PYTHONPATH": path},
+            start_new_session=True,  # neither Ctrl-C nor the terminal's job control is meant for it
         )
         theirs.close()
         os.close(lifeline)

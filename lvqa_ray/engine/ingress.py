@@ -30,7 +30,7 @@ def run_ingress(job: Job, build: Callable[[], Any], on_up: Callable[[], None]) -
         KeyboardInterrupt: It was stopped.
         ConfigError: Ray does not start.
     """
-    with ray_for(job):
+    with ray_for(job, with_keys=True):  # the replica sends the requests
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         try:
             deploy(job, build)

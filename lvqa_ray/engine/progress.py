@@ -17,6 +17,7 @@ from lvqa_ray.engine.lines import Lines, traffic
 from lvqa_ray.engine.metrics import show
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.engine.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.ledger import Spent
@@ -65,6 +66,9 @@ class Progress:
         cached: Answers in finished videos that came from the journal.
         speeds: What each endpoint does.
         last_failure: The latest failure in one line, or empty.
+        still_s: For how long nothing has moved (s).
+        waiting: What the run waits for, once that is long; else empty.
+        phase: The same, before and after the passes over the videos, when there are no numbers yet; else empty.
     """
 
     seconds: float
@@ -81,6 +85,9 @@ class Progress:
     cached: int = 0
     speeds: dict[str, Speed] = field(default_factory=dict)
     last_failure: str = ""
+    still_s: float = 0.0
+    waiting: str = ""
+    phase: str = ""
 
     @property
     def clips_expected(self) -> int:
@@ -126,6 +133,7 @@ class Watch:
         videos: How many videos it is to do.
         ask: Gives the traffic of each endpoint by its label.
         limits: Requests and tokens a minute of each endpoint by its label.
+        machine: Gives the state of the processes.
     """
 
     def __init__(
@@ -135,9 +143,12 @@ class Watch:
         videos: int,
         ask: Callable[[], Mapping[str, Traffic]],
         limits: Mapping[str, tuple[int | None, int | None]] | None = None,
+        *,
+        machine: Callable[[], Machine] = Machine.now,
     ) -> None:
         self._folder, self._run_id, self._videos, self._ask = folder, run_id, videos, ask
         self._limits = limits or {}
+        self._machine = machine
         self._began = time.monotonic()
         journal, found = folder / "cache", clips_folder(folder / "cache")
         self._journal = _Tail(segments_at(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
@@ -152,6 +163,8 @@ class Watch:
         self._clips = self._lookups = self._captioned = self._clips_failed = 0
         self._kept = self._dropped = self._cached = 0
         self._last_failure = ""
+        self._state: object = None
+        self._moved = self._began
 
     @classmethod
     def of(cls, folder: Place, run_id: str, videos: int, lines: Lines) -> Watch:
@@ -173,6 +186,8 @@ class Watch:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every_s
             self._read()
+        speeds = {label: self._speed(label, now) for label, now in self.ask().items()}
+        still_s = self._still_s(speeds)
         return Progress(
             seconds=time.monotonic() - self._began,
             videos=self._videos,
@@ -186,9 +201,26 @@ class Watch:
             dropped=self._dropped,
             paid=dict(self._paid),
             cached=self._cached,
-            speeds={label: self._speed(label, now) for label, now in self.ask().items()},
+            speeds=speeds,
             last_failure=self._last_failure,
+            still_s=still_s,
+            waiting=self._waiting(speeds) if still_s >= STILL_S else "",
         )
+
+    def _still_s(self, speeds: Mapping[str, Speed]) -> float:
+        """For how long no number has changed; attempts that fail are no progress."""
+        counted = (self._clips, self._lookups, self._captioned, self._clips_failed, self._kept, self._dropped)
+        ended = (len(self._done), len(self._failed), sum(paid.calls for paid in self._paid.values()))
+        state = (counted, ended, [speed.traffic.answered for speed in speeds.values()])
+        if state != self._state:
+            self._state, self._moved = state, time.monotonic()
+        return time.monotonic() - self._moved
+
+    def _waiting(self, speeds: Mapping[str, Speed]) -> str:
+        try:
+            return waiting_for({label: speed.traffic for label, speed in speeds.items()}, self._machine())
+        except RuntimeError:  # Ray is gone
+            return "Ray, which gives no answer"
 
     def _read(self) -> None:
         for name, line in self._journal.news():

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 import ray
 
@@ -39,10 +36,11 @@ from lvqa_ray.engine.preflight import (
     check_prompts,
     check_whisper,
 )
-from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.progress import Watch
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.ray_health import RayLost, watch_ray
 from lvqa_ray.engine.repeats import compare
+from lvqa_ray.engine.reporter import OnProgress, Reporter
 from lvqa_ray.engine.resume import remaining, without_outcome
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
@@ -55,7 +53,6 @@ from lvqa_ray.llm.ledger import Spent, spent, total
 from lvqa_ray.records import Failure
 from lvqa_ray.records.tables import failure_line
 
-EVERY_S = 2.0
 CLOCKS_DIFFER_S = 60.0
 """By which the clock of a file server may be behind ours."""
 logger = logging.getLogger(__name__)
@@ -118,10 +115,6 @@ class RunSummary:
         return 1 if self.retryable or self.halted or not self.verdict.ok else 0
 
 
-OnProgress = Callable[[Progress], None]
-"""Takes how far the run has come."""
-
-
 def run(
     job: Job,
     on_progress: OnProgress | None = None,
@@ -153,13 +146,14 @@ def run(
     started = time.time()
     folder = output_of(job)
     stop = Stop(on_stop)
-    with stop.listening():
+    with stop.listening(), Reporter(on_progress) as reporter:
+        reporter.phase("the list of the videos")
         videos = read_manifest(job.videos, job.limit, without=folder, access=Access.of(job.storage))
         check_prompts(job, videos)
         check_output(folder)
         with lock(folder) as hold:
             try:
-                return _run(job, videos, started, on_progress, only=only, hold=hold, stop=stop)
+                return _run(job, videos, started, reporter, only=only, hold=hold, stop=stop)
             except ConfigError:
                 if hold.lost:  # what could not be read is being rewritten by who has it now
                     raise ConfigError(f"{folder}: {hold.lost}") from None
@@ -170,19 +164,21 @@ def _run(
     job: Job,
     videos: Videos,
     started: float,
-    on_progress: OnProgress | None,
+    reporter: Reporter,
     *,
     only: Collection[str] | None,
     hold: Hold,
     stop: Stop,
 ) -> RunSummary:
     folder = output_of(job)
+    reporter.phase("the outcomes of earlier runs")
     done = outcomes(folder)
     videos = keep_ids(videos, done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
     del done
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     if todo:
+        reporter.phase("the endpoints to answer")
         check_prices(job)
         check_whisper(job)
         check_addresses(job, todo)
@@ -192,8 +188,9 @@ def _run(
     elif todo:
         note_again(folder, job, todo)
     if not todo:
-        return _settled(job, videos, todo, run_id, started, hold=hold, stop=stop)
+        return _settled(job, videos, todo, run_id, started, reporter=reporter, hold=hold, stop=stop)
     note_run(folder, job, None)
+    reporter.phase("Ray to start")
     over_budget = False
     try:
         # Anew, since Ray has its own way with signals.
@@ -204,13 +201,23 @@ def _run(
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):
                 with stop.draining(partial(halt, lines), _patience_s(job)):
-                    halted = _passes(job, todo, lines, run_id, on_progress, hold=hold)
+                    halted = _passes(job, todo, lines, run_id, reporter, hold=hold)
                 over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
+            reporter.phase("Ray to shut down")
     except RayLost as lost:
         halted = str(lost)
     with paying(folder, hold, halted):
         return _settled(
-            job, videos, todo, run_id, started, hold=hold, stop=stop, halted=halted, over_budget=over_budget
+            job,
+            videos,
+            todo,
+            run_id,
+            started,
+            reporter=reporter,
+            hold=hold,
+            stop=stop,
+            halted=halted,
+            over_budget=over_budget,
         )
 
 
@@ -221,6 +228,7 @@ def _settled(
     run_id: str,
     started: float,
     *,
+    reporter: Reporter,
     hold: Hold,
     stop: Stop,
     halted: str = "",
@@ -228,6 +236,7 @@ def _settled(
 ) -> RunSummary:
     """Put the output in order after the last pass, and sum it up."""
     folder = output_of(job)
+    reporter.phase("the tables to be put in order and checked")
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             settle(folder, run_id, job.engine.rows_per_shard)
@@ -274,7 +283,7 @@ def _patience_s(job: Job) -> float:
     return max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
 
 
-def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, on_progress: OnProgress | None, *, hold: Hold) -> str:
+def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: Hold) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder = output_of(job)
     left = todo
@@ -282,7 +291,7 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, on_progress: OnPr
     for number in range(1, job.engine.passes + 1):
         sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
         stopped = ""
-        with _watching(watch, on_progress):
+        with reporter.watching(watch):
             try:
                 run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < job.engine.passes)
             except ray.exceptions.RayError as error:
@@ -316,29 +325,3 @@ def _broken(error: Exception) -> str:
     cause = getattr(error, "cause", None) or error
     detail = f": {cause}" if isinstance(cause, OSError) else ""
     return f"the pass broke off ({type(cause).__name__}{detail}); Ray's logs have the details."
-
-
-@contextmanager
-def _watching(watch: Watch, on_progress: OnProgress | None) -> Any:  # noqa: ANN401 - as above
-    """Tell how far it has come every few seconds, from a thread, for as long as the pass runs; the metrics always."""
-    over = threading.Event()
-
-    def tell() -> None:
-        last = False
-        while not last:
-            last = over.wait(EVERY_S)
-            try:
-                if on_progress is None:
-                    watch.ask()
-                else:
-                    on_progress(watch.look())
-            except Exception as error:  # a look that fails is no reason to be blind for the rest of the run
-                logger.info("no progress to be had", exc_info=error)
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first one lets come home what is under way, the second one stops at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one lets come home what is under way, the second one stops at once.
+
+SIGHUP comes when the terminal is closed or the connection to it breaks: the answers under way are paid for.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_EVERY_S = 0.1
 
 
@@ -50,7 +53,8 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._asked) for number in SIGNALS}
+        taken = [number for number in SIGNALS if number != signal.SIGHUP or _heeds_hangup()]
+        before = {number: signal.signal(number, self._asked) for number in taken}
         try:
             yield
         finally:
@@ -91,9 +95,19 @@ class Stop:
             watcher.join()
 
     def _asked(self, signum: int, _: FrameType | None) -> None:
+        if self._drains and signum == self.signum == signal.SIGHUP:
+            return  # the shell and the kernel each send one
         if self._drains and not self.signum:
             self.signum = signum
             return
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            if number != signal.SIGHUP:
+                signal.signal(number, signal.SIG_DFL)
+            elif _heeds_hangup():  # the shell and the kernel each send one
+                signal.signal(number, signal.SIG_IGN if signum == number else signal.SIG_DFL)
         raise Interrupted(self.signum or signum)
+
+
+def _heeds_hangup() -> bool:
+    """Whether SIGHUP is to be heeded: `nohup` starts a command with it ignored."""
+    return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from lvqa_ray.engine.decoder import Bounds, decoder
+from lvqa_ray.engine.detach import worker_without_terminal
 from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
@@ -50,6 +51,7 @@ def work_on_files(
     Yields:
         The rows that the steps make of them, as they come; no more once the run has halted.
     """
+    worker_without_terminal()
     work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
     yield from bundled(_remembered(packed, steps, memory, governors, work), most)
 

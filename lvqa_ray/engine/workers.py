@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from lvqa_ray.engine.chats import Way, chat_along
+from lvqa_ray.engine.detach import worker_without_terminal
 from lvqa_ray.engine.governor import RemoteDesk
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Line, Lines
@@ -38,6 +39,7 @@ class ChatWork:
     """
 
     def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: Place, run_id: str) -> None:
+        worker_without_terminal()
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines

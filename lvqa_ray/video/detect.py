@@ -9,9 +9,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import cv2
-from scenedetect import AdaptiveDetector, ContentDetector, FrameTimecode
-from scenedetect.common import Timecode
 
+from lvqa_ray.video.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
 from lvqa_ray.video.shrink import Accuracy, Picture
 
 Detector = Literal["content", "adaptive", "both"]

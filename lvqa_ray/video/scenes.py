@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from av.video.frame import VideoFrame
-from scenedetect import FrameTimecode
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.detect import CutFinder, Detection
 from lvqa_ray.video.looks import Looker
+from lvqa_ray.video.pyscenedetect import FrameTimecode
 from lvqa_ray.video.source import EPSILON_S, Source, no_frames, open_source
 
 HELD_FRAMES = 32

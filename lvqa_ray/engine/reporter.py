@@ -1,0 +1,87 @@
+"""The progress of a run, reported every few seconds from a thread: what it is doing, or what it waits for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.waiting import STILL_S
+
+EVERY_S = 2.0
+OnProgress = Callable[[Progress], None]
+"""Takes how far the run has come."""
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Reports the progress of a pass every few seconds, and any other phase of the run once it takes long.
+
+    Args:
+        on_progress: Takes the reports; the metrics of the endpoints are kept up to date without it too.
+    """
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._began = time.monotonic()
+        self._phase, self._since = "", self._began
+        self._watch: Watch | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="reporter", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(EVERY_S)
+
+    def phase(self, waiting: str) -> None:
+        """Enter a phase of the run that is no pass.
+
+        Args:
+            waiting: What the run waits for in it, as in "waiting for ...".
+        """
+        self._phase, self._since = waiting, time.monotonic()
+
+    @contextmanager
+    def watching(self, watch: Watch) -> Iterator[None]:
+        """Report what a watch sees for as long as a pass runs, and once more at its end."""
+        self._watch = watch
+        try:
+            yield
+        finally:
+            self._report()
+            self._watch = None
+            self.phase("the end of the pass")
+
+    def _loop(self) -> None:
+        while not self._over.wait(EVERY_S):
+            self._report()
+
+    def _report(self) -> None:
+        with self._lock:
+            watch = self._watch
+            try:
+                if watch is not None:
+                    if self._on_progress is None:
+                        watch.ask()
+                    else:
+                        self._on_progress(watch.look())
+                elif self._on_progress is not None and self._phase:
+                    self._report_phase(self._on_progress)
+            except Exception as error:  # one report that fails must not end the reports of the run
+                logger.info("no progress to be had", exc_info=error)
+
+    def _report_phase(self, on_progress: OnProgress) -> None:
+        now = time.monotonic()
+        if (still_s := now - self._since) >= STILL_S:
+            seconds = now - self._began
+            on_progress(Progress(seconds, 0, phase=self._phase, still_s=still_s, waiting=self._phase))

@@ -1,0 +1,97 @@
+"""What a run waits for, in words, once nothing has moved for a while: a wait without a word looks like a hang."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from lvqa_ray.engine.governor import Traffic
+
+STILL_S = 20.0
+"""After how long without progress a run says what it waits for (s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What Ray and this machine say about the processes of a run.
+
+    Attributes:
+        cores: CPU cores of the cluster.
+        free: Those that no task or actor holds.
+        stopped: Processes of this run on this machine that a signal has stopped.
+    """
+
+    cores: float
+    free: float
+    stopped: tuple[int, ...] = ()
+
+    @classmethod
+    def now(cls) -> Machine:
+        """The state at this moment; needs a running Ray."""
+        every: Any = ray.cluster_resources  # they have no types
+        free: Any = ray.available_resources
+        return cls(float(every().get("CPU", 0.0)), float(free().get("CPU", 0.0)), stopped_processes())
+
+
+def waiting_for(traffic: Mapping[str, Traffic], machine: Machine) -> str:
+    """What a run waits for, the most certain cause first.
+
+    Args:
+        traffic: The requests of each endpoint by its label.
+        machine: The processes.
+    """
+    if machine.stopped:
+        pids = " ".join(map(str, machine.stopped))
+        return f"processes of this run that a signal has stopped; to let them go on: kill -CONT {pids}"
+    return _endpoints(traffic) or _machine(machine)
+
+
+def _endpoints(traffic: Mapping[str, Traffic]) -> str:
+    for label, now in traffic.items():
+        if now.halted:
+            return f"requests under way at {label} before the run stops"
+    for label, now in traffic.items():
+        if now.down_s:
+            return f"{label}, which has given no usable answer for {now.down_s:.0f} s{_failed(now)}"
+    asked = [f"{now.in_flight:,} of {label}" for label, now in traffic.items() if now.in_flight]
+    if asked:
+        return f"answers to requests under way: {', '.join(asked)}"
+    return ""
+
+
+def _machine(machine: Machine) -> str:
+    if not machine.cores:
+        return "a node with CPU cores: the cluster has none yet"
+    if machine.free >= machine.cores:
+        return f"Ray to start tasks or workers: all {machine.cores:g} cores are free and no request is under way"
+    return f"the decoders: {machine.cores - machine.free:g} of {machine.cores:g} cores are at work, none has finished"
+
+
+def _failed(now: Traffic) -> str:
+    return f" ({', '.join(f'{count:,} x {kind}' for kind, count in now.failed.items())})" if now.failed else ""
+
+
+def stopped_processes(root: int | None = None) -> tuple[int, ...]:
+    """Descendants of a process (of this one if none is given) that a signal has stopped; none without a /proc."""
+    parents: dict[int, int] = {}
+    stopped = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            parents[int(stat.parent.name)] = int(parent)
+            if state == "T":
+                stopped.append(int(stat.parent.name))
+    top = os.getpid() if root is None else root
+    return tuple(sorted(pid for pid in stopped if _descends(pid, top, parents)))
+
+
+def _descends(pid: int, top: int, parents: Mapping[int, int]) -> bool:
+    while pid in parents and pid != top:
+        pid = parents[pid]
+    return pid == top

@@ -62,7 +62,8 @@ class CheckEvidence(CallCheck):
                 if isinstance(out, Clip):
                     shown.append(out)
                 elif out.failure.kind in NOT_HAD:
-                    yield replace(out.failure, stage=self.name, clip_id="", retryable=True)
+                    lost = replace(out.failure, stage=self.name, clip_id="", retryable=True)
+                    yield replace(lost, requested=row.requested)
                     return
                 else:
                     shown.append(clip)

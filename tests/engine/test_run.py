@@ -146,7 +146,7 @@ def test_the_phone_video_is_upright(finished: Finished) -> None:
     (record,) = (row for row in finished.rows["data"] if row["id"] == "phone")
     info = record["video_info"]
     assert (info["width"], info["height"], info["success"]) == (90, 160, True)
-    assert info["aspect_ratio"] == pytest.approx(160 / 90)
+    assert info["aspect_ratio"] == pytest.approx(90 / 160)
 
 
 def test_the_bill_is_the_endpoints_own_count(finished: Finished) -> None:

@@ -29,7 +29,7 @@ from lvqa_ray.records import (
     Video,
     shown,
 )
-from lvqa_ray.records.timecodes import clock
+from lvqa_ray.records.timecodes import clock, clocks
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.dossier import Dossier
@@ -208,7 +208,7 @@ class _Teller:
             if not self._shots:
                 typer.echo("# analysis\n")
             self._shots += 1
-            typer.echo(f"{clock(span.start_s)}-{clock(span.end_s)}  {text}")
+            typer.echo(f"{clocks(span)}  {text}")
 
     def _tell_result(self, row: Analysis) -> None:
         if row.failure:

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.batch import Batch
+from lvqa_ray.llm.labels import located
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.quota import CATEGORIES, attributed, planned, unrequested
 from lvqa_ray.llm.reply_form import JSON, TEXT, Form
@@ -145,7 +146,7 @@ class AskQuestions(Prompted):
         return [
             AskedFilm(
                 film=replace(film, shown=None),
-                questions=tuple(written.questions),
+                questions=tuple(replace(one, question=located(one.question, film)) for one in written.questions),
                 drops=tuple(written.drops),
                 usage=written.usage,
                 note=written.note,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from lvqa_ray.engine.place import Place, complete, partial_of, readable, write_whole
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import stored_columns, with_current_columns
-from lvqa_ray.records.tables import EMPTY_SHARD, SCHEMAS, TableName, no_rows
+from lvqa_ray.records.tables import EMPTY_SHARD, RELEASE, SCHEMAS, TableName, no_rows
 
 GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20
@@ -79,16 +79,9 @@ def fill_empty(folder: Place) -> None:
         empty = there.pop(EMPTY_SHARD, None)
         if there and empty is not None:
             empty.unlink(missing_ok=True)
-        elif not there and (empty is None or not _has(empty, schema)):
+        elif not there and (empty is None or not _is_of_this_release(empty, schema)):
             (folder / table).mkdir(parents=True, exist_ok=True)
             write_whole(folder / table / EMPTY_SHARD, no_rows(schema))
-
-
-def _has(shard: Place, schema: pa.Schema) -> bool:
-    try:
-        return bool(pq.read_schema(readable(shard)).equals(schema))
-    except (pa.ArrowException, OSError):
-        return False
 
 
 def is_current(shard: Place, table: TableName) -> bool:
@@ -98,7 +91,19 @@ def is_current(shard: Place, table: TableName) -> bool:
         ConfigError: It cannot be read.
     """
     with _readable(shard):
-        return bool(pq.read_schema(readable(shard)).equals(SCHEMAS[table]))
+        return _has(shard, SCHEMAS[table])
+
+
+def _is_of_this_release(shard: Place, schema: pa.Schema) -> bool:
+    try:
+        return _has(shard, schema)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _has(shard: Place, schema: pa.Schema) -> bool:
+    there = pq.read_schema(readable(shard))
+    return bool(there.equals(schema)) and RELEASE.items() <= (there.metadata or {}).items()
 
 
 def read_shard(shard: Place, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:

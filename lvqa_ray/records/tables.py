@@ -69,7 +69,9 @@ VIDEO_INFO = pa.struct(
 # What every table needs to tell which run and which file a row comes from.
 PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id")]
 
-SCHEMAS: Mapping[TableName, pa.Schema] = {
+RELEASE: Mapping[bytes, bytes] = {b"lvqa columns": b"2"}
+"""Stands in each file: a change of what a column means, and not of its type, shows nowhere else."""
+_COLUMNS: Mapping[TableName, pa.Schema] = {
     "data": pa.schema(
         [
             ("id", pa.string()),
@@ -201,6 +203,9 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
         ]
     ),
 }
+
+
+SCHEMAS: Mapping[TableName, pa.Schema] = {name: schema.with_metadata(RELEASE) for name, schema in _COLUMNS.items()}
 
 
 def no_rows(schema: pa.Schema) -> bytes:

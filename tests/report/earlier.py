@@ -37,7 +37,7 @@ def rewritten(shard: Path, table: TableName) -> None:
     schema = _schema(table)
     rows = [_row(row) for row in pq.read_table(shard).to_pylist()]
     same = pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
-    pq.write_table(same, shard, compression="zstd")
+    pq.write_table(same.replace_schema_metadata(None), shard, compression="zstd")
 
 
 def _schema(table: TableName) -> pa.Schema:

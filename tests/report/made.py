@@ -110,6 +110,7 @@ def _clip(ident: str, index: int, say: Say) -> dict[str, Any]:
         "error_message": say("I can't look at that.") if index == 3 else None,
         "height": 90,
         "width": 160,
+        "aspect_ratio": 160 / 90,
         "fps": 25.0,
         "lost_sec": 0.0,
     }

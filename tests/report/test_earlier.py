@@ -92,6 +92,10 @@ def test_a_run_writes_old_shards_anew_so_that_any_reader_takes_the_table(mixed: 
     for table in SCHEMAS:
         assert all(is_current(shard, table) for shard in shards(mixed, table))
         assert duckdb.read_parquet(f"{mixed}/{table}/*.parquet").columns == SCHEMAS[table].names
+    ratios = (
+        duckdb.read_parquet(f"{mixed}/clips/*.parquet").aggregate("min(aspect_ratio), max(aspect_ratio)").fetchall()
+    )
+    assert ratios == [(160 / 90, 160 / 90)]
     assert sorted(row["id"] for row in read_rows(mixed, "data", ["id"])) == before
 
 

@@ -15,6 +15,7 @@ from lvqa_ray.cli.commands import app
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.records import AskedQuestion, Film, Question, Video, VideoInfo
+from lvqa_ray.records.tables import SCHEMAS, TableName
 from tests.blocks import PAGES, ROOT, commands
 from tests.test_cli_tutorial import ORDER
 
@@ -65,6 +66,25 @@ def test_examples_of_the_pages_work(monkeypatch: pytest.MonkeyPatch) -> None:
         question = Question(question=stem, options={"A": "a", "B": "b", "C": "c", "D": "d"}, answer="A", steps=())
         verdict = check.judge(AskedQuestion(id="q", category="goal", question=question, reasoning=""), film)
         assert verdict.passed is passed
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_the_columns_page_lists_the_columns_of_each_table_in_order(table: TableName) -> None:
+    page = (ROOT / "docs" / "columns.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {table}\n")[2].partition("\n## ")[0]
+    if table == "data":
+        listed = [name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in row.split(", ")]
+    else:
+        listed = re.findall(r"`[a-z_]+`", section)
+    assert [name.strip("`") for name in listed] == SCHEMAS[table].names, "docs/columns.md lists other columns"
+
+
+def test_the_readme_lists_the_columns_of_data_in_order() -> None:
+    (said,) = re.findall(
+        r"^ {6}data/ +(.*?)^ {6}subtitles/", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    words = re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", said.partition(": ")[2].partition(";")[0], flags=re.DOTALL))
+    assert [word for word in words if word != "and"] == SCHEMAS["data"].names, "README.md lists other columns"
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

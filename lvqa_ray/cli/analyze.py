@@ -29,7 +29,7 @@ from lvqa_ray.records import (
     Video,
     shown,
 )
-from lvqa_ray.records.timecodes import clock
+from lvqa_ray.records.timecodes import clock, clocks
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.dossier import Dossier
@@ -210,7 +210,7 @@ class _Teller:
             if not self._shots:
                 say("# analysis\n")
             self._shots += 1
-            say(f"{clock(span.start_s)}-{clock(span.end_s)}  {text}")
+            say(f"{clocks(span)}  {text}")
 
     def _tell_result(self, row: Analysis) -> None:
         if row.failure:

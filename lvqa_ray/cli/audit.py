@@ -62,7 +62,7 @@ def _lines(audits: list[Any]) -> list[Line]:
         *(_unusable(check) for check in _names(audits, "dropped") if check not in _names(audits, "checks")),
         ("questions kept", lambda audit: _of(audit.records, audit.asked)),
         ("videos with a record", lambda audit: f"{audit.videos:,}"),
-        *(_category(name) for name in _names(audits, "categories")),
+        *(_category(name) for name in _names(audits, "quota")),
         ("key at A, B, C, D", lambda audit: ", ".join(_percent(n, audit.records) for n in audit.keys.values())),
         ("  p of such places", lambda audit: f"{audit.keys_p:.3g}"),
         ("the longest option is the key", lambda audit: _share(audit.longest)),
@@ -99,7 +99,11 @@ def _unusable(stage: str) -> Line:
 
 
 def _category(name: str) -> Line:
-    return f"  {name or 'no category'}", lambda audit: _of(audit.categories.get(name, 0), audit.records)
+    def cell(audit: Any) -> str:  # noqa: ANN401 - as above
+        quota = audit.quota.get(name)
+        return f"{quota['delivered']:,} of {quota['requested']:,} requested" if quota else ""
+
+    return f"  {name or 'no category'}", cell
 
 
 def _cost(stage: str) -> Line:

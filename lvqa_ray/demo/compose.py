@@ -22,7 +22,7 @@ def compose(captions: str) -> str:
     """Write a question about a film.
 
     Args:
-        captions: Text that holds the merged captions, one ``From {int} to {int}, {caption}`` a line.
+        captions: Text that holds the merged captions, one ``From {start} to {end}, {caption}`` a line.
 
     Returns:
         A reply in the format ``QUESTION: / OPTIONS: / ANSWER: / REASONS:``, or `REFUSAL` when no line holds a fact.
@@ -71,5 +71,5 @@ def _layout(reel: Reel, puzzle: Puzzle, draw: random.Random) -> str:
     lines += [f"ANSWER: {LETTERS[key]}", "REASONS:"]
     for step in puzzle.steps:
         stretch = reel.stretches[step.place]
-        lines += [f"##### From [{stretch.start} to {stretch.end}]:", *(f"- {reason}" for reason in step.reasons)]
+        lines += [f"##### From [{stretch.label}]:", *(f"- {reason}" for reason in step.reasons)]
     return "\n".join(lines)

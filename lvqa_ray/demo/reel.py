@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from lvqa_ray.demo import facts
 from lvqa_ray.demo.facts import ClipFacts, Shot
 
-CAPTION_LINE = re.compile(r"^From (\d+) to (\d+), (.+)$", re.MULTILINE)
+CAPTION_LINE = re.compile(r"^From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), (.+)$", re.MULTILINE)
 
 Sameness = tuple[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A line of merged captions: its whole seconds and its facts."""
+    """A line of merged captions: its seconds, its label, and its facts."""
 
-    start: int
-    end: int
+    start: float
+    end: float
+    label: str
     facts: ClipFacts
 
 
@@ -47,9 +48,9 @@ class Reel:
 
     @classmethod
     def read(cls, captions: str) -> Reel:
-        """Read the lines ``From {int} to {int}, {caption}`` in a text; others are passed over."""
+        """Read the lines ``From {start} to {end}, {caption}`` in a text; others are passed over."""
         lines = [
-            Stretch(int(start), int(end), facts.parse(caption))
+            Stretch(float(start), float(end), f"{start} to {end}", facts.parse(caption))
             for start, end, caption in CAPTION_LINE.findall(captions)
         ]
         lines.sort(key=lambda line: (line.start, line.end))

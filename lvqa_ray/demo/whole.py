@@ -41,8 +41,8 @@ def tell(text: str) -> str:
 
 def _plot(seen: Sequence[Line], said: Sequence[Line]) -> str:
     """Every description and, where it is said, every line of speech, in the order of time."""
-    told = [(int(start), 0, text) for start, _, text in seen]
-    told += [(int(start), 1, f"Somebody says: “{text.rstrip('.')}”.") for start, _, text in said]
+    told = [(float(start), 0, text) for start, _, text in seen]
+    told += [(float(start), 1, f"Somebody says: “{text.rstrip('.')}”.") for start, _, text in said]
     parts = list(dict.fromkeys(text[:1].upper() + text[1:] for _, _, text in sorted(told)))
     return " Then this: ".join(parts)
 

@@ -23,14 +23,23 @@ from lvqa_ray.engine.seen import of_run
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import LETTERS
+from lvqa_ray.records.requested import against, requested
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 GUESS = 1 / len(LETTERS)
 BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
 COLUMNS: Mapping[TableName, list[str]] = {
-    "data": ["video_id", "category", "parsed_reasoning.OPTIONS", "parsed_reasoning.ANSWER", "checks", "usage"],
-    "drops": ["check", "kind", "checks", "usage"],
-    "failures": ["usage"],
+    "data": [
+        "video_id",
+        "category",
+        "requested_category",
+        "parsed_reasoning.OPTIONS",
+        "parsed_reasoning.ANSWER",
+        "checks",
+        "usage",
+    ],
+    "drops": ["check", "kind", "requested_category", "checks", "usage"],
+    "failures": ["id", "usage", "requested_categories"],
     "clips": ["usage"],
 }
 
@@ -62,6 +71,7 @@ class Audit:
         dropped: The others, by check and then by kind.
         checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
         categories: Records by category.
+        quota: Questions by category, ``requested`` and ``delivered``; also of videos whose questions all failed.
         keys: Records by the letter of their key.
         keys_p: Probability that these differ so much by chance alone.
         longest: How often the longest option is the key, where one is the longest.
@@ -78,6 +88,7 @@ class Audit:
     dropped: dict[str, dict[str, int]]
     checks: dict[str, dict[str, int]]
     categories: dict[str, int]
+    quota: dict[str, dict[str, int]]
     keys: dict[str, int]
     keys_p: float
     longest: Share
@@ -121,10 +132,13 @@ def audit(folder: Place) -> Audit:
     for rows in _read(folder, "drops", current):
         for (check, kind), count in _counted(rows["check"], rows["kind"]):
             seen.dropped.setdefault(check, Counter())[kind] += count
+        seen.requested += requested(rows)
         seen.take_verdicts(rows["checks"], kept=False)
         seen.take_usage(rows["usage"])
     for rows in _read(folder, "failures", current):
         seen.take_usage(rows["usage"])
+        recorded = pc.is_in(rows["id"], value_set=pa.array(sorted(seen.videos), pa.string()))
+        seen.requested += requested(rows.filter(pc.invert(recorded)))
     for rows in _read(folder, "clips", current):
         seen.add_cost("caption", rows["usage"])
     return seen.summed()
@@ -160,6 +174,7 @@ class _Seen:
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     checks: dict[str, Counter[str]] = field(default_factory=dict)
     categories: Counter[str] = field(default_factory=Counter)
+    requested: Counter[str] = field(default_factory=Counter)
     keys: Counter[str] = field(default_factory=Counter)
     extremes: Counter[str] = field(default_factory=Counter)
     scores: dict[tuple[str, bool], list[npt.NDArray[np.float64]]] = field(default_factory=dict)
@@ -171,6 +186,7 @@ class _Seen:
         self.videos.update(rows["video_id"].unique().to_pylist())
         for (category,), count in _counted(pc.fill_null(rows["category"], "")):
             self.categories[category] += count
+        self.requested += requested(rows)
         parsed = flat(rows["parsed_reasoning"])
         answers = pc.struct_field(parsed, "ANSWER")
         for (letter,), count in _counted(answers):
@@ -233,6 +249,7 @@ class _Seen:
             dropped={check: dict(kinds.most_common()) for check, kinds in self.dropped.items()},
             checks={check: dict(outcomes) for check, outcomes in self.checks.items()},
             categories=dict(self.categories.most_common()),
+            quota=against(self.requested, self.categories),
             keys=keys,
             keys_p=chance.uniform(list(keys.values())),
             longest=self._extreme("longest"),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from lvqa_ray.llm.labels import decimals
 from lvqa_ray.llm.wording import merged_line
 from lvqa_ray.records import (
     Analysis,
@@ -16,6 +17,7 @@ from lvqa_ray.records import (
     Failure,
     Film,
     ProbedVideo,
+    Span,
     Subtitle,
     Task,
     Usage,
@@ -146,7 +148,12 @@ class Dossier:
         """The results; while shots are looked at, the first is what is known of them so far."""
         if not self.captions or any(result.task == "analysis" for result in self.results):
             return self.results
-        lines = [merged_line(shot["start_ms"] / 1000, shot["end_ms"] / 1000, shot["text"]) for shot in self.shots]
+        shots = self.shots
+        spans = [Span(start_s=shot["start_ms"] / 1000, end_s=shot["end_ms"] / 1000) for shot in shots]
+        lines = [
+            merged_line(span.start_s, span.end_s, shot["text"], places)
+            for span, shot, places in zip(spans, shots, decimals(spans), strict=True)
+        ]
         usage = sum((row.usage for row in self.captions.values()), Usage())
         return [Analysis(task="analysis", text="\n".join(lines), usage=usage), *self.results]
 

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from lvqa_ray.engine.outcomes import flat
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import row_groups
+from lvqa_ray.records.requested import SEVERAL, against, requested
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
 TABLES: Mapping[TableName, list[str]] = {
-    "data": ["video_id", "category", "checks"],
-    "drops": ["video_id", "check", "kind", "checks"],
+    "data": ["video_id", "category", "requested_category", "checks"],
+    "drops": ["video_id", "check", "kind", "requested_category", "checks"],
 }
 
 
@@ -31,6 +32,7 @@ class Funnel:
         dropped: The others, by check and then by kind.
         checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
         categories: Records by category.
+        quota: Questions by category, ``requested`` and ``delivered``; also of videos whose questions all failed.
     """
 
     asked: int = 0
@@ -38,6 +40,7 @@ class Funnel:
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     checks: dict[str, dict[str, int]] = field(default_factory=dict)
     categories: dict[str, int] = field(default_factory=dict)
+    quota: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def funnel(folder: Place, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays have no types
@@ -54,9 +57,11 @@ def funnel(folder: Place, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays h
     dropped: dict[str, Counter[str]] = {}
     categories: Counter[str] = Counter()
     counts: Counter[TableName] = Counter()
+    wanted: Counter[str] = Counter()
     for table in TABLES:
         for rows in _rows(folder, table, flat(done)):
             counts[table] += rows.num_rows
+            wanted += requested(rows)
             if table == "drops":
                 for (check, kind), count in _counted(rows["check"], rows["kind"]):
                     dropped.setdefault(check, Counter())[kind] += count
@@ -68,13 +73,26 @@ def funnel(folder: Place, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays h
             outcomes = pc.if_else(pc.fill_null(passed, False), "passed", action)
             for (check, outcome), count in _counted(pc.struct_field(verdicts, "check"), outcomes):
                 checks.setdefault(check, Counter())[outcome] += count
+    wanted += _of_failures(folder, flat(done))
     return Funnel(
         asked=counts.total(),
         kept=counts["data"],
         dropped={check: dict(kinds.most_common()) for check, kinds in dropped.items()},
         checks={check: dict(outcomes) for check, outcomes in checks.items()},
         categories=dict(categories.most_common()),
+        quota=against(wanted, categories),
     )
+
+
+def _of_failures(folder: Place, done: Any) -> Counter[str]:  # noqa: ANN401 - Arrow arrays have no types
+    """Requested questions of videos that failed, and have no record of an earlier run."""
+    kept = [rows["video_id"] for _, rows in row_groups(folder, "data", ["video_id"])]
+    held = flat(pa.chunked_array([chunk for column in kept for chunk in column.chunks], pa.string()))
+    wanted: Counter[str] = Counter()
+    for _, rows in row_groups(folder, "failures", ["id", SEVERAL]):
+        mine = pc.and_not(pc.is_in(rows["id"], value_set=done), pc.is_in(rows["id"], value_set=held))
+        wanted += requested(rows.filter(mine))
+    return wanted
 
 
 def _rows(folder: Place, table: TableName, done: Any) -> Iterator[pa.Table]:  # noqa: ANN401 - as above

@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.place import Place
-from lvqa_ray.engine.tables import read_shard, replace_shard, shards, write_shard
+from lvqa_ray.engine.tables import read_shard, read_whole, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT
 
 Repeats = Mapping[str, tuple[str, float]]
+OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage")
+"""Columns of a record that the row of a dropped question has too."""
 
 
 def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
@@ -45,7 +47,7 @@ def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -
     if check.policy == "drop":
         _note_drops(folder, check, repeats, job_hash, run_id)
     for shard in shards(folder, "data"):
-        rows = read_shard(shard)
+        rows = read_whole(shard, "data")
         found = _repeats(rows, repeats, job_hash)
         if not pc.any(found).as_py():
             continue
@@ -67,7 +69,7 @@ def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_has
     """Write the lines that take the place of records: of dropped questions, and of videos that have none left."""
     going: list[dict[str, Any]] = []
     for shard in shards(folder, "data"):
-        rows = read_shard(shard)
+        rows = read_whole(shard, "data")
         going += rows.filter(_repeats(rows, repeats, job_hash)).to_pylist()
     concerned = pa.array([row["video_id"] for row in going], pa.string())
     left: Counter[Any] = Counter()
@@ -76,7 +78,7 @@ def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_has
         stay = pc.and_not(pc.is_in(rows["video_id"], value_set=concerned), _repeats(rows, repeats, job_hash))
         left.update(rows["video_id"].filter(stay).to_pylist())
     drops = [
-        {name: row.get(name) for name in ("id", "video_id", "category", "parsed_reasoning", "usage")}
+        {name: row.get(name) for name in OF_A_DROP}
         | _provenance(row)
         | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
         | {"checks": _judged(row, check, repeats, "dropped")["checks"]}

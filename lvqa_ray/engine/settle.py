@@ -12,7 +12,7 @@ import pyarrow as pa
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
-from lvqa_ray.engine.tables import ShardWriter, batches
+from lvqa_ray.engine.tables import ShardWriter, batches, fill_empty, is_current
 from lvqa_ray.records.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, TableName
 
@@ -35,7 +35,7 @@ class Current:
 
 
 def settle(folder: Place, run_id: str, rows_per_shard: int) -> None:
-    """Take out what a later outcome replaced, and join small shards.
+    """Take out what a later outcome replaced, join small shards, and write those of an earlier release anew.
 
     New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
     call removes them.
@@ -46,6 +46,7 @@ def settle(folder: Place, run_id: str, rows_per_shard: int) -> None:
     """
     for table, current in Current.of(folder).tables.items():
         _settle_table(folder, table, current, run_id, rows_per_shard)
+    fill_empty(folder)
 
 
 def _settle_table(folder: Place, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
@@ -62,7 +63,7 @@ def _settle_table(folder: Place, table: TableName, current: pa.Table, run_id: st
             start += count
             if not (kept.all() and count >= rows_per_shard // 2):
                 loose.append((shard, pa.array(kept)))
-                changed |= not kept.all()
+                changed |= not (kept.all() and is_current(shard, table))
     if changed or len(loose) > 1:
         _join(folder, table, loose, run_id, rows_per_shard)
 
@@ -79,11 +80,9 @@ def _join(
     with ShardWriter(fresh, schema, rows_per_shard) as out:
         for shard, keep in loose:
             start = 0
-            for batch in batches(shard, ROWS_PER_BATCH):
+            for batch in batches(shard, table, ROWS_PER_BATCH):
                 rows = pa.Table.from_batches([batch]).filter(keep.slice(start, batch.num_rows))
                 start += batch.num_rows
-                # Shards of an earlier release may lack a column, which is then null.
-                same = pa.concat_tables([schema.empty_table(), rows], promote_options="default")
-                out.write(same.select(schema.names))
+                out.write(rows)
     for shard, _ in loose:
         shard.unlink(missing_ok=True)

@@ -10,10 +10,12 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvqa_ray.engine.place import Place, complete, partial_of, readable
+from lvqa_ray.engine.place import Place, complete, partial_of, readable, write_whole
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records.earlier import stored_columns, with_current_columns
+from lvqa_ray.records.tables import EMPTY_SHARD, RELEASE, SCHEMAS, TableName, no_rows
 
+GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20
 """Rows that are held in memory before they are written as one row group."""
 
@@ -60,24 +62,79 @@ def read_rows(folder: Place, table: TableName, columns: list[str] | None = None)
 
 
 def shards(folder: Place, table: TableName) -> list[Place]:
-    """The complete shards of a table, by name."""
-    return sorted((folder / table).glob("*.parquet"), key=str)
+    """The complete shards of a table that hold rows, by name; see `fill_empty` for the one that holds none."""
+    return sorted((shard for shard in (folder / table).glob("*.parquet") if shard.name != EMPTY_SHARD), key=str)
 
 
-def read_shard(shard: Place, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
-    """A shard, or some columns of it; those of few different values may be had as dictionaries.
+def fill_empty(folder: Place) -> None:
+    """Give each table without rows one shard with its columns, and take that shard from the tables that have rows.
+
+    Readers such as DuckDB and polars find no columns in a folder without files, and fail.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    for table, schema in SCHEMAS.items():
+        there = {shard.name: shard for shard in (folder / table).glob("*.parquet")}
+        empty = there.pop(EMPTY_SHARD, None)
+        if there and empty is not None:
+            empty.unlink(missing_ok=True)
+        elif not there and (empty is None or not _is_of_this_release(empty, schema)):
+            (folder / table).mkdir(parents=True, exist_ok=True)
+            write_whole(folder / table / EMPTY_SHARD, no_rows(schema))
+
+
+def is_current(shard: Place, table: TableName) -> bool:
+    """Whether a shard has the columns of this release, in their order.
 
     Raises:
         ConfigError: It cannot be read.
     """
     with _readable(shard):
-        return pq.ParquetFile(readable(shard), read_dictionary=list(few)).read(columns=columns)
+        return _has(shard, SCHEMAS[table])
 
 
-def batches(shard: Place, rows: int) -> Iterator[pa.RecordBatch]:
-    """A shard, so many rows at a time; errors as above."""
+def _is_of_this_release(shard: Place, schema: pa.Schema) -> bool:
+    try:
+        return _has(shard, schema)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _has(shard: Place, schema: pa.Schema) -> bool:
+    there = pq.read_schema(readable(shard))
+    return bool(there.equals(schema)) and RELEASE.items() <= (there.metadata or {}).items()
+
+
+def read_shard(shard: Place, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
+    """A shard, or some columns of it; those of few different values may be had as dictionaries.
+
+    A shard of an earlier release has the columns of this one, but for those that nothing in it yields.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     with _readable(shard):
-        yield from pq.ParquetFile(readable(shard)).iter_batches(rows)
+        file = pq.ParquetFile(readable(shard), read_dictionary=list(few))
+        if columns is None:
+            return file.read()
+        there = file.schema_arrow.names
+        return with_current_columns(file.read(columns=stored_columns(columns, there)), columns)
+
+
+def read_whole(shard: Place, table: TableName) -> pa.Table:
+    """A shard with all columns of its table in this release; errors as above."""
+    return pa.Table.from_batches(list(batches(shard, table, GROUP_ROWS)), schema=SCHEMAS[table])
+
+
+def batches(shard: Place, table: TableName, rows: int) -> Iterator[pa.RecordBatch]:
+    """The same, so many rows at a time."""
+    schema = SCHEMAS[table]
+    with _readable(shard):
+        file = pq.ParquetFile(readable(shard))
+        stored = stored_columns(schema.names, file.schema_arrow.names)
+        for batch in file.iter_batches(rows, columns=stored):
+            yield from with_current_columns(pa.Table.from_batches([batch]), schema.names, schema).to_batches()
 
 
 @contextmanager

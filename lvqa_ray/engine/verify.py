@@ -18,6 +18,7 @@ from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import damaged, shards
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.earlier import fits
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 SHOWN = 3
@@ -157,7 +158,7 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
         wrong = [
             field.name
             for field in SCHEMAS[table]
-            if field.name in there.names and not field.equals(there.field(field.name))
+            if field.name in there.names and not fits(there.field(field.name).type, field.type)
         ]
         wrong += [name for name in (VIDEO_ID[table], "run_id") if name not in there.names]
         if wrong:

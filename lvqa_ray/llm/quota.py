@@ -45,19 +45,20 @@ def planned(quota: Mapping[str, int], duration_s: float, per_minute: float | Non
     return tuple(order)
 
 
-def attributed(plan: Sequence[str], said: Sequence[str], known: Iterable[str]) -> list[str]:
+def attributed(plan: Sequence[str], said: Sequence[str], requested: Iterable[str]) -> list[str]:
     """The category of each question that was asked for, whether it was written or not.
 
     Args:
         plan: The categories that were asked for.
         said: What the reply calls each question, in any case; empty where it does not say, or has no such question.
-        known: All categories that a reply may name.
+        requested: The categories of all questions about the video: a reply may name these and no others.
 
     Returns:
-        What the reply says, where that is known. The others get what is left of the plan, each what stands at its place
-        if that is still left: so a category that was written is never the one that is missing.
+        What the reply says, where that was requested, even if more often than it was. The others get what is left of
+        the plan, each what stands at its place if that is still left: so a category that was written is never the one
+        that is missing.
     """
-    names = {name.casefold(): name for name in (*known, *plan)}
+    names = {name.casefold(): name for name in (*requested, *plan)}
     found = [names.get(name.casefold()) for name in said]
     left = Counter(plan) - Counter(name for name in found if name is not None)
     for place, wanted in enumerate(plan):
@@ -66,3 +67,13 @@ def attributed(plan: Sequence[str], said: Sequence[str], known: Iterable[str]) -
             left[wanted] -= 1
     others = left.elements()
     return [next(others) if name is None else name for name in found]
+
+
+def unrequested(said: Iterable[str], requested: Iterable[str]) -> list[str]:
+    """What a reply calls questions, once each, although no such category was requested."""
+    names = {name.casefold() for name in requested}
+    return list(dict.fromkeys(" ".join(name.split())[:MOST] for name in said if name and name.casefold() not in names))
+
+
+MOST = 40
+"""Characters of such a name that a note repeats."""

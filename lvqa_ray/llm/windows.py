@@ -14,7 +14,7 @@ from lvqa_ray.records import Film, Step
 
 WINDOW, OVERVIEW, DETAIL = 8, 4, 2
 """Shares of the budget: it holds so many windows, overviews, or sets of windows that are shown at once."""
-_LINE = re.compile(r"From (\d+) to (\d+), ")
+_LINE = re.compile(r"From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), ")
 
 
 def tokens(text: str) -> int:
@@ -75,13 +75,13 @@ def told_about(film: Film, steps: Sequence[Step]) -> str:
 
 def _cited(line: str, step: Step) -> bool:
     start, end = span_of(line) or (0, 0)
-    return step.start_s < end and start < max(step.end_s, step.start_s + 1)
+    return step.start_s < end and start < (step.end_s if step.end_s > step.start_s else step.start_s + 1)
 
 
-def span_of(line: str) -> tuple[int, int] | None:
+def span_of(line: str) -> tuple[float, float] | None:
     """The seconds that a line covers, or nothing where it does not begin with them."""
     match = _LINE.match(line)
-    return (int(match[1]), int(match[2])) if match else None
+    return (float(match[1]), float(match[2])) if match else None
 
 
 def _told(film: Film, lines: Sequence[str]) -> str:

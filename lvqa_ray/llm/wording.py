@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+from lvqa_ray.llm.labels import cut
 from lvqa_ray.records import Question
 
 _WORD = re.compile(r"[^\W_]+")
@@ -75,24 +76,25 @@ _CAPTIONS_BEFORE = re.compile(r"\bcaptions?\s+$", re.IGNORECASE)
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n]\s*)$")
 
 
-def merged_line(start_s: float, end_s: float, caption: str) -> str:
+def merged_line(start_s: float, end_s: float, caption: str, decimals: int = 0) -> str:
     """One line of a video's merged captions: ``From {start} to {end}, {caption}``.
 
-    Times are cut to whole seconds, white space in the caption is folded to single spaces, and its first letter is
-    lower-cased unless that would damage the word. Left as they are: a first word with further capitals or digits
-    (``TV``, ``3D``, ``McDonald's``, ``U.S.``), a single letter other than ``A`` (``I``, ``I'm``, ``X marks``), and a
-    single letter joined to more (``T-shirt``, ``J. Smith``). A proper name (``Alice walks``) cannot be told from an
-    ordinary word and is lower-cased, as in the reference.
+    Times are cut to whole seconds, or to as many decimals as `lvqa_ray.llm.labels` finds necessary. White space in the
+    caption is folded to single spaces, and its first letter is lower-cased unless that would damage the word. Left as
+    they are: a first word with further capitals or digits (``TV``, ``3D``, ``McDonald's``, ``U.S.``), a single letter
+    other than ``A`` (``I``, ``I'm``, ``X marks``), and a single letter joined to more (``T-shirt``, ``J. Smith``). A
+    proper name (``Alice walks``) cannot be told from an ordinary word and is lower-cased, as in the reference.
 
     Args:
         start_s: Start of the clip in seconds.
         end_s: End of the clip in seconds.
         caption: The clip's caption; empty ones are the caller's to leave out.
+        decimals: Decimals of the times.
     """
     text = " ".join(caption.split())
     if _lowers_well(text):
         text = text[0].lower() + text[1:]
-    return f"From {int(start_s)} to {int(end_s)}, {text}"
+    return f"From {cut(start_s, decimals)} to {cut(end_s, decimals)}, {text}"
 
 
 def without_captions(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The Arrow types of what is told of a question, and how its values are written."""
+"""The Arrow types of the columns of a question, and how their values are written."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ PARSED_REASONING = pa.struct(
                         ("start_s", pa.float64()),
                         ("end_s", pa.float64()),
                         ("reasons", pa.list_(pa.string())),
+                        ("clip_ids", pa.list_(pa.string())),
                     ]
                 )
             ),
         ),
     ]
 )
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 CHECKS = pa.list_(
     pa.struct(
         [
@@ -50,6 +52,33 @@ CHECKS = pa.list_(
 )
 
 
+def training_messages(full_question: str, prose: str, answer: str) -> list[dict[str, str]]:
+    """A question and its answer as `MESSAGES`, the form that trainers take as it is.
+
+    Args:
+        full_question: Question and options as one text.
+        prose: The reasoning, as it is trained on.
+        answer: Letter of the right option; it is the last word.
+    """
+    return [
+        {"role": "user", "content": _without_media(full_question)},
+        {"role": "assistant", "content": _without_media(answered(prose, answer))},
+    ]
+
+
+def answered(prose: str, answer: str) -> str:
+    """Reasoning with the letter of the right option at its end."""
+    return f"{prose.strip()}\n\nAnswer: {answer}"
+
+
+def _without_media(text: str) -> str:
+    """A text without what trainers take for the place of a picture or a video, and count."""
+    return _MEDIA.sub("< ", text)
+
+
+_MEDIA = re.compile("<(?=(?:image|video|audio)>)")
+
+
 def question_value(question: Question) -> dict[str, Any]:
     """A question as `PARSED_REASONING`."""
     return {
@@ -60,9 +89,10 @@ def question_value(question: Question) -> dict[str, Any]:
             {
                 "step": f"Step {number}",
                 "timestamp": step.timestamp,
-                "start_s": step.start_s,
-                "end_s": step.end_s,
+                "start_s": step.span.start_s,
+                "end_s": step.span.end_s,
                 "reasons": list(step.reasons),
+                "clip_ids": list(step.clip_ids),
             }
             for number, step in enumerate(question.steps, start=1)
         ],

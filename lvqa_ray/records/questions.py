@@ -6,10 +6,10 @@ none, so what is done is told by video, however many records it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from lvqa_ray.records.rows import Clip, Failure, Film, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import Clip, Failure, Film, Span, Usage, Video, VideoInfo
 
 Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
@@ -21,12 +21,27 @@ Action = Literal["", "marked", "repaired", "dropped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of reasoning: the time it is about, as written and in seconds, and what is seen there."""
+    """One step of reasoning: the time it is about, as written and in seconds, and what is seen there.
+
+    Attributes:
+        timestamp: The cited time as the reply writes it, with the labels of the merged captions.
+        start_s: Its start in seconds; a label may be cut to whole seconds.
+        end_s: Its end, likewise.
+        clip_ids: The clips that it is about, in time order; empty where that is not known yet.
+        exact: The times of these clips, where the label names them.
+    """
 
     timestamp: str
     start_s: float
     end_s: float
     reasons: tuple[str, ...]
+    clip_ids: tuple[str, ...] = field(default=(), compare=False)
+    exact: Span | None = field(default=None, compare=False)
+
+    @property
+    def span(self) -> Span:
+        """The exact time that the step is about; the cited one where nothing more exact is known."""
+        return self.exact or Span(start_s=self.start_s, end_s=self.end_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +91,7 @@ class AskedQuestion:
         category: What kind of question it is.
         reasoning: The reply that it was read from, in the QA text format.
         verdicts: Of the checks so far, in order.
+        requested: The category that was requested at its place, which the reply may have changed with another's.
     """
 
     id: str
@@ -83,6 +99,7 @@ class AskedQuestion:
     question: Question
     reasoning: str
     verdicts: tuple[Verdict, ...] = ()
+    requested: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +112,7 @@ class Drop:
         question: The question as it was when it was dropped; ``None`` for a reply that could not be read.
         raw: That reply.
         usage: What was paid in vain to have its reasoning rewritten.
+        requested: The category that was requested at its place.
     """
 
     id: str
@@ -106,6 +124,7 @@ class Drop:
     verdicts: tuple[Verdict, ...] = ()
     raw: str = ""
     usage: Usage = NO_USAGE
+    requested: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +151,13 @@ class AskedFilm:
         """What the video is."""
         return self.film.info
 
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """The category of each question that was requested."""
+        asked = [(one.requested, one.category) for one in self.questions]
+        lost = [(one.requested, one.category) for one in self.drops]
+        return tuple(requested or category for requested, category in (*asked, *lost))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -143,6 +169,7 @@ class Record:
         reformatted_reasoning: The reasoning as prose, to train on.
         usage: Usage by stage name; of what several records of a video share, each bears a part.
         note: What was done otherwise than asked for, or empty.
+        requested: The category that was requested at its place.
     """
 
     film: Film
@@ -156,6 +183,7 @@ class Record:
     usage: dict[str, Usage]
     verdicts: tuple[Verdict, ...] = ()
     note: str = ""
+    requested: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,8 +86,8 @@ class VideoInfo:
 
     @property
     def aspect_ratio(self) -> float:
-        """Height divided by width."""
-        return self.height / self.width
+        """Width divided by height."""
+        return self.width / self.height
 
     @property
     def resolution(self) -> int:
@@ -273,6 +273,7 @@ class Failure:
         retryable: Whether a later run should try again.
         raw: The reply that could not be used, if there was one.
         usage: What writing the video's questions has cost, where no record bears it.
+        requested: The category of each question that was requested and has no row in ``drops/``.
     """
 
     video: Video
@@ -284,6 +285,7 @@ class Failure:
     retryable: bool = False
     raw: str = ""
     usage: Usage = Usage()
+    requested: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, error: VideoError | ApiError, *, video: Video, stage: str, clip_id: str = "") -> Failure:

@@ -10,9 +10,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lvqa_ray.records.analysis import AnalyzedVideo
-from lvqa_ray.records.question_columns import CHECKS, PARSED_REASONING, checks_value, open_twin, question_value
+from lvqa_ray.records.question_columns import (
+    CHECKS,
+    MESSAGES,
+    PARSED_REASONING,
+    checks_value,
+    open_twin,
+    question_value,
+    training_messages,
+)
 from lvqa_ray.records.questions import Drop, Record
 from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
@@ -31,6 +40,8 @@ VIDEO_ID: Mapping[TableName, str] = {
 }
 """The column that names the video."""
 
+EMPTY_SHARD = "empty.parquet"
+"""Name of the file with the columns of a table that has no rows."""
 USAGE = pa.struct(
     [
         ("calls", pa.int32()),
@@ -57,22 +68,24 @@ VIDEO_INFO = pa.struct(
         ("partial", pa.string()),
     ]
 )
-CONVERSATION = pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))
 # What every table needs to tell which run and which file a row comes from.
 PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id")]
 
-SCHEMAS: Mapping[TableName, pa.Schema] = {
+RELEASE: Mapping[bytes, bytes] = {b"lvqa columns": b"2"}
+"""Stands in each file: a change of what a column means, and not of its type, shows nowhere else."""
+_COLUMNS: Mapping[TableName, pa.Schema] = {
     "data": pa.schema(
         [
             ("id", pa.string()),
             ("captions", pa.string()),
             ("num_clips", pa.int32()),
-            ("conversation", CONVERSATION),
             ("reasoning", pa.string()),
             ("parsed_reasoning", PARSED_REASONING),
-            ("prompt", pa.string()),
+            # With the key, so under no name that a trainer takes for training text.
+            ("rewrite_prompt", pa.string()),
             ("full_question", pa.string()),
             ("reformatted_reasoning", pa.string()),
+            ("messages", MESSAGES),
             ("video_id", pa.string()),
             ("video_info", VIDEO_INFO),
             ("gaps", pa.list_(pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())]))),
@@ -80,6 +93,7 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("note", pa.string()),
             ("extra", pa.string()),
             ("category", pa.string()),
+            ("requested_category", pa.string()),
             ("checks", CHECKS),
             # The faults that were found and let pass or mended: empty for a question that every check took as it was.
             ("failed_checks", pa.list_(pa.string())),
@@ -136,6 +150,8 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("raw", pa.string()),
             # What was paid for questions of which there is no record; in "drops" too.
             ("usage", STAGES_USAGE),
+            # Of the questions that were requested, where none has a row of its own.
+            ("requested_categories", pa.list_(pa.string())),
             *PROVENANCE,
         ]
     ),
@@ -144,6 +160,7 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
             ("id", pa.string()),
             ("video_id", pa.string()),
             ("category", pa.string()),
+            ("requested_category", pa.string()),
             ("check", pa.string()),
             ("kind", pa.string()),
             ("reason", pa.string()),
@@ -190,6 +207,19 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {
 }
 
 
+SCHEMAS: Mapping[TableName, pa.Schema] = {name: schema.with_metadata(RELEASE) for name, schema in _COLUMNS.items()}
+
+
+def no_rows(schema: pa.Schema) -> bytes:
+    """A Parquet file with these columns and no rows.
+
+    It has no row group either: `datasets` takes the length of the first one for its batches, and fails on an empty one.
+    """
+    written = pa.BufferOutputStream()
+    pq.ParquetWriter(written, schema).close()
+    return bytes(written.getvalue().to_pybytes())
+
+
 def data_line(record: Record) -> dict[str, Any]:
     """A line of ``data/``; the job's hash and the run are the sink's to add."""
     film, video = record.film, record.film.video
@@ -198,12 +228,12 @@ def data_line(record: Record) -> dict[str, Any]:
         "id": record.id,
         "captions": film.captions,
         "num_clips": film.num_clips,
-        "conversation": [{"from": "human", "value": record.prompt}],
         "reasoning": record.reasoning,
         "parsed_reasoning": question_value(record.question),
-        "prompt": record.prompt,
+        "rewrite_prompt": record.prompt,
         "full_question": record.full_question,
         "reformatted_reasoning": record.reformatted_reasoning,
+        "messages": training_messages(record.full_question, record.reformatted_reasoning, record.question.answer),
         "video_id": video.id,
         "video_info": _info(film.info),
         "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
@@ -211,6 +241,7 @@ def data_line(record: Record) -> dict[str, Any]:
         "note": record.note or None,
         "extra": video.extra,
         "category": record.category or None,
+        "requested_category": record.requested or record.category or None,
         "checks": checks_value(record.verdicts),
         **open_twin(record.question),
         "blind_rate": _score(record, "blind"),
@@ -274,6 +305,7 @@ def failure_line(failure: Failure) -> dict[str, Any]:
         "retryable": failure.retryable,
         "raw": safe_text(failure.raw) or None,
         "usage": {"ask": _usage(failure.usage)} if failure.usage.calls else None,
+        "requested_categories": list(failure.requested),
         **_origin(failure.video),
     }
 
@@ -284,6 +316,7 @@ def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
         "id": drop.id,
         "video_id": video.id,
         "category": drop.category or None,
+        "requested_category": drop.requested or drop.category or None,
         "check": drop.check,
         "kind": drop.kind,
         "reason": safe_text(drop.reason),

@@ -30,6 +30,14 @@ def clock(seconds: float) -> str:
     return f"{h:02d}:{m:02d}:{s:02d}" if h else f"{m:02d}:{s:02d}"
 
 
+def clocks(span: Span) -> str:
+    """Write both ends of a span as `clock` does, with hundredths where it is shorter than a second."""
+    if span.duration_s >= 1:
+        return f"{clock(span.start_s)}-{clock(span.end_s)}"
+    ends = (math.floor(round(100 * at, 6)) for at in (span.start_s, span.end_s))
+    return "-".join(f"{clock(end // 100)}.{end % 100:02d}" for end in ends)
+
+
 def frame_range(span: Span, fps: float) -> tuple[int, int]:
     """Give the frame numbers of both ends of a span: ``floor(seconds * fps)``, safe from float dust."""
     return math.floor(round(span.start_s * fps, 6)), math.floor(round(span.end_s * fps, 6))

@@ -16,7 +16,7 @@ import yaml
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import total
-from lvqa_ray.records.tables import SCHEMAS
+from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
 from lvqa_ray.report.book import Book
 from lvqa_ray.report.export import Exported, split_of
@@ -51,7 +51,7 @@ def export_dataset(output: Output, to: Path, fraction: float = 0.0, licence: str
         (partial / "data").mkdir(parents=True)
         counts = _tables(output, partial / "data", fraction)
         if not sum(counts.values()):
-            raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no shard.")
+            raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no rows.")
         (partial / "README.md").write_text(_card(output, counts, licence), encoding="utf-8", errors="replace")
         if to.exists():
             to.rmdir()
@@ -71,7 +71,9 @@ def _tables(output: Output, folder: Path, fraction: float) -> dict[str, int]:
         for number, rows in enumerate(_pieces(_of_part(output, part, fraction))):
             pq.write_table(rows, folder / f"{part}-{number:05d}.parquet", compression="zstd")
             counts[part] += rows.num_rows
-    return {part: number for part, number in counts.items() if number}
+        if not counts[part]:  # readers find the columns of a split without rows in its file
+            (folder / f"{part}-00000.parquet").write_bytes(no_rows(SCHEMAS["data"]))
+    return counts
 
 
 def _of_part(output: Output, part: str, fraction: float) -> Iterator[pa.RecordBatch]:
@@ -111,7 +113,8 @@ def _card(output: Output, counts: dict[str, int], licence: str) -> str:
         "configs": [
             {
                 "config_name": "default",
-                "data_files": [{"split": part, "path": f"data/{part}-*.parquet"} for part in counts],
+                # `datasets` loads no split without rows, and with it none of the others.
+                "data_files": [{"split": part, "path": f"data/{part}-*.parquet"} for part in counts if counts[part]],
             }
         ],
     }

@@ -57,7 +57,7 @@ def records(output: Output, columns: list[str]) -> Iterator[dict[str, Any]]:
         some = True
         yield from batch.to_pylist()
     if not some:
-        raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no shard.")
+        raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no rows.")
 
 
 def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> Exported:

@@ -19,7 +19,8 @@ GRID, STEPS, LEAST_S = 10, 30, 0.2
 """Thumbnails along the whole video, and of the spans that reasoning names; a stretch is no shorter than this."""
 Turns = tuple[Turn, ...]
 _COLUMNS: Mapping[TableName, str] = {
-    "data": "id captions category parsed_reasoning reformatted_reasoning prompt checks usage note video_info extra",
+    "data": "id captions category parsed_reasoning reformatted_reasoning rewrite_prompt checks usage note video_info "
+    "extra",
     "drops": "id category check kind reason parsed_reasoning checks raw",
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
@@ -150,7 +151,7 @@ def _record(row: Mapping[str, Any]) -> Film:
     return _question(row) | {
         "fate": "kept",
         "prose": row["reformatted_reasoning"],
-        "prompt": row["prompt"],
+        "prompt": row["rewrite_prompt"],
         "usage": usage,
         "note": row["note"] or "",
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.report.letters import without_letters
 
 Row = Mapping[str, Any]
@@ -23,6 +23,8 @@ DATAFLOW = (
     "full_question",
     "reformatted_reasoning",
 )
+"""The reference's columns in its order; here alone the rewriting prompt has the reference's names."""
+_REWRITING = ("conversation", "prompt")
 _USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_question", "reformatted_reasoning"]
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
@@ -32,7 +34,10 @@ def dataflow(record: Row) -> dict[str, Any]:
     parsed = record["parsed_reasoning"]
     steps = {step["step"]: {"timestamp": step["timestamp"], "reasons": step["reasons"]} for step in parsed["REASONS"]}
     extra = {key: value for key, value in json.loads(record["extra"]).items() if key not in DATAFLOW}
-    return {key: record[key] for key in DATAFLOW} | {"parsed_reasoning": {**parsed, "REASONS": steps}} | extra
+    prompt = record["rewrite_prompt"]
+    own = {"conversation": [{"from": "human", "value": prompt}], "prompt": prompt}
+    own["parsed_reasoning"] = {**parsed, "REASONS": steps}
+    return {key: own[key] if key in own else record[key] for key in DATAFLOW} | extra
 
 
 def llava(record: Row) -> dict[str, Any]:
@@ -80,19 +85,18 @@ def open_ended(record: Row) -> dict[str, Any] | None:
 
 
 def _turn(record: Row, media: str) -> list[dict[str, str]]:
-    answered = f"{record['reformatted_reasoning'].strip()}\n\nAnswer: {record['parsed_reasoning']['ANSWER']}"
-    return [
-        {"from": "human", "value": f"{media}{_MEDIA.sub('< ', record['full_question'])}"},
-        {"from": "gpt", "value": _MEDIA.sub("< ", answered)},
-    ]
-
-
-_MEDIA = re.compile("<(?=(?:image|video|audio)>)")
-"""Where a text says what trainers take for the place of a picture, and count: there is one video and no more."""
+    asked, told = training_messages(
+        record["full_question"], record["reformatted_reasoning"], record["parsed_reasoning"]["ANSWER"]
+    )
+    return [{"from": "human", "value": f"{media}{asked['content']}"}, {"from": "gpt", "value": told["content"]}]
 
 
 FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
-    "dataflow-json": (dataflow, [*DATAFLOW, "extra"], True),
+    "dataflow-json": (
+        dataflow,
+        [*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],
+        True,
+    ),
     "llava": (llava, _USED, False),
     "sharegpt": (sharegpt, _USED, False),
     "long-rl": (long_rl, _USED, False),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.records import LETTERS, TASKS
+from lvqa_ray.records.requested import ONE, SEVERAL, against, requested
 from lvqa_ray.report.output import Output
 
 
@@ -52,6 +53,7 @@ class Numbers:
         checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
         keys: Records by the letter of the right option.
         categories: Records by category.
+        quota: Questions by category, ``requested`` and ``delivered``; also of videos whose questions all failed.
     """
 
     videos: int
@@ -67,6 +69,7 @@ class Numbers:
     checks: dict[str, dict[str, int]]
     keys: dict[str, int]
     categories: dict[str, int]
+    quota: dict[str, dict[str, int]]
 
     @property
     def asked(self) -> int:
@@ -90,8 +93,8 @@ def count(output: Output) -> Numbers:
     Raises:
         ConfigError: A shard cannot be read.
     """
-    data = output.rows("data", ["video_id", "category", "parsed_reasoning", "video_info", "checks"])
-    drops = output.rows("drops", ["check", "kind", "checks"])
+    data = output.rows("data", ["video_id", "category", ONE, "parsed_reasoning", "video_info", "checks"])
+    drops = output.rows("drops", ["check", "kind", ONE, "checks"])
     why = pc.if_else(
         pc.equal(drops["check"], drops["kind"]),
         drops["check"],
@@ -117,7 +120,16 @@ def count(output: Output) -> Numbers:
         checks=_verdicts(data["checks"], drops["checks"]),
         keys=dict.fromkeys(LETTERS, 0) | _counted(answers),
         categories=dict(Counter(_counted(pc.fill_null(data["category"], "none"))).most_common()),
+        quota=_quota(output, data, drops, done),
     )
+
+
+def _quota(output: Output, data: pa.Table, drops: pa.Table, done: Any) -> dict[str, dict[str, int]]:  # noqa: ANN401
+    failed = output.rows("failures", ["id", SEVERAL])
+    failed = failed.filter(pc.invert(pc.is_in(failed["id"], value_set=done)))
+    delivered = _counted(pc.fill_null(data["category"], ""))
+    quota = against(requested(data) + requested(drops) + requested(failed), delivered)
+    return {name or "none": counts for name, counts in quota.items()}
 
 
 def _failures(output: Output, done: Any) -> list[FailedKind]:  # noqa: ANN401 - Arrow arrays have no types

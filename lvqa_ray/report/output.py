@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,12 @@ from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.segments import LocalSegments, Segments
 from lvqa_ray.records import Turn
+from lvqa_ray.records.earlier import stored_columns, with_current_columns
 from lvqa_ray.records.standing import standing
-from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
+from lvqa_ray.records.tables import EMPTY_SHARD, SCHEMAS, VIDEO_ID, TableName
+
+FOOTERS_AT_ONCE = 16
+"""Shards whose columns are read at the same time; in a bucket each takes a while."""
 
 
 class Folder(Protocol):
@@ -26,6 +31,11 @@ class Folder(Protocol):
 
     def __truediv__(self, name: str, /) -> Self:
         """What is below it."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
         ...
 
     def exists(self) -> bool:
@@ -171,22 +181,39 @@ class Output:
         return pa.Table.from_batches(list(self._scan(table, columns)), schema=schema)
 
     def _scan(self, table: TableName, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        shards = sorted((self.folder / table).glob("*.parquet"), key=str)
+        shards = sorted((one for one in (self.folder / table).glob("*.parquet") if one.name != EMPTY_SHARD), key=str)
         if not shards:
             return
+        schema = pa.schema([SCHEMAS[table].field(name) for name in columns])
         try:
-            yield from _dataset(shards, SCHEMAS[table]).to_batches(columns=list(columns))
+            for part in _of_one_schema(_dataset(shards)):
+                stored = stored_columns(columns, part.schema.names)
+                for batch in part.to_batches(columns=stored):
+                    rows = pa.Table.from_batches([batch])
+                    yield from with_current_columns(rows, schema.names, schema).to_batches()
         except (pa.ArrowException, OSError) as error:
             why = " ".join(str(error).split())
             raise ConfigError(f"{self.folder / table} holds a shard that cannot be read ({why}).") from None
 
 
-def _dataset(shards: Sequence[Any], schema: pa.Schema | None = None) -> Any:  # noqa: ANN401 - Arrow has no types
+def _dataset(shards: Sequence[Any]) -> Any:  # noqa: ANN401 - Arrow has no types
     if all(isinstance(shard, Path) for shard in shards):
-        return ds.dataset([str(shard) for shard in shards], schema=schema, format="parquet")
+        return ds.dataset([str(shard) for shard in shards], format="parquet")
     store = shards[0].filesystem
     names = [str(shard).partition("://")[2] for shard in shards]
-    return ds.dataset(names, schema=schema, format="parquet", filesystem=store)
+    return ds.dataset(names, format="parquet", filesystem=store)
+
+
+def _of_one_schema(shards: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
+    """The shards of a data set in their order, divided where a shard of another release begins."""
+    fragments = list(shards.get_fragments())
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        schemas = list(pool.map(lambda fragment: fragment.physical_schema, fragments))
+    start = 0
+    for end in range(1, len(fragments) + 1):
+        if end == len(fragments) or not schemas[end].equals(schemas[start]):
+            yield ds.FileSystemDataset(fragments[start:end], schemas[start], shards.format, shards.filesystem)
+            start = end
 
 
 def opened(folder: Folder, segments: Segments | None = None) -> Output:

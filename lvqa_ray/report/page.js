@@ -26,6 +26,9 @@ const clock = (s) => {
   const minutes = Math.floor(whole / 60) % 60, seconds = String(whole % 60).padStart(2, "0");
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${seconds}` : `${minutes}:${seconds}`;
 };
+const hundredths = (s) => { const all = Math.floor(s * 100 + 1e-6); return `${clock(Math.floor(all / 100))}.${String(all % 100).padStart(2, "0")}`; };
+// Two clips within one second differ in their fractions only.
+const stretch = (start, end) => (end - start >= 1 ? `${clock(start)} to ${clock(end)}` : `${hundredths(start)} to ${hundredths(end)}`);
 const count = (n) => (n || 0).toLocaleString("en-US");
 const dollars = (n) => (n === null || n === undefined ? "not known" : "$" + n.toFixed(n < 0.1 ? 5 : 2));
 const percent = (part, whole) => `${Math.max(0, Math.min(100, (100 * part) / whole))}%`;
@@ -183,7 +186,7 @@ function timeline(film, steps, strip) {
   const clips = film.clips.map((clip, n) => {
     const [start, end, caption, why] = clip;
     const kind = why ? (why.startsWith("left out") ? "out" : "gap") : steps.some((one) => near(start, end, one.start, one.end)) ? "cited" : "";
-    const label = `${clock(start)} to ${clock(end)}`;
+    const label = stretch(start, end);
     const tell = () => { now.replaceChildren(h("b", {}, label), h("span", why ? { class: "bad" } : {}, caption || why || "no caption")); beamAt(start, end, "var(--accent)"); };
     return h("button", { type: "button", class: kind, tabindex: n === 0 ? "0" : "-1", "aria-label": label, style: { left: percent(start, whole), width: percent(end - start, whole) },
       onmouseenter: tell, onfocus: tell, onclick: (event) => { tell(); event.stopPropagation(); } });
@@ -193,7 +196,7 @@ function timeline(film, steps, strip) {
     if (to && clips[at + to]) { clips[at + to].focus(); event.preventDefault(); }
   } }, clips);
   const speech = film.subtitles.length ? h("div", { class: "speech", role: "group", "aria-label": "What is said" }, film.subtitles.map(([start, end, text]) => {
-    const tell = () => { now.replaceChildren(h("b", {}, `${clock(start)} to ${clock(end)}`), h("span", {}, `“${text}”`)); beamAt(start, end, "var(--accent)"); };
+    const tell = () => { now.replaceChildren(h("b", {}, stretch(start, end)), h("span", {}, `“${text}”`)); beamAt(start, end, "var(--accent)"); };
     return h("i", { style: { left: percent(start, whole), width: percent(end - start, whole) }, title: text, onmouseenter: tell, onclick: (event) => { tell(); event.stopPropagation(); } });
   })) : null;
   const lanes = [], bars = steps.map((one, n) => {
@@ -201,7 +204,7 @@ function timeline(film, steps, strip) {
     let lane = lanes.findIndex((taken) => taken.every(([from, to]) => to <= one.start || from >= end));
     if (lane < 0) lane = lanes.push([]) - 1;
     lanes[lane].push([one.start, end]);
-    return h("button", { type: "button", tabindex: "-1", "aria-label": `Step ${n + 1}`, title: `Step ${n + 1}: ${clock(one.start)} to ${clock(one.end)}`, style: { left: percent(one.start, whole), width: percent(one.end - one.start, whole), top: `${lane * 20}px`, "--own": hue(n) },
+    return h("button", { type: "button", tabindex: "-1", "aria-label": `Step ${n + 1}`, title: `Step ${n + 1}: ${stretch(one.start, one.end)}`, style: { left: percent(one.start, whole), width: percent(one.end - one.start, whole), top: `${lane * 20}px`, "--own": hue(n) },
       onmouseenter: () => light(n), onmouseleave: () => dark(), onclick: () => { light(n, true); document.querySelectorAll(".steps > li")[n]?.scrollIntoView({ block: "nearest" }); } }, String(n + 1));
   });
   const beam = h("div", { class: "beam", hidden: true });
@@ -223,7 +226,7 @@ function timeline(film, steps, strip) {
     cells.forEach((cell, m) => cell.classList.toggle("on", near((whole * m) / cells.length, (whole * (m + 1)) / cells.length, one.start, one.end)));
     document.querySelectorAll(".steps > li").forEach((item, m) => item.classList.toggle("on", m === n));
     const there = film.clips.filter((clip) => near(clip[0], clip[1], one.start, one.end));
-    now.replaceChildren(...there.slice(0, 4).map((clip) => h("p", {}, h("b", {}, `${clock(clip[0])} to ${clock(clip[1])}`), clip[2] || clip[3] || "no caption")));
+    now.replaceChildren(...there.slice(0, 4).map((clip) => h("p", {}, h("b", {}, stretch(clip[0], clip[1])), clip[2] || clip[3] || "no caption")));
     if (!there.length) now.replaceChildren(h("span", { class: "warn" }, "No clip covers this span."));
     beamAt(one.start, one.end, hue(n));
   };
@@ -255,7 +258,7 @@ function asked(question, film, steps, strip) {
       return h("li", { style: { "--own": hue(n) }, tabindex: "0", onmouseenter: () => light(n), onmouseleave: () => dark(), onfocus: () => light(n), onblur: () => dark(),
         onclick: () => light(n, true) },
         h("span", { class: "n" }, String(n + 1)),
-        h("div", {}, h("p", { class: "small soft num" }, `${clock(one.start)} to ${clock(one.end)}`, head.play && [" ", h("button", { class: "go", type: "button", onclick: (event) => { event.stopPropagation(); head.play(one.start); } }, "play")]),
+        h("div", {}, h("p", { class: "small soft num" }, stretch(one.start, one.end), head.play && [" ", h("button", { class: "go", type: "button", onclick: (event) => { event.stopPropagation(); head.play(one.start); } }, "play")]),
           h("ul", {}, one.reasons.map((reason) => h("li", {}, reason)))),
         shape && h("figure", { "aria-hidden": "true" }, h("i", { style: shape }), h("figcaption", {}, `at ${clock(time)}`)));
     })));
@@ -288,7 +291,7 @@ function told(film, open) {
     return parts;
   });
   if (film.subtitles.length) body.push(h("details", {}, h("summary", {}, "What is said ", h("span", { class: "soft" }, `${film.subtitles.length} lines`)), h("div", { class: "caps" },
-    film.subtitles.map(([start, end, text]) => [h("span", {}, `${clock(start)} to ${clock(end)}`), h("span", {}, text)]))));
+    film.subtitles.map(([start, end, text]) => [h("span", {}, stretch(start, end)), h("span", {}, text)]))));
   return [h("details", { class: "whole", open }, h("summary", {}, "The video as a whole ", h("span", { class: "soft" }, film.results.map((one) => one.task.replace("_", " ")).join(", "))), body)];
 }
 
@@ -306,7 +309,7 @@ function more(film, question) {
     h("tr", {}, ["stage", "calls", "tokens in", "tokens out", "cost"].map((name, n) => h("th", { class: n ? "r" : "" }, name))),
     Object.entries(question.usage).map(([stage, used]) => h("tr", {}, h("td", {}, stage), [count(used.calls), count(used.input_tokens), count(used.output_tokens), dollars(used.cost_usd)].map((value) => h("td", { class: "r" }, value))))))));
   if (film.clips.length) parts.push(h("details", {}, h("summary", {}, "Captions ", h("span", { class: "soft" }, `${film.clips.length} clips`)), h("div", { class: "caps" },
-    film.clips.map((clip) => [h("span", {}, `${clock(clip[0])} to ${clock(clip[1])}`), h("span", clip[3] ? { class: "bad" } : {}, clip[2] || clip[3] || "no caption", clip[4] && h("span", { class: "soft" }, ` (${clip[4]})`))]))));
+    film.clips.map((clip) => [h("span", {}, stretch(clip[0], clip[1])), h("span", clip[3] ? { class: "bad" } : {}, clip[2] || clip[3] || "no caption", clip[4] && h("span", { class: "soft" }, ` (${clip[4]})`))]))));
   if (question && question.drop && question.drop.raw) parts.push(h("details", { open: !question.question }, h("summary", {}, "The reply that could not be used"), h("pre", {}, question.drop.raw)));
   if (mine.length + shared.length) parts.push(h("details", {}, h("summary", {}, "Prompts and replies ", h("span", { class: "soft" }, `${mine.length} about this question, ${shared.length} about all of the video`)), [...mine, ...shared].map((one) => exchange(one, film))));
   if (clips.length) parts.push(h("details", {}, h("summary", {}, "Prompts and replies for the captions ", h("span", { class: "soft" }, `${clips.length}`)), h("div", { class: "many" }, clips.map((one) => exchange(one, film)))));
@@ -315,7 +318,7 @@ function more(film, question) {
 }
 
 function exchange(one, film) {
-  const clip = one.clip === null ? "" : ` · ${clock(film.clips[one.clip][0])} to ${clock(film.clips[one.clip][1])}`;
+  const clip = one.clip === null ? "" : ` · ${stretch(film.clips[one.clip][0], film.clips[one.clip][1])}`;
   const facts = [one.model, `${count(one.in)} tokens in, ${count(one.out)} out`, one.cost !== null && dollars(one.cost), one.seconds && `${one.seconds} s`].filter(Boolean).join(" · ");
   const node = h("details", { class: "said" }, h("summary", {}, one.stage, h("span", { class: "soft" }, clip), one.error && h("span", { class: "chip bad" }, one.error)));
   node.addEventListener("toggle", () => { // made when it is opened: a film has hundreds

@@ -194,7 +194,8 @@ class CallCheck(Prompted, Judging):
             return await self._repaired(asked, row, verdict, chat, mend)
         except ApiError as error:
             if error.retryable:
-                return replace(Failure.of(error, video=row.film.video, stage=self.name), usage=row.usage)
+                failure = Failure.of(error, video=row.film.video, stage=self.name)
+                return replace(failure, usage=row.usage, requested=row.requested)
             reason = f"{UNCHECKED}: {error}"
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
@@ -280,6 +281,7 @@ def dropped(asked: AskedQuestion, reason: str) -> Drop:
     return Drop(
         id=asked.id,
         category=asked.category,
+        requested=asked.requested,
         check=check,
         kind=check,
         reason=reason,

@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.batch import Batch
+from lvqa_ray.llm.labels import located
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
-from lvqa_ray.llm.quota import CATEGORIES, attributed, planned
+from lvqa_ray.llm.quota import CATEGORIES, attributed, planned, unrequested
 from lvqa_ray.llm.reply_form import JSON, TEXT, Form
 from lvqa_ray.llm.windows import told_in_part
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
@@ -120,7 +121,7 @@ class AskQuestions(Prompted):
     async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
         """The film with its questions, or the reason why there is none, with the reply that could not be read."""
         plan = self.plan(film.info.duration_sec)
-        written = _Written(tuple(plan), film.video.id, {*CATEGORIES, *self.categories}, usage=film.usage)
+        written = _Written(tuple(plan), film.video.id, usage=film.usage)
         form = JSON if self.reply_format == "json_schema" else TEXT
         for start in range(0, len(plan), self.per_call):
             part = plan[start : start + self.per_call]
@@ -135,7 +136,8 @@ class AskQuestions(Prompted):
             except ApiError as error:
                 if error.retryable or len(plan) <= self.per_call:
                     usage = written.usage + paid.by(error)
-                    return [replace(Failure.of(error, video=film.video, stage=self.name), usage=usage)]
+                    failure = Failure.of(error, video=film.video, stage=self.name)
+                    return [replace(failure, usage=usage, requested=plan)]
                 batch = Batch(len(part), usage=paid.by(error))
                 batch.wrong(error.kind, str(error), error.raw)
             written.take(start, batch)
@@ -144,7 +146,7 @@ class AskQuestions(Prompted):
         return [
             AskedFilm(
                 film=replace(film, shown=None),
-                questions=tuple(written.questions),
+                questions=tuple(replace(one, question=located(one.question, film)) for one in written.questions),
                 drops=tuple(written.drops),
                 usage=written.usage,
                 note=written.note,
@@ -236,7 +238,6 @@ class _Written:
 
     plan: tuple[str, ...]
     video_id: str
-    known: set[str]
     questions: list[AskedQuestion] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
@@ -251,17 +252,36 @@ class _Written:
         self.last = batch
         readings = batch.filled()
         wanted = self.plan[start : start + batch.count]
-        categories = attributed(wanted, [reading.category for reading in readings], self.known)
-        for index, (reading, category) in enumerate(zip(readings, categories, strict=True), start):
+        said = [reading.category for reading in readings]
+        categories = attributed(wanted, said, self.plan)
+        if strange := unrequested(said, self.plan):
+            called = f"the reply called questions {', '.join(strange)}, which was not requested"
+            self.note = "; ".join(filter(None, (self.note, called)))
+        places = zip(readings, categories, wanted, strict=True)
+        for index, (reading, category, requested) in enumerate(places, start):
             row_id = self.video_id if len(self.plan) == 1 else f"{self.video_id}_q{index}"
             if reading.question is not None:
                 self.questions.append(
-                    AskedQuestion(id=row_id, category=category, question=reading.question, reasoning=reading.text)
+                    AskedQuestion(
+                        id=row_id,
+                        category=category,
+                        question=reading.question,
+                        reasoning=reading.text,
+                        requested=requested,
+                    )
                 )
                 continue
             kind, reason = (reading.error.kind, str(reading.error)) if reading.error else (batch.kind, batch.problem)
             self.drops.append(
-                Drop(id=row_id, category=category, check="ask", kind=kind, reason=reason, raw=reading.text)
+                Drop(
+                    id=row_id,
+                    category=category,
+                    check="ask",
+                    kind=kind,
+                    reason=reason,
+                    raw=reading.text,
+                    requested=requested,
+                )
             )
 
     def failure(self, film: Film) -> Failure:
@@ -275,6 +295,7 @@ class _Written:
             attempts=self.calls,
             raw=batch.raw,
             usage=self.usage,
+            requested=self.plan,
         )
 
 

@@ -62,7 +62,8 @@ class CheckEvidence(CallCheck):
                 if isinstance(out, Clip):
                     shown.append(out)
                 elif out.failure.kind in NOT_HAD:
-                    yield replace(out.failure, stage=self.name, clip_id="", retryable=True)
+                    lost = replace(out.failure, stage=self.name, clip_id="", retryable=True)
+                    yield replace(lost, requested=row.requested)
                     return
                 else:
                     shown.append(clip)
@@ -127,7 +128,7 @@ class CheckEvidence(CallCheck):
 def _span(step: Step, film: Film) -> Span:
     """What is shown of a step: its span in the video, and of a moment the second around it."""
     end_s = film.info.duration_sec
-    start, end = min(step.start_s, end_s), min(step.end_s, end_s)
+    start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)
     if end - start < MOMENT_S:
         start, end = max(0.0, (start + end - MOMENT_S) / 2), min(end_s, (start + end + MOMENT_S) / 2)
     return Span(start_s=round(start, 3), end_s=round(end, 3))

@@ -11,6 +11,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from lvqa_ray.llm.labels import located
 from lvqa_ray.llm.parse import render_question
 from lvqa_ray.llm.steps import seconds
 from lvqa_ray.records import AskedQuestion, Film, Step, Verdict
@@ -43,7 +44,7 @@ class CheckGrounding(Check):
         """The first fault that is found."""
         steps = asked.question.steps
         captioned = [(row.clip.span.start_s, row.clip.span.end_s) for row in film.clips if row.caption.strip()]
-        score = round(_covered([(step.start_s, step.end_s) for step in steps], captioned), 3)
+        score = round(_covered([(step.span.start_s, step.span.end_s) for step in steps], captioned), 3)
         fault = next(self._faults(steps, film.info.duration_sec, captioned), "")
         return self.failed(fault, score) if fault else self.passed(score)
 
@@ -53,11 +54,14 @@ class CheckGrounding(Check):
         slack = self.tolerance_s
         described = [(start - slack, end + slack) for start, end in captioned]
         for number, step in enumerate(steps, start=1):
-            if step.start_s >= duration_s + slack or step.end_s > duration_s + slack:
+            start_s, end_s = step.span.start_s, step.span.end_s
+            if start_s >= duration_s + slack or end_s > duration_s + slack:
                 yield f"step {number}, {step.timestamp}, is outside the video of {duration_s:.0f} s"
-            elif _covered([(step.start_s, step.end_s)], described) < 1:
+            elif _covered([(start_s, end_s)], described) < 1:
                 yield f"step {number}, {step.timestamp}, is about time that was not described"
-        cited = [(step.start_s - slack, step.end_s + slack) for step in steps]
+        # A reason may name the times of the label as well as those of the pictures.
+        spans = [(step.start_s, step.end_s) for step in steps] + [(one.span.start_s, one.span.end_s) for one in steps]
+        cited = [(start - slack, end + slack) for start, end in spans]
         for number, step in enumerate(steps, start=1):
             for reason in step.reasons:
                 for start, end in _named(reason):
@@ -78,7 +82,7 @@ class CheckGrounding(Check):
                 start = f"{step.start_s:.2f}".rstrip("0").rstrip(".")
                 step = replace(step, timestamp=f"{start} to {end}", start_s=float(start), end_s=float(end))  # noqa: PLW2901
             steps.append(step)
-        question = replace(asked.question, steps=tuple(steps))
+        question = located(replace(asked.question, steps=tuple(steps)), film)
         try:
             return replace(asked, question=question, reasoning=render_question(question))
         except ValueError:
@@ -114,7 +118,7 @@ def _backward(steps: Sequence[Step]) -> Iterator[str]:
     """Steps that go back in time without a word about it."""
     for number, (before, step) in enumerate(pairwise(steps), start=2):
         text = " ".join(step.reasons)
-        if step.start_s < before.start_s and _ENGLISH.search(text) and not _WHY_BACK.search(text):
+        if step.span.start_s < before.span.start_s and _ENGLISH.search(text) and not _WHY_BACK.search(text):
             yield f"step {number}, {step.timestamp}, goes back in time and does not say why"
 
 

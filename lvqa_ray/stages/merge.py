@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoFault
+from lvqa_ray.llm.labels import decimals
 from lvqa_ray.llm.wording import merged_line
 from lvqa_ray.records import CaptionedClip, Failure, Film, Subtitle, shown
 
@@ -42,11 +43,12 @@ class MergeCaptions:
         failures = [row.failure for row in clips if row.failure is not None]
         told: set[Subtitle] = set()
         lines = []
-        for row in (row for row in clips if row.caption.strip()):
+        shots = [row for row in clips if row.caption.strip()]
+        for row, places in zip(shots, decimals([row.clip.span for row in shots]), strict=True):
             said = [line for line in row.clip.speech if line not in told] if heard else []
             told.update(said)
             span = row.clip.span
-            lines.append(merged_line(span.start_s, span.end_s, _with_speech(row.caption, said)))
+            lines.append(merged_line(span.start_s, span.end_s, _with_speech(row.caption, said), places))
         wanted = sum(row.clip.span.duration_s for row in clips if not row.clip.dropped)
         captioned = sum(row.clip.span.duration_s for row in clips if row.caption.strip())
         waiting = next((failure for failure in failures if failure.retryable), None)

@@ -66,7 +66,7 @@ class ReformatReasoning(Prompted):
         results = await asyncio.gather(*(self._rewritten(row, asked, chat, check) for asked in row.questions))
         failures = [result for result in results if isinstance(result, Failure)]
         if waiting := next((failure for failure in failures if failure.retryable), None):
-            return [replace(waiting, usage=row.usage)]
+            return [replace(waiting, usage=row.usage, requested=row.requested)]
         drops = [*row.drops]
         told: list[_Told] = []
         for asked, result in zip(row.questions, results, strict=True):
@@ -80,6 +80,7 @@ class ReformatReasoning(Prompted):
                 film=row.film,
                 id=one.asked.id,
                 category=one.asked.category,
+                requested=one.asked.requested,
                 reasoning=one.asked.reasoning,
                 question=one.asked.question,
                 prompt=self.prompt_for(one.asked, video.id),
@@ -180,6 +181,7 @@ def _lost(asked: AskedQuestion, failure: Failure) -> Drop:
     return Drop(
         id=asked.id,
         category=asked.category,
+        requested=asked.requested,
         check=failure.stage,
         kind=failure.kind,
         reason=failure.message,

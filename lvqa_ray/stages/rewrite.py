@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.labels import located
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.parse import parse_question, render_question
 from lvqa_ray.llm.reply_form import TEXT
@@ -56,7 +57,7 @@ class RewriteQuestion(Prompted):
         request = self.asks(Text(text=self.filled(values)), attempt=attempt)
         reply = await answer(chat, request, TEXT.one.reads)
         try:
-            question = parse_question(reply.text)
+            question = located(parse_question(reply.text), row.film)
             text = render_question(question)
         except (ParseError, ValueError) as error:
             return Mended(None, f"the reply cannot be read: {error}", reply.usage)

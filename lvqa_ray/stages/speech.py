@@ -34,14 +34,16 @@ class FindSpeech:
     sources: tuple[Source, ...] = Field(
         default=("sidecar", "stream", "endpoint", "whisper"),
         description="Where to look, in this order, until there is something: sidecar (a file beside a local video, of "
-        "its name and .srt, .vtt, .ass or .ssa), stream (text subtitles in the video's file), "
-        "endpoint (endpoints.speech, if there is one), whisper (faster-whisper on the node, if whisper_model is set). "
+        "its name, or its name and a language, and .srt, .vtt, .ass or .ssa), stream (text subtitles in the video's "
+        "file), endpoint (endpoints.speech, if there is one), "
+        "whisper (faster-whisper on the node, if whisper_model is set). "
         "[] for nowhere.",
     )
     languages: tuple[str, ...] = Field(
         default=(),
-        description="Which of several subtitles, in order of preference, by the name of the file (film.en.srt: en) or "
-        "the language of the stream (mostly eng); [] for film.srt, and for the stream that is marked as default.",
+        description="Languages of subtitles, in order of preference, such as en: by the name of the file (film.en.srt, "
+        "film.eng.srt, film.en-US.srt), then film.srt; and of the stream. [] for film.srt, else the file with the only "
+        "language, else English; and for the stream that is marked as default.",
     )
     encoding: str = Field(
         default="", description="Encoding of sidecars that are neither UTF-8 nor UTF-16, such as cp1252 or gb18030."

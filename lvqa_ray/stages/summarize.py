@@ -82,7 +82,7 @@ class SummarizeFilm(Prompted):
         kept = [line for line in lines if (span := span_of(line)) and start <= span[0] <= span[1] <= end]
         if not kept or len(kept) < len([line for line in lines if line]):
             # A line without its time, or with another window's: what it says then stands for all of the window.
-            kept = [f"From {start} to {end}, {' '.join(text.split())}"] if text else []
+            kept = [f"From {start:.6g} to {end:.6g}, {' '.join(text.split())}"] if text else []
         return kept
 
     def _failed(self, video: Video, kind: str, message: str, usage: Usage) -> Failure:

@@ -7,9 +7,12 @@ formatting out. A file of an unknown encoding is not guessed at: one that is no 
 from __future__ import annotations
 
 import io
+import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -22,10 +25,14 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.video.containers import open_input
+from lvqa_ray.video.languages import match
 from lvqa_ray.video.opening import open_container, picture_stream
+from lvqa_ray.video.sidecars import FORMATS, chosen
 
-FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
-"""FFmpeg's demuxer for each suffix of a file beside a video, in the order in which they are looked for."""
+VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg")
+"""Suffixes of videos to which a file with subtitles may belong instead."""
+SETTLED_NS = 2 * 10**9
+"""A folder that changed so lately may change again without another time."""
 TEXTS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 """Codecs of streams that hold text; others hold pictures of it."""
 MOST_BYTES = 20 * 2**20
@@ -41,19 +48,54 @@ class Sidecar:
 
 
 def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
-    """The file beside a video that is named ``{stem}.{language}.srt`` or ``{stem}.srt`` (.vtt, .ass, .ssa), if any.
+    """The file with subtitles beside a video, as `lvqa_ray.video.sidecars` chooses it by its name, if there is any.
 
     Args:
         video: A local file.
         languages: In order of preference.
     """
-    beside = Path(video)
-    for language in (*languages, ""):
-        for suffix in FORMATS:
-            path = beside.with_name(f"{beside.stem}.{language}{suffix}" if language else f"{beside.stem}{suffix}")
-            if path.is_file():
-                return Sidecar(path, language)
-    return None
+    path = Path(video)
+    try:
+        there = _subtitles_in(path.parent)
+    except OSError:  # files may be read in a folder that may not be listed
+        every = [
+            f"{path.stem}{middle}{suffix}" for middle in ("", *(f".{one}" for one in languages)) for suffix in FORMATS
+        ]
+        there = tuple(name for name in every if path.with_name(name).is_file())
+    names = [name for name in there if name.startswith(path.stem) or not name.isascii()]
+    own = [name for name in names if not _of_another(path, name)]
+    found = chosen(path.stem, own, languages)
+    return Sidecar(path.with_name(found.name), found.language) if found else None
+
+
+def _of_another(video: Path, name: str) -> bool:
+    """Whether a file with subtitles belongs to a video with a longer name: ``film.en.srt`` beside ``film.en.mp4``."""
+    stem = name.rpartition(".")[0]
+    while len(stem) > len(video.stem):
+        if any(video.with_name(f"{stem}{suffix}").exists() for suffix in (video.suffix, *VIDEOS)):
+            return True
+        stem = stem.rpartition(".")[0]
+    return False
+
+
+def _subtitles_in(folder: Path) -> tuple[str, ...]:
+    """The names of all files with subtitles in a folder; those of one that does not change are listed once."""
+    changed_ns = folder.stat().st_mtime_ns
+    if time.time_ns() - changed_ns < SETTLED_NS:
+        return _listed.__wrapped__(folder, changed_ns)
+    return _listed(folder, changed_ns)
+
+
+@lru_cache(maxsize=16)
+def _listed(folder: Path, _: int) -> tuple[str, ...]:
+    with os.scandir(folder) as entries:
+        return tuple(
+            sorted(
+                entry.name
+                for entry in entries
+                if os.path.splitext(entry.name)[1].casefold() in FORMATS and entry.is_file()  # noqa: PTH122 - a million times
+            )
+        )
 
 
 def read_sidecar(sidecar: Sidecar, encoding: str = "") -> tuple[Subtitle, ...]:
@@ -93,7 +135,7 @@ def read_stream(video: str, languages: Sequence[str]) -> tuple[Subtitle, ...]:
 
     Args:
         video: A local file.
-        languages: In order of preference, as the file spells them, mostly in three letters (``eng``).
+        languages: In order of preference; ``en`` is ``eng`` too.
 
     Raises:
         VideoError: The file cannot be opened, or the stream not be read.
@@ -120,8 +162,12 @@ def _chosen(container: InputContainer, languages: Sequence[str]) -> SubtitleStre
         if stream.codec_context is not None and stream.codec_context.name in TEXTS
     ]
     if languages:
-        named = {stream.language: stream for stream in reversed(streams)}
-        return next((named[language] for language in languages if language in named), None)
+        for wanted in languages:
+            fitting = [(match(wanted, stream.language or ""), stream) for stream in streams]
+            best = max((how for how, _ in fitting), default=0)
+            if best:
+                return next(stream for how, stream in fitting if how == best)
+        return None
     marked = [stream for stream in streams if stream.disposition & Disposition.default]
     return next(iter([*marked, *streams]), None)
 

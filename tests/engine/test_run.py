@@ -146,7 +146,7 @@ def test_the_phone_video_is_upright(finished: Finished) -> None:
     (record,) = (row for row in finished.rows["data"] if row["id"] == "phone")
     info = record["video_info"]
     assert (info["width"], info["height"], info["success"]) == (90, 160, True)
-    assert info["aspect_ratio"] == pytest.approx(160 / 90)
+    assert info["aspect_ratio"] == pytest.approx(90 / 160)
 
 
 def test_the_bill_is_the_endpoints_own_count(finished: Finished) -> None:
@@ -186,17 +186,24 @@ def test_a_finished_run_is_done_again_without_a_call(finished: Finished) -> None
     assert tables(finished.job.output) == finished.rows
 
 
-def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_path: Path) -> None:
+def test_pandas_polars_datasets_and_duckdb_read_every_table(finished: Finished, tmp_path: Path) -> None:
+    """Also those without rows: nothing was dropped here, and nothing is said."""
     import datasets
     import duckdb
     import pandas as pd
+    import polars as pl
 
     for table, schema in SCHEMAS.items():
-        if table in ("drops", "subtitles"):  # nothing was dropped, and nothing is said
-            continue
         folder = Path(finished.job.output) / table
         count = len(finished.rows[table])
         assert list(pd.read_parquet(folder).columns) == schema.names
+        for source in (folder, folder / "*.parquet"):
+            found = pl.scan_parquet(source).collect()
+            assert (found.columns, found.height) == (schema.names, count)
+        assert duckdb.read_parquet(f"{folder}/*.parquet").columns == schema.names
+        if not count:  # `datasets` loads nothing from a table without rows, whatever file there is
+            assert [shard.name for shard in folder.iterdir()] == ["empty.parquet"]
+            continue
         loaded = datasets.load_dataset(
             "parquet", data_files=f"{folder}/*.parquet", cache_dir=str(tmp_path), split="train"
         )
@@ -204,6 +211,27 @@ def test_pandas_datasets_and_duckdb_read_every_table(finished: Finished, tmp_pat
         assert duckdb.read_parquet(f"{folder}/*.parquet").aggregate("count(*)").fetchall() == [(count,)]
     data = duckdb.read_parquet(f"{finished.job.output}/data/*.parquet")
     assert all(option for (option,) in data.project("parsed_reasoning.OPTIONS.A").fetchall())
+
+
+def test_messages_are_the_question_and_the_reasoning_and_nothing_holds_the_key_beside_them(finished: Finished) -> None:
+    """Columns by which trl, ms-swift, verl, LLaMA-Factory and Axolotl find training text."""
+    taken = {"prompt", "completion", "chosen", "rejected", "text", "conversation", "conversations", "query", "response"}
+    taken |= {"instruction", "input", "output", "answer", "question", "problem", "solution", "content", "history"}
+    taken |= {"target", "targets", "answers", "answer_key", "label", "system", "tools", "images", "image", "videos"}
+    for table in ("data", "drops"):
+        assert not taken & {*SCHEMAS[table].names}  # type: ignore[index]
+    for record in finished.rows["data"]:
+        user, assistant = record["messages"]
+        assert user == {"role": "user", "content": record["full_question"]}
+        assert assistant["role"] == "assistant"
+        assert assistant["content"].startswith(record["reformatted_reasoning"].strip())
+        assert assistant["content"].endswith(f"Answer: {record['parsed_reasoning']['ANSWER']}")
+        steps = record["parsed_reasoning"]["REASONS"]
+        clips = {row["id"]: row for row in finished.rows["clips"]}
+        assert all(step["clip_ids"] and {*step["clip_ids"]} <= {*clips} for step in steps)
+        for step in steps:
+            first, last = clips[step["clip_ids"][0]], clips[step["clip_ids"][-1]]
+            assert (step["start_s"], step["end_s"]) == (first["timestamp_start"], last["timestamp_end"])
 
 
 def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp_path: Path) -> None:

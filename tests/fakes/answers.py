@@ -9,7 +9,7 @@ from typing import Any
 
 from lvqa_ray.demo import whole
 
-_CAPTION_LINE = re.compile(r"^From (\d+) to (\d+), (.+)$", re.MULTILINE)
+_CAPTION_LINE = re.compile(r"^From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), (.+)$", re.MULTILINE)
 _REASON_LINE = re.compile(r"^\s*(?:[-*•]|Step \d+:)\s*(.+)$", re.MULTILINE)
 _ADJECTIVES = ("red", "green", "blue", "bright", "dim", "narrow", "wide", "crowded")
 _THINGS = ("street", "kitchen", "meadow", "river", "stage", "workshop", "harbour", "corridor")
@@ -66,7 +66,7 @@ def as_json(written: str) -> str:
     for step in filter(None, steps):
         head, *reasons = step.splitlines()
         start, end = head.strip("[]:").split(" to ")
-        said["steps"].append({"start_s": int(start), "end_s": int(end), "reasons": [line[2:] for line in reasons]})
+        said["steps"].append({"start_s": float(start), "end_s": float(end), "reasons": [line[2:] for line in reasons]})
     return json.dumps(said)
 
 

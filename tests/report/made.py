@@ -110,6 +110,7 @@ def _clip(ident: str, index: int, say: Say) -> dict[str, Any]:
         "error_message": say("I can't look at that.") if index == 3 else None,
         "height": 90,
         "width": 160,
+        "aspect_ratio": 160 / 90,
         "fps": 25.0,
         "lost_sec": 0.0,
     }
@@ -136,24 +137,26 @@ def _question(ident: str, number: int, place: int, say: Say) -> dict[str, Any]:
         "id": f"{ident}_q{place}",
         "video_id": ident,
         "category": CATEGORIES[place],
+        "requested_category": CATEGORIES[place],
         "captions": say("From 0 to 10, a dog runs."),
         "num_clips": CLIPS - 1,
-        "conversation": [{"from": "human", "value": say("Rewrite.")}],
         "reasoning": say("QUESTION: ..."),
         "parsed_reasoning": {
             "QUESTION": say(f"Where does the dog of {ident} go for the {place}th time?"),
             "OPTIONS": {letter: say(f"place {letter}") for letter in "ABCD"},
             "ANSWER": "ABCD"[(number + place) % 4],
             "REASONS": [
-                {"step": f"Step {n}", "timestamp": "", "start_s": start, "end_s": end, "reasons": [say(f"Reason {n}.")]}
+                {"step": f"Step {n}", "timestamp": "", "start_s": start, "end_s": end}
+                | {"reasons": [say(f"Reason {n}.")], "clip_ids": [f"{ident}_{n}"]}
                 for n, (start, end) in enumerate(spans, start=1)
             ],
         },
         "open_question": say(f"Where does the dog of {ident} go for the {place}th time?"),
         "open_answer": say(f"place {'ABCD'[(number + place) % 4]}"),
-        "prompt": say("Rewrite."),
+        "rewrite_prompt": say("Rewrite."),
         "full_question": say(f"Where does the dog of {ident} go for the {place}th time?\nA. ..."),
         "reformatted_reasoning": say("I see a dog, so it is the park."),
+        "messages": [{"role": "user", "content": say("Where?")}, {"role": "assistant", "content": say("There.")}],
         "video_info": {
             "success": True,
             "num_frames": 1500,

@@ -222,13 +222,27 @@ def test_a_video_without_a_question_left_is_a_failure_of_its_own_kind(go: Go, ch
     assert "none of 4 questions is left: 4 by grounding" in done.failure.message
 
 
-def test_a_model_may_say_that_a_question_is_of_another_kind(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
+@pytest.mark.parametrize(
+    ("said", "categories", "noted"),
+    [
+        (("**Category:** Counting", "CATEGORY: blabla"), ["temporal", "goal", "spatial", "plot"], True),
+        (("CATEGORY: Temporal", "CATEGORY: plot"), ["temporal", "temporal", "spatial", "plot"], False),
+    ],
+)
+def test_a_reply_may_name_requested_categories_and_no_others(
+    go: Go, chat: Chat, fake: FakeEndpoint, said: tuple[str, str], categories: list[str], *, noted: bool
+) -> None:
+    """A known category that the quota does not name is no category of a record, and what was requested is kept."""
+
     def other(body: dict[str, Any]) -> str:
-        return answers.answer(body).replace("CATEGORY: goal", "**Category:** Counting").replace(": plot", ": blabla")
+        return answers.answer(body).replace("CATEGORY: goal", said[0]).replace("CATEGORY: plot", said[1])
 
     fake.answer = other
     (row,) = go(AskQuestions()(FILM, chat))
-    assert [one.category for one in row.questions] == ["temporal", "counting", "spatial", "plot"]
+    assert [one.category for one in row.questions] == categories
+    assert [one.requested for one in row.questions] == ["temporal", "goal", "spatial", "plot"] == [*row.requested]
+    assert bool(row.note) is noted
+    assert not noted or "blabla" in row.note
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_what_a_plain_video_is(film: Path) -> None:
     assert info == VideoInfo(
         num_frames=100, height=90, width=160, fps=25.0, duration_sec=4.0, codec="h264", has_audio=True
     )
-    assert info.aspect_ratio == 90 / 160
+    assert info.aspect_ratio == 160 / 90
     assert info.resolution == 14_400
 
 

@@ -1,0 +1,130 @@
+"""Shards of earlier releases, read with the columns of this one.
+
+Earlier releases named the rewriting prompt ``prompt`` and repeated it as ``conversation``, wrote no ``messages``, told
+no clips of a step, and gave ``aspect_ratio`` as height / width. A column that no mapping yields is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.records.question_columns import MESSAGES, training_messages
+
+RENAMED = {"rewrite_prompt": "prompt", "requested_category": "category"}
+"""Columns that stand in for one that a shard lacks."""
+MESSAGES_FROM = ("full_question", "reformatted_reasoning", "parsed_reasoning")
+RATIO_FROM = ("width", "height")
+
+
+def stored_columns(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
+    """The columns to read from a shard for some columns of this release.
+
+    Args:
+        wanted: Columns of this release; a part of one is written ``column.part``.
+        there: All columns of the shard.
+    """
+    names: dict[str, None] = {}
+    for name in wanted:
+        column = name.partition(".")[0]
+        if column in there:
+            names[name] = None
+        elif RENAMED.get(column) in there:
+            names[RENAMED[column]] = None
+        elif column == "messages":
+            names |= dict.fromkeys(MESSAGES_FROM)
+        if column == "aspect_ratio":
+            names |= dict.fromkeys(RATIO_FROM)
+    return [name for name in names if name.partition(".")[0] in there]
+
+
+def with_current_columns(rows: pa.Table, wanted: Sequence[str], schema: pa.Schema | None = None) -> pa.Table:
+    """Rows of a shard with columns of this release.
+
+    Args:
+        rows: At least the columns that `stored_columns` names.
+        wanted: Columns of this release, of which parts may be given as above.
+        schema: Their types; a column that is not there is then null. Without it, such a column is left out.
+    """
+    names = list(dict.fromkeys(name.partition(".")[0] for name in wanted))
+    whole = {name for name in wanted if "." not in name}
+    columns: dict[str, Any] = {}
+    for name in names:
+        column = _column(rows, name)
+        if column is None and schema is not None:
+            column = pa.nulls(rows.num_rows, schema.field(name).type)
+        elif column is not None and schema is not None and name in whole:
+            column = pa.chunked_array([conformed(chunk, schema.field(name).type) for chunk in column.chunks])
+            column = column if column.num_chunks else pa.chunked_array([], schema.field(name).type)
+        if column is not None:
+            columns[name] = column
+    return pa.table(columns)
+
+
+def fits(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of a stored type can be read as those of this release: parts may have been added since."""
+    if stored.equals(wanted):
+        return True
+    if pa.types.is_struct(stored) and pa.types.is_struct(wanted):
+        named = {field.name: field.type for field in wanted}
+        return all(field.name in named and fits(field.type, named[field.name]) for field in stored)
+    return pa.types.is_list(stored) and pa.types.is_list(wanted) and fits(stored.value_type, wanted.value_type)
+
+
+def conformed(array: Any, wanted: pa.DataType) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    """An array in the type of this release; parts that it lacks are null."""
+    if array.type.equals(wanted):
+        return array
+    if pa.types.is_dictionary(array.type):
+        return conformed(array.dictionary_decode(), wanted)
+    if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
+        there = {field.name for field in array.type}
+        parts = [
+            conformed(pc.struct_field(array, field.name), field.type)
+            if field.name in there
+            else pa.nulls(len(array), field.type)
+            for field in wanted
+        ]
+        return pa.StructArray.from_arrays(parts, fields=list(wanted), mask=pc.is_null(array))
+    if pa.types.is_list(wanted) and pa.types.is_list(array.type):
+        lengths = pc.fill_null(pc.list_value_length(array), 0)
+        ends = pc.cumulative_sum(pc.cast(lengths, pa.int32()))
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+        values = conformed(pc.list_flatten(array), wanted.value_type)
+        return pa.ListArray.from_arrays(offsets, values, type=wanted, mask=pc.is_null(array))
+    return array.cast(wanted)
+
+
+def _column(rows: pa.Table, name: str) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    there = rows.column_names
+    if name == "aspect_ratio" and {*RATIO_FROM, name} <= {*there}:
+        return _ratio(rows["width"], rows["height"])
+    if name == "video_info" and name in there:
+        return pa.chunked_array([_with_ratio(chunk) for chunk in rows[name].chunks], rows.schema.field(name).type)
+    if name in there:
+        return rows[name]
+    if RENAMED.get(name) in there:
+        return rows[RENAMED[name]]
+    if name == "messages" and {*MESSAGES_FROM} <= {*there}:
+        answers = pc.struct_field(rows["parsed_reasoning"], "ANSWER").to_pylist()
+        texts = (rows[column].to_pylist() for column in MESSAGES_FROM[:2])
+        return pa.chunked_array([pa.array(list(map(_messages, *texts, answers)), MESSAGES)])
+    return None
+
+
+def _messages(question: str | None, prose: str | None, answer: str | None) -> list[dict[str, str]] | None:
+    return training_messages(question, prose, answer) if question and prose and answer else None
+
+
+def _ratio(width: Any, height: Any) -> Any:  # noqa: ANN401 - as above
+    return pc.divide(pc.cast(width, pa.float64()), pc.cast(height, pa.float64()))
+
+
+def _with_ratio(info: Any) -> Any:  # noqa: ANN401 - as above
+    named = {field.name: pc.struct_field(info, field.name) for field in info.type}
+    if {*RATIO_FROM, "aspect_ratio"} <= {*named}:
+        named["aspect_ratio"] = _ratio(named["width"], named["height"])
+    return pa.StructArray.from_arrays(list(named.values()), fields=list(info.type), mask=pc.is_null(info))

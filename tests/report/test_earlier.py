@@ -1,0 +1,109 @@
+"""Shards of an earlier release are read with the columns of this one, beside new ones and alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from lvqa_ray.cli.commands import app
+from lvqa_ray.engine.audit import audit
+from lvqa_ray.engine.settle import settle
+from lvqa_ray.engine.tables import is_current, read_rows, read_whole, shards
+from lvqa_ray.engine.verify import verify
+from lvqa_ray.records.question_columns import training_messages
+from lvqa_ray.records.tables import SCHEMAS
+from lvqa_ray.report.export import export_lines
+from lvqa_ray.report.numbers import count
+from lvqa_ray.report.output import opened
+from tests.report import earlier
+from tests.report.made import make_output
+
+VIDEOS = 12
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return make_output(tmp_path / "out", VIDEOS)
+
+
+@pytest.fixture(params=["old", "mixed"])
+def mixed(request: pytest.FixtureRequest, out: Path) -> Path:
+    """The same output with old shards only, or with an old one beside a new one."""
+    for table in SCHEMAS:
+        (shard,) = (out / table).glob("*.parquet")
+        whole = pq.read_table(shard)
+        at = whole.num_rows // 2 if request.param == "mixed" else whole.num_rows
+        if at < whole.num_rows:
+            pq.write_table(whole.slice(at), shard.with_name("part-2.parquet"))
+        pq.write_table(whole.slice(0, at), shard)
+        earlier.rewritten(shard, table)
+    return out
+
+
+def shown(out: Path, tmp_path: Path) -> dict[str, Any]:
+    """What the commands tell of an output."""
+    output = opened(out)
+    lines = {}
+    for form in ("dataflow-json", "sharegpt", "llava", "open-ended", "long-rl"):
+        export_lines(output, tmp_path / "x.json", form)
+        lines[form] = sorted((tmp_path / "x.json").read_text(encoding="utf-8").split("\n"))
+    numbers = count(output)
+    found = audit(out)
+    return lines | {
+        "audit": (found.quota, found.checks, found.dropped, found.keys, found.videos),
+        "counts": (numbers.kept, numbers.quota, numbers.checks, numbers.failed),
+    }
+
+
+def test_old_shards_say_the_same_as_new_ones(mixed: Path, tmp_path: Path) -> None:
+    new = make_output(tmp_path / "new", VIDEOS)
+    assert shown(mixed, tmp_path) == shown(new, tmp_path)
+    (record, *_) = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert record["problem_id"]
+
+
+def test_every_column_of_this_release_is_read_from_an_old_shard(mixed: Path) -> None:
+    (first, *_) = shards(mixed, "data")
+    for row in read_whole(first, "data").to_pylist():
+        parsed = row["parsed_reasoning"]
+        assert list(row) == SCHEMAS["data"].names
+        assert row["messages"] == training_messages(
+            row["full_question"], row["reformatted_reasoning"], parsed["ANSWER"]
+        )
+        assert row["rewrite_prompt"] == "Rewrite."
+        assert row["requested_category"] == row["category"]
+        assert row["video_info"]["aspect_ratio"] == 160 / 90
+        assert all(step["clip_ids"] is None for step in parsed["REASONS"])
+    (first, *_) = shards(mixed, "clips")
+    assert {row["aspect_ratio"] for row in read_whole(first, "clips").to_pylist()} <= {160 / 90, None}
+
+
+def test_a_run_writes_old_shards_anew_so_that_any_reader_takes_the_table(mixed: Path) -> None:
+    before = sorted(row["id"] for row in read_rows(mixed, "data", ["id"]))
+    assert "other columns" not in str(verify(mixed).problems)
+    settle(mixed, "20990101T000000000000Z", 1000)
+    for table in SCHEMAS:
+        assert all(is_current(shard, table) for shard in shards(mixed, table))
+        assert duckdb.read_parquet(f"{mixed}/{table}/*.parquet").columns == SCHEMAS[table].names
+    ratios = (
+        duckdb.read_parquet(f"{mixed}/clips/*.parquet").aggregate("min(aspect_ratio), max(aspect_ratio)").fetchall()
+    )
+    assert ratios == [(160 / 90, 160 / 90)]
+    assert sorted(row["id"] for row in read_rows(mixed, "data", ["id"])) == before
+
+
+def test_the_report_and_the_hub_folder_are_made_of_old_shards(mixed: Path, tmp_path: Path) -> None:
+    for args in (["report", str(mixed)], ["export", str(mixed), "--format", "hf", "--to", str(tmp_path / "hf")]):
+        done = CliRunner().invoke(app, args)
+        assert done.exit_code == 0, done.output
+    rows = pq.read_table(tmp_path / "hf" / "data")
+    assert rows.column_names == SCHEMAS["data"].names
+    assert rows["messages"].null_count == 0
+    shutil.rmtree(tmp_path / "hf")

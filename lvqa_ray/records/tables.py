@@ -57,7 +57,9 @@ VIDEO_INFO = pa.struct(
 )
 CONVERSATION = pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))
 # What every table needs to tell which run and which file a row comes from.
-PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id")]
+MADE_WITH = ("models", "prompts", "code")
+"""Columns that name what a row was made with: the model and the prompt version of each stage, as JSON, and the code."""
+PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id", *MADE_WITH)]
 
 SCHEMAS: Mapping[TableName, pa.Schema] = {
     "data": pa.schema(

@@ -253,7 +253,7 @@ class _Written:
         wanted = self.plan[start : start + batch.count]
         categories = attributed(wanted, [reading.category for reading in readings], self.known)
         for index, (reading, category) in enumerate(zip(readings, categories, strict=True), start):
-            row_id = self.video_id if len(self.plan) == 1 else f"{self.video_id}_q{index}"
+            row_id = f"{self.video_id}_q{index}"
             if reading.question is not None:
                 self.questions.append(
                     AskedQuestion(id=row_id, category=category, question=reading.question, reasoning=reading.text)

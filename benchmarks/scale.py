@@ -36,32 +36,39 @@ CAPTIONS = "From 0 to 10, a person walks along a street and looks at the windows
 
 
 def make_corpus(folder: Path, videos: int) -> Path:
-    """Empty files, a thousand a folder, and a manifest of all of them."""
+    """Files that hold their number, a thousand a folder, and a manifest of all of them."""
     manifest = folder / "manifest.jsonl"
     with manifest.open("w") as file:
         for number in range(videos):
             path = folder / "films" / f"{number // PER_FOLDER:04d}" / f"film{number:07d}.mp4"
             if number % PER_FOLDER == 0:
                 path.parent.mkdir(parents=True)
-            path.touch()
+            path.write_text(str(number))
             file.write(json.dumps({"video": str(path)}) + "\n")
     return manifest
 
 
 def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash: str) -> None:
     """An output in which the first so many videos of a manifest are done; one in fifty of them failed."""
-    from lvqa_ray.engine.fingerprints import fingerprint  # noqa: PLC0415
+    from lvqa_ray.engine.access import Access  # noqa: PLC0415
+    from lvqa_ray.engine.identities import Identities  # noqa: PLC0415
+    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.outcomes import OUTCOME  # noqa: PLC0415
     from lvqa_ray.engine.tables import write_shard  # noqa: PLC0415
     from lvqa_ray.records import Video  # noqa: PLC0415
 
     nothing = Video(id="", uri="", fingerprint="").input_hash
     provenance = {"job_hash": job_hash, "run_id": "20260101T000000000000Z", "input_hash": nothing}
+    identities = Identities(folder, OUTCOME.empty_table())
+    prints = identities.identify(read_manifest([str(manifest)], done), Access.here()).fingerprints.to_pylist()
+    folder.mkdir()
+    identities.store()
     with manifest.open() as file:
         for shard, start in enumerate(range(0, done, PER_SHARD)):
             origins = []
-            for _ in range(start, min(start + PER_SHARD, done)):
+            for number in range(start, min(start + PER_SHARD, done)):
                 uri = json.loads(file.readline())["video"]
-                origins.append({"id": Path(uri).stem, "video": uri, "fingerprint": fingerprint(uri)} | provenance)
+                origins.append({"id": Path(uri).stem, "video": uri, "fingerprint": prints[number]} | provenance)
             good = [row for number, row in enumerate(origins, start) if number % FAILED_EVERY]
             bad = [row for number, row in enumerate(origins, start) if not number % FAILED_EVERY]
             about = {"captions": CAPTIONS, "num_clips": clips, "gaps": []}
@@ -94,7 +101,9 @@ def step_import(folder: Path) -> Iterator[str]:
 
 def step_plan(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
+    from lvqa_ray.engine.access import Access  # noqa: PLC0415
     from lvqa_ray.engine.corpus import keep_ids, store_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.identities import Identities  # noqa: PLC0415
     from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.engine.outcomes import outcomes  # noqa: PLC0415
     from lvqa_ray.engine.resume import remaining  # noqa: PLC0415
@@ -105,6 +114,8 @@ def step_plan(folder: Path) -> Iterator[str]:
     yield f"read_manifest: {len(videos)} videos"
     done = outcomes(Path(job.output))
     yield f"outcomes: {len(done)}"
+    videos = Identities(Path(job.output), done).identify(videos, Access.here())
+    yield "identify"
     videos = keep_ids(videos, done, Path(job.output))
     yield "keep_ids"
     todo = remaining(videos, done, job.job_hash)

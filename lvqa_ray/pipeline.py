@@ -71,7 +71,7 @@ class Pipeline:
         expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut,
             which is told by ``noted``, a function that may be given too.
         recipe: All that decides which clips a video has and what is said in them, as a text.
-        beside: Names the file beside a video that is read with it, as it is now; empty for none.
+        beside: Names the file beside a video that is read with it, in each form that a key may hold; empty for none.
         parts: What comes between splitting and looking where videos are divided.
     """
 
@@ -83,7 +83,7 @@ class Pipeline:
     ask: Sequence[Work | Look]
     expected: Callable[..., Clip | None]
     recipe: str
-    beside: Callable[[Video], str]
+    beside: Callable[[Video], tuple[str, ...]]
     parts: Parts | None
 
 

@@ -135,8 +135,11 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
 def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: str | None) -> Video:
     """What is to be analyzed: the video that is named, or the one of an earlier result."""
     from lvqa_ray.engine.access import Access  # noqa: PLC0415 - as above
+    from lvqa_ray.engine.identities import identified  # noqa: PLC0415
     from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
+    from lvqa_ray.engine.place import output_of  # noqa: PLC0415
 
+    access = Access.of(job.storage)
     if video is None:
         if not task_id:
             fail("name a video, or the --task-id of an earlier result.")
@@ -144,12 +147,14 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
             fail(f"there is no result {task_id} in {job.output}; name the video.")
         known = before[0]["video"]
         with suppress(ConfigError):
-            return read_manifest([known["uri"]], access=Access.of(job.storage))[0]
+            file = read_manifest([known["uri"]], access=access)[0]
+            # A result of an earlier release names the file by its stamp, and so do the keys of its answers.
+            return file if file.fingerprint == known["fingerprint"] else identified(file, output_of(job), access)
         return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all may be in the journal
-    found = read_manifest([video], access=Access.of(job.storage))
+    found = read_manifest([video], access=access)
     if len(found) != 1:
         fail(f"{shown(video)} holds {len(found)} videos; name one, or use lvqa run.")
-    return found[0]
+    return identified(found[0], output_of(job), access)
 
 
 class _Teller:

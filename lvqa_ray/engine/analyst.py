@@ -12,7 +12,6 @@ import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -24,12 +23,14 @@ from lvqa_ray.engine.held import Held
 from lvqa_ray.engine.local_chats import LocalChats
 from lvqa_ray.engine.media import media_of
 from lvqa_ray.engine.memory import paid
+from lvqa_ray.engine.order import segment_names
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.run_ids import next_run_id
 from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat
@@ -48,8 +49,8 @@ class Analyst:
     """
 
     def __init__(self, job: Job, run_id: str = "") -> None:
-        self.run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
         self.journal = output_of(job) / "cache"
+        self.run_id = run_id or next_run_id(segment_names(self.journal))
         self.chats = LocalChats(job, self.journal, self.run_id)
         self.decoders = Decoders(Bounds.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +29,9 @@ _HASHED = re.compile(r"-[0-9a-f]{8}")
 def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
     """The videos, each with the id of the rows that the output holds of it.
 
-    A second file of the same name changes what ids the manifest alone would give: one that has rows keeps its id, and
-    the newcomer gets another. An id whose file is gone passes to the file of the same name that took its place. Ids
-    that the manifest itself gives are left alone.
+    A moved file keeps the id that its content has. A second file of the same name changes what ids the manifest alone
+    would give: one that has rows keeps its id, and the newcomer gets another. An id whose file is gone passes to the
+    file of the same name that took its place. Ids that the manifest itself gives are left alone.
 
     Args:
         videos: Those of the manifest, with ids of their own.
@@ -42,36 +42,69 @@ def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
         return videos
     at = find(videos.ids, done["id"])
     same = pc.equal(done["fingerprint"].take(pa.array(np.where(at < 0, 0, at))), videos.fingerprints)
-    # The place is a part of the fingerprint: equal ones need no second look.
-    strangers = np.flatnonzero((at < 0) | ~numbers(same))
+    strange = (at < 0) | ~numbers(same)
+    strangers = np.flatnonzero(strange)
     if not len(strangers):
         return videos
     rows = videos.take(strangers)
     owner, known = _rows_of(rows, folder)
     owned = pa.array(list(owner), pa.string())
+    alike = _by_content(rows, done)
     # Of the others the output knows nothing.
     about = numbers(
-        pc.or_(pc.is_in(rows.ids, value_set=owned), pc.is_in(rows.places, value_set=pa.array(list(known), pa.string())))
+        pc.or_(
+            pc.or_(
+                pc.is_in(rows.ids, value_set=owned),
+                pc.is_in(rows.places, value_set=pa.array(list(known), pa.string())),
+            ),
+            pc.is_in(rows.fingerprints, value_set=pa.array(list(alike), pa.string())),
+        )
     )
+    settled = set(videos.ids.filter(pa.array(~strange)).to_pylist()) if alike else set()
     strangers, rows = strangers[about], rows.where(about)
     places = rows.places.to_pylist()
-    at_place = Counter(places)
-    taken = set(videos.ids.filter(pc.is_in(videos.ids, value_set=owned)).to_pylist())
-    renamed = {}
+    renamed: dict[int, str] = {}
+    left: list[tuple[int, Video, str]] = []
     for place, video, where in zip(strangers, rows, places, strict=True):
         name = named_after(video.uri)
         if video.id != name and not _HASHED.fullmatch(video.id.removeprefix(name)):
-            continue  # the manifest's own
+            settled.add(video.id)  # the manifest's own
+        elif ident := _moved(video, alike.get(video.fingerprint, {}), settled):
+            settled.add(ident)
+            renamed[int(place)] = ident
+        else:
+            left.append((int(place), video, where))
+    at_place = Counter(places)
+    taken = set(videos.ids.filter(pc.is_in(videos.ids, value_set=owned)).to_pylist()) | settled
+    for place, video, where in left:
         before = _before(video, known.get(where, {}), alone=at_place[where] == 1)
         ident = video.id
         if before and before not in taken:
             ident = before
-        elif not before and owner.get(ident, where) != where and _is_there(owner[ident]):
+        elif ident in settled or (not before and owner.get(ident, where) != where and _is_there(owner[ident])):
             ident = apart(ident, shown(video.uri))
         taken.add(ident)
         if ident != video.id:
-            renamed[int(place)] = ident
-    return videos.renamed(renamed)
+            renamed[place] = ident
+    return videos.renamed({place: ident for place, ident in renamed.items() if ident})
+
+
+def _by_content(videos: Videos, done: pa.Table) -> dict[str, dict[str, str]]:
+    """Ids that have outcomes, each with what came along, by the content of their file, for the content of videos."""
+    known = done.filter(pc.is_in(done["fingerprint"], value_set=flat(videos.fingerprints)))
+    found: dict[str, dict[str, str]] = {}
+    columns = (known[name].to_pylist() for name in ("fingerprint", "id", "input_hash"))
+    for content, ident, input_hash in zip(*columns, strict=True):
+        if content:
+            found.setdefault(content, {})[ident] = input_hash
+    return found
+
+
+def _moved(video: Video, alike: Mapping[str, str], settled: Set[str]) -> str:
+    """The id that a moved video has in the output: of one with the same content, and what came along if possible."""
+    free = [ident for ident in alike if ident not in settled]
+    own = [ident for ident in free if alike[ident] == video.input_hash]
+    return next(iter([*(ident for ident in own if ident == video.id), *own, *free]), "")
 
 
 def _rows_of(videos: Videos, folder: Place) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -144,6 +177,14 @@ def _lines(videos: Videos) -> pa.Table:
 
 def _store(folder: Place, lines: pa.Table, job_hash: str) -> None:
     replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / FILE)
+
+
+def manifest_time(folder: Place) -> float:
+    """When the manifest was written (s since the epoch), by the clock of the disk or the store that it is on."""
+    try:
+        return (folder / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def stored_manifest(folder: Place) -> tuple[pa.Table, str] | None:

@@ -1,4 +1,7 @@
-"""What tells whether a file is still the one that it was."""
+"""The stamp of a file: a hash of its location, size and time, which tells without a read whether it is unchanged.
+
+`read_manifest` puts stamps into the column of fingerprints; `Identities` replaces them by what names the content.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -27,7 +31,7 @@ SLOW_S = 2e-4
 
 
 def fingerprinted(videos: Videos, access: Access) -> Videos:
-    """The videos, those without a fingerprint with theirs; it stays empty where there is no file.
+    """The videos, each with its stamp in the column of fingerprints; it stays empty where there is no file.
 
     Args:
         videos: The videos.
@@ -56,7 +60,7 @@ def _fingerprints(looks: Sequence[tuple[bytes, str]], access: Access) -> list[st
 
 
 def fingerprint(uri: str, access: Access | None = None) -> str:
-    """16 hex digits that change with the file's place, size or time; empty if there is no file."""
+    """The stamp of a file: 16 hex digits that change with its location, size or time; empty if there is no file."""
     # The path as the bytes that it is: a name in another encoding than UTF-8 is a name too.
     return _fingerprint(os.fsencode(uri), Access.here() if access is None else access)
 
@@ -72,6 +76,31 @@ def _fingerprint(uri: bytes, access: Access) -> str:
         stat = os.stat(uri)  # noqa: PTH116 - a million times
     except OSError:
         return ""
+    return _local(uri, stat)
+
+
+def stamp_elsewhere(uri: str, before: str, access: Access) -> str:
+    """The stamp that a file would have in another location: equal to one of there, it is the same file, moved.
+
+    Args:
+        uri: Where the file is.
+        before: The other location, as the tables show it.
+        access: How stores are reached.
+    """
+    if is_remote(uri) != is_remote(before):
+        return ""
+    if not is_remote(uri):
+        try:
+            return _local(os.fsencode(before), os.stat(uri))  # noqa: PTH116 - a path of any bytes
+        except (OSError, ValueError):
+            return ""
+    try:
+        return of_remote(replace(look(uri, access), uri=before))
+    except FetchError:
+        return ""
+
+
+def _local(uri: bytes, stat: os.stat_result) -> str:
     return _short(b"%b\0%d\0%d" % (uri, stat.st_size, stat.st_mtime_ns))
 
 
@@ -81,10 +110,15 @@ def all_out_of_reach(videos: Videos) -> bool:
 
 
 def of_remote(file: RemoteFile) -> str:
-    """The fingerprint of a file in another place."""
+    """The stamp of a file in a store or on a server."""
     # A signature is another one every day; the file it leads to is the same.
     place = shown(file.uri) if file.version else file.uri
     return _short(f"{place}\0{file.size}\0{file.version}".encode())
+
+
+def out_of_reach(uri: str, stamp: str) -> bool:
+    """Whether a stamp says that nothing could be found out about a remote file."""
+    return stamp == _unknown(uri)
 
 
 def _unknown(uri: str) -> str:

@@ -9,7 +9,6 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from lvqa_ray.engine import place
 from lvqa_ray.engine.journals import for_reading, segments_at
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.index import Index, Place
+from lvqa_ray.llm.run_ids import next_run_id
 from lvqa_ray.llm.segments import COMPACT, Segments, by_time
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Span, Subtitle, Video, VideoInfo
@@ -47,7 +47,7 @@ def compact(folder: place.Place) -> None:
         return
     segments = segments_at(folder)
     before, places = list(segments.sizes()), _places(segments)
-    name = f"clips-{COMPACT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
+    name = f"clips-{COMPACT}{next_run_id(before)}.jsonl"
     segments.replace(name, (segments.read(*where) for where in places.values()))
     for old in before:
         segments.delete(old)
@@ -64,8 +64,8 @@ def _places(segments: Segments) -> dict[bytes, Place]:
     return places
 
 
-def _nothing(_: Video) -> str:
-    return ""
+def _nothing(_: Video) -> tuple[str, ...]:
+    return ()
 
 
 class FoundClips:
@@ -77,7 +77,8 @@ class FoundClips:
     Args:
         journal: Folder of the journal of paid answers.
         recipe: All that decides which clips a video has, and what is said in them.
-        beside: Names what is beside a video and is read with it, as it is now; empty for nothing.
+        beside: Names what is beside a video and is read with it, as it is now, and as earlier releases named it; empty
+            for nothing.
         run_id: Names the segments that this run writes.
         index: Gives the places of the lines.
     """
@@ -88,7 +89,7 @@ class FoundClips:
         recipe: str,
         run_id: str,
         index: Callable[[], Index],
-        beside: Callable[[Video], str] = _nothing,
+        beside: Callable[[Video], tuple[str, ...]] = _nothing,
     ) -> None:
         self._folder = clips_folder(journal)
         self._recipe = recipe
@@ -102,8 +103,9 @@ class FoundClips:
             return [row]
         if not isinstance(row, Video) or not row.fingerprint:
             return None
-        key = self._key(row)
-        place = self._index().place(key)
+        index = self._index()
+        placed = ((key, index.place(key)) for key in self._keys(row))
+        key, place = next(((key, place) for key, place in placed if place is not None), ("", None))
         if place is None:
             return None
         try:
@@ -117,17 +119,18 @@ class FoundClips:
         video = row.video if isinstance(row, ProbedVideo) else row
         if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
             return
-        line = {"key": self._key(video), **written(made)}
+        line = {"key": self._keys(video)[0], **written(made)}
         try:
             name = f"clips-{self._run_id}_{_process()}.jsonl"
             _segments(self._folder).append(name, json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
         except OSError as error:  # it costs decoding once more, and nothing else
             logger.warning("the clips of %s are not written down (%s)", video.id, error)
 
-    def _key(self, video: Video) -> str:
-        beside = self._beside(video)
-        what = f"{FORMAT}\0{video.fingerprint}\0{self._recipe}" + (f"\0{beside}" if beside else "")
-        return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
+    def _keys(self, video: Video) -> list[str]:
+        """The key of a video's line, then those that earlier releases wrote."""
+        what = f"{FORMAT}\0{video.fingerprint}\0{self._recipe}"
+        named = [f"{what}\0{beside}" for beside in self._beside(video)] or [what]
+        return [hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() for text in named]
 
 
 def written(clips: Sequence[Clip]) -> dict[str, Any]:

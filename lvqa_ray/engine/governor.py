@@ -14,6 +14,7 @@ from lvqa_ray.engine.place import Place
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.day import Day
 from lvqa_ray.llm.desk import LocalDesk, News
+from lvqa_ray.llm.holders import is_stopped
 from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Lease, Limits
 from lvqa_ray.llm.outcome import Done, Estimate
@@ -60,7 +61,8 @@ class Governor:
 
     def __init__(self, limits: Limits, day: Place | None = None) -> None:
         took_over = ray.get_runtime_context().was_current_actor_reconstructed
-        self._limiter = Limiter(limits, day=Day(limits.requests_per_day, day), took_over=took_over)
+        day_ = Day(limits.requests_per_day, day)
+        self._limiter = Limiter(limits, day=day_, took_over=took_over, is_stopped=is_stopped)
         self._desk = LocalDesk(self._limiter)
         self._answered = 0
         self._failed: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import yaml
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import store_manifest, update_manifest
+from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.manifest_rows import local
 from lvqa_ray.engine.place import Place, write_whole
 from lvqa_ray.engine.videos import Videos
@@ -42,18 +43,44 @@ def note_again(folder: Place, job: Job, videos: Videos) -> None:
         update_manifest(folder, videos, job.job_hash)
 
 
-def note_run(folder: Place, job: Job, summary: Mapping[str, Any] | None, *, finished: bool = False) -> None:
+def note_identities(folder: Place, identities: Identities) -> None:
+    """Write down which content the files have, where that is new; errors as above."""
+    with _writable(folder):
+        identities.store()
+
+
+def note_run(
+    folder: Place,
+    job: Job,
+    summary: Mapping[str, Any] | None,
+    *,
+    run_id: str = "",
+    finished: bool = False,
+    hashes: Collection[str] | None = None,
+) -> None:
     """Write ``run.json``; what each job hash of this folder stands for is carried along.
+
+    Args:
+        folder: The output folder.
+        job: The job.
+        summary: How the run ended; ``None`` for one that begins.
+        run_id: The id of the run.
+        finished: Whether it came to its end.
+        hashes: The hashes of the jobs whose rows are there; ``None`` keeps all jobs.
 
     Raises:
         ConfigError: It cannot be written.
     """
+    this = job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]}
+    jobs = {known: each for known, each in jobs_of(folder).items() if hashes is None or known in hashes}
     said = {
-        "job": job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]},
+        "job": this,
         "job_hash": job.job_hash,
+        "run_id": run_id,
         "finished": finished,
         "summary": summary,
         "settings": settings_of(folder) | {job.job_hash: job.part_hashes},
+        "jobs": jobs | {job.job_hash: this},
     }
     with _writable(path := folder / RUN):
         _write(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
@@ -62,6 +89,22 @@ def note_run(folder: Place, job: Job, summary: Mapping[str, Any] | None, *, fini
 def is_finished(folder: Place) -> bool:
     """Whether the last run that had something to do came to its end."""
     return _said(folder).get("finished") is True
+
+
+def jobs_of(folder: Place) -> dict[str, Any]:
+    """The job of each job hash whose rows may be in an output."""
+    said = _said(folder)
+    jobs, last = said.get("jobs"), {said.get("job_hash"): said.get("job")}
+    # An earlier release wrote down the last job only.
+    return jobs if isinstance(jobs, dict) else {known: job for known, job in last.items() if known and job}
+
+
+def run_ids_of(folder: Place) -> list[str]:
+    """The ids of the last run that began and of the last that ended, as far as they are written down."""
+    said = _said(folder)
+    summary = said.get("summary")
+    known = (said.get("run_id"), summary.get("run_id") if isinstance(summary, dict) else None)
+    return [run_id for run_id in known if isinstance(run_id, str)]
 
 
 def settings_of(folder: Place) -> dict[str, dict[str, str]]:

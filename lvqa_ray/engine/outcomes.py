@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.engine.task_outcomes import task_outcomes
-from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 
 FEW = ["run_id", "job_hash"]
 """Columns of few different values."""
@@ -55,6 +55,20 @@ def outcomes(folder: Place, tables: Sequence[TableName] = ("failures", "data")) 
     if latest.num_rows == rows.num_rows:
         return rows
     return rows.take(pa.array(numbers(latest["order_max"]) % rows.num_rows))
+
+
+def job_hashes(folder: Place) -> set[str]:
+    """The hashes of the jobs whose rows an output holds.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    found: set[str] = set()
+    for table in SCHEMAS:
+        for shard in shards(folder, table):
+            rows = read_shard(shard, ["job_hash"], few=["job_hash"])
+            found.update(rows["job_hash"].unique().to_pylist())
+    return found
 
 
 def _rows(shard: Place, table: TableName) -> pa.Table:

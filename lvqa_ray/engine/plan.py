@@ -9,6 +9,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.estimate import NOTHING, Estimate, Load, estimate, seconds
+from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
@@ -73,6 +74,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     videos = read_manifest(job.videos, job.limit, without=output_of(job), access=Access.of(job.storage))
     check_prompts(job, videos)
     done, settings, now = outcomes(output_of(job)), settings_of(output_of(job)), job.part_hashes
+    videos = Identities(output_of(job), done).identify(videos, Access.of(job.storage))
     videos = keep_ids(videos, done, output_of(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     if ask_endpoints and todo.videos:

@@ -7,12 +7,14 @@ decide, so runs that were interrupted and runs that were not give the same data.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvqa_ray.engine.corpus import stored_manifest
+from lvqa_ray.engine.outcomes import flat
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, read_whole, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
@@ -41,7 +43,7 @@ def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -
     """
     if check.policy == "off" or not check.corpus:
         return
-    repeats = check.repeated(sorted(_texts(folder, job_hash)))
+    repeats = check.repeated(sorted(_texts(folder, job_hash, _earlier_names(folder))))
     if not repeats:
         return
     if check.policy == "drop":
@@ -101,12 +103,28 @@ def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_has
     write_shard(folder, "failures", f"corpus-{run_id}", failures.values())
 
 
-def _texts(folder: Place, job_hash: str) -> Iterator[tuple[str, str]]:
+def _earlier_names(folder: Place) -> Callable[[pa.Table], Any]:
+    """Tells which records are of a film that the manifest has under another id: a film does not repeat itself."""
+    stored = stored_manifest(folder)
+    if stored is None:
+        return lambda rows: pa.repeat(False, rows.num_rows)
+    listed = stored[0].filter(pc.not_equal(stored[0]["fingerprint"], ""))
+    ids, contents = flat(listed["id"]), flat(listed["fingerprint"])
+
+    def earlier(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+        same_film = pc.is_in(rows["fingerprint"], value_set=contents)
+        return pc.and_not(same_film, pc.is_in(rows["video_id"], value_set=ids))
+
+    return earlier
+
+
+def _texts(folder: Place, job_hash: str, left_out: Callable[[pa.Table], Any]) -> Iterator[tuple[str, str]]:
     """The questions of a job's records, with their ids."""
-    columns = ["id", "job_hash", "parsed_reasoning.QUESTION", "parsed_reasoning.OPTIONS"]
+    columns = ["id", "video_id", "fingerprint", "job_hash", "parsed_reasoning.QUESTION", "parsed_reasoning.OPTIONS"]
     for shard in shards(folder, "data"):
         rows = read_shard(shard, columns)
-        for row in rows.filter(pc.equal(rows["job_hash"], job_hash)).to_pylist():
+        of_job = rows.filter(pc.equal(rows["job_hash"], job_hash))
+        for row in of_job.filter(pc.invert(left_out(of_job))).to_pylist():
             asked = row["parsed_reasoning"]
             yield row["id"], corpus_text(asked["QUESTION"], asked["OPTIONS"])
 
@@ -131,4 +149,4 @@ def _judged(row: Mapping[str, Any], check: CheckDuplicates, repeats: Repeats, ac
 
 
 def _provenance(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name, _ in PROVENANCE}
+    return {name: row.get(name) for name, _ in PROVENANCE}  # an earlier release lacks some

@@ -20,7 +20,7 @@ class Why(StrEnum):
     """Why a video is to be done, or is not; of several reasons the first counts."""
 
     NEW = "new"
-    FILE = "file changed or moved"
+    FILE = "file changed"
     INPUT = "its line of the manifest changed"
     SETTINGS = "settings changed"
     RETRY = "failed before, may succeed now"
@@ -113,6 +113,16 @@ def without_outcome(videos: Videos, done: pa.Table, run_id: str) -> Videos:
     """The videos that a run has not brought to an end yet."""
     of_run = done.filter(pc.equal(done["run_id"].cast(pa.string()), run_id))
     return videos.where(find(videos.ids, of_run["id"]) < 0)
+
+
+def without_copies(videos: Videos) -> tuple[Videos, Videos]:
+    """The videos of which each has a content of its own; and the copies of some of them, in the same order."""
+    rows = pa.table({"content": flat(videos.fingerprints), "at": np.arange(len(videos))})
+    named = rows.filter(pc.not_equal(rows["content"], ""))
+    first = np.ones(len(videos), dtype=np.bool_)
+    first[numbers(named["at"])] = False
+    first[numbers(named.group_by("content").aggregate([("at", "min")])["at_min"])] = True
+    return (videos, videos.where(~first)) if first.all() else (videos.where(first), videos.where(~first))
 
 
 def told(

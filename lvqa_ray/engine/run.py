@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 
@@ -16,16 +15,18 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.at_ray import ray_for
 from lvqa_ray.engine.audit import Audit, audit
-from lvqa_ray.engine.corpus import keep_ids
+from lvqa_ray.engine.corpus import keep_ids, manifest_time
 from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.graph import run_pass
+from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
 from lvqa_ray.engine.lock import Hold, lock
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.nodes import check_disks
-from lvqa_ray.engine.notes import is_finished, note_again, note_job, note_run
-from lvqa_ray.engine.outcomes import outcomes
+from lvqa_ray.engine.notes import is_finished, note_again, note_identities, note_job, note_run
+from lvqa_ray.engine.order import run_id_in
+from lvqa_ray.engine.outcomes import job_hashes, outcomes
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import (
@@ -37,11 +38,12 @@ from lvqa_ray.engine.preflight import (
     check_whisper,
 )
 from lvqa_ray.engine.progress import Watch
+from lvqa_ray.engine.provenance import code_version, provenance_of
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.ray_health import RayLost, watch_ray
 from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.reporter import OnProgress, Reporter
-from lvqa_ray.engine.resume import remaining, without_outcome
+from lvqa_ray.engine.resume import remaining, without_copies, without_outcome
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
@@ -50,11 +52,11 @@ from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
-from lvqa_ray.records import Failure
+from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
 
 CLOCKS_DIFFER_S = 60.0
-"""By which the clock of a file server may be behind ours."""
+"""Seconds by which the time of a shard may be before that of the manifest, which was written first."""
 logger = logging.getLogger(__name__)
 
 
@@ -173,10 +175,14 @@ def _run(
     folder = output_of(job)
     reporter.phase("the outcomes of earlier runs")
     done = outcomes(folder)
-    videos = keep_ids(videos, done, folder)
+    identities = Identities(folder, done)
+    videos = keep_ids(identities.identify(videos, Access.of(job.storage)), done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
+    try:
+        run_id = run_id_in(folder, done)
+    except OSError as error:
+        raise ConfigError(f"{folder / 'cache'} cannot be read: {error.strerror or error}.") from None
     del done
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     if todo:
         reporter.phase("the endpoints to answer")
         check_prices(job)
@@ -187,9 +193,10 @@ def _run(
         note_job(folder, job, videos)
     elif todo:
         note_again(folder, job, todo)
+    note_identities(folder, identities)
     if not todo:
         return _settled(job, videos, todo, run_id, started, reporter=reporter, hold=hold, stop=stop)
-    note_run(folder, job, None)
+    note_run(folder, job, None, run_id=run_id)
     reporter.phase("Ray to start")
     over_budget = False
     try:
@@ -244,7 +251,7 @@ def _settled(
                 compare(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
-    verdict = verify(folder, since=started - CLOCKS_DIFFER_S)
+    verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
     bill = spent(segments_at(folder / "cache", make=False), run_id)
     summary = RunSummary(
         output=str(folder),
@@ -266,12 +273,13 @@ def _settled(
         verdict=verdict,
         over_budget=over_budget and bool(halted),
         signal=stop.signum if halted else 0,
-        versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")},
+        versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")} | {"code": code_version()},
     )
     # One that had nothing to do does not hide the one that had; one that was taken over not the one that goes on.
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
-            note_run(folder, job, asdict(summary), finished=not halted)
+            hashes = None if verdict.problems else job_hashes(folder)
+            note_run(folder, job, asdict(summary), run_id=run_id, finished=not halted, hashes=hashes)
         except ConfigError:
             if not halted:
                 raise
@@ -285,35 +293,32 @@ def _patience_s(job: Job) -> float:
 
 def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: Hold) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
-    folder = output_of(job)
-    left = todo
+    folder, passes, provenance = output_of(job), job.engine.passes, provenance_of(job, run_id)
+    lost: list[Video] = []
     watch = Watch.of(folder, run_id, len(todo), lines)
-    for number in range(1, job.engine.passes + 1):
-        sink = TableSink(folder, job.job_hash, run_id, f"part-{run_id}-{number}")
-        stopped = ""
-        with reporter.watching(watch):
-            try:
-                run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < job.engine.passes)
-            except ray.exceptions.RayError as error:
-                stopped = _broken(error)
-        if reason := hold.lost or stopped or sink.broken or why_halted(lines):
-            return reason
-        left = without_outcome(left, outcomes(folder), run_id)
-        if not left:
-            return ""
-    lost = [
-        Failure(
-            video=video,
-            stage="engine",
-            kind="worker_crashed",
-            message=f"the worker died in each of {job.engine.passes} passes; the file may crash the decoder",
-            attempts=job.engine.passes,
-        )
-        for video in left
+    # Copies of a film wait until the first one is done: their answers then come from the journal.
+    for part, videos in enumerate(without_copies(todo)):
+        left = videos
+        for number in range(1, passes + 1) if left else ():
+            sink = TableSink(folder, provenance, f"part-{run_id}-{part * passes + number}")
+            stopped = ""
+            with reporter.watching(watch):
+                try:
+                    run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < passes)
+                except ray.exceptions.RayError as error:
+                    stopped = _broken(error)
+            if reason := hold.lost or stopped or sink.broken or why_halted(lines):
+                return reason
+            left = without_outcome(left, outcomes(folder), run_id)
+            if not left:
+                break
+        lost += left
+    message = f"the worker died in each of {passes} passes; the file may crash the decoder"
+    failures = [
+        Failure(video=video, stage="engine", kind="worker_crashed", message=message, attempts=passes) for video in lost
     ]
-    provenance = {"job_hash": job.job_hash, "run_id": run_id}
     try:
-        write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in lost])
+        write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in failures])
     except OSError as error:
         return f"{folder} cannot be written: {error.strerror or error}."
     return ""

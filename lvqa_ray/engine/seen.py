@@ -108,7 +108,7 @@ def row_numbers(rows: pa.Table, table: TableName) -> Places:
         return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)
     if table == "failures":
         return np.zeros(rows.num_rows, dtype=np.int64)
-    # "{video id}_q{number}", or the video's id where there is but one
+    # "{video id}_q{number}"; earlier releases gave the video's id where one question was asked for
     found = pc.struct_field(pc.extract_regex(rows["id"], r"_q(?P<number>[0-9]{1,6})$"), "number")
     several = pc.not_equal(rows["id"], rows["video_id"])
     number = pc.if_else(several, pc.cast(pc.fill_null(found, "0"), pa.int64()), 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.data import Datasink
@@ -39,17 +39,16 @@ class TableSink(Datasink[str]):
 
     Args:
         folder: The output folder.
-        job_hash: Written on every line.
-        run_id: Written on every line.
+        provenance: Written on every line: the job, the run, and what the rows were made with.
         shard: First part of the names of the shards of this pass.
 
     Attributes:
         broken: Why rows could not be written, once the pass is over; empty if all were.
     """
 
-    def __init__(self, folder: Place, job_hash: str, run_id: str, shard: str) -> None:
+    def __init__(self, folder: Place, provenance: Mapping[str, str], shard: str) -> None:
         self._folder = folder
-        self._provenance = {"job_hash": job_hash, "run_id": run_id}
+        self._provenance = dict(provenance)
         self._shard = shard
         self.broken = ""
 

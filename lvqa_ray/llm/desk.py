@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limiter import HOLDER_TTL_S, Limiter
 from lvqa_ray.llm.limits import Lease
 from lvqa_ray.llm.outcome import Done, Estimate
 
@@ -70,9 +71,11 @@ class LocalDesk:
         self._limiter = limiter
         self._queue: deque[_Ask] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._called = time.monotonic()
 
     async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
         """Wait for leases; see `Desk`."""
+        self._look()
         ask = _Ask(holder, estimates, asyncio.get_running_loop().create_future())
         self._queue.append(ask)
         self._serve()
@@ -86,6 +89,7 @@ class LocalDesk:
 
     async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
         """Take leases back; see `Desk`."""
+        self._look()
         for lease, outcome in done:
             self._limiter.release(lease, outcome)
         self._serve()
@@ -94,6 +98,7 @@ class LocalDesk:
 
     async def heard(self, holder: str, held: Sequence[Lease]) -> None:
         """Note who is alive, with what; see `Desk`."""
+        self._look()
         self._limiter.heard(holder, held)
         self._serve()
 
@@ -101,6 +106,13 @@ class LocalDesk:
         """Give no more leases, for a reason found elsewhere."""
         self._limiter.halt(stop)
         self._serve()
+
+    def _look(self) -> None:
+        # Whoever holds a lease calls at each beat: after a silence this process was stopped, and its holders may live.
+        now = time.monotonic()
+        if now - self._called > HOLDER_TTL_S / 2:
+            self._limiter.woken()
+        self._called = now
 
     def _serve(self) -> None:
         if self._timer is not None:

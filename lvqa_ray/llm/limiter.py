@@ -29,6 +29,10 @@ HANDOVER_S = BEAT_S + 2.0
 """How long a limiter that takes over from a dead one waits to hear which leases are out."""
 
 
+def _never(_: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class _Out:
     """A lease that is out: whose it is, when it was given, and what it took of each window."""
@@ -56,6 +60,8 @@ class Limiter:
         window_s: Length of the windows.
         day: The requests of the day; ``None`` for one that is kept in memory only.
         took_over: Whether an earlier limiter gave leases that may still be out.
+        is_stopped: Tells of a holder that is not heard of whether its process was stopped and may go on: its leases
+            stay, as the endpoint works on its requests.
     """
 
     def __init__(
@@ -66,9 +72,11 @@ class Limiter:
         window_s: float = WINDOW_S + SLACK_S,
         day: Day | None = None,
         took_over: bool = False,
+        is_stopped: Callable[[str], bool] = _never,
     ) -> None:
         self.limits = limits
         self._clock = clock
+        self._is_stopped = is_stopped
         self._requests = Window(limits.requests_per_minute, window_s)
         self._tokens = Window(limits.tokens_per_minute, window_s)
         self._input = Window(limits.input_tokens_per_minute, window_s)
@@ -202,6 +210,11 @@ class Limiter:
             if out.holder == holder and name not in names and out.at + 2 * BEAT_S < now:
                 self._drop(name, now)
 
+    def woken(self) -> None:
+        """Give all holders as long again to be heard of: the process of the limiter was stopped and heard of nobody."""
+        now = self._clock()
+        self._heard = dict.fromkeys(self._heard, now)
+
     def halt(self, stop: StopRun) -> None:
         """Give no more leases: a reason that was found elsewhere, such as a journal that cannot be written."""
         self._stop = self._stop or copy.copy(stop)  # the copy holds no traceback, and with it no request
@@ -260,6 +273,9 @@ class Limiter:
 
     def _bury(self, now: float) -> None:
         for holder in [name for name, at in self._heard.items() if at + HOLDER_TTL_S <= now]:
+            if self._is_stopped(holder):  # continued, it has as long again to be heard of
+                self._heard[holder] = now
+                continue
             del self._heard[holder]
             for name in [name for name, out in self._out.items() if out.holder == holder]:
                 self._drop(name, now)

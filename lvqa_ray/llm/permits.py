@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import copy
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.desk import CHUNK, Desk, News
-from lvqa_ray.llm.limiter import BEAT_S
+from lvqa_ray.llm.holders import holder_name
+from lvqa_ray.llm.limiter import BEAT_S, HOLDER_TTL_S
 from lvqa_ray.llm.limits import Lease
 from lvqa_ray.llm.outcome import Done, Estimate, Failed
 
@@ -46,7 +46,9 @@ class Permits:
     def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
         self._desk = desk
         self._clock = clock
-        self._holder = uuid.uuid4().hex
+        self._holder = holder_name()
+        self._seen = clock()  # when this process last ran, as far as it looked
+        self._sleeps = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Waiting] = deque()
         self._held: dict[str, tuple[Lease, float]] = {}  # with the time from which it may not be used again
@@ -145,10 +147,16 @@ class Permits:
     async def _ask(self) -> None:
         try:
             while asked := [waiting for waiting in self._waiting if not waiting[1].done()][:CHUNK]:
+                sleeps = self._look()
+                self._start("beat", self._beat)
                 answer = await self._desk.take(self._holder, [estimate for estimate, _ in asked])
                 if isinstance(answer, StopRun):
                     self._fail(answer)
                     return
+                if sleeps != self._look():  # others may have got these places meanwhile
+                    for lease in answer:
+                        self.drop(lease)
+                    continue
                 for lease, (_, future) in zip(answer, asked, strict=False):
                     self._held[lease.id] = (lease, self._clock() + lease.reuse_s)
                     if not future.done():
@@ -192,9 +200,18 @@ class Permits:
                     told.set_result(news)
 
     async def _beat(self) -> None:
-        while self._held:
+        while self._held or self._waiting:
             await asyncio.sleep(BEAT_S)
-            await self._desk.heard(self._holder, [lease for lease, _ in self._held.values()])
+            self._look()
+            if self._held:
+                await self._desk.heard(self._holder, [lease for lease, _ in self._held.values()])
+
+    def _look(self) -> int:
+        """How often this process was stopped for so long that its leases may have been given to others."""
+        now = self._clock()
+        self._sleeps += now - self._seen > HOLDER_TTL_S / 2
+        self._seen = now
+        return self._sleeps
 
     def _taken(self) -> list[tuple[Lease, Done]]:
         done, self._done = self._done, []

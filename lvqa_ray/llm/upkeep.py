@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from lvqa_ray.llm.entry import Entry, entry_of
 from lvqa_ray.llm.ledger import Spent
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.run_ids import next_run_id
 from lvqa_ray.llm.segments import COMPACT, Segments, by_time, segments_of
 
 
@@ -77,7 +77,7 @@ def compact(place: Path | Segments) -> tuple[Stats, Stats]:
     segments = segments_of(place)
     before = stats(segments)
     for stage, names in _by_stage(segments.sizes()).items():
-        segments.replace(f"{stage}-{COMPACT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.jsonl", _needed(segments, names))
+        segments.replace(f"{stage}-{COMPACT}{next_run_id(names)}.jsonl", _needed(segments, names))
         for name in names:
             segments.delete(name)
     return before, stats(segments)

@@ -87,7 +87,7 @@ class AskedQuestion:
     """A question on its way through the checks.
 
     Attributes:
-        id: Of the record that it is to become: the video's where one question was asked for, else ``{video id}_q{n}``.
+        id: Of the record that it is to become: ``{video id}_q{n}``, n counted from 0 in the order of the plan.
         category: What kind of question it is.
         reasoning: The reply that it was read from, in the QA text format.
         verdicts: Of the checks so far, in order.

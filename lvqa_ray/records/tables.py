@@ -69,7 +69,9 @@ VIDEO_INFO = pa.struct(
     ]
 )
 # What every table needs to tell which run and which file a row comes from.
-PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id")]
+MADE_WITH = ("models", "prompts", "code")
+"""Columns that name what a row was made with: the model and the prompt version of each stage, as JSON, and the code."""
+PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id", *MADE_WITH)]
 
 RELEASE: Mapping[bytes, bytes] = {b"lvqa columns": b"2"}
 """Stands in each file: a change of what a column means, and not of its type, shows nowhere else."""

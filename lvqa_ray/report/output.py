@@ -139,8 +139,9 @@ class Output:
         """The same, some thousand rows at a time."""
         current = self._current[table]
         ident = VIDEO_ID[table]
+        moves = "video" in columns
         wanted = None if videos is None else pa.array(sorted(videos), pa.string())
-        read = list(dict.fromkeys([*columns, ident, "run_id"]))
+        read = list(dict.fromkeys([*columns, ident, "run_id", *(["fingerprint"] if moves else [])]))
         for batch in self._scan(table, read):
             kept = batch
             if wanted is not None:
@@ -149,7 +150,24 @@ class Output:
                 place = pc.index_in(kept[ident], value_set=current["video"].combine_chunks())
                 kept = kept.filter(pc.equal(current["run"].take(place).combine_chunks(), kept["run_id"]))
             if kept.num_rows:
-                yield kept.select(list(columns))
+                yield (self._where_now(kept, ident) if moves else kept).select(list(columns))
+
+    def _where_now(self, rows: pa.RecordBatch, ident: str) -> pa.RecordBatch:
+        """Rows with the location that the last manifest gives their video, where it is the same film."""
+        if self._places is None:
+            return rows
+        at = pc.index_in(rows[ident], value_set=self._places["id"])
+        same = pc.fill_null(pc.equal(self._places["fingerprint"].take(at), rows["fingerprint"]), False)
+        now = pc.if_else(same, self._places["video"].take(at), rows["video"])
+        return rows.set_column(rows.schema.get_field_index("video"), "video", now)
+
+    @cached_property
+    def _places(self) -> Mapping[str, Any] | None:
+        path = self.folder / "manifest.parquet"
+        if not path.exists():
+            return None
+        told = _dataset([path]).to_table(columns=["id", "video", "fingerprint"])
+        return {name: told[name].combine_chunks() for name in told.column_names}
 
     @cached_property
     def _current(self) -> Mapping[TableName, pa.Table | None]:

@@ -16,8 +16,8 @@ from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.analyst import Analyst
 from lvqa_ray.engine.dossier import Dossier
 from lvqa_ray.engine.dossiers import Dossiers
-from lvqa_ray.engine.fingerprints import fingerprint
 from lvqa_ray.engine.guard import Guard
+from lvqa_ray.engine.identities import identified
 from lvqa_ray.engine.ids import named_after
 from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.scratch import Scratch
@@ -208,8 +208,8 @@ class Analyses:
     async def _rows(self, job: Job, dossier: Dossier) -> AsyncGenerator[Any, None]:
         video = dossier.video
         if not video.fingerprint:
-            found = await asyncio.to_thread(fingerprint, video.uri, self._access)
-            video = dossier.video = replace(video, fingerprint=found)
+            video = await asyncio.to_thread(identified, video, output_of(self._job), self._access)
+            dossier.video = video
         gb = await asyncio.to_thread(_gb, video.uri)
         if gb > self._settings.max_gb:
             why = f"it has {gb:.2f} GB, and serve.max_gb is {self._settings.max_gb:g}"

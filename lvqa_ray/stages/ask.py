@@ -259,7 +259,7 @@ class _Written:
             self.note = "; ".join(filter(None, (self.note, called)))
         places = zip(readings, categories, wanted, strict=True)
         for index, (reading, category, requested) in enumerate(places, start):
-            row_id = self.video_id if len(self.plan) == 1 else f"{self.video_id}_q{index}"
+            row_id = f"{self.video_id}_q{index}"
             if reading.question is not None:
                 self.questions.append(
                     AskedQuestion(

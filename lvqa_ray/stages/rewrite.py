@@ -85,7 +85,7 @@ class Rewriting:
             return made
         # The last of the questions of its video: of two that are alike, the first stays.
         others = tuple(other for other in row.questions if other.id != asked.id)
-        checked = AskedFilm(film=row.film, questions=(*others, made.asked))
+        checked = AskedFilm(film=row.film, questions=(*others, made.asked), drops=row.drops)
         for check in self.checks:
             (checked,) = check(checked)
         passed = next((one for one in checked.questions if one.id == asked.id), None)

@@ -44,23 +44,32 @@ class ShuffleOptions(Check):
         """The film with its options shuffled."""
         shuffled: list[AskedQuestion] = []
         verdicts: list[Verdict] = []
+        video_id = row.film.video.id
+        alone = len(row.questions) + len(row.drops) == 1
         for asked in row.questions:
+            # The order of an only question is drawn from the video's id, as when that was the id of its record.
+            drawn_from = video_id if alone and asked.id == f"{video_id}_q0" else asked.id
             try:
-                shuffled.append(self.shuffled(asked, row.film.video.id))
+                shuffled.append(self.shuffled(asked, drawn_from, video_id))
                 verdicts.append(self.passed())
             except ValueError as error:
                 shuffled.append(asked)
                 verdicts.append(self.failed(f"left in the order it was written in: {error}"))
         return [self.decided(replace(row, questions=tuple(shuffled)), verdicts)]
 
-    def shuffled(self, asked: AskedQuestion, video_id: str) -> AskedQuestion:
+    def shuffled(self, asked: AskedQuestion, drawn_from: str, video_id: str) -> AskedQuestion:
         """The question with its options in their drawn order.
+
+        Args:
+            asked: The question.
+            drawn_from: The id that decides the order.
+            video_id: Of its video.
 
         Raises:
             ValueError: Its letters cannot be followed; also an `Unclear`.
         """
         question = asked.question
-        to = self._places(asked.id, video_id, question.answer)
+        to = self._places(drawn_from, video_id, question.answer)
         came_from = {new: old for old, new in to.items()}
         changed = Question(
             question=moved_letters(question.question, to, shown=True),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -144,13 +146,20 @@ class FindSpeech:
             self.beside(video)
         )
 
-    def beside(self, video: Video) -> str:
-        """Names the file beside a local video that is read, as it is now: with another one, its clips are others."""
+    def beside(self, video: Video) -> tuple[str, ...]:
+        """Names the file beside a local video that is read: with another one, its clips are others.
+
+        Returns:
+            The name by content, and the one by file name and time that earlier releases used; empty for no file.
+        """
         if "sidecar" not in self.sources or scheme_of(video.uri):
-            return ""
+            return ()
         try:
-            found = sidecar_of(video.uri, self.languages)
-            status = found.path.stat() if found else None
+            if not (found := sidecar_of(video.uri, self.languages)):
+                return ()
+            path, status = found.path, found.path.stat()
+            content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         except (OSError, ValueError):
-            return ""
-        return f"{found.path.name} {status.st_size} {status.st_mtime_ns}" if found and status else ""
+            return ()
+        kind = path.name.removeprefix(Path(video.uri).stem)
+        return f"{kind} {content}", f"{path.name} {status.st_size} {status.st_mtime_ns}"

@@ -55,7 +55,7 @@ def corpus(tmp_path: Path, fake: FakeEndpoint, make_job: JobMaker) -> Corpus:
 def rows(job: Job, table: Any = "data") -> dict[str, dict[str, Any]]:
     found = list(read_rows(Path(job.output), table))
     assert len({row["id"] for row in found}) == len(found)
-    return {row["id"]: row for row in found}
+    return {row["video_id"] if table == "data" else row["id"]: row for row in found}
 
 
 def in_order(summary: RunSummary) -> None:
@@ -83,7 +83,7 @@ def test_what_changed_is_asked_again_and_what_did_not_is_not(corpus: Corpus) -> 
     corpus.add("b/p.mp4", 1.5)
     path = corpus.add("r.mp4", 1.0)
     planned = plan(corpus.job(**sterner))
-    assert planned.reasons == {"settings changed: ask": 2, "new": 1, "file changed or moved": 1}
+    assert planned.reasons == {"settings changed: ask": 2, "new": 1, "file changed": 1}
     assert [planned.stages[stage].calls for stage in ("caption", "ask", "reformat")] == [4, 4, 4]
     in_order(run(corpus.job(**sterner)))
     assert corpus.asked() == {"caption": 4, "ask": 4, "reformat": 4}

@@ -85,7 +85,7 @@ def test_each_is_a_failure_of_its_own_and_the_others_are_finished(make_job: JobM
     }
     assert not any(row["retryable"] for row in failures.values())
     assert (summary.records, summary.unfinished, summary.exit_status) == (3, 0, 0)
-    records = {row["id"]: row for row in read_rows(output, "data")}
+    records = {row["video_id"]: row for row in read_rows(output, "data")}
     assert "do not decode" in records["garbage"]["video_info"]["partial"]
     assert records["good0"]["video_info"]["partial"] == ""
     clips = list(read_rows(output, "clips"))

@@ -168,7 +168,7 @@ def test_a_run_from_buckets_and_urls_into_a_bucket(
     assert not list(scratch.with_name("scratch-media").rglob("*.mp4"))
 
     place = place_of(OUT)
-    rows = {row["id"]: row["video"] for row in read_rows(place, "data")}
+    rows = {row["video_id"]: row["video"] for row in read_rows(place, "data")}
     assert rows["one"] == "s3://films/long/one.mp4"
     for row in read_rows(place, "clips"):
         assert row["media_path"].startswith(f"{OUT}/media/")

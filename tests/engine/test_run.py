@@ -99,9 +99,10 @@ def test_every_video_ends_as_a_record_or_as_a_failure_with_a_reason(finished: Fi
 
 
 def test_ids_stay_names_and_twins_stay_apart(finished: Finished) -> None:
-    ids = {row["id"] for row in finished.rows["data"]}
+    ids = {row["video_id"] for row in finished.rows["data"]}
+    assert {row["id"] for row in finished.rows["data"]} == {f"{name}_q0" for name in ids}
     assert {"0001", "0002", "odd", "phone", "vfr", "single"} < ids
-    twins = {row["id"]: row for row in finished.rows["data"] if row["id"].startswith("twin-")}
+    twins = {row["id"]: row for row in finished.rows["data"] if row["video_id"].startswith("twin-")}
     assert len(twins) == 2
     assert len({row["captions"] for row in twins.values()}) == 2
 
@@ -110,7 +111,7 @@ def test_every_question_is_about_its_own_video(finished: Finished) -> None:
     captions = {row["id"]: row["caption"] for row in finished.rows["clips"]}
     for record in finished.rows["data"]:
         lines = record["captions"].splitlines()
-        own = [captions[f"{record['id']}_{index}"] for index in range(record["num_clips"])]
+        own = [captions[f"{record['video_id']}_{index}"] for index in range(record["num_clips"])]
         assert [line.split(", ", 1)[1].lower() for line in lines] == [caption.lower() for caption in own]
         question = parse_question(record["reasoning"])
         right = question.options[question.answer]
@@ -143,7 +144,7 @@ def test_clips_tell_where_they_are(finished: Finished) -> None:
 
 
 def test_the_phone_video_is_upright(finished: Finished) -> None:
-    (record,) = (row for row in finished.rows["data"] if row["id"] == "phone")
+    (record,) = (row for row in finished.rows["data"] if row["video_id"] == "phone")
     info = record["video_info"]
     assert (info["width"], info["height"], info["success"]) == (90, 160, True)
     assert info["aspect_ratio"] == pytest.approx(90 / 160)
@@ -160,12 +161,12 @@ def test_the_bill_is_the_endpoints_own_count(finished: Finished) -> None:
 def test_each_usable_video_has_a_summary_and_a_mind_map(finished: Finished) -> None:
     rows = finished.rows["analysis"]
     assert sorted((row["video_id"], row["index"], row["task"], row["style"]) for row in rows) == sorted(
-        (row["id"], *each)
+        (row["video_id"], *each)
         for row in finished.rows["data"]
         for each in ((0, "summary", "plot_detail"), (1, "mind_map", None))
     )
     assert all(row["text"] and not row["error"] and not row["alone"] for row in rows)
-    captions = {row["id"]: row["captions"].casefold() for row in finished.rows["data"]}
+    captions = {row["video_id"]: row["captions"].casefold() for row in finished.rows["data"]}
     for row in rows:
         if row["task"] == "mind_map":
             assert json.loads(row["value"])["name"].casefold() in captions[row["video_id"]]
@@ -174,7 +175,7 @@ def test_each_usable_video_has_a_summary_and_a_mind_map(finished: Finished) -> N
 
 
 def test_extra_columns_ride_along(finished: Finished) -> None:
-    (record,) = (row for row in finished.rows["data"] if row["id"] == "0002")
+    (record,) = (row for row in finished.rows["data"] if row["video_id"] == "0002")
     assert json.loads(record["extra"]) == {"genre": "test"}
 
 
@@ -238,7 +239,7 @@ def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp
     made = export_lines(opened(Path(finished.job.output)), tmp_path / "out.json", "dataflow-json")
     assert made.counts == {"all": len(USABLE)}
     records = json.loads((tmp_path / "out.json").read_text())
-    (record,) = (row for row in records if row["id"] == "0002")
+    (record,) = (row for row in records if row["id"] == "0002_q0")
     assert list(record) == [*COLUMNS, "genre"]
     assert list(record["parsed_reasoning"]) == ["QUESTION", "OPTIONS", "ANSWER", "REASONS"]
     assert set(record["parsed_reasoning"]["REASONS"]["Step 1"]) == {"timestamp", "reasons"}

@@ -55,7 +55,7 @@ def test_calls_that_fail_are_failures_and_a_rerun_mends_them_without_paying_twic
     second = run(job)
     rows = tables(job.output)
     assert (second.records, second.retryable, second.exit_status) == (1, 0, 0)
-    assert [row["id"] for row in rows["data"]] == [failed["caption"]["id"]]
+    assert [row["video_id"] for row in rows["data"]] == [failed["caption"]["id"]]
     assert [row["id"] for row in rows["failures"]] == [failed["ask"]["id"]]
     assert all(row["caption"] for row in rows["clips"])
     assert second.spent["caption"].calls == 1

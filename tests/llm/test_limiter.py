@@ -312,3 +312,30 @@ def test_roles_that_share_a_key_share_the_strictest_limits() -> None:
     assert both == Limits(3, 5, 7, open_after=5, max_rejections=5)
     assert Limits.of(at(max_attempts=2)).open_after == 2
     assert Limits.of(at(max_attempts=4)).open_after == 3
+
+
+def test_the_leases_of_a_stopped_holder_stay_until_it_is_gone() -> None:
+    clock, stopped = Clock(), {"asleep"}
+    limiter = Limiter(Limits(2), clock, is_stopped=stopped.__contains__)
+    lease = limiter.acquire(Estimate(1), "asleep")
+    assert isinstance(lease, Lease)
+    for _ in range(10):
+        clock.now += HOLDER_TTL_S
+        assert limiter.in_flight == 1
+    stopped.clear()  # continued: it has time to be heard of
+    clock.now += HOLDER_TTL_S - 1
+    assert limiter.in_flight == 1
+    limiter.heard("asleep", [lease])
+    clock.now += HOLDER_TTL_S - 1
+    assert limiter.in_flight == 1
+    clock.now += 1
+    assert limiter.in_flight == 0
+
+
+def test_a_limiter_that_was_stopped_itself_drops_nobody_it_could_not_hear() -> None:
+    clock = Clock()
+    limiter = Limiter(Limits(1), clock)
+    assert isinstance(limiter.acquire(Estimate(1), "a"), Lease)
+    clock.now += 10 * HOLDER_TTL_S
+    limiter.woken()
+    assert limiter.in_flight == 1

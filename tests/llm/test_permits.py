@@ -12,10 +12,10 @@ from lvqa_ray import errors
 from lvqa_ray.llm.desk import CHUNK, LocalDesk, News
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limited import Limited, Replica
-from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limiter import HOLDER_TTL_S, Limiter
 from lvqa_ray.llm.limits import Lease, Limits
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
-from lvqa_ray.llm.outcome import MEDIA_TOKENS, Done, Estimate
+from lvqa_ray.llm.outcome import MEDIA_TOKENS, Done, Estimate, Failed
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
@@ -287,3 +287,22 @@ def test_an_endpoint_that_drops_all_connections_for_a_while() -> None:
         assert all(isinstance(reply, ChatReply) for reply in replies)
         assert set(fake.paid.values()) == {1}
         assert 5 <= fake.counts["down"] < 40, "it is left alone while it is down"
+
+
+def test_a_worker_that_was_stopped_sends_nothing_under_leases_from_before() -> None:
+    now = [0.0]
+    desk = FarDesk(Limiter(Limits(1)))
+
+    async def run() -> None:
+        first, second = Permits(desk, lambda: now[0]), Permits(desk, lambda: now[0])
+        held = await first.acquire(Estimate(1))
+        waiting = asyncio.create_task(second.acquire(Estimate(1)))
+        await asyncio.sleep(0.05)
+        now[0] += HOLDER_TTL_S  # the time that passes while the process of the second is stopped
+        await first.release(held, Done(failed=Failed.DOWN, used=Estimate()))
+        lease = await asyncio.wait_for(waiting, 5)
+        assert desk._limiter.in_flight == 1
+        assert lease.id != held.id
+        assert desk.chunks == [1, 1, 1], "the first answer was given back, and another one asked for"
+
+    asyncio.run(run())

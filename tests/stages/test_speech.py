@@ -47,12 +47,15 @@ def test_the_first_source_that_knows_is_taken(film: Path) -> None:
     row = heard(film, stage)
     assert isinstance(row, ProbedVideo)
     assert [line.text for line in row.speech] == ["In the stream."]  # what comes after the film's end is not of it
-    assert stage.beside(row.video) == ""
+    assert stage.beside(row.video) == ()
     beside.write_text(srt([(0, 500, "Beside it.")]))
     row = heard(film, stage)
     assert isinstance(row, ProbedVideo)
     assert [line.text for line in row.speech] == ["Beside it."]
-    assert stage.beside(row.video).startswith("film.srt ")
+    now, before = stage.beside(row.video)
+    assert before.startswith("film.srt ")
+    beside.touch()
+    assert stage.beside(row.video)[0] == now
     assert heard(film, FindSpeech(sources=("stream", "sidecar"))).speech[0].source == "stream"  # type: ignore[union-attr]
     assert heard(film, FindSpeech(sources=())) == replace(row, speech=())
 

@@ -1,0 +1,188 @@
+"""The identity of every known file of an output: its content by size and hash, found by its stamp without a read.
+
+A stamp is a hash of location, size and time (`fingerprints`). A file whose stamp is known is not read. Any other is
+read in three windows (`content`): a content that is known has its fingerprint already, wherever the file is; a new
+content is its own fingerprint. Releases before this table used the stamp itself as the fingerprint. Such files keep
+theirs, so that the keys of their paid answers stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
+from posixpath import basename
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.content import content, contents
+from lvqa_ray.engine.corpus import FILE as MANIFEST
+from lvqa_ray.engine.fingerprints import fingerprint, out_of_reach, stamp_elsewhere
+from lvqa_ray.engine.outcomes import OUTCOME, find, flat, numbers
+from lvqa_ray.engine.place import Place
+from lvqa_ray.engine.remote import is_remote
+from lvqa_ray.engine.seen import row_groups
+from lvqa_ray.engine.tables import read_shard, replace_shard
+from lvqa_ray.engine.videos import COLUMNS, Videos
+from lvqa_ray.records import Video, shown
+from lvqa_ray.records.tables import VIDEO_ID, TableName
+
+FILE = "fingerprints.parquet"
+SCHEMA = pa.schema([(name, pa.string()) for name in ("stamp", "content", "fingerprint")])
+"""``content`` is null where it was never read: of files that an earlier release has done."""
+TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
+AT_ONCE = 2**16
+"""Files that are read before their content is compared."""
+
+
+def identified(video: Video, folder: Place, access: Access) -> Video:
+    """One video with the fingerprint of its content, as the runs of an output name it; nothing is written."""
+    given = Videos.of([replace(video, fingerprint=fingerprint(video.uri, access))])
+    return replace(video, fingerprint=Identities(folder, OUTCOME.empty_table()).identify(given, access)[0].fingerprint)
+
+
+class Identities:
+    """The table of stamps, contents and fingerprints of an output.
+
+    Args:
+        folder: The output folder.
+        done: Its outcomes, as `outcomes` gives them.
+    """
+
+    def __init__(self, folder: Place, done: pa.Table) -> None:
+        self._folder = folder
+        self._done = done
+        path = folder / FILE
+        self._table = read_shard(path).select(SCHEMA.names).cast(SCHEMA) if path.exists() else SCHEMA.empty_table()
+        self._new: list[pa.Table] = []
+
+    def identify(self, videos: Videos, access: Access) -> Videos:
+        """The videos with the fingerprint of their content; a file that cannot be read keeps its stamp.
+
+        Args:
+            videos: Videos with their stamps in the column of fingerprints.
+            access: How stores are reached.
+
+        Raises:
+            ConfigError: What the output holds cannot be read.
+        """
+        stamps = flat(videos.fingerprints)
+        at = find(stamps, self._table["stamp"])
+        unknown = at < 0
+        prints = stamps
+        if not unknown.all():
+            known = flat(self._table["fingerprint"]).take(pa.array(np.where(unknown, 0, at)))
+            prints = pc.if_else(pa.array(unknown), stamps, known) if unknown.any() else known
+        if unknown.any():
+            old = self._before()
+            unknown &= ~numbers(pc.or_(pc.equal(stamps, ""), pc.is_in(stamps, value_set=old)))
+            self._import(old)
+        if unknown.any():
+            prints = self._found(videos, np.flatnonzero(unknown), prints, access)
+        column = COLUMNS.get_field_index("fingerprint")
+        return Videos(videos.table.set_column(column, COLUMNS.field(column), prints))
+
+    def store(self) -> None:
+        """Write down what was learned.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._new:
+            self._table = pa.concat_tables([self._table, *self._new])
+            self._new = []
+            replace_shard(self._table, self._folder / FILE)
+
+    def _before(self) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+        """The fingerprints of this output that are stamps of an earlier release, or of files that cannot be read."""
+        parts = [self._done["fingerprint"]]
+        if (path := self._folder / MANIFEST).exists():
+            parts.append(read_shard(path, ["fingerprint"])["fingerprint"])
+        prints = pc.unique(pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()))
+        return prints.filter(pc.invert(pc.is_in(prints, value_set=flat(self._table["fingerprint"]))))
+
+    def _import(self, old: Any) -> None:  # noqa: ANN401 - as above
+        old = old.filter(pc.invert(pc.equal(old, "")))
+        if len(old):
+            self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=SCHEMA))
+
+    def _found(self, videos: Videos, places: Any, prints: Any, access: Access) -> Any:  # noqa: ANN401 - as above
+        """The fingerprints, those at some places by content."""
+        table = pa.concat_tables([self._table, *self._new])
+        read = table.filter(pc.is_valid(table["content"]))
+        wanted = {basename(where) for where in videos.take(places).places.to_pylist()}
+        before = _Before(self._folder, table.filter(pc.is_null(table["content"]))["fingerprint"], wanted, access)
+        fresh: dict[str, str] = {}
+        found: list[str] = []
+        for start in range(0, len(places), AT_ONCE):
+            some = videos.take(places[start : start + AT_ONCE]).table
+            uris, stamps = some["uri"].to_pylist(), some["fingerprint"].to_pylist()
+            asked = [b"" if out_of_reach(os.fsdecode(uri), s) else uri for uri, s in zip(uris, stamps, strict=True)]
+            hashes = contents(asked, access)
+            at = find(pa.array(hashes, pa.string()), read["content"])
+            known = read["fingerprint"].take(pa.array(at[at >= 0])).to_pylist()
+            fresh |= dict(zip((hashes[place] for place in np.flatnonzero(at >= 0)), known, strict=True))
+            learned = []
+            for uri, stamp, hashed in zip(uris, stamps, hashes, strict=True):
+                if not hashed:
+                    found.append(stamp)
+                    continue
+                if hashed not in fresh:
+                    fresh[hashed] = before.of(os.fsdecode(uri), hashed) or hashed
+                found.append(fresh[hashed])
+                learned.append((stamp, hashed, found[-1]))
+            if learned:
+                columns = [pa.array(column, pa.string()) for column in zip(*learned, strict=True)]
+                self._new.append(pa.table(columns, schema=SCHEMA))
+        mask = np.zeros(len(videos), dtype=np.bool_)
+        mask[places] = True
+        return pc.replace_with_mask(flat(prints), pa.array(mask), pa.array(found, pa.string()))
+
+
+class _Before:
+    """Files that an earlier release has done and that were moved or copied since: found by name, size and time.
+
+    Args:
+        folder: The output folder.
+        prints: The fingerprints of that release.
+        wanted: File names that are looked for.
+        access: How stores are reached.
+    """
+
+    def __init__(self, folder: Place, prints: Any, wanted: Set[str], access: Access) -> None:  # noqa: ANN401 - as above
+        self._access = access
+        self._named: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for where, fingerprint_ in _located(folder, prints) if len(prints) else ():
+            if (name := basename(where)) in wanted:
+                self._named[name].append((where, fingerprint_))
+
+    def of(self, uri: str, hashed: str) -> str:
+        """The fingerprint that an earlier release gave to this file in another location; empty if it had none."""
+        named: Sequence[tuple[str, str]] = self._named.get(basename(shown(uri)), ())
+        for where, before in named:
+            if stamp_elsewhere(uri, where, self._access) == before:
+                return before
+        for where, before in named:
+            there = not is_remote(where) and where != uri and fingerprint(where) == before
+            if there and content(os.fsencode(where), self._access) == hashed:
+                return before
+        return ""
+
+
+def _located(folder: Place, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as above
+    """Where the files with these fingerprints were."""
+    prints, told = flat(prints), []
+    if (path := folder / MANIFEST).exists():
+        told.append(read_shard(path, ["video", "fingerprint"]))
+    for table in TABLES:
+        for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "fingerprint"]):
+            told.append(rows.select(["video", "fingerprint"]))
+    for rows in told:
+        about = rows.filter(pc.is_in(rows["fingerprint"], value_set=prints))
+        once = about.group_by(["video", "fingerprint"]).aggregate([])
+        yield from zip(once["video"].to_pylist(), once["fingerprint"].to_pylist(), strict=True)

@@ -1,0 +1,36 @@
+"""The order of the runs of an output: each run id is later than all that the output holds, whatever the clock says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+import pyarrow as pa
+
+from lvqa_ray.engine.found import clips_folder
+from lvqa_ray.engine.journals import segments_at
+from lvqa_ray.engine.kept_files import files_folder
+from lvqa_ray.engine.notes import run_ids_of
+from lvqa_ray.engine.place import Place
+from lvqa_ray.llm.run_ids import next_run_id
+
+
+def run_id_in(folder: Place, done: pa.Table) -> str:
+    """The id of a run that begins now.
+
+    Args:
+        folder: The output folder.
+        done: Its outcomes, as `outcomes` gives them.
+
+    Raises:
+        OSError: The journal cannot be listed.
+    """
+    of_rows = done["run_id"].cast(pa.string()).unique().to_pylist()
+    return next_run_id(chain(of_rows, run_ids_of(folder), segment_names(folder / "cache")))
+
+
+def segment_names(journal: Place) -> Iterator[str]:
+    """The names of all segments of a journal, and of what is written down beside the answers; each holds a run id."""
+    for part in (journal, clips_folder(journal), files_folder(journal)):
+        if part.is_dir():
+            yield from segments_at(part, make=False).sizes()

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from lvqa_ray.llm.budget import Budgeted, Purse
-from lvqa_ray.llm.cached import Cached, Noted
+from lvqa_ray.llm.cached import Answers, Cached, Noted
 from lvqa_ray.llm.cleaning import Cleaning
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Answers
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.mend import Mending
+from lvqa_ray.llm.messages import Chat
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.retry import Call, Retrying
-from lvqa_ray.stage import Chat
+from lvqa_ray.llm.retry import Retrying
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Way:
     """
 
     endpoint: Endpoint
-    wire: Call
+    wire: Chat
     permits: Permits
     purse: Purse | None = None
 
@@ -49,7 +48,7 @@ def chat_along(ways: Sequence[Way], answers: Answers, *, ask_again: bool = False
     on_wire: set[str] = set()
 
     def replica(way: Way) -> Replica:
-        wire: Call = Noted(way.wire, answers, key_of, way.endpoint.model, on_wire)
+        wire: Chat = Noted(way.wire, answers, key_of, way.endpoint.model, on_wire)
         return Replica(wire if way.purse is None else Budgeted(wire, way.purse, way.endpoint), way.permits)
 
     limited = Limited(*map(replica, ways))

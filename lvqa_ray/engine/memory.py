@@ -14,10 +14,10 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.journals import for_reading
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.steps import bug
-from lvqa_ray.llm.cached import Cached
+from lvqa_ray.llm.cached import Answers, Cached
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.index import Index
-from lvqa_ray.llm.journal import Answers, Kept
+from lvqa_ray.llm.journal import Kept
 from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest

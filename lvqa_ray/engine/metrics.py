@@ -12,8 +12,7 @@ from ray.util.metrics import Counter, Gauge
 
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.retry import Call
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
 
 
@@ -25,7 +24,7 @@ class Metered:
         stage: The stage's name.
     """
 
-    def __init__(self, inner: Call, stage: str) -> None:
+    def __init__(self, inner: Chat, stage: str) -> None:
         self._inner = inner
         self._stage = stage
 

@@ -6,10 +6,9 @@ from typing import Protocol
 
 from lvqa_ray.errors import ApiError, BudgetSpent
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, heard
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, heard
 from lvqa_ray.llm.outcome import REPLY_TOKENS, Estimate
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
-from lvqa_ray.llm.retry import Call
 
 
 class Budget:
@@ -105,7 +104,7 @@ class Budgeted:
         endpoint: Who is asked, and at what price.
     """
 
-    def __init__(self, inner: Call, purse: Purse, endpoint: Endpoint) -> None:
+    def __init__(self, inner: Chat, purse: Purse, endpoint: Endpoint) -> None:
         self._inner = inner
         self._purse = purse
         self._endpoint = endpoint

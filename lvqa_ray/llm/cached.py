@@ -8,14 +8,40 @@ from collections import Counter
 from collections.abc import Callable, MutableSet
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from typing import Protocol
 
 from lvqa_ray.errors import ApiError, StopRun
-from lvqa_ray.llm.journal import Answers
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.retry import Call
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 
 KeyOf = Callable[[ChatRequest], str]
 """Names the answer to a request, such as ``functools.partial(cache_key, endpoint)``."""
+
+
+class Answers(Protocol):
+    """Where paid answers are kept.
+
+    Attributes:
+        broken: Why an answer could not be kept, once that has happened.
+    """
+
+    broken: OSError | None
+
+    async def find(self, key: str, /) -> ChatReply | ApiError | None:
+        """The answer under a key, as it was paid for, or the failure that asking again would only repeat.
+
+        Raises:
+            OSError: It could not be read now.
+        """
+
+    def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
+        """Keep an answer, or a reply that was paid for and cannot be used.
+
+        Raises:
+            OSError: It could not be written.
+        """
+
+    async def kept(self) -> None:
+        """Wait until all that was put outlives this process; errors as above."""
 
 
 class Cached:
@@ -36,7 +62,7 @@ class Cached:
 
     def __init__(
         self,
-        inner: Call,
+        inner: Chat,
         answers: Answers,
         key_of: KeyOf,
         *,
@@ -126,7 +152,7 @@ class Noted:
     """
 
     def __init__(
-        self, inner: Call, answers: Answers, key_of: KeyOf, model: str, on_wire: MutableSet[str] | None = None
+        self, inner: Chat, answers: Answers, key_of: KeyOf, model: str, on_wire: MutableSet[str] | None = None
     ) -> None:
         self._inner = inner
         self._answers = answers

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 from lvqa_ray.errors import Bill, DegenerateReply
 from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, heard
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, heard
 from lvqa_ray.llm.repetition import repetition
-from lvqa_ray.llm.retry import Call
 from lvqa_ray.records.safe_text import safe_text
 
 
@@ -25,7 +24,7 @@ class Cleaning:
         inner: The call, with the journal in it.
     """
 
-    def __init__(self, inner: Call) -> None:
+    def __init__(self, inner: Chat) -> None:
         self._inner = inner
 
     async def __call__(self, request: ChatRequest) -> ChatReply:

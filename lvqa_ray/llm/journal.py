@@ -10,7 +10,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.entry import entry_of, line_of
@@ -20,36 +19,6 @@ from lvqa_ray.llm.policy import policy_of
 from lvqa_ray.llm.segments import Segments, by_time, segments_of
 
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
-
-
-class Answers(Protocol):
-    """Where paid answers are kept.
-
-    Attributes:
-        broken: Why an answer could not be kept, once that has happened.
-    """
-
-    broken: OSError | None
-
-    async def find(self, key: str, /) -> ChatReply | ApiError | None:
-        """The answer under a key, as it was paid for, or the failure that asking again would only repeat.
-
-        Raises:
-            OSError: It could not be read now.
-        """
-        ...
-
-    def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
-        """Keep an answer, or a reply that was paid for and cannot be used.
-
-        Raises:
-            OSError: It could not be written.
-        """
-        ...
-
-    async def kept(self) -> None:
-        """Wait until all that was put outlives this process; errors as above."""
-        ...
 
 
 class Journal:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, AuthFailed, Forbidden, StopRun
 from lvqa_ray.llm.limits import Lease
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.llm.outcome import ABOUT_ONE_REQUEST, Done, Estimate, Failed
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.retry import Call
 
 HEDGE_S = 0.05
 """Where a replica has no room for this long, the next one is asked too."""
@@ -22,7 +21,7 @@ HEDGE_S = 0.05
 class Replica:
     """One endpoint among those that answer alike: how to ask it, and where its leases come from."""
 
-    call: Call
+    call: Chat
     permits: Permits
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from lvqa_ray.errors import ApiError, BadRequest, TooLong, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.retry import Call
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
 
 LARGER = 2
@@ -28,7 +27,7 @@ class Mending:
         endpoint: Whose ``max_tokens`` holds where the request has none.
     """
 
-    def __init__(self, inner: Call, endpoint: Endpoint) -> None:
+    def __init__(self, inner: Chat, endpoint: Endpoint) -> None:
         self._inner = inner
         self._endpoint = endpoint
         self._takes_schemas = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -117,3 +117,15 @@ class ChatReply:
 def heard(request: ChatRequest) -> float:
     """Seconds of sound in a request."""
     return sum(part.seconds for message in request.messages for part in message.parts if isinstance(part, Media))
+
+
+class Chat(Protocol):
+    """One answered request: cache, limits and retries lie behind this call.
+
+    Raises:
+        ApiError: There is no answer, and asking again now will not help.
+    """
+
+    async def __call__(self, request: ChatRequest, /) -> ChatReply:
+        """Ask and wait for the answer."""
+        ...

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.llm.policy import policy_of
 
-Call = Callable[[ChatRequest], Awaitable[ChatReply]]
 """The one-method seam of this room: a request in, a reply out, or an `ApiError`."""
 
 SPARED_AT_MOST = 8
@@ -41,7 +40,7 @@ class Retrying:
 
     def __init__(
         self,
-        inner: Call,
+        inner: Chat,
         max_attempts: int,
         *,
         base_s: float = 0.5,

@@ -9,9 +9,10 @@ prompt handling from `Prompted`. A check looks at the questions of a film, has a
 them: what is done with these is in `Check`, so that a check of one's own is a class with a name and a `judge`.
 """
 
+from lvqa_ray.llm.messages import Chat
 from lvqa_ray.stage.checks import CallCheck, Check, Judging, Mend, Mended, Policy, Said, word_off
 from lvqa_ray.stage.paid import Paid
-from lvqa_ray.stage.prompted import ROLES, Chat, Prompted, Role, answer
+from lvqa_ray.stage.prompted import ROLES, Prompted, Role, answer
 
 __all__ = [
     "ROLES",

@@ -12,11 +12,11 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
-from lvqa_ray.llm.messages import Part
+from lvqa_ray.llm.messages import Chat, Part
 from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
 from lvqa_ray.stage.paid import Paid
-from lvqa_ray.stage.prompted import Chat, Prompted
+from lvqa_ray.stage.prompted import Prompted
 
 T = TypeVar("T")
 Policy = Literal["off", "mark", "repair", "drop"]

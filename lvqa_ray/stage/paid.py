@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
-from lvqa_ray.stage.prompted import Chat
 
 
 class Paid:

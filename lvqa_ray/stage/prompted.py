@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal, Protocol, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm import template
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message, Part
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part
 
 Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """All that there are; a job may have nobody for speech."""
-
-
-class Chat(Protocol):
-    """One answered request: cache, limits and retries lie behind this call.
-
-    Raises:
-        ApiError: There is no answer, and asking again now will not help.
-    """
-
-    async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Ask and wait for the answer."""
-        ...
 
 
 async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]) -> ChatReply:

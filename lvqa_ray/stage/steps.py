@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvqa_ray.stage.prompted import Chat, Prompted, Role
+from lvqa_ray.llm.messages import Chat
+from lvqa_ray.stage.prompted import Prompted, Role
 
 
 @dataclass(frozen=True, slots=True)

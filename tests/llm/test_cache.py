@@ -18,9 +18,9 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.key import cache_key
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message
 from lvqa_ray.llm.policy import POLICIES
-from lvqa_ray.llm.retry import Call, Retrying
+from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
@@ -42,7 +42,7 @@ class Counting:
         return REPLY
 
 
-def cached_over(inner: Call, folder: Path, endpoint: Endpoint = ENDPOINT) -> Cached:
+def cached_over(inner: Chat, folder: Path, endpoint: Endpoint = ENDPOINT) -> Cached:
     journal, key_of = Journal(folder, writer="w", stage="ask"), partial(cache_key, endpoint)
     return Cached(Noted(inner, journal, key_of, "m"), journal, key_of)
 

@@ -244,7 +244,7 @@ class EmptyReply(RetryableError):
 class Forbidden(RetryableError):
     """The endpoint forbids this request, and answers others with the same key."""
 
-    kind = "forbidden"
+    kind = "request_forbidden"
 
 
 class StopRun(ApiError):

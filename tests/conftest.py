@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.llm.cached import Cached, Noted
+from lvqa_ray.llm.cleaning import Cleaning
 from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
@@ -106,7 +107,7 @@ def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
     journal = Journal(tmp_path / "journal", writer="test", stage="test")
     wire = Noted(OpenAITransport(endpoint, SecretStr("")), journal, key_of, endpoint.model)
     limited = Limited(Replica(wire, permits))
-    return Mending(Cached(Retrying(limited, 2, base_s=0.01), journal, key_of), endpoint)
+    return Cleaning(Mending(Cached(Retrying(limited, 2, base_s=0.01), journal, key_of), endpoint))
 
 
 def tables(output: str) -> dict[str, list[dict[str, Any]]]:

@@ -45,6 +45,8 @@ MENDS: Mapping[str, str] = {
     "stopped": _STOP,
     "auth_failed": "set a key that the endpoint accepts, and run again",
     "quota_exceeded": "pay the endpoint's bill or wait, and run again",
+    "request_forbidden": "see what the endpoint says (message); `lvqa retry --kind {kind}` asks anew",
+    "endpoint_rejects": "see what the endpoint says (message), correct its settings, and run again",
     "endpoint_down": "see whether the endpoint is up, and run again",
     "not_found": "correct base_url or model of the endpoint",
     "budget_spent": "raise engine.max_cost or engine.max_requests, and run again",
@@ -52,6 +54,7 @@ MENDS: Mapping[str, str] = {
     "too_long": "lower sample.count or sample.short_side, or name a model with a longer context",
     "content_filtered": "`lvqa retry --kind {kind}` asks anew; else leave it out, or name another endpoint",
     "refused": "`lvqa retry --kind {kind}` asks anew; else change the prompt",
+    "degenerate_reply": "`lvqa retry --kind {kind}` asks anew; if it stays, set a temperature or try another model",
     "truncated_reply": "raise max_tokens of the stage or its endpoint",
     # The reply
     "no_question": _ASK,

@@ -62,6 +62,8 @@ def cleaned(reply: ChatReply) -> ChatReply:
         error.raw, error.cached = received[:RAW_CHARS], bool(usage.cached)
         error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
         raise error
+    if text == received.strip():
+        text = received  # white space at the ends is left as earlier releases stored it
     return replace(reply, text=text, raw=received, model=safe_text(reply.model))
 
 

@@ -30,6 +30,12 @@ from lvqa_ray.llm.markup import (
     WRAPPER_START,
 )
 
+_MAY_HOLD_MARKUP = re.compile(
+    r"[<＜◁]|&lt;|\\u003c|\\boxed|\]~|\[(?:[/|]|e~|[A-Za-z]|[^\W\d_])"
+    r"|\A(?:here|[*_]{0,2}thinking|```|analysis|assistant|model)",
+    re.IGNORECASE,
+)
+"""A sign that every pattern of the table needs; most replies have none."""
 _ROUNDS = 6
 """How often markup may be nested in other markup."""
 _QUOTES = "\"'“”‘’„«»「」『』`(（"
@@ -69,6 +75,8 @@ def without_draft(reply: str) -> str:
         The answer; empty where there is none, or none that can be told from the draft.
     """
     text = reply.strip()
+    if not _MAY_HOLD_MARKUP.search(text):
+        return text
     try:
         for _ in range(_ROUNDS):
             before = text

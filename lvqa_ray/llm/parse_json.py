@@ -172,4 +172,5 @@ def _step(step: Step) -> QuestionStep:
 
 
 def _folded(text: str) -> str:
-    return " ".join(safe_text(text).split())
+    # JSON escapes what the reply does not show: the decoded text is cleaned as a reply is.
+    return " ".join(without_draft(safe_text(text)).split())

@@ -29,7 +29,7 @@ _MARKS = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d
 """More than eight combining marks on one letter cover the lines around it."""
 _SUSPECT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u034f\u0300-\u036f\u0483-\u0489\u115f\u1160\u180e\u1ab0-\u1aff\u1dc0-\u1dff"
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u20d0-\u20ff\u3164\ufdd0-\ufdef\ufe00-\ufe2f\ufeff\uffa0\ufff9-\ufffb"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff\u3164\ufdd0-\ufdef\ufe00-\ufe2f\ufeff\uffa0\ufff9-\ufffb"
     "\ufffe\uffff\U000e0000-\U000e01ef\ud800-\udfff]"
 )
 
@@ -38,15 +38,15 @@ def safe_text(text: str) -> str:
     r"""Remove control characters, terminal escape sequences and invisible or reordering format characters.
 
     Kept: line feeds and tabs, letters of every script, marks of right-to-left text (U+200E, U+200F, U+061C), joiners
-    between letters and between emoji, and emoji flags. Other line ends (``\r\n``, ``\r``, NEL, U+2028, U+2029) become
-    ``\n``. A lone surrogate becomes U+FFFD.
+    between letters and between emoji, and emoji flags. Other line ends (``\r\n``, ``\r``, NEL)
+    become ``\n``. A lone surrogate becomes U+FFFD.
     """
     if not _SUSPECT.search(text):
         return text
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _ESCAPES.sub("", text)
-    text = re.sub("[\x85\u2028\u2029]", "\n", text)
+    text = text.replace("\x85", "\n")
     text = _UNSAFE.sub("", text)
     text = _without_tags(text)
     text = _SELECTORS.sub(r"\1", text)

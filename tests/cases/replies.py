@@ -140,7 +140,11 @@ def refusals(out: Path) -> Iterable[Row]:
         return Reply.of(403, _error("no")) if bad else Reply.of(200, completion(ANSWER))
 
     outcomes, _bodies = ask(out / "later", later, "good", "bad", "another")
-    yield "an unknown 403 after an answer", [ANSWER, "forbidden", ANSWER], [kind(outcome) for outcome in outcomes]
+    yield (
+        "an unknown 403 after an answer",
+        [ANSWER, "request_forbidden", ANSWER],
+        [kind(outcome) for outcome in outcomes],
+    )
 
 
 def _always(reply: Reply) -> Any:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
 from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.parse_analysis import read_fields
 
 A = "A block moves to the right."
 D = "DRAFT the user wants a description."
@@ -143,3 +145,8 @@ def test_long_replies_end_soon(piece: str) -> None:
     started = time.monotonic()
     without_draft(f"a{piece * 20_000}b")
     assert time.monotonic() - started < 5
+
+
+def test_fields_of_json_are_cleaned_once_they_are_decoded() -> None:
+    said = {"title": "\x1b[1mA \u202eblock<|im_end|>", "tags": ["<think>DRAFT</think>red"], "highlights": ["It moves."]}
+    assert read_fields(json.dumps(said)) == {"title": "A block", "tags": ["red"], "highlights": ["It moves."]}

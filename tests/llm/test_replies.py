@@ -25,7 +25,7 @@ def text_of(outcome: object) -> str:
 @pytest.mark.parametrize("fields", [{"stream": True}, {"extra_body": {"stream": True}}])
 def test_a_stream_is_assembled_with_its_usage(tmp_path: Path, fields: dict[str, Any]) -> None:
     (reply,), bodies = ask(tmp_path, lambda _: stream(["<think>DRAFT</thi", "nk>A block \u2028", "moves."]), **fields)
-    assert text_of(reply) == "A block \nmoves."
+    assert text_of(reply) == "A block \u2028moves."
     assert isinstance(reply, ChatReply)
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (100, 20)
     assert bodies[0]["stream"] is True

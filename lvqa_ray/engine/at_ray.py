@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.ray_telemetry import disable_telemetry
 from lvqa_ray.errors import ConfigError
 
 
@@ -26,9 +27,10 @@ def ray_for(job: Job) -> Iterator[None]:
         yield
         return
     elsewhere = bool(os.environ.get("RAY_ADDRESS"))
+    if not elsewhere:
+        disable_telemetry()
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(
             # "local": a Ray that happens to run on this machine is somebody else's.

@@ -134,6 +134,26 @@ def test_an_endpoint_that_will_not_do_is_said_before_anything_is_paid(
     assert not fake.paid
 
 
+def test_a_model_that_is_not_listed_is_a_warning_of_a_dry_run(tmp_path: Path, film: Path) -> None:
+    with FakeEndpoint(models=("llava:latest",)) as fake:
+        done = lvqa("plan", job_file(tmp_path, fake, film, model="llava"), OPENAI_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("warning: llava at 127.0.0.1:")
+    assert "it offers llava:latest" in done.stderr
+    assert fake.requests == []
+
+
+def test_variables_that_cannot_be_used_are_named_before_anything_is_done(tmp_path: Path, film: Path) -> None:
+    with FakeEndpoint() as fake:
+        job = job_file(tmp_path, fake, film, base_url="http://models.example.invalid/v1")
+        for name, value in {"ALL_PROXY": "socks://u:hunter2@127.0.0.1:1/", "SSL_CERT_FILE": "/nonexistent.pem"}.items():
+            done = lvqa("run", job, OPENAI_API_KEY=KEY, **{name: value})
+            assert done.returncode == 2
+            assert f"variable {name} names" in done.stderr
+            assert "hunter2" not in done.stderr
+            assert "Traceback" not in done.stderr
+
+
 def test_a_wrong_key_is_said_and_never_shown(tmp_path: Path, film: Path) -> None:
     with FakeEndpoint(api_key="another") as fake:
         done = lvqa("run", job_file(tmp_path, fake, film), OPENAI_API_KEY=KEY)

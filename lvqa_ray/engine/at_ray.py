@@ -14,6 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.detach import children_without_terminal
 from lvqa_ray.engine.quiet import core_lines_dropped
 from lvqa_ray.engine.ray_health import shut_down
+from lvqa_ray.engine.ray_telemetry import disable_telemetry
 from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.errors import ConfigError
 
@@ -37,9 +38,10 @@ def ray_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
         yield
         return
     elsewhere = bool(os.environ.get("RAY_ADDRESS"))
+    if not elsewhere:
+        disable_telemetry()
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     try:
         with secret, children_without_terminal(), core_lines_dropped():

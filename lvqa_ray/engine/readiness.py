@@ -96,7 +96,9 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         if isinstance(error, NotFound):
             offered = offered.replace("does not list the", "has no")
         told = f" {endpoint.base_url} {offered}." if offered else ""
-        raise ConfigError(f"{endpoint.label}: {_ended(error)}{told}{await _mend(endpoint, key, error, moved)}")
+        # A URL that has a list of models is the right one.
+        mend = await _mend(endpoint, key, error, moved) if moved or isinstance(listed, ApiError) else ""
+        raise ConfigError(f"{endpoint.label}: {_ended(error)}{told}{mend}")
     says = f"{_capital(doubt)}, and whether it answers is not known yet: {error}"
     return Readiness(says, sure=False, warning=f"{endpoint.label}: {says[:1].lower()}{says[1:]}")
 

@@ -81,6 +81,16 @@ def test_a_redirect_that_would_lose_the_request_stops_it_with_the_new_address() 
             asyncio.run(once())
 
 
+def test_no_other_address_is_proposed_where_the_list_shows_that_this_one_is_right(tmp_path: Path) -> None:
+    def reply(ask: Ask) -> Reply:  # llama.cpp and LiteLLM answer with and without /v1
+        return UNKNOWN if ask.method == "POST" else of_names("n")
+
+    with Dialect(reply) as there:
+        does, said = seen_before_a_run(job_of(f"{there.url}/v1", "m", tmp_path))
+    assert does == "exit 2"
+    assert said.endswith(f"{there.url}/v1 has no model m; it offers n.")
+
+
 def test_nothing_is_paid_where_a_model_does_not_exist(tmp_path: Path) -> None:
     with (
         server(of_names("n"), {"*": UNKNOWN}) as there,

@@ -48,6 +48,7 @@ class VideoFault(StrEnum):
     NO_DURATION = "no_duration"
     BAD_DIMENSIONS = "bad_dimensions"
     TRUNCATED = "truncated"
+    ENCRYPTED = "encrypted"
     NO_CLIPS = "no_clips"
     DAMAGED = "damaged"
     BAD_SUBTITLES = "bad_subtitles"

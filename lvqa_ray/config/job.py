@@ -186,7 +186,10 @@ class Job(Section):
     def _content(self) -> dict[str, Any]:
         """The settings that change an answer; a section that is off is none of them."""
         off = {"speech": not self.listens_otherwise, "analysis": not self.analysis.tasks}
-        return self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
+        content = self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
+        if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # jobs from before it are still the same jobs
+            del content["probe"]["max_lost_share"]
+        return content
 
 
 def _hash(content: Any) -> str:  # noqa: ANN401 - any plain values

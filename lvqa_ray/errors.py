@@ -54,6 +54,7 @@ class VideoFault(StrEnum):
     NO_DURATION = "no_duration"
     BAD_DIMENSIONS = "bad_dimensions"
     TRUNCATED = "truncated"
+    ENCRYPTED = "encrypted"
     NO_CLIPS = "no_clips"
     TOO_MANY_CLIPS = "too_many_clips"
     DAMAGED = "damaged"

@@ -98,9 +98,7 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
-    judge_damage = (
-        [VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)] if job.probe.damaged == "fail" else []
-    )
+    judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)
     split: Callable[[ProbedVideo], Iterable[Any]] = job.split
     parts = None
     if job.split.mode == "scenes":
@@ -122,9 +120,9 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
         hear=[first, [ChatStep(transcribe, ProbedVideo, transcribe)]] if asks else [],
         split=then if asks else [*first, *then],
         # Whoever takes pictures learns what is damaged, and a damaged clip is not copied.
-        look=[*sample, *judge_damage, VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept)],
+        look=[*sample, judge_damage, VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept)],
         caption=[ChatStep(job.caption, Clip, job.caption)],
-        merge=partial(job.merge, heard=job.speech.merged),
+        merge=partial(job.merge, heard=job.speech.merged, max_lost_share=job.probe.bearable),
         ask=_asking(job),
         expected=partial(
             _expected,
@@ -138,7 +136,13 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
 
 
 def _recipe(job: Job) -> str:
-    decides: dict[str, Any] = {"probe": True, "split": True, "filter": True, "sample": True, "caption": {"media"}}
+    decides: dict[str, Any] = {
+        "probe": {"truncated", "damaged"},
+        "split": True,
+        "filter": True,
+        "sample": True,
+        "caption": {"media"},
+    }
     if job.listens_otherwise:
         decides["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
     told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""

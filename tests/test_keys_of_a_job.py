@@ -91,6 +91,7 @@ HITS: dict[str, Any] = {
     "endpoints.vlm.price_out": 1,
     "endpoints.vlm.price_minute": 1,
     "probe.damaged": "fail",
+    "probe.max_lost_share": 0.25,
     "probe.truncated": "keep",
     # Nothing is said in this video.
     "speech.sources": ["stream"],

@@ -189,6 +189,8 @@ class Job(Section):
         off = {"speech": not self.listens_otherwise, "analysis": not self.analysis.tasks}
         content: dict[str, Any] = self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
         del content["split"]["max_clips"]  # a limit: it decides whether there is an answer, and not which
+        if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # jobs from before it are still the same jobs
+            del content["probe"]["max_lost_share"]
         return content
 
 

@@ -28,7 +28,9 @@ class MergeCaptions:
         description="Least share of the clips' time that must have a caption; below it the video fails.",
     )
 
-    def __call__(self, clips: Sequence[CaptionedClip], *, heard: bool = True) -> Iterator[Film | Failure]:
+    def __call__(
+        self, clips: Sequence[CaptionedClip], *, heard: bool = True, max_lost_share: float = 0.0
+    ) -> Iterator[Film | Failure]:
         """The film, or the reason why its captions are not enough.
 
         A clip whose call may yet succeed fails the video for now, so that a rerun can fill the gap; only gaps that will
@@ -36,6 +38,7 @@ class MergeCaptions:
 
         Args:
             clips: All clips of a video.
+            max_lost_share: Largest share of all clips that may be lost where clips are left out for that.
             heard: Write what is said behind each caption; a line that reaches into several clips stands once.
         """
         clips = sorted(clips, key=lambda row: row.clip.index)
@@ -49,12 +52,12 @@ class MergeCaptions:
             told.update(said)
             span = row.clip.span
             lines.append(merged_line(span.start_s, span.end_s, _with_speech(row.caption, said), places))
-        wanted = sum(row.clip.span.duration_s for row in clips if not row.clip.dropped)
+        wanted = sum(row.clip.span.duration_s for row in clips if not (row.clip.dropped or _is_lost(row)))
         captioned = sum(row.clip.span.duration_s for row in clips if row.caption.strip())
         waiting = next((failure for failure in failures if failure.retryable), None)
-        # Only made where the job says that damage fails a video.
-        damage = next((failure for failure in failures if failure.kind == VideoFault.DAMAGED), None)
         lost_s = sum(row.clip.lost_s for row in clips)
+        bearable_s = max_lost_share * sum(row.clip.span.duration_s for row in clips)
+        damage = next((row.failure for row in clips if _is_lost(row)), None) if lost_s > bearable_s else None
         if lost_s:
             partial = f"{info.partial} {lost_s:.2f} s of the picture do not decode.".lstrip()
             info = replace(info, partial=partial)
@@ -95,6 +98,10 @@ class MergeCaptions:
             retryable=cause.retryable,
             raw=cause.raw,
         )
+
+
+def _is_lost(row: CaptionedClip) -> bool:
+    return row.failure is not None and row.failure.kind == VideoFault.DAMAGED
 
 
 def _with_speech(caption: str, said: Sequence[Subtitle]) -> str:

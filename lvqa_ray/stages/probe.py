@@ -30,6 +30,19 @@ class ProbeVideo:
         description="What to do with a video of which a part does not decode: fail it, or keep the rest and say so.",
     )
 
+    max_lost_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="damaged=keep: largest share of a clip that may be lost before the clip is left out, and of all "
+        "clips before the video fails.",
+    )
+
+    @property
+    def bearable(self) -> float:
+        """Share of a video's clips that may be lost before the video fails."""
+        return 0.0 if self.damaged == "fail" else self.max_lost_share
+
     def __call__(self, video: Video) -> Iterator[ProbedVideo | Failure]:
         """One probed video, or the reason why there is none."""
         try:
@@ -43,14 +56,15 @@ class ProbeVideo:
             yield ProbedVideo(video=video, info=info)
 
     def judge_damage(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
-        """The clip, or the failure that a damaged one is for ``damaged=fail``; its video then fails as well."""
-        if not clip.lost_s or clip.dropped:
+        """The clip, or the failure that a damaged one is: its picture is not worth a caption."""
+        if not clip.lost_s or clip.dropped or clip.lost_s <= self.bearable * clip.span.duration_s:
             yield clip
             return
+        mend = "set probe.damaged=keep to use the rest" if self.damaged == "fail" else "raise probe.max_lost_share"
         error = VideoError(
             VideoFault.DAMAGED,
-            f"{clip.lost_s:.2f} s of clip {clip.id} ({shown(clip.video.uri)}) do not decode; "
-            "get the file again, or set probe.damaged=keep to use the rest",
+            f"{clip.lost_s:.2f} s of clip {clip.id} ({shown(clip.video.uri)}) do not decode; get the file again, "
+            f"or {mend}",
         )
         failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
         yield CaptionedClip(clip=replace(clip, frames=(), media=b""), failure=failure)

@@ -10,10 +10,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, shown
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, shown
 from lvqa_ray.video.frames import sample_frames
-from lvqa_ray.video.losses import watch_losses
+from lvqa_ray.video.losses import Losses, watch_losses
 from lvqa_ray.video.shots import Sampling
+
+INSTANT_S = 0.001
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -49,7 +51,7 @@ class SampleFrames:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
             return
-        clip = replace(clip, lost_s=max(clip.lost_s, losses.within(clip.span)))
+        clip = replace(clip, lost_s=max(clip.lost_s, losses.within(clip.span), _lost_s(clip, times, losses)))
         if known:
             # Those that a pass took before; should they be others this time, they are named by their own times.
             same = [frame.time_s for frame in frames] == known
@@ -98,3 +100,9 @@ class SampleFrames:
     def _identity(self, clip: Clip, which: str) -> str:
         span = f"{clip.span.start_s:.3f}-{clip.span.end_s:.3f}"
         return f"{clip.video.content} {span} {which} {self.short_side}px q{self.quality} {self.reader}"
+
+
+def _lost_s(clip: Clip, times: Sequence[float], losses: Losses) -> float:
+    """Seconds of a clip that are lost if the times asked for stand for all of it: the others are not all decoded."""
+    lost = sum(losses.within(Span(start_s=time, end_s=time + INSTANT_S)) > 0 for time in times)
+    return clip.span.duration_s * lost / len(times)

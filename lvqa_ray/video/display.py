@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -70,7 +71,7 @@ UPRIGHT = Orientation()
 def orientation_of(frame: VideoFrame) -> Orientation:
     """How a frame is to be laid down, by its display matrix; one of any other angle is taken for the nearest."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None or len(data := bytes(matrix)) < struct.calcsize("=9i"):
+    if not isinstance(matrix, SideData) or len(data := bytes(matrix)) < struct.calcsize("=9i"):
         return UPRIGHT
     a, b, _, c, d, *_ = struct.unpack_from("=9i", data)
     if a * d == b * c:  # it would make a line of the picture

@@ -40,10 +40,11 @@ _TO_709 = np.array(
     [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]], np.float32
 )
 
+Codes = npt.NDArray[np.uint16]
 _Floats = npt.NDArray[np.float32]
 
 
-def tone_mapped(codes: npt.NDArray[np.uint16], transfer: int, primaries: int) -> Pixels:
+def tone_mapped(codes: Codes, transfer: int, primaries: int) -> Pixels:
     """Make SDR pixels.
 
     Args:

@@ -8,7 +8,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from lvqa_ray.video.display import PLAIN, UNSPECIFIED, orientation_of
-from lvqa_ray.video.hdr import BT2020, tone_mapped
+from lvqa_ray.video.hdr import BT2020, Codes, tone_mapped
 from lvqa_ray.video.jpeg import Pixels, encoded
 
 PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
@@ -70,7 +70,7 @@ class JpegEncoder:
             interpolation=Interpolation.BILINEAR | Interpolation.BITEXACT,
             threads=1,
         ).to_ndarray()
-        pixels = tone_mapped(rgb, transfer, frame.color_primaries) if transfer else cast("Pixels", rgb)
+        pixels = tone_mapped(cast("Codes", rgb), transfer, frame.color_primaries) if transfer else cast("Pixels", rgb)
         return orientation_of(frame).applied(pixels)
 
 

@@ -11,6 +11,7 @@ from lvqa_ray.records import VideoInfo
 from lvqa_ray.video.audio_track import audio_track
 from lvqa_ray.video.complete import holds_another, is_complete
 from lvqa_ray.video.display import orientation_of, shown_size
+from lvqa_ray.video.encryption import check_clear
 from lvqa_ray.video.opening import check_dimensions
 from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_ends, promised_picture_s
 from lvqa_ray.video.source import Source, no_frames, open_source
@@ -81,7 +82,10 @@ class _Extent:
 
 
 def _describe(source: Source) -> VideoInfo:
-    first = _first_frame(source)
+    first = next(source.frames(limit=FIRST_PICTURE_PACKETS), None)
+    check_clear(source, float(source.container.duration or 0) / av.time_base)
+    if first is None:
+        raise no_frames(source.path)
     check_dimensions(source.path, first.width, first.height)
     width, height = shown_size(first, source.presentation)
 
@@ -138,12 +142,6 @@ def _describe(source: Source) -> VideoInfo:
         has_audio=audio_track(source.path, source.container) is not None,
         partial=partial,
     )
-
-
-def _first_frame(source: Source) -> av.VideoFrame:
-    for frame in source.frames(limit=FIRST_PICTURE_PACKETS):
-        return frame
-    raise no_frames(source.path)
 
 
 def _is_indexless(source: Source) -> bool:

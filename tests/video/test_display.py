@@ -27,24 +27,10 @@ from lvqa_ray.video.shots import Sampling, scenes_with_frames
 from lvqa_ray.video.spans import ScenePlan
 from lvqa_ray.video.strip import strip
 from tests import cases
+from tests.video.odd import CORNERS, PATCHES, corners
 
-CORNERS = {
-    "corners": "red green blue white",
-    "m_hflip": "green red white blue",
-    "m_vflip": "blue white red green",
-    "m_transpose": "red blue green white",
-    "m_antitranspose": "white green blue red",
-}
-"""Top left, top right, bottom left, bottom right."""
 TURNED = {90: "blue red white green", 180: "white blue green red", 270: "green white red blue"}
-NAMES = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 SECOND = Span(start_s=0, end_s=1)
-
-
-def corners(pixels: Pixels) -> str:
-    height, width, _ = pixels.shape
-    found = [pixels[y * height // 4, x * width // 4].astype(int) for y in (1, 3) for x in (1, 3)]
-    return " ".join(min(NAMES, key=lambda name: int(abs(np.array(NAMES[name]) - each).sum())) for each in found)
 
 
 def ways(path: Path, folder: Path) -> dict[str, Pixels]:
@@ -159,9 +145,6 @@ def test_clips_keep_the_shape_of_pixels(tmp_path: Path, codec: str, mode: CutMod
     cut_clip(str(path), Span(start_s=0, end_s=0.8), tmp_path / "clip.mp4", mode=mode)
     info = probe(str(tmp_path / "clip.mp4"))
     assert info.width / info.height == pytest.approx(0.5 if rotation else 2)
-
-
-PATCHES = [(255, 255, 255), (128, 128, 128), (200, 60, 40), (40, 160, 60), (50, 70, 200)]
 
 
 @pytest.mark.parametrize("name", ["hdr_pq", "hdr_hlg", "hdr_as_sdr"])

@@ -26,6 +26,8 @@ from tests.cases import Row, case, folder
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 160, 0)
 LETTERS = {RED: "R", BLUE: "B", GREEN: "G"}
 SIZE = (160, 90)
+MODES: tuple[CutMode, ...] = ("copy", "exact", "encode")
+TO_THE_FRAME: tuple[CutMode, ...] = ("exact", "encode")
 
 
 def write(
@@ -57,8 +59,8 @@ def write(
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
         if isinstance(sound, AudioStream):
-            for frame in tone(tone_s, hertz, first_ms=first_tone_ms):
-                output.mux(sound.encode(frame))
+            for heard in tone(tone_s, hertz, first_ms=first_tone_ms):
+                output.mux(sound.encode(heard))
             output.mux(sound.encode(None))
     return path
 
@@ -160,8 +162,8 @@ def joined_recordings(to: Path) -> Iterable[Row]:
     yield "concat.ts", 12.0, length(file)
     yield "concat.ts, pictures in one go", "RRRRRRBBBBBB"[: len(middle)], letters(file, middle)
     yield "concat.ts, pictures one by one", "RRRRRRBBBBBB", "".join(letters(file, [time]) for time in middle)
-    for mode in ("copy", "exact", "encode"):
-        made = cut(file, Span(start_s=4.0, end_s=8.0), mode, to)  # type: ignore[arg-type]
+    for mode in MODES:
+        made = cut(file, Span(start_s=4.0, end_s=8.0), mode, to)
         yield f"concat.ts, {mode} 4-8 s", ((4.0, 4.0), "RRBB"), (made, letters(to / "clip.mp4", [0.5, 1.5, 2.5, 3.5]))
 
     one = write(to / "one.ts", every(3), lambda _: RED, tone_s=3, hertz=440)
@@ -204,17 +206,16 @@ def sparse(to: Path) -> Iterable[Row]:
     spans = [Span(start_s=start, end_s=min(56.0, start + 10.0)) for start in range(0, 60, 10)]
     wanted = [(span.duration_s, span.duration_s) for span in spans]
     for file in ("sparse.mp4", "sparse.webm"):
-        for mode in ("exact", "encode"):
-            made = [cut(folder("13") / file, span, mode, to) for span in spans]  # type: ignore[arg-type]
-            yield f"{file}, {mode}", wanted, made
+        for mode in TO_THE_FRAME:
+            yield f"{file}, {mode}", wanted, [cut(folder("13") / file, span, mode, to) for span in spans]
     copied = [cut(folder("13") / "sparse.mp4", span, "copy", to) for span in spans]
     yield "sparse.mp4, copy from its key frame", [(span.end_s, span.end_s) for span in spans], copied
 
     colours = [RED, BLUE, GREEN]
     slides = write(to / "slides.mkv", [0, 60_000, 120_000], lambda time: colours[time // 60_000], rate=1)
     yield "a slide a minute", "RRRBBBGG", letters(slides, [1, 30, 59, 61, 90, 119, 121, 120.5])
-    for mode in ("exact", "encode"):
-        made = cut(slides, Span(start_s=70.0, end_s=110.0), mode, to)  # type: ignore[arg-type]
+    for mode in TO_THE_FRAME:
+        made = cut(slides, Span(start_s=70.0, end_s=110.0), mode, to)
         yield f"a slide a minute, {mode}", ((40.0, 40.0), "BB"), (made, letters(to / "clip.mp4", [1, 39]))
     held = write(to / "held.webm", every(2), lambda _: RED, codec="libvpx")
     stated(held, 30_000.0)
@@ -223,8 +224,8 @@ def sparse(to: Path) -> Iterable[Row]:
     yield "a clip of it", (10.0, 10.0), made
     still = write(to / "still.mp4", [0], lambda _: GREEN, tone_s=12)
     yield "one picture for all of the sound", (12.0, "GG"), (length(still), letters(still, [0.5, 11.5]))
-    for mode in ("copy", "exact", "encode"):
-        yield f"one picture, {mode}", (5.0, 5.0), cut(still, Span(start_s=5.0, end_s=10.0), mode, to)  # type: ignore[arg-type]
+    for mode in MODES:
+        yield f"one picture, {mode}", (5.0, 5.0), cut(still, Span(start_s=5.0, end_s=10.0), mode, to)
     phone = write(to / "phone.mp4", [0, 33, 66, 200, 233, 900, 933, 1000, 1900], lambda _: RED, rate=30)
     uneven = [cut(phone, span, "encode", to) for span in fixed_spans(1.9, interval_s=0.5)]
     yield "a phone's uneven frames", [0.5, 0.5, 0.5, 0.4], [made[0] for made in uneven]
@@ -279,8 +280,8 @@ def changing_audio(to: Path) -> Iterable[Row]:
         path = folder("18") / file
         heard = tones(path, 8)
         yield f"{file}, speech", (8, True), (len(heard), all(heard))
-        for mode in ("copy", "exact", "encode"):
-            cut(path, Span(start_s=2.0, end_s=6.0), mode, to)  # type: ignore[arg-type]
+        for mode in MODES:
+            cut(path, Span(start_s=2.0, end_s=6.0), mode, to)
             heard = tones(to / "clip.mp4", 4)
             yield f"{file}, {mode}", (4, True), (len(heard), all(heard))
     one = write(to / "one.ts", every(2), lambda _: RED, tone_s=2)
@@ -300,8 +301,8 @@ def changing_audio(to: Path) -> Iterable[Row]:
         output.mux(sound.encode(None))
     path = joined(to / "aac.ts", one, two)
     yield "AAC, other rate and layout, speech", [440, 440, 880, 880], tones(path, 4)
-    for mode in ("copy", "encode"):
-        cut(path, Span(start_s=0.0, end_s=4.0), mode, to)  # type: ignore[arg-type]
+    for mode in MODES:
+        cut(path, Span(start_s=0.0, end_s=4.0), mode, to)
         yield f"AAC, other rate and layout, {mode}", [440, 440, 880, 880], tones(to / "clip.mp4", 4)
     for suffix, known in (("mp4", (b"mp4a", b"esds")), ("mkv", (b"A_AAC",))):
         path = two_languages(to / f"tracks.{suffix}")

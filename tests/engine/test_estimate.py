@@ -11,7 +11,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
-from lvqa_ray.engine.plan import _first_asked, _load, _tasks_asked
+from lvqa_ray.engine.plan import _first_asked, _is_too_long, _load, _tasks_asked
 from lvqa_ray.engine.steps import elsewhere
 from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
 from tests.stages.test_checks import film
@@ -181,3 +181,18 @@ def test_a_row_of_questions_finds_its_video_elsewhere_and_comes_back_under_its_n
 
     (out,) = elsewhere(show, row, "/scratch/v.mp4")
     assert (out.film.video, out.shown[0].video) == (video, video)
+
+
+@pytest.mark.parametrize(
+    ("split", "too_long"), [({}, True), ({"max_clips": 3600}, False), ({"max_seconds": 60}, False)]
+)
+def test_a_plan_leaves_out_videos_of_too_many_clips(split: dict[str, Any], too_long: bool) -> None:
+    row = replace(LOAD.row, info=replace(INFO, duration_sec=36_000.0))
+    for mode in ("fixed", "scenes"):
+        given = {
+            "videos": "v.mp4",
+            "output": "out",
+            "endpoints": {"vlm": AT, "llm": AT},
+            "split": split | {"mode": mode},
+        }
+        assert _is_too_long(Job.of(given), row) is too_long

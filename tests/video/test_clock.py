@@ -79,7 +79,7 @@ def test_a_part_that_decodes_further_ahead_begins_no_earlier_than_its_first_pack
 
 
 def test_what_was_found_is_kept_for_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     clock._clock_of.cache_clear()
     file = folder("12") / "concat.ts"
     assert probe(str(file)).duration_sec == pytest.approx(12.0)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from lvqa_ray.engine.access import Access
+from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.place import ObjectPath
 from lvqa_ray.engine.run import run
-from lvqa_ray.errors import RunStopped
+from lvqa_ray.errors import RunStopped, StopRun
+from lvqa_ray.llm.desk import LocalDesk
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.limiter import Limiter
+from lvqa_ray.llm.limits import Limits
+from lvqa_ray.llm.messages import ChatRequest, Message
+from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.llm.upkeep import stats
 from tests import media
 from tests.conftest import JobMaker
@@ -34,10 +46,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
         yield there
 
 
-@pytest.mark.parametrize("how", ["ExpiredToken", "drop"])
 def test_at_most_what_is_in_flight_is_lost(
-    s3: Mapping[str, str], ray_session: None, make_job: JobMaker, tmp_path: Path, how: str
+    s3: Mapping[str, str], ray_session: None, make_job: JobMaker, tmp_path: Path
 ) -> None:
+    how = "ExpiredToken"
     films = [
         media.make_video(tmp_path / f"{n}.mp4", seconds=8, scenes=tuple(0.5 * k for k in range(1, 16)))
         for n in range(2)
@@ -75,3 +87,41 @@ def test_at_most_what_is_in_flight_is_lost(
         finished = run(job)
         assert (finished.records, finished.exit_status) == (2, 0)
         assert sum(times - 1 for times in fake.paid.values()) <= AT_ONCE
+
+
+@pytest.mark.parametrize("how", ["ExpiredToken", "NoSuchBucket", "drop"])
+def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str], how: str) -> None:
+    """The client path alone, with 60 requests that wait for four permits."""
+    with FakeEndpoint(latency_s=0.1) as fake, Gateway(s3["AWS_ENDPOINT_URL"]) as gateway:
+        at = Endpoint(base_url=fake.base_url, model="m", max_concurrency=AT_ONCE, max_attempts=1)
+        place = ObjectPath(f"s3://lost/client {how}", Access.here())
+        through = replace(place, access=replace(place.access, endpoint_url=gateway.url))
+        journal = Journal(segments_at(through), writer="w", stage="ask")
+        wire = OpenAITransport(at, SecretStr(""))
+        chat = chat_along([Way(at, wire, Permits(LocalDesk(Limiter(Limits.of(at)))))], journal)
+        asked = [
+            ChatRequest(stage="ask", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(60)
+        ]
+
+        async def lose() -> None:
+            while fake.paid.total() < 12:  # noqa: ASYNC110 - the endpoint is in another thread
+                await asyncio.sleep(0.01)
+            gateway.refuses, gateway.writes_only = how, True
+
+        async def run_all() -> list[object]:
+            losing = asyncio.create_task(lose())
+            calls = [asyncio.create_task(chat(request)) for request in asked]
+            done, waiting = await asyncio.wait(calls, timeout=6)
+            for call in waiting:  # for a store that may come back
+                call.cancel()
+            await asyncio.wait([losing])
+            await wire.aclose()
+            return [call.exception() for call in done]
+
+        ended = asyncio.run(run_all())
+        kept = stats(segments_at(place)).answers
+        assert fake.paid.total() - kept <= AT_ONCE
+        assert fake.paid.total() < 12 + 3 * AT_ONCE
+        lasting = how != "drop"
+        assert any(isinstance(error, StopRun) for error in ended) is lasting
+        assert len(ended) == len(asked) if lasting else len(ended) < len(asked)

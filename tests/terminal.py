@@ -1,4 +1,4 @@
-"""An interactive shell on a terminal of its own, as a user has it: what is typed, what is shown, which processes live."""
+"""An interactive shell on a terminal of its own: what is typed, what is shown, and which processes live."""
 
 from __future__ import annotations
 

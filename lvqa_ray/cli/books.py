@@ -26,6 +26,8 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
         found = list(rows_of(place, kinds)) if kinds else [asdict(summed) for summed in by_kind(place)]
         say_json(found)
         return
+    rows: list[tuple[str, ...]]
+    heads: tuple[str, ...]
     if kinds:
         heads = ("video", "stage", "kind", "attempts", "reason")
         rows = [

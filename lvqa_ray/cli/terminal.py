@@ -20,8 +20,8 @@ from rich.text import Text
 
 from lvqa_ray.cli.visible import VisibleFormatter, json_text, visible
 
-BROKEN_PIPE_STATUS = 141
-"""128 and SIGPIPE: whoever read the output has had enough, as with `| head`."""
+BROKEN_PIPE_STATUS = 1
+"""Whoever read the output has had enough, as with `| head`; the same as typer gives where it notices first."""
 
 
 class _Visible(Console):
@@ -172,7 +172,12 @@ def open_standard_files() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python has no object for a file that was closed, and libraries rely on one.
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
 
 
 def stop_at_broken_pipe() -> int:

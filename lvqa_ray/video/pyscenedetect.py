@@ -27,9 +27,11 @@ class LazyPackage(ModuleType):
         """Run the package's `__init__`, if it may define the name."""
         spec = self.__spec__
         # cloudpickle asks every loaded module for the names that it looks for: most of them are none of this package.
-        if name.startswith("__") or spec is None or spec.loader is None or name not in _names(spec.loader):
+        if name.startswith("_") or spec is None or spec.loader is None or "_ran" in self.__dict__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        self.__class__ = ModuleType
+        if name not in _names(spec.loader):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        self.__dict__["_ran"] = True
         spec.loader.exec_module(self)
         return getattr(self, name)
 

@@ -1,0 +1,69 @@
+"""What a run says that it waits for, and which of its processes a signal has stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lvqa_ray.engine import progress as progress_module
+from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.reporter import Reporter
+from lvqa_ray.engine.waiting import Machine, stopped_processes, waiting_for
+
+BUSY = Machine(4, 1)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "machine", "says"),
+    [
+        ({}, Machine(4, 1, (7, 8)), "kill -CONT 7 8"),
+        ({"m at h": Traffic(halted="no key")}, BUSY, "requests under way at m at h before the run stops"),
+        ({"m at h": Traffic(down_s=40, failed={"overloaded": 3})}, BUSY, "no usable answer for 40 s (3 x overloaded)"),
+        ({"m at h": Traffic(in_flight=2), "n": Traffic()}, BUSY, "answers to requests under way: 2 of m at h"),
+        ({"m at h": Traffic()}, BUSY, "the decoders: 3 of 4 cores are at work"),
+        ({"m at h": Traffic()}, Machine(4, 4), "Ray to start tasks or workers"),
+        ({}, Machine(0, 0), "a node with CPU cores"),
+    ],
+)
+def test_the_most_certain_cause_comes_first(traffic: dict[str, Traffic], machine: Machine, says: str) -> None:
+    assert says in waiting_for(traffic, machine)
+
+
+def test_a_watch_says_it_once_nothing_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir()
+    said = [Traffic(in_flight=1)]
+    watch = Watch(tmp_path, "r", 1, lambda: {"m": said[-1]}, machine=lambda: BUSY)
+    monkeypatch.setattr(progress_module, "STILL_S", 0.2)
+    assert watch.look().waiting == ""
+    time.sleep(0.3)
+    assert watch.look().waiting == "answers to requests under way: 1 of m"
+    said.append(Traffic(answered=1))
+    assert (watch.look().waiting, watch.look().still_s < 0.2) == ("", True)
+
+
+def test_a_stopped_process_is_found() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        os.kill(child.pid, signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert child.pid in stopped_processes()
+        assert child.pid not in stopped_processes(root=child.pid + 1)
+        child.send_signal(signal.SIGCONT)
+        child.kill()
+
+
+def test_a_long_phase_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvqa_ray.engine.reporter.EVERY_S", 0.05)
+    monkeypatch.setattr("lvqa_ray.engine.reporter.STILL_S", 0.2)
+    seen: list[Progress] = []
+    with Reporter(seen.append) as reporter:
+        reporter.phase("Ray to start")
+        time.sleep(0.5)
+    assert {one.phase for one in seen} == {"Ray to start"}
+    assert all(one.still_s >= 0.2 for one in seen)

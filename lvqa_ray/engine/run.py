@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -38,7 +38,7 @@ from lvqa_ray.engine.resume import remaining, without_outcome
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
-from lvqa_ray.engine.tables import write_shard
+from lvqa_ray.engine.tables import fill_empty, write_shard
 from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
@@ -198,6 +198,9 @@ def _run(
                 compare(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
+    elif not hold.lost:
+        with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
+            fill_empty(folder)
     verdict = verify(folder, since=started - CLOCKS_DIFFER_S)
     bill = spent(segments_at(folder / "cache", make=False), run_id)
     summary = RunSummary(

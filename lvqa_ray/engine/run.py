@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -47,7 +48,7 @@ from lvqa_ray.engine.resume import remaining, without_copies, without_outcome
 from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
-from lvqa_ray.engine.tables import write_shard
+from lvqa_ray.engine.tables import fill_empty, write_shard
 from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
@@ -251,6 +252,9 @@ def _settled(
                 compare(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
+    elif not hold.lost:
+        with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
+            fill_empty(folder)
     verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
     bill = spent(segments_at(folder / "cache", make=False), run_id)
     summary = RunSummary(

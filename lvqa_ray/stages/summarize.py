@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -79,14 +80,20 @@ class SummarizeFilm(Prompted):
         spans = [span for line in run if (span := span_of(line))]
         start, end = min(first for first, _ in spans), max(last for _, last in spans)
         lines = [line.strip() for line in text.splitlines()]
-        kept = [line for line in lines if (span := span_of(line)) and start <= span[0] <= span[1] <= end]
+        # A label may have decimals, and the summary whole seconds.
+        first_s, last_s = math.floor(start), math.ceil(end)
+        kept = [line for line in lines if (span := span_of(line)) and first_s <= span[0] <= span[1] <= last_s]
         if not kept or len(kept) < len([line for line in lines if line]):
             # A line without its time, or with another window's: what it says then stands for all of the window.
-            kept = [f"From {start:.6g} to {end:.6g}, {' '.join(text.split())}"] if text else []
+            kept = [f"From {_short(start)} to {_short(end)}, {' '.join(text.split())}"] if text else []
         return kept
 
     def _failed(self, video: Video, kind: str, message: str, usage: Usage) -> Failure:
         return Failure(video=video, stage=self.name, kind=kind, message=message, usage=usage)
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
 SHORTER = 0.8

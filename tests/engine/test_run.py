@@ -220,7 +220,7 @@ def test_messages_are_the_question_and_the_reasoning_and_nothing_holds_the_key_b
     taken |= {"instruction", "input", "output", "answer", "question", "problem", "solution", "content", "history"}
     taken |= {"target", "targets", "answers", "answer_key", "label", "system", "tools", "images", "image", "videos"}
     for table in ("data", "drops"):
-        assert not taken & {*SCHEMAS[table].names}  # type: ignore[index]
+        assert not taken & {*SCHEMAS[table].names}
     for record in finished.rows["data"]:
         user, assistant = record["messages"]
         assert user == {"role": "user", "content": record["full_question"]}

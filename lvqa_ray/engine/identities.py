@@ -198,6 +198,6 @@ def _located(folder: Place, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: 
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "fingerprint"]):
             told.append(rows.select(["video", "fingerprint"]))
     for rows in told:
-        about = rows.filter(pc.is_in(rows["fingerprint"], value_set=prints))
+        about = rows.filter(pc.and_(pc.is_in(rows["fingerprint"], value_set=prints), pc.is_valid(rows["video"])))
         once = about.group_by(["video", "fingerprint"]).aggregate([])
         yield from zip(once["video"].to_pylist(), once["fingerprint"].to_pylist(), strict=True)

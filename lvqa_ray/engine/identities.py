@@ -58,7 +58,9 @@ class Identities:
         self._folder = folder
         self._done = done
         path = folder / FILE
-        self._table = read_shard(path).select(SCHEMA.names).cast(SCHEMA) if path.exists() else SCHEMA.empty_table()
+        empty = SCHEMA.empty_table()
+        # The column of contents is read where a file is new.
+        self._known = read_shard(path, ["stamp", "fingerprint"]) if path.exists() else empty.select([0, 2])
         self._new: list[pa.Table] = []
 
     def identify(self, videos: Videos, access: Access) -> Videos:
@@ -72,11 +74,14 @@ class Identities:
             ConfigError: What the output holds cannot be read.
         """
         stamps = flat(videos.fingerprints)
-        at = find(stamps, self._table["stamp"])
+        first = self._known.slice(0, len(stamps))
+        if flat(first["stamp"]).equals(stamps):  # as after each run of the same manifest
+            return _with(videos, first["fingerprint"])
+        at = find(stamps, self._known["stamp"])
         unknown = at < 0
         prints = stamps
         if not unknown.all():
-            known = flat(self._table["fingerprint"]).take(pa.array(np.where(unknown, 0, at)))
+            known = flat(self._known["fingerprint"]).take(pa.array(np.where(unknown, 0, at)))
             prints = pc.if_else(pa.array(unknown), stamps, known) if unknown.any() else known
         if unknown.any():
             old = self._before()
@@ -84,8 +89,7 @@ class Identities:
             self._import(old)
         if unknown.any():
             prints = self._found(videos, np.flatnonzero(unknown), prints, access)
-        column = COLUMNS.get_field_index("fingerprint")
-        return Videos(videos.table.set_column(column, COLUMNS.field(column), prints))
+        return _with(videos, prints)
 
     def store(self) -> None:
         """Write down what was learned.
@@ -94,9 +98,15 @@ class Identities:
             OSError: It cannot be written.
         """
         if self._new:
-            self._table = pa.concat_tables([self._table, *self._new])
+            table = pa.concat_tables([self._table, *self._new])
             self._new = []
-            replace_shard(self._table, self._folder / FILE)
+            replace_shard(table, self._folder / FILE)
+            self._known = table.select(self._known.column_names)
+
+    @property
+    def _table(self) -> pa.Table:
+        path = self._folder / FILE
+        return read_shard(path).select(SCHEMA.names).cast(SCHEMA) if path.exists() else SCHEMA.empty_table()
 
     def _before(self) -> Any:  # noqa: ANN401 - Arrow arrays have no types
         """The fingerprints of this output that are stamps of an earlier release, or of files that cannot be read."""
@@ -104,7 +114,7 @@ class Identities:
         if (path := self._folder / MANIFEST).exists():
             parts.append(read_shard(path, ["fingerprint"])["fingerprint"])
         prints = pc.unique(pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()))
-        return prints.filter(pc.invert(pc.is_in(prints, value_set=flat(self._table["fingerprint"]))))
+        return prints.filter(pc.invert(pc.is_in(prints, value_set=flat(self._known["fingerprint"]))))
 
     def _import(self, old: Any) -> None:  # noqa: ANN401 - as above
         old = old.filter(pc.invert(pc.equal(old, "")))
@@ -142,6 +152,11 @@ class Identities:
         mask = np.zeros(len(videos), dtype=np.bool_)
         mask[places] = True
         return pc.replace_with_mask(flat(prints), pa.array(mask), pa.array(found, pa.string()))
+
+
+def _with(videos: Videos, prints: Any) -> Videos:  # noqa: ANN401 - as above
+    column = COLUMNS.get_field_index("fingerprint")
+    return Videos(videos.table.set_column(column, COLUMNS.field(column), prints))
 
 
 class _Before:
@@ -183,6 +198,6 @@ def _located(folder: Place, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: 
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "fingerprint"]):
             told.append(rows.select(["video", "fingerprint"]))
     for rows in told:
-        about = rows.filter(pc.is_in(rows["fingerprint"], value_set=prints))
+        about = rows.filter(pc.and_(pc.is_in(rows["fingerprint"], value_set=prints), pc.is_valid(rows["video"])))
         once = about.group_by(["video", "fingerprint"]).aggregate([])
         yield from zip(once["video"].to_pylist(), once["fingerprint"].to_pylist(), strict=True)

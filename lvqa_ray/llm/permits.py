@@ -113,7 +113,8 @@ class Permits:
     def _end(self, lease: Lease, done: Done) -> bool:
         """Note an outcome; whether its place stays here, for the next request."""
         _, until = self._held.pop(lease.id, (lease, 0.0))
-        calm = done.failed in _KEEPS_PLACE and done.wait_s is None and done.stop is None
+        # After a rejection the limiter may have to stop all: nothing more goes out before it has heard of it.
+        calm = done.failed in _KEEPS_PLACE and done.wait_s is None and done.stop is None and not done.rejected
         kept = calm and not self._down and self._usable(until)
         if kept:
             self._held[lease.id] = (lease, until)

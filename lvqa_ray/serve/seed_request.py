@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -71,7 +72,8 @@ class RunVideoAnalysis(BaseModel):
         """
         if self.original_session_id and not self.task_id:
             raise invalid("originalSessionId needs the taskId of the same run.")
-        style = self.model_custom_prompt_template_id
+        # A template of the client's own asks for prose, whatever kind of summary is named beside it.
+        style = "PlotDetail" if self.model_custom_prompt_template else self.model_custom_prompt_template_id
         said: dict[str, Any] = {
             "video": self.video_url,
             "tasks": tuple(dict.fromkeys(TASKS[option] for option in self.generate_options or ())) or None,
@@ -80,9 +82,17 @@ class RunVideoAnalysis(BaseModel):
             "base": self.original_session_id,
             "vlm_model": self.video_model_id,
             "llm_model": self.model_id,
-            "caption_prompt": _template(self.video_model_custom_prompt_template, "videoModelCustomPromptTemplate", ASR),
+            "caption_prompt": _template(
+                self.video_model_custom_prompt_template,
+                "videoModelCustomPromptTemplate",
+                {ASR: "{asr}", EXTRA: "{video_extra_info}"},
+                needed=(ASR,),
+            ),
             "summary_prompt": _template(
-                self.model_custom_prompt_template, "modelCustomPromptTemplate", ASR, SHOTS, asr="{video_asr_text}"
+                self.model_custom_prompt_template,
+                "modelCustomPromptTemplate",
+                {ASR: "{video_asr_text}", SHOTS: "{video_analysis_text}", EXTRA: "{video_extra_info}"},
+                needed=(ASR, SHOTS),
             ),
             "extra_info": self.video_extra_info,
             "snapshot_interval": self.snapshot_interval,
@@ -90,14 +100,25 @@ class RunVideoAnalysis(BaseModel):
         return Wanted.model_validate({name: value for name, value in said.items() if value is not None})
 
 
-def _template(given: str | None, name: str, *needed: str, asr: str = "{asr}") -> str | None:
-    """A template in our names."""
+def _template(given: str | None, name: str, variables: Mapping[str, str], *, needed: Sequence[str]) -> str | None:
+    """The prompt template of a client in our names. Braces are text, but for the documented variables.
+
+    Args:
+        given: The template.
+        name: The field that holds it.
+        variables: Our placeholder for each variable of that service.
+        needed: Variables that the template must hold.
+
+    Raises:
+        RefusedError: It lacks one.
+    """
     if not given:
         return None
-    for placeholder in needed:
-        if placeholder not in given:
-            raise invalid(f"{name} must hold {placeholder}.")
-    return given.replace(ASR, asr).replace(SHOTS, "{video_analysis_text}").replace(EXTRA, "{video_extra_info}")
+    for variable in needed:
+        if variable not in given:
+            raise invalid(f"{name} must hold {variable}.")
+    parts = re.split("(" + "|".join(map(re.escape, variables)) + ")", given)
+    return "".join(variables.get(part) or part.replace("{", "{{").replace("}", "}}") for part in parts)
 
 
 def read(body: bytes, content_type: str) -> RunVideoAnalysis:

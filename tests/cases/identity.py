@@ -57,7 +57,7 @@ SAME: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@case("30", "a film is its content")
+@case("40", "a film is its content")
 def identity(folder: Path) -> Iterator[Row]:
     for number, (name, change) in enumerate(SAME.items()):
         (here := folder / str(number)).mkdir()
@@ -70,7 +70,7 @@ def identity(folder: Path) -> Iterator[Row]:
     yield "same name and size, other content (aws-samples/amazon-s3-resumable-upload 1)", "another film", seen
 
 
-@case("31", "runs are ordered whatever the clock says")
+@case("41", "runs are ordered whatever the clock says")
 def order(_: Path) -> Iterator[Row]:
     ahead = f"{datetime.now(UTC) + timedelta(days=50):{FORM}}"
     found = next_run_id([ahead])

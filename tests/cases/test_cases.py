@@ -9,7 +9,7 @@ import pytest
 from tests.cases import Case, all_cases
 
 
-@pytest.mark.parametrize("case", all_cases(), ids=lambda case: f"{case.number}-{case.run.__name__}")
+@pytest.mark.parametrize("case", list(all_cases()), ids=lambda case: f"{case.number}-{case.run.__name__}")
 def test_case(case: Case, tmp_path: Path) -> None:
     rows = list(case.run(tmp_path))
     assert rows

@@ -83,7 +83,7 @@ def test_whatever_halts_a_run_loses_nothing_and_the_same_command_goes_on(
 
     def gone(_: dict[str, Any]) -> None:
         if data.is_dir():
-            data.rmdir()
+            shutil.rmtree(data)
             data.write_text("a file where the folder belongs")
 
     fake.answer, fake.api_key = gone, None

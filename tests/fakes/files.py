@@ -156,6 +156,8 @@ def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[by
     command += [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
     command += [f"-{name}.port.grpc={free_port()}" for name in names]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
+    # These listen on fixed ports, on which the server of another test may listen already.
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with (folder / "weed.txt").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log), ports[-1]
 

@@ -164,6 +164,9 @@ class LocalLeases:
                 file.write(json.dumps(asdict(lease)))
         except FileExistsError:
             raise Taken from None
+        except OSError:  # an empty file on a full disk would hold the folder for nobody
+            path.unlink(missing_ok=True)
+            raise
         take_over(self._numbers(), number, self._path)
         return Held(lease, str(number), 0.0)
 

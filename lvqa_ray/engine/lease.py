@@ -23,6 +23,10 @@ class Taken(Exception):
     """Somebody else holds it."""
 
 
+RELEASED: set[str] = set()
+"""Tokens of leases that this process let go of, but could not remove, as in a bucket that was lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Who holds something.
@@ -51,7 +55,9 @@ class Lease:
 
     @property
     def ended(self) -> bool:
-        """Whether the holder was a process that would be seen from here, and is not."""
+        """Whether this process let go of it, or the holder was a process that would be seen from here, and is not."""
+        if self.token in RELEASED:
+            return True
         if not self.pids or (self.kernel, self.pids) != (this_kernel(), _these_pids()):
             return False
         try:

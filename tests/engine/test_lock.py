@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken
+from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken, lease_of
 from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
@@ -88,6 +88,20 @@ def test_a_hold_that_cannot_be_written_holds_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".lease-*"))
     with lock(tmp_path):
         pass
+
+
+class Unremovable(LocalLeases):
+    """Leases in a place that cannot be written any more when the hold ends."""
+
+    def release(self, held: Held) -> None:
+        raise PermissionError(f"{held.version} stays")
+
+
+def test_a_lease_that_could_not_be_removed_does_not_keep_its_own_process_out(tmp_path: Path) -> None:
+    with lock(tmp_path, Unremovable(tmp_path)):
+        pass
+    (left,) = tmp_path.glob(".lease-*")
+    assert lease_of(left.read_text()).ended
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.patterns import split
+from lvqa_ray.engine.remote import look
+from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
-from lvqa_ray.records.uri import base_name, bucket_and_key, folder_of, path_of_file_url, sent_url, suffix_of
+from lvqa_ray.records.uri import base_name, bucket_and_key, folder_of, is_address, path_of_file_url, sent_url, suffix_of
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,16 @@ def test_a_part_that_exists_is_no_pattern() -> None:
     assert split("/films/shows [2021]/x.mp4", there) == ("/films", "shows [2021]/x.mp4")
     assert split("a*", there) == ("a*", "")
     assert (split("/*.mp4", there), split("*.mp4", there)) == (("/", "*.mp4"), ("", "*.mp4"))
+
+
+@pytest.mark.parametrize("uri", ["http://[::1/v.mp4", "http://h:99999/v.mp4", "http://h:x/v.mp4", "http://.../v.mp4"])
+def test_a_url_whose_host_or_port_cannot_be_is_no_address(uri: str) -> None:
+    assert not is_address(uri)
+    with pytest.raises(FetchError) as found:
+        look(uri, Access.here())
+    assert (found.value.kind, found.value.retryable) == ("missing_file", False)
+
+
+@pytest.mark.parametrize("uri", ["http://[::1]:80/v.mp4", "https://b\u00fccher.example/v.mp4", "s3://b/a:b", "/v.mp4"])
+def test_other_addresses_can_be_asked_for(uri: str) -> None:
+    assert is_address(uri)

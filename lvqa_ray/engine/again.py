@@ -15,7 +15,7 @@ from lvqa_ray.engine import web_faults
 from lvqa_ray.engine.guard import ForbiddenAddressError
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
-from lvqa_ray.records.uri import WEB, scheme_of
+from lvqa_ray.records.uri import WEB, is_address, scheme_of
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.5
@@ -136,6 +136,8 @@ def fault_of(uri: str, error: Exception) -> FetchError:
 
 def _fault_of_client(place: str, error: Exception) -> FetchError:
     """What an error says that no server and no connection has caused."""
+    if isinstance(error, ValueError) and not is_address(place):
+        return web_faults.no_address(place)
     if isinstance(error, FileNotFoundError):
         return FetchError("missing_file", f"There is no file {place}; check the address.")
     if "Credentials" in type(error).__name__:

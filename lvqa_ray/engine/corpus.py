@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Set
 
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.ids import apart, named_after
+from lvqa_ray.engine.ids import apart
 from lvqa_ray.engine.outcomes import find, flat, numbers
 from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.remote import is_remote
@@ -23,7 +22,6 @@ from lvqa_ray.records.tables import VIDEO_ID, TableName
 
 FILE = "manifest.parquet"
 TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
-_HASHED = re.compile(r"-[0-9a-f]{8}")
 
 
 def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
@@ -62,14 +60,14 @@ def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
     )
     settled = set(videos.ids.filter(pa.array(~strange)).to_pylist()) if alike else set()
     strangers, rows = strangers[about], rows.where(about)
-    places = rows.places.to_pylist()
+    places, given = rows.places.to_pylist(), rows.ids_given.to_pylist()
+    settled.update(rows.ids.filter(rows.ids_given).to_pylist())
     renamed: dict[int, str] = {}
     left: list[tuple[int, Video, str]] = []
-    for place, video, where in zip(strangers, rows, places, strict=True):
-        name = named_after(video.uri)
-        if video.id != name and not _HASHED.fullmatch(video.id.removeprefix(name)):
-            settled.add(video.id)  # the manifest's own
-        elif ident := _moved(video, alike.get(video.fingerprint, {}), settled):
+    for place, video, where, is_given in zip(strangers, rows, places, given, strict=True):
+        if is_given:
+            continue
+        if ident := _moved(video, alike.get(video.fingerprint, {}), settled):
             settled.add(ident)
             renamed[int(place)] = ident
         else:

@@ -23,6 +23,10 @@ class Taken(Exception):
     """Somebody else holds it."""
 
 
+RELEASED: set[str] = set()
+"""Tokens of leases that this process let go of, but could not remove, as in a bucket that was lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Who holds something.
@@ -51,7 +55,9 @@ class Lease:
 
     @property
     def ended(self) -> bool:
-        """Whether the holder was a process that would be seen from here, and is not."""
+        """Whether this process let go of it, or the holder was a process that would be seen from here, and is not."""
+        if self.token in RELEASED:
+            return True
         if not self.pids or (self.kernel, self.pids) != (this_kernel(), _these_pids()):
             return False
         try:
@@ -164,6 +170,9 @@ class LocalLeases:
                 file.write(json.dumps(asdict(lease)))
         except FileExistsError:
             raise Taken from None
+        except OSError:  # an empty file on a full disk would hold the folder for nobody
+            path.unlink(missing_ok=True)
+            raise
         take_over(self._numbers(), number, self._path)
         return Held(lease, str(number), 0.0)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
-from lvqa_ray.engine.lease import Held, Lease, Leases, LocalLeases, Taken, this_kernel
+from lvqa_ray.engine.lease import RELEASED, Held, Lease, Leases, LocalLeases, Taken, this_kernel
 from lvqa_ray.engine.object_leases import ObjectLeases
 from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.errors import ConfigError
@@ -56,8 +56,10 @@ class Hold:
         self._over.set()
         self._thread.join()
         if not self.lost:
-            with suppress(OSError):
+            try:
                 self._leases.release(self._held)
+            except OSError:
+                RELEASED.add(self._held.lease.token)
 
 
 @contextmanager

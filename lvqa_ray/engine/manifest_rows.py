@@ -66,7 +66,7 @@ def read_rows(path: Path, *, beside: str = "") -> Iterator[pa.Table]:
         turns = [_turns(row["conversation"], number, where) if "conversation" in row else None for number, row in some]
         extras = [_extra(row, ident) if len(row) > 1 else None for (_, row), ident in zip(some, idents, strict=True)]
         uris, called = _places(names, numbers, where, beside or path.parent)
-        yield columns(_ids(idents, called), uris, turns, extras)
+        yield columns(_ids(idents, called), uris, turns, extras, [bool(ident) for ident in idents])
 
 
 def _plain_names(some: Sequence[tuple[int, Any]]) -> list[str]:

@@ -23,6 +23,7 @@ COLUMNS = pa.schema(
         ("conversation", pa.string()),  # as JSON; null where there is none
         ("extra", pa.binary()),  # null for no further columns; half a character may be in it
         ("input_hash", pa.string()),
+        ("id_given", pa.bool_()),  # whether the manifest names the id
     ]
 )
 AT_ONCE = 10_000
@@ -82,7 +83,7 @@ class Videos(Sequence[Video]):
     def __iter__(self) -> Iterator[Video]:
         for start in range(0, len(self), AT_ONCE):
             part = self.table.slice(start, AT_ONCE)
-            named = (part[name].to_pylist() for name in COLUMNS.names[:-1])
+            named = (part[name].to_pylist() for name in COLUMNS.names[:5])
             for ident, uri, fingerprint, turns, extra in zip(*named, strict=True):
                 yield Video(
                     id=ident,
@@ -111,6 +112,11 @@ class Videos(Sequence[Video]):
     def input_hashes(self) -> Any:  # noqa: ANN401 - as above
         """The column of hashes of what came along."""
         return self.table["input_hash"]
+
+    @property
+    def ids_given(self) -> Any:  # noqa: ANN401 - as above
+        """The column that says whether the manifest names the id."""
+        return self.table["id_given"]
 
     @property
     def places(self) -> Any:  # noqa: ANN401 - as above
@@ -143,7 +149,13 @@ class Videos(Sequence[Video]):
         return Videos(self.table.set_column(0, COLUMNS.field("id"), column))
 
 
-def columns(ids: Any, uris: Any, turns: Sequence[str | None], extras: Sequence[str | None]) -> pa.Table:  # noqa: ANN401 - lists or Arrow arrays
+def columns(
+    ids: Any,  # noqa: ANN401 - a list or an Arrow array
+    uris: Any,  # noqa: ANN401 - as above
+    turns: Sequence[str | None],
+    extras: Sequence[str | None],
+    ids_given: Sequence[bool] = (),
+) -> pa.Table:
     """A table for `Videos`, without fingerprints.
 
     Args:
@@ -151,6 +163,7 @@ def columns(ids: Any, uris: Any, turns: Sequence[str | None], extras: Sequence[s
         uris: Paths and URLs: Arrow's bytes, or a list of texts.
         turns: Conversations as JSON, each a list of pairs of speaker and value; ``None`` where there is none.
         extras: Further columns as JSON, ``None`` where there are none.
+        ids_given: Whether the manifest names the id; it names none, if empty.
 
     Raises:
         ValueError: A path holds what no path can.
@@ -165,6 +178,7 @@ def columns(ids: Any, uris: Any, turns: Sequence[str | None], extras: Sequence[s
         uris = pa.array([os.fsencode(uri) for uri in uris], pa.binary())
     along = [None if extra is None else extra.encode(errors="surrogatepass") for extra in extras]
     parts = [ids, uris, pa.repeat("", count), pa.array(turns, pa.string()), pa.array(along, pa.binary()), hashes]
+    parts.append(pa.array(ids_given, pa.bool_()) if ids_given else pa.repeat(False, count))
     return pa.table(parts, schema=COLUMNS)
 
 

@@ -123,9 +123,14 @@ def fault_of_connection(place: str, host: str, error: BaseException) -> FetchErr
         why = f"the certificate of {host} is not accepted ({next(filter(None, told), 'it is not valid')})"
         return not_fetched(place, why, "mend the certificate, or name its authority in SSL_CERT_FILE")
     if kinds & {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"} and "RedirectClientError" not in kinds:
-        return FetchError("missing_file", f"{place} is no address that can be asked for; correct it.")
+        return no_address(place)
     found = next(((why, mend) for kind, why, mend in BROKEN if kind in kinds), None)
     return None if found is None else not_fetched(place, found[0].format(host=host), found[1])
+
+
+def no_address(place: str) -> FetchError:
+    """The error for a URL that names no host or port that can be."""
+    return FetchError("missing_file", f"{place} is no address that can be asked for; correct it.")
 
 
 def not_fetched(place: str, why: str, mend: str) -> FetchError:

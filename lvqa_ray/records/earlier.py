@@ -1,23 +1,27 @@
 """Shards of earlier releases, read with the columns of this one.
 
 Earlier releases named the rewriting prompt ``prompt`` and repeated it as ``conversation``, wrote no ``messages``, told
-no clips of a step, and gave ``aspect_ratio`` as height / width. A column that no mapping yields is null.
+no clips of a step, and gave ``aspect_ratio`` as height / width. A column that no mapping yields is null. They stored
+texts as they came, so that control characters are removed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.records.question_columns import MESSAGES, training_messages
+from lvqa_ray.records.safe_text import SUSPECT, safe_text
 
 RENAMED = {"rewrite_prompt": "prompt", "requested_category": "category"}
 """Columns that stand in for one that a shard lacks."""
 MESSAGES_FROM = ("full_question", "reformatted_reasoning", "parsed_reasoning")
 RATIO_FROM = ("width", "height")
+PLACES = frozenset({"id", "video_id", "clip_id", "video", "media_path", "run_id", "fingerprint", "input_hash", "extra"})
+"""Columns that name things, or came with the manifest: they stay as they are, whatever characters they hold."""
 
 
 def stored_columns(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
@@ -47,7 +51,8 @@ def with_current_columns(rows: pa.Table, wanted: Sequence[str], schema: pa.Schem
     Args:
         rows: At least the columns that `stored_columns` names.
         wanted: Columns of this release, of which parts may be given as above.
-        schema: Their types; a column that is not there is then null. Without it, such a column is left out.
+        schema: Their types; a column that is not there is then null, and texts are safe to show. Without it, such a
+            column is left out, and texts stay as they are.
     """
     names = list(dict.fromkeys(name.partition(".")[0] for name in wanted))
     whole = {name for name in wanted if "." not in name}
@@ -59,6 +64,7 @@ def with_current_columns(rows: pa.Table, wanted: Sequence[str], schema: pa.Schem
         elif column is not None and schema is not None and name in whole:
             column = pa.chunked_array([conformed(chunk, schema.field(name).type) for chunk in column.chunks])
             column = column if column.num_chunks else pa.chunked_array([], schema.field(name).type)
+            column = column if name in PLACES else _safe(column)
         if column is not None:
             columns[name] = column
     return pa.table(columns)
@@ -96,6 +102,29 @@ def conformed(array: Any, wanted: pa.DataType) -> Any:  # noqa: ANN401 - Arrow a
         values = conformed(pc.list_flatten(array), wanted.value_type)
         return pa.ListArray.from_arrays(offsets, values, type=wanted, mask=pc.is_null(array))
     return array.cast(wanted)
+
+
+def _safe(column: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    """A column without the characters that a terminal, an editor or a trainer would act on."""
+    if not any(map(_is_suspect, column.chunks)):
+        return column
+    return pa.chunked_array([pa.array(map(_safe_value, chunk.to_pylist()), column.type) for chunk in column.chunks])
+
+
+def _is_suspect(array: Any) -> bool:  # noqa: ANN401 - as above
+    if pa.types.is_struct(array.type):
+        return any(_is_suspect(part) for part in array.flatten())
+    if pa.types.is_list(array.type):
+        return _is_suspect(array.flatten())
+    return pa.types.is_string(array.type) and bool(pc.any(pc.match_substring_regex(array, SUSPECT)).as_py())
+
+
+def _safe_value(value: Any) -> Any:  # noqa: ANN401 - any value of a row
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, Mapping):
+        return {key: _safe_value(inner) for key, inner in value.items()}
+    return [_safe_value(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _column(rows: pa.Table, name: str) -> Any:  # noqa: ANN401 - Arrow arrays have no types

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from posixpath import splitext
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss")
 """Schemes of object stores, which can be listed and written; all but s3 are as good as fsspec's packages for them."""
@@ -69,6 +69,17 @@ def sent_url(url: str) -> str:
     """
     encoded = quote(without_fragment(url), safe=_SENT, errors="surrogateescape")
     return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", encoded)
+
+
+def is_address(uri: str) -> bool:
+    """Whether a URL of http(s):// names a host and a port that can be; true for what is no such URL."""
+    if scheme_of(uri) not in WEB:
+        return True
+    try:
+        parts = urlsplit(uri)
+        return bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # also of a label that is empty or too long
+        return False
 
 
 def base_name(uri: str) -> str:

@@ -246,3 +246,22 @@ def test_a_film_in_a_bucket_is_the_one_on_the_disk(tmp_path: Path, out: Path) ->
         assert len({videos[0].fingerprint for videos in each}) == 3, "by ETag and location they are three"
         found = [Identities(out, outcomes(out)).identify(videos, access)[0].fingerprint for videos in each]
     assert len(set(found)) == 1
+
+
+def test_an_id_of_the_manifest_stays_with_its_row_whatever_moved(film: Path, out: Path, tmp_path: Path) -> None:
+    other, manifest = write(tmp_path / "a/other.mp4", b"other"), tmp_path / "m.jsonl"
+    manifest.write_text(f'{{"video": "{film}", "id": "film"}}\n{{"video": "{other}", "id": "other"}}\n')
+    done(out, manifest)
+    film.rename(tmp_path / "between")
+    other.rename(film)
+    (tmp_path / "between").rename(other)
+    videos = planned(out, manifest)
+    assert videos.ids.to_pylist() == ["film", "other"]
+    assert left(out, videos) == [Why.FILE, Why.FILE]
+    # Nor does a moved file that brings no id take it from another row.
+    film.rename(tmp_path / "a/moved.mp4")
+    write(film, b"third")
+    manifest.write_text(f'{{"video": "{tmp_path}/a/moved.mp4"}}\n{{"video": "{film}", "id": "other"}}\n')
+    moved, third = planned(out, manifest)
+    assert third.id == "other"
+    assert moved.id != "other"

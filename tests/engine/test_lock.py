@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken
+from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken, lease_of
 from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
@@ -78,6 +80,39 @@ def test_one_that_was_taken_over_learns_it_and_takes_nothing_away(tmp_path: Path
     latest = LocalLeases(tmp_path).latest()
     assert latest is not None
     assert latest.lease == ELSEWHERE
+
+
+def test_a_hold_that_cannot_be_written_holds_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too large"), limited_to(0):
+        lock(tmp_path).__enter__()
+    assert not list(tmp_path.glob(".lease-*"))
+    with lock(tmp_path):
+        pass
+
+
+class Unremovable(LocalLeases):
+    """Leases in a place that cannot be written any more when the hold ends."""
+
+    def release(self, held: Held) -> None:
+        raise PermissionError(f"{held.version} stays")
+
+
+def test_a_lease_that_could_not_be_removed_does_not_keep_its_own_process_out(tmp_path: Path) -> None:
+    with lock(tmp_path, Unremovable(tmp_path)):
+        pass
+    (left,) = tmp_path.glob(".lease-*")
+    assert lease_of(left.read_text()).ended
+
+
+@contextmanager
+def limited_to(count: int) -> Iterator[None]:
+    """Let this process write files of at most so many bytes: as on a full disk, a file is made and stays empty."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_signs_of_life_are_given(tmp_path: Path) -> None:

@@ -125,8 +125,9 @@ def server(tmp_path: Path) -> Iterator[FileServer]:
     with FileServer() as there:
         there.files["/web.mp4"] = media.make_video(tmp_path / "web.mp4", seconds=2, scenes=(1.0,)).read_bytes()
         there.files["/noise.mp4"] = b"no video at all" * 100
-        there.troubles["/web.mp4"] = ["", "drop"]  # the first request looks whether it can be read in parts
+        there.troubles["/web.mp4"] = ["", "drop"]
         yield there
+        # One more each: the content of a new file is asked for in parts, which this server does not give.
         assert (there.gets["/web.mp4"], there.gets["/noise.mp4"]) == (3, 2)
 
 

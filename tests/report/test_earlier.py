@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -18,10 +19,11 @@ from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.tables import is_current, read_rows, read_whole, shards
 from lvqa_ray.engine.verify import verify
 from lvqa_ray.records.question_columns import training_messages
-from lvqa_ray.records.tables import SCHEMAS
+from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.report.export import export_lines
 from lvqa_ray.report.numbers import count
 from lvqa_ray.report.output import opened
+from lvqa_ray.report.subtitles import export_subtitles
 from tests.report import earlier
 from tests.report.made import make_output
 
@@ -107,3 +109,21 @@ def test_the_report_and_the_hub_folder_are_made_of_old_shards(mixed: Path, tmp_p
     assert rows.column_names == SCHEMAS["data"].names
     assert rows["messages"].null_count == 0
     shutil.rmtree(tmp_path / "hf")
+
+
+def test_control_characters_of_old_shards_are_not_exported(out: Path, tmp_path: Path) -> None:
+    unsafe = "A \x1b[31mred\u202e car\x07."
+    columns: tuple[tuple[TableName, str], ...] = (("clips", "caption"), ("data", "full_question"))
+    for table, column in columns:
+        (shard,) = (out / table).glob("*.parquet")
+        rows = pq.read_table(shard)
+        texts = pa.array([unsafe] * rows.num_rows)
+        pq.write_table(rows.set_column(rows.column_names.index(column), column, texts), shard)
+        earlier.rewritten(shard, table)
+    export_lines(opened(out), tmp_path / "x.json", "dataflow-json")
+    export_subtitles(opened(out), tmp_path / "srt", "srt")
+    files = [tmp_path / "x.json", *(tmp_path / "srt").iterdir()]
+    assert len(files) > VIDEOS // 2
+    for file in files:
+        assert "A red car." in (text := file.read_text(encoding="utf-8"))
+        assert not {"\x1b", "\u202e", "\\u202e", "\\u001b"} & {*text, *(text[at : at + 6] for at in range(len(text)))}

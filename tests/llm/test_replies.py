@@ -52,6 +52,40 @@ def test_an_endpoint_that_takes_no_stream_options_is_asked_without(tmp_path: Pat
     assert len(bodies) == 2
 
 
+def _event(**choice: object) -> bytes:
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
+
+
+_A1, _A2 = _event(index=0, delta={"content": A[:9]}), _event(index=0, delta={"content": A[9:]})
+_STOP, _DONE = _event(index=0, delta={}, finish_reason="stop"), b"data:[DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + _A1 + _A2 + _STOP,
+        (_A1 + _A2 + _STOP + _DONE).replace(b"\n", b"\r"),
+        (_A1 + _A2 + _STOP + _DONE).replace(b"\n", b"\r\n"),
+        b": OPENROUTER PROCESSING\n\n" + _A1 + b": alive\n\ndata: ping\n\n" + _A2 + _STOP,
+        _A1 + _A2 + _event(index=0, message={"content": A}, finish_reason="stop"),
+        _A1 + _A2 + _DONE,
+        _event(index=None, delta={"content": A}, finish_reason="stop"),
+        b'data: {"choices": [{"index": 1, "delta": {"content": "B"}}, {"index": 0, "delta": {"content": "%s"}}]}\n\n%s'
+        % (A.encode(), _STOP),
+    ],
+    ids=["mark", "CR", "CRLF", "signs of life", "MiniMax", "no reason", "no index", "two choices"],
+)
+def test_a_stream_loses_no_text_and_gives_none_twice(tmp_path: Path, body: bytes) -> None:
+    (outcome,), _ = ask(tmp_path, lambda _: Reply(200, body, "text/event-stream"), stream=True, max_attempts=1)
+    assert text_of(outcome) == A
+
+
+def test_a_second_finish_reason_does_not_hide_that_a_reply_was_cut(tmp_path: Path) -> None:
+    body = _event(index=0, delta={"content": A}, finish_reason="length") + _STOP + _DONE
+    (outcome,), _ = ask(tmp_path, lambda _: Reply(200, body, "text/event-stream"), stream=True, max_attempts=1)
+    assert isinstance(outcome, errors.TruncatedReply)
+
+
 @pytest.mark.parametrize(
     "cut",
     [

@@ -31,8 +31,9 @@ from lvqa_ray.llm.markup import (
 )
 
 _MAY_HOLD_MARKUP = re.compile(
-    r"[<＜◁]|&lt;|\\u003c|\\boxed|\]~|\[(?:[/|]|e~|[A-Za-z]|[^\W\d_])"
-    r"|\A(?:here|[*_]{0,2}thinking|```|analysis|assistant|model)",
+    r"[<＜◁【]|\(Here begins|&lt;|\\u003c|\\boxed|\]~|\[(?:[/|]|e~|[A-Za-z]|[^\W\d_])"
+    r"|\A(?:[#\s]*[*_]{0,2}(?:thinking|thought|reasoning|chain|analysis|rationale|思|推|分)"
+    r"|here|```|### assistant|assistant|model)",
     re.IGNORECASE,
 )
 """A sign that every pattern of the table needs; most replies have none."""

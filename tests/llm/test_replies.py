@@ -10,6 +10,8 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.outcome import Done, Failed
+from lvqa_ray.llm.rejections import Rejections
 from tests.fakes.scripted import Reply, completion, stream
 from tests.llm.asking import ask
 
@@ -173,6 +175,36 @@ def test_an_endpoint_that_rejects_every_request_stops_the_run(tmp_path: Path) ->
     assert len(bodies) == 3
     assert all(isinstance(outcome, errors.ApiError) and outcome.retryable for outcome in outcomes)
     assert "format that is not supported" in str(outcomes[-1])
+
+
+def test_rejections_with_names_of_requests_in_them_are_for_the_same_reason(tmp_path: Path) -> None:
+    ids = iter(["req_011CaBx", "a3f-77b-c01", "2026112813AbCdEf", "Zq9", "k2k2"])
+
+    def reply(_: object) -> Reply:
+        return Reply.of(400, {"error": {"message": f"format not supported (request id: {next(ids)})"}})
+
+    outcomes, bodies = ask(tmp_path, reply, *"abcde", max_rejections=3)
+    assert isinstance(outcomes[-1], errors.EndpointRejects)
+    assert len(bodies) == 3
+
+
+def test_answers_of_an_earlier_run_are_no_proof_for_ever() -> None:
+    rejections = Rejections(2)
+    rejected = Done(failed=Failed.ITSELF, rejected="bad picture 7", stage="caption", proven=True)
+    assert [rejections.note(rejected) is None for _ in range(20)] == [True] * 19 + [False]
+    rejections = Rejections(2)
+    rejections.note(Done(stage="caption"))
+    assert all(rejections.note(rejected) is None for _ in range(20)), "a fresh answer is one"
+
+
+def test_an_endpoint_that_answers_one_stage_may_reject_all_of_another() -> None:
+    rejections = Rejections(2)
+    assert rejections.note(Done(stage="caption")) is None
+    rejected = Done(failed=Failed.ITSELF, rejected="bad picture 7")
+    for stage, stops in [("caption", False), ("caption", False), ("ask", False), ("ask", True)]:
+        stop = rejections.note(rejected._replace(stage=stage))
+        assert (stop is not None) is stops
+    assert "none of the stage ask" in str(stop)
 
 
 def test_rejections_by_an_endpoint_that_has_answered_are_about_their_requests(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _MAY_HOLD_MARKUP = re.compile(
     re.IGNORECASE,
 )
 """A sign that every pattern of the table needs; most replies have none."""
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 _ROUNDS = 6
 """How often markup may be nested in other markup."""
 _QUOTES = "\"'“”‘’„«»「」『』`(（"
@@ -101,6 +102,8 @@ def _one_round(text: str) -> str:
 
 
 def _is_json(text: str) -> bool:
+    if fenced := _FENCED.fullmatch(text):
+        text = fenced[1]
     if not (text.startswith(("{", "[")) and text.endswith(("}", "]"))):
         return False
     try:

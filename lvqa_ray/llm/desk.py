@@ -26,13 +26,13 @@ class News:
     Attributes:
         down: Whether the endpoint is taken to be down.
         held_s: Seconds for which nothing goes out.
-        proven: Whether the endpoint has ever answered a request.
+        proven: The stages that the endpoint has ever answered.
         halted: Whether no more requests go out.
     """
 
     down: bool = False
     held_s: float = 0.0
-    proven: bool = False
+    proven: frozenset[str] = frozenset()
     halted: bool = False
 
 

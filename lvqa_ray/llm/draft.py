@@ -31,11 +31,13 @@ from lvqa_ray.llm.markup import (
 )
 
 _MAY_HOLD_MARKUP = re.compile(
-    r"[<＜◁]|&lt;|\\u003c|\\boxed|\]~|\[(?:[/|]|e~|[A-Za-z]|[^\W\d_])"
-    r"|\A(?:here|[*_]{0,2}thinking|```|analysis|assistant|model)",
+    r"[<＜◁【]|\(Here begins|&lt;|\\u003c|\\boxed|\]~|\[(?:[/|]|e~|[A-Za-z]|[^\W\d_])"
+    r"|\A(?:[#\s]*[*_]{0,2}(?:thinking|thought|reasoning|chain|analysis|rationale|思|推|分)"
+    r"|here|```|### assistant|assistant|model)",
     re.IGNORECASE,
 )
 """A sign that every pattern of the table needs; most replies have none."""
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 _ROUNDS = 6
 """How often markup may be nested in other markup."""
 _QUOTES = "\"'“”‘’„«»「」『』`(（"
@@ -100,6 +102,8 @@ def _one_round(text: str) -> str:
 
 
 def _is_json(text: str) -> bool:
+    if fenced := _FENCED.fullmatch(text):
+        text = fenced[1]
     if not (text.startswith(("{", "[")) and text.endswith(("}", "]"))):
         return False
     try:

@@ -103,8 +103,8 @@ class Endpoint(BaseModel):
     max_rejections: int | None = Field(
         default=5,
         ge=1,
-        description="How many requests an endpoint that has never answered may reject for the same reason before the "
-        "run stops; null for no limit.",
+        description="How many requests of a stage an endpoint that has answered none of it may reject for the same "
+        "reason before the run stops, and ten times as many where an earlier run has answers; null for no limit.",
     )
     price_in: float | None = Field(
         default=None, ge=0, description="US dollars per million prompt tokens; null for the published price."

@@ -41,6 +41,12 @@ BY_CODE: dict[str, type[ApiError]] = {
     "out_of_credits": QuotaExceeded,
     "credit_balance_too_low": QuotaExceeded,
     "30001": QuotaExceeded,  # SiliconFlow, with status 403
+    "credit_limit": QuotaExceeded,  # Together, also with status 429
+    "budget_exceeded": QuotaExceeded,  # LiteLLM, with status 400 or 429
+    "spend_limit_reached": QuotaExceeded,  # Groq, with status 400
+    "organization_restricted": QuotaExceeded,  # Groq, with status 400
+    "setlimitexceeded": QuotaExceeded,  # Volcengine Ark, with status 429
+    "billing_disabled": QuotaExceeded,  # Google, with status 403
     "minimax_1008": QuotaExceeded,  # MiniMax, with status 200
     # Content.
     "content_filter": ContentFiltered,
@@ -52,6 +58,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "security_violation": ContentFiltered,
     "invalid_prompt": ContentFiltered,  # OpenAI: flagged as violating the usage policy
     "censorship_blocked": ContentFiltered,  # StepFun, with status 451
+    "content_illegal": ContentFiltered,  # Baidu
     "1301": ContentFiltered,  # GLM, with status 400
     "minimax_1026": ContentFiltered,  # MiniMax: input
     "minimax_1027": ContentFiltered,  # MiniMax: output
@@ -77,6 +84,10 @@ BY_CODE: dict[str, type[ApiError]] = {
     "invalidapikey": AuthFailed,  # DashScope
     "model_not_found": NotFound,
     "modelnotfound": NotFound,
+    "model_decommissioned": NotFound,  # Groq, with status 400
+    "invalid_model": NotFound,  # Mistral, with status 400
+    "1211": NotFound,  # GLM, with status 400
+    "20012": NotFound,  # SiliconFlow, with status 400
     # Limits.
     "rate_limit_exceeded": RateLimited,
     "rate_limit_error": RateLimited,  # Anthropic
@@ -128,7 +139,7 @@ BY_PART: tuple[tuple[type[ApiError], re.Pattern[str]], ...] = (
             r"content_?(?:filter|policy|moderat|violat|safety|risk|inspect|block)|data_?inspection|sensitive(?:_?content|_?word)"
             r"|responsible_?ai|moderation|prohibited_?content|guardrail|safety_?(?:check|violation|block|error)"
             r"|(?:prompt|input|output|content)_?(?:blocked|flagged)|blocked_?(?:prompt|content)|unsafe_?content|censor"
-            r"|usage_?(?:policy|guidelines)|policy_?violation"
+            r"|usage_?(?:policy|guidelines)|policy_?violation|risk_?detect|illegal_?(?:detect|content)"
         ),
     ),
     (RateLimited, re.compile(r"throttl|rate_?limit|too_?many_?requests|burst_?rate")),
@@ -136,6 +147,12 @@ BY_PART: tuple[tuple[type[ApiError], re.Pattern[str]], ...] = (
         TooLong,
         re.compile(r"context_?(?:length|window|size)|prompt_?too_?long|input_?too_?(?:long|large)|payload_?too_?large"),
     ),
-    (QuotaExceeded, re.compile(r"insufficient_?(?:quota|balance|funds|credit)|arrear|overdue|out_?of_?credit")),
+    (
+        QuotaExceeded,
+        re.compile(
+            r"insufficient_?(?:quota|balance|funds|credit)|arrear|overdue|out_?of_?credit|billing|balance_?(?:not|exhaust)"
+            r"|(?:spend|credit|budget)\w*?_?(?:limit|exceed|exhaust|deplet)|resourcepackexhausted|free_?quota_?exhausted"
+        ),
+    ),
 )
 """For codes that nobody lists, such as Volcengine's ``InputImageSensitiveContentDetected``: what a part of it means."""

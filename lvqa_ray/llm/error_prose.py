@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, AuthFailed, ContentFiltered, QuotaExceeded, RateLimited, TooLong
+from lvqa_ray.errors import ApiError, AuthFailed, ContentFiltered, NotFound, QuotaExceeded, RateLimited, TooLong
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,9 @@ PROSE: tuple[Prose, ...] = (
         "gateways",
         400,
         403,
+    ),
+    _says(
+        RateLimited, r"allocated quota exceeded, please increase your quota limit", "DashScope: a limit a minute", 429
     ),
     # Too large for what the key may send in a minute: it never fits, however long one waits.
     _says(TooLong, r"request too large for (?:model|gpt|\S+ in organization)", "OpenAI 429, Groq 413", 400, 413, 429),
@@ -144,6 +147,22 @@ PROSE: tuple[Prose, ...] = (
         *_BAD,
     ),
     _says(TooLong, r"max bytes per data-uri", "DashScope", *_BAD),
+    _says(
+        TooLong,
+        r"max_tokens must be at least 1, got -|max_tokens \(-\d+\) should be greater",
+        "vLLM before 0.9, TensorRT-LLM: the prompt leaves no room",
+        *_BAD,
+    ),
+    _says(TooLong, r"encoder cache size|too many total text bytes|max input characters", "vLLM, Bedrock, Baidu", *_BAD),
+    _says(TooLong, r"contextwindowexceeded|context overflow|max_seq_len", "LiteLLM, KoboldCpp, SiliconFlow", *_BAD),
+    _says(
+        TooLong,
+        r"\b(?:prompt|input|context|inputs)\b(?!.{0,100}per (?:minute|day))[^.]{0,100}"
+        r"\b(?:exceeds?|longer than|greater than|larger than)\b"
+        r"[^.]{0,60}\b(?:max\w*|length|context|tokens?|window)\b",
+        "LMDeploy, Volcengine Ark, watsonx, MLX, AI21, TabbyAPI",
+        *_BAD,
+    ),
     # Content.
     _says(
         ContentFiltered,
@@ -189,6 +208,14 @@ PROSE: tuple[Prose, ...] = (
         "Gemini, OpenAI",
         *_FOR_CONTENT,
     ),
+    _says(
+        ContentFiltered,
+        r"violat\w* .{0,40}\b(?:usage|content|safety|moderation|community)\b.{0,20}(?:polic|guideline|rule)"
+        r"|blocked (?:by|due to) .{0,30}(?:content filter|model armor|security configuration|moderation|guardrail)"
+        r"|(?:content|prompt) (?:is )?illegal|contains? .{0,20}(?:real person|human face)",
+        "NVIDIA NeMo, Anthropic, Google Model Armor, Cloudflare, Baidu",
+        *_FOR_CONTENT,
+    ),
     # Money.
     _says(QuotaExceeded, r"credit balance is too low", "Anthropic, with status 400", *_FOR_MONEY),
     _says(
@@ -210,12 +237,28 @@ PROSE: tuple[Prose, ...] = (
         "Moonshot, SiliconFlow, GLM",
         *_FOR_MONEY,
     ),
+    _says(
+        QuotaExceeded,
+        r"specified api usage limits|doesn'?t have any credits|purchase (?:more )?credits|budget has been exceeded"
+        r"|(?:key|quota) usage limit exceeded|out of call volume quota|balance (?:is )?exhausted"
+        r"|top up your (?:balance|account)"
+        r"|credit limit exceeded|requires billing|(?:令牌|用户|账户)?(?:额度|余额|余量)(?:已)?(?:用尽|不足|耗尽)",
+        "Anthropic, xAI, LiteLLM, Portkey, Azure API Management, DeepInfra, Together, Google, One API, Tencent",
+        *_FOR_MONEY,
+    ),
     _says(QuotaExceeded, r"good standing", "DashScope, Arrearage", *_FOR_MONEY),
     _says(
         QuotaExceeded,
         r"trial key.{0,80}(?:per|/) ?month|account (?:is |has been )?suspended",
         "Cohere, Fireworks",
         *_FOR_MONEY,
+    ),
+    # Models.
+    _says(
+        NotFound,
+        r"\bmodel (?:does )?not exist|is not a valid model|\bmodel not found|\binvalid model:|模型不存在",
+        "DeepSeek, SiliconFlow, OpenRouter, LM Studio, Mistral, GLM, with status 400",
+        400,
     ),
     # Keys.
     _says(

@@ -121,10 +121,13 @@ def class_of(status: int | None, body: object, *, default: type[ApiError] = Malf
         default: The class where nothing is known.
     """
     known = _by_names(status, names_in(body))
-    if known not in {None, RateLimited, BadRequest}:  # a limit that no request can keep has the code of any limit
-        return known or default
+    unsure = status == 429 and known is QuotaExceeded  # DashScope gives a limit a minute the code of spent money
+    if known not in {None, RateLimited, BadRequest} and not unsure:
+        return known or default  # a limit that no request can keep has the code of any limit, so words decide there
     words = words_in(body)
     said = next((prose.kind for prose in PROSE if prose.matches(status, words)), None)
+    if unsure and said is not RateLimited:
+        return known or default
     return said or known or _by_status(status, default)
 
 

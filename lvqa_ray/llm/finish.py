@@ -99,4 +99,9 @@ def ending_of(reason: object, text: str) -> Ending:
             return ending
     if not text.strip():
         return Ending.UNKNOWN
-    return Ending.ANSWERED if _ENDS_WHOLE.search(text) else Ending.TRUNCATED
+    return Ending.ANSWERED if ends_whole(text) else Ending.TRUNCATED
+
+
+def ends_whole(text: str) -> bool:
+    """Whether a text ends as sentences, lists in JSON and code do."""
+    return _ENDS_WHOLE.search(text) is not None

@@ -41,7 +41,7 @@ class Limited:
         self._proven = False
 
     def prove(self) -> None:
-        """Note that the endpoints have answered before: a rejection is then about its request alone."""
+        """Note that the endpoints have answered before: a rejection is then about its request, unless all are."""
         self._proven = True
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
@@ -99,11 +99,11 @@ async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest, *
     except ApiError as error:
         done = Done.of_error(request, error, time.monotonic() - begun)
         if proven:
-            done = done._replace(rejected="", proven=True)
+            done = done._replace(proven=True)
         permits = replica.permits
         down = await permits.release(lease, done)
         error.spared = down and done.failed in {Failed.CROWDED, Failed.DOWN}
-        if done.rejected and not permits.proven:
+        if done.rejected and not proven and request.stage not in permits.proven:
             error.retryable = True  # what is wrong may be the job's settings: once mended, a rerun asks again
         if isinstance(error, AuthFailed) and error.status in ABOUT_ONE_REQUEST and not permits.halted:
             forbidden = error

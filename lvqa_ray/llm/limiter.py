@@ -114,8 +114,8 @@ class Limiter:
         return self._stop
 
     @property
-    def proven(self) -> bool:
-        """Whether the endpoint has ever answered a request."""
+    def proven(self) -> frozenset[str]:
+        """The stages that the endpoint has ever answered."""
         return self._rejections.proven
 
     @property

@@ -24,9 +24,19 @@ DRAFT_NAMES = (
     r"|analysis|rationale|planning|deliberation|introspection|brainstorm(?:ing)?"  # prompts of video RL models
     r"|cot_budget_reflect"  # Seed-OSS, inside <seed:think>
     r"|longcat_think"  # LongCat-Flash-Thinking
-    r"|思考(?:过程)?|推理(?:过程)?"  # Chinese prompts
+    r"|思考(?:过程)?|推理(?:过程)?|思维链|分析过程"  # Chinese prompts
 )
 """Names of tags around a draft. A namespace may stand before them: <seed:think> (Seed-OSS), <thinking>."""
+
+_XML_NAMES = (
+    rf"{DRAFT_NAMES}"
+    r"|plan|observ(?:e|ation)s?|critique|self_?critique|drafts?|verification|self_?check"  # prompts of agents
+    # Any name made of such a word: <reasoning_steps>, <think_step_1>, <internal-analysis>, <visual_thoughts>
+    r"|(?:[a-z]+[_-])+(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)(?:[_-]\w{1,12}){0,2}"
+    r"|(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)(?:[_-]\w{1,12}){1,2}"
+    r"|tool_?calls?|function_?calls?|tool_?code|tool_?responses?"  # Hermes, Qwen, GLM: nothing that answers
+)
+"""The same in angle brackets; in square ones such a name may be a remark or a label."""
 
 WRAPPER_NAMES = (
     r"answer|final_?answer|final"  # GLM-4.1V, Hunyuan-A13B, Video-R1
@@ -43,17 +53,29 @@ WHOLE_NAMES = r"caption|description|summary|title|text|content|message|video_cap
 _ATTRIBUTES = r"(?:\s[^<>]{0,200}?)?"
 _TAGS = (
     # <think>, </think>, < Think >, <think duration="3">, <think:6124c78e> (Hunyuan)
-    rf"{_LT}\s*(?P<xml_close>/?)\s*(?:[a-z_]{{1,12}}:)?(?:{DRAFT_NAMES})(?::\w{{1,20}})?{_ATTRIBUTES}(?P<empty>/?)\s*{_GT}",
+    rf"{_LT}\s*(?P<xml_close>/?)\s*(?:[a-z_]{{1,12}}:)?(?:{_XML_NAMES})(?::\w{{1,20}})?{_ATTRIBUTES}(?P<empty>/?)\s*{_GT}",
     r"◁(?P<kimi_close>/?)\s*think\s*▷",  # Kimi-VL
     rf"\[(?P<bracket_close>/?)(?:{DRAFT_NAMES})\]",  # Magistral: [THINK]
     rf"<\|(?P<bar_close>/?)(?:{DRAFT_NAMES})\|>",  # Solar Open: <|think|>
+    r"【(?P<lens_close>/?)(?:思考|推理)(?:过程)?】",  # Chinese prompts
+    r"\(Here (?:begins|(?P<stage_ends>ends)) the (?:SUMMARY|CAPTION|REASONING) stage\)",  # LLaVA-CoT, as trained
     # Sky-T1 and OpenThinker: <|begin_of_thought|>; Command A Reasoning: <|START_THINKING|>
     rf"<\|(?:(?P<end_of>end)|begin|start)_(?:of_)?(?:{DRAFT_NAMES})\|>",
     r"<\|inner_(?:prefix|(?P<suffix>suffix))\|>",  # Apertus
     r"<\|channel>\s*(?:thought|thinking|analysis|reasoning)\b|(?P<gemma_close><channel\|>)",  # Gemma 4
 )
 DRAFT_TAG = re.compile("|".join(f"(?:{tag})" for tag in _TAGS), re.IGNORECASE)
-CLOSES = ("xml_close", "kimi_close", "bracket_close", "bar_close", "end_of", "suffix", "gemma_close")
+CLOSES = (
+    "xml_close",
+    "kimi_close",
+    "bracket_close",
+    "bar_close",
+    "lens_close",
+    "stage_ends",
+    "end_of",
+    "suffix",
+    "gemma_close",
+)
 """Groups of `DRAFT_TAG` that are set, and not empty, for a closing tag."""
 
 
@@ -77,6 +99,19 @@ def _block(start: str, end: str, source: str) -> Block:
     return Block(re.compile(start, flags), re.compile(end, flags), source)
 
 
+def _heading(names: str) -> str:
+    """A line that is a heading, in Markdown or with a colon."""
+    name = rf"(?:(?:my |the )?final |最终)?(?:{names})"
+    return (
+        rf"(?:#{{1,4}}\s*(?:\*\*)?{name}(?:\*\*)?\s*[:：]?\s*(?:\n|\Z)"
+        rf"|(?:\*\*|__)?{name}(?:[:：](?:\*\*|__)?|(?:\*\*|__)\s*[:：]?|\s*(?=\n)))"
+    )
+
+
+_THINKING = r"thinking|thoughts?|(?:thinking|thought|reasoning) process|chain of thought|思考(?:过程)?|思维链"
+_ANSWER = "answer|response|output|reply|caption|description|回答|答案|描述"
+_SHOWN = "caption|description|video description|描述"
+
 BLOCKS = (
     _block(
         r"\s*here(?:'s|’s| is) my (?:thought|thinking|reasoning)(?: process)?\s*:",
@@ -90,6 +125,17 @@ BLOCKS = (
         r"\s*<details\b[^>]*(?:type\s*=\s*[\"']?reasoning|>\s*<summary>\s*(?:thought|thinking|reasoning))",
         r"</details>",
         "Open WebUI, SiliconFlow and other proxies that render drafts",
+    ),
+    _block(
+        rf"\s*(?:#{{1,4}}\s*)?(?:\*\*|__)?(?:{_THINKING})(?:\*\*|__)?\s*"
+        rf"(?:[:：]?(?:\*\*|__)?[^\S\n]*\n|[:：](?:\*\*|__)?(?=.*(?:</think>|\n\s*{_heading(_ANSWER)})))",
+        rf"(?:</think>|\n\s*{_heading(_ANSWER)})",
+        "headings instead of tags: Qwen3.5 without its opening tag, and prompts that ask to think step by step",
+    ),
+    _block(
+        rf"\s*{_heading('reasoning|analysis|rationale|推理(?:过程)?|分析')}(?=.*\n\s*{_heading(_SHOWN)})",
+        rf"\n\s*{_heading(_SHOWN)}",
+        "the same; reasoning is what some stages ask for, so it is a draft only before a caption",
     ),
     _block(
         r"\s*analysis(?=[A-Z<\"'“])(?-i:.)",
@@ -111,8 +157,9 @@ SOLAR_ANSWER = re.compile(r"<\|content\|>")
 
 _WRAPPED = rf"{_LT}\s*%s(?:%s)\s*{_ATTRIBUTES}{_GT}"
 _BARRED = (
-    r"<\|(?:begin_of_solution|START_(?:RESPONSE|TEXT)|answer_prefix)\|>",  # Sky-T1; Command A; Apertus
-    r"<\|(?:end_of_solution|END_(?:RESPONSE|TEXT)|answer_suffix)\|>",
+    r"<\|(?:begin_of_solution|START_(?:RESPONSE|TEXT)|answer_prefix)\|>"  # Sky-T1; Command A; Apertus
+    r"|\(Here begins the CONCLUSION stage\)",  # LLaVA-CoT
+    r"<\|(?:end_of_solution|END_(?:RESPONSE|TEXT)|answer_suffix)\|>|\(Here ends the CONCLUSION stage\)",
 )
 WRAPPER_START = re.compile(rf"{_WRAPPED % ('', WRAPPER_NAMES)}|{_BARRED[0]}", re.IGNORECASE)
 WRAPPER_END = re.compile(rf"{_WRAPPED % ('/', WRAPPER_NAMES)}|{_BARRED[1]}", re.IGNORECASE)
@@ -131,7 +178,7 @@ _END_NAMES = (
 END_TOKEN = re.compile(
     rf"<\|(?:{_END_NAMES})\|>"
     r"|<｜(?:end▁of▁sentence|begin▁of▁sentence|user|system|tool[^<>｜]{0,30})｜>"  # DeepSeek
-    r"|<(?:end_of_turn|start_of_turn|end_of_utterance|end_of_text|endoftext|eos|turn\||\|turn)>"  # Gemma, Idefics
+    r"|<(?:sep|end_of_turn|start_of_turn|end_of_utterance|end_of_text|endoftext|eos|turn\||\|turn)>"  # Gemma, Idefics
     r"|\[\|(?:endofturn|user|system)\|\]"  # EXAONE
     r"|<seed:(?:eos|bos)>|\[e~\[|\]~!?b[\[\]]"  # Seed-OSS, MiniMax
     r"|\[/?INST\]|<</?SYS>>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]",  # Mistral, Llama 2
@@ -150,7 +197,8 @@ ROLE_HEADER = re.compile(
     r"\s*(?:<\|(?:im_start|start_header_id|start|header_start|begin|im_assistant|start_of_role)\|>|<start_of_turn>"
     r"|<\|turn>|\]~b\])\s*(?:assistant|model|ai)\b\s*(?:<\|(?:end_header_id|header_end|im_middle|content|message|end_of_role)\|>)?"
     r"|\s*(?:assistant|model)[^\S\n]*\n+(?=\S)"  # what is left of it where special tokens were skipped
-    r"|\s*(?:<\|assistant(?:_start)?\|>|<｜Assistant｜>|\[\|assistant\|\]|<\|CHATBOT_TOKEN\|>|<s>|<(?:image|video|audio)>(?=\s))",
+    r"|\s*(?:<\|assistant(?:_start)?\|>|<｜Assistant｜>|\[\|assistant\|\]|<\|CHATBOT_TOKEN\|>|<s>|<(?:image|video|audio)>(?=\s))"
+    r"|\s*(?-i:ASSISTANT|###\s*Assistant|Assistant):\s+(?=\S)",  # Vicuna, LLaVA
     re.IGNORECASE,
 )
 """The header of the model's own turn, at the start of a reply."""

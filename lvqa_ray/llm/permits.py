@@ -39,7 +39,7 @@ class Permits:
         clock: Seconds, never running backwards.
 
     Attributes:
-        proven: Whether the endpoint had ever answered a request, when outcomes were last reported.
+        proven: The stages that the endpoint had ever answered, when outcomes were last reported.
         halted: Whether no more requests went out, at that time.
     """
 
@@ -57,7 +57,7 @@ class Permits:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._no_reuse_before = 0.0
         self._down = False
-        self.proven = False
+        self.proven: frozenset[str] = frozenset()
         self.halted = False
         self._next: asyncio.Future[News] | None = None  # what the next report will bring, for whoever waits for it
         self._hurry = asyncio.Event()

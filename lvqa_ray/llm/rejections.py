@@ -10,47 +10,56 @@ from lvqa_ray.llm.outcome import ABOUT_ONE_REQUEST, Done
 
 FORBIDDEN_IN_A_ROW = 10
 """So many requests forbidden with no answer in between mean that the key, which has worked, works no more."""
-_DIGITS = re.compile(r"[0-9]+")
-"""What differs between two rejections for the same reason."""
+VOUCHED = 10
+"""So many times the usual rejections stop a stage whose earlier answers are in the journal."""
+_VARYING = re.compile(r"request[ _-]?id\W{0,4}[\w.-]+|[\w.-]*[0-9][\w.-]*", re.IGNORECASE)
+"""What differs between two rejections for the same reason: numbers, sizes, names of requests and of traces."""
 
 
 class Rejections:
     """Counts rejections until the endpoint has answered; from then on they are about single requests.
 
+    An endpoint may answer one stage and reject all of another, which has settings of its own: each stage counts for
+    itself. Answers from earlier runs prove less than a fresh one, since settings and servers change.
+
     Args:
         most: How many an endpoint that has never answered may give for the same reason; ``None`` for no limit.
 
     Attributes:
-        proven: Whether the endpoint has ever answered a request.
+        proven: The stages that the endpoint has ever answered.
     """
 
     def __init__(self, most: int | None) -> None:
         self._most = most
         self._alike: Counter[str] = Counter()
         self._forbidden = 0  # in a row
-        self.proven = False
+        self._works = False
+        self.proven: frozenset[str] = frozenset()
 
     def note(self, done: Done) -> StopRun | None:
         """Take in an outcome; gives the reason to stop, if it is one."""
         if done.failed is None:
             self._forbidden = 0
-        self.proven = self.proven or done.failed is None or done.paid or done.proven
+        if done.failed is None or done.paid:
+            self.proven |= {done.stage}
+        self._works = self._works or bool(self.proven) or done.proven
         if done.stop is not None:
             return None if self._is_about_one_request(done.stop) else done.stop
-        if not done.rejected or self.proven:
+        if not done.rejected or done.stage in self.proven:
             return None
-        alike = _DIGITS.sub("0", done.rejected)
+        alike = f"{done.stage} {_VARYING.sub('0', done.rejected)}"
         self._alike[alike] += 1
-        if self._most is None or self._alike[alike] < self._most:
+        if self._most is None or self._alike[alike] < self._most * (VOUCHED if done.proven else 1):
             return None
         return EndpointRejects(
-            f"The endpoint has rejected {self._alike[alike]} requests for the same reason and has answered none: "
+            f"The endpoint has rejected {self._alike[alike]} requests for the same reason and has answered none of "
+            f"{f'the stage {done.stage}' if self._works and done.stage else 'them'}: "
             f"{done.rejected} Correct the endpoint's settings and start the run again; max_rejections sets this limit."
         )
 
     def _is_about_one_request(self, stop: StopRun) -> bool:
         """Whether the endpoint forbids a request while its key works; several in a row mean that it does no more."""
-        if stop.status not in ABOUT_ONE_REQUEST or not self.proven:
+        if stop.status not in ABOUT_ONE_REQUEST or not self._works:
             return False
         self._forbidden += 1
         return self._forbidden < FORBIDDEN_IN_A_ROW

@@ -13,6 +13,8 @@ _RUN_CHARS = 300
 """Times that one character may stand in a row, but for rules of dashes and the like."""
 _RUN_TOKENS, _RUN_COPIES, _RUN_SHARE = 40, 8, 0.25
 """A run of copies is degenerate from so many words and copies on, where it is this share of the text."""
+_LONG_PERIOD, _FEW_COPIES = 20, 4
+"""Of a piece of so many words, fewer copies are enough: no chorus is that long."""
 _LONG_RUN_TOKENS = 200
 """A run of so many words is degenerate whatever its share."""
 _LONGEST_PERIOD = 120
@@ -25,6 +27,9 @@ _ZIPPED_CHARS, _ZIPPED_SHARE = 3000, 0.04
 """A text of so many characters is degenerate if it can be packed into this share; prose takes a third."""
 
 _ONE_CHAR = re.compile(rf"([^\s=_*.~\-─━│|#])\1{{{_RUN_CHARS - 1},}}")
+_FEW_CHARS = re.compile(r"((?:[^\s=_*.~\-─━│|#+]){2,8}?)\1{99,}")
+"""Two to eight characters that stand a hundred times in a row, words or not."""
+_SPACE = re.compile(r"\s{1000,}")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’][^\W_]+)?")
 _SENTENCE = re.compile(r"[.!?。！？\n]+")
 
@@ -36,8 +41,8 @@ def repetition(text: str) -> str:
     """
     if len(text) > MOST_CHARS:
         return f"it has {len(text):,} characters"
-    if found := _ONE_CHAR.search(text):
-        return f"it has {len(found[0]):,} times {found[1]!r} in a row"
+    if found := _characters(text):
+        return found
     tokens = [token.lower() for token in _TOKEN.findall(text)]
     if len(tokens) < _RUN_TOKENS:
         return ""
@@ -45,6 +50,17 @@ def repetition(text: str) -> str:
         period, length = run
         return f"{period} words are repeated {length // period} times in a row"
     return _too_much_alike(text)
+
+
+def _characters(text: str) -> str:
+    """What is degenerate about the characters of a text, words or not; empty where nothing is."""
+    if found := _ONE_CHAR.search(text):
+        return f"it has {len(found[0]):,} times {found[1]!r} in a row"
+    if found := _FEW_CHARS.search(text):
+        return f"it has {len(found[0]) // len(found[1]):,} times {found[1]!r} in a row"
+    if found := _SPACE.search(text.strip()):
+        return f"it has {len(found[0]):,} spaces or line ends in a row"
+    return ""
 
 
 def _too_much_alike(text: str) -> str:
@@ -62,15 +78,18 @@ def _longest_run(tokens: list[str]) -> tuple[int, int] | None:
     count = len(tokens)
     numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     words = [numbers[token] for token in tokens]
-    for period in range(1, min(_LONGEST_PERIOD, count // _RUN_COPIES) + 1):
+    for period in range(1, min(_LONGEST_PERIOD, count // _FEW_COPIES) + 1):
         run = 0
-        for now, before in zip(words[period:], words, strict=False):
+        shortest = max(_RUN_TOKENS, period * (_RUN_COPIES if period < _LONG_PERIOD else _FEW_COPIES))
+        for end, (now, before) in enumerate(zip(words[period:], words, strict=False), period + 1):
             if now != before:
                 run = 0
                 continue
             run += 1
             length = run + period
-            whole = length >= max(_RUN_TOKENS, period * _RUN_COPIES)
-            if whole and (length >= _RUN_SHARE * count or length >= _LONG_RUN_TOKENS):
+            if length < shortest or not (length >= _RUN_SHARE * count or length >= _LONG_RUN_TOKENS):
+                continue
+            # A table of zeros is no trouble.
+            if length >= _LONG_RUN_TOKENS or not all(token.isdecimal() for token in tokens[end - period : end]):
                 return period, length
     return None

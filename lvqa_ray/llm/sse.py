@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvqa_ray.llm.completion import DRAFT_FIELDS, content_of
+from lvqa_ray.llm.finish import Ending, ending_of, ends_whole
+
+_MARK = "\ufeff"
+"""A byte order mark may stand before a stream; it is no part of the first event."""
+_ENDS, _LAST_LINES = "[done]", 20
+"""What ends a stream, and among how many of its last lines."""
 
 
 class StreamCutError(Exception):
@@ -17,8 +23,8 @@ class StreamCutError(Exception):
 def is_stream(content_type: str, body: bytes) -> bool:
     """Whether a body is a stream of events, whatever its content type says."""
     if "event-stream" in content_type.lower():
-        return not body.lstrip().startswith((b"{", b"["))
-    return body.lstrip().startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
+        return not body.removeprefix(_MARK.encode()).lstrip().startswith((b"{", b"["))
+    return body.removeprefix(_MARK.encode()).lstrip().startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
 
 
 def assembled(text: str) -> Mapping[str, Any]:
@@ -30,6 +36,7 @@ def assembled(text: str) -> Mapping[str, Any]:
         StreamCutError: An event is broken, or none says how the reply ended: it is not known to be whole.
     """
     reply = _Assembly()
+    reply.done = any(line.removeprefix("data:").strip().lower() == _ENDS for line in text.splitlines()[-_LAST_LINES:])
     for event in _events(text):
         if error := _error(event):
             return {**reply.fields, "error": error}
@@ -46,22 +53,25 @@ class _Assembly:
     refusals: list[str] = field(default_factory=list)
     finish: object = None
     drafted: bool = False
+    done: bool = False
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Add what an event holds."""
-        self.fields.update(
-            {name: event[name] for name in ("id", "model", "usage", "promptFeedback") if event.get(name)}
-        )
+        self.fields.update({name: event[name] for name in ("id", "model", "promptFeedback") if event.get(name)})
         choice = _first_choice(event)
-        if isinstance(choice.get("usage"), Mapping):  # Moonshot
-            self.fields["usage"] = choice["usage"]
-        delta = choice.get("delta") or choice.get("message")
+        for usage in (event.get("usage"), choice.get("usage")):  # Moonshot puts it in the choice
+            if isinstance(usage, Mapping) and (any(usage.values()) or "usage" not in self.fields):
+                self.fields["usage"] = usage
+        delta, whole = choice.get("delta"), choice.get("message")
         if isinstance(delta, Mapping):
             self.texts.append(content_of(delta.get("content")))
             self.refusals.append(content_of(delta.get("refusal")))
             self.drafted = self.drafted or any(delta.get(name) for name in DRAFT_FIELDS)
-        if choice.get("finish_reason") not in {None, "", "null"}:
-            self.finish = choice["finish_reason"]
+        if isinstance(whole, Mapping) and (text := content_of(whole.get("content"))):
+            self.texts = [text]  # MiniMax ends a stream with the whole message
+        reason = choice.get("finish_reason")
+        if reason not in {None, "", "null"} and (self.finish is None or ending_of(self.finish, "") is Ending.ANSWERED):
+            self.finish = reason  # a gateway may add a "stop" of its own behind "length"
 
     def completion(self) -> Mapping[str, Any]:
         """The completion.
@@ -69,11 +79,14 @@ class _Assembly:
         Raises:
             StreamCutError: It is not known to be whole.
         """
+        text = "".join(self.texts)
         if self.finish is None:
             if "promptFeedback" in self.fields:  # Gemini: the prompt was blocked
                 return self.fields
-            raise StreamCutError
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self.texts)}
+            # Some servers give no reason; gateways end a stream that broke behind them in the same way.
+            if not (self.done and ends_whole(text)):
+                raise StreamCutError
+        message: dict[str, Any] = {"role": "assistant", "content": text}
         if refusal := "".join(self.refusals):
             message["refusal"] = refusal
         if self.drafted:
@@ -83,27 +96,27 @@ class _Assembly:
 
 def _first_choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = event.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return first if isinstance(first, Mapping) and first.get("index", 0) == 0 else {}
+    several = [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list) else []
+    return next((choice for choice in several if choice.get("index") in {0, None}), {})
 
 
 def _events(text: str) -> Iterator[Mapping[str, Any]]:
-    for block in text.replace("\r\n", "\n").split("\n\n"):
+    for block in text.removeprefix(_MARK).replace("\r\n", "\n").replace("\r", "\n").split("\n\n"):
         lines = block.split("\n")
         data = "\n".join(line[5:].removeprefix(" ") for line in lines if line.startswith("data:")).strip()
-        if not data or data == "[DONE]":
+        if not data:
             continue
         failed = any(line.startswith("event:") and line[6:].strip() == "error" for line in lines)
         for piece in [data] if _is_whole(data) else data.split("\n"):  # some servers leave out the empty line
             try:
                 event = json.loads(piece)
             except ValueError:
-                if piece.strip() == "[DONE]":
-                    continue
                 if failed:
                     event = {"error": {"message": piece}}
-                else:
+                elif piece.lstrip().startswith("{"):
                     raise StreamCutError from None
+                else:
+                    continue  # [DONE], or a sign of life
             if isinstance(event, Mapping):
                 yield {"error": event} if failed and not event.get("error") else event
 

@@ -79,6 +79,11 @@ def test_a_degenerate_reply_is_a_typed_failure_that_is_paid_once(tmp_path: Path)
     [
         "A man walks. " + "the " * 200,
         "The man walks to the door. " * 200,
+        "😂🤣" * 400,
+        "!?" * 500,
+        "A man." + " " * 5000 + "He",
+        "QUJD" * 500,
+        "In a wide shot of a kitchen a woman with dark hair prepares dough on a table, while the sun shines. " * 6,
         "一个男人走向门口。" * 200,
         "的" * 400,
         "0 " * 500,
@@ -100,6 +105,8 @@ def test_a_loop_is_degenerate(text: str) -> None:
         "\n".join(f"From {n} to {n + 10}, the screen is black." for n in range(0, 100, 10)),
         "Title\n" + "=" * 500 + "\ntext",
         "| name | 0 | 0 | 0 |\n" * 6,
+        "\n".join("\t".join([str(n), *"00000000"]) for n in range(20)),
+        "Chapter 1 " + "." * 400 + " 12",
         " ".join(f"In shot {n} the person number {n * 7 % 31} opens door {n * 3}." for n in range(500)),
     ],
 )

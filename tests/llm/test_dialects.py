@@ -143,6 +143,70 @@ def kind_of(status: int, body: object) -> type[errors.ApiError]:
     return type(faults.of_status(status, {}, text, secret=""))
 
 
+WORDS = {
+    errors.TooLong: """
+        400 max_tokens must be at least 1, got -4083.
+        400 The multimodal item with 20000 tokens exceeds the pre-allocated encoder cache size 8192
+        400 The prompt length 9000 exceeds the session length 8192 of model x
+        400 max_total_tokens (40000) must be less than or equal to max_seq_len (32768)
+        400 default_max_tokens (-200) should be greater than 0
+        400 Input length 40000 exceeds the maximum length 32768. Request id: 1
+        400 the max input characters is 20000
+        400 Context length 9000 is greater than max_seq_len 8192
+        400 the prompt is longer than the context window
+        400 litellm.BadRequestError: ContextWindowExceededError: OpenAIException
+        400 the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model
+        422 prompt + maxTokens exceeds the model's max tokens
+        """,
+    errors.ContentFiltered: """
+        400 Output blocked by content filtering policy
+        403 The request was blocked by Model Armor
+        403 Request violates content safety policy
+        424 Prompt blocked due to security configurations
+        400 The image contains a real person's face and cannot be processed
+        """,
+    errors.QuotaExceeded: """
+        400 You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.
+        403 Your newly created team doesn't have any credits yet.
+        403 令牌额度已用尽
+        403 Out of call volume quota. Quota will be replenished in 10:00:00.
+        403 This API method requires billing to be enabled.
+        412 Portkey Error: API Key Usage Limit Exceeded
+        429 Credit limit exceeded, please add a payment method.
+        429 Budget has been exceeded! Current cost: 10.1, Max budget: 10.0
+        """,
+    errors.RateLimited: """
+        429 Allocated quota exceeded, please increase your quota limit.
+        429 Number of request tokens has exceeded your per-minute rate limit. Please reduce the prompt length.
+        """,
+    errors.NotFound: """
+        400 Model Not Exist
+        400 x is not a valid model ID
+        400 Model not found "x". Please specify a valid model.
+        400 模型不存在，请检查模型代码。
+        """,
+    errors.BadRequest: """
+        400 max_tokens is too large: 32768. This model supports at most 16384 completion tokens.
+        400 Range of max_tokens should be [1, 8192]
+        400 Unsupported value: 'temperature' does not support 0.2 with this model.
+        """,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [(kind, line.strip()) for kind, lines in WORDS.items() for line in lines.strip().splitlines()]
+)
+def test_what_servers_say_in_words_only(kind: type[errors.ApiError], line: str) -> None:
+    status, _, message = line.partition(" ")
+    assert kind_of(int(status), {"error": {"message": message, "type": "invalid_request_error"}}) is kind
+
+
+def test_dashscope_gives_a_limit_a_minute_the_code_of_spent_money() -> None:
+    message = "Allocated quota exceeded, please increase your quota limit."
+    assert kind_of(429, {"error": {"message": message, "code": "insufficient_quota"}}) is errors.RateLimited
+    assert kind_of(429, {"error": {"message": "no", "code": "insufficient_quota"}}) is errors.QuotaExceeded
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

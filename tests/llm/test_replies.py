@@ -10,6 +10,8 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.outcome import Done, Failed
+from lvqa_ray.llm.rejections import Rejections
 from tests.fakes.scripted import Reply, completion, stream
 from tests.llm.asking import ask
 
@@ -50,6 +52,40 @@ def test_an_endpoint_that_takes_no_stream_options_is_asked_without(tmp_path: Pat
     (outcome,), bodies = ask(tmp_path, reply, stream=True)
     assert text_of(outcome) == A
     assert len(bodies) == 2
+
+
+def _event(**choice: object) -> bytes:
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
+
+
+_A1, _A2 = _event(index=0, delta={"content": A[:9]}), _event(index=0, delta={"content": A[9:]})
+_STOP, _DONE = _event(index=0, delta={}, finish_reason="stop"), b"data:[DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + _A1 + _A2 + _STOP,
+        (_A1 + _A2 + _STOP + _DONE).replace(b"\n", b"\r"),
+        (_A1 + _A2 + _STOP + _DONE).replace(b"\n", b"\r\n"),
+        b": OPENROUTER PROCESSING\n\n" + _A1 + b": alive\n\ndata: ping\n\n" + _A2 + _STOP,
+        _A1 + _A2 + _event(index=0, message={"content": A}, finish_reason="stop"),
+        _A1 + _A2 + _DONE,
+        _event(index=None, delta={"content": A}, finish_reason="stop"),
+        b'data: {"choices": [{"index": 1, "delta": {"content": "B"}}, {"index": 0, "delta": {"content": "%s"}}]}\n\n%s'
+        % (A.encode(), _STOP),
+    ],
+    ids=["mark", "CR", "CRLF", "signs of life", "MiniMax", "no reason", "no index", "two choices"],
+)
+def test_a_stream_loses_no_text_and_gives_none_twice(tmp_path: Path, body: bytes) -> None:
+    (outcome,), _ = ask(tmp_path, lambda _: Reply(200, body, "text/event-stream"), stream=True, max_attempts=1)
+    assert text_of(outcome) == A
+
+
+def test_a_second_finish_reason_does_not_hide_that_a_reply_was_cut(tmp_path: Path) -> None:
+    body = _event(index=0, delta={"content": A}, finish_reason="length") + _STOP + _DONE
+    (outcome,), _ = ask(tmp_path, lambda _: Reply(200, body, "text/event-stream"), stream=True, max_attempts=1)
+    assert isinstance(outcome, errors.TruncatedReply)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +175,36 @@ def test_an_endpoint_that_rejects_every_request_stops_the_run(tmp_path: Path) ->
     assert len(bodies) == 3
     assert all(isinstance(outcome, errors.ApiError) and outcome.retryable for outcome in outcomes)
     assert "format that is not supported" in str(outcomes[-1])
+
+
+def test_rejections_with_names_of_requests_in_them_are_for_the_same_reason(tmp_path: Path) -> None:
+    ids = iter(["req_011CaBx", "a3f-77b-c01", "2026112813AbCdEf", "Zq9", "k2k2"])
+
+    def reply(_: object) -> Reply:
+        return Reply.of(400, {"error": {"message": f"format not supported (request id: {next(ids)})"}})
+
+    outcomes, bodies = ask(tmp_path, reply, *"abcde", max_rejections=3)
+    assert isinstance(outcomes[-1], errors.EndpointRejects)
+    assert len(bodies) == 3
+
+
+def test_answers_of_an_earlier_run_are_no_proof_for_ever() -> None:
+    rejections = Rejections(2)
+    rejected = Done(failed=Failed.ITSELF, rejected="bad picture 7", stage="caption", proven=True)
+    assert [rejections.note(rejected) is None for _ in range(20)] == [True] * 19 + [False]
+    rejections = Rejections(2)
+    rejections.note(Done(stage="caption"))
+    assert all(rejections.note(rejected) is None for _ in range(20)), "a fresh answer is one"
+
+
+def test_an_endpoint_that_answers_one_stage_may_reject_all_of_another() -> None:
+    rejections = Rejections(2)
+    assert rejections.note(Done(stage="caption")) is None
+    rejected = Done(failed=Failed.ITSELF, rejected="bad picture 7")
+    for stage, stops in [("caption", False), ("caption", False), ("ask", False), ("ask", True)]:
+        stop = rejections.note(rejected._replace(stage=stage))
+        assert (stop is not None) is stops
+    assert "none of the stage ask" in str(stop)
 
 
 def test_rejections_by_an_endpoint_that_has_answered_are_about_their_requests(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video import gaps
 from lvqa_ray.video.clock import Clock, clock_of
 from lvqa_ray.video.complete import is_complete
 from lvqa_ray.video.demux import Demuxer
@@ -142,11 +143,33 @@ class Source:
         self._fresh = False
         try:
             packets = self._slots.timed(self.demuxer.packets(self.stream))
-            for packet in self._slots.settled(packets) if self._sought and self._slots.settling_s else packets:
+            packets = self._slots.settled(packets) if self._sought and self._slots.settling_s else packets
+            for packet in self._gaps_noted(packets):
                 self._count += bool(packet.size)
                 yield packet
         except av.FFmpegError as error:
             self._unreadable(error)
+
+    def _gaps_noted(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """Note what is lost between two packets, and what depends on it, up to the next key frame."""
+        if self.container.format.name not in gaps.FORMATS:
+            yield from packets
+            return
+        before: Packet[VideoStream] | None = None
+        shown_s = 0.0
+        lost_from_s: float | None = None
+        for packet in packets:
+            if packet.size and packet.pts is not None:
+                time_s = self.time_of(packet)
+                if before is not None and gaps.is_gap(shown_s, time_s, self.period_s):
+                    is_whole = gaps.is_whole(self.path, self.container.format.name, before, packet)
+                    lost_from_s = lost_from_s if is_whole else shown_s + self.period_s
+                if lost_from_s is not None:
+                    note_loss(lost_from_s, time_s if packet.is_keyframe else time_s + self.period_s)
+                    lost_from_s = None if packet.is_keyframe else lost_from_s
+                shown_s = time_s if before is None else max(shown_s, time_s)
+                before = packet
+            yield packet
 
     def all_packets(self) -> Iterator[Packet[Any]]:
         """Packets of all streams from the current position, as far as the file can be read."""

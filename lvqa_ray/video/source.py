@@ -26,6 +26,7 @@ from lvqa_ray.video.clock import Clock, clock_of
 from lvqa_ray.video.complete import is_complete
 from lvqa_ray.video.demux import Demuxer
 from lvqa_ray.video.display import Presentation
+from lvqa_ray.video.key_frames import KeyFrames
 from lvqa_ray.video.losses import note_loss
 from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
 from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_picture_s
@@ -243,7 +244,7 @@ class Source:
             return
         self._fresh, self._sought = False, True
         self._last_pts = None
-        self._suspicious, self._shown_s = 0, time_s
+        self._suspicious, self._shown_s, self._keys = 0, time_s, KeyFrames()
         self._count, self._is_damaged = 0, False
         offset = int((time_s - self._slots.settling_s + EPSILON_S) / self.time_base)
         try:
@@ -274,7 +275,7 @@ class Source:
                 other.discard = Discard.all
         self._fresh, self._sought = True, False
         self._last_pts = None
-        self._suspicious, self._shown_s = 0, 0.0
+        self._suspicious, self._shown_s, self._keys = 0, 0.0, KeyFrames()
         self._count, self._is_damaged = 0, False
 
     def _ticks_at(self, time_s: float) -> float:
@@ -296,6 +297,9 @@ class Source:
         self.rewind()
 
     def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
+        # In AVI and ASF a frame may have another time than its packet; others are left out by an edit list.
+        if packet is not None and packet.is_keyframe and not (packet.is_discard or self._slots.is_start_unsaid):
+            self._keys.give(packet.pts)
         try:
             frames = self.stream.decode(packet)
         except av.FFmpegError as error:
@@ -328,6 +332,9 @@ class Source:
         soon after a wrong frame is taken for a loss, if it was not spared.
         """
         begin_s = self.time_of(frame)
+        self._keys.came(frame.pts or 0)
+        if self._keys.lost_from is not None:
+            note_loss(float((self._keys.lost_from - self._start) * self.time_base), self.end_of(frame))
         if frame.is_corrupt:
             self._suspicious = SUSPICIOUS_FRAMES
             note_loss(begin_s if spared else min(self._shown_s, begin_s), self.end_of(frame))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 
 from lvqa_ray.records import Span
@@ -12,6 +13,7 @@ from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.losses import Losses, watch_losses
 from lvqa_ray.video.scenes import detect_scenes
 from tests import media
+from tests.cases import folder
 from tests.cases.timelines import BLUE, RED, write
 
 ALL = Span(start_s=0, end_s=100)
@@ -71,3 +73,27 @@ def test_a_picture_that_stays_on_display_is_no_loss(tmp_path: Path, name: str) -
     with watch_losses() as losses:
         detect_scenes(str(path), Detection())
     assert losses.within(ALL) == 0
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_what_depends_on_a_lost_key_frame_is_lost(tmp_path: Path, name: str) -> None:
+    path = media.make_video(tmp_path / name, seconds=12, size=(320, 180), gop=75, faststart=True)
+    with av.open(str(path)) as film:
+        packets = [packet for packet in film.demux(video=0) if packet.is_keyframe and packet.size]
+        key = bytes(packets[1])
+    data = path.read_bytes()
+    assert data.count(key) == 1
+    path.write_bytes(data.replace(key, key[:8] + bytes(len(key) - 8)))
+    with watch_losses() as losses:
+        sample_frames(str(path), [4.5, 5.5], short_side=90, quality=80)
+    assert losses.within(Span(start_s=4, end_s=5.5)) == pytest.approx(1.5, abs=0.1)
+    with watch_losses() as losses:
+        detect_scenes(str(path), Detection())
+    assert losses.within(ALL) == pytest.approx(3, abs=0.1)
+
+
+def test_a_program_stream_can_be_sought_in_to_its_very_end() -> None:
+    path = str(folder("16") / "sar.mpg")
+    for time in (2.2, 3.0, 3.5, 3.9, 4.2):
+        (frame,) = sample_frames(path, [time], short_side=90, quality=80)
+        assert frame.time_s == pytest.approx(min(time, 3.96), abs=0.05)

@@ -51,7 +51,9 @@ class SampleFrames:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
             return
-        clip = replace(clip, lost_s=max(clip.lost_s, losses.within(clip.span), _lost_s(clip, times, losses)))
+        # Where the pictures end early in a file of which part is lost, so does what the clip shows.
+        missing = len(times) - len(frames)
+        clip = replace(clip, lost_s=max(clip.lost_s, losses.within(clip.span), _lost_s(clip, times, losses, missing)))
         if known:
             # Those that a pass took before; should they be others this time, they are named by their own times.
             same = [frame.time_s for frame in frames] == known
@@ -102,7 +104,8 @@ class SampleFrames:
         return f"{clip.video.content} {span} {which} {self.short_side}px q{self.quality} {self.reader}"
 
 
-def _lost_s(clip: Clip, times: Sequence[float], losses: Losses) -> float:
+def _lost_s(clip: Clip, times: Sequence[float], losses: Losses, missing: int) -> float:
     """Seconds of a clip that are lost if the times asked for stand for all of it: the others are not all decoded."""
     lost = sum(losses.within(Span(start_s=time, end_s=time + INSTANT_S)) > 0 for time in times)
-    return clip.span.duration_s * lost / len(times)
+    is_cut_short = lost or missing > len(times) / 2  # else the header is not exact
+    return clip.span.duration_s * (lost + (missing if is_cut_short else 0)) / len(times)

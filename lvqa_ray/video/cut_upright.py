@@ -17,8 +17,16 @@ _SCALER = "flags=bilinear+accurate_rnd"
 _TAGS = "color_primaries=bt709:color_trc=bt709"
 
 
+_MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+"""The scaler's names of FFmpeg's numbers of colour matrices."""
+_FULL_RANGE = 2
+
+
 class Upright:
-    """Turns and scales the frames of a video, which are all alike; their colours keep their tags, but for HDR.
+    """Turns and scales the frames of a video to the size of the first one; their colours keep its tags, but for HDR.
+
+    Recordings that were joined hold frames of other kinds: SDR and HDR, other sizes, matrices and orientations. Each
+    kind goes its own way to the same size and the same colours; one of another shape gets black bars.
 
     Args:
         first: One of the frames.
@@ -30,34 +38,75 @@ class Upright:
     """
 
     def __init__(self, first: VideoFrame, source: Source, short_side: int | None) -> None:
-        orientation, shown = orientation_of(first), source.presentation
-        transfer = shown.hdr_transfer(first)
-        self.pixel_aspect: Fraction = 1 / shown.pixel_aspect if orientation.transposed else shown.pixel_aspect
-        width, height = (first.height, first.width) if orientation.transposed else (first.width, first.height)
+        orientation, self._shown = orientation_of(first), source.presentation
+        self._time_base = source.time_base
+        aspect = self._shown.pixel_aspect
+        self.pixel_aspect: Fraction = 1 / aspect if orientation.transposed else aspect
+        self._shape = width, height = _turned(first)
         if short_side is not None:
             width, height = fit(width, height, short_side=short_side)
-        even = f"scale={max(2, width // 2 * 2)}:{max(2, height // 2 * 2)}:{_SCALER}"
-        self._graph = graph = Graph()
-        graph.threads = 1
+        self._size = max(2, width // 2 * 2), max(2, height // 2 * 2)
+        is_hdr = bool(self._shown.hdr_transfer(first))
+        self._matrix = "bt709" if is_hdr else _MATRICES.get(matrix_of(first), "bt709")
+        self._range = "pc" if first.color_range == _FULL_RANGE and not is_hdr else "tv"
+        self._first = self._kind(first)
+        self._now = self._first
+        self._graph = self._built(first)
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        """A frame of the clip."""
+        if (kind := self._kind(frame)) != self._now:
+            self._now = kind
+            self._graph = self._built(frame)
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+    def _kind(self, frame: VideoFrame) -> tuple[object, ...]:
+        """All that decides how a frame is turned and scaled."""
+        colours = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
+        return (frame.width, frame.height, frame.format.name, orientation_of(frame), *colours)
+
+    def _built(self, frame: VideoFrame) -> Graph:
+        transfer, is_first = self._shown.hdr_transfer(frame), self._now == self._first
         # Told apart from the start, or the scaler takes the colours for others than they are and converts them.
-        matrix = matrix_of(first) if transfer else first.colorspace
-        colours = f":range={first.color_range}" if first.color_range in (1, 2) else ""
+        matrix = frame.colorspace if is_first and not transfer else matrix_of(frame)
+        colours = f":range={frame.color_range}" if frame.color_range in (1, 2) else ""
         colours += f":colorspace={matrix}" if matrix != UNSPECIFIED else ""
-        given = f"video_size={first.width}x{first.height}:pix_fmt={first.format.name}:time_base={source.time_base}"
+        given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={self._time_base}"
+        to_these = f"out_color_matrix={self._matrix}:out_range={self._range}:{_SCALER}"
+        width, height = self._size
+        steps = [*orientation_of(frame).filters]
+        if is_first or self._is_alike(frame):
+            steps.append(f"scale={width}:{height}:{_SCALER if is_first or transfer else to_these}")
+        else:
+            within = "force_original_aspect_ratio=decrease:force_divisible_by=2"
+            steps += [
+                f"scale={width}:{height}:{within}:{_SCALER if transfer else to_these}",
+                f"pad={width}:{height}:-1:-1",
+            ]
+        graph = Graph()
+        graph.threads = 1
         with ExitStack() as stack:
-            sdr: tuple[str, ...] = ()
             if transfer:
-                table = stack.enter_context(lookup_table(transfer, first.color_primaries)).replace("'", r"'\''")
-                to_709 = f"scale=out_color_matrix=bt709:out_range=tv:{_SCALER}"
-                sdr = ("format=gbrp16le", f"lut3d=file='{table}':interp=tetrahedral", f"setparams={_TAGS}", to_709)
+                table = stack.enter_context(lookup_table(transfer, frame.color_primaries)).replace("'", r"'\''")
+                steps += ["format=gbrp16le", f"lut3d=file='{table}':interp=tetrahedral", f"setparams={_TAGS}"]
+                steps.append(f"scale={to_these}")
             nodes = [graph.add("buffer", given + colours)]
-            for step in (*orientation.filters, even, *sdr, "format=yuv420p"):
+            for step in (*steps, "format=yuv420p"):
                 name, _, arguments = step.partition("=")
                 nodes.append(graph.add(name, arguments or None))
             nodes.append(graph.add("buffersink"))
             graph.link_nodes(*nodes).configure()
+        return graph
 
-    def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """A frame of the clip."""
-        self._graph.vpush(frame)
-        return self._graph.vpull()
+    def _is_alike(self, frame: VideoFrame) -> bool:
+        """Whether a frame has the shape of the first one, but for rounding."""
+        (width, height), (first_width, first_height) = _turned(frame), self._shape
+        return abs(width * first_height - first_width * height) <= first_width * height / 50
+
+
+def _turned(frame: VideoFrame) -> tuple[int, int]:
+    """Width and height of a frame that was turned upright, in stored pixels."""
+    if orientation_of(frame).transposed:
+        return frame.height, frame.width
+    return frame.width, frame.height

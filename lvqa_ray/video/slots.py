@@ -53,10 +53,10 @@ class Slots:
         for packet in packets:
             if until is not None and packet.dts is not None and packet.dts >= until:
                 yield packet
-                break
+                yield from packets
+                return  # and not at the end of the file, behind which a demuxer must not be asked again
             if until is None and packet.dts is not None:
                 until = packet.dts + round(self.settling_s / base)
-        yield from packets
 
     def timed(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
         """Take the wrong times from packets, or put the right ones in their place.

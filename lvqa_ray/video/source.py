@@ -21,10 +21,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video import gaps
 from lvqa_ray.video.clock import Clock, clock_of
 from lvqa_ray.video.complete import is_complete
 from lvqa_ray.video.demux import Demuxer
 from lvqa_ray.video.display import Presentation
+from lvqa_ray.video.key_frames import KeyFrames
 from lvqa_ray.video.losses import note_loss
 from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
 from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_picture_s
@@ -142,11 +144,33 @@ class Source:
         self._fresh = False
         try:
             packets = self._slots.timed(self.demuxer.packets(self.stream))
-            for packet in self._slots.settled(packets) if self._sought and self._slots.settling_s else packets:
+            packets = self._slots.settled(packets) if self._sought and self._slots.settling_s else packets
+            for packet in self._gaps_noted(packets):
                 self._count += bool(packet.size)
                 yield packet
         except av.FFmpegError as error:
             self._unreadable(error)
+
+    def _gaps_noted(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """Note what is lost between two packets, and what depends on it, up to the next key frame."""
+        if self.container.format.name not in gaps.FORMATS:
+            yield from packets
+            return
+        before: Packet[VideoStream] | None = None
+        shown_s = 0.0
+        lost_from_s: float | None = None
+        for packet in packets:
+            if packet.size and packet.pts is not None:
+                time_s = self.time_of(packet)
+                if before is not None and gaps.is_gap(shown_s, time_s, self.period_s):
+                    is_whole = gaps.is_whole(self.path, self.container.format.name, before, packet)
+                    lost_from_s = lost_from_s if is_whole else shown_s + self.period_s
+                if lost_from_s is not None:
+                    note_loss(lost_from_s, time_s if packet.is_keyframe else time_s + self.period_s)
+                    lost_from_s = None if packet.is_keyframe else lost_from_s
+                shown_s = time_s if before is None else max(shown_s, time_s)
+                before = packet
+            yield packet
 
     def all_packets(self) -> Iterator[Packet[Any]]:
         """Packets of all streams from the current position, as far as the file can be read."""
@@ -220,7 +244,7 @@ class Source:
             return
         self._fresh, self._sought = False, True
         self._last_pts = None
-        self._suspicious, self._shown_s = 0, time_s
+        self._suspicious, self._shown_s, self._keys = 0, time_s, KeyFrames()
         self._count, self._is_damaged = 0, False
         offset = int((time_s - self._slots.settling_s + EPSILON_S) / self.time_base)
         try:
@@ -251,7 +275,7 @@ class Source:
                 other.discard = Discard.all
         self._fresh, self._sought = True, False
         self._last_pts = None
-        self._suspicious, self._shown_s = 0, 0.0
+        self._suspicious, self._shown_s, self._keys = 0, 0.0, KeyFrames()
         self._count, self._is_damaged = 0, False
 
     def _ticks_at(self, time_s: float) -> float:
@@ -273,6 +297,9 @@ class Source:
         self.rewind()
 
     def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
+        # In AVI and ASF a frame may have another time than its packet; others are left out by an edit list.
+        if packet is not None and packet.is_keyframe and not (packet.is_discard or self._slots.is_start_unsaid):
+            self._keys.give(packet.pts)
         try:
             frames = self.stream.decode(packet)
         except av.FFmpegError as error:
@@ -305,6 +332,9 @@ class Source:
         soon after a wrong frame is taken for a loss, if it was not spared.
         """
         begin_s = self.time_of(frame)
+        self._keys.came(frame.pts or 0)
+        if self._keys.lost_from is not None:
+            note_loss(float((self._keys.lost_from - self._start) * self.time_base), self.end_of(frame))
         if frame.is_corrupt:
             self._suspicious = SUSPICIOUS_FRAMES
             note_loss(begin_s if spared else min(self._shown_s, begin_s), self.end_of(frame))

@@ -216,3 +216,40 @@ def test_a_small_hdr_clip(tmp_path: Path) -> None:
     path = cases.folder("17") / "hdr_pq.mp4"
     cut_clip(str(path), SECOND, tmp_path / "clip.mp4", mode="encode", encoding=Encoding(short_side=90))
     assert (probe(str(tmp_path / "clip.mp4")).width, probe(str(tmp_path / "clip.mp4")).height) == (160, 90)
+
+
+@pytest.mark.parametrize("names", [("pq", "sdr"), ("sdr", "pq"), ("sdr", "wide"), ("sd", "sdr"), ("sdr", "sd")])
+def test_a_clip_of_joined_recordings_looks_like_each_of_them(tmp_path: Path, names: tuple[str, str]) -> None:
+    kinds = {"sdr": (1, 1, (160, 90)), "pq": (9, 16, (160, 90)), "wide": (1, 1, (320, 90)), "sd": (6, 6, (160, 90))}
+    parts = [plain(tmp_path / f"{name}.ts", *kinds[name]) for name in names]
+    path = tmp_path / "film.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    cut_clip(str(path), Span(start_s=1, end_s=3), tmp_path / "clip.mp4", mode="encode")
+    middles = []
+    for film, times in ((path, [1.5, 2.5]), (tmp_path / "clip.mp4", [0.5, 1.5])):
+        pixels = [
+            simplejpeg.decode_jpeg(frame.jpeg) for frame in sample_frames(str(film), times, short_side=90, quality=95)
+        ]
+        middles.append([each[each.shape[0] // 2, each.shape[1] // 2].astype(int) for each in pixels])
+    assert np.abs(np.array(middles[0]) - np.array(middles[1])).max() <= 8
+    assert ("wide" in names) == (pixels[1][5].max() < 30)
+
+
+def plain(path: Path, matrix: int, transfer: int, size: tuple[int, int]) -> Path:
+    """Two seconds of one colour with the tags of a colour matrix and a transfer function."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=25)
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt, video.thread_count = *size, "yuv420p", 1
+        context = video.codec_context
+        context.colorspace = context.color_primaries = matrix
+        context.color_trc, context.color_range = transfer, 1
+        for index in range(50):
+            picture = np.full((size[1], size[0], 3), (200, 60, 40), np.uint8)
+            frame = VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p", dst_colorspace=matrix)
+            frame.colorspace, frame.color_primaries = matrix, matrix
+            frame.color_trc, frame.color_range = transfer, 1
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    return path

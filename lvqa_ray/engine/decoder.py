@@ -1,7 +1,8 @@
 """Decoding under a bound of time and memory, in a child process whose death is a failure of the row and no more.
 
 A worker keeps its child from row to row, because starting one takes about a second. The child's rows come pickled and
-are handed on as they are, so that a row costs a copy through a socket: see `lvqa_ray.engine.child` for the other end.
+are handed on as they are, so that a row costs a copy through a socket. The other end is
+`lvqa_ray.engine.child`.
 """
 
 from __future__ import annotations

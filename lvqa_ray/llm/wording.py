@@ -79,11 +79,12 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n]\s*)$")
 def merged_line(start_s: float, end_s: float, caption: str, decimals: int = 0) -> str:
     """One line of a video's merged captions: ``From {start} to {end}, {caption}``.
 
-    Times are cut to whole seconds, or to as many decimals as `lvqa_ray.llm.labels` finds necessary. White space in the
-    caption is folded to single spaces, and its first letter is lower-cased unless that would damage the word. Left as
-    they are: a first word with further capitals or digits (``TV``, ``3D``, ``McDonald's``, ``U.S.``), a single letter
-    other than ``A`` (``I``, ``I'm``, ``X marks``), and a single letter joined to more (``T-shirt``, ``J. Smith``). A
-    proper name (``Alice walks``) cannot be told from an ordinary word and is lower-cased, as in the reference.
+    Times are cut to whole seconds, or to as many decimals as `lvqa_ray.llm.labels` finds necessary.
+    White space in the caption is folded to single spaces, and its first letter is lower-cased unless that would damage
+    the word. Left as they are: a first word with further capitals or digits (``TV``, ``3D``, ``McDonald's``,
+    ``U.S.``), a single letter other than ``A`` (``I``, ``I'm``, ``X marks``), and a single letter joined to more
+    (``T-shirt``, ``J. Smith``). A proper name (``Alice walks``) cannot be told from an ordinary word and is lower-
+    cased, as in the reference.
 
     Args:
         start_s: Start of the clip in seconds.

@@ -80,7 +80,8 @@ def iter_shots(
         threads: Decoder threads.
 
     Yields:
-        The clips in time order: those of `ScenePlan.clips` for each of `lvqa_ray.video.scenes.iter_scenes`, with
+        The clips in time order: those of `ScenePlan.clips` for each of
+        `lvqa_ray.video.scenes.iter_scenes`, with
         `ScenePlan.least_s`.
 
     Raises:

@@ -48,7 +48,7 @@ class Sidecar:
 
 
 def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
-    """The file with subtitles beside a video, as `lvqa_ray.video.sidecars` chooses it by its name, if there is any.
+    """The subtitle file beside a video, as `lvqa_ray.video.sidecars` chooses it by its name, if there is any.
 
     Args:
         video: A local file.

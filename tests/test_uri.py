@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.patterns import split
-from lvqa_ray.engine.remote import look
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import base_name, bucket_and_key, folder_of, is_address, path_of_file_url, sent_url, suffix_of
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.patterns import split
+from lvqa_ray.storage.remote import look
 
 
 @pytest.mark.parametrize(

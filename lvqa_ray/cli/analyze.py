@@ -16,6 +16,7 @@ import typer
 from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
 from lvqa_ray.cli.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.config import Job
+from lvqa_ray.config.places import access_of
 from lvqa_ray.errors import ConfigError, RunStopped
 from lvqa_ray.records import (
     STYLES,
@@ -85,12 +86,13 @@ def analyze(
 
 
 def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) -> int:
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415
     from lvqa_ray.engine.analyst import Analyst  # noqa: PLC0415 - the video libraries take a second to import
     from lvqa_ray.engine.dossier import Dossier  # noqa: PLC0415
     from lvqa_ray.engine.dossiers import NAME, Dossiers  # noqa: PLC0415
-    from lvqa_ray.engine.lock import lock  # noqa: PLC0415
-    from lvqa_ray.engine.place import output_of, said  # noqa: PLC0415
     from lvqa_ray.engine.preflight import check_output  # noqa: PLC0415
+    from lvqa_ray.storage.paths import said  # noqa: PLC0415
+    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415
 
     folder = output_of(job)
     if task_id and not NAME.fullmatch(task_id):
@@ -134,12 +136,11 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
 
 def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: str | None) -> Video:
     """What is to be analyzed: the video that is named, or the one of an earlier result."""
-    from lvqa_ray.engine.access import Access  # noqa: PLC0415 - as above
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415
     from lvqa_ray.engine.identities import identified  # noqa: PLC0415
     from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
-    from lvqa_ray.engine.place import output_of  # noqa: PLC0415
 
-    access = Access.of(job.storage)
+    access = access_of(job.storage)
     if video is None:
         if not task_id:
             fail("name a video, or the --task-id of an earlier result.")

@@ -13,9 +13,9 @@ from lvqa_ray.cli.run import AsJson
 from lvqa_ray.cli.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.visible import visible
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.lock import lock
-from lvqa_ray.engine.place import Place
 from lvqa_ray.llm import upkeep
+from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.run_lock import lock
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
 

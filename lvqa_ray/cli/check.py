@@ -59,7 +59,7 @@ def preview(
     overrides: Overrides = None,
 ) -> None:
     """Do the first videos of a job from end to end and show what comes of them; a later run does not do them again."""
-    from lvqa_ray.engine.place import output_of  # noqa: PLC0415 - as above
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as above
 
     loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
     name = named(loaded, job)

@@ -12,8 +12,8 @@ from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, repo
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.cli.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.config import Job
-from lvqa_ray.engine.place import said
 from lvqa_ray.errors import LvqaError, RunStopped
+from lvqa_ray.storage.paths import said
 
 app = typer.Typer(
     help="Turn long videos into reasoning QA training data.",

@@ -11,7 +11,7 @@ import typer
 from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.place import Place
+    from lvqa_ray.storage.paths import Place
 
 JOB_FILES = {".yaml", ".yml"}
 WHAT = "Output folder of a run, also of a bucket; or its job file, which also says how the bucket is reached."
@@ -24,7 +24,8 @@ def place_given(given: str) -> Place:
     Raises:
         ConfigError: What was given is a job file with a mistake in it.
     """
-    from lvqa_ray.engine.place import output_of, place_of  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.storage.paths import place_of  # noqa: PLC0415 - it takes a second to import
 
     return output_of(Job.load(Path(given))) if is_job(given) else place_of(given)
 

@@ -12,9 +12,9 @@ from lvqa_ray.cli.terminal import plain, say, talk
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.place import Place
     from lvqa_ray.report.output import Output as Written
     from lvqa_ray.report.page import Report
+    from lvqa_ray.storage.paths import Place
 
 AFTER_A_RUN_S = 10.0
 """How long thumbnails may take at the end of a run, and prompts as long again."""

@@ -86,7 +86,8 @@ def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, st
 
 def _fresh(job: Job) -> Job:
     """The job with an output folder that holds nothing: the next number behind its own that is free."""
-    from lvqa_ray.engine.place import holds_anything, output_of  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.storage.paths import holds_anything  # noqa: PLC0415 - it takes a second to import
 
     given = output_of(job)
     numbered = (given.with_name(f"{given.name}-{number}") for number in itertools.count(2))
@@ -145,7 +146,7 @@ def run_and_tell(
     """
     if verbose:
         talkative(talk)
-    from lvqa_ray.engine.place import output_of  # noqa: PLC0415 - as below
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 

@@ -14,7 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.llm.ledger import Spent
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.place import Place
+    from lvqa_ray.storage.paths import Place
 
 
 def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:

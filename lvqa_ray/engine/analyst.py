@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 from lvqa_ray.config import Job
+from lvqa_ray.config.places import output_of, scratch_of
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.decoders import Decoders
 from lvqa_ray.engine.found import FoundClips, clips_folder, index_of
@@ -24,9 +25,7 @@ from lvqa_ray.engine.local_chats import LocalChats
 from lvqa_ray.engine.media import media_of
 from lvqa_ray.engine.memory import paid
 from lvqa_ray.engine.order import segment_names
-from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import pack, unpack
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
@@ -35,6 +34,7 @@ from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.storage.download_cache import Scratch
 
 
 class Analyst:
@@ -70,7 +70,7 @@ class Analyst:
             the `Film`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, after which nothing comes.
         """
         said: asyncio.Queue[Any] = asyncio.Queue()
-        work = _Work(self, job, video, scratch or Scratch.of(job), said.put_nowait)
+        work = _Work(self, job, video, scratch or scratch_of(job), said.put_nowait)
 
         async def all_of_it() -> None:
             try:

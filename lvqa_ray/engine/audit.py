@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from lvqa_ray.engine import chance
 from lvqa_ray.engine.chance import Mean, Share
 from lvqa_ray.engine.outcomes import flat, numbers
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import of_run
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records import LETTERS
 from lvqa_ray.records.requested import against, requested
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
+from lvqa_ray.storage.paths import Place
 
 GUESS = 1 / len(LETTERS)
 BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
+from lvqa_ray.config.places import access_of, output_of
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.readiness import readiness
-from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.trials import smallest, trials
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
@@ -25,6 +23,7 @@ from lvqa_ray.llm.transcription import wire
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.stage import Role
+from lvqa_ray.storage.remote import is_remote
 
 SAMPLE = 20
 """Videos whose headers are read."""
@@ -87,7 +86,7 @@ def _places(job: Job) -> Iterator[Finding]:
 
 def _videos(job: Job) -> Iterator[Finding]:
     try:
-        videos = read_manifest(job.videos, job.limit, without=output_of(job), access=Access.of(job.storage))
+        videos = read_manifest(job.videos, job.limit, without=output_of(job), access=access_of(job.storage))
         check_prompts(job, videos)
     except ConfigError as error:
         yield Finding("videos", False, str(error))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.remote import is_remote, open_in_parts, read_at
 from lvqa_ray.errors import FetchError
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import is_remote, open_in_parts, read_at
 
 WINDOW = 2**16
 """Bytes of the head, of the middle and of the tail that are hashed."""

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine.ids import apart
 from lvqa_ray.engine.outcomes import find, flat, numbers
-from lvqa_ray.engine.place import Place
-from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.seen import row_groups
 from lvqa_ray.engine.tables import read_shard, replace_shard
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.remote import is_remote
 
 FILE = "manifest.parquet"
 TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")

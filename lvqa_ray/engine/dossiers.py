@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lvqa_ray.engine.place import Place, write_whole
+from lvqa_ray.storage.paths import Place, write_whole
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
 """What a task or a session may be called: it becomes the name of a file."""

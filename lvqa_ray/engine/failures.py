@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine.mends import mend
 from lvqa_ray.engine.outcomes import find, numbers, outcomes
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.storage.paths import Place
 
 COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
 

@@ -16,11 +16,11 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lvqa_ray.engine.access import Access, is_store
-from lvqa_ray.engine.remote import RemoteFile, is_remote, look
 from lvqa_ray.engine.videos import COLUMNS, Videos
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
+from lvqa_ray.storage.options import Access, is_store
+from lvqa_ray.storage.remote import RemoteFile, is_remote, look
 
 LOOKS_AT_ONCE = 16
 """Groups of files that are looked at at the same time, where a look takes long: on a network, or in a bucket."""

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.outcomes import flat
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import row_groups
 from lvqa_ray.records.requested import SEVERAL, against, requested
 from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.storage.paths import Place
 
 TABLES: Mapping[TableName, list[str]] = {
     "data": ["video_id", "category", "requested_category", "checks"],

@@ -10,7 +10,6 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine.place import Place
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.day import Day
 from lvqa_ray.llm.desk import LocalDesk, News
@@ -18,6 +17,7 @@ from lvqa_ray.llm.holders import is_stopped
 from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Lease, Limits
 from lvqa_ray.llm.outcome import Done, Estimate
+from lvqa_ray.storage.paths import Place
 
 MOST_CALLS = 10_000
 """Calls of a governor at once: more than any endpoint has requests in flight."""

@@ -14,6 +14,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Job
+from lvqa_ray.config.places import output_of, scratch_of
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.found import FoundClips
@@ -23,9 +24,7 @@ from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.lookup import known, look_up
 from lvqa_ray.engine.media import media_of
 from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions, PaidLook, asked_by
-from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.rows import table
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.spread import MOST_TOGETHER, spread, together
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
@@ -66,7 +65,7 @@ def run_pass(
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
-    bounds, scratch = Bounds.of(job.engine), Scratch.of(job)
+    bounds, scratch = Bounds.of(job.engine), scratch_of(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
     decoding: dict[str, Any] = {"max_retries": 2}
     if job.engine.video_memory_gb:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.engine.pumped import pumped
-from lvqa_ray.engine.remote import is_remote
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.records import Video
+from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.remote import is_remote
 
 
 class Held:

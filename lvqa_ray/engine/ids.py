@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import base_name
+from lvqa_ray.storage.remote import is_remote
 
 LONGEST_ID = 120
 """Bytes: with a hash and a clip's number, an id stays below what a file name may have."""

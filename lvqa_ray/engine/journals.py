@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from lvqa_ray.engine.place import ObjectPath, Place, complete, partial_of
 from lvqa_ray.llm.rolled import LISTED_S, RolledSegments
 from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.storage.paths import ObjectPath, Place, complete, partial_of
 
 
 def segments_at(place: Place, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from lvqa_ray.engine.journals import for_reading, segments_at
-from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.llm import index
 from lvqa_ray.llm.segments import Segments, by_time
 from lvqa_ray.records import Span
+from lvqa_ray.storage.paths import ObjectPath, Place
 from lvqa_ray.video.cut import ClipFile
 
 logger = logging.getLogger(__name__)

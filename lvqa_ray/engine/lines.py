@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import Traffic
-from lvqa_ray.engine.place import Place
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.stage import Role
+from lvqa_ray.storage.paths import Place
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job

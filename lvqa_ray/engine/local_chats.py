@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.place import Place
 from lvqa_ray.llm.budget import Budget, LocalPurse
 from lvqa_ray.llm.day import Day
 from lvqa_ray.llm.desk import LocalDesk
@@ -26,6 +25,7 @@ from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.transcription import wire
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.stage import Chat, Prompted
+from lvqa_ray.storage.paths import Place
 
 LOOK_EVERY_S = 0.02
 Name = tuple[str, str, str]

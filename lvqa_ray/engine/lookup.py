@@ -13,9 +13,9 @@ import ray
 from lvqa_ray.engine import kept_files
 from lvqa_ray.engine.found import clips_folder, index_of
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.place import ObjectPath, Place
 from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.journal import Journal
+from lvqa_ray.storage.paths import ObjectPath, Place
 
 logger = logging.getLogger(__name__)
 

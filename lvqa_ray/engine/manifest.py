@@ -13,18 +13,18 @@ from posixpath import splitext
 import pyarrow as pa
 
 from lvqa_ray.engine import manifest_rows
-from lvqa_ray.engine.access import Access, is_store
 from lvqa_ray.engine.fingerprints import all_out_of_reach, fingerprinted, of_remote
-from lvqa_ray.engine.folders import files_below
 from lvqa_ray.engine.ids import safe, stem, unique
 from lvqa_ray.engine.manifest_rows import check_remote, local
-from lvqa_ray.engine.patterns import Source, split, split_uri
-from lvqa_ray.engine.place import Place
-from lvqa_ray.engine.remote import fetch, listing, look
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.uri import folder_of, scheme_of, suffix_of
+from lvqa_ray.storage.folders import files_below
+from lvqa_ray.storage.options import Access, is_store
+from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.patterns import Source, split, split_uri
+from lvqa_ray.storage.remote import fetch, listing, look
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"

@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.engine.ids import safe, safe_all, stem
-from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.videos import AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.uri import path_of_file_url, scheme_of
+from lvqa_ray.storage.remote import is_remote
 
 SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 Rows = Iterator[tuple[int, Any]]

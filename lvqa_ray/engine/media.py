@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
+from lvqa_ray.config.places import output_of
 from lvqa_ray.engine.kept_files import KeptFiles
-from lvqa_ray.engine.place import ObjectPath, Place, output_of
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import failed
 from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure
+from lvqa_ray.storage.paths import ObjectPath, Place
 from lvqa_ray.video.cut_notes import NOTES
 
 

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.journals import for_reading
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.steps import bug
 from lvqa_ray.llm.cached import Answers, Cached
 from lvqa_ray.llm.endpoint import Endpoint
@@ -25,6 +24,7 @@ from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
+from lvqa_ray.storage.paths import Place
 
 
 class Memory(Protocol):

@@ -14,10 +14,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.uri import scheme_of
+from lvqa_ray.storage.paths import Place
 
 PATIENCE_S = 60.0
 """How long a node may take to start a process and look."""

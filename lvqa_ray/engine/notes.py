@@ -14,11 +14,11 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.corpus import store_manifest, update_manifest
 from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.manifest_rows import local
-from lvqa_ray.engine.place import Place, write_whole
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import scheme_of, without_fragment
+from lvqa_ray.storage.paths import Place, write_whole
 
 JOB, RUN = "job.yaml", "run.json"
 NOT_STORED = "?not-stored"

@@ -11,8 +11,8 @@ from lvqa_ray.engine.found import clips_folder
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.kept_files import files_folder
 from lvqa_ray.engine.notes import run_ids_of
-from lvqa_ray.engine.place import Place
 from lvqa_ray.llm.run_ids import next_run_id
+from lvqa_ray.storage.paths import Place
 
 
 def run_id_in(folder: Place, done: pa.Table) -> str:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.engine.task_outcomes import task_outcomes
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
+from lvqa_ray.storage.paths import Place
 
 FEW = ["run_id", "job_hash"]
 """Columns of few different values."""

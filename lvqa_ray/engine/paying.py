@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lvqa_ray.engine.lock import Hold
-from lvqa_ray.engine.place import Place, said
 from lvqa_ray.errors import ConfigError, RunStopped
+from lvqa_ray.storage.paths import Place, said
+from lvqa_ray.storage.run_lock import Hold
 
 
 @contextmanager

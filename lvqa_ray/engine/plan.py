@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
+from lvqa_ray.config.places import access_of, output_of
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.estimate import NOTHING, Estimate, Load, estimate, seconds
 from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.resume import changed, remaining, told
@@ -71,10 +70,10 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     Raises:
         ConfigError: What would keep the run from starting.
     """
-    videos = read_manifest(job.videos, job.limit, without=output_of(job), access=Access.of(job.storage))
+    videos = read_manifest(job.videos, job.limit, without=output_of(job), access=access_of(job.storage))
     check_prompts(job, videos)
     done, settings, now = outcomes(output_of(job)), settings_of(output_of(job)), job.part_hashes
-    videos = Identities(output_of(job), done).identify(videos, Access.of(job.storage))
+    videos = Identities(output_of(job), done).identify(videos, access_of(job.storage))
     videos = keep_ids(videos, done, output_of(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     if ask_endpoints and todo.videos:

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.place import ObjectPath, Place
+from lvqa_ray.config.places import access_of
 from lvqa_ray.engine.readiness import Readiness, readiness
 from lvqa_ray.engine.trials import smallest
 from lvqa_ray.engine.videos import Videos
@@ -21,6 +20,7 @@ from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
+from lvqa_ray.storage.paths import ObjectPath, Place
 from lvqa_ray.video.whisper import why_not
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def check_addresses(job: Job, videos: Videos) -> None:
     """
     remote = videos.places.filter(pc.match_substring(videos.places, "://"))
     origins = pc.unique(pc.struct_field(pc.extract_regex(remote, r"^(?P<origin>[A-Za-z0-9]+://[^/]*)"), "origin"))
-    access = Access.of(job.storage)
+    access = access_of(job.storage)
     try:
         for origin in filter(None, origins.to_pylist()):
             access.check(origin)

@@ -10,14 +10,14 @@ from functools import partial
 from queue import SimpleQueue
 
 from lvqa_ray.config import Job
+from lvqa_ray.config.places import scratch_of
 from lvqa_ray.engine.decoder import Bounds, Decoder
-from lvqa_ray.engine.ranges import in_ranges
-from lvqa_ray.engine.remote import is_remote
 from lvqa_ray.engine.rows import Packed, unpack
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from lvqa_ray.stage.steps import VideoStep
+from lvqa_ray.storage.range_reader import in_ranges
+from lvqa_ray.storage.remote import is_remote
 
 
 def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
@@ -49,7 +49,7 @@ def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
 
 
 def _probed(job: Job, video: Video, decoder: Decoder) -> ProbedVideo | Failure:
-    stage, scratch = job.probe, Scratch.of(job)
+    stage, scratch = job.probe, scratch_of(job)
     if is_remote(video.uri):
         row = _row(
             decoder([VideoStep(stage.name, Video, partial(in_ranges, stage.name, stage, scratch.access))], video)

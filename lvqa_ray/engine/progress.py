@@ -15,13 +15,13 @@ from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, traffic
 from lvqa_ray.engine.metrics import show
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.engine.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.ledger import Spent
 from lvqa_ray.llm.segments import Segments
+from lvqa_ray.storage.paths import Place
 
 MINUTE_S = 60.0
 STORE_EVERY_S = 30.0

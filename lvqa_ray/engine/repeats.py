@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from lvqa_ray.engine.corpus import stored_manifest
 from lvqa_ray.engine.outcomes import flat
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, read_whole, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT
+from lvqa_ray.storage.paths import Place
 
 Repeats = Mapping[str, tuple[str, float]]
 OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage")

@@ -13,7 +13,7 @@ from importlib.metadata import version
 import ray
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
+from lvqa_ray.config.places import access_of, output_of
 from lvqa_ray.engine.at_ray import ray_for
 from lvqa_ray.engine.audit import Audit, audit
 from lvqa_ray.engine.corpus import keep_ids, manifest_time
@@ -22,14 +22,12 @@ from lvqa_ray.engine.graph import run_pass
 from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
-from lvqa_ray.engine.lock import Hold, lock
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.nodes import check_disks
 from lvqa_ray.engine.notes import is_finished, note_again, note_identities, note_job, note_run
 from lvqa_ray.engine.order import run_id_in
 from lvqa_ray.engine.outcomes import job_hashes, outcomes
 from lvqa_ray.engine.paying import paying
-from lvqa_ray.engine.place import output_of
 from lvqa_ray.engine.preflight import (
     check_addresses,
     check_endpoints,
@@ -55,6 +53,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.ledger import Spent, spent, total
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
+from lvqa_ray.storage.run_lock import Hold, lock
 
 CLOCKS_DIFFER_S = 60.0
 """Seconds by which the time of a shard may be before that of the manifest, which was written first."""
@@ -151,7 +150,7 @@ def run(
     stop = Stop(on_stop)
     with stop.listening(), Reporter(on_progress) as reporter:
         reporter.phase("the list of the videos")
-        videos = read_manifest(job.videos, job.limit, without=folder, access=Access.of(job.storage))
+        videos = read_manifest(job.videos, job.limit, without=folder, access=access_of(job.storage))
         check_prompts(job, videos)
         check_output(folder)
         with lock(folder) as hold:
@@ -177,7 +176,7 @@ def _run(
     reporter.phase("the outcomes of earlier runs")
     done = outcomes(folder)
     identities = Identities(folder, done)
-    videos = keep_ids(identities.identify(videos, Access.of(job.storage)), done, folder)
+    videos = keep_ids(identities.identify(videos, access_of(job.storage)), done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
     try:
         run_id = run_id_in(folder, done)

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.engine.outcomes import find, numbers
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.storage.paths import Place
 
 ROWS_AT_ONCE = 1_000_000
 Places = npt.NDArray[np.int64]

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.tables import ShardWriter, batches, fill_empty, is_current
 from lvqa_ray.records.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.storage.paths import Place
 
 ROWS_PER_BATCH = 1000
 

@@ -11,7 +11,6 @@ from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from lvqa_ray.engine.metrics import count_rows
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.rows import rows_of
 from lvqa_ray.engine.tables import write_shard
 from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
@@ -24,6 +23,7 @@ from lvqa_ray.records.tables import (
     failure_line,
     subtitle_lines,
 )
+from lvqa_ray.storage.paths import Place
 
 BUNDLES_PER_WRITE = 16
 ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")

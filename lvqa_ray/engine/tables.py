@@ -10,10 +10,10 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvqa_ray.engine.place import Place, complete, partial_of, readable, write_whole
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import stored_columns, with_current_columns
 from lvqa_ray.records.tables import EMPTY_SHARD, RELEASE, SCHEMAS, TableName, no_rows
+from lvqa_ray.storage.paths import Place, complete, partial_of, readable, write_whole
 
 GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20

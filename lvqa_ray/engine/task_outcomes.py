@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.storage.paths import Place
 
 SAME = ["fingerprint", "input_hash", "job_hash"]
 COLUMNS = ["video_id", "run_id", *SAME, "index", "error", "retryable", "alone"]

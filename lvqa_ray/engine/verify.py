@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 
 from lvqa_ray.engine.corpus import stored_manifest
 from lvqa_ray.engine.outcomes import find, flat, numbers, outcomes
-from lvqa_ray.engine.place import Place, readable
 from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.engine.settle import Current
 from lvqa_ray.engine.tables import damaged, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import fits
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
+from lvqa_ray.storage.paths import Place, readable
 
 SHOWN = 3
 """Ids that a sentence names."""

@@ -14,10 +14,10 @@ from lvqa_ray.engine.detach import worker_without_terminal
 from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.engine.steps import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
+from lvqa_ray.storage.download_cache import Scratch
 
 LOOK_EVERY_S = 1.0
 """How often a process looks whether the run has halted."""

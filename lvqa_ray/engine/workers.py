@@ -14,7 +14,6 @@ from lvqa_ray.engine.governor import RemoteDesk
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Line, Lines
 from lvqa_ray.engine.metrics import Metered
-from lvqa_ray.engine.place import Place
 from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import along, bug
@@ -26,6 +25,7 @@ from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.transcription import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
+from lvqa_ray.storage.paths import Place
 
 
 class ChatWork:

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from lvqa_ray.config import Serve
-from lvqa_ray.engine.guard import Guard
 from lvqa_ray.records import STORES, shown
 from lvqa_ray.serve.invalid import invalid
+from lvqa_ray.storage.ssrf import Guard
 
 LONGEST = 8192
 """Characters of an address; signed ones are long."""

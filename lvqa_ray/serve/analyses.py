@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
+from lvqa_ray.config.places import access_of, output_of, scratch_of
 from lvqa_ray.engine.analyst import Analyst
 from lvqa_ray.engine.dossier import Dossier
 from lvqa_ray.engine.dossiers import Dossiers
-from lvqa_ray.engine.guard import Guard
 from lvqa_ray.engine.identities import identified
 from lvqa_ray.engine.ids import named_after
-from lvqa_ray.engine.place import output_of
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.wanted import Wanted, job_for
+from lvqa_ray.storage.ssrf import Guard
 
 GROWTH = 1.1
 """Shots are told of when they are by so much more: events hold all that is known, and are not to add up to squares."""
@@ -102,9 +100,9 @@ class Analyses:
         self._job = job
         self._settings = job.serve
         self._analyst = Analyst(job)
-        self._access = replace(Access.of(job.storage), guard=Guard(job.serve.networks))
+        self._access = replace(access_of(job.storage), guard=Guard(job.serve.networks))
         most = round(job.serve.max_gb * 2**30)
-        self._scratch = replace(Scratch.of(job), access=self._access, largest=(most, "serve.max_gb"))
+        self._scratch = replace(scratch_of(job), access=self._access, largest=(most, "serve.max_gb"))
         self._free = asyncio.Semaphore(job.serve.at_once)
         self._running: dict[str, Running] = {}
 

@@ -14,8 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.lock import lock
-from lvqa_ray.engine.place import output_of
+from lvqa_ray.config.places import output_of
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.serve.analyses import Analyses
 from lvqa_ray.serve.door import App, Door
@@ -23,6 +22,7 @@ from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.serve.plain_routes import PlainRoutes
 from lvqa_ray.serve.seed_request import from_validation
 from lvqa_ray.serve.seed_route import ROUTE, SeedRoute, as_event
+from lvqa_ray.storage.run_lock import lock
 
 FORGET_EVERY_S = 3600.0
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.check import check
 from lvqa_ray.engine.preflight import check_endpoints
-from lvqa_ray.engine.remote import look
 from lvqa_ray.errors import ConfigError, FetchError
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import look
 from tests import media
 from tests.cases import Row, case, folder
 from tests.fakes.dialects import Ask, Dialect, Proxy, Reply, answered, error

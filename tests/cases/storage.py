@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.remote import look
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.stages.probe import ProbeVideo
+from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import look
 from tests.cases import Row, case, folder
 from tests.fakes.files import bucket, free_port, s3_server
 from tests.fakes.statuses import StatusServer
@@ -99,7 +99,7 @@ KEYS = (
 def keys(out: Path) -> Iterator[Row]:
     """Every key by its name and by a listing, with decoys where a part of the key would name another object."""
     with s3_server(out) as there, ThreadPoolExecutor(8) as pool:
-        access = Access.of(None, there)
+        access = Access.of(environ=there)
         films = bucket(there)
         films.mkdir("films")
         decoys = ("ep ", "sess", "what", "x", "aA.mp4")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from lvqa_ray.engine import content
-from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.corpus import keep_ids, store_manifest
 from lvqa_ray.engine.identities import FILE, Identities
 from lvqa_ray.engine.manifest import read_manifest
@@ -18,6 +17,7 @@ from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.resume import Why, remaining
 from lvqa_ray.engine.tables import read_shard
 from lvqa_ray.engine.videos import Videos
+from lvqa_ray.storage.options import Access
 from tests.engine.test_resume import line, put
 from tests.fakes.files import FileServer, bucket, s3_server
 

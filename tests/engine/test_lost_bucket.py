@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.place import ObjectPath
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import RunStopped, StopRun
 from lvqa_ray.llm.desk import LocalDesk
@@ -27,6 +25,8 @@ from lvqa_ray.llm.messages import ChatRequest, Message
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.transport import OpenAITransport
 from lvqa_ray.llm.upkeep import stats
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.paths import ObjectPath
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.endpoint import FakeEndpoint

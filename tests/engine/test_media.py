@@ -9,10 +9,10 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.media import Media, media_of
-from lvqa_ray.engine.place import ObjectPath
 from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.steps import failed
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Video, VideoInfo
+from lvqa_ray.storage.paths import ObjectPath
 from lvqa_ray.video.cut_notes import NOTES
 
 VIDEO = Video(id="v", uri="v.mp4", fingerprint="f")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Serve
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.guard import Guard
-from lvqa_ray.engine.remote import fetch, look
 from lvqa_ray.errors import FetchError
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import fetch, look
+from lvqa_ray.storage.ssrf import Guard
 
 PUBLIC = "93.184.216.34"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from lvqa_ray.engine.place import place_of
 from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.storage.paths import place_of
 from tests import media
 from tests.conftest import MODEL
 from tests.fakes.endpoint import FakeEndpoint

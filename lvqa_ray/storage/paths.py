@@ -17,17 +17,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
-from lvqa_ray.engine.access import Access, is_store
-from lvqa_ray.engine.again import again, code_of
-from lvqa_ray.engine.remote import RemoteFile, address, listing, look, names, read_at
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import bucket_and_key, scheme_of
-
-if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
-    from lvqa_ray.config import Job
+from lvqa_ray.storage.options import Access, is_store
+from lvqa_ray.storage.remote import RemoteFile, address, listing, look, names, read_at
+from lvqa_ray.storage.retries import again, code_of
 
 EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 """What S3 says where a condition does not hold."""
@@ -235,15 +232,6 @@ def place_of(uri: str, access: Access | None = None) -> Place:
     if is_store(uri):
         return ObjectPath(uri.rstrip("/"), Access.here() if access is None else access)
     return Path(uri)
-
-
-def output_of(job: Job) -> Place:
-    """Where a job writes.
-
-    Raises:
-        ConfigError: How its store is to be reached cannot be found out.
-    """
-    return place_of(job.output, Access.of(job.storage)) if is_store(job.output) else Path(job.output)
 
 
 def partial_of(place: Place) -> Path:

@@ -10,9 +10,9 @@ import pytest
 
 from lvqa_ray.engine.fingerprints import fingerprint
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.scratch import Scratch
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Video
+from lvqa_ray.storage.download_cache import Scratch
 from tests.fakes.files import FileServer
 
 BODY = bytes(range(256)) * 400

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.remote import open_in_parts, read_at
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, Video, shown
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import open_in_parts, read_at
 from lvqa_ray.video.opening import files_opened_by
 
 

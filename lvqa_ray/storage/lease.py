@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
 
-from lvqa_ray.engine.place import Place
+from lvqa_ray.storage.paths import Place
 
 
 class Taken(Exception):

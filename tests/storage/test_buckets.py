@@ -21,23 +21,23 @@ import ray
 
 from lvqa_ray.cli.commands import app
 from lvqa_ray.config import Job
-from lvqa_ray.engine.access import Access
 from lvqa_ray.engine.dossiers import Dossiers
 from lvqa_ray.engine.failures import by_kind
-from lvqa_ray.engine.lease import Lease, Taken
-from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.object_leases import ObjectLeases
-from lvqa_ray.engine.place import ObjectPath, place_of
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
-from lvqa_ray.engine.remote import listing, look
-from lvqa_ray.engine.remote import names as right_below
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.engine.verify import verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
+from lvqa_ray.storage.lease import Lease, Taken
+from lvqa_ray.storage.object_leases import ObjectLeases
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.paths import ObjectPath, place_of
+from lvqa_ray.storage.remote import listing, look
+from lvqa_ray.storage.remote import names as right_below
+from lvqa_ray.storage.run_lock import lock
 from tests import media
 from tests.command import cells, lvqa
 from tests.conftest import JobMaker

@@ -11,13 +11,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from lvqa_ray import cli
-from lvqa_ray.config import Storage
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.again import fault_of
-from lvqa_ray.engine.place import ObjectPath, complete, partial_of, place_of
-from lvqa_ray.engine.remote import listing
 from lvqa_ray.engine.tables import read_shard
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.paths import ObjectPath, complete, partial_of, place_of
+from lvqa_ray.storage.remote import listing
+from lvqa_ray.storage.retries import fault_of
 from tests.fakes.files import FileServer
 from tests.fakes.listed import ListedBucket
 
@@ -73,17 +72,17 @@ def test_no_credentials_are_told_from_wrong_ones() -> None:
 
 def test_the_job_goes_before_the_environment_and_no_key_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = KEYS | {"AWS_ENDPOINT_URL": "http://there", "AWS_DEFAULT_REGION": "eu-west-1"}
-    access = Access.of(Storage(endpoint_url="http://here"), there)
+    access = Access.of(endpoint_url="http://here", environ=there)
     assert (access.endpoint_url, access.region, access.key, access.token) == ("http://here", "eu-west-1", "id", "token")
     assert "hidden" not in f"{access} {ObjectPath('s3://films/out', access)!r}"
-    assert Access.of(Storage(anonymous=True), there).key is None
+    assert Access.of(anonymous=True, environ=there).key is None
     files = tmp_path / "credentials"
     files.write_text("[mine]\naws_access_key_id = own\naws_secret_access_key = hidden\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(files))
-    mine = Access.of(Storage(profile="mine"), there)
+    mine = Access.of(profile="mine", environ=there)
     assert (mine.key, mine.profile) == ("own", None), "the keys travel, since the workers do not have the file"
     with pytest.raises(ConfigError, match=r"storage\.profile"):
-        Access.of(Storage(profile="nobody"), there)
+        Access.of(profile="nobody", environ=there)
 
 
 def test_a_file_of_a_disk_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def parquet() -> bytes:
 
 
 def test_a_shard_is_asked_for_again_and_only_a_spoilt_one_is_to_be_moved_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvqa_ray.engine.again.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("lvqa_ray.storage.retries.FIRST_WAIT_S", 0.0)
     with FileServer() as server:
         server.in_parts = True
         server.files = {"/films/x": parquet(), "/films/y": parquet()[:500], "/films/z": parquet()}
@@ -117,7 +116,7 @@ def test_a_shard_is_asked_for_again_and_only_a_spoilt_one_is_to_be_moved_away(mo
 
 
 def test_a_store_that_stops_answering_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvqa_ray.engine.again.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("lvqa_ray.storage.retries.FIRST_WAIT_S", 0.0)
     place = ObjectPath("s3://films/x", Access("http://127.0.0.1:1", key="id", secret="hidden"))  # noqa: S106 - made up
 
     class File:
@@ -154,7 +153,7 @@ def test_an_unforeseen_error_is_one_sentence_and_status_2(
     def failures(**_: object) -> None:
         if isinstance(error, OSError):
             raise error
-        monkeypatch.setattr("lvqa_ray.engine.place.listing", lambda *_, **__: iter(listing, 0))
+        monkeypatch.setattr("lvqa_ray.storage.paths.listing", lambda *_, **__: iter(listing, 0))
         list(ObjectPath("s3://films/out", Access()).files())
 
     monkeypatch.setattr("lvqa_ray.cli.commands.app", failures)

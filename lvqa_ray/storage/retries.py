@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import TypeVar
 
-from lvqa_ray.engine import web_faults
-from lvqa_ray.engine.guard import ForbiddenAddressError
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import WEB, is_address, scheme_of
+from lvqa_ray.storage import web_faults
+from lvqa_ray.storage.ssrf import ForbiddenAddressError
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.5

@@ -8,8 +8,8 @@ import time
 import uuid
 from dataclasses import asdict
 
-from lvqa_ray.engine.lease import Held, Lease, Taken, lease_of, take_over
-from lvqa_ray.engine.place import ObjectPath
+from lvqa_ray.storage.lease import Held, Lease, Taken, lease_of, take_over
+from lvqa_ray.storage.paths import ObjectPath
 
 SETTLES_S = 3.0
 """Longest time that a write is taken to need, where a store knows no conditional ones."""

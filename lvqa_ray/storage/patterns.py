@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.remote import is_there
 from lvqa_ray.records.uri import MAGIC, bucket_and_key
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import is_there
 
 
 class Source(NamedTuple):

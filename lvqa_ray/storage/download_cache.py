@@ -15,16 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO
 
-from lvqa_ray.engine.access import Access
-from lvqa_ray.engine.remote import SETTING, fetch, is_remote, look, too_large
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.uri import suffix_of
-
-if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
-    from lvqa_ray.config import Job
+from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.remote import SETTING, fetch, is_remote, look, too_large
 
 WAIT_S = 900.0
 LOOK_EVERY_S = 0.5
@@ -47,12 +44,6 @@ class Scratch:
     access: Access = field(default_factory=Access)
     largest: tuple[int, str] | None = None
     stopped: Callable[[], bool] = bool  # it is wanted
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """What the settings of a job say."""
-        most_bytes = round(job.engine.scratch_gb * 2**30)
-        return cls(folder=job.engine.scratch_dir, most_bytes=most_bytes, access=Access.of(job.storage))
 
     @contextmanager
     def local(self, video: Video) -> Iterator[str]:

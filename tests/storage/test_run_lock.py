@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.engine.lease import Held, Lease, LocalLeases, Taken, lease_of
-from lvqa_ray.engine.lock import lock
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.storage.lease import Held, Lease, LocalLeases, Taken, lease_of
+from lvqa_ray.storage.run_lock import lock
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.endpoint import FakeEndpoint
@@ -55,7 +55,7 @@ def test_a_run_on_another_machine_is_seen_until_it_is_silent_for_too_long(tmp_pa
 
 
 def test_a_run_that_was_killed_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
-    held = "from lvqa_ray.engine.lock import lock; from pathlib import Path; import sys, time\n"
+    held = "from lvqa_ray.storage.run_lock import lock; from pathlib import Path; import sys, time\n"
     held += "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -12,16 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from lvqa_ray.engine.guard import Guard
-from lvqa_ray.engine.http_session import check_variables, session, store_proxies
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
 from lvqa_ray.records.uri import scheme_of
-
-if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
-    from lvqa_ray.config import Storage
+from lvqa_ray.storage.http_session import check_variables, session, store_proxies
+from lvqa_ray.storage.ssrf import Guard
 
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
@@ -59,39 +56,47 @@ class Access:
     guard: Guard | None = None
 
     @classmethod
-    def of(cls, storage: Storage | None, environ: Mapping[str, str] = os.environ) -> Self:
-        """What a job and the environment of this process say: workers may live in another one.
+    def of(
+        cls,
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        path_style: bool | None = None,
+        anonymous: bool = False,
+        profile: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Self:
+        """What is given and, for the rest, what the environment of this process says: workers may have another one.
 
         A profile's keys are taken along; one that has its credentials from elsewhere has to be known to the workers.
 
         Raises:
             ConfigError: There is no such profile here.
         """
-        said = storage or cls()
         key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY"), environ.get("AWS_SESSION_TOKEN")
-        profile = said.profile or environ.get("AWS_PROFILE")
-        if said.profile or (profile and not key[0]):
+        named = profile or environ.get("AWS_PROFILE")
+        if profile or (named and not key[0]):
             try:
-                key = _keys_of(profile)
+                key = _keys_of(named)
             except ConfigError:
-                if said.profile:
+                if profile:
                     raise  # one that only the environment names is missed where a store is asked
-            profile = None if key[0] else profile
+            named = None if key[0] else named
         else:
-            profile = None
+            named = None
         return cls(
-            said.endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
-            said.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
-            said.path_style,
-            said.anonymous,
-            profile,
-            *((None, None, None) if said.anonymous else key),
+            endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+            region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+            path_style,
+            anonymous,
+            named,
+            *((None, None, None) if anonymous else key),
         )
 
     @classmethod
     def here(cls) -> Self:
         """What the environment of this process says."""
-        return cls.of(None)
+        return cls.of()
 
     def check(self, uri: str) -> None:
         """Refuse proxy and certificate variables of the environment that could not be used for an address.
@@ -132,7 +137,7 @@ class Access:
             )
         if scheme != "s3":
             return fsspec.filesystem(scheme, use_listings_cache=False)
-        from lvqa_ray.engine.opaque_s3 import OpaqueS3  # noqa: PLC0415 - as above
+        from lvqa_ray.storage.opaque_s3 import OpaqueS3  # noqa: PLC0415 - as above
 
         style = {None: "auto", True: "path", False: "virtual"}[self.path_style]
         return OpaqueS3(

@@ -9,13 +9,13 @@ from datetime import datetime
 from itertools import count
 from typing import IO, Any
 
-from lvqa_ray.engine import web
-from lvqa_ray.engine.access import SCHEMES, Access, is_store
-from lvqa_ray.engine.again import again, code_of
-from lvqa_ray.engine.web_faults import refuse_web_page
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import MAGIC, bucket_and_key, scheme_of, sent_url
+from lvqa_ray.storage import web
+from lvqa_ray.storage.options import SCHEMES, Access, is_store
+from lvqa_ray.storage.retries import again, code_of
+from lvqa_ray.storage.web_faults import refuse_web_page
 
 BLOCK = 2**24
 PART, PARTS_HELD = 2**20, 32

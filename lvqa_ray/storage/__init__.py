@@ -1,0 +1,1 @@
+"""Storage: local disks, object stores and HTTP; paths, downloads, retries, locks."""

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, judge, prose, whole
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
-from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.parse_json import render_json_question, render_json_questions
-from lvqa_ray.llm.parse_several import render_questions
+from lvqa_ray.qa.formats.json_format import render_json_question, render_json_questions
+from lvqa_ray.qa.formats.multi_question import render_questions
+from lvqa_ray.qa.formats.text_format import parse_question
 
 MODEL = "lvqa-demo-no-vlm"
 WHAT = (

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from lvqa_ray.llm.labels import decimals
-from lvqa_ray.llm.wording import merged_line
+from lvqa_ray.qa.rewording import merged_line
+from lvqa_ray.qa.time_labels import decimals
 from lvqa_ray.records import (
     Analysis,
     AnalyzedVideo,

@@ -11,7 +11,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
-from lvqa_ray.llm.windows import DETAIL, OVERVIEW, WINDOW
+from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.check_evidence import USUAL_STEPS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from lvqa_ray.config import Job
 from lvqa_ray.llm.messages import ChatRequest, Media, ReplySchema, Text
-from lvqa_ray.llm.reply_form import JSON
+from lvqa_ray.qa.formats.reply_format import JSON
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.stage import Prompted, Role
 from lvqa_ray.stages.transcribe import TranscribeSpeech

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records.question_columns import training_messages
-from lvqa_ray.report.letters import without_letters
 
 Row = Mapping[str, Any]
 Make = Callable[[Row], dict[str, Any] | None]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from lvqa_ray.llm.windows import OVERVIEW, tokens
+from lvqa_ray.qa.context_windows import OVERVIEW, tokens
 from lvqa_ray.records import (
     Analysis,
     AnalyzedFilm,

@@ -11,12 +11,12 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
-from lvqa_ray.llm.batch import Batch
-from lvqa_ray.llm.labels import located
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
-from lvqa_ray.llm.quota import CATEGORIES, attributed, planned, unrequested
-from lvqa_ray.llm.reply_form import JSON, TEXT, Form
-from lvqa_ray.llm.windows import told_in_part
+from lvqa_ray.qa.best_reply import Batch
+from lvqa_ray.qa.context_windows import told_in_part
+from lvqa_ray.qa.formats.reply_format import JSON, TEXT, Form
+from lvqa_ray.qa.question_plan import CATEGORIES, attributed, planned, unrequested
+from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
 from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
 

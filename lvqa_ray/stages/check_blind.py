@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
-from lvqa_ray.llm.tally import Tally, tally
+from lvqa_ray.qa.repeated_answers import Tally, tally
 from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 

@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
-from lvqa_ray.llm.rubric import read_score
-from lvqa_ray.llm.tally import all_of
+from lvqa_ray.qa.repeated_answers import all_of
+from lvqa_ray.qa.rubric import read_score
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Span, Step, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Mend, Role, Said
 

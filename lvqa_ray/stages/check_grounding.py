@@ -11,9 +11,9 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.llm.labels import located
-from lvqa_ray.llm.parse import render_question
-from lvqa_ray.llm.steps import seconds
+from lvqa_ray.qa.formats.reasoning_steps import seconds
+from lvqa_ray.qa.formats.text_format import render_question
+from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import AskedQuestion, Film, Step, Verdict
 from lvqa_ray.stage import Check
 

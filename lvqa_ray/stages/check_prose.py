@@ -8,11 +8,11 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.choice import read_choice
-from lvqa_ray.llm.conclusion import without_conclusion
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.llm.parse import full_question
-from lvqa_ray.llm.prose import prose_fault
+from lvqa_ray.qa.fact_consistency import prose_fault
+from lvqa_ray.qa.formats.answer_choice import read_choice
+from lvqa_ray.qa.formats.conclusion import without_conclusion
+from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.records import AskedQuestion, Usage
 from lvqa_ray.stage import Chat, Prompted, Role, word_off
 

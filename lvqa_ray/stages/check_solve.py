@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
-from lvqa_ray.llm.tally import tally
-from lvqa_ray.llm.windows import told_about
+from lvqa_ray.qa.context_windows import told_about
+from lvqa_ray.qa.repeated_answers import tally
 from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.llm.parse import render_question
-from lvqa_ray.llm.wording import without_captions
+from lvqa_ray.qa.formats.text_format import render_question
+from lvqa_ray.qa.rewording import without_captions
 from lvqa_ray.records import LETTERS, AskedQuestion, Film, Question, Verdict
 from lvqa_ray.stage import Check
 

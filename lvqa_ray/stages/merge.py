@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoFault
-from lvqa_ray.llm.labels import decimals
-from lvqa_ray.llm.wording import merged_line
+from lvqa_ray.qa.rewording import merged_line
+from lvqa_ray.qa.time_labels import decimals
 from lvqa_ray.records import CaptionedClip, Failure, Film, Subtitle, shown
 
 

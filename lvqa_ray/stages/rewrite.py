@@ -11,11 +11,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.labels import located
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.reply_form import TEXT
-from lvqa_ray.llm.windows import told_about
+from lvqa_ray.qa.context_windows import told_about
+from lvqa_ray.qa.formats.reply_format import TEXT
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import AskedFilm, AskedQuestion, Question
 from lvqa_ray.stage import Chat, Check, Mended, Prompted, Role, answer
 

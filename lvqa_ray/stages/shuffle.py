@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.llm.letters import moved_letters
-from lvqa_ray.llm.parse import render_question
+from lvqa_ray.qa.formats.text_format import render_question
+from lvqa_ray.qa.option_letters import moved_letters
 from lvqa_ray.records import LETTERS, AskedFilm, AskedQuestion, Letter, Question, Verdict
 from lvqa_ray.stage import Check
 

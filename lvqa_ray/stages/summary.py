@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.llm.parse_analysis import read_fields, read_list, read_tags, read_text
+from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_text
 from lvqa_ray.records import AnalyzedFilm, Style, Task, Usage
 from lvqa_ray.stage import Chat, Role
 from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Reads, Wish

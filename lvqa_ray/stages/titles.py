@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.llm.parse_analysis import read_list
+from lvqa_ray.qa.formats.analysis_replies import read_list
 from lvqa_ray.records import AnalyzedFilm, Failure, Task
 from lvqa_ray.stage import Chat, Role
 from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Wish

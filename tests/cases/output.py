@@ -14,9 +14,9 @@ import duckdb
 import polars as pl
 
 from lvqa_ray.engine.tables import fill_empty
-from lvqa_ray.llm.labels import located
-from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.quota import attributed
+from lvqa_ray.qa.formats.text_format import parse_question
+from lvqa_ray.qa.question_plan import attributed
+from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import CaptionedClip, Clip, Film, Span, Video, VideoInfo
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stages.merge import MergeCaptions

@@ -13,8 +13,8 @@ from lvqa_ray.demo.chat import MODEL, complete
 from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.demo.facts import ClipFacts, Look, Shot
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.llm.parse import full_question, parse_question, render_question
-from lvqa_ray.llm.tally import named_option, turned
+from lvqa_ray.qa.formats.text_format import full_question, parse_question, render_question
+from lvqa_ray.qa.repeated_answers import named_option, turned
 from lvqa_ray.records import LETTERS, AskedFilm, Question, Usage
 from lvqa_ray.stages.check_blind import CheckBlind
 from lvqa_ray.stages.check_evidence import CheckEvidence

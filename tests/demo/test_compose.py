@@ -17,8 +17,8 @@ from lvqa_ray.demo.compose import REFUSAL, compose
 from lvqa_ray.demo.facts import COLOURS, LIGHTINGS, ClipFacts, Look, Shot
 from lvqa_ray.demo.reel import Reel
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.wording import merged_line
+from lvqa_ray.qa.formats.text_format import parse_question
+from lvqa_ray.qa.rewording import merged_line
 from lvqa_ray.records import LETTERS, Question
 
 FORMAT = re.compile(

@@ -20,9 +20,9 @@ import pytest
 from lvqa_ray.demo import chat, facts
 from lvqa_ray.demo.endpoint import DemoEndpoint, serve
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.parse_json import parse_json_question
-from lvqa_ray.llm.wording import merged_line
+from lvqa_ray.qa.formats.json_format import parse_json_question
+from lvqa_ray.qa.formats.text_format import parse_question
+from lvqa_ray.qa.rewording import merged_line
 from tests.demo.pictures import HEIGHT, WIDTH, flat, image_parts, texture, video
 
 FRAMES = [flat(0, 0, 120)] * 2 + [texture()[:HEIGHT, :WIDTH]] * 2

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lvqa_ray.demo import facts, reading
 from lvqa_ray.demo.facts import ClipFacts, Look, Motion, Reading, Shot
-from lvqa_ray.llm.wording import merged_line
+from lvqa_ray.qa.rewording import merged_line
 
 moments = st.one_of(
     st.decimals(0, 90_000, places=2).map(lambda s: f"{s} s"), st.integers(1, 256).map(lambda n: f"frame {n}")

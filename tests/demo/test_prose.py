@@ -4,8 +4,8 @@ import pytest
 
 from lvqa_ray.demo import prose
 from lvqa_ray.demo.compose import compose
-from lvqa_ray.llm.parse import full_question, parse_question
-from lvqa_ray.llm.wording import reason_text
+from lvqa_ray.qa.formats.text_format import full_question, parse_question
+from lvqa_ray.qa.rewording import reason_text
 from lvqa_ray.stages import reformat
 from tests.demo.test_compose import long_film, merged
 

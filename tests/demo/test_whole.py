@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lvqa_ray.demo import chat
-from lvqa_ray.llm.parse_analysis import read_fields, read_list, read_tags, read_tree
+from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_tree
 from lvqa_ray.stages.mind_map import PROMPT as MAP
 from lvqa_ray.stages.summary import FIELDS, PROMPTS
 from lvqa_ray.stages.titles import PROMPT as TITLES

@@ -12,7 +12,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.run import RunSummary, run
-from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.export import export_lines
 from lvqa_ray.report.formats import DATAFLOW as COLUMNS

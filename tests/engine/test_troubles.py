@@ -14,7 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.tables import shards
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.storage.run_lock import lock
 from tests import media
 from tests.command import cells, lvqa

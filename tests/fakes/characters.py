@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
-from lvqa_ray.llm.parse import render_question
-from lvqa_ray.llm.parse_several import parse_questions
+from lvqa_ray.qa.formats.multi_question import parse_questions
+from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.records import LETTERS, Question
 from tests.fakes import answers
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.parse_analysis import read_fields
+from lvqa_ray.qa.formats.analysis_replies import read_fields
 
 A = "A block moves to the right."
 D = "DRAFT the user wants a description."

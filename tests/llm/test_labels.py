@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.labels import cut, decimals, located
-from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.windows import span_of
+from lvqa_ray.qa.context_windows import span_of
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.qa.time_labels import cut, decimals, located
 from lvqa_ray.records import AskedQuestion, CaptionedClip, Clip, Failure, Film, Span, Video, VideoInfo
 from lvqa_ray.records.question_columns import question_value
 from lvqa_ray.stages.check_grounding import CheckGrounding
 from lvqa_ray.stages.merge import MergeCaptions
-from tests.llm.written import with_span
+from tests.qa.written import with_span
 
 VIDEO = Video(id="v", uri="/v.mp4", fingerprint="f")
 

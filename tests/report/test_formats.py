@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records.question_columns import open_twin
 from lvqa_ray.report.formats import llava, open_ended, sharegpt
-from lvqa_ray.report.letters import without_letters
 
 
 def row(asks: str) -> dict[str, Any]:

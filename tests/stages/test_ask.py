@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from lvqa_ray.llm.messages import ChatRequest, Media, Text
-from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.quota import planned
-from lvqa_ray.llm.reply_form import JSON, TEXT
+from lvqa_ray.qa.formats.reply_format import JSON, TEXT
+from lvqa_ray.qa.formats.text_format import parse_question
+from lvqa_ray.qa.question_plan import planned
 from lvqa_ray.records import AskedFilm, Failure, Film, FinishedFilm, Usage
 from lvqa_ray.records.question_columns import open_twin
 from lvqa_ray.stage import Chat

@@ -14,10 +14,10 @@ import pytest
 
 from lvqa_ray.config import Checks
 from lvqa_ray.errors import ApiError, Bill, TimedOut, TruncatedReply
-from lvqa_ray.llm.choice import read_choice
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.tally import named_option, turned
+from lvqa_ray.qa.formats.answer_choice import read_choice
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.qa.repeated_answers import named_option, turned
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Frame, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Prompted
 from lvqa_ray.stages.check_blind import CheckBlind

@@ -14,7 +14,7 @@ import pytest
 import simplejpeg
 
 from lvqa_ray.errors import ParseFault
-from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, Frame, Span, Turn, Video, VideoInfo
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions

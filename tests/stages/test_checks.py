@@ -10,7 +10,7 @@ import pytest
 
 from lvqa_ray.config import Checks
 from lvqa_ray.demo.compose import compose_several
-from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records import (
     AskedFilm,
     AskedQuestion,

@@ -15,8 +15,8 @@ import pytest
 from lvqa_ray.config import Job
 from lvqa_ray.errors import RateLimited
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.llm.windows import tokens
 from lvqa_ray.pipeline import analyzing
+from lvqa_ray.qa.context_windows import tokens
 from lvqa_ray.records import STYLES, Analysis, AnalyzedFilm, AnalyzedVideo, Film, Subtitle, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.film_task import Wish

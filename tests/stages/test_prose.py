@@ -13,12 +13,12 @@ from lvqa_ray.demo import answer as demo
 from lvqa_ray.demo import prose as demo_prose
 from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
-from lvqa_ray.llm.conclusion import concluded, without_conclusion
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.parse import full_question, parse_question
-from lvqa_ray.llm.prose import prose_fault
-from lvqa_ray.llm.tally import named_option
-from lvqa_ray.llm.wording import reason_text
+from lvqa_ray.qa.fact_consistency import prose_fault
+from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
+from lvqa_ray.qa.formats.text_format import full_question, parse_question
+from lvqa_ray.qa.repeated_answers import named_option
+from lvqa_ray.qa.rewording import reason_text
 from lvqa_ray.records import LETTERS, AskedFilm, Failure, FinishedFilm, Question, Record, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.check_prose import CheckProse

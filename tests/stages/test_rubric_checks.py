@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.parse import render_question
-from lvqa_ray.llm.rubric import read_points, read_score
+from lvqa_ray.qa.formats.text_format import render_question
+from lvqa_ray.qa.rubric import read_points, read_score
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Question, Step, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.check_evidence import CheckEvidence

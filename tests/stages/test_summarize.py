@@ -12,7 +12,7 @@ import pytest
 
 from lvqa_ray.demo import digest
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.llm.windows import PARTS, WHOLE, tokens, told_about, told_in_part, windows
+from lvqa_ray.qa.context_windows import PARTS, WHOLE, tokens, told_about, told_in_part, windows
 from lvqa_ray.records import AskedFilm, Failure, Film, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions

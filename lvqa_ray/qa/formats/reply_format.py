@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.batch import Reader
 from lvqa_ray.llm.messages import ReplySchema
-from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.parse_json import SCHEMA, SCHEMA_OF_SEVERAL, parse_json_question, parse_json_questions
-from lvqa_ray.llm.parse_several import Reading, parse_questions
+from lvqa_ray.qa.best_reply import Reader
+from lvqa_ray.qa.formats.json_format import SCHEMA, SCHEMA_OF_SEVERAL, parse_json_question, parse_json_questions
+from lvqa_ray.qa.formats.multi_question import Reading, parse_questions
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.parse_several import Reading
+from lvqa_ray.qa.formats.multi_question import Reading
 from lvqa_ray.records import Usage
 
 Reader = Callable[[str], Sequence[Reading]]

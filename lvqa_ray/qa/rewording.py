@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from lvqa_ray.llm.labels import cut
+from lvqa_ray.qa.time_labels import cut
 from lvqa_ray.records import Question
 
 _WORD = re.compile(r"[^\W_]+")
@@ -79,7 +79,7 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n]\s*)$")
 def merged_line(start_s: float, end_s: float, caption: str, decimals: int = 0) -> str:
     """One line of a video's merged captions: ``From {start} to {end}, {caption}``.
 
-    Times are cut to whole seconds, or to as many decimals as `lvqa_ray.llm.labels` finds necessary.
+    Times are cut to whole seconds, or to as many decimals as `lvqa_ray.qa.time_labels` finds necessary.
     White space in the caption is folded to single spaces, and its first letter is lower-cased unless that would damage
     the word. Left as they are: a first word with further capitals or digits (``TV``, ``3D``, ``McDonald's``,
     ``U.S.``), a single letter other than ``A`` (``I``, ``I'm``, ``X marks``), and a single letter joined to more

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from lvqa_ray.llm.parse import full_question, parsed_reasoning, render_question
+from lvqa_ray.qa.formats.text_format import full_question, parsed_reasoning, render_question
 from lvqa_ray.records import Question
-from tests.llm.written import EXPECTED, REPLY, with_reasons, with_span
+from tests.qa.written import EXPECTED, REPLY, with_reasons, with_span
 
 
 def test_renders_the_documented_format() -> None:

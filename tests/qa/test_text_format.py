@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.parse import parse_question
+from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records import LETTERS, Question
-from tests.llm.written import (
+from tests.qa.written import (
     EXPECTED,
     FIRST_HEADER,
     OPTION_BLOCK,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.parse_json import SCHEMA, parse_json_question, render_json_question
+from lvqa_ray.qa.formats.json_format import SCHEMA, parse_json_question, render_json_question
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
 GOOD: dict[str, Any] = {
     "question": "Why does the man\nturn back?",

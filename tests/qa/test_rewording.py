@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.wording import merged_line, reason_text, without_captions
+from lvqa_ray.qa.rewording import merged_line, reason_text, without_captions
 from lvqa_ray.records import Question, Step
 
 CAPTIONS = {

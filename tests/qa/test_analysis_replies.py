@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.parse_analysis import read_fields, read_list, read_tags, read_text, read_tree
+from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_text, read_tree
 
 DEEP = '{"name": "1", "children": [{"name": "2", "children": [{"name": "3", "children": [%s]}]}]}'
 

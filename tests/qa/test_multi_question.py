@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.parse import parse_question
-from lvqa_ray.llm.parse_several import parse_questions, render_questions
+from lvqa_ray.qa.formats.multi_question import parse_questions, render_questions
+from lvqa_ray.qa.formats.text_format import parse_question
 
 ONE = """\
 QUESTION: Why does the man turn back?

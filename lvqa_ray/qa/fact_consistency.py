@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lvqa_ray.llm.conclusion import concluded
-from lvqa_ray.llm.parse import full_question
-from lvqa_ray.llm.wording import without_captions
+from lvqa_ray.qa.formats.conclusion import concluded
+from lvqa_ray.qa.formats.text_format import full_question
+from lvqa_ray.qa.rewording import without_captions
 from lvqa_ray.records import Question
 
 _SOURCE = re.compile(

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ReplySchema
-from lvqa_ray.llm.parse import render_question
-from lvqa_ray.llm.parse_several import Reading
+from lvqa_ray.qa.formats.multi_question import Reading
+from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.records import Question
 from lvqa_ray.records import Step as QuestionStep
 from lvqa_ray.records.safe_text import safe_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lvqa_ray.llm.letters import Unclear, moved_letters
+from lvqa_ray.qa.option_letters import Unclear, moved_letters
 from lvqa_ray.records import Letter
 
 TO: dict[Letter, Letter] = {"A": "B", "B": "C", "C": "D", "D": "A"}

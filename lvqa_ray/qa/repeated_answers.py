@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lvqa_ray.llm.choice import read_choice
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.parse import full_question
+from lvqa_ray.qa.formats.answer_choice import read_choice
+from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.records import LETTERS, Letter, Question, Usage
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.parse import read_answer, read_label
+from lvqa_ray.qa.formats.text_format import read_answer, read_label
 from lvqa_ray.records import LETTERS, Letter, Question
 
 _INLINE = re.compile(r"\bANSWER\W{0,3}[:：]")

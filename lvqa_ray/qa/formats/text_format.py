@@ -25,7 +25,7 @@ import unicodedata
 
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.steps import read_steps, without_emphasis
+from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis
 from lvqa_ray.records import LETTERS, Letter, Question
 
 _LABELS = {

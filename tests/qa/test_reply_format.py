@@ -11,10 +11,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.parse import parse_question, render_question
-from lvqa_ray.llm.steps import is_bare_span
+from lvqa_ray.qa.formats.reasoning_steps import is_bare_span
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.records import LETTERS, Letter, Question, Step
-from tests.llm.written import EXPECTED, OPTION_BLOCK, REPLY, changed, folded
+from tests.qa.written import EXPECTED, OPTION_BLOCK, REPLY, changed, folded
 
 # What looks like a part of the format, to be mixed into texts and replies.
 FRAGMENTS = [

@@ -1,0 +1,1 @@
+"""Text of questions: formats, parsing, answer letters, rewording, rubrics."""

@@ -1,0 +1,1 @@
+"""Formats of replies: parsing and rendering of questions, answers, reasons, analyses."""

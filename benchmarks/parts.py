@@ -17,7 +17,7 @@ from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.joined import JoinedParts
 from lvqa_ray.video.parts import find_parts, look_at
-from lvqa_ray.video.probe import probe
+from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.shots import Sampling, iter_shots
 from lvqa_ray.video.spans import ScenePlan
 

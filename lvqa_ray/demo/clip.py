@@ -7,9 +7,9 @@ import io
 import av
 
 from lvqa_ray.demo.describe import NotAPicture, Picture, open_picture
-from lvqa_ray.video.containers import open_input
-from lvqa_ray.video.display import Presentation
 from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.reader.display import Presentation
+from lvqa_ray.video.reader.formats import open_input
 
 FRAMES = 8
 SHORT_SIDE = 448  # pixels

@@ -11,7 +11,7 @@ from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, Video, shown
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.remote import open_in_parts, read_at
-from lvqa_ray.video.opening import files_opened_by
+from lvqa_ray.video.reader.container import files_opened_by
 
 
 def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access, video: Video) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from av.stream import Discard
 
 from lvqa_ray.video.audio_convert import AudioConverter
 from lvqa_ray.video.audio_track import audio_track
-from lvqa_ray.video.source import open_source
+from lvqa_ray.video.reader.video_reader import open_source
 
 RATE = 16_000
 """Samples a second: what recognizers of speech are made for."""

@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
 
-from lvqa_ray.video.opening import open_container
+from lvqa_ray.video.reader.container import open_container
 
 SIDE_TRACK = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
 """Commentary and audio description: chosen only where there is nothing else."""

@@ -25,7 +25,7 @@ from lvqa_ray.video.cut_plan import NoKeyFrameError, NotExactError
 from lvqa_ray.video.cut_seam import PRESET as SEAM_PRESET
 from lvqa_ray.video.cut_sound import clip_sound
 from lvqa_ray.video.h264 import UnitError
-from lvqa_ray.video.source import no_frames, open_source
+from lvqa_ray.video.reader.video_reader import no_frames, open_source
 
 CutMode = Literal["exact", "encode", "copy"]
 

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut_upright import Upright
-from lvqa_ray.video.source import EPSILON_S, Source, no_frames
+from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames
 
 LONG_FRAME = 1.5
 """Where the first frame within a span comes later than so many frame periods, the one before it opens the clip."""

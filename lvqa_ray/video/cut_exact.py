@@ -20,7 +20,7 @@ from lvqa_ray.video.cut_copy import changes_decoder, from_key_frame
 from lvqa_ray.video.cut_encode import HELD_S, longest_wait_s
 from lvqa_ray.video.cut_plan import NotExactError, Plan, Stamp, plan_cut
 from lvqa_ray.video.cut_seam import Seam, SeamStyle
-from lvqa_ray.video.source import EPSILON_S, Source, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
 
 MAX_PACKETS = 500_000
 """A span of more packets than this (hours) is not worth the memory of its stamps."""

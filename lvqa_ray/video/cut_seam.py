@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.video import h264
 from lvqa_ray.video.cut_plan import NotExactError, Slot
-from lvqa_ray.video.source import Source
+from lvqa_ray.video.reader.video_reader import Source
 
 PRESET = "ultrafast"
 PIXELS = ("yuv420p", "yuvj420p")

@@ -8,10 +8,10 @@ from fractions import Fraction
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from lvqa_ray.video.display import UNSPECIFIED, orientation_of
 from lvqa_ray.video.hdr import lookup_table
 from lvqa_ray.video.picture import fit, matrix_of
-from lvqa_ray.video.source import Source
+from lvqa_ray.video.reader.display import UNSPECIFIED, orientation_of
+from lvqa_ray.video.reader.video_reader import Source
 
 _SCALER = "flags=bilinear+accurate_rnd"
 _TAGS = "color_primaries=bt709:color_trc=bt709"

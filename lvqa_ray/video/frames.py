@@ -15,7 +15,7 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Frame
 from lvqa_ray.video import frames_decord
 from lvqa_ray.video.picture import JpegEncoder
-from lvqa_ray.video.source import EPSILON_S, Source, no_frames, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
 
 LAST_FRAME_GRACE_S = 0.5
 """The last frame stands in for times this far past its end: durations in headers are not that exact."""

@@ -17,9 +17,9 @@ import numpy as np
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Frame
-from lvqa_ray.video.containers import has_signature
-from lvqa_ray.video.display import Presentation, orientation_of
-from lvqa_ray.video.source import EPSILON_S, FIRST_LOOK, Source, no_frames, open_source
+from lvqa_ray.video.reader.display import Presentation, orientation_of
+from lvqa_ray.video.reader.formats import has_signature
+from lvqa_ray.video.reader.video_reader import EPSILON_S, FIRST_LOOK, Source, no_frames, open_source
 
 if TYPE_CHECKING:
     from lvqa_ray.video.picture import JpegEncoder

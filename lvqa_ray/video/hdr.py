@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.video.display import PQ, UNSPECIFIED
 from lvqa_ray.video.jpeg import Pixels
+from lvqa_ray.video.reader.display import PQ, UNSPECIFIED
 
 WHITE_NITS = 203.0
 HLG_WHITE = 0.75

@@ -18,7 +18,7 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.detect import CutFinder, Detection
 from lvqa_ray.video.looks import Looker
 from lvqa_ray.video.pyscenedetect import FrameTimecode
-from lvqa_ray.video.source import EPSILON_S, Source, no_frames, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
 
 HELD_FRAMES = 32
 """Most decoded frames held back until it is known whether one of them is a cut."""

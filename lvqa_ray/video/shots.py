@@ -12,11 +12,11 @@ from functools import partial
 
 from lvqa_ray.records import Frame, Span
 from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.display import PLAIN, Presentation
 from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.reader.display import PLAIN, Presentation
+from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
 from lvqa_ray.video.scenes import Moment, moments
 from lvqa_ray.video.shelf import CHOICE, Candidate, Shelf
-from lvqa_ray.video.source import EPSILON_S, Source, open_source
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, frame_times
 
 HELD_BYTES = 300 * 2**20

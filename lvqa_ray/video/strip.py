@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from lvqa_ray.records import Span
 from lvqa_ray.video.jpeg import Pixels
 from lvqa_ray.video.picture import JpegEncoder
-from lvqa_ray.video.source import EPSILON_S, Source, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
 
 LONGEST_LOOK = 300
 """Frames that are decoded for one thumbnail at most; a stretch whose picture lies further from a key frame has none."""

@@ -24,9 +24,9 @@ from av.subtitles.stream import SubtitleStream
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.records.safe_text import safe_text
-from lvqa_ray.video.containers import open_input
 from lvqa_ray.video.languages import match
-from lvqa_ray.video.opening import open_container, picture_stream
+from lvqa_ray.video.reader.container import open_container, picture_stream
+from lvqa_ray.video.reader.formats import open_input
 from lvqa_ray.video.sidecars import FORMATS, chosen
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg")

@@ -13,7 +13,7 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.cut import cut_clip
 from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.jpeg import Pixels
-from lvqa_ray.video.probe import probe
+from lvqa_ray.video.reader.probe import probe
 from tests import media
 from tests.cases import Row, case, folder
 from tests.video import odd

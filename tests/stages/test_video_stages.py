@@ -22,8 +22,8 @@ from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.split import SplitVideo
-from lvqa_ray.video.losses import watch_losses
-from lvqa_ray.video.source import open_source
+from lvqa_ray.video.reader.decode_losses import watch_losses
+from lvqa_ray.video.reader.video_reader import open_source
 from tests import media
 
 

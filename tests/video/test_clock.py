@@ -10,13 +10,13 @@ import pytest
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import ProbedVideo, Video
 from lvqa_ray.stages.split import SplitVideo
-from lvqa_ray.video import clock
-from lvqa_ray.video.clock import Clock, Stamped, build
 from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.joined import JoinedParts
 from lvqa_ray.video.parts import find_parts, look_at
-from lvqa_ray.video.probe import probe
+from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.timing import clock
+from lvqa_ray.video.reader.timing.clock import Clock, Stamped, build
 from lvqa_ray.video.scenes import iter_scenes
 from lvqa_ray.video.spans import ScenePlan
 from tests.cases import folder

@@ -18,10 +18,10 @@ import lvqa_ray
 from lvqa_ray.demo.clip import sample
 from lvqa_ray.demo.describe import NotAPicture
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.containers import has_signature
 from lvqa_ray.video.frames import sample_frames
-from lvqa_ray.video.opening import files_opened_by
-from lvqa_ray.video.probe import probe
+from lvqa_ray.video.reader.container import files_opened_by
+from lvqa_ray.video.reader.formats import has_signature
+from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.subtitles import Sidecar, read_sidecar
 from tests import media
 from tests.opened import watched
@@ -174,7 +174,7 @@ def test_one_function_opens_containers_for_reading() -> None:
         for line in path.read_text(encoding="utf-8").splitlines()
         if "av.open(" in line and '"w"' not in line
     }
-    assert {call.partition(":")[0] for call in calls} == {"video/containers.py"}
+    assert {call.partition(":")[0] for call in calls} == {"video/reader/formats.py"}
 
 
 def test_a_pattern_of_picture_names_opens_none_of_them(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut import cut_clip
-from lvqa_ray.video.probe import probe
-from lvqa_ray.video.source import open_source
+from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.video_reader import open_source
 from tests.video.films import counted
 
 

@@ -13,11 +13,11 @@ from lvqa_ray.video import shots
 from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
 from lvqa_ray.video.scenes import iter_scenes
 from lvqa_ray.video.shelf import Candidate, Shelf
 from lvqa_ray.video.shots import Sampling, iter_shots, scenes_with_frames
 from lvqa_ray.video.spans import ScenePlan
-from lvqa_ray.video.sparing import MOST_PASSED
 from tests import media
 from tests.video.test_scenes import count_decoded
 

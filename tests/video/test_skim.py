@@ -9,7 +9,7 @@ import pytest
 
 from lvqa_ray.video.frames import sample_frames
 from lvqa_ray.video.picture import JpegEncoder
-from lvqa_ray.video.source import open_source
+from lvqa_ray.video.reader.video_reader import open_source
 from tests import media
 from tests.video.test_scenes import count_decoded
 

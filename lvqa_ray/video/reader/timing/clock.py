@@ -30,7 +30,7 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
 
-from lvqa_ray.video.opening import is_elsewhere, open_container
+from lvqa_ray.video.reader.container import is_elsewhere, open_container
 
 FLV = "flv"
 JUMPING = frozenset({"mpegts", "mpeg", FLV})

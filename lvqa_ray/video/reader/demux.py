@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from lvqa_ray.video.clock import Clock
+from lvqa_ray.video.reader.timing.clock import Clock
 
 SOUND_AHEAD_S = 2.0
 """How far ahead of its picture sound may stand in a file without an index."""

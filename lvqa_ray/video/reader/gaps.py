@@ -14,7 +14,7 @@ from pathlib import Path
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from lvqa_ray.video.opening import is_elsewhere
+from lvqa_ray.video.reader.container import is_elsewhere
 
 MATROSKA, TS, PS = "matroska,webm", "mpegts", "mpeg"
 FORMATS = frozenset({MATROSKA, TS, PS})

@@ -12,7 +12,7 @@ import io
 import struct
 from pathlib import Path
 
-from lvqa_ray.video.opening import is_elsewhere, opened_elsewhere
+from lvqa_ray.video.reader.container import is_elsewhere, opened_elsewhere
 
 MATROSKA = "matroska,webm"
 FLV = "flv"

@@ -21,18 +21,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video import gaps
-from lvqa_ray.video.clock import Clock, clock_of
-from lvqa_ray.video.complete import is_complete
-from lvqa_ray.video.demux import Demuxer
-from lvqa_ray.video.display import Presentation
-from lvqa_ray.video.key_frames import KeyFrames
-from lvqa_ray.video.losses import note_loss
-from lvqa_ray.video.opening import check_dimensions, check_file, frame_rate, open_container, picture_stream
-from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_picture_s
-from lvqa_ray.video.skim import SKIMMED, skim
-from lvqa_ray.video.slots import Slots
-from lvqa_ray.video.sparing import Sparing
+from lvqa_ray.video.reader import gaps
+from lvqa_ray.video.reader.container import check_dimensions, check_file, frame_rate, open_container, picture_stream
+from lvqa_ray.video.reader.decode_losses import note_loss
+from lvqa_ray.video.reader.demux import Demuxer
+from lvqa_ray.video.reader.display import Presentation
+from lvqa_ray.video.reader.frame_dropping import Sparing
+from lvqa_ray.video.reader.frame_skimming import SKIMMED, skim
+from lvqa_ray.video.reader.key_frames import KeyFrames
+from lvqa_ray.video.reader.timing.avi_timestamps import Slots
+from lvqa_ray.video.reader.timing.clock import Clock, clock_of
+from lvqa_ray.video.reader.timing.completeness import is_complete
+from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s, promised_picture_s
 
 EPSILON_S = 1e-6
 SUSPICIOUS_FRAMES = 16

@@ -9,7 +9,7 @@ from typing import Any
 from av.codec.context import CodecContext
 from av.packet import Packet
 
-from lvqa_ray.video.skim import REORDERED
+from lvqa_ray.video.reader.frame_skimming import REORDERED
 
 MOST_PASSED = 5
 """Packets in a row that give no frame; a group of pictures with more of them is decoded whole from there on."""
@@ -41,7 +41,7 @@ class Sparing:
 
         Args:
             packets: In the order of decoding.
-            codec: The decoder, on one thread, of one of `lvqa_ray.video.skim.SKIMMED`.
+            codec: The decoder, on one thread, of one of `lvqa_ray.video.reader.frame_skimming.SKIMMED`.
 
         Yields:
             The same packets.

@@ -9,12 +9,12 @@ import av
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import VideoInfo
 from lvqa_ray.video.audio_track import audio_track
-from lvqa_ray.video.complete import holds_another, is_complete
-from lvqa_ray.video.display import orientation_of, shown_size
-from lvqa_ray.video.encryption import check_clear
-from lvqa_ray.video.opening import check_dimensions
-from lvqa_ray.video.promise import INDEXLESS, held_end_s, promised_ends, promised_picture_s
-from lvqa_ray.video.source import Source, no_frames, open_source
+from lvqa_ray.video.reader.container import check_dimensions
+from lvqa_ray.video.reader.display import orientation_of, shown_size
+from lvqa_ray.video.reader.encryption import check_clear
+from lvqa_ray.video.reader.timing.completeness import holds_another, is_complete
+from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s, promised_ends, promised_picture_s
+from lvqa_ray.video.reader.video_reader import Source, no_frames, open_source
 
 FIRST_PICTURE_PACKETS = 500
 """A video that shows nothing within so many packets shows nothing."""

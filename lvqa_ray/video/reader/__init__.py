@@ -1,0 +1,1 @@
+"""Reading a video file: container, probe, time stamps, seeking, decode losses."""

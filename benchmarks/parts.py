@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lvqa_ray.records import ProbedVideo, Video
 from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.joined import JoinedParts
 from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.reader.probe import probe

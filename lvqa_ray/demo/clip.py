@@ -7,7 +7,7 @@ import io
 import av
 
 from lvqa_ray.demo.describe import NotAPicture, Picture, open_picture
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.reader.display import Presentation
 from lvqa_ray.video.reader.formats import open_input
 

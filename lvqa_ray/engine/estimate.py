@@ -17,7 +17,7 @@ from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.check_evidence import USUAL_STEPS
 from lvqa_ray.stages.summary import WriteSummary
 from lvqa_ray.stages.transcribe import TranscribeSpeech
-from lvqa_ray.video.picture import fit
+from lvqa_ray.video.frames.frame_encoder import fit
 
 CHARS_PER_TOKEN = 4
 LABEL_TOKENS = 10

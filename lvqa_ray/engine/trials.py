@@ -17,7 +17,7 @@ from lvqa_ray.records.sound import Sound
 from lvqa_ray.stage import Prompted, Role
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.audio import MIMES, tone
-from lvqa_ray.video.swatch import swatch_jpeg, swatch_mp4
+from lvqa_ray.video.frames.test_pattern import swatch_jpeg, swatch_mp4
 
 YES = ReplySchema(
     name="answer",

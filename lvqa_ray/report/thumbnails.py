@@ -11,7 +11,7 @@ from pathlib import Path
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
 from lvqa_ray.records.uri import scheme_of
-from lvqa_ray.video.strip import Strip, strip
+from lvqa_ray.video.frames.contact_sheet import Strip, strip
 
 OF_ONE_VIDEO_S = 15.0
 """Longest time for the thumbnails of one video."""

@@ -14,7 +14,7 @@ from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
 from lvqa_ray.stage import Chat, Prompted, Role, answer
-from lvqa_ray.video.jpeg import smaller
+from lvqa_ray.video.frames.jpeg import smaller
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, shown
-from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
 from lvqa_ray.video.shots import Sampling
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from lvqa_ray.video.hdr import lookup_table
-from lvqa_ray.video.picture import fit, matrix_of
+from lvqa_ray.video.frames.frame_encoder import fit, matrix_of
+from lvqa_ray.video.frames.hdr import lookup_table
 from lvqa_ray.video.reader.display import UNSPECIFIED, orientation_of
 from lvqa_ray.video.reader.video_reader import Source
 

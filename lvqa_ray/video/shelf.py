@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Frame
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.reader.video_reader import EPSILON_S
 
 CHOICE = 8

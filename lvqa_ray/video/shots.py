@@ -12,7 +12,7 @@ from functools import partial
 
 from lvqa_ray.records import Frame, Span
 from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.reader.display import PLAIN, Presentation
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
 from lvqa_ray.video.scenes import Moment, moments

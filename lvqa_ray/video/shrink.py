@@ -16,7 +16,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from lvqa_ray.video.picture import PLANAR_420
+from lvqa_ray.video.frames.frame_encoder import PLANAR_420
 
 Accuracy = Literal["fast", "exact"]
 Picture = npt.NDArray[np.uint8]

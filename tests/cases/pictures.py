@@ -11,8 +11,8 @@ import simplejpeg
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut import cut_clip
-from lvqa_ray.video.frames import sample_frames
-from lvqa_ray.video.jpeg import Pixels
+from lvqa_ray.video.frames.jpeg import Pixels
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.probe import probe
 from tests import media
 from tests.cases import Row, case, folder

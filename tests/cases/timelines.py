@@ -18,7 +18,7 @@ from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
 from lvqa_ray.video.audio import RATE, sound_of
 from lvqa_ray.video.cut import CutMode, cut_clip
-from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.spans import fixed_spans
 from tests.cases import Row, case, folder

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from lvqa_ray.video.jpeg import Pixels
+from lvqa_ray.video.frames.jpeg import Pixels
 from tests import media
 
 CORNERS = {

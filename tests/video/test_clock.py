@@ -11,7 +11,7 @@ from lvqa_ray.errors import VideoError
 from lvqa_ray.records import ProbedVideo, Video
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.joined import JoinedParts
 from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.reader.probe import probe

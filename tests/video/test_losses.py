@@ -9,7 +9,7 @@ import pytest
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.frames import sample_frames
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
 from lvqa_ray.video.scenes import detect_scenes
 from tests import media

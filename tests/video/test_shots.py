@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 from lvqa_ray.records import Span
 from lvqa_ray.video import shots
 from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.frames import sample_frames
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
 from lvqa_ray.video.scenes import iter_scenes
 from lvqa_ray.video.shelf import Candidate, Shelf

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvqa_ray.video.frames import sample_frames
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.video_reader import open_source
 from tests import media
 from tests.video.test_scenes import count_decoded

@@ -12,7 +12,7 @@ from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from lvqa_ray.video.jpeg import Pixels
+from lvqa_ray.video.frames.jpeg import Pixels
 
 MAX_PIXEL_ASPECT = 4
 """A pixel that is more than so many times as wide as high, or as high as wide, is a mistake in the file: square."""

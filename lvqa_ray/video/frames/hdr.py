@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.video.jpeg import Pixels
+from lvqa_ray.video.frames.jpeg import Pixels
 from lvqa_ray.video.reader.display import PQ, UNSPECIFIED
 
 WHITE_NITS = 203.0

@@ -22,7 +22,7 @@ from lvqa_ray.video.reader.formats import has_signature
 from lvqa_ray.video.reader.video_reader import EPSILON_S, FIRST_LOOK, Source, no_frames, open_source
 
 if TYPE_CHECKING:
-    from lvqa_ray.video.picture import JpegEncoder
+    from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 
 LAST_FRAME_GRACE_S = 0.5
 
@@ -38,7 +38,7 @@ class _DecordVideo(Protocol):
 def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
     """Read frames with decord, on one thread, one at a time: its batches hold every picture in memory at once.
 
-    See `lvqa_ray.video.frames.FrameReader` for the contract.
+    See `lvqa_ray.video.frames.sample.FrameReader` for the contract.
     """
     try:
         import decord  # noqa: PLC0415 - optional, and missing on some platforms

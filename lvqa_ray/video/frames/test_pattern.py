@@ -7,7 +7,7 @@ import io
 import av
 import numpy as np
 
-from lvqa_ray.video.jpeg import Pixels, encoded
+from lvqa_ray.video.frames.jpeg import Pixels, encoded
 
 
 def _grey(short_side: int) -> Pixels:

@@ -10,8 +10,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.jpeg import Pixels
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+from lvqa_ray.video.frames.jpeg import Pixels
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
 
 LONGEST_LOOK = 300

@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Frame
-from lvqa_ray.video import frames_decord
-from lvqa_ray.video.picture import JpegEncoder
+from lvqa_ray.video.frames import decord_backend
+from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
 
 LAST_FRAME_GRACE_S = 0.5
@@ -71,7 +71,7 @@ def sample_frames(
     """
     if not times:
         return []
-    read: FrameReader = read_with_pyav if reader == "pyav" else frames_decord.read_with_decord
+    read: FrameReader = read_with_pyav if reader == "pyav" else decord_backend.read_with_decord
     frames = read(path, sorted(times), JpegEncoder(short_side=short_side, quality=quality))
     if not frames:
         raise VideoError(

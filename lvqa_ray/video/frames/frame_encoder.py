@@ -7,8 +7,8 @@ from typing import cast
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from lvqa_ray.video.hdr import BT2020, Codes, tone_mapped
-from lvqa_ray.video.jpeg import Pixels, encoded
+from lvqa_ray.video.frames.hdr import BT2020, Codes, tone_mapped
+from lvqa_ray.video.frames.jpeg import Pixels, encoded
 from lvqa_ray.video.reader.display import PLAIN, UNSPECIFIED, orientation_of
 
 PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})

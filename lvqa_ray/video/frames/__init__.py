@@ -1,0 +1,1 @@
+"""Sampled frames: selection, scaling, JPEG encoding, contact sheets."""

@@ -12,12 +12,12 @@ import av
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut import CutMode, cut_clip
 from lvqa_ray.video.cut_encode import EncodedPicture, Encoding
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.reader.video_reader import Source, open_source
-from lvqa_ray.video.scenes import detect_scenes
-from lvqa_ray.video.shots import Sampling, iter_shots
+from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.video.scenes.detection import detect_scenes
+from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan, fixed_spans
 
 CLIP_S = 10.0

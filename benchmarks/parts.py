@@ -13,12 +13,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lvqa_ray.records import ProbedVideo, Video
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.joined import JoinedParts
-from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.shots import Sampling, iter_shots
+from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import ScenePlan
 
 PART_S = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0

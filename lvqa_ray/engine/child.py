@@ -93,7 +93,12 @@ def _obey(order: Order, connection: Connection) -> None:
 
 def _load() -> None:
     """Import what decoding needs, so that it counts neither as decoding time nor as memory of the file's."""
-    for name in ("lvqa_ray.engine.steps", "lvqa_ray.video.shots", "lvqa_ray.video.cut", "lvqa_ray.video.frames.sample"):
+    for name in (
+        "lvqa_ray.engine.steps",
+        "lvqa_ray.video.scenes.clip_builder",
+        "lvqa_ray.video.cut",
+        "lvqa_ray.video.frames.sample",
+    ):
         importlib.import_module(name)
 
 

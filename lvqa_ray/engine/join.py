@@ -16,7 +16,7 @@ from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import bare, bug
 from lvqa_ray.records import Failure, LookedPart, ProbedVideo
 from lvqa_ray.stages.split import JoiningClips
-from lvqa_ray.video.joined import PartsDisagreeError
+from lvqa_ray.video.scenes.parallel_join import PartsDisagreeError
 
 logger = logging.getLogger(__name__)
 

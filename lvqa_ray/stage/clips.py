@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import CaptionedClip, Clip, Frame, ProbedVideo, Span, shown
-from lvqa_ray.video.shots import Sampling
+from lvqa_ray.video.scenes.clip_builder import Sampling
 
 Judge = Callable[[Clip], Clip]
 """Marks a clip as dropped, or leaves it as it is."""

@@ -13,7 +13,7 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, shown
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
-from lvqa_ray.video.shots import Sampling
+from lvqa_ray.video.scenes.clip_builder import Sampling
 
 INSTANT_S = 0.001
 

@@ -14,12 +14,12 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, LookedPart, ProbedVideo, Span, Video, VideoPart
 from lvqa_ray.stage.clips import ClipMaker, Judge, Sampler, too_many_clips
-from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.joined import JoinedParts
-from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.reader.decode_losses import watch_losses
-from lvqa_ray.video.scenes import iter_scenes
-from lvqa_ray.video.shots import iter_shots
+from lvqa_ray.video.scenes.clip_builder import iter_shots
+from lvqa_ray.video.scenes.detection import iter_scenes
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, fixed_spans
 
 LONGEST_PART_S = 300.0

@@ -10,14 +10,14 @@ import pytest
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import ProbedVideo, Video
 from lvqa_ray.stages.split import SplitVideo
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.joined import JoinedParts
-from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.reader.timing import clock
 from lvqa_ray.video.reader.timing.clock import Clock, Stamped, build
-from lvqa_ray.video.scenes import iter_scenes
+from lvqa_ray.video.scenes.detection import iter_scenes
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import ScenePlan
 from tests.cases import folder
 

@@ -17,14 +17,14 @@ from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
 from lvqa_ray.video.cut import CutMode, cut_clip
 from lvqa_ray.video.cut_encode import Encoding
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.contact_sheet import strip
 from lvqa_ray.video.frames.hdr import tone_mapped
 from lvqa_ray.video.frames.jpeg import Pixels
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.display import Orientation
 from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.shots import Sampling, scenes_with_frames
+from lvqa_ray.video.scenes.clip_builder import Sampling, scenes_with_frames
+from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan
 from tests import cases
 from tests.video.odd import CORNERS, PATCHES, corners

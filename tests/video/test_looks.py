@@ -12,12 +12,12 @@ import pytest
 from scenedetect import ContentDetector, FrameTimecode
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.detect import CutFinder, Detection
-from lvqa_ray.video.looks import Lookback
 from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
 from lvqa_ray.video.reader.video_reader import open_source
-from lvqa_ray.video.scenes import Moment, moments
+from lvqa_ray.video.scenes.detection import Moment, moments
+from lvqa_ray.video.scenes.detectors import CutFinder, Detection
+from lvqa_ray.video.scenes.frame_scores import Lookback
 from tests import media
 from tests.video.films import transcoded, x264_video
 

@@ -8,10 +8,10 @@ import av
 import pytest
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
-from lvqa_ray.video.scenes import detect_scenes
+from lvqa_ray.video.scenes.detection import detect_scenes
+from lvqa_ray.video.scenes.detectors import Detection
 from tests import media
 from tests.cases import folder
 from tests.cases.timelines import BLUE, RED, write

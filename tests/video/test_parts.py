@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lvqa_ray.records import Frame, LookedPart, ProbedVideo, Span, Video
-from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.joined import JoinedParts, PartsDisagreeError
-from lvqa_ray.video.parts import find_parts, look_at
 from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.shots import Sampling, iter_shots
+from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel_join import JoinedParts, PartsDisagreeError
 from lvqa_ray.video.spans import ScenePlan
 from tests import media
 

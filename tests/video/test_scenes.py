@@ -13,11 +13,11 @@ import scenedetect
 from av.video.frame import VideoFrame
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.detect import Detection, Detector, Scorer
 from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.reader.video_reader import Source, open_source
-from lvqa_ray.video.scenes import detect_scenes, iter_scenes
-from lvqa_ray.video.shrink import Accuracy, Shrinker
+from lvqa_ray.video.scenes.detection import detect_scenes, iter_scenes
+from lvqa_ray.video.scenes.detectors import Detection, Detector, Scorer
+from lvqa_ray.video.scenes.downscale import Accuracy, Shrinker
 from tests import media
 from tests.video.films import OPTIONS, transcoded
 

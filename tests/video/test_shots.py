@@ -9,14 +9,14 @@ import pytest
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
-from lvqa_ray.video import shots
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
-from lvqa_ray.video.scenes import iter_scenes
-from lvqa_ray.video.shelf import Candidate, Shelf
-from lvqa_ray.video.shots import Sampling, iter_shots, scenes_with_frames
+from lvqa_ray.video.scenes import clip_builder as shots
+from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots, scenes_with_frames
+from lvqa_ray.video.scenes.detection import iter_scenes
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.frame_buffer import Candidate, Shelf
 from lvqa_ray.video.spans import ScenePlan
 from tests import media
 from tests.video.test_scenes import count_decoded

@@ -15,9 +15,9 @@ from typing import NamedTuple, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lvqa_ray.video.detect import Detection, Scorer
 from lvqa_ray.video.reader.video_reader import Source, open_source
-from lvqa_ray.video.shrink import Picture, Shrinker
+from lvqa_ray.video.scenes.detectors import Detection, Scorer
+from lvqa_ray.video.scenes.downscale import Picture, Shrinker
 
 IN_DOUBT = 0.85
 """Part of the threshold at which a change over missing frames may be a cut: movement that goes on may hide some."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import cv2
 
-from lvqa_ray.video.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
-from lvqa_ray.video.shrink import Accuracy, Picture
+from lvqa_ray.video.scenes.downscale import Accuracy, Picture
+from lvqa_ray.video.scenes.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
 
 Detector = Literal["content", "adaptive", "both"]
 

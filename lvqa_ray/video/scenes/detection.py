@@ -15,10 +15,10 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.detect import CutFinder, Detection
-from lvqa_ray.video.looks import Looker
-from lvqa_ray.video.pyscenedetect import FrameTimecode
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
+from lvqa_ray.video.scenes.detectors import CutFinder, Detection
+from lvqa_ray.video.scenes.frame_scores import Looker
+from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode
 
 HELD_FRAMES = 32
 """Most decoded frames held back until it is known whether one of them is a cut."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from lvqa_ray.records import Frame, Span
-from lvqa_ray.video.detect import Detection
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.reader.display import PLAIN, Presentation
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
-from lvqa_ray.video.scenes import Moment, moments
-from lvqa_ray.video.shelf import CHOICE, Candidate, Shelf
+from lvqa_ray.video.scenes.detection import Moment, moments
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.frame_buffer import CHOICE, Candidate, Shelf
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, frame_times
 
 HELD_BYTES = 300 * 2**20
@@ -81,7 +81,7 @@ def iter_shots(
 
     Yields:
         The clips in time order: those of `ScenePlan.clips` for each of
-        `lvqa_ray.video.scenes.iter_scenes`, with
+        `lvqa_ray.video.scenes.detection.iter_scenes`, with
         `ScenePlan.least_s`.
 
     Raises:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from lvqa_ray.records import Frame, LookedPart, Span
-from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.parts import OVERLAP
-from lvqa_ray.video.scenes import Moment, MomentFinder
-from lvqa_ray.video.shots import Sampling, Shot, ShotFinder
+from lvqa_ray.video.scenes.clip_builder import Sampling, Shot, ShotFinder
+from lvqa_ray.video.scenes.detection import Moment, MomentFinder
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.parallel import OVERLAP
 from lvqa_ray.video.spans import ScenePlan
 
 ANY = Sampling(count=1, fps=None, short_side=16, quality=1)

@@ -18,13 +18,13 @@ from itertools import islice, pairwise
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import LookedPart, ProbedVideo, Span, VideoPart
-from lvqa_ray.video.detect import Detection
-from lvqa_ray.video.looks import Looker
 from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.reader.video_reader import Source, open_source
-from lvqa_ray.video.scenes import MomentFinder
-from lvqa_ray.video.shots import Sampling, ShotFinder
-from lvqa_ray.video.shrink import Picture
+from lvqa_ray.video.scenes.clip_builder import Sampling, ShotFinder
+from lvqa_ray.video.scenes.detection import MomentFinder
+from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.downscale import Picture
+from lvqa_ray.video.scenes.frame_scores import Looker
 from lvqa_ray.video.spans import ScenePlan
 
 LONGEST_LOOK = 1000

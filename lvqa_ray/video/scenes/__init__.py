@@ -1,0 +1,1 @@
+"""Scene detection and the clips that scenes are divided into."""

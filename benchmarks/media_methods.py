@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut import CutMode, cut_clip
-from lvqa_ray.video.cut_encode import EncodedPicture, Encoding
+from lvqa_ray.video.cutting.cut import CutMode, cut_clip
+from lvqa_ray.video.cutting.reencode import EncodedPicture, Encoding
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.reader.video_reader import Source, open_source

@@ -96,7 +96,7 @@ def _load() -> None:
     for name in (
         "lvqa_ray.engine.steps",
         "lvqa_ray.video.scenes.clip_builder",
-        "lvqa_ray.video.cut",
+        "lvqa_ray.video.cutting.cut",
         "lvqa_ray.video.frames.sample",
     ):
         importlib.import_module(name)

@@ -19,7 +19,7 @@ from lvqa_ray.llm import index
 from lvqa_ray.llm.segments import Segments, by_time
 from lvqa_ray.records import Span
 from lvqa_ray.storage.paths import ObjectPath, Place
-from lvqa_ray.video.cut import ClipFile
+from lvqa_ray.video.cutting.cut import ClipFile
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from lvqa_ray.engine.steps import failed
 from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure
 from lvqa_ray.storage.paths import ObjectPath, Place
-from lvqa_ray.video.cut_notes import NOTES
+from lvqa_ray.video.cutting.sidecar_index import NOTES
 
 
 @dataclass(frozen=True, slots=True)

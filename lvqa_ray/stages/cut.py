@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ConfigError, VideoError
 from lvqa_ray.records import CaptionedClip, Clip, Failure
-from lvqa_ray.video.cut import ClipFile, clip_name, cut_clip
-from lvqa_ray.video.cut_encode import Codec, Encoding
-from lvqa_ray.video.cut_notes import note, noted
+from lvqa_ray.video.cutting.cut import ClipFile, clip_name, cut_clip
+from lvqa_ray.video.cutting.reencode import Codec, Encoding
+from lvqa_ray.video.cutting.sidecar_index import note, noted
 
 Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"

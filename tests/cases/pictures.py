@@ -10,7 +10,7 @@ import simplejpeg
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut import cut_clip
+from lvqa_ray.video.cutting.cut import cut_clip
 from lvqa_ray.video.frames.jpeg import Pixels
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.probe import probe

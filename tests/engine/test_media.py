@@ -13,7 +13,7 @@ from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.steps import failed
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Video, VideoInfo
 from lvqa_ray.storage.paths import ObjectPath
-from lvqa_ray.video.cut_notes import NOTES
+from lvqa_ray.video.cutting.sidecar_index import NOTES
 
 VIDEO = Video(id="v", uri="v.mp4", fingerprint="f")
 

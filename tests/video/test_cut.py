@@ -10,8 +10,8 @@ import pytest
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut import CutMode, clip_name, cut_clip
-from lvqa_ray.video.cut_encode import Encoding
+from lvqa_ray.video.cutting.cut import CutMode, clip_name, cut_clip
+from lvqa_ray.video.cutting.reencode import Encoding
 from lvqa_ray.video.reader.probe import probe
 from tests import media
 from tests.video.films import counted, transcoded, trimmed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lvqa_ray.video.cut_plan import NotExactError, Plan, Stamp, plan_cut
+from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, Plan, Stamp, plan_cut
 
 
 def stamps(shown: Sequence[int], idrs: Sequence[int]) -> list[Stamp]:

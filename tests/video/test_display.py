@@ -15,8 +15,8 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut import CutMode, cut_clip
-from lvqa_ray.video.cut_encode import Encoding
+from lvqa_ray.video.cutting.cut import CutMode, cut_clip
+from lvqa_ray.video.cutting.reencode import Encoding
 from lvqa_ray.video.frames.contact_sheet import strip
 from lvqa_ray.video.frames.hdr import tone_mapped
 from lvqa_ray.video.frames.jpeg import Pixels

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut import cut_clip
+from lvqa_ray.video.cutting.cut import cut_clip
 from lvqa_ray.video.reader.probe import probe
 from lvqa_ray.video.reader.video_reader import open_source
 from tests.video.films import counted

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut_upright import Upright
+from lvqa_ray.video.cutting.upright import Upright
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames
 
 LONG_FRAME = 1.5

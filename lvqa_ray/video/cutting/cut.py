@@ -18,13 +18,13 @@ import av
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut_copy import CopiedPicture
-from lvqa_ray.video.cut_encode import EncodedPicture, Encoding
-from lvqa_ray.video.cut_exact import ExactPicture
-from lvqa_ray.video.cut_plan import NoKeyFrameError, NotExactError
-from lvqa_ray.video.cut_seam import PRESET as SEAM_PRESET
-from lvqa_ray.video.cut_sound import clip_sound
-from lvqa_ray.video.h264 import UnitError
+from lvqa_ray.video.cutting.audio_track import clip_sound
+from lvqa_ray.video.cutting.h264_nal import UnitError
+from lvqa_ray.video.cutting.reencode import EncodedPicture, Encoding
+from lvqa_ray.video.cutting.smart_cut import ExactPicture
+from lvqa_ray.video.cutting.smart_cut_edges import PRESET as SEAM_PRESET
+from lvqa_ray.video.cutting.smart_cut_plan import NoKeyFrameError, NotExactError
+from lvqa_ray.video.cutting.stream_copy import CopiedPicture
 from lvqa_ray.video.reader.video_reader import no_frames, open_source
 
 CutMode = Literal["exact", "encode", "copy"]

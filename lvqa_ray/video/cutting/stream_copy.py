@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.cut_encode import LONGEST_WAIT_S
+from lvqa_ray.video.cutting.reencode import LONGEST_WAIT_S
 from lvqa_ray.video.reader.video_reader import EPSILON_S, STEPS_BACK_S, Source, no_frames
 
 S = TypeVar("S", VideoStream, AudioStream)

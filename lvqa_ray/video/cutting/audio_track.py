@@ -17,7 +17,7 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.audio import decoded, laid_out
 from lvqa_ray.video.audio_convert import AudioConverter
 from lvqa_ray.video.audio_track import audio_track
-from lvqa_ray.video.cut_copy import moved
+from lvqa_ray.video.cutting.stream_copy import moved
 from lvqa_ray.video.reader.video_reader import Source
 
 MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})

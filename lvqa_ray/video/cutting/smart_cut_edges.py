@@ -18,8 +18,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from lvqa_ray.video import h264
-from lvqa_ray.video.cut_plan import NotExactError, Slot
+from lvqa_ray.video.cutting import h264_nal
+from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, Slot
 from lvqa_ray.video.reader.video_reader import Source
 
 PRESET = "ultrafast"
@@ -48,8 +48,8 @@ class SeamStyle:
         if source.codec != "h264" or context.pix_fmt not in PIXELS:
             raise NotExactError(f"{source.codec} in {context.pix_fmt} is not copied in parts")
         self._config = context.extradata or b""
-        self.avcc = h264.in_avcc_form(self._config)
-        self._parameters = h264.numbered(h264.config_units(self._config))
+        self.avcc = h264_nal.in_avcc_form(self._config)
+        self._parameters = h264_nal.numbered(h264_nal.config_units(self._config))
 
     def take_note(self, units: Sequence[bytes]) -> None:
         """Look at a packet that may be copied.
@@ -57,13 +57,13 @@ class SeamStyle:
         Raises:
             NotExactError: It changes the parameters that the header gives, which the clip's header could not follow.
         """
-        for name, unit in h264.numbered(units).items():
+        for name, unit in h264_nal.numbered(units).items():
             if self._parameters.setdefault(name, unit) != unit:
                 raise NotExactError("the parameters of the stream change on the way")
 
     def header(self) -> bytes:
         """The configuration of a decoder for both kinds of packets."""
-        return h264.with_parameters(self._config, list(h264.units(self.encoder().extradata or b"", avcc=False)))
+        return h264_nal.with_parameters(self._config, list(h264_nal.units(self.encoder().extradata or b"", avcc=False)))
 
     def encoder(self) -> VideoCodecContext:
         """Open an encoder.
@@ -127,7 +127,7 @@ class Seam:
         if self._encoder is None:
             self._encoder = self._style.encoder()
             self._source.stream.codec_context.flush_buffers()
-        if packet.pts not in self._missing and not h264.is_referred_to(bytes(packet), avcc=self._style.avcc):
+        if packet.pts not in self._missing and not h264_nal.is_referred_to(bytes(packet), avcc=self._style.avcc):
             return
         self._missing.discard(packet.pts or 0)
         for frame in self._source.stream.codec_context.decode(packet):
@@ -159,8 +159,8 @@ class Seam:
     def _placed(self, packets: Sequence[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
         for packet in packets:
             slot = self._slots[self._encoded]
-            units = [unit for unit in h264.units(bytes(packet), avcc=False) if h264.kind(unit) != h264.SEI]
-            made = cast("Packet[VideoStream]", Packet(h264.joined(units, avcc=self._style.avcc)))
+            units = [unit for unit in h264_nal.units(bytes(packet), avcc=False) if h264_nal.kind(unit) != h264_nal.SEI]
+            made = cast("Packet[VideoStream]", Packet(h264_nal.joined(units, avcc=self._style.avcc)))
             made.time_base = self._source.time_base
             made.pts, made.dts, made.duration = slot.pts, slot.dts, slot.duration
             made.is_keyframe = packet.is_keyframe

@@ -15,11 +15,11 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
-from lvqa_ray.video import h264
-from lvqa_ray.video.cut_copy import changes_decoder, from_key_frame
-from lvqa_ray.video.cut_encode import HELD_S, longest_wait_s
-from lvqa_ray.video.cut_plan import NotExactError, Plan, Stamp, plan_cut
-from lvqa_ray.video.cut_seam import Seam, SeamStyle
+from lvqa_ray.video.cutting import h264_nal
+from lvqa_ray.video.cutting.reencode import HELD_S, longest_wait_s
+from lvqa_ray.video.cutting.smart_cut_edges import Seam, SeamStyle
+from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, Plan, Stamp, plan_cut
+from lvqa_ray.video.cutting.stream_copy import changes_decoder, from_key_frame
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
 
 MAX_PACKETS = 500_000
@@ -130,12 +130,12 @@ class ExactPicture:
 
     def _is_idr(self, packet: Packet[VideoStream]) -> bool:
         """Whether a packet's picture stands alone; also finds what is damaged beyond its lengths."""
-        units = list(h264.units(bytes(packet), avcc=self._style.avcc))
-        kinds = {h264.kind(unit) for unit in units}
-        if not kinds & {h264.SLICE, h264.IDR_SLICE}:
+        units = list(h264_nal.units(bytes(packet), avcc=self._style.avcc))
+        kinds = {h264_nal.kind(unit) for unit in units}
+        if not kinds & {h264_nal.SLICE, h264_nal.IDR_SLICE}:
             raise NotExactError("a packet without a picture")
         self._style.take_note(units)
-        return packet.is_keyframe and h264.IDR_SLICE in kinds
+        return packet.is_keyframe and h264_nal.IDR_SLICE in kinds
 
     def _make_plan(self) -> Plan:
         base = float(self._source.time_base)

@@ -1,0 +1,1 @@
+"""Cutting clip files: stream copy, smart cut, re-encoding."""

@@ -17,7 +17,7 @@ from av.audio.stream import AudioStream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.subtitle import SubtitleSet
 
-from lvqa_ray.video.audio import RATE, Samples
+from lvqa_ray.video.audio.pcm import RATE, Samples
 
 Line = tuple[int, int, str]
 """When a line begins and ends (ms), and what is said."""

@@ -21,7 +21,7 @@ from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
 from lvqa_ray.storage.paths import ObjectPath, Place
-from lvqa_ray.video.whisper import why_not
+from lvqa_ray.video.audio.whisper import why_not
 
 logger = logging.getLogger(__name__)
 

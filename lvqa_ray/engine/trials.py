@@ -16,7 +16,7 @@ from lvqa_ray.qa.formats.reply_format import JSON
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.stage import Prompted, Role
 from lvqa_ray.stages.transcribe import TranscribeSpeech
-from lvqa_ray.video.audio import MIMES, tone
+from lvqa_ray.video.audio.pcm import MIMES, tone
 from lvqa_ray.video.frames.test_pattern import swatch_jpeg, swatch_mp4
 
 YES = ReplySchema(

@@ -16,10 +16,10 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Video
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.records.uri import scheme_of
-from lvqa_ray.video.audio import MIMES, RATE, Form, encoded, sound_of
-from lvqa_ray.video.subtitles import read_sidecar, read_stream, sidecar_of
-from lvqa_ray.video.utterances import parts_of
-from lvqa_ray.video.whisper import LONGEST_S, written_down
+from lvqa_ray.video.audio.pcm import MIMES, RATE, Form, encoded, sound_of
+from lvqa_ray.video.audio.silence_split import parts_of
+from lvqa_ray.video.audio.subtitles import read_sidecar, read_stream, sidecar_of
+from lvqa_ray.video.audio.whisper import LONGEST_S, written_down
 
 Source = Literal["sidecar", "stream", "endpoint", "whisper"]
 

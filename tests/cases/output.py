@@ -20,7 +20,7 @@ from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import CaptionedClip, Clip, Film, Span, Video, VideoInfo
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stages.merge import MergeCaptions
-from lvqa_ray.video.subtitles import sidecar_of
+from lvqa_ray.video.audio.subtitles import sidecar_of
 from tests.cases import Row, case
 
 TAKEN = {

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
-from lvqa_ray.video.audio import RATE, sound_of
+from lvqa_ray.video.audio.pcm import RATE, sound_of
 from lvqa_ray.video.cutting.cut import CutMode, cut_clip
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.probe import probe

@@ -16,7 +16,7 @@ from lvqa_ray.engine.analyst import Analyst
 from lvqa_ray.engine.dossier import Dossier
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedClip, Clip, Failure, Film, ProbedVideo
-from lvqa_ray.video.audio import RATE
+from lvqa_ray.video.audio.pcm import RATE
 from tests import media
 from tests.conftest import MODEL, JobMaker
 from tests.fakes.endpoint import FakeEndpoint

@@ -20,7 +20,7 @@ from lvqa_ray.report.films import films
 from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Replay
 from lvqa_ray.report.subtitles import export_subtitles
-from lvqa_ray.video.audio import RATE
+from lvqa_ray.video.audio.pcm import RATE
 from tests import media
 from tests.conftest import MODEL, tables
 from tests.fakes.answers import text_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvqa_ray.video.audio import FORMS, RATE, Form, Samples, encoded, sound_of
-from lvqa_ray.video.utterances import OVERLAP_S, WINDOW, parts_of
+from lvqa_ray.video.audio.pcm import FORMS, RATE, Form, Samples, encoded, sound_of
+from lvqa_ray.video.audio.silence_split import OVERLAP_S, WINDOW, parts_of
 from tests import media
 from tests.fakes.ears import measured
 from tests.spoken import spoken, with_sound

@@ -18,11 +18,11 @@ import lvqa_ray
 from lvqa_ray.demo.clip import sample
 from lvqa_ray.demo.describe import NotAPicture
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.audio.subtitles import Sidecar, read_sidecar
 from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.container import files_opened_by
 from lvqa_ray.video.reader.formats import has_signature
 from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.subtitles import Sidecar, read_sidecar
 from tests import media
 from tests.opened import watched
 from tests.playlists import lists, private_film

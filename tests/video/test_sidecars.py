@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.video.languages import match
-from lvqa_ray.video.sidecars import named
-from lvqa_ray.video.subtitles import Sidecar, sidecar_of
+from lvqa_ray.video.audio.languages import match
+from lvqa_ray.video.audio.sidecars import named
+from lvqa_ray.video.audio.subtitles import Sidecar, sidecar_of
 
 NAMES: dict[str, tuple[str, set[str]] | None] = {
     "film.srt": ("", set()),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.errors import VideoError
-from lvqa_ray.video.subtitles import MOST_BYTES, Sidecar, read_sidecar, read_stream, sidecar_of
+from lvqa_ray.video.audio.subtitles import MOST_BYTES, Sidecar, read_sidecar, read_stream, sidecar_of
 from tests import media
 from tests.spoken import Line, srt, with_streams
 

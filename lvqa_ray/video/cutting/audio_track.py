@@ -14,9 +14,9 @@ from av.packet import Packet
 from av.stream import Discard
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.audio import decoded, laid_out
-from lvqa_ray.video.audio_convert import AudioConverter
-from lvqa_ray.video.audio_track import audio_track
+from lvqa_ray.video.audio.convert import AudioConverter
+from lvqa_ray.video.audio.pcm import decoded, laid_out
+from lvqa_ray.video.audio.track_choice import audio_track
 from lvqa_ray.video.cutting.stream_copy import moved
 from lvqa_ray.video.reader.video_reader import Source
 

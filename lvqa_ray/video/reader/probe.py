@@ -8,7 +8,7 @@ import av
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import VideoInfo
-from lvqa_ray.video.audio_track import audio_track
+from lvqa_ray.video.audio.track_choice import audio_track
 from lvqa_ray.video.reader.container import check_dimensions
 from lvqa_ray.video.reader.display import orientation_of, shown_size
 from lvqa_ray.video.reader.encryption import check_clear

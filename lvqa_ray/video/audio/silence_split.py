@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.video.audio import RATE, Samples
+from lvqa_ray.video.audio.pcm import RATE, Samples
 
 WINDOW = RATE // 50
 """Samples of which the loudness is looked at together: 20 ms."""

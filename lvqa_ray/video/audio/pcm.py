@@ -16,8 +16,8 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Discard
 
-from lvqa_ray.video.audio_convert import AudioConverter
-from lvqa_ray.video.audio_track import audio_track
+from lvqa_ray.video.audio.convert import AudioConverter
+from lvqa_ray.video.audio.track_choice import audio_track
 from lvqa_ray.video.reader.video_reader import open_source
 
 RATE = 16_000

@@ -12,9 +12,9 @@ import numpy as np
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
-from lvqa_ray.video.audio import RATE
+from lvqa_ray.video.audio.pcm import RATE
+from lvqa_ray.video.audio.silence_split import Part
 from lvqa_ray.video.onnx import disable_telemetry
-from lvqa_ray.video.utterances import Part
 
 LONGEST_S = 60.0
 """Most sound at once: nothing is read or written meanwhile, and who stands still for too long is ended."""

@@ -24,10 +24,10 @@ from av.subtitles.stream import SubtitleStream
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.records.safe_text import safe_text
-from lvqa_ray.video.languages import match
+from lvqa_ray.video.audio.languages import match
+from lvqa_ray.video.audio.sidecars import FORMATS, chosen
 from lvqa_ray.video.reader.container import open_container, picture_stream
 from lvqa_ray.video.reader.formats import open_input
-from lvqa_ray.video.sidecars import FORMATS, chosen
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg")
 """Suffixes of videos to which a file with subtitles may belong instead."""
@@ -48,7 +48,7 @@ class Sidecar:
 
 
 def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
-    """The subtitle file beside a video, as `lvqa_ray.video.sidecars` chooses it by its name, if there is any.
+    """The subtitle file beside a video, as `lvqa_ray.video.audio.sidecars` chooses it by its name, if there is any.
 
     Args:
         video: A local file.

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lvqa_ray.video.languages import language, match
+from lvqa_ray.video.audio.languages import language, match
 
 FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
 """FFmpeg's demuxer for each suffix of a file beside a video, in the order in which they are looked for."""

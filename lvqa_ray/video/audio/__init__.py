@@ -1,0 +1,1 @@
+"""Audio and speech: PCM for recognisers, splitting at silence, Whisper, subtitles."""

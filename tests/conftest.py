@@ -16,12 +16,12 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.cleaning import Cleaning
 from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Limits

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from lvqa_ray.config import Job
-from lvqa_ray.llm.key import cache_key
+from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.records import (
     AskedFilm,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvqa_ray.errors import ApiError, Bill
+from lvqa_ray.llm.error_policy import KEPT
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.policy import KEPT
 from lvqa_ray.records import Usage
 
 _JSON = json.JSONEncoder(separators=(",", ":"))  # made once: `json.dumps` makes one a call

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from lvqa_ray.llm.headers import RateInfo
+from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.records import Usage
 
 

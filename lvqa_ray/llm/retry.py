@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
-from lvqa_ray.llm.policy import policy_of
 
 """The one-method seam of this room: a request in, a reply out, or an `ApiError`."""
 

@@ -19,10 +19,10 @@ from lvqa_ray.llm.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.error_body import quote_of
 from lvqa_ray.llm.error_prose import STREAM_ONLY, STREAM_OPTIONS
-from lvqa_ray.llm.headers import RateInfo
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.model_list import ModelList
 from lvqa_ray.llm.pricing import cost_usd
+from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self, get_args
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.llm import template
+from lvqa_ray.llm import prompt_template
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part
 
 Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
@@ -68,11 +68,11 @@ class Prompted:
         Raises:
             ValueError: One sentence that names the placeholder and the mend.
         """
-        template.check(prompt, known={*self.known, *self.values}, required=self.required)
+        prompt_template.check(prompt, known={*self.known, *self.values}, required=self.required)
 
     def filled(self, values: Mapping[str, str], prompt: str | None = None) -> str:
         """A prompt, the stage's own if none is given, with its placeholders replaced."""
-        return template.fill(self.prompt if prompt is None else prompt, {**values, **self.values})
+        return prompt_template.fill(self.prompt if prompt is None else prompt, {**values, **self.values})
 
     def asks(self, *parts: Part, attempt: int = 0) -> ChatRequest:
         """The request that these parts of a user message make."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.llm.headers import retry_after_s
+from lvqa_ray.llm.rate_headers import retry_after_s
 
 FORBIDDEN = frozenset({401, 402, 403, 407, 451})
 MISSING = frozenset({404, 410})

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from lvqa_ray.llm.template import fill, placeholders
+from lvqa_ray.llm.prompt_template import fill, placeholders
 from lvqa_ray.serve.seed_request import ASR, SHOTS, read
 from tests.cases import Row, case, folder
 

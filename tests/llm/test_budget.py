@@ -13,11 +13,11 @@ from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, BudgetSpent
 from lvqa_ray.llm.budget import Budget, Budgeted, LocalPurse, estimate_usd
+from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Limits

@@ -11,7 +11,7 @@ import pytest
 from lvqa_ray import errors
 from lvqa_ray.llm import faults
 from lvqa_ray.llm.error_body import names_in, quote_of
-from lvqa_ray.llm.headers import retry_after_s
+from lvqa_ray.llm.rate_headers import retry_after_s
 
 KEY = "tk_live.9f8e7d"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.headers import RateInfo, seconds_until
+from lvqa_ray.llm.rate_headers import RateInfo, seconds_until
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.policy import KEPT, POLICIES, policy_of
+from lvqa_ray.llm.error_policy import KEPT, POLICIES, policy_of
 
 
 def classes(root: type[ApiError]) -> Iterator[type[ApiError]]:

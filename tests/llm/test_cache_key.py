@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.key import cache_key
 from lvqa_ray.llm.messages import ChatRequest, Message, Text
 from tests.llm.paid import ENDPOINT, FRAME, REQUEST
 

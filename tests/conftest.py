@@ -28,7 +28,7 @@ from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Chat
 from tests.fakes.endpoint import FakeEndpoint

@@ -19,8 +19,8 @@ from lvqa_ray.engine.trials import smallest, trials
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest
-from lvqa_ray.llm.transcription import wire
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
+from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.remote import is_remote

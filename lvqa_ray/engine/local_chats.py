@@ -22,8 +22,8 @@ from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.transcription import wire
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
+from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.storage.paths import Place
 

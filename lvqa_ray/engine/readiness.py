@@ -26,15 +26,15 @@ from lvqa_ray.errors import (
     RetryableError,
     TimedOut,
 )
-from lvqa_ray.llm.base_urls import likely_base_url
-from lvqa_ray.llm.certificates import own_certificates
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest
-from lvqa_ray.llm.model_list import SHOWN, ModelList
-from lvqa_ray.llm.proxies import proxy_for
-from lvqa_ray.llm.proxy_faults import AUTH_REQUIRED
-from lvqa_ray.llm.transcription import wire
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.base_urls import likely_base_url
+from lvqa_ray.llm.transport.certificates import own_certificates
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
+from lvqa_ray.llm.transport.model_list import SHOWN, ModelList
+from lvqa_ray.llm.transport.proxies import proxy_for
+from lvqa_ray.llm.transport.proxy_faults import AUTH_REQUIRED
+from lvqa_ray.llm.transport.transcriptions import wire
 
 LIST_WITHIN_S = 30.0
 ANSWER_WITHIN_S = 120.0

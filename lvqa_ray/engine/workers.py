@@ -22,7 +22,7 @@ from lvqa_ray.llm.cached import cannot_be
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.transcription import wire
+from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.storage.paths import Place

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import ConfigError, FetchError
-from lvqa_ray.llm.certificates import check_store_certificates, own_certificates
-from lvqa_ray.llm.proxies import Proxy, proxy_for
+from lvqa_ray.llm.transport.certificates import check_store_certificates, own_certificates
+from lvqa_ray.llm.transport.proxies import Proxy, proxy_for
 
 if TYPE_CHECKING:  # a job with all files on a disk need not load it
     import aiohttp

@@ -23,7 +23,7 @@ from lvqa_ray.llm.limiter import Limiter
 from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.messages import ChatRequest, Message
 from lvqa_ray.llm.permits import Permits
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.upkeep import stats
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.paths import ObjectPath

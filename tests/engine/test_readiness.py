@@ -14,10 +14,10 @@ from lvqa_ray.engine.preflight import check_endpoints
 from lvqa_ray.engine.readiness import readiness
 from lvqa_ray.engine.trials import smallest, stages_of, trials
 from lvqa_ray.errors import ConfigError, NotFound
-from lvqa_ray.llm.base_urls import alternatives
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.model_list import ModelList
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.base_urls import alternatives
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
+from lvqa_ray.llm.transport.model_list import ModelList
 from tests.cases.endpoints import UNKNOWN, job_of, of_names, seen_before_a_run, server
 from tests.fakes.dialects import Ask, Dialect, Reply, answered, error
 

@@ -24,7 +24,7 @@ from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 
 

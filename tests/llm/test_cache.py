@@ -21,7 +21,7 @@ from lvqa_ray.llm.error_policy import POLICIES
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message
 from lvqa_ray.llm.retry import Retrying
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
 from tests.llm.paid import ENDPOINT, HIT, REPLY, REQUEST

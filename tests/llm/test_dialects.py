@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lvqa_ray import errors
-from lvqa_ray.llm import faults
-from lvqa_ray.llm.finish import Ending, ending_of
+from lvqa_ray.llm.transport import errors as faults
+from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
 
 def openai(

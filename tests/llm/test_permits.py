@@ -18,7 +18,7 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
 from lvqa_ray.llm.outcome import MEDIA_TOKENS, Done, Estimate, Failed
 from lvqa_ray.llm.permits import Permits
 from lvqa_ray.llm.retry import Retrying
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.certificates import check_store_certificates, own_certificates
-from lvqa_ray.llm.proxies import proxy_for
+from lvqa_ray.llm.transport.certificates import check_store_certificates, own_certificates
+from lvqa_ray.llm.transport.proxies import proxy_for
 
 URL = "https://models.example.com/v1"
 

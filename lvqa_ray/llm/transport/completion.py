@@ -16,7 +16,7 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
-from lvqa_ray.llm.finish import Ending, ending_of
+from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
 DRAFT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
 """Fields in which servers put a draft beside the answer."""

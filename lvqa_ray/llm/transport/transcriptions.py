@@ -16,7 +16,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.pricing import sound_usd
 from lvqa_ray.llm.transcript import Segment, Transcript
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 
 NO_SPEECH, UNSURE = 0.6, -1.0

@@ -7,10 +7,10 @@ import httpx2
 import openai
 
 from lvqa_ray.errors import ApiError, ConfigError, EndpointDown, NotFound
-from lvqa_ray.llm.certificates import own_certificates
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.proxies import proxy_for
-from lvqa_ray.llm.proxy_faults import AUTH_REQUIRED, of_proxy, wants_password
+from lvqa_ray.llm.transport.certificates import own_certificates
+from lvqa_ray.llm.transport.proxies import proxy_for
+from lvqa_ray.llm.transport.proxy_faults import AUTH_REQUIRED, of_proxy, wants_password
 
 PATHS = ("/chat/completions", "/audio/transcriptions", "/models")
 SAME_METHOD = (307, 308)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, AuthFailed, ConfigError
 from lvqa_ray.llm.endpoint import AZURE, Endpoint
-from lvqa_ray.llm.transport import OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 
 ANSWER_WITHIN_S = 10.0
 _KNOWN = {

@@ -14,15 +14,15 @@ import openai
 from pydantic import JsonValue, SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
-from lvqa_ray.llm import completion, faults, sse
-from lvqa_ray.llm.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.error_body import quote_of
-from lvqa_ray.llm.error_prose import STREAM_ONLY, STREAM_OPTIONS
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
-from lvqa_ray.llm.model_list import ModelList
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
+from lvqa_ray.llm.transport import completion, errors, sse
+from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
+from lvqa_ray.llm.transport.error_body import quote_of
+from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS
+from lvqa_ray.llm.transport.model_list import ModelList
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 
@@ -145,9 +145,9 @@ class OpenAITransport:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
                     return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
                 return json.loads(answer.content), RateInfo.of(answer.headers)
-            error = faults.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
+            error = errors.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
         except CLIENT_ERRORS as exc:
-            error = faults.as_api_error(exc, secret=self._key)
+            error = errors.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
             error = self._fault(MalformedReply, "it is a web page" if _is_page(answer.content) else "it is not JSON")
         except sse.StreamCutError:
@@ -213,7 +213,7 @@ class OpenAITransport:
         said = completion.error_of(answer)
         code = str(said.get("code")) if isinstance(said, Mapping) else ""
         status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
-        return self._fault(faults.class_of(status, said), quote_of(said), status=status)
+        return self._fault(errors.class_of(status, said), quote_of(said), status=status)
 
     def _usage(self, answer: Mapping[str, Any]) -> Usage:
         counts = answer.get("usage")
@@ -230,7 +230,7 @@ class OpenAITransport:
         )
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
-        error = faults.fault(kind, quote, secret=self._key, status=status)
+        error = errors.fault(kind, quote, secret=self._key, status=status)
         error.raw = safe_text(raw)
         return error
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lvqa_ray.llm.completion import DRAFT_FIELDS, content_of
-from lvqa_ray.llm.finish import Ending, ending_of, ends_whole
+from lvqa_ray.llm.transport.completion import DRAFT_FIELDS, content_of
+from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of, ends_whole
 
 _MARK = "\ufeff"
 """A byte order mark may stand before a stream; it is no part of the first event."""

@@ -28,10 +28,10 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
-from lvqa_ray.llm.error_body import decoded, names_in, quote_of, words_in
-from lvqa_ray.llm.error_codes import BY_CODE, BY_PART, PRECEDENCE
-from lvqa_ray.llm.error_prose import PROSE
 from lvqa_ray.llm.rate_headers import RateInfo
+from lvqa_ray.llm.transport.error_body import decoded, names_in, quote_of, words_in
+from lvqa_ray.llm.transport.error_codes import BY_CODE, BY_PART, PRECEDENCE
+from lvqa_ray.llm.transport.error_prose import PROSE
 from lvqa_ray.records.safe_text import safe_text
 
 QUOTE_CHARS = 200

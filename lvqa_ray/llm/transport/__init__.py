@@ -1,0 +1,1 @@
+"""HTTP transport to endpoints: chat completions, transcriptions, their errors."""

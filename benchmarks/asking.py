@@ -131,7 +131,7 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
     from lvqa_ray.engine import governor  # noqa: PLC0415
     from lvqa_ray.engine.lines import Line  # noqa: PLC0415
     from lvqa_ray.engine.workers import ChatWork  # noqa: PLC0415
-    from lvqa_ray.llm.limits import Limits  # noqa: PLC0415
+    from lvqa_ray.llm.ratelimit.limits import Limits  # noqa: PLC0415
     from lvqa_ray.stage import Prompted  # noqa: PLC0415
     from lvqa_ray.stage.steps import ChatStep  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import Chat
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.retry import Retrying
 
 

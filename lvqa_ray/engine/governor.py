@@ -11,12 +11,12 @@ from typing import Any
 import ray
 
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.day import Day
-from lvqa_ray.llm.desk import LocalDesk, News
-from lvqa_ray.llm.holders import is_stopped
-from lvqa_ray.llm.limiter import Limiter
-from lvqa_ray.llm.limits import Lease, Limits
-from lvqa_ray.llm.outcome import Done, Estimate
+from lvqa_ray.llm.ratelimit.daily_quota import Day
+from lvqa_ray.llm.ratelimit.holders import is_stopped
+from lvqa_ray.llm.ratelimit.limiter import Limiter
+from lvqa_ray.llm.ratelimit.limits import Lease, Limits
+from lvqa_ray.llm.ratelimit.outcome import Done, Estimate
+from lvqa_ray.llm.ratelimit.server import LocalDesk, News
 from lvqa_ray.storage.paths import Place
 
 MOST_CALLS = 10_000

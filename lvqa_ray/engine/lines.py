@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.limits import Limits
+from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.paths import Place
 

@@ -15,13 +15,13 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.llm.budget import Budget, LocalPurse
-from lvqa_ray.llm.day import Day
-from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.limiter import Limiter
-from lvqa_ray.llm.limits import Limits
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.daily_quota import Day
+from lvqa_ray.llm.ratelimit.limiter import Limiter
+from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.server import LocalDesk
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted

@@ -21,7 +21,7 @@ from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.cached import cannot_be
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep

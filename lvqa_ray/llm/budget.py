@@ -7,8 +7,8 @@ from typing import Protocol
 from lvqa_ray.errors import ApiError, BudgetSpent
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, heard
-from lvqa_ray.llm.outcome import REPLY_TOKENS, Estimate
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
+from lvqa_ray.llm.ratelimit.outcome import REPLY_TOKENS, Estimate
 
 
 class Budget:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, AuthFailed, Forbidden, StopRun
-from lvqa_ray.llm.limits import Lease
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
-from lvqa_ray.llm.outcome import ABOUT_ONE_REQUEST, Done, Estimate, Failed
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.limits import Lease
+from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, Done, Estimate, Failed
 
 HEDGE_S = 0.05
 """Where a replica has no room for this long, the next one is asked too."""

@@ -16,11 +16,11 @@ from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import RemoteDesk, Traffic
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.limited import Limited, Replica
-from lvqa_ray.llm.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
-from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.outcome import Estimate
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
+from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.outcome import Estimate
 from lvqa_ray.records import Usage
 
 pytestmark = pytest.mark.usefixtures("ray_session")

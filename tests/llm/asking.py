@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.limiter import Limiter
-from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.limiter import Limiter
+from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.server import LocalDesk
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.scripted import Reply, Scripted
 

@@ -10,13 +10,13 @@ import pytest
 from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.errors import DegenerateReply
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.desk import LocalDesk
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.limiter import Limiter
-from lvqa_ray.llm.limits import Limits
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.permits import Permits
+from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.limiter import Limiter
+from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.server import LocalDesk
 from lvqa_ray.llm.repetition import repetition
 from lvqa_ray.records import Usage
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.llm.holders import holder_name, is_stopped
+from lvqa_ray.llm.ratelimit.holders import holder_name, is_stopped
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
-CHILD = "from lvqa_ray.llm.holders import holder_name; import time; print(holder_name(), flush=1); time.sleep(60)"
+CHILD = (
+    "from lvqa_ray.llm.ratelimit.holders import holder_name; import time; print(holder_name(), flush=1); time.sleep(60)"
+)
 
 
 def test_a_stopped_process_is_seen_and_a_killed_one_is_gone() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.outcome import Done, Failed
-from lvqa_ray.llm.rejections import Rejections
+from lvqa_ray.llm.ratelimit.outcome import Done, Failed
+from lvqa_ray.llm.ratelimit.rejections import Rejections
 from tests.fakes.scripted import Reply, completion, stream
 from tests.llm.asking import ask
 

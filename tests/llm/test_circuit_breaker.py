@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.breaker import LONGEST_PAUSE_S, PATIENCE_S, Breaker
+from lvqa_ray.llm.ratelimit.circuit_breaker import LONGEST_PAUSE_S, PATIENCE_S, Breaker
 
 
 def opened(max_outage_s: float = 900) -> Breaker:

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.day import DAY_S, LOOK_S, Day
-from lvqa_ray.llm.desk import LocalDesk
-from lvqa_ray.llm.limiter import Limiter
-from lvqa_ray.llm.limits import Limits
-from lvqa_ray.llm.outcome import Estimate
+from lvqa_ray.llm.ratelimit.daily_quota import DAY_S, LOOK_S, Day
+from lvqa_ray.llm.ratelimit.limiter import Limiter
+from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.outcome import Estimate
+from lvqa_ray.llm.ratelimit.server import LocalDesk
 
 
 def taken(day: Day) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lvqa_ray.llm.concurrency import START, Concurrency
+from lvqa_ray.llm.ratelimit.adaptive_concurrency import START, Concurrency
 
 Server = Callable[[int, random.Random], tuple[bool, float, int]]
 """In flight -> whether it is turned away, seconds until it ends, tokens of the reply."""

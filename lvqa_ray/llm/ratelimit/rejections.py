@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from lvqa_ray.errors import EndpointRejects, StopRun
-from lvqa_ray.llm.outcome import ABOUT_ONE_REQUEST, Done
+from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, Done
 
 FORBIDDEN_IN_A_ROW = 10
 """So many requests forbidden with no answer in between mean that the key, which has worked, works no more."""

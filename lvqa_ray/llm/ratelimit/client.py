@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.desk import CHUNK, Desk, News
-from lvqa_ray.llm.holders import holder_name
-from lvqa_ray.llm.limiter import BEAT_S, HOLDER_TTL_S
-from lvqa_ray.llm.limits import Lease
-from lvqa_ray.llm.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.ratelimit.holders import holder_name
+from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HOLDER_TTL_S
+from lvqa_ray.llm.ratelimit.limits import Lease
+from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.ratelimit.server import CHUNK, Desk, News
 
 LINGER_S = 0.05
 """How long outcomes gather before they are reported, where no place comes back with them."""

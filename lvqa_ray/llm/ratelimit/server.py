@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.limiter import HOLDER_TTL_S, Limiter
-from lvqa_ray.llm.limits import Lease
-from lvqa_ray.llm.outcome import Done, Estimate
+from lvqa_ray.llm.ratelimit.limiter import HOLDER_TTL_S, Limiter
+from lvqa_ray.llm.ratelimit.limits import Lease
+from lvqa_ray.llm.ratelimit.outcome import Done, Estimate
 
 CHUNK = 64
 """Most leases given at once."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lvqa_ray.llm.breaker import OPEN_AFTER
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.outcome import Estimate
+from lvqa_ray.llm.ratelimit.circuit_breaker import OPEN_AFTER
+from lvqa_ray.llm.ratelimit.outcome import Estimate
 
 
 @dataclass(frozen=True, slots=True)

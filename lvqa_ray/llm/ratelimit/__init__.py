@@ -1,0 +1,1 @@
+"""Rate limiting per endpoint: requests, tokens, concurrency, circuit breaker, leases."""

@@ -9,12 +9,12 @@ from functools import partial
 from lvqa_ray.llm.budget import Budgeted, Purse
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.cached import Answers, Cached, Noted
-from lvqa_ray.llm.cleaning import Cleaning
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import Chat
 from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.replies.cleaning import Cleaning
 from lvqa_ray.llm.retry import Retrying
 
 

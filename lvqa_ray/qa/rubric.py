@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 
 _MARKS = re.compile(r"^[\s>#*_`•-]+|[*`]+|_+$")
 _POINT = re.compile(r"(?P<name>[^:]+?)\s*:\s*(?P<said>yes|no)\b[\s.,;:–—-]*(?P<why>.*)", re.IGNORECASE)  # noqa: RUF001

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, JsonValue
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import Chat, ChatRequest, Message, Text
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.records import Analysis, AnalyzedFilm, Failure, Style, Task, Usage
 from lvqa_ray.stage.prompted import Prompted, answer
 

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, DegenerateReply, TooLong
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 from lvqa_ray.video.frames.jpeg import smaller

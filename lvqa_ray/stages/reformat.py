@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ChatRequest, Message, Text
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text, without_captions
 from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Verdict, Video

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import Text
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.context_windows import OVERVIEW, span_of, tokens, windows
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.records import Failure, Film, Usage, Video

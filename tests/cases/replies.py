@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.draft import without_draft
-from lvqa_ray.llm.repetition import repetition
+from lvqa_ray.llm.replies.repetition import repetition
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.records.safe_text import safe_text
 from tests.cases import Row, case, folder
 from tests.fakes.scripted import Reply, completion, stream

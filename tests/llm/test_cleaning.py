@@ -17,7 +17,7 @@ from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.server import LocalDesk
-from lvqa_ray.llm.repetition import repetition
+from lvqa_ray.llm.replies.repetition import repetition
 from lvqa_ray.records import Usage
 
 ENDPOINT = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api_key_env=None)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.formats.analysis_replies import read_fields
 
 A = "A block moves to the right."

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.prompt_template import check, fill, placeholders
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 
 
 def test_names_are_found_and_doubled_braces_are_text() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.records.safe_text import safe_text
 
 DEEPEST = 4

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.formats.text_format import read_answer, read_label
 from lvqa_ray.records import LETTERS, Letter, Question
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import ReplySchema
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.formats.multi_question import Reading
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.records import Question

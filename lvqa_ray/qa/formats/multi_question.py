@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.formats.reasoning_steps import without_emphasis
 from lvqa_ray.qa.formats.text_format import parse_question, read_label, render_question
 from lvqa_ray.records import Question

@@ -24,7 +24,7 @@ import re
 import unicodedata
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.draft import without_draft
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis
 from lvqa_ray.records import LETTERS, Letter, Question
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvqa_ray.errors import Bill, DegenerateReply
-from lvqa_ray.llm.draft import without_draft
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, heard
-from lvqa_ray.llm.repetition import repetition
+from lvqa_ray.llm.replies.repetition import repetition
+from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.records.safe_text import safe_text
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lvqa_ray.llm.markup import (
+from lvqa_ray.llm.replies.markup import (
     BLOCKS,
     BOXED,
     CLOSES,

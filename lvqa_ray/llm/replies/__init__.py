@@ -1,0 +1,1 @@
+"""Replies of models: drafts, chat-template markup and repetition removed or refused."""

@@ -34,13 +34,14 @@ from pydantic import SecretStr
 
 from benchmarks.processes import Watch
 from lvqa_ray.config import Job
-from lvqa_ray.engine import chats, graph, run, video_work, workers
+from lvqa_ray.engine import graph, run, video_work, workers
 from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.memory import PaidCaptions
 from lvqa_ray.engine.rows import Packed, pack
 from lvqa_ray.engine.steps import through
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
+from lvqa_ray.llm.middleware import client
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Usage, Video, VideoInfo
 from lvqa_ray.stage import ROLES
@@ -114,7 +115,7 @@ def in_worker() -> None:
     workers.wire = StubTransport
     video_work.decoder = NoChild
     clock = Clock(Path(os.environ["LVQA_SCALE_CLOCKS"]) / str(os.getpid()))
-    chats.cache_key = clock.of(chats.cache_key)
+    client.cache_key = clock.of(client.cache_key)
     for owner, names in ((Journal, ("__init__", "get", "put")), (FoundClips, ("recall", "note"))):
         for name in names:
             setattr(owner, name, clock.of(getattr(owner, name)))

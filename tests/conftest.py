@@ -17,17 +17,17 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.limited import Limited, Replica
-from lvqa_ray.llm.mend import Mending
+from lvqa_ray.llm.middleware.cache import Cached, Noted
+from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
+from lvqa_ray.llm.middleware.retry import Retrying
+from lvqa_ray.llm.middleware.truncation import Mending
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.server import LocalDesk
 from lvqa_ray.llm.replies.cleaning import Cleaning
-from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Chat

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.llm.budget import Budget, LocalPurse
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
+from lvqa_ray.llm.middleware.budget import Budget, LocalPurse
+from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.daily_quota import Day
 from lvqa_ray.llm.ratelimit.limiter import Limiter

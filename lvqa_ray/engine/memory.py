@@ -14,12 +14,12 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.journals import for_reading
 from lvqa_ray.engine.steps import bug
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.cached import Answers, Cached
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.journal import Kept
-from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.middleware.cache import Answers, Cached
+from lvqa_ray.llm.middleware.truncation import Mending
 from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted

@@ -9,8 +9,8 @@ import ray
 from lvqa_ray.config.places import output_of
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.errors import BudgetSpent
-from lvqa_ray.llm.budget import Budget
 from lvqa_ray.llm.ledger import spent, total
+from lvqa_ray.llm.middleware.budget import Budget
 from lvqa_ray.storage.paths import Place
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.detach import worker_without_terminal
 from lvqa_ray.engine.governor import RemoteDesk
 from lvqa_ray.engine.journals import segments_at
@@ -18,9 +17,10 @@ from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import along, bug
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.cached import cannot_be
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.middleware.cache import cannot_be
+from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted

@@ -14,8 +14,8 @@ from typing import Any
 from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, heard
+from lvqa_ray.llm.middleware.truncation import Mending
 from lvqa_ray.llm.replies.cleaning import cleaned
 from lvqa_ray.pipeline import Look, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo

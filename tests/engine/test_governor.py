@@ -15,8 +15,8 @@ import pytest
 from lvqa_ray.engine import governor
 from lvqa_ray.engine.governor import RemoteDesk, Traffic
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
+from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
 from lvqa_ray.llm.ratelimit.limits import Limits

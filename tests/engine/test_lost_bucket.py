@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import RunStopped, StopRun
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatRequest, Message
+from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits

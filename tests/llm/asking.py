@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lvqa_ray.engine.chats import Way, chat_along
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
+from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, BudgetSpent
-from lvqa_ray.llm.budget import Budget, Budgeted, LocalPurse, estimate_usd
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
+from lvqa_ray.llm.middleware.budget import Budget, Budgeted, LocalPurse, estimate_usd
+from lvqa_ray.llm.middleware.cache import Cached, Noted
+from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
+from lvqa_ray.llm.middleware.retry import Retrying
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.server import LocalDesk
-from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 

@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.llm import upkeep
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.error_policy import POLICIES
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message
-from lvqa_ray.llm.retry import Retrying
+from lvqa_ray.llm.middleware.cache import Cached, Noted
+from lvqa_ray.llm.middleware.retry import Retrying
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault

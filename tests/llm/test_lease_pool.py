@@ -10,14 +10,14 @@ from pydantic import SecretStr
 
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.limited import Limited, Replica
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
+from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
+from lvqa_ray.llm.middleware.retry import Retrying
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.limiter import HOLDER_TTL_S, Limiter
 from lvqa_ray.llm.ratelimit.limits import Lease, Limits
 from lvqa_ray.llm.ratelimit.outcome import MEDIA_TOKENS, Done, Estimate, Failed
 from lvqa_ray.llm.ratelimit.server import CHUNK, LocalDesk, News
-from lvqa_ray.llm.retry import Retrying
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status

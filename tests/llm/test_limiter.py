@@ -11,11 +11,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S, Limiter
 from lvqa_ray.llm.ratelimit.limits import Lease, Limits
 from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S
-from lvqa_ray.llm.retry import LONGEST_WAIT_S
 
 OK = Done()
 DOWN = Done(failed=Failed.DOWN)

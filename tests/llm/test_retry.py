@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.retry import LONGEST_WAIT_S, Retrying
+from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S, Retrying
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault

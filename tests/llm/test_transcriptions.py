@@ -12,11 +12,11 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from lvqa_ray.errors import AuthFailed, BadRequest, MalformedReply
-from lvqa_ray.llm.budget import estimate_usd
-from lvqa_ray.llm.cached import Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
+from lvqa_ray.llm.middleware.budget import estimate_usd
+from lvqa_ray.llm.middleware.cache import Cached, Noted
 from lvqa_ray.llm.pricing import sound_usd
 from lvqa_ray.llm.transcript import Segment, Transcript
 from lvqa_ray.llm.transport.transcriptions import Transcriber, wire

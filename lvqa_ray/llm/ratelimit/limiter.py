@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lvqa_ray.errors import EndpointDown, StopRun
+from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.ratelimit.adaptive_concurrency import Concurrency
 from lvqa_ray.llm.ratelimit.circuit_breaker import Breaker
 from lvqa_ray.llm.ratelimit.daily_quota import Day
@@ -17,7 +18,6 @@ from lvqa_ray.llm.ratelimit.limits import Lease, Limits
 from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
 from lvqa_ray.llm.ratelimit.rejections import Rejections
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, Entry, Window
-from lvqa_ray.llm.retry import LONGEST_WAIT_S
 
 HOLDER_TTL_S = 20.0
 """A holder of leases that is not heard of for this long is dead, and its places are used again."""

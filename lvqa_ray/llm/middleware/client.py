@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from lvqa_ray.llm.budget import Budgeted, Purse
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.cached import Answers, Cached, Noted
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.limited import Limited, Replica
-from lvqa_ray.llm.mend import Mending
 from lvqa_ray.llm.messages import Chat
+from lvqa_ray.llm.middleware.budget import Budgeted, Purse
+from lvqa_ray.llm.middleware.cache import Answers, Cached, Noted
+from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
+from lvqa_ray.llm.middleware.retry import Retrying
+from lvqa_ray.llm.middleware.truncation import Mending
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.replies.cleaning import Cleaning
-from lvqa_ray.llm.retry import Retrying
 
 
 @dataclass(frozen=True, slots=True)

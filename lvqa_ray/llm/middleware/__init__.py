@@ -1,0 +1,1 @@
+"""Client middleware between a stage and the transport: cache, retry, rate limit, budget."""

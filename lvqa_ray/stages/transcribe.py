@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, MalformedReply
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
-from lvqa_ray.llm.transcript import Transcript
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle
 from lvqa_ray.records.sound import Sound
+from lvqa_ray.records.transcript import Transcript
 from lvqa_ray.stage import Chat, Prompted, Role
 
 

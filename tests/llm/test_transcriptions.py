@@ -18,8 +18,8 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, 
 from lvqa_ray.llm.middleware.budget import estimate_usd
 from lvqa_ray.llm.middleware.cache import Cached, Noted
 from lvqa_ray.llm.pricing import sound_usd
-from lvqa_ray.llm.transcript import Segment, Transcript
 from lvqa_ray.llm.transport.transcriptions import Transcriber, wire
+from lvqa_ray.records.transcript import Segment, Transcript
 from lvqa_ray.video.audio.pcm import FORMS, MIMES, RATE, Form, encoded
 from tests.fakes.endpoint import FakeEndpoint, Status
 from tests.fakes.faults import Fault

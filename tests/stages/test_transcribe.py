@@ -9,9 +9,9 @@ import pytest
 
 from lvqa_ray.errors import BadRequest, RateLimited
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
-from lvqa_ray.llm.transcript import Segment, Transcript
 from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Usage, Video, VideoInfo
 from lvqa_ray.records.sound import Sound
+from lvqa_ray.records.transcript import Segment, Transcript
 from lvqa_ray.stages.transcribe import TranscribeSpeech, joined, unrepeated
 
 INFO = VideoInfo(num_frames=750, height=90, width=160, fps=25, duration_sec=30)

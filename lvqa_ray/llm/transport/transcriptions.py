@@ -15,9 +15,9 @@ from lvqa_ray.errors import ApiError, BadRequest, Bill, MalformedReply, TooLong
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.pricing import sound_usd
-from lvqa_ray.llm.transcript import Segment, Transcript
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
+from lvqa_ray.records.transcript import Segment, Transcript
 
 NO_SPEECH, UNSURE = 0.6, -1.0
 """A segment that is probably none, and improbable in its words, is what whisper itself takes for silence."""

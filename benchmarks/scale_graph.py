@@ -35,11 +35,11 @@ from pydantic import SecretStr
 from benchmarks.processes import Watch
 from lvqa_ray.config import Job
 from lvqa_ray.engine import graph, run, video_work, workers
-from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.memory import PaidCaptions
 from lvqa_ray.engine.rows import Packed, pack
 from lvqa_ray.engine.steps import through
-from lvqa_ray.llm.journal import Journal
+from lvqa_ray.journal.found_clips import FoundClips
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
 from lvqa_ray.llm.middleware import client
 from lvqa_ray.pipeline import Pipeline, build

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.middleware.cache import Cached, Noted
 from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
 from lvqa_ray.llm.middleware.retry import Retrying

@@ -20,7 +20,7 @@ from lvqa_ray.cli.visible import json_text, visible
 from lvqa_ray.engine.progress import Progress
 from lvqa_ray.engine.quiet import core_lines_dropped
 from lvqa_ray.engine.secrets import environment_without
-from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.journal.costs import Spent
 
 
 def test_invisible_characters_become_text_and_others_stay() -> None:

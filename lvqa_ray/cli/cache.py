@@ -12,8 +12,8 @@ from lvqa_ray.cli.layout import pairs, show
 from lvqa_ray.cli.run import AsJson
 from lvqa_ray.cli.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.visible import visible
-from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.llm import upkeep
+from lvqa_ray.journal import maintenance
+from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.storage.paths import Place
 from lvqa_ray.storage.run_lock import lock
 
@@ -23,7 +23,7 @@ app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or
 @app.command()
 def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
-    counted = upkeep.stats(segments_at(_journal(output)))
+    counted = maintenance.stats(segments_at(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
@@ -44,13 +44,13 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
 @app.command()
 def compact(output: Output) -> None:
     """Make one file a stage, without lines that are there twice or cannot be read; also of what is known of clips."""
-    from lvqa_ray.engine import found  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.journal import found_clips  # noqa: PLC0415 - Ray takes seconds to import
 
     journal = _journal(output)
     with lock(place_given(output)):
         try:
-            before, after = upkeep.compact(segments_at(journal))
-            found.compact(found.clips_folder(journal))
+            before, after = maintenance.compact(segments_at(journal))
+            found_clips.compact(found_clips.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
     talk.print(
@@ -64,20 +64,20 @@ def clear(
     output: Output, *, yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False
 ) -> None:
     """Delete all paid answers, and what is known of clips; what has no record yet is paid for and decoded again."""
-    from lvqa_ray.engine.found import clips_folder  # noqa: PLC0415 - as above
-    from lvqa_ray.engine.kept_files import files_folder  # noqa: PLC0415 - as above
+    from lvqa_ray.journal.clip_files import files_folder  # noqa: PLC0415 - as above
+    from lvqa_ray.journal.found_clips import clips_folder  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with lock(place_given(output)):
-        counted = upkeep.stats(segments_at(journal))
+        counted = maintenance.stats(segments_at(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            upkeep.clear(segments_at(journal))
+            maintenance.clear(segments_at(journal))
             for beside in (clips_folder(journal), files_folder(journal)):
                 if beside.is_dir():
-                    upkeep.clear(segments_at(beside, make=False))
+                    maintenance.clear(segments_at(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")

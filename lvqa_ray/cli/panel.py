@@ -20,7 +20,7 @@ from rich.text import Text
 
 from lvqa_ray.cli.terminal import ConsoleHandler
 from lvqa_ray.cli.visible import VisibleFormatter, json_text, visible
-from lvqa_ray.llm.ledger import total
+from lvqa_ray.journal.costs import total
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.progress import Progress

@@ -68,14 +68,14 @@ def output_at(place: Place) -> Written:
     Raises:
         ConfigError: There is none.
     """
-    from lvqa_ray.engine.journals import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
+    from lvqa_ray.journal.locations import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
     from lvqa_ray.report.output import opened  # noqa: PLC0415
 
     return opened(place, segments_at(place / "cache", make=False))
 
 
 def _write(place: Place, to: Path | None, within_s: float) -> Report:
-    from lvqa_ray.engine.found import clips_found  # noqa: PLC0415 - as above
+    from lvqa_ray.journal.found_clips import clips_found  # noqa: PLC0415 - as above
     from lvqa_ray.report.page import write_report  # noqa: PLC0415
 
     return write_report(output_at(place), to, found=clips_found(place), within_s=within_s)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lvqa_ray.cli.layout import pairs, show
 from lvqa_ray.cli.terminal import data, plain, say, say_json, say_stopped, talk
 from lvqa_ray.config import Job
-from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.journal.costs import Spent
 
 if TYPE_CHECKING:
     from lvqa_ray.storage.paths import Place

@@ -19,7 +19,6 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.decoders import Decoders
-from lvqa_ray.engine.found import FoundClips, clips_folder, index_of
 from lvqa_ray.engine.held import Held
 from lvqa_ray.engine.local_chats import LocalChats
 from lvqa_ray.engine.media import media_of
@@ -28,8 +27,9 @@ from lvqa_ray.engine.order import segment_names
 from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
+from lvqa_ray.journal.found_clips import FoundClips, clips_folder, index_of
+from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.run_ids import next_run_id
 from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat

@@ -17,9 +17,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.decoder import Bounds
-from lvqa_ray.engine.found import FoundClips
 from lvqa_ray.engine.join import Joiner
-from lvqa_ray.engine.kept_files import KeptFiles
 from lvqa_ray.engine.lines import Lines
 from lvqa_ray.engine.lookup import known, look_up
 from lvqa_ray.engine.media import media_of
@@ -28,6 +26,8 @@ from lvqa_ray.engine.rows import table
 from lvqa_ray.engine.spread import MOST_TOGETHER, spread, together
 from lvqa_ray.engine.video_work import work_on_files
 from lvqa_ray.engine.workers import ChatWork
+from lvqa_ray.journal.clip_files import KeptFiles
+from lvqa_ray.journal.found_clips import FoundClips
 from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import Video
 from lvqa_ray.stage.steps import ChatStep, VideoStep

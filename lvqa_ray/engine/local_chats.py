@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.journals import segments_at
+from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.middleware.budget import Budget, LocalPurse
 from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits

@@ -10,11 +10,11 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine import kept_files
-from lvqa_ray.engine.found import clips_folder, index_of
-from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.llm.index import Index
-from lvqa_ray.llm.journal import Journal
+from lvqa_ray.journal import clip_files
+from lvqa_ray.journal.found_clips import clips_folder, index_of
+from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.storage.paths import ObjectPath, Place
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
     try:
         segments = segments_at(journal)
         answers = {stage: Journal(segments, writer="reader", stage=stage).index() for stage in stages}
-        kept = kept_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
+        kept = clip_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
         return Known(answers, index_of(clips_folder(journal)), kept)
     except OSError as error:  # the worker that is to write there says so, and stops the run
         logger.warning("%s cannot be read (%s)", journal, error)

@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.journals import for_reading
 from lvqa_ray.engine.steps import bug
+from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.locations import for_reading
+from lvqa_ray.journal.reply_store import Kept
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.index import Index
-from lvqa_ray.llm.journal import Kept
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import Answers, Cached
 from lvqa_ray.llm.middleware.truncation import Mending

@@ -7,11 +7,11 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lvqa_ray.engine.found import clips_folder
-from lvqa_ray.engine.journals import segments_at
-from lvqa_ray.engine.kept_files import files_folder
 from lvqa_ray.engine.notes import run_ids_of
-from lvqa_ray.llm.run_ids import next_run_id
+from lvqa_ray.journal.clip_files import files_folder
+from lvqa_ray.journal.found_clips import clips_folder
+from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.storage.paths import Place
 
 

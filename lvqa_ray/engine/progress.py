@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from lvqa_ray.engine.found import clips_folder
 from lvqa_ray.engine.governor import Traffic
-from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, traffic
 from lvqa_ray.engine.metrics import show
 from lvqa_ray.engine.tables import read_shard, shards
 from lvqa_ray.engine.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.entry import entry_of
-from lvqa_ray.llm.ledger import Spent
-from lvqa_ray.llm.segments import Segments
+from lvqa_ray.journal.costs import Spent
+from lvqa_ray.journal.entries import entry_of
+from lvqa_ray.journal.found_clips import clips_folder
+from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.segments import Segments
 from lvqa_ray.storage.paths import Place
 
 MINUTE_S = 60.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from lvqa_ray.config.places import output_of
-from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.errors import BudgetSpent
-from lvqa_ray.llm.ledger import spent, total
+from lvqa_ray.journal.costs import spent, total
+from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.llm.middleware.budget import Budget
 from lvqa_ray.storage.paths import Place
 

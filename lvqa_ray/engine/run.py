@@ -20,7 +20,6 @@ from lvqa_ray.engine.corpus import keep_ids, manifest_time
 from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.graph import run_pass
 from lvqa_ray.engine.identities import Identities
-from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
 from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.nodes import check_disks
@@ -50,7 +49,8 @@ from lvqa_ray.engine.tables import fill_empty, write_shard
 from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.ledger import Spent, spent, total
+from lvqa_ray.journal.costs import Spent, spent, total
+from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
 from lvqa_ray.storage.run_lock import Hold, lock

@@ -10,14 +10,14 @@ from typing import Any
 
 from lvqa_ray.engine.detach import worker_without_terminal
 from lvqa_ray.engine.governor import RemoteDesk
-from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.lines import Line, Lines
 from lvqa_ray.engine.metrics import Metered
 from lvqa_ray.engine.purse import RemotePurse
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import along, bug
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.journal import Journal
+from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import Way, chat_along

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.report.book import Pace
+from lvqa_ray.journal.book import Pace
 
 MOST_BUCKETS = 72
 PAUSE_S = 1800.0

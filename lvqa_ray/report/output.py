@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.journal.segments import LocalSegments, Segments
 from lvqa_ray.records import Turn
 from lvqa_ray.records.earlier import stored_columns, with_current_columns
 from lvqa_ray.records.standing import standing

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.journal.costs import Spent
 from lvqa_ray.report.numbers import Numbers
 from lvqa_ray.report.output import Output
 

@@ -18,10 +18,10 @@ import jinja2
 from markupsafe import Markup
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.ledger import Spent, total
+from lvqa_ray.journal.book import Book
+from lvqa_ray.journal.costs import Spent, total
 from lvqa_ray.records import Video, VideoInfo
 from lvqa_ray.report import charts, films, overview, thumbnails, whole
-from lvqa_ray.report.book import Book
 from lvqa_ray.report.choice import chosen
 from lvqa_ray.report.numbers import Numbers, count
 from lvqa_ray.report.output import Output, opened

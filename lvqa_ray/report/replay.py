@@ -13,6 +13,7 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
+from lvqa_ray.journal.book import Book
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, heard
 from lvqa_ray.llm.middleware.truncation import Mending
@@ -20,7 +21,6 @@ from lvqa_ray.llm.replies.cleaning import cleaned
 from lvqa_ray.pipeline import Look, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
-from lvqa_ray.report.book import Book
 from lvqa_ray.stage import Role
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.stages.cut import CutClips

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lvqa_ray.engine.journals import segments_at
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import RunStopped, StopRun
+from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.maintenance import stats
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatRequest, Message
 from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
@@ -24,7 +25,6 @@ from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.server import LocalDesk
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
-from lvqa_ray.llm.upkeep import stats
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.paths import ObjectPath
 from tests import media

@@ -11,11 +11,11 @@ import pysubs2
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.found import clips_found
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.verify import verify
+from lvqa_ray.journal.book import Book
+from lvqa_ray.journal.found_clips import clips_found
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.book import Book
 from lvqa_ray.report.films import films
 from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Replay

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits

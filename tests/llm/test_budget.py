@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, BudgetSpent
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.budget import Budget, Budgeted, LocalPurse, estimate_usd
 from lvqa_ray.llm.middleware.cache import Cached, Noted

@@ -12,19 +12,19 @@ import pytest
 from pydantic import SecretStr
 
 from lvqa_ray import errors
-from lvqa_ray.llm import upkeep
+from lvqa_ray.journal import maintenance
+from lvqa_ray.journal.entries import entry_of
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.entry import entry_of
 from lvqa_ray.llm.error_policy import POLICIES
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.cache import Cached, Noted
 from lvqa_ray.llm.middleware.retry import Retrying
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
-from tests.llm.paid import ENDPOINT, HIT, REPLY, REQUEST
+from tests.journal.paid import ENDPOINT, HIT, REPLY, REQUEST
 
 
 class Counting:
@@ -213,7 +213,7 @@ def test_an_answer_that_was_of_no_use_is_asked_anew_only_where_failures_are_done
         (same,) = Line(fake, tmp_path, "20260102T000000Z_a").ask(stale)
         assert isinstance(same, ChatReply)
         assert (same.text, same.usage.cached, len(fake.requests)) == ("of no use", 1, 1)
-        upkeep.compact(tmp_path)
+        maintenance.compact(tmp_path)
         again = Line(fake, tmp_path, "99990101T000000Z_a", ask_again=True)
         both = again.ask(REQUEST, stale)
         assert [reply.text for reply in both if isinstance(reply, ChatReply)] == ["of no use", "better"]
@@ -221,7 +221,7 @@ def test_an_answer_that_was_of_no_use_is_asked_anew_only_where_failures_are_done
             (kept,) = Line(fake, tmp_path, "99990102T000000Z_a").ask(REQUEST)
             assert isinstance(kept, ChatReply)
             assert (kept.text, kept.usage.cached) == ("better", 1)
-            upkeep.compact(tmp_path)
+            maintenance.compact(tmp_path)
         assert len(fake.requests) == 2
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Message, Text
-from tests.llm.paid import ENDPOINT, FRAME, REQUEST
+from tests.journal.paid import ENDPOINT, FRAME, REQUEST
 
 
 def other(endpoint: Endpoint = ENDPOINT, request: ChatRequest = REQUEST, **fields: Any) -> str:

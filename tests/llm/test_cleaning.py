@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.errors import DegenerateReply
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits

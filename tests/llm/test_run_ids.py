@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from lvqa_ray.llm.run_ids import FORM, next_run_id
+from lvqa_ray.journal.run_ids import FORM, next_run_id
 
 
 def test_a_run_id_is_the_time_where_the_clock_is_right() -> None:

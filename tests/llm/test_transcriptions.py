@@ -12,8 +12,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from lvqa_ray.errors import AuthFailed, BadRequest, MalformedReply
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.journal import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.middleware.budget import estimate_usd
 from lvqa_ray.llm.middleware.cache import Cached, Noted

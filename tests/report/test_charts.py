@@ -7,7 +7,7 @@ from array import array
 import numpy as np
 import pytest
 
-from lvqa_ray.report.book import Pace
+from lvqa_ray.journal.book import Pace
 from lvqa_ray.report.charts import histogram, rate, waits
 
 

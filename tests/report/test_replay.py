@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine.found import clips_found
 from lvqa_ray.engine.run import run
-from lvqa_ray.report.book import Book
+from lvqa_ray.journal.book import Book
+from lvqa_ray.journal.found_clips import clips_found
 from lvqa_ray.report.films import CAPTIONS, films
 from lvqa_ray.report.output import Output
 from lvqa_ray.report.page import write_report

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from lvqa_ray.llm.journal import Journal
+from lvqa_ray.journal.maintenance import compact, stats
+from lvqa_ray.journal.object_segments import RolledSegments
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.rolled import RolledSegments
-from lvqa_ray.llm.upkeep import compact, stats
 from lvqa_ray.records import Usage
 
 
@@ -248,7 +248,7 @@ def test_what_another_has_paid_for_is_seen_as_soon_as_a_listing_is_old() -> None
 
 def test_where_reading_takes_long_a_listing_lasts_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("lvqa_ray.llm.rolled.time.monotonic", lambda: now)
+    monkeypatch.setattr("lvqa_ray.journal.object_segments.time.monotonic", lambda: now)
 
     class Far(Shelf):
         def sizes(self) -> dict[str, int]:

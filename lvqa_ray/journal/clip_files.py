@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 
-from lvqa_ray.engine.journals import for_reading, segments_at
-from lvqa_ray.llm import index
-from lvqa_ray.llm.segments import Segments, by_time
+from lvqa_ray.journal import index
+from lvqa_ray.journal.locations import for_reading, segments_at
+from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.records import Span
 from lvqa_ray.storage.paths import ObjectPath, Place
 from lvqa_ray.video.cutting.cut import ClipFile

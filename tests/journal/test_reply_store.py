@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.llm.entry import entry_of
-from lvqa_ray.llm.journal import Journal
+from lvqa_ray.journal.entries import entry_of
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply
-from tests.llm.paid import REPLY, key_of
+from tests.journal.paid import REPLY, key_of
 
 
 def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line:
 
 def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from lvqa_ray.llm.journal import Journal;"
+        "import os, signal, sys; from pathlib import Path; from lvqa_ray.journal.reply_store import Journal;"
         "from lvqa_ray.llm.messages import ChatReply; from lvqa_ray.records import Usage;"
         "Journal(Path(sys.argv[1]), writer='w', stage='ask')"
         ".put('0' * 64, ChatReply(text='x', model='m', usage=Usage()))"

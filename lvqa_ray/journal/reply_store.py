@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.entry import entry_of, line_of
+from lvqa_ray.journal.entries import entry_of, line_of
+from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.segments import Segments, by_time, segments_of
 from lvqa_ray.llm.error_policy import policy_of
-from lvqa_ray.llm.index import Index
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.segments import Segments, by_time, segments_of
 
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 

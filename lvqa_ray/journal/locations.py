@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from lvqa_ray.llm.rolled import LISTED_S, RolledSegments
-from lvqa_ray.llm.segments import LocalSegments, Segments
+from lvqa_ray.journal.object_segments import LISTED_S, RolledSegments
+from lvqa_ray.journal.segments import LocalSegments, Segments
 from lvqa_ray.storage.paths import ObjectPath, Place, complete, partial_of
 
 

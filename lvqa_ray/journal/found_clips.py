@@ -13,11 +13,11 @@ from functools import cache
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.journals import for_reading, segments_at
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.index import Index, Place
-from lvqa_ray.llm.run_ids import next_run_id
-from lvqa_ray.llm.segments import COMPACT, Segments, by_time
+from lvqa_ray.journal.index import Index, Place
+from lvqa_ray.journal.locations import for_reading, segments_at
+from lvqa_ray.journal.run_ids import next_run_id
+from lvqa_ray.journal.segments import COMPACT, Segments, by_time
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.storage import paths as place

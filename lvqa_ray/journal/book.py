@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.llm.entry import Entry, entry_of
-from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.journal.costs import Spent
+from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.segments import Segments, by_time
 
 
 @dataclass(slots=True)

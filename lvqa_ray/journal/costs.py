@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lvqa_ray.llm.entry import Entry, entry_of
-from lvqa_ray.llm.segments import Segments
+from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)

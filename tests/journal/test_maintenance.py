@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.errors import ApiError, Bill, MalformedReply, Refused
-from lvqa_ray.llm.journal import Journal
-from lvqa_ray.llm.ledger import total
+from lvqa_ray.journal.costs import total
+from lvqa_ray.journal.maintenance import clear, compact, stats
+from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.upkeep import clear, compact, stats
 from lvqa_ray.records import Usage
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvqa_ray.llm.entry import Entry, entry_of
-from lvqa_ray.llm.ledger import Spent
+from lvqa_ray.journal.costs import Spent
+from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.run_ids import next_run_id
+from lvqa_ray.journal.segments import COMPACT, Segments, by_time, segments_of
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.run_ids import next_run_id
-from lvqa_ray.llm.segments import COMPACT, Segments, by_time, segments_of
 
 
 @dataclass(slots=True)

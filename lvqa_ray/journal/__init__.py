@@ -1,0 +1,1 @@
+"""The cache of paid answers: append-only segments, index, costs, maintenance."""

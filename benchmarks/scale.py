@@ -50,8 +50,8 @@ def make_corpus(folder: Path, videos: int) -> Path:
 
 def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash: str) -> None:
     """An output in which the first so many videos of a manifest are done; one in fifty of them failed."""
+    from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.engine.identities import Identities  # noqa: PLC0415
-    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.engine.outcomes import OUTCOME  # noqa: PLC0415
     from lvqa_ray.engine.tables import write_shard  # noqa: PLC0415
     from lvqa_ray.records import Video  # noqa: PLC0415
@@ -101,9 +101,9 @@ def step_import(folder: Path) -> Iterator[str]:
 
 def step_plan(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
+    from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.engine.corpus import keep_ids, store_manifest  # noqa: PLC0415
     from lvqa_ray.engine.identities import Identities  # noqa: PLC0415
-    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.engine.outcomes import outcomes  # noqa: PLC0415
     from lvqa_ray.engine.resume import remaining  # noqa: PLC0415
     from lvqa_ray.storage.options import Access  # noqa: PLC0415
@@ -126,7 +126,7 @@ def step_plan(folder: Path) -> Iterator[str]:
 
 def step_list(folder: Path) -> Iterator[str]:
     """The folder is the address of a server."""
-    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
+    from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.storage.options import Access  # noqa: PLC0415
     from lvqa_ray.storage.remote import listing  # noqa: PLC0415
 

@@ -101,7 +101,7 @@ def test_a_job_file_stands_for_its_output(tmp_path: Path, job_file: Path) -> Non
 
 
 def test_a_plan_says_what_would_be_done_again_and_why(tmp_path: Path, job_file: Path) -> None:
-    from lvqa_ray.engine.manifest import read_manifest
+    from lvqa_ray.corpus.manifest import read_manifest
 
     earlier = Job.load(job_file, ["ask.system=Be kind.", "caption.system=Be brief."])
     (tmp_path / "out").mkdir()
@@ -128,7 +128,7 @@ def test_a_plan_says_what_would_be_done_again_and_why(tmp_path: Path, job_file: 
 
 
 def test_a_job_that_is_done_needs_no_endpoint(tmp_path: Path, job_file: Path) -> None:
-    from lvqa_ray.engine.manifest import read_manifest
+    from lvqa_ray.corpus.manifest import read_manifest
 
     job = Job.load(job_file)
     assert isinstance(lvqa("plan", job_file).exception, ConfigError), "the endpoint is down"

@@ -137,8 +137,8 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
 def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: str | None) -> Video:
     """What is to be analyzed: the video that is named, or the one of an earlier result."""
     from lvqa_ray.config.places import output_of  # noqa: PLC0415
+    from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.engine.identities import identified  # noqa: PLC0415
-    from lvqa_ray.engine.manifest import read_manifest  # noqa: PLC0415
 
     access = access_of(job.storage)
     if video is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of, output_of
-from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.readiness import readiness

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.ids import apart
+from lvqa_ray.corpus.video_ids import apart
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine.outcomes import find, flat, numbers
 from lvqa_ray.engine.seen import row_groups
 from lvqa_ray.engine.tables import read_shard, replace_shard
-from lvqa_ray.engine.videos import Videos
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import Place

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lvqa_ray.engine.videos import Videos
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.paths import Place

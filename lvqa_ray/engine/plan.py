@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.corpus import keep_ids
 from lvqa_ray.engine.estimate import NOTHING, Estimate, Load, estimate, seconds
 from lvqa_ray.engine.identities import Identities
-from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.notes import settings_of
 from lvqa_ray.engine.outcomes import outcomes
 from lvqa_ray.engine.preflight import check_addresses, check_endpoints, check_prices, check_prompts

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine.outcomes import find, flat, numbers
-from lvqa_ray.engine.videos import Videos
 
 
 class Why(StrEnum):

@@ -14,6 +14,8 @@ import ray
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.corpus.manifest import read_manifest
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine.at_ray import ray_for
 from lvqa_ray.engine.audit import Audit, audit
 from lvqa_ray.engine.corpus import keep_ids, manifest_time
@@ -21,7 +23,6 @@ from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.graph import run_pass
 from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
-from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.nodes import check_disks
 from lvqa_ray.engine.notes import is_finished, note_again, note_identities, note_job, note_run
 from lvqa_ray.engine.order import run_id_in
@@ -47,7 +48,6 @@ from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
 from lvqa_ray.engine.tables import fill_empty, write_shard
 from lvqa_ray.engine.verify import Verdict, verify
-from lvqa_ray.engine.videos import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total
 from lvqa_ray.journal.locations import segments_at

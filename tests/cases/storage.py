@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.stages.probe import ProbeVideo

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.notes import note_job, note_run, stored_job
 from lvqa_ray.engine.plan import plan
 from lvqa_ray.engine.run import RunSummary, run

@@ -21,9 +21,9 @@ import ray
 
 from lvqa_ray.cli.commands import app
 from lvqa_ray.config import Job
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.dossiers import Dossiers
 from lvqa_ray.engine.failures import by_kind
-from lvqa_ray.engine.manifest import read_manifest
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.run import run

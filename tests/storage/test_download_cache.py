@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.engine.fingerprints import fingerprint
-from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.corpus.fingerprints import fingerprint
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Video
 from lvqa_ray.storage.download_cache import Scratch

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lvqa_ray.engine.manifest import read_manifest
+from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Turn
 

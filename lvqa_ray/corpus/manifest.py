@@ -12,11 +12,11 @@ from posixpath import splitext
 
 import pyarrow as pa
 
-from lvqa_ray.engine import manifest_rows
-from lvqa_ray.engine.fingerprints import all_out_of_reach, fingerprinted, of_remote
-from lvqa_ray.engine.ids import safe, stem, unique
-from lvqa_ray.engine.manifest_rows import check_remote, local
-from lvqa_ray.engine.videos import Videos
+from lvqa_ray.corpus import manifest_files
+from lvqa_ray.corpus.fingerprints import all_out_of_reach, fingerprinted, of_remote
+from lvqa_ray.corpus.manifest_files import check_remote, local
+from lvqa_ray.corpus.video_ids import safe, stem, unique
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.uri import folder_of, scheme_of, suffix_of
@@ -75,8 +75,8 @@ def _parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Ta
         yield from _remote_parts(source, without, access)
         return
     path = local(source)
-    if path.suffix.lower() in manifest_rows.SUFFIXES and path.is_file():
-        yield from manifest_rows.read_rows(path)
+    if path.suffix.lower() in manifest_files.SUFFIXES and path.is_file():
+        yield from manifest_files.read_rows(path)
     else:
         yield Videos.of(_videos_of(source, path, without)).table
 
@@ -103,7 +103,7 @@ def _remote_parts(source: str, without: Place | None, access: Access) -> Iterato
     """The videos of a source in another place; one at http(s):// is a manifest or a video, and never a pattern."""
     found = split_uri(source, access) if is_store(source) else Source(source, "")
     suffix = "" if found.pattern or source.endswith("/") else suffix_of(source)
-    if suffix in manifest_rows.SUFFIXES:
+    if suffix in manifest_files.SUFFIXES:
         yield from _remote_manifest(source, suffix, access)
     elif not is_store(source) or (not found.pattern and _is_object(source, suffix, access)):
         yield Videos.of([Video(id=safe(stem(source)), uri=source, fingerprint="")]).table
@@ -133,7 +133,7 @@ def _remote_manifest(source: str, suffix: str, access: Access) -> Iterator[pa.Ta
     with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
         fetch(source, copy, sys.maxsize, access)
         try:
-            yield from manifest_rows.read_rows(Path(copy.name), beside=folder_of(source))
+            yield from manifest_files.read_rows(Path(copy.name), beside=folder_of(source))
         except ConfigError as error:
             raise ConfigError(str(error).replace(copy.name, shown(source))) from None
 

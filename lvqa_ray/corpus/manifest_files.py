@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lvqa_ray.engine.ids import safe, safe_all, stem
-from lvqa_ray.engine.videos import AT_ONCE, columns
+from lvqa_ray.corpus.video_ids import safe, safe_all, stem
+from lvqa_ray.corpus.video_table import AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
 from lvqa_ray.records.safe_text import safe_text

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.engine import fingerprints, manifest_rows
-from lvqa_ray.engine.ids import unique
-from lvqa_ray.engine.manifest import read_manifest
-from lvqa_ray.engine.videos import Videos
+from lvqa_ray.corpus import fingerprints, manifest_files
+from lvqa_ray.corpus.manifest import read_manifest
+from lvqa_ray.corpus.video_ids import unique
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.records import Turn, Video
 
 VIDEOS = [
@@ -59,7 +59,7 @@ def test_rows_and_files_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pyt
     assert whole.ids.to_pylist() == ["plain", "a.b", "n2", "two.", "hid", "n5", "end.", "sp_ace"]
     assert [video.uri for video in whole] == [row["video"] for row in rows]
     assert whole.fingerprints.to_pylist() == [fingerprints.fingerprint(row["video"]) for row in rows]
-    monkeypatch.setattr(manifest_rows, "AT_ONCE", 3)
+    monkeypatch.setattr(manifest_files, "AT_ONCE", 3)
     monkeypatch.setattr(fingerprints, "A_LOOK", 1)
     monkeypatch.setattr(fingerprints, "LOOKS_AT_ONCE", 2)
     monkeypatch.setattr(fingerprints, "SLOW_S", 0.0)

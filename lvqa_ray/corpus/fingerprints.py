@@ -16,7 +16,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lvqa_ray.engine.videos import COLUMNS, Videos
+from lvqa_ray.corpus.video_table import COLUMNS, Videos
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 from lvqa_ray.storage.options import Access, is_store

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.videos import Videos
+from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import base_name
 from lvqa_ray.storage.remote import is_remote

@@ -1,0 +1,1 @@
+"""The input: manifest files, video ids, fingerprints."""

@@ -51,9 +51,9 @@ def make_corpus(folder: Path, videos: int) -> Path:
 def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash: str) -> None:
     """An output in which the first so many videos of a manifest are done; one in fifty of them failed."""
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
-    from lvqa_ray.engine.identities import Identities  # noqa: PLC0415
-    from lvqa_ray.engine.outcomes import OUTCOME  # noqa: PLC0415
-    from lvqa_ray.engine.tables import write_shard  # noqa: PLC0415
+    from lvqa_ray.dataset.identities import Identities  # noqa: PLC0415
+    from lvqa_ray.dataset.outcomes import OUTCOME  # noqa: PLC0415
+    from lvqa_ray.dataset.shards import write_shard  # noqa: PLC0415
     from lvqa_ray.records import Video  # noqa: PLC0415
     from lvqa_ray.storage.options import Access  # noqa: PLC0415
 
@@ -102,10 +102,10 @@ def step_import(folder: Path) -> Iterator[str]:
 def step_plan(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
-    from lvqa_ray.engine.corpus import keep_ids, store_manifest  # noqa: PLC0415
-    from lvqa_ray.engine.identities import Identities  # noqa: PLC0415
-    from lvqa_ray.engine.outcomes import outcomes  # noqa: PLC0415
-    from lvqa_ray.engine.resume import remaining  # noqa: PLC0415
+    from lvqa_ray.dataset.identities import Identities  # noqa: PLC0415
+    from lvqa_ray.dataset.manifest import keep_ids, store_manifest  # noqa: PLC0415
+    from lvqa_ray.dataset.outcomes import outcomes  # noqa: PLC0415
+    from lvqa_ray.dataset.resume import remaining  # noqa: PLC0415
     from lvqa_ray.storage.options import Access  # noqa: PLC0415
 
     job = job_of(folder)
@@ -138,7 +138,7 @@ def step_list(folder: Path) -> Iterator[str]:
 
 def step_settle(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
-    from lvqa_ray.engine.settle import settle  # noqa: PLC0415
+    from lvqa_ray.dataset.compaction import settle  # noqa: PLC0415
 
     yield "imports"
     settle(folder / "out", "20260102T000000000000Z", PER_SHARD)
@@ -147,7 +147,7 @@ def step_settle(folder: Path) -> Iterator[str]:
 
 def step_verify(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
-    from lvqa_ray.engine.verify import verify  # noqa: PLC0415
+    from lvqa_ray.dataset.verify import verify  # noqa: PLC0415
 
     yield "imports"
     yield verify(folder / "out", since=time.time()).line
@@ -183,7 +183,7 @@ def measure(step: str, folder: Path) -> list[Row]:
 
 def again(folder: Path) -> None:
     """Run a job of which everything is done, by the command line; without a report: the output is made up."""
-    from lvqa_ray.engine.notes import note_run  # noqa: PLC0415
+    from lvqa_ray.dataset.run_state import note_run  # noqa: PLC0415
 
     note_run(folder / "out", job_of(folder), {}, finished=True)
     path = folder / "job.yaml"

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint

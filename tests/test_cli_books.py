@@ -15,11 +15,11 @@ from lvqa_ray.cli.commands import app
 from lvqa_ray.cli.given import named
 from lvqa_ray.cli.tables import print_questions
 from lvqa_ray.config import Job
-from lvqa_ray.engine.notes import note_run
+from lvqa_ray.dataset.run_state import note_run
 from lvqa_ray.errors import ConfigError
 from tests.conftest import MODEL
-from tests.engine.test_resume import line, put
-from tests.engine.test_verify import whole
+from tests.dataset.test_resume import line, put
+from tests.dataset.test_verify import whole
 from tests.fakes.endpoint import FakeEndpoint
 
 

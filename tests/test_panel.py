@@ -13,7 +13,7 @@ from rich.console import Console
 from lvqa_ray.cli.panel import Lines, as_json, panel
 from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.progress import Progress, Watch
-from tests.engine.test_resume import line, put
+from tests.dataset.test_resume import line, put
 
 RUN = "20260101T000000000000Z"
 

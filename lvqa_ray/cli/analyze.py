@@ -138,7 +138,7 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
     """What is to be analyzed: the video that is named, or the one of an earlier result."""
     from lvqa_ray.config.places import output_of  # noqa: PLC0415
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
-    from lvqa_ray.engine.identities import identified  # noqa: PLC0415
+    from lvqa_ray.dataset.identities import identified  # noqa: PLC0415
 
     access = access_of(job.storage)
     if video is None:

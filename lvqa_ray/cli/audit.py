@@ -21,7 +21,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say what the checks took, and whether keys, lengths or guesses give the answers away."""
-    from lvqa_ray.engine.audit import audit as of  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.statistics.audit import audit as of  # noqa: PLC0415 - Arrow takes a second to import
 
     if len(outputs) > 2:
         fail("give one output folder, or two to compare.")

@@ -18,8 +18,8 @@ Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind 
 
 def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> None:
     """Say what failed, why, and what to do about it: summed up by kind, or each video of the kinds that are named."""
-    from lvqa_ray.engine.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.engine.failures import failures as rows_of  # noqa: PLC0415
+    from lvqa_ray.dataset.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.failures import failures as rows_of  # noqa: PLC0415
 
     kinds, place = _known(kind), place_given(output)
     if as_json:
@@ -55,7 +55,7 @@ def retry(
     verbose: Loudly = False,
 ) -> None:
     """Do failed videos of the last run again, also those whose fault a plain rerun takes for lasting."""
-    from lvqa_ray.engine.notes import stored_job  # noqa: PLC0415 - as above
+    from lvqa_ray.dataset.run_state import stored_job  # noqa: PLC0415 - as above
 
     kinds = _known(kind)
     again = stored_job(place_given(output), job, ["engine.retry_failures=true", *(overrides or [])])
@@ -66,7 +66,7 @@ def retry(
 
 def verify(output: Output, *, as_json: AsJson = False) -> None:
     """Check that every video of the last run has one outcome and that all files are whole: exit status 0, or 1."""
-    from lvqa_ray.engine.verify import verify as check  # noqa: PLC0415
+    from lvqa_ray.dataset.verify import verify as check  # noqa: PLC0415
 
     place = place_given(output)
     if not place.is_dir():
@@ -80,7 +80,7 @@ def verify(output: Output, *, as_json: AsJson = False) -> None:
 
 
 def _known(kinds: list[str] | None) -> list[str]:
-    from lvqa_ray.engine.mends import MENDS  # noqa: PLC0415 - as above
+    from lvqa_ray.dataset.remedies import MENDS  # noqa: PLC0415 - as above
 
     for kind in kinds or []:
         if kind not in MENDS:

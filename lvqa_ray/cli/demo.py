@@ -52,7 +52,7 @@ def demo(
 
 def _show(folder: Path) -> None:
     """What the checks found, and the first record."""
-    from lvqa_ray.engine.audit import audit  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.statistics.audit import audit  # noqa: PLC0415 - Arrow takes a second to import
 
     print_audit({str(folder): audit(folder)})
     print_record(folder)

@@ -12,7 +12,7 @@ from lvqa_ray.cli.terminal import plain, say, talk
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:
-    from lvqa_ray.report.output import Output as Written
+    from lvqa_ray.dataset.reader import Output as Written
     from lvqa_ray.report.page import Report
     from lvqa_ray.storage.paths import Place
 
@@ -68,8 +68,8 @@ def output_at(place: Place) -> Written:
     Raises:
         ConfigError: There is none.
     """
+    from lvqa_ray.dataset.reader import opened  # noqa: PLC0415
     from lvqa_ray.journal.locations import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
-    from lvqa_ray.report.output import opened  # noqa: PLC0415
 
     return opened(place, segments_at(place / "cache", make=False))
 

@@ -126,7 +126,7 @@ def question_lines(questions: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a
 
 def print_record(folder: Path) -> None:
     """Print the first record of an output folder."""
-    from lvqa_ray.engine.tables import read_rows  # noqa: PLC0415
+    from lvqa_ray.dataset.shards import read_rows  # noqa: PLC0415
 
     record = next(read_rows(folder, "data"), None)
     if record is None:
@@ -148,7 +148,7 @@ def print_questions(output: Place, name: str) -> None:
         name: What other commands are given for it.
     """
     from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.engine.corpus import stored_manifest  # noqa: PLC0415
+    from lvqa_ray.dataset.manifest import stored_manifest  # noqa: PLC0415
 
     stored = stored_manifest(output)
     videos = stored[0]["id"].to_pylist() if stored else None

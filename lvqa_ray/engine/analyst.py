@@ -17,13 +17,13 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
+from lvqa_ray.dataset.run_order import segment_names
 from lvqa_ray.engine.decoder import Bounds
 from lvqa_ray.engine.decoders import Decoders
 from lvqa_ray.engine.held import Held
 from lvqa_ray.engine.local_chats import LocalChats
 from lvqa_ray.engine.media import media_of
 from lvqa_ray.engine.memory import paid
-from lvqa_ray.engine.order import segment_names
 from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError

@@ -16,17 +16,22 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of, output_of
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.deduplication import compare
+from lvqa_ray.dataset.identities import Identities
+from lvqa_ray.dataset.manifest import keep_ids, manifest_time
+from lvqa_ray.dataset.outcomes import job_hashes, outcomes
+from lvqa_ray.dataset.resume import remaining, without_copies, without_outcome
+from lvqa_ray.dataset.run_order import run_id_in
+from lvqa_ray.dataset.run_state import is_finished, note_again, note_identities, note_job, note_run
+from lvqa_ray.dataset.shards import fill_empty, write_shard
+from lvqa_ray.dataset.statistics.audit import Audit, audit
+from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
+from lvqa_ray.dataset.verify import Verdict, verify
 from lvqa_ray.engine.at_ray import ray_for
-from lvqa_ray.engine.audit import Audit, audit
-from lvqa_ray.engine.corpus import keep_ids, manifest_time
-from lvqa_ray.engine.funnel import Funnel, funnel
 from lvqa_ray.engine.graph import run_pass
-from lvqa_ray.engine.identities import Identities
 from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
 from lvqa_ray.engine.nodes import check_disks
-from lvqa_ray.engine.notes import is_finished, note_again, note_identities, note_job, note_run
-from lvqa_ray.engine.order import run_id_in
-from lvqa_ray.engine.outcomes import job_hashes, outcomes
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight import (
     check_addresses,
@@ -40,14 +45,9 @@ from lvqa_ray.engine.progress import Watch
 from lvqa_ray.engine.provenance import code_version, provenance_of
 from lvqa_ray.engine.purse import start as start_purse
 from lvqa_ray.engine.ray_health import RayLost, watch_ray
-from lvqa_ray.engine.repeats import compare
 from lvqa_ray.engine.reporter import OnProgress, Reporter
-from lvqa_ray.engine.resume import remaining, without_copies, without_outcome
-from lvqa_ray.engine.settle import settle
 from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
-from lvqa_ray.engine.tables import fill_empty, write_shard
-from lvqa_ray.engine.verify import Verdict, verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total
 from lvqa_ray.journal.locations import segments_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from lvqa_ray.report.output import Output
+from lvqa_ray.dataset.reader import Output
 
 OF_EACH_KIND = 5
 """Videos that are shown of each category, faulty check, drop and failure, before the lot decides."""

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
 from lvqa_ray.report.export import Exported, split_of
-from lvqa_ray.report.numbers import count
-from lvqa_ray.report.output import Output
 
 ROWS_PER_FILE = 20_000
 NO_LICENCE = "unknown"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.report import formats
-from lvqa_ray.report.output import Output
 
 Row = Mapping[str, Any]
 

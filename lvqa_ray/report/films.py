@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.records import Span, Turn, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.report import whole
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Exchange, Told
 
 Film = dict[str, Any]

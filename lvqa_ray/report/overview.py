@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.statistics.report_numbers import Numbers
 from lvqa_ray.journal.costs import Spent
-from lvqa_ray.report.numbers import Numbers
-from lvqa_ray.report.output import Output
 
 ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
 

@@ -17,14 +17,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lvqa_ray.dataset.reader import Output, opened
+from lvqa_ray.dataset.statistics.report_numbers import Numbers, count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import Spent, total
 from lvqa_ray.records import Video, VideoInfo
 from lvqa_ray.report import charts, films, overview, thumbnails, whole
 from lvqa_ray.report.choice import chosen
-from lvqa_ray.report.numbers import Numbers, count
-from lvqa_ray.report.output import Output, opened
 from lvqa_ray.report.replay import Exchange, FoundClips, Replay, Row
 
 MOST_BYTES = 20_000_000

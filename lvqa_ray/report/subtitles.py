@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pysubs2
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.export import Exported
-from lvqa_ray.report.output import Output
 
 Cue = tuple[int, int, str]
 """When a text begins and ends (ms), and the text."""

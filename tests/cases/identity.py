@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lvqa_ray.engine.identities import identified
+from lvqa_ray.dataset.identities import identified
 from lvqa_ray.journal.run_ids import FORM, next_run_id
 from lvqa_ray.records import Video
 from lvqa_ray.storage.options import Access

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from lvqa_ray.engine.tables import fill_empty
+from lvqa_ray.dataset.shards import fill_empty
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.qa.question_plan import attributed
 from lvqa_ray.qa.time_labels import located

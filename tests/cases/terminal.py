@@ -19,8 +19,8 @@ from lvqa_ray.engine.secrets import decoder_environment
 from tests import media
 from tests.cases import Row, case
 from tests.command import lvqa
-from tests.engine.test_resume import line, put
-from tests.engine.test_verify import whole
+from tests.dataset.test_resume import line, put
+from tests.dataset.test_verify import whole
 from tests.fakes.endpoint import FakeEndpoint
 from tests.terminal import Shell
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.engine.tables import read_rows
-from lvqa_ray.engine.verify import verify
+from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.dataset.verify import verify
 from tests.cluster.head import Head
 from tests.fakes.endpoint import FakeEndpoint
 from tests.storm.storm import corpus, job_file

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from lvqa_ray.config import Job
+from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.run import RunSummary, run
-from lvqa_ray.engine.tables import read_rows
 from tests import media
 from tests.conftest import MODEL
 from tests.fakes.answers import media_urls, text_of

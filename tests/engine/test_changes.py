@@ -11,11 +11,11 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.notes import note_job, note_run, stored_job
+from lvqa_ray.dataset.run_state import note_job, note_run, stored_job
+from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.plan import plan
 from lvqa_ray.engine.run import RunSummary, run
-from lvqa_ray.engine.tables import read_rows
-from lvqa_ray.engine.verify import verify
 from lvqa_ray.errors import ConfigError
 from tests import media
 from tests.conftest import JobMaker

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.assemble import Assembler
 from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.steps import through
-from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Video
 from tests import media

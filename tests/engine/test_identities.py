@@ -12,13 +12,13 @@ import pytest
 from lvqa_ray.corpus import content
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.corpus import keep_ids, store_manifest
-from lvqa_ray.engine.identities import FILE, Identities
-from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.resume import Why, remaining
-from lvqa_ray.engine.tables import read_shard
+from lvqa_ray.dataset.identities import FILE, Identities
+from lvqa_ray.dataset.manifest import keep_ids, store_manifest
+from lvqa_ray.dataset.outcomes import outcomes
+from lvqa_ray.dataset.resume import Why, remaining
+from lvqa_ray.dataset.shards import read_shard
 from lvqa_ray.storage.options import Access
-from tests.engine.test_resume import line, put
+from tests.dataset.test_resume import line, put
 from tests.fakes.files import FileServer, bucket, s3_server
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.tables import read_rows
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.found_clips import FoundClips, clips_folder, clips_of, compact, index_of, written
 from lvqa_ray.journal.index import Index
 from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
 from lvqa_ray.report.films import films
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Replay
 from tests import media
 from tests.conftest import JobMaker

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.plan import plan
 from lvqa_ray.engine.provenance import code_version
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.tables import read_rows
-from lvqa_ray.report.output import Output
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.endpoint import FakeEndpoint

@@ -11,13 +11,13 @@ import pysubs2
 import pytest
 
 from lvqa_ray.config import Job
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.verify import verify
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.found_clips import clips_found
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.films import films
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Replay
 from lvqa_ray.report.subtitles import export_subtitles
 from lvqa_ray.video.audio.pcm import RATE

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
+from lvqa_ray.dataset.shards import shards
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.tables import shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.storage.run_lock import lock

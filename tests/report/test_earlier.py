@@ -14,15 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.engine.audit import audit
-from lvqa_ray.engine.settle import settle
-from lvqa_ray.engine.tables import is_current, read_rows, read_whole, shards
-from lvqa_ray.engine.verify import verify
+from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.reader import opened
+from lvqa_ray.dataset.shards import is_current, read_rows, read_whole, shards
+from lvqa_ray.dataset.statistics.audit import audit
+from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.verify import verify
 from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.report.export import export_lines
-from lvqa_ray.report.numbers import count
-from lvqa_ray.report.output import opened
 from lvqa_ray.report.subtitles import export_subtitles
 from tests.report import earlier
 from tests.report.made import make_output

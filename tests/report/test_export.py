@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.dataset.shards import read_rows
 from tests.report.made import CLIPS, make_output
 
 VIDEOS = 40

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.records import Video
 from lvqa_ray.report import page
 from lvqa_ray.report.films import films
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.replay import Exchange
 from tests.report.made import make_output
 

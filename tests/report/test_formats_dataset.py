@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.dataset import export_dataset
-from lvqa_ray.report.output import Output
 from tests.report.made import make_output
 
 

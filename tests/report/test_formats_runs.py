@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvqa_ray.engine.audit import audit
-from lvqa_ray.engine.tables import write_shard
-from lvqa_ray.report.numbers import count
-from lvqa_ray.report.output import Output
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.shards import write_shard
+from lvqa_ray.dataset.statistics.audit import audit
+from lvqa_ray.dataset.statistics.report_numbers import count
 
 
 def test_what_an_earlier_run_dropped_is_not_counted_again(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.cli.export import FOLDERS
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.subtitles import export_subtitles
 from tests.report.made import make_output
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, Request
 
-from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.report.numbers import count
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.page import MOST_BYTES, write_report
 from tests import media
 from tests.report.made import NAUGHTY, make_output, many
@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_the_tables(small: Path) -> None:
 
 
 def test_rows_that_a_later_run_replaced_are_not_counted(tmp_path: Path) -> None:
-    from tests.engine.test_resume import line, put
+    from tests.dataset.test_resume import line, put
 
     put(tmp_path, "data", "a", line("v", 0), line("w", 0))
     put(tmp_path, "data", "b", line("v", 1), line("v", 1, id="v_q1"))
@@ -120,7 +120,7 @@ def test_what_is_told_of_the_whole_is_shown_with_its_map_and_what_is_said(chromi
 
 
 def test_a_video_without_questions_is_listed_by_its_title(chromium: Browser, tmp_path: Path) -> None:
-    from tests.engine.test_resume import clip, put, result
+    from tests.dataset.test_resume import clip, put, result
 
     at: dict[str, Any] = {"video": "/v.mp4", "alone": True}
     shot = {"caption": "A dog.", "timestamp_start": 0.0, "timestamp_end": 9.0, "lost_sec": 0.0}

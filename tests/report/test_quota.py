@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvqa_ray.engine.audit import audit
-from lvqa_ray.engine.funnel import funnel
-from lvqa_ray.engine.tables import write_shard
-from lvqa_ray.report.numbers import count
-from lvqa_ray.report.output import opened
+from lvqa_ray.dataset.reader import opened
+from lvqa_ray.dataset.shards import write_shard
+from lvqa_ray.dataset.statistics.audit import audit
+from lvqa_ray.dataset.statistics.question_counts import funnel
+from lvqa_ray.dataset.statistics.report_numbers import count
 
 ORIGIN = {"video": "v.mp4", "fingerprint": "f", "input_hash": "i", "job_hash": "j", "run_id": "20260101T000000000000Z"}
 

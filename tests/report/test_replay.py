@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.engine.run import run
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.found_clips import clips_found
 from lvqa_ray.report.films import CAPTIONS, films
-from lvqa_ray.report.output import Output
 from lvqa_ray.report.page import write_report
 from lvqa_ray.report.replay import Replay
 from tests import media

@@ -22,13 +22,13 @@ import ray
 from lvqa_ray.cli.commands import app
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
+from lvqa_ray.dataset.failures import by_kind
+from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.dossiers import Dossiers
-from lvqa_ray.engine.failures import by_kind
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.tables import read_rows
-from lvqa_ray.engine.verify import verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from lvqa_ray.storage.lease import Lease, Taken

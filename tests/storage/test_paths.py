@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from lvqa_ray import cli
-from lvqa_ray.engine.tables import read_shard
+from lvqa_ray.dataset.shards import read_shard
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.paths import ObjectPath, complete, partial_of, place_of

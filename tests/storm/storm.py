@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lvqa_ray.engine.tables import read_rows
+from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.storage.paths import place_of
 from tests import media
 from tests.conftest import MODEL

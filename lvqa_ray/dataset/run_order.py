@@ -7,7 +7,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lvqa_ray.engine.notes import run_ids_of
+from lvqa_ray.dataset.run_state import run_ids_of
 from lvqa_ray.journal.clip_files import files_folder
 from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import segments_at

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.mends import mend
-from lvqa_ray.engine.outcomes import find, numbers, outcomes
-from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.dataset.outcomes import find, numbers, outcomes
+from lvqa_ray.dataset.remedies import mend
+from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.storage.paths import Place
 

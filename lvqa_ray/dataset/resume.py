@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.outcomes import find, flat, numbers
+from lvqa_ray.dataset.outcomes import find, flat, numbers
 
 
 class Why(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.storage.paths import Place
 
 SAME = ["fingerprint", "input_hash", "job_hash"]

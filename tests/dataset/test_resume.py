@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.resume import Why, remaining
-from lvqa_ray.engine.settle import settle
-from lvqa_ray.engine.tables import read_rows, shards, write_shard
+from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.outcomes import outcomes
+from lvqa_ray.dataset.resume import Why, remaining
+from lvqa_ray.dataset.shards import read_rows, shards, write_shard
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Turn, Video
 from lvqa_ray.records.tables import TableName

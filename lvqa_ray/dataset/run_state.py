@@ -13,8 +13,8 @@ import yaml
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest_files import local
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.corpus import store_manifest, update_manifest
-from lvqa_ray.engine.identities import Identities
+from lvqa_ray.dataset.identities import Identities
+from lvqa_ray.dataset.manifest import store_manifest, update_manifest
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import scheme_of, without_fragment

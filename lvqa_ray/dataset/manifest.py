@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from lvqa_ray.corpus.video_ids import apart
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.outcomes import find, flat, numbers
-from lvqa_ray.engine.seen import row_groups
-from lvqa_ray.engine.tables import read_shard, replace_shard
+from lvqa_ray.dataset.current_rows import row_groups
+from lvqa_ray.dataset.outcomes import find, flat, numbers
+from lvqa_ray.dataset.shards import read_shard, replace_shard
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import Place

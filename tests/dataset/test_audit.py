@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.engine.audit import Audit, audit
-from lvqa_ray.engine.chance import at_least, share, uniform, wilson
-from lvqa_ray.engine.tables import write_shard
+from lvqa_ray.dataset.shards import write_shard
+from lvqa_ray.dataset.statistics.audit import Audit, audit
+from lvqa_ray.dataset.statistics.significance import at_least, share, uniform, wilson
 from lvqa_ray.records import LETTERS
 
 RUN = {"run_id": "r", "job_hash": "j", "video": "v", "fingerprint": "f", "input_hash": "i"}

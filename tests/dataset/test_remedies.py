@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lvqa_ray
-from lvqa_ray.engine.mends import MENDS, mend
+from lvqa_ray.dataset.remedies import MENDS, mend
 from lvqa_ray.errors import ApiError, ParseFault, VideoFault
 from lvqa_ray.stages.reformat import NOTHING_LEFT
 

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine import chance
-from lvqa_ray.engine.chance import Mean, Share
-from lvqa_ray.engine.outcomes import flat, numbers
-from lvqa_ray.engine.seen import of_run
-from lvqa_ray.engine.settle import Current
-from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.dataset.compaction import Current
+from lvqa_ray.dataset.current_rows import of_run
+from lvqa_ray.dataset.outcomes import flat, numbers
+from lvqa_ray.dataset.shards import read_shard, shards
+from lvqa_ray.dataset.statistics import significance
+from lvqa_ray.dataset.statistics.significance import Mean, Share
 from lvqa_ray.records import LETTERS
 from lvqa_ray.records.requested import against, requested
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
@@ -251,7 +251,7 @@ class _Seen:
             categories=dict(self.categories.most_common()),
             quota=against(self.requested, self.categories),
             keys=keys,
-            keys_p=chance.uniform(list(keys.values())),
+            keys_p=significance.uniform(list(keys.values())),
             longest=self._extreme("longest"),
             shortest=self._extreme("shortest"),
             blind=self._means("blind"),
@@ -262,11 +262,14 @@ class _Seen:
         )
 
     def _extreme(self, name: str) -> Share:
-        return chance.share(self.extremes[name], self.extremes[f"{name} of"], GUESS)
+        return significance.share(self.extremes[name], self.extremes[f"{name} of"], GUESS)
 
     def _means(self, check: str) -> dict[str, Mean]:
         kept = self._scores(check, True)
-        return {"all": chance.mean(np.concatenate([kept, self._scores(check, False)])), "kept": chance.mean(kept)}
+        return {
+            "all": significance.mean(np.concatenate([kept, self._scores(check, False)])),
+            "kept": significance.mean(kept),
+        }
 
     def _scores(self, check: str, kept: bool) -> npt.NDArray[np.float64]:
         return np.concatenate([np.empty(0), *self.scores.get((check, kept), [])])

@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 from lvqa_ray.corpus.content import content, contents
 from lvqa_ray.corpus.fingerprints import fingerprint, out_of_reach, stamp_elsewhere
 from lvqa_ray.corpus.video_table import COLUMNS, Videos
-from lvqa_ray.engine.corpus import FILE as MANIFEST
-from lvqa_ray.engine.outcomes import OUTCOME, find, flat, numbers
-from lvqa_ray.engine.seen import row_groups
-from lvqa_ray.engine.tables import read_shard, replace_shard
+from lvqa_ray.dataset.current_rows import row_groups
+from lvqa_ray.dataset.manifest import FILE as MANIFEST
+from lvqa_ray.dataset.outcomes import OUTCOME, find, flat, numbers
+from lvqa_ray.dataset.shards import read_shard, replace_shard
 from lvqa_ray.records import Video, shown
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.options import Access

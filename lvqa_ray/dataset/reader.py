@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lvqa_ray.config import Job
+from lvqa_ray.dataset.standing import standing
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.segments import LocalSegments, Segments
 from lvqa_ray.records import Turn
 from lvqa_ray.records.earlier import stored_columns, with_current_columns
-from lvqa_ray.records.standing import standing
 from lvqa_ray.records.tables import EMPTY_SHARD, SCHEMAS, VIDEO_ID, TableName
 
 FOOTERS_AT_ONCE = 16

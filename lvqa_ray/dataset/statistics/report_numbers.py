@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.records import LETTERS, TASKS
 from lvqa_ray.records.requested import ONE, SEVERAL, against, requested
-from lvqa_ray.report.output import Output
 
 
 @dataclass(frozen=True, slots=True)

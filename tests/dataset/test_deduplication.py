@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.funnel import funnel
-from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.repeats import compare
-from lvqa_ray.engine.resume import remaining
-from lvqa_ray.engine.settle import settle
-from lvqa_ray.engine.tables import read_rows, write_shard
+from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.deduplication import compare
+from lvqa_ray.dataset.outcomes import outcomes
+from lvqa_ray.dataset.resume import remaining
+from lvqa_ray.dataset.shards import read_rows, write_shard
+from lvqa_ray.dataset.statistics.question_counts import funnel
 from lvqa_ray.records import AskedFilm, AskedQuestion, Film, FinishedFilm, Question, Record, Usage, Video
 from lvqa_ray.records.tables import data_line, drop_line, failure_line
 from lvqa_ray.stages.check_duplicates import CheckDuplicates

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lvqa_ray.engine.corpus import stored_manifest
-from lvqa_ray.engine.outcomes import find, flat, numbers, outcomes
-from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
-from lvqa_ray.engine.settle import Current
-from lvqa_ray.engine.tables import damaged, shards
+from lvqa_ray.dataset.compaction import Current
+from lvqa_ray.dataset.current_rows import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
+from lvqa_ray.dataset.manifest import stored_manifest
+from lvqa_ray.dataset.outcomes import find, flat, numbers, outcomes
+from lvqa_ray.dataset.shards import damaged, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import fits
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.seen import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
-from lvqa_ray.engine.tables import ShardWriter, batches, fill_empty, is_current
-from lvqa_ray.records.standing import standing
+from lvqa_ray.dataset.current_rows import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
+from lvqa_ray.dataset.outcomes import outcomes
+from lvqa_ray.dataset.shards import ShardWriter, batches, fill_empty, is_current
+from lvqa_ray.dataset.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.storage.paths import Place
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.tables import read_shard, shards
-from lvqa_ray.engine.task_outcomes import task_outcomes
+from lvqa_ray.dataset.shards import read_shard, shards
+from lvqa_ray.dataset.task_outcomes import task_outcomes
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 from lvqa_ray.storage.paths import Place
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.outcomes import find, numbers
-from lvqa_ray.engine.tables import read_shard, shards
+from lvqa_ray.dataset.outcomes import find, numbers
+from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import Place
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.corpus import keep_ids, store_manifest, stored_manifest
-from lvqa_ray.engine.outcomes import outcomes
-from lvqa_ray.engine.resume import Why, remaining
+from lvqa_ray.dataset.manifest import keep_ids, store_manifest, stored_manifest
+from lvqa_ray.dataset.outcomes import outcomes
+from lvqa_ray.dataset.resume import Why, remaining
 from lvqa_ray.records import Video
-from tests.engine.test_resume import line, put
+from tests.dataset.test_resume import line, put
 
 
 def films(folder: Path, *names: str) -> list[str]:

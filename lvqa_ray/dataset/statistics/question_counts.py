@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.outcomes import flat
-from lvqa_ray.engine.seen import row_groups
+from lvqa_ray.dataset.current_rows import row_groups
+from lvqa_ray.dataset.outcomes import flat
 from lvqa_ray.records.requested import SEVERAL, against, requested
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.storage.paths import Place

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.engine.corpus import stored_manifest
-from lvqa_ray.engine.outcomes import flat
-from lvqa_ray.engine.tables import read_shard, read_whole, replace_shard, shards, write_shard
+from lvqa_ray.dataset.manifest import stored_manifest
+from lvqa_ray.dataset.outcomes import flat
+from lvqa_ray.dataset.shards import read_shard, read_whole, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT

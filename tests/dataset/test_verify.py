@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.corpus import store_manifest
-from lvqa_ray.engine.failures import by_kind, failures
-from lvqa_ray.engine.settle import settle
-from lvqa_ray.engine.tables import read_rows
-from lvqa_ray.engine.verify import Verdict, verify
+from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.failures import by_kind, failures
+from lvqa_ray.dataset.manifest import store_manifest
+from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.dataset.verify import Verdict, verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import TableName
-from tests.engine.test_resume import RUNS, clip, line, put, result, video
+from tests.dataset.test_resume import RUNS, clip, line, put, result, video
 
 
 def whole(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""The output: shards, reader, outcomes, resume, verify, statistics."""

@@ -1,0 +1,1 @@
+"""Statistics of an output: question counts, audit, significance."""

@@ -128,9 +128,9 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
     """What a chat worker of the job is made of, and its governor."""
     from pydantic import SecretStr  # noqa: PLC0415
 
-    from lvqa_ray.engine import governor  # noqa: PLC0415
-    from lvqa_ray.engine.lines import Line  # noqa: PLC0415
-    from lvqa_ray.engine.workers import ChatWork  # noqa: PLC0415
+    from lvqa_ray.engine.ray import rate_limit_actor  # noqa: PLC0415
+    from lvqa_ray.engine.ray.chat_actor import ChatWork  # noqa: PLC0415
+    from lvqa_ray.engine.ray.endpoints import Line  # noqa: PLC0415
     from lvqa_ray.llm.ratelimit.limits import Limits  # noqa: PLC0415
     from lvqa_ray.stage import Prompted  # noqa: PLC0415
     from lvqa_ray.stage.steps import ChatStep  # noqa: PLC0415
@@ -148,7 +148,7 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
         return [video]
 
     endpoint = endpoint_of(given)
-    handle = governor.start(Limits.of(endpoint))
+    handle = rate_limit_actor.start(Limits.of(endpoint))
     lines = {"llm": [Line(endpoint=endpoint, api_key=SecretStr(""), governor=handle)]}
     steps = [ChatStep(stage=Bench(), takes=Video, call=call)]
 
@@ -176,7 +176,7 @@ def ours(given: argparse.Namespace) -> Row:
                 return _peak_mb()
 
             async def run(self, first: int, count: int) -> Row:
-                from lvqa_ray.engine.graph import CALLS_A_PLACE  # noqa: PLC0415
+                from lvqa_ray.engine.ray.graph import CALLS_A_PLACE  # noqa: PLC0415
                 from lvqa_ray.engine.rows import pack  # noqa: PLC0415
 
                 async def ask(number: int) -> None:
@@ -208,9 +208,9 @@ def ours_data(given: argparse.Namespace) -> Row:
     import ray  # noqa: PLC0415
     from ray.data import ActorPoolStrategy  # noqa: PLC0415
 
-    from lvqa_ray.engine.graph import CALLS_A_PLACE, configure  # noqa: PLC0415
+    from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER  # noqa: PLC0415
+    from lvqa_ray.engine.ray.graph import CALLS_A_PLACE, configure  # noqa: PLC0415
     from lvqa_ray.engine.rows import pack, unpack  # noqa: PLC0415
-    from lvqa_ray.engine.spread import MOST_TOGETHER  # noqa: PLC0415
 
     with cluster(), tempfile.TemporaryDirectory() as folder:
         work, _handle = make_work(given, folder)

@@ -38,7 +38,8 @@ from benchmarks.piles import Piles, plot
 from benchmarks.scale_graph import NoChild, probe
 from benchmarks.watcher import Watcher
 from lvqa_ray.config import Job
-from lvqa_ray.engine import graph, run, video_work
+from lvqa_ray.engine import run
+from lvqa_ray.engine.ray import decode_task, graph
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import Clip, Frame, Video
 from lvqa_ray.stage.steps import VideoStep
@@ -80,7 +81,7 @@ def pipeline(job: Job, *_: object, clips: int, picture_bytes: int, takes_s: floa
 
 def no_child() -> None:
     """Runs in each worker as it starts."""
-    video_work.decoder = NoChild
+    decode_task.decoder = NoChild
 
 
 @contextmanager
@@ -178,7 +179,7 @@ def warm(folder: Path, cores: int) -> None:
 
     @ray.remote(num_cpus=1)
     def there(number: int) -> None:
-        import lvqa_ray.engine.graph  # noqa: F401, PLC0415 - this is what takes its time
+        import lvqa_ray.engine.ray.graph  # noqa: F401, PLC0415 - this is what takes its time
 
         (folder / str(number)).touch()
         while len(list(folder.iterdir())) < cores:  # nobody goes before all have come

@@ -34,8 +34,9 @@ from pydantic import SecretStr
 
 from benchmarks.processes import Watch
 from lvqa_ray.config import Job
-from lvqa_ray.engine import graph, run, video_work, workers
+from lvqa_ray.engine import run
 from lvqa_ray.engine.memory import PaidCaptions
+from lvqa_ray.engine.ray import chat_actor, decode_task, graph
 from lvqa_ray.engine.rows import Packed, pack
 from lvqa_ray.engine.steps import through
 from lvqa_ray.journal.found_clips import FoundClips
@@ -112,8 +113,8 @@ def _lacks_pictures(clip: Clip) -> bool:
 
 
 def in_worker() -> None:
-    workers.wire = StubTransport
-    video_work.decoder = NoChild
+    chat_actor.wire = StubTransport
+    decode_task.decoder = NoChild
     clock = Clock(Path(os.environ["LVQA_SCALE_CLOCKS"]) / str(os.getpid()))
     client.cache_key = clock.of(client.cache_key)
     for owner, names in ((Journal, ("__init__", "get", "put")), (FoundClips, ("recall", "note"))):

@@ -18,7 +18,7 @@ from lvqa_ray.cli.tables import total_cost
 from lvqa_ray.cli.terminal import ConsoleHandler, _Visible, plain
 from lvqa_ray.cli.visible import json_text, visible
 from lvqa_ray.engine.progress import Progress
-from lvqa_ray.engine.quiet import core_lines_dropped
+from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
 from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.journal.costs import Spent
 

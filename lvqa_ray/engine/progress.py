@@ -11,10 +11,10 @@ from itertools import chain
 from pathlib import Path
 
 from lvqa_ray.dataset.shards import read_shard, shards
-from lvqa_ray.engine.governor import Traffic
-from lvqa_ray.engine.lines import Lines, traffic
-from lvqa_ray.engine.metrics import show
-from lvqa_ray.engine.waiting import STILL_S, Machine, waiting_for
+from lvqa_ray.engine.ray.endpoints import Lines, traffic
+from lvqa_ray.engine.ray.metrics import show
+from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent
 from lvqa_ray.journal.entries import entry_of

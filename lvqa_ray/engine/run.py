@@ -28,10 +28,6 @@ from lvqa_ray.dataset.shards import fill_empty, write_shard
 from lvqa_ray.dataset.statistics.audit import Audit, audit
 from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
 from lvqa_ray.dataset.verify import Verdict, verify
-from lvqa_ray.engine.at_ray import ray_for
-from lvqa_ray.engine.graph import run_pass
-from lvqa_ray.engine.lines import Lines, halt, start_lines, why_halted
-from lvqa_ray.engine.nodes import check_disks
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight import (
     check_addresses,
@@ -43,10 +39,14 @@ from lvqa_ray.engine.preflight import (
 )
 from lvqa_ray.engine.progress import Watch
 from lvqa_ray.engine.provenance import code_version, provenance_of
-from lvqa_ray.engine.purse import start as start_purse
-from lvqa_ray.engine.ray_health import RayLost, watch_ray
+from lvqa_ray.engine.ray.budget_actor import start as start_purse
+from lvqa_ray.engine.ray.datasink import TableSink
+from lvqa_ray.engine.ray.endpoints import Lines, halt, start_lines, why_halted
+from lvqa_ray.engine.ray.graph import run_pass
+from lvqa_ray.engine.ray.session.cluster import ray_for
+from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
+from lvqa_ray.engine.ray.session.shared_disk import check_disks
 from lvqa_ray.engine.reporter import OnProgress, Reporter
-from lvqa_ray.engine.sink import TableSink
 from lvqa_ray.engine.stop import Stop
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total

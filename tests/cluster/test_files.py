@@ -74,7 +74,7 @@ def test_the_same_ray_is_locked() -> None:
 def test_the_dashboard_shows_what_is_counted() -> None:
     panels = Path("cluster/grafana.json").read_text()
     shown = set(re.findall(r"ray_(lvqa_[a-z_]+?)(?:_total)?\b", panels))
-    code = Path("lvqa_ray/engine/metrics.py").read_text()
+    code = Path("lvqa_ray/engine/ray/metrics.py").read_text()
     counted = set(re.findall(r'"(lvqa_[a-z_]+)"', code)) | {"lvqa_videos", "lvqa_clips", "lvqa_questions"}
     assert shown == counted - {"lvqa_"}
     of_ray = {metric.name for metric in OpRuntimeMetrics.get_metrics()}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.engine.assemble import Assembler
+from lvqa_ray.engine.ray.clip_assembler import Assembler
 from lvqa_ray.engine.rows import pack, unpack
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.steps import through

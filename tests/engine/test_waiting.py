@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.engine import progress as progress_module
-from lvqa_ray.engine.governor import Traffic
 from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.waiting import Machine, stopped_processes, waiting_for
 from lvqa_ray.engine.reporter import Reporter
-from lvqa_ray.engine.waiting import Machine, stopped_processes, waiting_for
 
 BUSY = Machine(4, 1)
 

@@ -10,7 +10,7 @@ from typing import Any
 from ray import serve
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.at_ray import ray_for
+from lvqa_ray.engine.ray.session.cluster import ray_for
 
 NAME = "lvqa"
 MOST_REQUESTS = 1000

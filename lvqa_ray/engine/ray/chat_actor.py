@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from lvqa_ray.engine.detach import worker_without_terminal
-from lvqa_ray.engine.governor import RemoteDesk
-from lvqa_ray.engine.lines import Line, Lines
-from lvqa_ray.engine.metrics import Metered
-from lvqa_ray.engine.purse import RemotePurse
+from lvqa_ray.engine.ray.budget_actor import RemotePurse
+from lvqa_ray.engine.ray.endpoints import Line, Lines
+from lvqa_ray.engine.ray.metrics import Metered
+from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk
+from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.rows import Packed, pack, unpack
 from lvqa_ray.engine.steps import along, bug
 from lvqa_ray.errors import StopRun

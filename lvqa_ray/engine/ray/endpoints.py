@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from pydantic import SecretStr
 
-from lvqa_ray.engine import governor
-from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.engine.ray import rate_limit_actor as governor
+from lvqa_ray.engine.ray.rate_limit_actor import Traffic
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.stage import Role

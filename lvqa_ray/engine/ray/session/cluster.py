@@ -11,10 +11,10 @@ from typing import Any
 import ray
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.detach import children_without_terminal
-from lvqa_ray.engine.quiet import core_lines_dropped
-from lvqa_ray.engine.ray_health import shut_down
-from lvqa_ray.engine.ray_telemetry import disable_telemetry
+from lvqa_ray.engine.ray.session.detach import children_without_terminal
+from lvqa_ray.engine.ray.session.health import shut_down
+from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
+from lvqa_ray.engine.ray.session.telemetry import disable_telemetry
 from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.errors import ConfigError
 
@@ -23,7 +23,7 @@ from lvqa_ray.errors import ConfigError
 def ray_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     """A Ray for as long as the block runs: the one that is running, the one of RAY_ADDRESS, or one of its own.
 
-    The processes of its own have no terminal, see `lvqa_ray.engine.detach`.
+    The processes of its own have no terminal, see `lvqa_ray.engine.ray.session.detach`.
 
     Args:
         job: The job.

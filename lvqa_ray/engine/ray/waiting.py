@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine.governor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import Traffic
 
 STILL_S = 20.0
 """After how long without progress a run says what it waits for (s)."""

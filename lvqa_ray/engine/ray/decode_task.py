@@ -10,9 +10,9 @@ from typing import Any
 import ray
 
 from lvqa_ray.engine.decoder import Bounds, decoder
-from lvqa_ray.engine.detach import worker_without_terminal
 from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
+from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
 from lvqa_ray.engine.steps import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine import governor
-from lvqa_ray.engine.governor import RemoteDesk, Traffic
+from lvqa_ray.engine.ray import rate_limit_actor
+from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk, Traffic
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
@@ -64,7 +64,7 @@ def test_a_count_of_the_day_that_cannot_be_read_stops_the_run_in_a_sentence(tmp_
 
     (tmp_path / "spoilt.json").write_text("[1")
     for place, says in ((tmp_path, "Is a directory"), (tmp_path / "spoilt.json", "delete it")):
-        handle = governor.start(Limits(max_concurrency=1, requests_per_day=10), place)
+        handle = rate_limit_actor.start(Limits(max_concurrency=1, requests_per_day=10), place)
         assert isinstance(ray.get(handle.take.remote("h", [Estimate()])), StopRun)
         assert says in traffic(handle).halted
 
@@ -97,7 +97,7 @@ def a_dead_workers_places() -> None:
     """They are used again soon, however long its calls might have taken."""
     import ray
 
-    handle = governor.start(Limits(4))
+    handle = rate_limit_actor.start(Limits(4))
     dies, lives = worker(handle), worker(handle)
     lost = dies.ask.remote(10, 600.0)
     until(lambda: ray.get(dies.under_way.remote()) == 4, 30)
@@ -114,7 +114,7 @@ def a_killed_governor() -> None:
     """It comes back and knows what is out."""
     import ray
 
-    handle = governor.start(Limits(6))
+    handle = rate_limit_actor.start(Limits(6))
     workers = [worker(handle), worker(handle)]
     long = workers[0].ask.remote(4, 25.0)
     until(lambda: ray.get(workers[0].under_way.remote()) == 4, 30)
@@ -131,7 +131,7 @@ def a_killed_governor() -> None:
 def test_a_call_to_a_governor_serves_many_requests() -> None:
     import ray
 
-    handle = governor.start(Limits(64, requests_per_minute=10_000))
+    handle = rate_limit_actor.start(Limits(64, requests_per_minute=10_000))
     busy = worker(handle)
     ray.get(busy.ask.remote(64, 0.0))
     assert ray.get(busy.ask.remote(2000, 0.001), timeout=60) == 2000

@@ -33,7 +33,7 @@ from lvqa_ray.records import (
 from lvqa_ray.records.timecodes import clock, clocks
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.dossier import Dossier
+    from lvqa_ray.engine.local.analysis_document import Dossier
 
 VIDEO = "(the video of the command)"
 
@@ -87,9 +87,9 @@ def analyze(
 
 def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) -> int:
     from lvqa_ray.config.places import output_of  # noqa: PLC0415
-    from lvqa_ray.engine.analyst import Analyst  # noqa: PLC0415 - the video libraries take a second to import
-    from lvqa_ray.engine.dossier import Dossier  # noqa: PLC0415
-    from lvqa_ray.engine.dossiers import NAME, Dossiers  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_document import Dossier  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_store import NAME, Dossiers  # noqa: PLC0415
+    from lvqa_ray.engine.local.executor import Analyst  # noqa: PLC0415 - the video libraries take a second to import
     from lvqa_ray.engine.preflight import check_output  # noqa: PLC0415
     from lvqa_ray.storage.paths import said  # noqa: PLC0415
     from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415

@@ -15,9 +15,9 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of, output_of, scratch_of
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
-from lvqa_ray.engine.analyst import Analyst
-from lvqa_ray.engine.dossier import Dossier
-from lvqa_ray.engine.dossiers import Dossiers
+from lvqa_ray.engine.local.analysis_document import Dossier
+from lvqa_ray.engine.local.analysis_store import Dossiers
+from lvqa_ray.engine.local.executor import Analyst
 from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError, invalid

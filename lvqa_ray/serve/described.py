@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
-from lvqa_ray.engine.dossiers import NAME
+from lvqa_ray.engine.local.analysis_store import NAME
 
 Workspace = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="Keeps some users' results apart.")]
 Session = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="Names the analysis.")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from lvqa_ray.engine.dossiers import NAME
+from lvqa_ray.engine.local.analysis_store import NAME
 from lvqa_ray.serve.analyses import Analyses, Running
 from lvqa_ray.serve.described import DOCUMENT, EVENTS, Session, errors
 from lvqa_ray.serve.invalid import RefusedError

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.dossiers import NAME
+from lvqa_ray.engine.local.analysis_store import NAME
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Style, Task
 from lvqa_ray.serve.invalid import invalid

@@ -25,7 +25,7 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.failures import by_kind
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.verify import verify
-from lvqa_ray.engine.dossiers import Dossiers
+from lvqa_ray.engine.local.analysis_store import Dossiers
 from lvqa_ray.engine.preflight import check_output
 from lvqa_ray.engine.probing import probed
 from lvqa_ray.engine.run import run
@@ -41,7 +41,7 @@ from lvqa_ray.storage.run_lock import lock
 from tests import media
 from tests.command import cells, lvqa
 from tests.conftest import JobMaker
-from tests.engine.test_dossiers import document
+from tests.engine.test_analysis_store import document
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.files import FileServer, bucket, s3_server
 from tests.storm.storm import Run, job_file

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lvqa_ray.engine.dossiers import Dossiers
+from lvqa_ray.engine.local.analysis_store import Dossiers
 
 
 def document(session: str, days_ago: float) -> dict[str, Any]:

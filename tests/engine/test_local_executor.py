@@ -13,8 +13,8 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.analyst import Analyst
-from lvqa_ray.engine.dossier import Dossier
+from lvqa_ray.engine.local.analysis_document import Dossier
+from lvqa_ray.engine.local.executor import Analyst
 from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedClip, Clip, Failure, Film, ProbedVideo
 from lvqa_ray.video.audio.pcm import RATE
 from tests import media

@@ -1,0 +1,1 @@
+"""The run in one process, for a single video."""

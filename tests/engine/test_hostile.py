@@ -28,7 +28,7 @@ def decoding() -> list[tuple[str, int]]:
     found = []
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdigit() and b"lvqa_ray.engine.child" in (process / "cmdline").read_bytes():
+            if process.name.isdigit() and b"lvqa_ray.engine.decoding.worker" in (process / "cmdline").read_bytes():
                 files = [os.readlink(descriptor) for descriptor in (process / "fd").iterdir()]  # noqa: PTH115
                 found += [(file, int(process.name)) for file in files]
         except OSError:  # it has ended meanwhile

@@ -18,8 +18,8 @@ from typing import Any
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
 from lvqa_ray.dataset.run_order import segment_names
-from lvqa_ray.engine.decoder import Bounds
-from lvqa_ray.engine.decoders import Decoders
+from lvqa_ray.engine.decoding.pool import Decoders
+from lvqa_ray.engine.decoding.supervisor import Bounds
 from lvqa_ray.engine.local.clients import LocalChats
 from lvqa_ray.engine.local.pinned_download import Held
 from lvqa_ray.engine.media import media_of

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.engine.pumped import pumped
+from lvqa_ray.engine.decoding.thread_iterator import pumped
 from lvqa_ray.records import Video
 from lvqa_ray.storage.download_cache import Scratch
 from lvqa_ray.storage.remote import is_remote

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine.decoder import Bounds, decoder
+from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
 from lvqa_ray.engine.media import Media
 from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal

@@ -15,7 +15,7 @@ from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
-from lvqa_ray.engine.decoder import Bounds
+from lvqa_ray.engine.decoding.supervisor import Bounds
 from lvqa_ray.engine.media import media_of
 from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions, PaidLook, asked_by
 from lvqa_ray.engine.ray.chat_actor import ChatWork

@@ -1,6 +1,6 @@
 """The process that decodes for a worker: what a hostile file does to it, it does to nobody else.
 
-Started by `lvqa_ray.engine.decoder`, talks to it over a socket, and lives as long as that worker.
+Started by `lvqa_ray.engine.decoding.supervisor`, talks to it over a socket, and lives as long as that worker.
 It takes a row with the steps to put it through, and gives the rows that they make of it one by one; a socket that is
 full holds it back.
 """

@@ -2,7 +2,7 @@
 
 A worker keeps its child from row to row, because starting one takes about a second. The child's rows come pickled and
 are handed on as they are, so that a row costs a copy through a socket. The other end is
-`lvqa_ray.engine.child`.
+`lvqa_ray.engine.decoding.worker`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lvqa_ray.engine.child import NEWS, ROW, At, Done, Order
+from lvqa_ray.engine.decoding.worker import NEWS, ROW, At, Done, Order
 from lvqa_ray.engine.rows import COLUMN, Packed, pack
 from lvqa_ray.engine.secrets import decoder_environment
 from lvqa_ray.engine.steps import failed, video_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
 START_WITHIN_S = 120.0
 LOOK_EVERY_S = 0.1
 HANG_UP_S = 5.0
-RUN = "from lvqa_ray.engine.child import main; main()"
+RUN = "from lvqa_ray.engine.decoding.worker import main; main()"
 """Not ``-m``: what the child sends would then be of ``__main__``."""
 UNKNOWN_LENGTH_S = 60.0
 """What a video counts as while it is probed."""

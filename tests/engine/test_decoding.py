@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine.decoder import Bounds, Decoder
+from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
 from lvqa_ray.engine.rows import unpack
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video, VideoInfo
 from lvqa_ray.stage.steps import VideoStep
@@ -148,7 +148,7 @@ def test_rows_that_nobody_takes_any_more_end_the_child(decoder: Decoder, film: P
 
 WORKER = """
 import sys
-from tests.engine.test_decoder import BOUNDS, SCENES, video, Path, Decoder, children
+from tests.engine.test_decoding import BOUNDS, SCENES, video, Path, Decoder, children
 given = Decoder(BOUNDS)(SCENES, video(Path(sys.argv[1])))
 next(given)
 print(*children(), flush=True)

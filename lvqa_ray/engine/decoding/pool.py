@@ -8,8 +8,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from lvqa_ray.engine.decoder import Bounds, Decoder
-from lvqa_ray.engine.pumped import pumped
+from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
+from lvqa_ray.engine.decoding.thread_iterator import pumped
 from lvqa_ray.engine.rows import unpack
 from lvqa_ray.stage.steps import VideoStep
 

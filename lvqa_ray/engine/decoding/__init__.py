@@ -1,0 +1,1 @@
+"""Decoder processes: supervision, worker, pool."""

@@ -90,7 +90,7 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
     from lvqa_ray.engine.local.analysis_document import Dossier  # noqa: PLC0415
     from lvqa_ray.engine.local.analysis_store import NAME, Dossiers  # noqa: PLC0415
     from lvqa_ray.engine.local.executor import Analyst  # noqa: PLC0415 - the video libraries take a second to import
-    from lvqa_ray.engine.preflight import check_output  # noqa: PLC0415
+    from lvqa_ray.engine.preflight.checks import check_output  # noqa: PLC0415
     from lvqa_ray.storage.paths import said  # noqa: PLC0415
     from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from lvqa_ray.cli.terminal import data, plain, say_json, talk
 from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.check import Finding
+    from lvqa_ray.engine.preflight.doctor import Finding
 
 JobFile = Annotated[Path, typer.Argument(help="Job file (.yaml).")]
 
@@ -29,7 +29,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Try a job's endpoints, output, disk and videos; exit status 2 if a run would fail."""
-    from lvqa_ray.engine.check import check as look  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.engine.preflight.doctor import check as look  # noqa: PLC0415 - Ray takes seconds to import
 
     loaded = Job.load(job, overrides or [])
     ask = talk.is_terminal and not yes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     """Print what a run would do and cost, to stdout."""
-    from lvqa_ray.engine.plan import plan  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.engine.preflight.dry_run import plan  # noqa: PLC0415 - Ray takes seconds to import
 
     planned = plan(job, ask_endpoints=ask_endpoints)
     if as_json:

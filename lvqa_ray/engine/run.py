@@ -29,7 +29,7 @@ from lvqa_ray.dataset.statistics.audit import Audit, audit
 from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
 from lvqa_ray.dataset.verify import Verdict, verify
 from lvqa_ray.engine.paying import paying
-from lvqa_ray.engine.preflight import (
+from lvqa_ray.engine.preflight.checks import (
     check_addresses,
     check_endpoints,
     check_output,

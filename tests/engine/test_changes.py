@@ -14,7 +14,7 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.run_state import note_job, note_run, stored_job
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.verify import verify
-from lvqa_ray.engine.plan import plan
+from lvqa_ray.engine.preflight.dry_run import plan
 from lvqa_ray.engine.run import RunSummary, run
 from lvqa_ray.errors import ConfigError
 from tests import media

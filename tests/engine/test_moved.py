@@ -13,7 +13,7 @@ import pytest
 
 from lvqa_ray.dataset.reader import Output
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.engine.plan import plan
+from lvqa_ray.engine.preflight.dry_run import plan
 from lvqa_ray.engine.provenance import code_version
 from lvqa_ray.engine.run import run
 from tests import media

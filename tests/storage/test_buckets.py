@@ -26,8 +26,8 @@ from lvqa_ray.dataset.failures import by_kind
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.local.analysis_store import Dossiers
-from lvqa_ray.engine.preflight import check_output
-from lvqa_ray.engine.probing import probed
+from lvqa_ray.engine.preflight.checks import check_output
+from lvqa_ray.engine.preflight.probe import probed
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video

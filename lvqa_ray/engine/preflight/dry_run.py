@@ -13,9 +13,9 @@ from lvqa_ray.dataset.manifest import keep_ids
 from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import changed, remaining, told
 from lvqa_ray.dataset.run_state import settings_of
-from lvqa_ray.engine.estimate import NOTHING, Estimate, Load, estimate, seconds
-from lvqa_ray.engine.preflight import check_addresses, check_endpoints, check_prices, check_prompts
-from lvqa_ray.engine.probing import probed
+from lvqa_ray.engine.preflight.checks import check_addresses, check_endpoints, check_prices, check_prompts
+from lvqa_ray.engine.preflight.estimate import NOTHING, Estimate, Load, estimate, seconds
+from lvqa_ray.engine.preflight.probe import probed
 from lvqa_ray.errors import VideoError
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.records import Clip, ProbedVideo, Span

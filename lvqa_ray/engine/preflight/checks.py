@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.readiness import Readiness, readiness
-from lvqa_ray.engine.trials import smallest
+from lvqa_ray.engine.preflight.readiness import Readiness, readiness
+from lvqa_ray.engine.preflight.trials import smallest
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.records.tables import SCHEMAS

@@ -12,10 +12,10 @@ from pathlib import Path
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of, output_of
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.preflight import check_output, check_prices, check_prompts, check_whisper
-from lvqa_ray.engine.probing import probed
-from lvqa_ray.engine.readiness import readiness
-from lvqa_ray.engine.trials import smallest, trials
+from lvqa_ray.engine.preflight.checks import check_output, check_prices, check_prompts, check_whisper
+from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.preflight.readiness import readiness
+from lvqa_ray.engine.preflight.trials import smallest, trials
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest

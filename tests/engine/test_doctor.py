@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.engine.check import check
+from lvqa_ray.engine.preflight.doctor import check
 from tests import media
 from tests.conftest import MODEL, JobMaker
 from tests.fakes.answers import media_urls

@@ -1,0 +1,1 @@
+"""Checks before a run: endpoints, output, estimate, dry run, doctor."""

@@ -177,7 +177,7 @@ def ours(given: argparse.Namespace) -> Row:
 
             async def run(self, first: int, count: int) -> Row:
                 from lvqa_ray.engine.ray.graph import CALLS_A_PLACE  # noqa: PLC0415
-                from lvqa_ray.engine.rows import pack  # noqa: PLC0415
+                from lvqa_ray.engine.row_codec import pack  # noqa: PLC0415
 
                 async def ask(number: int) -> None:
                     if not await self.work(pack(video(first + number))):
@@ -210,7 +210,7 @@ def ours_data(given: argparse.Namespace) -> Row:
 
     from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER  # noqa: PLC0415
     from lvqa_ray.engine.ray.graph import CALLS_A_PLACE, configure  # noqa: PLC0415
-    from lvqa_ray.engine.rows import pack, unpack  # noqa: PLC0415
+    from lvqa_ray.engine.row_codec import pack, unpack  # noqa: PLC0415
 
     with cluster(), tempfile.TemporaryDirectory() as folder:
         work, _handle = make_work(given, folder)

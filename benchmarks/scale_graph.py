@@ -35,10 +35,10 @@ from pydantic import SecretStr
 from benchmarks.processes import Watch
 from lvqa_ray.config import Job
 from lvqa_ray.engine import run
-from lvqa_ray.engine.memory import PaidCaptions
 from lvqa_ray.engine.ray import chat_actor, decode_task, graph
-from lvqa_ray.engine.rows import Packed, pack
-from lvqa_ray.engine.steps import through
+from lvqa_ray.engine.result_cache import PaidCaptions
+from lvqa_ray.engine.row_codec import Packed, pack
+from lvqa_ray.engine.step_runner import through
 from lvqa_ray.journal.found_clips import FoundClips
 from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text

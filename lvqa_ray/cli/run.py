@@ -148,7 +148,7 @@ def run_and_tell(
         talkative(talk)
     from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
-    from lvqa_ray.engine.stop import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
+    from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
     summary = None
     try:

@@ -47,7 +47,7 @@ from lvqa_ray.engine.ray.session.cluster import ray_for
 from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
 from lvqa_ray.engine.ray.session.shared_disk import check_disks
 from lvqa_ray.engine.reporter import OnProgress, Reporter
-from lvqa_ray.engine.stop import Stop
+from lvqa_ray.engine.shutdown import Stop
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total
 from lvqa_ray.journal.locations import segments_at

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvqa_ray.engine.ray.clip_assembler import Assembler
-from lvqa_ray.engine.rows import pack, unpack
+from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Film, Span, Video, VideoInfo
 from lvqa_ray.stages.merge import MergeCaptions
 

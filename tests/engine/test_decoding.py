@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
-from lvqa_ray.engine.rows import unpack
+from lvqa_ray.engine.row_codec import unpack
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video, VideoInfo
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.stages.probe import ProbeVideo

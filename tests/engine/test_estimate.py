@@ -12,7 +12,7 @@ import pytest
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.dry_run import _first_asked, _is_too_long, _load, _tasks_asked
 from lvqa_ray.engine.preflight.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
-from lvqa_ray.engine.steps import elsewhere
+from lvqa_ray.engine.step_runner import elsewhere
 from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
 from tests.stages.test_checks import film
 

@@ -14,9 +14,9 @@ import pytest
 
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.ray.clip_assembler import Assembler
-from lvqa_ray.engine.rows import pack, unpack
+from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.steps import through
+from lvqa_ray.engine.step_runner import through
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Video
 from tests import media

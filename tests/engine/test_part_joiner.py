@@ -13,9 +13,9 @@ import pytest
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.ray.clips_per_task import spread
 from lvqa_ray.engine.ray.part_joiner import Joiner
-from lvqa_ray.engine.rows import pack, unpack
+from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.steps import through
+from lvqa_ray.engine.step_runner import through
 from lvqa_ray.pipeline import Pipeline, Spread, build
 from lvqa_ray.records import Clip, Failure, LookedPart, Video
 from tests import media

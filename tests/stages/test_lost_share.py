@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.steps import through
+from lvqa_ray.engine.step_runner import through
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Film, Video
 from tests import media

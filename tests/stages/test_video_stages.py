@@ -12,7 +12,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.steps import through
+from lvqa_ray.engine.step_runner import through
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
 from lvqa_ray.records.tables import clip_line

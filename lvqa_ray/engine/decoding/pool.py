@@ -10,7 +10,7 @@ from typing import Any
 
 from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
 from lvqa_ray.engine.decoding.thread_iterator import pumped
-from lvqa_ray.engine.rows import unpack
+from lvqa_ray.engine.row_codec import unpack
 from lvqa_ray.stage.steps import VideoStep
 
 

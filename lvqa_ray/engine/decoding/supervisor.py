@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lvqa_ray.engine.decoding.worker import NEWS, ROW, At, Done, Order
-from lvqa_ray.engine.rows import COLUMN, Packed, pack
+from lvqa_ray.engine.row_codec import COLUMN, Packed, pack
 from lvqa_ray.engine.secrets import decoder_environment
-from lvqa_ray.engine.steps import failed, video_of
+from lvqa_ray.engine.step_runner import failed, video_of
 from lvqa_ray.errors import VideoFault
 from lvqa_ray.records import Failure, shown
 from lvqa_ray.stage.steps import VideoStep

@@ -71,7 +71,7 @@ def main() -> None:
 
 def _obey(order: Order, connection: Connection) -> None:
     # Not at the top: what this needs is loaded where loading it counts as starting up.
-    from lvqa_ray.engine.steps import elsewhere, through  # noqa: PLC0415
+    from lvqa_ray.engine.step_runner import elsewhere, through  # noqa: PLC0415
 
     said: At | None = None
 
@@ -94,7 +94,7 @@ def _obey(order: Order, connection: Connection) -> None:
 def _load() -> None:
     """Import what decoding needs, so that it counts neither as decoding time nor as memory of the file's."""
     for name in (
-        "lvqa_ray.engine.steps",
+        "lvqa_ray.engine.step_runner",
         "lvqa_ray.video.scenes.clip_builder",
         "lvqa_ray.video.cutting.cut",
         "lvqa_ray.video.frames.sample",

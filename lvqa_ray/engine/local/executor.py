@@ -18,14 +18,14 @@ from typing import Any
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
 from lvqa_ray.dataset.run_order import segment_names
+from lvqa_ray.engine.clip_uploads import media_of
 from lvqa_ray.engine.decoding.pool import Decoders
 from lvqa_ray.engine.decoding.supervisor import Bounds
 from lvqa_ray.engine.local.clients import LocalChats
 from lvqa_ray.engine.local.pinned_download import Held
-from lvqa_ray.engine.media import media_of
-from lvqa_ray.engine.memory import paid
-from lvqa_ray.engine.rows import pack, unpack
-from lvqa_ray.engine.steps import along, bare, bug, not_fetched, through
+from lvqa_ray.engine.result_cache import paid
+from lvqa_ray.engine.row_codec import pack, unpack
+from lvqa_ray.engine.step_runner import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
 from lvqa_ray.journal.found_clips import FoundClips, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import scratch_of
 from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
-from lvqa_ray.engine.rows import Packed, unpack
+from lvqa_ray.engine.row_codec import Packed, unpack
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from lvqa_ray.stage.steps import VideoStep

@@ -13,8 +13,8 @@ from lvqa_ray.engine.ray.endpoints import Line, Lines
 from lvqa_ray.engine.ray.metrics import Metered
 from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
-from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.engine.steps import along, bug
+from lvqa_ray.engine.row_codec import Packed, pack, unpack
+from lvqa_ray.engine.step_runner import along, bug
 from lvqa_ray.errors import StopRun
 from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.journal.reply_store import Journal

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lvqa_ray.engine.rows import Packed, pack, unpack
+from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.records import CaptionedClip, Failure
 
 

@@ -12,7 +12,7 @@ from ray.data.datasource import WriteResult
 
 from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.engine.ray.metrics import count_rows
-from lvqa_ray.engine.rows import rows_of
+from lvqa_ray.engine.row_codec import rows_of
 from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
 from lvqa_ray.records.tables import (
     TableName,

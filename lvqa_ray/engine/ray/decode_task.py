@@ -9,12 +9,12 @@ from typing import Any
 
 import ray
 
+from lvqa_ray.engine.clip_uploads import Media
 from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
-from lvqa_ray.engine.media import Media
-from lvqa_ray.engine.memory import Memory
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
-from lvqa_ray.engine.rows import Packed, bundled, pack, unpack
-from lvqa_ray.engine.steps import bare, not_fetched, through, video_of
+from lvqa_ray.engine.result_cache import Memory
+from lvqa_ray.engine.row_codec import Packed, bundled, pack, unpack
+from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.storage.download_cache import Scratch

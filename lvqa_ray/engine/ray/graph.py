@@ -15,9 +15,8 @@ from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of, scratch_of
+from lvqa_ray.engine.clip_uploads import media_of
 from lvqa_ray.engine.decoding.supervisor import Bounds
-from lvqa_ray.engine.media import media_of
-from lvqa_ray.engine.memory import Memory, Nothing, PaidCaptions, PaidLook, asked_by
 from lvqa_ray.engine.ray.chat_actor import ChatWork
 from lvqa_ray.engine.ray.clip_assembler import Assembler
 from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER, spread, together
@@ -25,7 +24,8 @@ from lvqa_ray.engine.ray.decode_task import work_on_files
 from lvqa_ray.engine.ray.endpoints import Lines
 from lvqa_ray.engine.ray.part_joiner import Joiner
 from lvqa_ray.engine.ray.result_index import known, look_up
-from lvqa_ray.engine.rows import table
+from lvqa_ray.engine.result_cache import Memory, Nothing, PaidCaptions, PaidLook, asked_by
+from lvqa_ray.engine.row_codec import table
 from lvqa_ray.journal.clip_files import KeptFiles
 from lvqa_ray.journal.found_clips import FoundClips
 from lvqa_ray.pipeline import Group, Look, build

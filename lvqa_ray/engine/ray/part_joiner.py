@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lvqa_ray.engine.memory import Memory
-from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.engine.steps import bare, bug
+from lvqa_ray.engine.result_cache import Memory
+from lvqa_ray.engine.row_codec import Packed, pack, unpack
+from lvqa_ray.engine.step_runner import bare, bug
 from lvqa_ray.records import Failure, LookedPart, ProbedVideo
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.video.scenes.parallel_join import PartsDisagreeError

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.steps import bug
+from lvqa_ray.engine.step_runner import bug
 from lvqa_ray.journal.index import Index
 from lvqa_ray.journal.locations import for_reading
 from lvqa_ray.journal.reply_store import Kept

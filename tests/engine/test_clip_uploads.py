@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.media import Media, media_of
-from lvqa_ray.engine.rows import pack, unpack
-from lvqa_ray.engine.steps import failed
+from lvqa_ray.engine.clip_uploads import Media, media_of
+from lvqa_ray.engine.row_codec import pack, unpack
+from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Video, VideoInfo
 from lvqa_ray.storage.paths import ObjectPath
 from lvqa_ray.video.cutting.sidecar_index import NOTES

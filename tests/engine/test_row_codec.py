@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from lvqa_ray.engine.rows import COLUMN, MOST_BYTES, WITHIN_S, Packed, bundled, pack, rows_of, table, unpack
+from lvqa_ray.engine.row_codec import COLUMN, MOST_BYTES, WITHIN_S, Packed, bundled, pack, rows_of, table, unpack
 
 
 class Clock:

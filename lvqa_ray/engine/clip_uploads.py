@@ -13,8 +13,8 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of
-from lvqa_ray.engine.rows import Packed, pack, unpack
-from lvqa_ray.engine.steps import failed
+from lvqa_ray.engine.row_codec import Packed, pack, unpack
+from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.journal.clip_files import KeptFiles
 from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure

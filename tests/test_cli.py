@@ -78,7 +78,7 @@ def test_ctrl_c_while_it_is_still_starting_leaves_no_traceback() -> None:
     words = [sys.executable, "-X", "importtime", "-c", hears + LVQA[-1], "plan", "none.yaml"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as started:
         assert started.stderr is not None
-        assert any("lvqa_ray.cli.terminal" in line for line in started.stderr)
+        assert any("lvqa_ray.cli.display.terminal" in line for line in started.stderr)
         started.send_signal(signal.SIGINT)
         rest = started.stderr.read()
     assert (started.returncode, "Traceback" in rest) == (130, False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lvqa_ray.cli.panel import Lines, as_json, panel
+from lvqa_ray.cli.display.panel import Lines, as_json, panel
 from lvqa_ray.engine.progress import Progress, Watch
 from lvqa_ray.engine.ray.rate_limit_actor import Traffic
 from tests.dataset.test_resume import line, put

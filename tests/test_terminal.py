@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lvqa_ray.cli.layout import pairs, show, show_rows
-from lvqa_ray.cli.panel import Screen
-from lvqa_ray.cli.tables import total_cost
-from lvqa_ray.cli.terminal import ConsoleHandler, _Visible, plain
-from lvqa_ray.cli.visible import json_text, visible
+from lvqa_ray.cli.display.layout import pairs, show, show_rows
+from lvqa_ray.cli.display.panel import Screen
+from lvqa_ray.cli.display.tables import total_cost
+from lvqa_ray.cli.display.terminal import ConsoleHandler, _Visible, plain
+from lvqa_ray.cli.display.visible import json_text, visible
 from lvqa_ray.engine.progress import Progress
 from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
 from lvqa_ray.engine.secrets import environment_without

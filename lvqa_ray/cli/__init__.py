@@ -9,7 +9,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line; see `lvqa_ray.cli.commands.status`."""
     try:
-        from lvqa_ray.cli.terminal import open_standard_files, set_up_output  # noqa: PLC0415 - as below
+        from lvqa_ray.cli.display.terminal import open_standard_files, set_up_output  # noqa: PLC0415 - as below
 
         open_standard_files()
         set_up_output()

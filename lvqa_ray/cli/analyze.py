@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.display.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
-from lvqa_ray.cli.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import access_of
 from lvqa_ray.errors import ConfigError, RunStopped

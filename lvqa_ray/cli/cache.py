@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.display.layout import pairs, show
+from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
+from lvqa_ray.cli.display.visible import visible
 from lvqa_ray.cli.given import Output, place_given
-from lvqa_ray.cli.layout import pairs, show
 from lvqa_ray.cli.run import AsJson
-from lvqa_ray.cli.terminal import data, fail, plain, say_json, talk
-from lvqa_ray.cli.visible import visible
 from lvqa_ray.journal import maintenance
 from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.storage.paths import Place

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
+from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.cli.reference import reference
-from lvqa_ray.cli.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError, RunStopped
 from lvqa_ray.storage.paths import said

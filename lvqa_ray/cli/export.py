@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.display.terminal import fail, plain, say, talk
 from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.report import output_at
-from lvqa_ray.cli.terminal import fail, plain, say, talk
 
 # None of them has the name of a table, which would then hold what is no Parquet.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}

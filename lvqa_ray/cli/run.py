@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.display.panel import Lines, Screen, talkative
+from lvqa_ray.cli.display.tables import print_plan, print_summary
+from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.given import JOB_FILES, named
-from lvqa_ray.cli.panel import Lines, Screen, talkative
 from lvqa_ray.cli.report import report_after_run
-from lvqa_ray.cli.tables import print_plan, print_summary
-from lvqa_ray.cli.terminal import fail, plain, talk
 from lvqa_ray.config import Job
 
 Overrides = Annotated[

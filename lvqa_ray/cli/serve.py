@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.run import Overrides
-from lvqa_ray.cli.terminal import fail, plain, talk
 from lvqa_ray.config import Job
 
 ANY = "(the videos of requests)"

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvqa_ray.cli.layout import pairs, show
-from lvqa_ray.cli.terminal import data, plain, say, say_json, say_stopped, talk
+from lvqa_ray.cli.display.layout import pairs, show
+from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
 from lvqa_ray.config import Job
 from lvqa_ray.journal.costs import Spent
 

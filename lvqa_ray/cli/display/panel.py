@@ -18,8 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lvqa_ray.cli.terminal import ConsoleHandler
-from lvqa_ray.cli.visible import VisibleFormatter, json_text, visible
+from lvqa_ray.cli.display.terminal import ConsoleHandler
+from lvqa_ray.cli.display.visible import VisibleFormatter, json_text, visible
 from lvqa_ray.journal.costs import total
 
 if TYPE_CHECKING:

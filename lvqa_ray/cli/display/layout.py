@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from lvqa_ray.cli.terminal import plain
+from lvqa_ray.cli.display.terminal import plain
 
 UNBOUNDED = 1_000_000
 NARROW = 14

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from lvqa_ray.cli.visible import VisibleFormatter, json_text, visible
+from lvqa_ray.cli.display.visible import VisibleFormatter, json_text, visible
 
 BROKEN_PIPE_STATUS = 1
 """Whoever read the output has had enough, as with `| head`; the same as typer gives where it notices first."""

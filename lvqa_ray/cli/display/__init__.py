@@ -1,0 +1,1 @@
+"""Terminal output: panel, tables, visible control characters."""

@@ -15,7 +15,7 @@ from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis import AnalyzeFilm
 from lvqa_ray.stages.ask import AskQuestions
-from lvqa_ray.stages.check_evidence import CheckEvidence
+from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech

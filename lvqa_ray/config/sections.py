@@ -8,16 +8,16 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.stage import ROLES, CallCheck, Check, Role
-from lvqa_ray.stages.check_blind import CheckBlind
-from lvqa_ray.stages.check_duplicates import CheckDuplicates
-from lvqa_ray.stages.check_evidence import CheckEvidence
-from lvqa_ray.stages.check_grounding import CheckGrounding
-from lvqa_ray.stages.check_judge import CheckJudge
-from lvqa_ray.stages.check_prose import CheckProse
-from lvqa_ray.stages.check_solve import CheckSolve
-from lvqa_ray.stages.check_structure import CheckStructure
-from lvqa_ray.stages.rewrite import RewriteQuestion
-from lvqa_ray.stages.shuffle import ShuffleOptions
+from lvqa_ray.stages.checks.blind import CheckBlind
+from lvqa_ray.stages.checks.duplicates import CheckDuplicates
+from lvqa_ray.stages.checks.evidence import CheckEvidence
+from lvqa_ray.stages.checks.grounding import CheckGrounding
+from lvqa_ray.stages.checks.judge import CheckJudge
+from lvqa_ray.stages.checks.prose import CheckProse
+from lvqa_ray.stages.checks.rewrite import RewriteQuestion
+from lvqa_ray.stages.checks.shuffle import ShuffleOptions
+from lvqa_ray.stages.checks.solve import CheckSolve
+from lvqa_ray.stages.checks.structure import CheckStructure
 
 
 class Section(BaseModel):

@@ -17,7 +17,7 @@ from lvqa_ray.dataset.manifest import stored_manifest
 from lvqa_ray.dataset.outcomes import flat
 from lvqa_ray.dataset.shards import read_shard, read_whole, replace_shard, shards, write_shard
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
-from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
+from lvqa_ray.stages.checks.duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT
 from lvqa_ray.storage.paths import Place
 

@@ -17,9 +17,9 @@ from lvqa_ray.dataset.shards import read_rows, write_shard
 from lvqa_ray.dataset.statistics.question_counts import funnel
 from lvqa_ray.records import AskedFilm, AskedQuestion, Film, FinishedFilm, Question, Record, Usage, Video
 from lvqa_ray.records.tables import data_line, drop_line, failure_line
-from lvqa_ray.stages.check_duplicates import CheckDuplicates
-from lvqa_ray.stages.check_grounding import CheckGrounding
-from lvqa_ray.stages.check_structure import CheckStructure
+from lvqa_ray.stages.checks.duplicates import CheckDuplicates
+from lvqa_ray.stages.checks.grounding import CheckGrounding
+from lvqa_ray.stages.checks.structure import CheckStructure
 from tests.stages.test_checks import SOUND, asked, film, with_options, with_span, with_stem
 
 RUN, LATER = "20260101T000000Z", "20260102T000000Z"

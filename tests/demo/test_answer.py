@@ -16,10 +16,10 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.formats.text_format import full_question, parse_question, render_question
 from lvqa_ray.qa.repeated_answers import named_option, turned
 from lvqa_ray.records import LETTERS, AskedFilm, Question, Usage
-from lvqa_ray.stages.check_blind import CheckBlind
-from lvqa_ray.stages.check_evidence import CheckEvidence
-from lvqa_ray.stages.check_judge import CheckJudge
-from lvqa_ray.stages.check_solve import CheckSolve
+from lvqa_ray.stages.checks.blind import CheckBlind
+from lvqa_ray.stages.checks.evidence import CheckEvidence
+from lvqa_ray.stages.checks.judge import CheckJudge
+from lvqa_ray.stages.checks.solve import CheckSolve
 from tests.demo.test_compose import long_film, merged
 from tests.stages.test_checks import SOUND
 from tests.stages.test_checks import asked as asked_of

@@ -13,7 +13,7 @@ from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.time_labels import cut, decimals, located
 from lvqa_ray.records import AskedQuestion, CaptionedClip, Clip, Failure, Film, Span, Video, VideoInfo
 from lvqa_ray.records.question_columns import question_value
-from lvqa_ray.stages.check_grounding import CheckGrounding
+from lvqa_ray.stages.checks.grounding import CheckGrounding
 from lvqa_ray.stages.merge import MergeCaptions
 from tests.qa.written import with_span
 

@@ -20,7 +20,7 @@ from lvqa_ray.records import AskedFilm, Failure, Film, FinishedFilm, Usage
 from lvqa_ray.records.question_columns import open_twin
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import PICTURES, AskQuestions
-from lvqa_ray.stages.check_grounding import CheckGrounding
+from lvqa_ray.stages.checks.grounding import CheckGrounding
 from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
 from tests import media

@@ -20,12 +20,12 @@ from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.repeated_answers import named_option, turned
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Frame, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Prompted
-from lvqa_ray.stages.check_blind import CheckBlind
-from lvqa_ray.stages.check_evidence import CheckEvidence
-from lvqa_ray.stages.check_judge import CheckJudge
-from lvqa_ray.stages.check_prose import CheckProse
-from lvqa_ray.stages.check_solve import CheckSolve
-from lvqa_ray.stages.rewrite import RewriteQuestion
+from lvqa_ray.stages.checks.blind import CheckBlind
+from lvqa_ray.stages.checks.evidence import CheckEvidence
+from lvqa_ray.stages.checks.judge import CheckJudge
+from lvqa_ray.stages.checks.prose import CheckProse
+from lvqa_ray.stages.checks.rewrite import RewriteQuestion
+from lvqa_ray.stages.checks.solve import CheckSolve
 from tests.fakes import answers
 from tests.fakes.characters import Solver
 from tests.fakes.endpoint import FakeEndpoint

@@ -26,9 +26,9 @@ from lvqa_ray.records import (
 )
 from lvqa_ray.stage import Chat, Check
 from lvqa_ray.stages.ask import AskQuestions
-from lvqa_ray.stages.check_duplicates import CheckDuplicates, corpus_text
-from lvqa_ray.stages.check_grounding import CheckGrounding
-from lvqa_ray.stages.check_structure import CheckStructure
+from lvqa_ray.stages.checks.duplicates import CheckDuplicates, corpus_text
+from lvqa_ray.stages.checks.grounding import CheckGrounding
+from lvqa_ray.stages.checks.structure import CheckStructure
 from lvqa_ray.stages.merge import MergeCaptions
 from tests.demo.test_compose import long_film, merged
 from tests.fakes import answers
@@ -314,7 +314,7 @@ def test_of_many_questions_just_the_planted_repeats_are_found() -> None:
 
 
 def _by_comparing_all(texts: Sequence[tuple[str, str]], threshold: float) -> set[str]:
-    from lvqa_ray.stages.check_duplicates import _jaccard, shingles
+    from lvqa_ray.stages.checks.duplicates import _jaccard, shingles
 
     kept: list[frozenset[str]] = []
     found = set()

@@ -21,7 +21,7 @@ from lvqa_ray.qa.repeated_answers import named_option
 from lvqa_ray.qa.rewording import reason_text
 from lvqa_ray.records import LETTERS, AskedFilm, Failure, FinishedFilm, Question, Record, Usage
 from lvqa_ray.stage import Chat
-from lvqa_ray.stages.check_prose import CheckProse
+from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.reformat import ReformatReasoning
 from tests.demo.test_compose import long_film, merged
 from tests.fakes import answers

@@ -15,8 +15,8 @@ from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.rubric import read_points, read_score
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Question, Step, Video
 from lvqa_ray.stage import Chat
-from lvqa_ray.stages.check_evidence import CheckEvidence
-from lvqa_ray.stages.check_judge import RUBRIC, CheckJudge
+from lvqa_ray.stages.checks.evidence import CheckEvidence
+from lvqa_ray.stages.checks.judge import RUBRIC, CheckJudge
 from lvqa_ray.stages.sample import SampleFrames
 from tests import media
 from tests.fakes import answers

@@ -12,7 +12,7 @@ import pytest
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.rewording import reason_text
 from lvqa_ray.records import AskedFilm, AskedQuestion, Question
-from lvqa_ray.stages.shuffle import ShuffleOptions
+from lvqa_ray.stages.checks.shuffle import ShuffleOptions
 from tests.stages.test_checks import SOUND, film
 
 REASONED = replace(

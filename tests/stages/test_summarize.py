@@ -16,7 +16,7 @@ from lvqa_ray.qa.context_windows import PARTS, WHOLE, tokens, told_about, told_i
 from lvqa_ray.records import AskedFilm, Failure, Film, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
-from lvqa_ray.stages.check_solve import CheckSolve
+from lvqa_ray.stages.checks.solve import CheckSolve
 from lvqa_ray.stages.summarize import SummarizeFilm
 from tests.fakes import answers
 from tests.fakes.endpoint import FakeEndpoint

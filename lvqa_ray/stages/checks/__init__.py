@@ -1,0 +1,1 @@
+"""Checks of questions, one module each."""

@@ -13,7 +13,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
-from lvqa_ray.stages.analysis import AnalyzeFilm
+from lvqa_ray.stages.analysis.analysis import AnalyzeFilm
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from lvqa_ray.config.sections import Section
 from lvqa_ray.records import TASKS, Task
 from lvqa_ray.stage.film_task import FilmTask, Wish
-from lvqa_ray.stages.mind_map import DrawMindMap
-from lvqa_ray.stages.summary import WriteSummary
-from lvqa_ray.stages.titles import WriteTitles
+from lvqa_ray.stages.analysis.mind_map import DrawMindMap
+from lvqa_ray.stages.analysis.summary import WriteSummary
+from lvqa_ray.stages.analysis.titles import WriteTitles
 
 RESTS_ON: dict[Task, tuple[Task, ...]] = {
     "analysis": (),

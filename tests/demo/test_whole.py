@@ -6,9 +6,9 @@ from typing import Any
 
 from lvqa_ray.demo import chat
 from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_tree
-from lvqa_ray.stages.mind_map import PROMPT as MAP
-from lvqa_ray.stages.summary import FIELDS, PROMPTS
-from lvqa_ray.stages.titles import PROMPT as TITLES
+from lvqa_ray.stages.analysis.mind_map import PROMPT as MAP
+from lvqa_ray.stages.analysis.summary import FIELDS, PROMPTS
+from lvqa_ray.stages.analysis.titles import PROMPT as TITLES
 from tests.demo.test_compose import long_film, merged
 
 

@@ -21,9 +21,9 @@ from lvqa_ray.records import STYLES, Analysis, AnalyzedFilm, AnalyzedVideo, Film
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.film_task import Wish
 from lvqa_ray.stage.steps import ChatStep
-from lvqa_ray.stages.mind_map import DrawMindMap
-from lvqa_ray.stages.summary import WriteSummary
-from lvqa_ray.stages.titles import WriteTitles
+from lvqa_ray.stages.analysis.mind_map import DrawMindMap
+from lvqa_ray.stages.analysis.summary import WriteSummary
+from lvqa_ray.stages.analysis.titles import WriteTitles
 from tests.fakes import answers
 from tests.fakes.endpoint import FakeEndpoint
 from tests.stages.test_checks import film

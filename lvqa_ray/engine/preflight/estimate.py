@@ -14,8 +14,8 @@ from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
+from lvqa_ray.stages.analysis.summary import WriteSummary
 from lvqa_ray.stages.checks.evidence import USUAL_STEPS
-from lvqa_ray.stages.summary import WriteSummary
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.frames.frame_encoder import fit
 

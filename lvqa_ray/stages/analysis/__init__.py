@@ -1,0 +1,1 @@
+"""Tasks about a whole video: summary, titles, mind map."""

@@ -1,0 +1,29 @@
+"""The layout of the package: small folders, so that a reader finds things."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lvqa_ray
+
+MOST_MODULES = 16
+PACKAGE = Path(lvqa_ray.__file__).parent
+
+
+def test_no_folder_has_more_than_sixteen_modules() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    modules = {
+        str(folder.relative_to(PACKAGE)): sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        for folder in folders
+    }
+    assert {name: count for name, count in modules.items() if count > MOST_MODULES} == {}
+
+
+def test_only_one_package_imports_ray() -> None:
+    importing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith(("import ray", "from ray"))
+    }
+    assert {name for name in importing if not name.startswith("engine/ray/")} == {"engine/run.py"}

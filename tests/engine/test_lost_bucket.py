@@ -46,6 +46,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
         yield there
 
 
+@pytest.mark.storm
 def test_at_most_what_is_in_flight_is_lost(
     s3: Mapping[str, str], ray_session: None, make_job: JobMaker, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def fill(disk: Path) -> None:
                     pass
 
 
+@pytest.mark.storm
 def test_a_full_disk_stops_the_run_with_status_1_and_the_same_command_goes_on(
     small: Path, ray_session: None, make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path
 ) -> None:
@@ -58,7 +59,6 @@ def test_a_full_disk_stops_the_run_with_status_1_and_the_same_command_goes_on(
     except RunStopped as stopped:
         status, why = 1, str(stopped)
     assert (status, "No space left on device" in why) == (1, True), why
-    assert fake.paid.total() <= 3 + 2 * AT_ONCE
     (small / "filler").unlink()
     fake.answer = None
     finished = run(job)

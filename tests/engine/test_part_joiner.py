@@ -25,7 +25,7 @@ from tests.fakes.endpoint import FakeEndpoint
 SETTINGS: dict[str, Any] = {
     "split": {"mode": "scenes", "max_seconds": 1.0},
     "sample": {"count": 8, "short_side": 64},
-    "filter": {"frames_min": 5},
+    "filter": {"frames_min": 16},
 }
 
 

@@ -15,8 +15,9 @@ from tests.storm.storm import Run, below, check, corpus, job_file
 AT_ONCE = 3
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.storm)])
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_dead_control_process_ends_the_run_with_a_sentence(tmp_path: Path, name: str) -> None:
     with FakeEndpoint(latency_s=0.5, jitter_s=0.5) as fake:
         job = job_file(tmp_path, fake, corpus(tmp_path / "films", 2), endpoint={"max_concurrency": AT_ONCE})

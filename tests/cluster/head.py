@@ -61,6 +61,7 @@ class Head:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_TMPDIR": str(self._folder), "PATH": path}
         own["RAY_metrics_report_interval_ms"] = "1000"
+        own["RAY_raylet_start_wait_time_s"] = "120"  # the machine may have much else to do
         return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | own
 
     def __enter__(self) -> Self:

@@ -22,6 +22,7 @@ MENDS: Mapping[str, str] = {
     "truncated": "of a file: fetch it again, or set probe.truncated=keep; of a reply: raise max_tokens",
     "encrypted": "get a copy without protection, or leave it out",
     "no_clips": "widen the settings of split",
+    "too_many_clips": "raise split.max_clips if it really is so long; else remux it (ffmpeg -i IN -c copy OUT)",
     "damaged": "fetch the file again, or set probe.damaged=keep and probe.max_lost_share",
     "bad_subtitles": "mend the subtitles or move them away, then `lvqa retry --kind {kind}`; or set speech.broken=skip",
     "no_recognizer": "put faster-whisper and its model on every node, and run again",

@@ -200,7 +200,7 @@ def test_a_question_is_asked_and_parsed(go: Go, chat: Chat, fake: FakeEndpoint) 
     (row,) = go(AskQuestions(quota=ONE)(film(), chat))
     assert isinstance(row, AskedFilm)
     (asked,) = row.questions
-    assert (asked.id, asked.category) == ("v", "goal")
+    assert (asked.id, asked.category) == ("v_q0", "goal")
     assert asked.question == parse_question(asked.reasoning)
     assert "From 10 to 20, the dog sleeps." in str(sent(fake))
 

@@ -23,10 +23,10 @@ from lvqa_ray.llm.middleware.cache import Cached, Noted
 from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
 from lvqa_ray.llm.middleware.retry import Retrying
 from lvqa_ray.llm.middleware.truncation import Mending
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.replies.cleaning import Cleaning
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
@@ -102,7 +102,7 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
 def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
     """The whole client path of a stage, in this process."""
     endpoint = Endpoint(base_url=fake.base_url, model=MODEL, api_key_env=None, max_attempts=2)
-    permits = Permits(LocalDesk(Limiter(replace(Limits.of(endpoint), open_after=50))))
+    permits = LeasePool(LocalLeaseServer(Limiter(replace(Limits.of(endpoint), open_after=50))))
     key_of = partial(cache_key, endpoint)
     journal = Journal(tmp_path / "journal", writer="test", stage="test")
     wire = Noted(OpenAITransport(endpoint, SecretStr("")), journal, key_of, endpoint.model)

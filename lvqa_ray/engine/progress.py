@@ -13,7 +13,7 @@ from pathlib import Path
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.engine.ray.endpoints import Lines, traffic
 from lvqa_ray.engine.ray.metrics import show
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent
@@ -40,7 +40,7 @@ class Speed:
         tokens_limit: Most tokens a minute.
     """
 
-    traffic: Traffic
+    traffic: EndpointStats
     requests: float
     tokens: float
     requests_limit: int | None = None
@@ -141,7 +141,7 @@ class Watch:
         folder: Place,
         run_id: str,
         videos: int,
-        ask: Callable[[], Mapping[str, Traffic]],
+        ask: Callable[[], Mapping[str, EndpointStats]],
         limits: Mapping[str, tuple[int | None, int | None]] | None = None,
         *,
         machine: Callable[[], Machine] = Machine.now,
@@ -175,7 +175,7 @@ class Watch:
         }
         return cls(folder, run_id, videos, lambda: traffic(lines), limits)
 
-    def ask(self) -> Mapping[str, Traffic]:
+    def ask(self) -> Mapping[str, EndpointStats]:
         """The traffic now, which the metrics then show too."""
         now = self._ask()
         show(now)
@@ -262,7 +262,7 @@ class Watch:
                 self._shards.add(str(shard))
                 yield shard
 
-    def _speed(self, label: str, now: Traffic) -> Speed:
+    def _speed(self, label: str, now: EndpointStats) -> Speed:
         """The last minute, or what there is of it; a governor that came back counts from nothing."""
         past = self._past.setdefault(label, deque())
         requests = now.answered + sum(now.failed.values())

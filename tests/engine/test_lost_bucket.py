@@ -20,10 +20,10 @@ from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Message
 from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.paths import ObjectPath
@@ -99,7 +99,7 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
         through = replace(place, access=replace(place.access, endpoint_url=gateway.url))
         journal = Journal(segments_at(through), writer="w", stage="ask")
         wire = OpenAITransport(at, SecretStr(""))
-        chat = chat_along([Way(at, wire, Permits(LocalDesk(Limiter(Limits.of(at)))))], journal)
+        chat = chat_along([Way(at, wire, LeasePool(LocalLeaseServer(Limiter(Limits.of(at)))))], journal)
         asked = [
             ChatRequest(stage="ask", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(60)
         ]

@@ -20,10 +20,10 @@ from lvqa_ray.llm.middleware.budget import Budget, Budgeted, LocalPurse, estimat
 from lvqa_ray.llm.middleware.cache import Cached, Noted
 from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
 from lvqa_ray.llm.middleware.retry import Retrying
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 
@@ -76,7 +76,7 @@ def ask(fake: FakeEndpoint, folder: Path, budget: Budget, count: int) -> list[Ch
     journal = Journal(folder, writer="w", stage="ask")
     wire = OpenAITransport(at, SecretStr(""))
     paying = Budgeted(Noted(wire, journal, key_of, "m"), LocalPurse(budget), at)
-    limited = Limited(Replica(paying, Permits(LocalDesk(Limiter(Limits.of(at))))))
+    limited = Limited(Replica(paying, LeasePool(LocalLeaseServer(Limiter(Limits.of(at))))))
     cached = Cached(Retrying(limited, 6, base_s=0.001), journal, key_of)
     requests = [
         ChatRequest(stage="ask", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(count)

@@ -13,10 +13,10 @@ from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.replies.repetition import repetition
 from lvqa_ray.records import Usage
 
@@ -38,7 +38,7 @@ def asked(folder: Path, text: str = "", *, ask_again: bool = False, times: int =
 
     async def ask() -> list[ChatReply]:
         journal = Journal(folder, writer=writer, stage="caption")
-        permits = Permits(LocalDesk(Limiter(Limits.of(ENDPOINT))))
+        permits = LeasePool(LocalLeaseServer(Limiter(Limits.of(ENDPOINT))))
         chat = chat_along([Way(ENDPOINT, wire, permits)], journal, ask_again=ask_again)
         return [await chat(REQUEST) for _ in range(times)]
 

@@ -92,7 +92,7 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
         ("FlatMap(ChatWork)", (2, 10, 20)),
         ("FlatMap(work_on_files)", (0, 1, 2)),  # while there is still something to decode
         ("FlatMap(Assembler)", (2, 10, 20)),
-        ("Governor", (2, 10, 20)),
+        ("RateLimiterActor", (2, 10, 20)),
     ],
 )
 def test_a_worker_is_killed_three_times(

@@ -17,11 +17,11 @@ from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.budget import Budget, LocalPurse
 from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
-from lvqa_ray.llm.ratelimit.daily_quota import Day
+from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
@@ -35,7 +35,7 @@ Name = tuple[str, str, str]
 @dataclass(slots=True)
 class _Gate:
     limiter: Limiter
-    permits: Permits
+    permits: LeasePool
 
 
 class LocalChats:
@@ -137,6 +137,6 @@ class LocalChats:
             limits = Limits.of(*([known for known in self._known if self._name(known) == name] or [at]))
             public = f"{at.base_url} {at.api_key_env} {at.model}"  # nothing made of the key
             day = self._folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
-            limiter = Limiter(limits, day=Day(limits.requests_per_day, day))
-            self._gates[name] = _Gate(limiter, Permits(LocalDesk(limiter)))
+            limiter = Limiter(limits, day=DailyQuota(limits.requests_per_day, day))
+            self._gates[name] = _Gate(limiter, LeasePool(LocalLeaseServer(limiter)))
         return self._gates[name]

@@ -11,7 +11,7 @@ from typing import Any
 from lvqa_ray.engine.ray.budget_actor import RemotePurse
 from lvqa_ray.engine.ray.endpoints import Line, Lines
 from lvqa_ray.engine.ray.metrics import Metered
-from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk
+from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import along, bug
@@ -21,7 +21,7 @@ from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
@@ -44,7 +44,9 @@ class ChatWork:
         self._steps = steps
         self._lines = lines
         # One for each governor, whichever stages ask it: they share its leases.
-        permits = {line.governor: Permits(RemoteDesk(line.governor)) for line in chain.from_iterable(lines.values())}
+        permits = {
+            line.governor: LeasePool(RayLeaseServer(line.governor)) for line in chain.from_iterable(lines.values())
+        }
         self._chats = {
             stage.name: _chat(stage, lines[stage.role], permits, journal, writer)
             for step in steps
@@ -106,13 +108,15 @@ class _Unreadable:
         raise StopRun(self._why)
 
 
-def _way(line: Line, stage: Prompted, permits: Mapping[Any, Permits]) -> Way:
+def _way(line: Line, stage: Prompted, permits: Mapping[Any, LeasePool]) -> Way:
     metered = Metered(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     purse = None if line.purse is None else RemotePurse(line.purse)
     return Way(line.endpoint, metered, permits[line.governor], purse)
 
 
-def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
+def _chat(
+    stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, LeasePool], journal: Place, writer: str
+) -> Chat:
     try:
         answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
     except OSError as error:  # Ray would start an actor that dies so again and again

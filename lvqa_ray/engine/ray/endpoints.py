@@ -12,7 +12,7 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.engine.ray import rate_limit_actor as governor
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.stage import Role
@@ -72,7 +72,7 @@ def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Plac
     }
 
 
-def traffic(lines: Lines) -> dict[str, Traffic]:
+def traffic(lines: Lines) -> dict[str, EndpointStats]:
     """The traffic of each governor by its endpoint's label; roles that share one count together."""
     governors: dict[str, Any] = {}
     for line in chain.from_iterable(lines.values()):

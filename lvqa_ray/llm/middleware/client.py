@@ -14,7 +14,7 @@ from lvqa_ray.llm.middleware.cache import Answers, Cached, Noted
 from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
 from lvqa_ray.llm.middleware.retry import Retrying
 from lvqa_ray.llm.middleware.truncation import Mending
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.replies.cleaning import Cleaning
 
 
@@ -31,7 +31,7 @@ class Way:
 
     endpoint: Endpoint
     wire: Chat
-    permits: Permits
+    permits: LeasePool
     purse: Purse | None = None
 
 

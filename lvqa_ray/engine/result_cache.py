@@ -14,12 +14,12 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.step_runner import bug
 from lvqa_ray.journal.index import Index
 from lvqa_ray.journal.locations import for_reading
-from lvqa_ray.journal.reply_store import Kept
+from lvqa_ray.journal.reply_store import ReadOnlyReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.middleware.cache import Answers, Cached
-from lvqa_ray.llm.middleware.truncation import Mending
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, ReplyStore
+from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
@@ -89,7 +89,7 @@ class PaidCaptions:
         index = self._index()
         if not len(index) or any(frame.jpeg for frame in row.frames) or (clip := self._expected(row)) is None:
             return None
-        kept = Kept(for_reading(self._journal), index)
+        kept = ReadOnlyReplyStore(for_reading(self._journal), index)
         return asyncio.run(paid(self._step, clip, kept, self._endpoint, ask_again=self._ask_again))
 
     def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
@@ -153,8 +153,10 @@ class PaidLook:
 
     def _chat(self, stage: Prompted, answers: Index) -> Chat:
         endpoint = self._endpoints.of(stage.role)
-        kept = Kept(for_reading(self._journal), answers)
-        return Mending(Cached(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again), endpoint)
+        kept = ReadOnlyReplyStore(for_reading(self._journal), answers)
+        return RetryTruncated(
+            CacheMiddleware(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again), endpoint
+        )
 
 
 def asked_by(look: Look) -> Sequence[Prompted]:
@@ -164,12 +166,12 @@ def asked_by(look: Look) -> Sequence[Prompted]:
 
 
 async def paid(
-    step: ChatStep, clip: Clip, answers: Answers, endpoint: Endpoint, *, ask_again: bool
+    step: ChatStep, clip: Clip, answers: ReplyStore, endpoint: Endpoint, *, ask_again: bool
 ) -> Sequence[Any] | None:
     """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
-    cached = Cached(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
+    cached = CacheMiddleware(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
-        made: Sequence[Any] = await step.call(clip, Mending(cached, endpoint))
+        made: Sequence[Any] = await step.call(clip, RetryTruncated(cached, endpoint))
     except NotKeptError:
         return None
     except Exception as error:

@@ -39,9 +39,9 @@ from lvqa_ray.engine.preflight.checks import (
 )
 from lvqa_ray.engine.progress import Watch
 from lvqa_ray.engine.provenance import code_version, provenance_of
-from lvqa_ray.engine.ray.budget_actor import start as start_purse
+from lvqa_ray.engine.ray.budget_actor import start as start_budget
 from lvqa_ray.engine.ray.datasink import TableSink
-from lvqa_ray.engine.ray.endpoints import Lines, halt, start_lines, why_halted
+from lvqa_ray.engine.ray.endpoints import Lines, connect_endpoints, halt, why_halted
 from lvqa_ray.engine.ray.graph import run_pass
 from lvqa_ray.engine.ray.session.cluster import ray_for
 from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
@@ -203,8 +203,8 @@ def _run(
         # Anew, since Ray has its own way with signals.
         with ray_for(job), stop.listening(), watch_ray():
             check_disks(folder, todo)
-            purse = start_purse(job, run_id)
-            lines = start_lines(job, keys, folder / "cache", purse)
+            purse = start_budget(job, run_id)
+            lines = connect_endpoints(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):
                 with stop.draining(partial(halt, lines), _patience_s(job)):

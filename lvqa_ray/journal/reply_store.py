@@ -21,7 +21,7 @@ from lvqa_ray.llm.messages import ChatReply
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
-class Journal:
+class JournalReplyStore:
     """Answers in append-only segments ``{stage}-{writer}.jsonl``, one writer each, one line an answer.
 
     On a disk, each line is written before `put` returns; `kept` waits for it on a store. A segment that ends in the
@@ -173,7 +173,7 @@ class Journal:
             self._places[digest] = (name, offset, length)
 
 
-class Kept:
+class ReadOnlyReplyStore:
     """The answers of a journal through an index that was made of it: reads, and never writes.
 
     Args:

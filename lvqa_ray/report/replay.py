@@ -15,8 +15,8 @@ from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
 from lvqa_ray.journal.book import Book
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, heard
-from lvqa_ray.llm.middleware.truncation import Mending
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, audio_seconds
+from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.llm.replies.cleaning import cleaned
 from lvqa_ray.pipeline import Look, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
@@ -86,7 +86,7 @@ class _Recorder:
             clip=self.clip,
         )
         if isinstance(entry.reply, ChatReply):
-            return entry.reply if heard(request) else cleaned(entry.reply)
+            return entry.reply if audio_seconds(request) else cleaned(entry.reply)
         raise entry.reply or BadRequest("asked for again", status=400)
 
 
@@ -202,7 +202,7 @@ def _roles(step: ChatStep) -> Mapping[str, Role]:
 async def _tried(step: ChatStep, row: Any, recorder: _Recorder, job: Job) -> list[Any]:  # noqa: ANN401 - any frozen row
     """What a stage makes of a row; nothing where it would need what is no longer there, such as the pictures."""
     try:
-        return list(await step.call(row, Mending(recorder, job.endpoints.of(step.role))))
+        return list(await step.call(row, RetryTruncated(recorder, job.endpoints.of(step.role))))
     except Exception:  # a stage may be one of the user's own, and a report is no place to fail
         return []
 

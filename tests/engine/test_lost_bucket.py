@@ -16,10 +16,10 @@ from lvqa_ray.engine.run import run
 from lvqa_ray.errors import RunStopped, StopRun
 from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.journal.maintenance import stats
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Message
-from lvqa_ray.llm.middleware.client import Way, chat_along
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
@@ -97,9 +97,9 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
         at = Endpoint(base_url=fake.base_url, model="m", max_concurrency=AT_ONCE, max_attempts=1)
         place = ObjectPath(f"s3://lost/client {how}", Access.here())
         through = replace(place, access=replace(place.access, endpoint_url=gateway.url))
-        journal = Journal(segments_at(through), writer="w", stage="ask")
+        journal = JournalReplyStore(segments_at(through), writer="w", stage="ask")
         wire = OpenAITransport(at, SecretStr(""))
-        chat = chat_along([Way(at, wire, LeasePool(LocalLeaseServer(Limiter(Limits.of(at)))))], journal)
+        chat = build_client([EndpointRoute(at, wire, LeasePool(LocalLeaseServer(Limiter(Limits.of(at)))))], journal)
         asked = [
             ChatRequest(stage="ask", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(60)
         ]

@@ -16,7 +16,7 @@ from lvqa_ray.engine.ray import rate_limit_actor
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats, RayLeaseServer
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
 from lvqa_ray.llm.ratelimit.limits import Limits
@@ -32,7 +32,7 @@ class Worker:
     """Makes calls that take a while, under the limits of a governor."""
 
     def __init__(self, handle: Any) -> None:
-        self._chat = Limited(Replica(self._call, LeasePool(RayLeaseServer(handle))))
+        self._chat = RateLimitMiddleware(Replica(self._call, LeasePool(RayLeaseServer(handle))))
         self._under_way = 0
 
     async def _call(self, request: ChatRequest) -> ChatReply:

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.client import Way, chat_along
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
@@ -39,7 +39,9 @@ def ask(
         async def all_of_them() -> list[Outcome]:
             wire = OpenAITransport(endpoint, SecretStr(""))
             permits = LeasePool(LocalLeaseServer(Limiter(Limits.of(endpoint))))
-            chat = chat_along([Way(endpoint, wire, permits)], Journal(folder, writer="w", stage="caption"))
+            chat = build_client(
+                [EndpointRoute(endpoint, wire, permits)], JournalReplyStore(folder, writer="w", stage="caption")
+            )
             outcomes: list[Outcome] = []
             for text in texts or ("What is seen?",):
                 try:

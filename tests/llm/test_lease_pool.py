@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
-from lvqa_ray.llm.middleware.retry import Retrying
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.middleware.retry import RetryMiddleware
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import HOLDER_TTL_S, Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
@@ -63,7 +63,7 @@ def test_much_traffic_needs_few_calls_to_the_desk(limits: Limits) -> None:
 
     async def run() -> None:
         permits = LeasePool(desk)
-        await asyncio.gather(*[Limited(Replica(call, permits))(REQUEST) for _ in range(2000)])
+        await asyncio.gather(*[RateLimitMiddleware(Replica(call, permits))(REQUEST) for _ in range(2000)])
         await asyncio.sleep(0.2)
 
     asyncio.run(run())
@@ -82,7 +82,7 @@ def test_failures_that_come_together_are_reported_together() -> None:
         raise errors.BadRequest("made to order")
 
     async def run() -> None:
-        limited = Limited(Replica(call, LeasePool(desk)))
+        limited = RateLimitMiddleware(Replica(call, LeasePool(desk)))
         said = await asyncio.gather(*[limited(REQUEST) for _ in range(300)], return_exceptions=True)
         assert all(isinstance(one, errors.BadRequest) for one in said)
         await asyncio.sleep(0.1)
@@ -100,7 +100,7 @@ def test_two_holders_share_what_there_is() -> None:
     async def run() -> None:
         desk = FarDesk(limiter)
 
-        def call_of(name: str) -> Limited:
+        def call_of(name: str) -> RateLimitMiddleware:
             async def call(_: ChatRequest) -> ChatReply:
                 now[name] += 1
                 assert sum(now.values()) <= 8
@@ -110,7 +110,7 @@ def test_two_holders_share_what_there_is() -> None:
                 served.append(name)
                 return REPLY
 
-            return Limited(Replica(call, LeasePool(desk)))
+            return RateLimitMiddleware(Replica(call, LeasePool(desk)))
 
         served: list[str] = []
         a, b = call_of("a"), call_of("b")
@@ -139,14 +139,14 @@ def test_cancelled_and_failed_calls_give_their_lease_back() -> None:
 
     async def run() -> None:
         permits = LeasePool(LocalLeaseServer(limiter))
-        calls = [asyncio.create_task(Limited(Replica(forever, permits))(REQUEST)) for _ in range(3)]
+        calls = [asyncio.create_task(RateLimitMiddleware(Replica(forever, permits))(REQUEST)) for _ in range(3)]
         await asyncio.sleep(0.01)
         assert limiter.in_flight == 1
         for call in reversed(calls):  # those that wait first, then the one that is under way
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         with pytest.raises(errors.Overloaded):
-            await Limited(Replica(fails, permits))(REQUEST)
+            await RateLimitMiddleware(Replica(fails, permits))(REQUEST)
         assert limiter.in_flight == 0
 
     asyncio.run(run())
@@ -163,7 +163,7 @@ def test_first_come_first_served() -> None:
 
     async def run() -> None:
         permits = LeasePool(LocalLeaseServer(Limiter(Limits(2, None, 5000))))
-        limited = Limited(Replica(call, permits))
+        limited = RateLimitMiddleware(Replica(call, permits))
         big = ChatRequest(stage="s", version="1", messages=(Message.of("user", "x"),), attempt=1, max_tokens=4998)
         asked = [REQUEST, big, *[REQUEST] * 10]
         await asyncio.gather(*[limited(request) for request in asked])
@@ -176,7 +176,9 @@ async def ask_many(
     fake: FakeEndpoint, limiter: Limiter, count: int, attempts: int = 6
 ) -> list[ChatReply | BaseException]:
     transport = OpenAITransport(Endpoint(base_url=fake.base_url, model="m"), SecretStr(""))
-    chat = Retrying(Limited(Replica(transport, LeasePool(LocalLeaseServer(limiter)))), attempts, base_s=0.01)
+    chat = RetryMiddleware(
+        RateLimitMiddleware(Replica(transport, LeasePool(LocalLeaseServer(limiter)))), attempts, base_s=0.01
+    )
     requests = [
         ChatRequest(stage="s", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(count)
     ]
@@ -237,7 +239,7 @@ def test_work_goes_where_there_is_room() -> None:
             for wire, limit in zip(wires, limits, strict=True)
         ]
         try:
-            chat = Limited(*replicas)
+            chat = RateLimitMiddleware(*replicas)
             return await asyncio.gather(*[chat(REQUEST) for _ in range(60)], return_exceptions=True)
         finally:
             for wire in wires:
@@ -252,7 +254,7 @@ def test_work_goes_where_there_is_room() -> None:
 def test_a_replica_that_stops_is_left_out_and_the_last_stops_the_run() -> None:
     async def run(*fakes: FakeEndpoint) -> list[ChatReply | BaseException]:
         wires = [OpenAITransport(Endpoint(base_url=at.base_url, model="m"), SecretStr("")) for at in fakes]
-        chat = Limited(*[Replica(wire, LeasePool(LocalLeaseServer(Limiter(Limits(4))))) for wire in wires])
+        chat = RateLimitMiddleware(*[Replica(wire, LeasePool(LocalLeaseServer(Limiter(Limits(4))))) for wire in wires])
         try:
             return await asyncio.gather(*[chat(REQUEST) for _ in range(30)], return_exceptions=True)
         finally:

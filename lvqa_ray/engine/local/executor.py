@@ -21,7 +21,7 @@ from lvqa_ray.dataset.run_order import segment_names
 from lvqa_ray.engine.clip_uploads import media_of
 from lvqa_ray.engine.decoding.pool import Decoders
 from lvqa_ray.engine.decoding.supervisor import Bounds
-from lvqa_ray.engine.local.clients import LocalChats
+from lvqa_ray.engine.local.clients import LocalClients
 from lvqa_ray.engine.local.pinned_download import Held
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
@@ -51,7 +51,7 @@ class Analyst:
     def __init__(self, job: Job, run_id: str = "") -> None:
         self.journal = output_of(job) / "cache"
         self.run_id = run_id or next_run_id(segment_names(self.journal))
-        self.chats = LocalChats(job, self.journal, self.run_id)
+        self.chats = LocalClients(job, self.journal, self.run_id)
         self.decoders = Decoders(Bounds.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 
     async def rows(self, job: Job, video: Video, scratch: Scratch | None = None) -> AsyncGenerator[Any, None]:

@@ -61,7 +61,7 @@ def start(job: Job, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles 
     )
 
 
-class RemotePurse:
+class RayBudget:
     """A budget on the cluster.
 
     Args:

@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from lvqa_ray.engine.ray.budget_actor import RemotePurse
-from lvqa_ray.engine.ray.endpoints import Line, Lines
-from lvqa_ray.engine.ray.metrics import Metered
+from lvqa_ray.engine.ray.budget_actor import RayBudget
+from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
+from lvqa_ray.engine.ray.metrics import CountCalls
 from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import along, bug
 from lvqa_ray.errors import StopRun
 from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
-from lvqa_ray.llm.middleware.client import Way, chat_along
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
@@ -108,18 +108,18 @@ class _Unreadable:
         raise StopRun(self._why)
 
 
-def _way(line: Line, stage: Prompted, permits: Mapping[Any, LeasePool]) -> Way:
-    metered = Metered(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
-    purse = None if line.purse is None else RemotePurse(line.purse)
-    return Way(line.endpoint, metered, permits[line.governor], purse)
+def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Any, LeasePool]) -> EndpointRoute:
+    metered = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
+    budget = None if line.budget is None else RayBudget(line.budget)
+    return EndpointRoute(line.endpoint, metered, permits[line.governor], budget)
 
 
 def _chat(
-    stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, LeasePool], journal: Place, writer: str
+    stage: Prompted, lines: Sequence[EndpointHandle], permits: Mapping[Any, LeasePool], journal: Place, writer: str
 ) -> Chat:
     try:
-        answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
+        answers = JournalReplyStore(segments_at(journal), writer=writer, stage=stage.name)
     except OSError as error:  # Ray would start an actor that dies so again and again
         return _Unreadable(cannot_be("read", error))
     ways = [_way(line, stage, permits) for line in lines]
-    return chat_along(ways, answers, ask_again=lines[0].retry_failures)
+    return build_client(ways, answers, ask_again=lines[0].retry_failures)

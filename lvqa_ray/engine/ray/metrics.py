@@ -16,7 +16,7 @@ from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
 
 
-class Metered:
+class CountCalls:
     """Counts the calls of a stage at the wire: each attempt, by how it ended.
 
     Args:

@@ -14,7 +14,7 @@ from lvqa_ray.journal import clip_files
 from lvqa_ray.journal.found_clips import clips_folder, index_of
 from lvqa_ray.journal.index import Index
 from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.storage.paths import ObjectPath, Place
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
     nothing = Index.of({})
     try:
         segments = segments_at(journal)
-        answers = {stage: Journal(segments, writer="reader", stage=stage).index() for stage in stages}
+        answers = {stage: JournalReplyStore(segments, writer="reader", stage=stage).index() for stage in stages}
         kept = clip_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
         return Known(answers, index_of(clips_folder(journal)), kept)
     except OSError as error:  # the worker that is to write there says so, and stops the run

@@ -25,7 +25,7 @@ class Replica:
     permits: LeasePool
 
 
-class Limited:
+class RateLimitMiddleware:
     """Sends each request under a lease, which it gives back whatever happens.
 
     Among several replicas, the one with the least to do here is asked for a lease first, and the next ones where it has

@@ -13,7 +13,7 @@ from lvqa_ray.cli.display.visible import visible
 from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
 from lvqa_ray.journal import maintenance
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.storage.paths import Place
 from lvqa_ray.storage.run_lock import lock
 
@@ -23,7 +23,7 @@ app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or
 @app.command()
 def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
-    counted = maintenance.stats(segments_at(_journal(output)))
+    counted = maintenance.stats(open_segments(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
@@ -49,7 +49,7 @@ def compact(output: Output) -> None:
     journal = _journal(output)
     with lock(place_given(output)):
         try:
-            before, after = maintenance.compact(segments_at(journal))
+            before, after = maintenance.compact(open_segments(journal))
             found_clips.compact(found_clips.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
@@ -69,15 +69,15 @@ def clear(
 
     journal = _journal(output)
     with lock(place_given(output)):
-        counted = maintenance.stats(segments_at(journal))
+        counted = maintenance.stats(open_segments(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            maintenance.clear(segments_at(journal))
+            maintenance.clear(open_segments(journal))
             for beside in (clips_folder(journal), files_folder(journal)):
                 if beside.is_dir():
-                    maintenance.clear(segments_at(beside, make=False))
+                    maintenance.clear(open_segments(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")

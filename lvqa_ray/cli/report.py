@@ -69,9 +69,9 @@ def output_at(place: Place) -> Written:
         ConfigError: There is none.
     """
     from lvqa_ray.dataset.reader import opened  # noqa: PLC0415
-    from lvqa_ray.journal.locations import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
+    from lvqa_ray.journal.locations import open_segments  # noqa: PLC0415 - Ray and Arrow take seconds to import
 
-    return opened(place, segments_at(place / "cache", make=False))
+    return opened(place, open_segments(place / "cache", make=False))
 
 
 def _write(place: Place, to: Path | None, within_s: float) -> Report:

@@ -15,7 +15,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_of
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
-from lvqa_ray.journal.clip_files import KeptFiles
+from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure
 from lvqa_ray.storage.paths import ObjectPath, Place
@@ -34,7 +34,7 @@ class Media:
 
     folder: Path
     place: Place
-    files: KeptFiles | None = None
+    files: ClipFileIndex | None = None
 
     def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
         """What will be made of a clip, without its pictures; ``None`` where its file is still to be cut."""

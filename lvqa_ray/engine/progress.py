@@ -19,7 +19,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent
 from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.found_clips import clips_folder
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments
 from lvqa_ray.storage.paths import Place
 
@@ -151,8 +151,8 @@ class Watch:
         self._machine = machine
         self._began = time.monotonic()
         journal, found = folder / "cache", clips_folder(folder / "cache")
-        self._journal = _Tail(segments_at(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
-        self._found = _Tail(segments_at(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
+        self._journal = _Tail(open_segments(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
+        self._found = _Tail(open_segments(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
         self._every_s = 0.0 if isinstance(folder, Path) else STORE_EVERY_S
         self._next = 0.0
         self._shards: set[str] = set()

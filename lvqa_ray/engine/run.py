@@ -50,7 +50,7 @@ from lvqa_ray.engine.reporter import OnProgress, Reporter
 from lvqa_ray.engine.shutdown import Stop
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
 from lvqa_ray.storage.run_lock import Hold, lock
@@ -255,7 +255,7 @@ def _settled(
         with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
             fill_empty(folder)
     verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
-    bill = spent(segments_at(folder / "cache", make=False), run_id)
+    bill = spent(open_segments(folder / "cache", make=False), run_id)
     summary = RunSummary(
         output=str(folder),
         run_id=run_id,

@@ -25,7 +25,7 @@ from lvqa_ray.journal.costs import Spent, total
 from lvqa_ray.records import Video, VideoInfo
 from lvqa_ray.report import charts, films, overview, thumbnails, whole
 from lvqa_ray.report.choice import chosen
-from lvqa_ray.report.replay import Exchange, FoundClips, Replay, Row
+from lvqa_ray.report.replay import ClipIndex, Exchange, Replay, Row
 
 MOST_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
@@ -63,7 +63,7 @@ class _Packed:
 
 
 def write_report(
-    output: Output | Path, to: Path | None = None, *, found: FoundClips | None = None, within_s: float = 120.0
+    output: Output | Path, to: Path | None = None, *, found: ClipIndex | None = None, within_s: float = 120.0
 ) -> Report:
     """Write the report of an output, whether its run is over or not.
 
@@ -94,7 +94,7 @@ def write_report(
     return Report(str(path), len(html), packed.shown, numbers.with_records + numbers.alone + numbers.failures)
 
 
-def _packed(output: Output, videos: list[str], book: Book, found: FoundClips | None, within_s: float) -> _Packed:
+def _packed(output: Output, videos: list[str], book: Book, found: ClipIndex | None, within_s: float) -> _Packed:
     """As many of the videos as there is room for, with thumbnails for as many of them as there is room and time for."""
     replay = Replay(output.job, book, found) if output.job else None
     end = time.monotonic() + max(within_s, LEAST_PROMPTS_S)

@@ -26,7 +26,7 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.stages.cut import CutClips
 
 Row = Mapping[str, Any]
-FoundClips = Callable[[Video], Sequence[Clip] | None]
+ClipIndex = Callable[[Video], Sequence[Clip] | None]
 """Gives the clips of a video as they were found, with the times and the identity of their pictures, if it can."""
 Told = Callable[[Video, VideoInfo, Sequence[Row]], "list[Exchange] | None"]
 """Tells what was said about a video, or ``None`` where there is no time to look it up; see `Replay`."""
@@ -103,7 +103,7 @@ class Replay:
         found: Knows the clips of videos; without it, they are what the job's settings make of their rows.
     """
 
-    def __init__(self, job: Job, book: Book, found: FoundClips | None = None) -> None:
+    def __init__(self, job: Job, book: Book, found: ClipIndex | None = None) -> None:
         self._job = job
         self._book = book
         self._found = found

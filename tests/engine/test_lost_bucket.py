@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import RunStopped, StopRun
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.maintenance import stats
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
@@ -79,7 +79,7 @@ def test_at_most_what_is_in_flight_is_lost(
         took_s = time.monotonic() - begun
         paid = fake.paid.total()
         place = ObjectPath(output, Access.here())
-        kept = stats(segments_at(place / "cache")).answers
+        kept = stats(open_segments(place / "cache")).answers
         assert paid - kept <= AT_ONCE, f"lost at {lost_at}, {took_s:.0f} s"
         assert paid <= lost_at[0] + 2 * AT_ONCE
         assert took_s < 300
@@ -97,7 +97,7 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
         at = Endpoint(base_url=fake.base_url, model="m", max_concurrency=AT_ONCE, max_attempts=1)
         place = ObjectPath(f"s3://lost/client {how}", Access.here())
         through = replace(place, access=replace(place.access, endpoint_url=gateway.url))
-        journal = JournalReplyStore(segments_at(through), writer="w", stage="ask")
+        journal = JournalReplyStore(open_segments(through), writer="w", stage="ask")
         wire = OpenAITransport(at, SecretStr(""))
         chat = build_client([EndpointRoute(at, wire, LeasePool(LocalLeaseServer(Limiter(Limits.of(at)))))], journal)
         asked = [
@@ -120,7 +120,7 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
             return [call.exception() for call in done]
 
         ended = asyncio.run(run_all())
-        kept = stats(segments_at(place)).answers
+        kept = stats(open_segments(place)).answers
         assert fake.paid.total() - kept <= AT_ONCE
         assert fake.paid.total() < 12 + 3 * AT_ONCE
         lasting = how != "drop"

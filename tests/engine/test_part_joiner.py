@@ -41,10 +41,10 @@ class Notes:
     def __init__(self) -> None:
         self.kept: list[Any] = []
 
-    def recall(self, _: Any) -> None:
+    def get(self, _: Any) -> None:
         return
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:
+    def put(self, row: Any, made: Sequence[Any]) -> None:
         self.kept.append((row, list(made)))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 
 from lvqa_ray.journal.maintenance import compact, stats
-from lvqa_ray.journal.object_segments import RolledSegments
+from lvqa_ray.journal.object_segments import ObjectStoreSegments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
@@ -73,8 +73,8 @@ def text(journal: JournalReplyStore, n: int) -> str:
     return reply.text if isinstance(reply, ChatReply) else ""
 
 
-def segments(shelf: Shelf, patience_s: float = 60.0) -> RolledSegments:
-    return RolledSegments(shelf, every_s=0.01, roll_bytes=1000, patience_s=patience_s)
+def segments(shelf: Shelf, patience_s: float = 60.0) -> ObjectStoreSegments:
+    return ObjectStoreSegments(shelf, every_s=0.01, roll_bytes=1000, patience_s=patience_s)
 
 
 def test_answers_that_were_told_to_be_kept_are_on_the_store() -> None:
@@ -155,7 +155,7 @@ def test_a_slow_look_holds_up_no_event_loop_and_misses_nothing() -> None:
     shelf = Shelf()
 
     async def run() -> None:
-        journal = JournalReplyStore(RolledSegments(shelf, every_s=0.01, listed_s=0.0), writer="one", stage="ask")
+        journal = JournalReplyStore(ObjectStoreSegments(shelf, every_s=0.01, listed_s=0.0), writer="one", stage="ask")
         shelf.listing.clear()
         shelf.listed.clear()
         looking = [asyncio.create_task(journal.find(key_of(n))) for n in (1, 2)]
@@ -172,7 +172,7 @@ def test_a_slow_look_holds_up_no_event_loop_and_misses_nothing() -> None:
 def test_closing_waits_for_a_store_that_takes_nothing_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     shelf = Shelf()
     shelf.full = True
-    journal = JournalReplyStore(RolledSegments(shelf, every_s=0.01, closing_s=0.05), writer="one", stage="ask")
+    journal = JournalReplyStore(ObjectStoreSegments(shelf, every_s=0.01, closing_s=0.05), writer="one", stage="ask")
     journal.put(key_of(1), answer(1))
     journal.close()
     assert "is not written" in caplog.text
@@ -229,8 +229,8 @@ def test_a_store_that_takes_no_more_for_long_is_said_to_the_first_and_the_last()
 
 def test_what_another_has_paid_for_is_seen_as_soon_as_a_listing_is_old() -> None:
     shelf = Shelf()
-    other = JournalReplyStore(RolledSegments(shelf, listed_s=0.0), writer="other", stage="ask")
-    watch = RolledSegments(shelf, listed_s=60.0)
+    other = JournalReplyStore(ObjectStoreSegments(shelf, listed_s=0.0), writer="other", stage="ask")
+    watch = ObjectStoreSegments(shelf, listed_s=60.0)
     assert not watch.sizes()
 
     async def pay() -> None:
@@ -257,7 +257,7 @@ def test_where_reading_takes_long_a_listing_lasts_longer(monkeypatch: pytest.Mon
             return super().sizes()
 
     shelf = Far()
-    far = RolledSegments(shelf)
+    far = ObjectStoreSegments(shelf)
     for _ in range(100):
         far.sizes()
         now += 1.0

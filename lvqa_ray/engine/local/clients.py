@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.budget import Budget, LocalBudget
@@ -119,7 +119,7 @@ class LocalClients:
         await asyncio.gather(*(asyncio.to_thread(journal.close) for journal in self._journals.values()))
 
     def _opened(self, stage: str) -> JournalReplyStore:
-        return JournalReplyStore(segments_at(self._folder), writer=self._writer, stage=stage)
+        return JournalReplyStore(open_segments(self._folder), writer=self._writer, stage=stage)
 
     def _name(self, at: Endpoint) -> Name:
         return at.base_url, self._key(at).get_secret_value(), at.model

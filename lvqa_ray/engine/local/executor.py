@@ -27,7 +27,7 @@ from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.step_runner import along, bare, bug, not_fetched, through
 from lvqa_ray.errors import FetchError
-from lvqa_ray.journal.found_clips import FoundClips, clips_folder, index_of
+from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.pipeline import Group, Look, build
@@ -159,14 +159,14 @@ class _Work:
         return captions
 
     async def _clips(self) -> AsyncGenerator[Any, None]:
-        found = FoundClips(
+        found = ClipIndex(
             self._analyst.journal,
             self._pipeline.recipe,
             self._analyst.run_id,
             lambda: index_of(clips_folder(self._analyst.journal)),
             self._pipeline.beside,
         )
-        known = await asyncio.to_thread(found.recall, self._video)
+        known = await asyncio.to_thread(found.get, self._video)
         if known is not None:
             self._say(ProbedVideo(video=self._video, info=known[0].info, speech=known[0].heard))
             for clip in known:
@@ -185,7 +185,7 @@ class _Work:
                     async for out in clips:
                         made.append(bare(out))
                         yield out
-        await asyncio.to_thread(found.note, self._video, made)
+        await asyncio.to_thread(found.put, self._video, made)
 
     async def _in_turn(self, groups: Sequence[Group], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
         """The rows that groups of steps make of a row."""

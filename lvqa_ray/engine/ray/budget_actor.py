@@ -9,7 +9,7 @@ import ray
 from lvqa_ray.config.places import output_of
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.journal.costs import spent, total
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.middleware.budget import Budget
 from lvqa_ray.storage.paths import Place
 
@@ -32,7 +32,7 @@ class BudgetActor:
 
     def __init__(self, max_cost: float | None, max_requests: int | None, journal: Place, run_id: str) -> None:
         bill = total(
-            line for models in spent(segments_at(journal, make=False), run_id).values() for line in models.values()
+            line for models in spent(open_segments(journal, make=False), run_id).values() for line in models.values()
         )
         self._budget = Budget(max_cost, max_requests, spent_usd=bill.cost_usd or 0.0, sent=bill.calls)
 

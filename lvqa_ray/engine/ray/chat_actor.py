@@ -16,7 +16,7 @@ from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import along, bug
 from lvqa_ray.errors import StopRun
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
@@ -118,7 +118,7 @@ def _chat(
     stage: Prompted, lines: Sequence[EndpointHandle], permits: Mapping[Any, LeasePool], journal: Place, writer: str
 ) -> Chat:
     try:
-        answers = JournalReplyStore(segments_at(journal), writer=writer, stage=stage.name)
+        answers = JournalReplyStore(open_segments(journal), writer=writer, stage=stage.name)
     except OSError as error:  # Ray would start an actor that dies so again and again
         return _Unreadable(cannot_be("read", error))
     ways = [_way(line, stage, permits) for line in lines]

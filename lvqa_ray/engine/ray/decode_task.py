@@ -12,7 +12,7 @@ import ray
 from lvqa_ray.engine.clip_uploads import Media
 from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
-from lvqa_ray.engine.result_cache import Memory
+from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, bundled, pack, unpack
 from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
@@ -29,7 +29,7 @@ def work_on_files(
     packed: Packed,
     *,
     steps: Sequence[VideoStep],
-    memory: Memory,
+    memory: ResultCache,
     governors: Governors,
     bounds: Bounds,
     scratch: Scratch,
@@ -59,7 +59,7 @@ def work_on_files(
 def _remembered(
     packed: Packed,
     steps: Sequence[VideoStep],
-    memory: Memory,
+    memory: ResultCache,
     governors: Governors,
     work: Callable[[Any, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
@@ -69,7 +69,7 @@ def _remembered(
     for row in unpack(packed):
         if halted():
             return
-        known = memory.recall(row)
+        known = memory.get(row)
         if known is not None:
             yield from map(pack, known)
             continue
@@ -79,7 +79,7 @@ def _remembered(
             made += map(bare, unpack(out))
             if halted():
                 return
-        memory.note(row, made)
+        memory.put(row, made)
 
 
 @lru_cache(maxsize=1)

@@ -24,10 +24,10 @@ from lvqa_ray.engine.ray.decode_task import work_on_files
 from lvqa_ray.engine.ray.endpoints import Lines
 from lvqa_ray.engine.ray.part_joiner import Joiner
 from lvqa_ray.engine.ray.result_index import known, look_up
-from lvqa_ray.engine.result_cache import Memory, Nothing, PaidCaptions, PaidLook, asked_by
+from lvqa_ray.engine.result_cache import NoCache, PaidCaptions, PaidFrames, ResultCache, asked_by
 from lvqa_ray.engine.row_codec import table
-from lvqa_ray.journal.clip_files import KeptFiles
-from lvqa_ray.journal.found_clips import FoundClips
+from lvqa_ray.journal.clip_files import ClipFileIndex
+from lvqa_ray.journal.found_clips import ClipIndex
 from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import Video
 from lvqa_ray.stage.steps import ChatStep, VideoStep
@@ -74,8 +74,8 @@ def run_pass(
     looks = [group for group in pipeline.ask if isinstance(group, Look)]
     stages = [caption.stage.name, *(stage.name for look in looks for stage in asked_by(look))]
     looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.place)
-    media = replace(media, files=KeptFiles(journal, run_id, lambda: known(looked_up).files))
-    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
+    media = replace(media, files=ClipFileIndex(journal, run_id, lambda: known(looked_up).files))
+    found = ClipIndex(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
         journal,
         caption,
@@ -86,7 +86,7 @@ def run_pass(
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
 
-    def through(rows: Any, group: Group, memory: Memory) -> Any:  # noqa: ANN401 - Ray's datasets change their type
+    def through(rows: Any, group: Group, memory: ResultCache) -> Any:  # noqa: ANN401 - Ray's datasets change their type
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
                 partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding
@@ -103,7 +103,7 @@ def run_pass(
         **decoding,
     )
     if pipeline.parts:
-        rows = through(rows, pipeline.parts.look, Nothing()).flat_map(
+        rows = through(rows, pipeline.parts.look, NoCache()).flat_map(
             Joiner,
             fn_constructor_args=(pipeline.parts.joining, found),
             compute=ActorPoolStrategy(size=1),
@@ -130,9 +130,9 @@ def run_pass(
     )
     for asking in pipeline.ask:
         if isinstance(asking, Look):
-            rows = through(rows, asking.steps, PaidLook(journal, asking, job, lambda: known(looked_up).answers))
+            rows = through(rows, asking.steps, PaidFrames(journal, asking, job, lambda: known(looked_up).answers))
         else:
-            rows = through(rows, asking, Nothing())
+            rows = through(rows, asking, NoCache())
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lvqa_ray.engine.result_cache import Memory
+from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import bare, bug
 from lvqa_ray.records import Failure, LookedPart, ProbedVideo
@@ -37,7 +37,7 @@ class Joiner:
         memory: Is told of the clips of each video that was joined to its end.
     """
 
-    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: Memory) -> None:
+    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: ResultCache) -> None:
         self._joining = joining
         self._memory = memory
         self._open: dict[str, _Open] = {}
@@ -74,7 +74,7 @@ class Joiner:
             if any(isinstance(each, Failure) for each in made):
                 self._close(video_id)
             elif part.end is None:
-                self._memory.note(part.video, film.made)
+                self._memory.put(part.video, film.made)
                 self._close(video_id)
         return out
 

@@ -12,8 +12,8 @@ import ray
 
 from lvqa_ray.journal import clip_files
 from lvqa_ray.journal.found_clips import clips_folder, index_of
-from lvqa_ray.journal.index import Index
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.index import KeyIndex
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.storage.paths import ObjectPath, Place
 
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 class Known:
     """Where the lines stand: of the answers to stages, of the clips of videos, and of clip files in a store."""
 
-    answers: Mapping[str, Index]
-    clips: Index
-    files: Index
+    answers: Mapping[str, KeyIndex]
+    clips: KeyIndex
+    files: KeyIndex
 
 
 def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
@@ -42,9 +42,9 @@ def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -
 
 
 def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
-    nothing = Index.of({})
+    nothing = KeyIndex.of({})
     try:
-        segments = segments_at(journal)
+        segments = open_segments(journal)
         answers = {stage: JournalReplyStore(segments, writer="reader", stage=stage).index() for stage in stages}
         kept = clip_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
         return Known(answers, index_of(clips_folder(journal)), kept)

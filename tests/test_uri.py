@@ -7,9 +7,9 @@ import pytest
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
 from lvqa_ray.records.uri import base_name, bucket_and_key, folder_of, is_address, path_of_file_url, sent_url, suffix_of
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.patterns import split
-from lvqa_ray.storage.remote import look
+from lvqa_ray.storage.remote import file_status
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_part_that_exists_is_no_pattern() -> None:
 def test_a_url_whose_host_or_port_cannot_be_is_no_address(uri: str) -> None:
     assert not is_address(uri)
     with pytest.raises(FetchError) as found:
-        look(uri, Access.here())
+        file_status(uri, StorageOptions.here())
     assert (found.value.kind, found.value.retryable) == ("missing_file", False)
 
 

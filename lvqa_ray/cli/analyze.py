@@ -16,7 +16,7 @@ import typer
 from lvqa_ray.cli.display.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of
+from lvqa_ray.config.places import storage_options
 from lvqa_ray.errors import ConfigError, RunStopped
 from lvqa_ray.records import (
     STYLES,
@@ -86,19 +86,19 @@ def analyze(
 
 
 def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) -> int:
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415
     from lvqa_ray.engine.local.analysis_document import Dossier  # noqa: PLC0415
     from lvqa_ray.engine.local.analysis_store import NAME, Dossiers  # noqa: PLC0415
     from lvqa_ray.engine.local.executor import Analyst  # noqa: PLC0415 - the video libraries take a second to import
     from lvqa_ray.engine.preflight.checks import check_output  # noqa: PLC0415
-    from lvqa_ray.storage.paths import said  # noqa: PLC0415
-    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415
+    from lvqa_ray.storage.paths import describe_os_error  # noqa: PLC0415
+    from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415
 
-    folder = output_of(job)
+    folder = output_path(job)
     if task_id and not NAME.fullmatch(task_id):
         fail(f"--task-id {task_id} is no name: letters, digits, '_', '-' and '.', at most 120 of them.")
     check_output(folder)
-    with lock(folder):
+    with run_lock(folder):
         kept = Dossiers(folder)
         subject = _video(job, video, kept.of(task_id) if task_id else [], task_id)
         analyst = Analyst(job)
@@ -127,7 +127,7 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
         except asyncio.CancelledError:
             return 128 + signal.SIGTERM
         except OSError as error:  # of the output, after the first paid call
-            raise RunStopped(said(error)) from error
+            raise RunStopped(describe_os_error(error)) from error
     teller.end(dossier)
     if analyst.chats.exhausted:
         return 3
@@ -136,11 +136,11 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
 
 def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: str | None) -> Video:
     """What is to be analyzed: the video that is named, or the one of an earlier result."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.identities import identified  # noqa: PLC0415
 
-    access = access_of(job.storage)
+    access = storage_options(job.storage)
     if video is None:
         if not task_id:
             fail("name a video, or the --task-id of an earlier result.")
@@ -150,12 +150,12 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
         with suppress(ConfigError):
             file = read_manifest([known["uri"]], access=access)[0]
             # A result of an earlier release names the file by its stamp, and so do the keys of its answers.
-            return file if file.fingerprint == known["fingerprint"] else identified(file, output_of(job), access)
+            return file if file.fingerprint == known["fingerprint"] else identified(file, output_path(job), access)
         return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all may be in the journal
     found = read_manifest([video], access=access)
     if len(found) != 1:
         fail(f"{shown(video)} holds {len(found)} videos; name one, or use lvqa run.")
-    return identified(found[0], output_of(job), access)
+    return identified(found[0], output_path(job), access)
 
 
 class _Teller:

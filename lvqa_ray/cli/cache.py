@@ -14,8 +14,8 @@ from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
 from lvqa_ray.journal import maintenance
 from lvqa_ray.journal.locations import open_segments
-from lvqa_ray.storage.paths import Place
-from lvqa_ray.storage.run_lock import lock
+from lvqa_ray.storage.paths import StoragePath
+from lvqa_ray.storage.run_lock import run_lock
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def compact(output: Output) -> None:
     from lvqa_ray.journal import found_clips  # noqa: PLC0415 - Ray takes seconds to import
 
     journal = _journal(output)
-    with lock(place_given(output)):
+    with run_lock(place_given(output)):
         try:
             before, after = maintenance.compact(open_segments(journal))
             found_clips.compact(found_clips.clips_folder(journal))
@@ -68,7 +68,7 @@ def clear(
     from lvqa_ray.journal.found_clips import clips_folder  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with lock(place_given(output)):
+    with run_lock(place_given(output)):
         counted = maintenance.stats(open_segments(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
@@ -83,7 +83,7 @@ def clear(
     talk.print(f"{counted.answers} answers deleted.")
 
 
-def _journal(output: str) -> Place:
+def _journal(output: str) -> StoragePath:
     journal = place_given(output) / "cache"
     if not journal.is_dir():
         fail(f"{output} holds no journal; give the output folder of a run.")

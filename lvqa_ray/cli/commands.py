@@ -13,7 +13,7 @@ from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warn
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError, RunStopped
-from lvqa_ray.storage.paths import said
+from lvqa_ray.storage.paths import describe_os_error
 
 app = typer.Typer(
     help="Turn long videos into reasoning QA training data.",
@@ -56,7 +56,7 @@ def status() -> int:
     except BrokenPipeError:
         return stop_at_broken_pipe()
     except OSError as error:  # of a disk or store
-        fail(said(error))
+        fail(describe_os_error(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             fail(error.format_message())

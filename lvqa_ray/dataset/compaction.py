@@ -14,7 +14,7 @@ from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.shards import ShardWriter, batches, fill_empty, is_current
 from lvqa_ray.dataset.standing import standing
 from lvqa_ray.records.tables import SCHEMAS, TableName
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 ROWS_PER_BATCH = 1000
 
@@ -26,7 +26,7 @@ class Current:
     tables: Mapping[TableName, pa.Table]
 
     @classmethod
-    def of(cls, folder: Place) -> Current:
+    def of(cls, folder: StoragePath) -> Current:
         """Those of an output folder.
 
         A failure that may pass takes no earlier record away: that one was paid for.
@@ -34,7 +34,7 @@ class Current:
         return cls(standing(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
 
 
-def settle(folder: Place, run_id: str, rows_per_shard: int) -> None:
+def settle(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
     """Take out what a later outcome replaced, join small shards, and write those of an earlier release anew.
 
     New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
@@ -49,9 +49,9 @@ def settle(folder: Place, run_id: str, rows_per_shard: int) -> None:
     fill_empty(folder)
 
 
-def _settle_table(folder: Place, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
+def _settle_table(folder: StoragePath, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
     seen = Seen(highest_number(folder, table, current))
-    loose: list[tuple[Place, Any]] = []
+    loose: list[tuple[StoragePath, Any]] = []
     changed = False
     for group, rows in row_groups(folder, table, key_columns(table)):
         at = of_run(rows, table, current)
@@ -69,11 +69,11 @@ def _settle_table(folder: Place, table: TableName, current: pa.Table, run_id: st
 
 
 def _join(
-    folder: Place, table: TableName, loose: Sequence[tuple[Place, Any]], run_id: str, rows_per_shard: int
+    folder: StoragePath, table: TableName, loose: Sequence[tuple[StoragePath, Any]], run_id: str, rows_per_shard: int
 ) -> None:
     schema = SCHEMAS[table]
 
-    def fresh() -> Place:
+    def fresh() -> StoragePath:
         # A name of its own: one that an old shard bears would be deleted with it below.
         return folder / table / f"settled-{run_id}-{uuid.uuid4().hex[:8]}.parquet"
 

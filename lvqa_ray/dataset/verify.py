@@ -19,7 +19,7 @@ from lvqa_ray.dataset.shards import damaged, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import fits
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place, readable
+from lvqa_ray.storage.paths import StoragePath, readable
 
 SHOWN = 3
 """Ids that a sentence names."""
@@ -87,7 +87,7 @@ class Verdict:
         return f"Not in order: {count}. {' '.join((*left, *self.problems))}"
 
 
-def verify(folder: Place, *, since: float | None = None, run_id: str = "") -> Verdict:
+def verify(folder: StoragePath, *, since: float | None = None, run_id: str = "") -> Verdict:
     """Check an output, shard by shard and with little memory.
 
     Args:
@@ -118,7 +118,7 @@ def verify(folder: Place, *, since: float | None = None, run_id: str = "") -> Ve
         return Verdict(videos=manifest.num_rows, shards=count, problems=(" ".join(str(error).split()),))
 
 
-def _verdict(folder: Place, manifest: pa.Table, job_hash: str, count: int) -> Verdict:
+def _verdict(folder: StoragePath, manifest: pa.Table, job_hash: str, count: int) -> Verdict:
     ended = _of_manifest(outcomes(folder), manifest, job_hash)
     failed = ended.filter(ended["failed"])
     kinds = flat(failed["kind"].cast(pa.string())).value_counts().to_pylist()
@@ -153,7 +153,7 @@ def _of_manifest(done: pa.Table, manifest: pa.Table, job_hash: str) -> pa.Table:
     return mine.filter(same)
 
 
-def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]:
+def _shard(shard: StoragePath, table: TableName, since: float | None) -> Iterator[str]:
     """What is wrong with a shard."""
     mend = f"move it away, and {AGAIN}: its videos are done again, and what is paid for comes from the journal."
     try:
@@ -178,7 +178,7 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
             yield f"{shard} could not be read ({why}); {AGAIN}."
 
 
-def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
+def _repeats(folder: StoragePath, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
     for table in ("data", "failures", "drops", "subtitles", "analysis"):
         once = Seen(highest_number(folder, table, current[table]))
@@ -195,7 +195,7 @@ def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[s
             )
 
 
-def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
+def _clips(folder: StoragePath, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
     """How many clips there are of videos that ended, and which records lack some of theirs."""
     seen = Seen(highest := highest_number(folder, "clips", records))
     captions, gaps, good = (np.zeros(records.num_rows, dtype=np.int64) for _ in range(3))
@@ -226,7 +226,7 @@ def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list
     return total, [f"{len(lacking)} records lack rows of clips/, or have too many ({_some(lacking)}): {mend}."]
 
 
-def _has_caption(shard: Place) -> npt.NDArray[np.bool_]:
+def _has_caption(shard: StoragePath) -> npt.NDArray[np.bool_]:
     """For each row of a shard of clips, whether it has a caption; texts are read only where the footer does not say."""
     file = pq.ParquetFile(readable(shard))
     parts = []

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of
+from lvqa_ray.config.places import output_path
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
 
 
@@ -33,7 +33,7 @@ class Media:
     """
 
     folder: Path
-    place: Place
+    place: StoragePath
     files: ClipFileIndex | None = None
 
     def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
@@ -104,7 +104,7 @@ def _without_file(clip: Clip) -> Clip:
 
 def media_of(job: Job) -> Media:
     """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
-    place = output_of(job) / "media"
+    place = output_path(job) / "media"
     if isinstance(place, Path):
         return Media(place, place)
     begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"

@@ -21,7 +21,7 @@ from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 MINUTE_S = 60.0
 STORE_EVERY_S = 30.0
@@ -138,7 +138,7 @@ class Watch:
 
     def __init__(
         self,
-        folder: Place,
+        folder: StoragePath,
         run_id: str,
         videos: int,
         ask: Callable[[], Mapping[str, EndpointStats]],
@@ -167,7 +167,7 @@ class Watch:
         self._moved = self._began
 
     @classmethod
-    def of(cls, folder: Place, run_id: str, videos: int, lines: Lines) -> Watch:
+    def of(cls, folder: StoragePath, run_id: str, videos: int, lines: Lines) -> Watch:
         """The watch over a run on these lines."""
         limits = {
             line.endpoint.label: (line.endpoint.requests_per_minute, line.endpoint.tokens_per_minute)
@@ -256,7 +256,7 @@ class Watch:
                 self._failed.add(row["id"])
                 self._last_failure = f"{row['id']}: {row['kind']}: {row['message'] or ''}"
 
-    def _fresh(self, table: str) -> Iterator[Place]:
+    def _fresh(self, table: str) -> Iterator[StoragePath]:
         for shard in shards(self._folder, table):  # type: ignore[arg-type]
             if self._run_id in shard.name and not shard.name.startswith("settled") and str(shard) not in self._shards:
                 self._shards.add(str(shard))

@@ -24,7 +24,7 @@ from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 
 class ResultCache(Protocol):
@@ -67,7 +67,7 @@ class PaidCaptions:
 
     def __init__(
         self,
-        journal: Place,
+        journal: StoragePath,
         step: ChatStep,
         endpoint: Endpoint,
         *,
@@ -108,7 +108,7 @@ class PaidFrames:
         index: Gives the places of the answers, by stage.
     """
 
-    def __init__(self, journal: Place, look: Look, job: Job, index: Callable[[], Mapping[str, KeyIndex]]) -> None:
+    def __init__(self, journal: StoragePath, look: Look, job: Job, index: Callable[[], Mapping[str, KeyIndex]]) -> None:
         self._journal = journal
         self._look = look
         self._endpoints = job.endpoints

@@ -13,7 +13,7 @@ from importlib.metadata import version
 import ray
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.compaction import settle
@@ -53,7 +53,7 @@ from lvqa_ray.journal.costs import Spent, spent, total
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
-from lvqa_ray.storage.run_lock import Hold, lock
+from lvqa_ray.storage.run_lock import RunLock, run_lock
 
 CLOCKS_DIFFER_S = 60.0
 """Seconds by which the time of a shard may be before that of the manifest, which was written first."""
@@ -146,14 +146,14 @@ def run(
         Interrupted: A signal came where nothing was under way, or a second one.
     """
     started = time.time()
-    folder = output_of(job)
+    folder = output_path(job)
     stop = Stop(on_stop)
     with stop.listening(), Reporter(on_progress) as reporter:
         reporter.phase("the list of the videos")
-        videos = read_manifest(job.videos, job.limit, without=folder, access=access_of(job.storage))
+        videos = read_manifest(job.videos, job.limit, without=folder, access=storage_options(job.storage))
         check_prompts(job, videos)
         check_output(folder)
-        with lock(folder) as hold:
+        with run_lock(folder) as hold:
             try:
                 return _run(job, videos, started, reporter, only=only, hold=hold, stop=stop)
             except ConfigError:
@@ -169,14 +169,14 @@ def _run(
     reporter: Reporter,
     *,
     only: Collection[str] | None,
-    hold: Hold,
+    hold: RunLock,
     stop: Stop,
 ) -> RunSummary:
-    folder = output_of(job)
+    folder = output_path(job)
     reporter.phase("the outcomes of earlier runs")
     done = outcomes(folder)
     identities = Identities(folder, done)
-    videos = keep_ids(identities.identify(videos, access_of(job.storage)), done, folder)
+    videos = keep_ids(identities.identify(videos, storage_options(job.storage)), done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
     try:
         run_id = run_id_in(folder, done)
@@ -236,13 +236,13 @@ def _settled(
     started: float,
     *,
     reporter: Reporter,
-    hold: Hold,
+    hold: RunLock,
     stop: Stop,
     halted: str = "",
     over_budget: bool = False,
 ) -> RunSummary:
     """Put the output in order after the last pass, and sum it up."""
-    folder = output_of(job)
+    folder = output_path(job)
     reporter.phase("the tables to be put in order and checked")
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
@@ -294,9 +294,9 @@ def _patience_s(job: Job) -> float:
     return max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
 
 
-def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: Hold) -> str:
+def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
-    folder, passes, provenance = output_of(job), job.engine.passes, provenance_of(job, run_id)
+    folder, passes, provenance = output_path(job), job.engine.passes, provenance_of(job, run_id)
     lost: list[Video] = []
     watch = Watch.of(folder, run_id, len(todo), lines)
     # Copies of a film wait until the first one is done: their answers then come from the journal.

@@ -18,18 +18,18 @@ from lvqa_ray.journal import index
 from lvqa_ray.journal.locations import for_reading, open_segments
 from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.records import Span
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.cut import ClipFile
 
 logger = logging.getLogger(__name__)
 
 
-def files_folder(journal: Place) -> Place:
+def files_folder(journal: StoragePath) -> StoragePath:
     """Where it is written down."""
     return journal / "files"
 
 
-def index_of(journal: Place, kept: ObjectPath) -> index.KeyIndex:
+def index_of(journal: StoragePath, kept: ObjectPath) -> index.KeyIndex:
     """Where the lines stand of the files that are there, and are as long as they were.
 
     Args:
@@ -66,7 +66,7 @@ class ClipFileIndex:
         index: Gives the places of the lines.
     """
 
-    journal: Place
+    journal: StoragePath
     run_id: str
     index: Callable[[], index.KeyIndex]
 
@@ -96,7 +96,7 @@ def _key(name: str) -> bytes:
 
 
 @cache
-def _segments(folder: Place) -> Segments:
+def _segments(folder: StoragePath) -> Segments:
     return open_segments(folder)
 
 

@@ -27,17 +27,17 @@ _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
 
-def clips_folder(journal: place.Place) -> place.Place:
+def clips_folder(journal: place.StoragePath) -> place.StoragePath:
     """Where the clips of videos are written down: beside the answers, and not among them."""
     return journal / "clips"
 
 
-def index_of(folder: place.Place) -> KeyIndex:
+def index_of(folder: place.StoragePath) -> KeyIndex:
     """Where the lines stand; only their keys are read."""
     return KeyIndex.of(_places(open_segments(folder)))
 
 
-def compact(folder: place.Place) -> None:
+def compact(folder: place.StoragePath) -> None:
     """Make one segment of all, with the last line of each video, and none that cannot be read. Nobody may be writing.
 
     Raises:
@@ -85,7 +85,7 @@ class ClipIndex:
 
     def __init__(
         self,
-        journal: place.Place,
+        journal: place.StoragePath,
         recipe: str,
         run_id: str,
         index: Callable[[], KeyIndex],
@@ -178,7 +178,7 @@ def _all_found(made: Sequence[Any]) -> bool:
 
 
 @cache
-def _segments(folder: place.Place) -> Segments:
+def _segments(folder: place.StoragePath) -> Segments:
     return open_segments(folder)
 
 
@@ -187,7 +187,7 @@ def _process() -> str:
     return uuid.uuid4().hex[:8]
 
 
-def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None] | None:
+def clips_found(output: place.StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:
     """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
     journal = output / "cache"
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lvqa_ray.journal.object_segments import LISTED_S, ObjectStoreSegments
 from lvqa_ray.journal.segments import LocalSegments, Segments
-from lvqa_ray.storage.paths import ObjectPath, Place, complete, partial_of
+from lvqa_ray.storage.paths import ObjectPath, StoragePath, complete, partial_of
 
 
-def open_segments(place: Place, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:
+def open_segments(place: StoragePath, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:
     """The segments of a place.
 
     Args:
@@ -25,7 +25,7 @@ def open_segments(place: Place, *, make: bool = True, listed_s: float = LISTED_S
 
 
 @lru_cache(maxsize=8)
-def for_reading(place: Place) -> Segments:
+def for_reading(place: StoragePath) -> Segments:
     """The segments of a place for all readers of this process, which share what was fetched."""
     return open_segments(place, make=False)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of, scratch_of
+from lvqa_ray.config.places import download_cache, output_path, storage_options
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import Dossier
@@ -22,7 +22,7 @@ from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, Probe
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.wanted import Wanted, job_for
-from lvqa_ray.storage.ssrf import Guard
+from lvqa_ray.storage.ssrf import SsrfGuard
 
 GROWTH = 1.1
 """Shots are told of when they are by so much more: events hold all that is known, and are not to add up to squares."""
@@ -100,19 +100,19 @@ class Analyses:
         self._job = job
         self._settings = job.serve
         self._analyst = Analyst(job)
-        self._access = replace(access_of(job.storage), guard=Guard(job.serve.networks))
+        self._access = replace(storage_options(job.storage), guard=SsrfGuard(job.serve.networks))
         most = round(job.serve.max_gb * 2**30)
-        self._scratch = replace(scratch_of(job), access=self._access, largest=(most, "serve.max_gb"))
+        self._scratch = replace(download_cache(job), access=self._access, largest=(most, "serve.max_gb"))
         self._free = asyncio.Semaphore(job.serve.at_once)
         self._running: dict[str, Running] = {}
 
     def kept(self, workspace: str) -> Dossiers:
         """The documents of a workspace."""
-        return Dossiers(output_of(self._job), self._settings.kept_days, workspace)
+        return Dossiers(output_path(self._job), self._settings.kept_days, workspace)
 
     def forget(self) -> None:
         """Remove the documents that are kept no longer."""
-        served = output_of(self._job) / "served"
+        served = output_path(self._job) / "served"
         with suppress(OSError):
             for workspace in [*served.iterdir()]:
                 self.kept(workspace.name).forget()
@@ -206,7 +206,7 @@ class Analyses:
     async def _rows(self, job: Job, dossier: Dossier) -> AsyncGenerator[Any, None]:
         video = dossier.video
         if not video.fingerprint:
-            video = await asyncio.to_thread(identified, video, output_of(self._job), self._access)
+            video = await asyncio.to_thread(identified, video, output_path(self._job), self._access)
             dossier.video = video
         gb = await asyncio.to_thread(_gb, video.uri)
         if gb > self._settings.max_gb:

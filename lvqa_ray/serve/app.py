@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of
+from lvqa_ray.config.places import output_path
 from lvqa_ray.engine.preflight.checks import check_output
 from lvqa_ray.serve.analyses import Analyses
 from lvqa_ray.serve.door import App, Door
@@ -22,7 +22,7 @@ from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.serve.plain_routes import PlainRoutes
 from lvqa_ray.serve.seed_request import from_validation
 from lvqa_ray.serve.seed_route import ROUTE, SeedRoute, as_event
-from lvqa_ray.storage.run_lock import lock
+from lvqa_ray.storage.run_lock import run_lock
 
 FORGET_EVERY_S = 3600.0
 
@@ -38,8 +38,8 @@ def make_app(job: Job, token: str) -> App:
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
-        check_output(output_of(job))
-        with lock(output_of(job)):
+        check_output(output_path(job))
+        with run_lock(output_path(job)):
             analyses = state["analyses"] = Analyses(job)
             forgetting = asyncio.create_task(_forgetting(analyses))
             try:

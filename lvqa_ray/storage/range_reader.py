@@ -9,12 +9,14 @@ from typing import Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, Video, shown
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import open_in_parts, read_at
 from lvqa_ray.video.reader.container import files_opened_by
 
 
-def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access, video: Video) -> Iterator[Any]:
+def probe_by_ranges(
+    name: str, call: Callable[[Video], Iterable[Any]], access: StorageOptions, video: Video
+) -> Iterator[Any]:
     """What a stage makes of a video in another place, fetching only what it reads.
 
     Args:
@@ -49,7 +51,7 @@ def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access,
 class _Ranges(io.RawIOBase):
     """A file for FFmpeg, which drops what Python raises: it is kept here, and nothing is asked for after it."""
 
-    def __init__(self, uri: str, access: Access) -> None:
+    def __init__(self, uri: str, access: StorageOptions) -> None:
         super().__init__()
         self.fault: FetchError | None = None
         self._uri = uri

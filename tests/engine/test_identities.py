@@ -17,7 +17,7 @@ from lvqa_ray.dataset.manifest import keep_ids, store_manifest
 from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import Why, remaining
 from lvqa_ray.dataset.shards import read_shard
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from tests.dataset.test_resume import line, put
 from tests.fakes.files import FileServer, bucket, s3_server
 
@@ -38,7 +38,7 @@ def write(path: Path, head: bytes = b"", middle: bytes = b"", tail: bytes = b"",
 def planned(out: Path, *sources: Path | str) -> Videos:
     """The videos as a run has them before it begins; nothing is written."""
     done = outcomes(out)
-    videos = Identities(out, done).identify(read_manifest([str(source) for source in sources]), Access.here())
+    videos = Identities(out, done).identify(read_manifest([str(source) for source in sources]), StorageOptions.here())
     return keep_ids(videos, done, out)
 
 
@@ -47,7 +47,7 @@ def done(out: Path, *sources: Path | str, job_hash: str = "j") -> Videos:
     so_far = outcomes(out)
     identities = Identities(out, so_far)
     named = read_manifest([str(source) for source in sources])
-    videos = keep_ids(identities.identify(named, Access.here()), so_far, out)
+    videos = keep_ids(identities.identify(named, StorageOptions.here()), so_far, out)
     store_manifest(out, videos, job_hash)
     identities.store()
     rows = [
@@ -128,7 +128,7 @@ def test_a_small_file_is_hashed_as_a_whole(tmp_path: Path) -> None:
     one, other = (tmp_path / name for name in ("a.mp4", "b.mp4"))
     one.write_bytes(bytes(500_000))
     other.write_bytes(bytes(100_000) + b"!" + bytes(399_999))
-    assert len(set(content.contents([os.fsencode(one), os.fsencode(other)], Access.here()))) == 2
+    assert len(set(content.contents([os.fsencode(one), os.fsencode(other)], StorageOptions.here()))) == 2
 
 
 def test_files_that_are_known_are_not_read(film: Path, out: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_film_in_a_bucket_is_the_one_on_the_disk(tmp_path: Path, out: Path) ->
             files.mkdir(name)
         files.put_file(str(film), "films/film.mp4")
         files.put_file(str(film), "others/long/film.mp4", chunksize=multipart, max_concurrency=1)
-        access = Access(
+        access = StorageOptions(
             there["AWS_ENDPOINT_URL"],
             path_style=True,
             key=there["AWS_ACCESS_KEY_ID"],

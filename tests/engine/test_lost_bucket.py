@@ -25,7 +25,7 @@ from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.paths import ObjectPath
 from tests import media
 from tests.conftest import JobMaker
@@ -78,7 +78,7 @@ def test_at_most_what_is_in_flight_is_lost(
             run(job)
         took_s = time.monotonic() - begun
         paid = fake.paid.total()
-        place = ObjectPath(output, Access.here())
+        place = ObjectPath(output, StorageOptions.here())
         kept = stats(open_segments(place / "cache")).answers
         assert paid - kept <= AT_ONCE, f"lost at {lost_at}, {took_s:.0f} s"
         assert paid <= lost_at[0] + 2 * AT_ONCE
@@ -95,7 +95,7 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
     """The client path alone, with 60 requests that wait for four permits."""
     with FakeEndpoint(latency_s=0.1) as fake, Gateway(s3["AWS_ENDPOINT_URL"]) as gateway:
         at = Endpoint(base_url=fake.base_url, model="m", max_concurrency=AT_ONCE, max_attempts=1)
-        place = ObjectPath(f"s3://lost/client {how}", Access.here())
+        place = ObjectPath(f"s3://lost/client {how}", StorageOptions.here())
         through = replace(place, access=replace(place.access, endpoint_url=gateway.url))
         journal = JournalReplyStore(open_segments(through), writer="w", stage="ask")
         wire = OpenAITransport(at, SecretStr(""))

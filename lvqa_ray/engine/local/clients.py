@@ -25,7 +25,7 @@ from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 LOOK_EVERY_S = 0.02
 Name = tuple[str, str, str]
@@ -53,7 +53,7 @@ class LocalClients:
         ConfigError: The variable of a key is not set.
     """
 
-    def __init__(self, job: Job, folder: Place, run_id: str) -> None:
+    def __init__(self, job: Job, folder: StoragePath, run_id: str) -> None:
         engine = job.engine
         bounded = engine.max_cost is not None or engine.max_requests is not None
         self._budget = Budget(engine.max_cost, engine.max_requests)

@@ -16,13 +16,13 @@ from itertools import chain
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of, scratch_of
+from lvqa_ray.config.places import download_cache, output_path
 from lvqa_ray.dataset.run_order import segment_names
 from lvqa_ray.engine.clip_uploads import media_of
 from lvqa_ray.engine.decoding.pool import Decoders
 from lvqa_ray.engine.decoding.supervisor import Bounds
 from lvqa_ray.engine.local.clients import LocalClients
-from lvqa_ray.engine.local.pinned_download import Held
+from lvqa_ray.engine.local.pinned_download import PinnedDownload
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.step_runner import along, bare, bug, not_fetched, through
@@ -34,7 +34,7 @@ from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
-from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.download_cache import DownloadCache
 
 
 class Analyst:
@@ -49,12 +49,12 @@ class Analyst:
     """
 
     def __init__(self, job: Job, run_id: str = "") -> None:
-        self.journal = output_of(job) / "cache"
+        self.journal = output_path(job) / "cache"
         self.run_id = run_id or next_run_id(segment_names(self.journal))
         self.chats = LocalClients(job, self.journal, self.run_id)
         self.decoders = Decoders(Bounds.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 
-    async def rows(self, job: Job, video: Video, scratch: Scratch | None = None) -> AsyncGenerator[Any, None]:
+    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Any, None]:
         """Everything that comes of a video, as it comes.
 
         Close it (`contextlib.aclosing`) to stop the work: decoding ends, and no request is sent any more; what is paid
@@ -70,7 +70,7 @@ class Analyst:
             the `Film`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, after which nothing comes.
         """
         said: asyncio.Queue[Any] = asyncio.Queue()
-        work = _Work(self, job, video, scratch or scratch_of(job), said.put_nowait)
+        work = _Work(self, job, video, scratch or download_cache(job), said.put_nowait)
 
         async def all_of_it() -> None:
             try:
@@ -97,7 +97,9 @@ class Analyst:
 class _Work:
     """One video on its way."""
 
-    def __init__(self, analyst: Analyst, job: Job, video: Video, scratch: Scratch, say: Callable[[Any], None]) -> None:
+    def __init__(
+        self, analyst: Analyst, job: Job, video: Video, scratch: DownloadCache, say: Callable[[Any], None]
+    ) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
         media = media_of(job)
         self._pipeline = build(job, media.folder)
@@ -105,7 +107,7 @@ class _Work:
             step for group in self._pipeline.ask if not isinstance(group, Look) for step in group
         ]
         self._analyst, self._job, self._video, self._media, self._say = analyst, job, video, media, say
-        self._held = Held(scratch, video)
+        self._held = PinnedDownload(scratch, video)
         self._asking = [
             stage
             for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._telling)

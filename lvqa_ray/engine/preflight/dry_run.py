@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.identities import Identities
 from lvqa_ray.dataset.manifest import keep_ids
@@ -70,11 +70,11 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     Raises:
         ConfigError: What would keep the run from starting.
     """
-    videos = read_manifest(job.videos, job.limit, without=output_of(job), access=access_of(job.storage))
+    videos = read_manifest(job.videos, job.limit, without=output_path(job), access=storage_options(job.storage))
     check_prompts(job, videos)
-    done, settings, now = outcomes(output_of(job)), settings_of(output_of(job)), job.part_hashes
-    videos = Identities(output_of(job), done).identify(videos, access_of(job.storage))
-    videos = keep_ids(videos, done, output_of(job))
+    done, settings, now = outcomes(output_path(job)), settings_of(output_path(job)), job.part_hashes
+    videos = Identities(output_path(job), done).identify(videos, storage_options(job.storage))
+    videos = keep_ids(videos, done, output_path(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     if ask_endpoints and todo.videos:
         check_prices(job)

@@ -25,7 +25,7 @@ from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 
 class ChatWork:
@@ -38,7 +38,7 @@ class ChatWork:
         run_id: Names the segments that this run writes.
     """
 
-    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: Place, run_id: str) -> None:
+    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: StoragePath, run_id: str) -> None:
         worker_without_terminal()
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
@@ -115,7 +115,11 @@ def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Any, LeasePool]
 
 
 def _chat(
-    stage: Prompted, lines: Sequence[EndpointHandle], permits: Mapping[Any, LeasePool], journal: Place, writer: str
+    stage: Prompted,
+    lines: Sequence[EndpointHandle],
+    permits: Mapping[Any, LeasePool],
+    journal: StoragePath,
+    writer: str,
 ) -> Chat:
     try:
         answers = JournalReplyStore(open_segments(journal), writer=writer, stage=stage.name)

@@ -23,7 +23,7 @@ from lvqa_ray.records.tables import (
     failure_line,
     subtitle_lines,
 )
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 BUNDLES_PER_WRITE = 16
 ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
@@ -46,7 +46,7 @@ class TableSink(Datasink[str]):
         broken: Why rows could not be written, once the pass is over; empty if all were.
     """
 
-    def __init__(self, folder: Place, provenance: Mapping[str, str], shard: str) -> None:
+    def __init__(self, folder: StoragePath, provenance: Mapping[str, str], shard: str) -> None:
         self._folder = folder
         self._provenance = dict(provenance)
         self._shard = shard

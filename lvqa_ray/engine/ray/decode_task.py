@@ -17,7 +17,7 @@ from lvqa_ray.engine.row_codec import Packed, bundled, pack, unpack
 from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
-from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.download_cache import DownloadCache
 
 LOOK_EVERY_S = 1.0
 """How often a process looks whether the run has halted."""
@@ -32,7 +32,7 @@ def work_on_files(
     memory: ResultCache,
     governors: Governors,
     bounds: Bounds,
-    scratch: Scratch,
+    scratch: DownloadCache,
     media: Media,
     most: int,
 ) -> Iterator[Packed]:
@@ -93,7 +93,7 @@ def _worked(
     steps: Sequence[VideoStep],
     *,
     bounds: Bounds,
-    scratch: Scratch,
+    scratch: DownloadCache,
     media: Media,
 ) -> Iterator[Packed]:
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):

@@ -16,7 +16,7 @@ from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.stage import Role
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
@@ -42,7 +42,12 @@ Lines = Mapping[Role, Sequence[EndpointHandle]]
 """The endpoints of every role: one, or several that answer alike."""
 
 
-def connect_endpoints(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Place, budget: Any = None) -> Lines:  # noqa: ANN401 - Ray's handles have no type of their own
+def connect_endpoints(
+    job: Job,
+    keys: Mapping[Role, Sequence[SecretStr]],
+    folder: StoragePath,
+    budget: Any = None,  # noqa: ANN401 - Ray's handles have no type of their own
+) -> Lines:
     """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
 
     Args:

@@ -14,7 +14,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of, scratch_of
+from lvqa_ray.config.places import download_cache, output_path
 from lvqa_ray.engine.clip_uploads import media_of
 from lvqa_ray.engine.decoding.supervisor import Bounds
 from lvqa_ray.engine.ray.chat_actor import ChatWork
@@ -61,11 +61,11 @@ def run_pass(
     media = media_of(job)
     pipeline = build(job, media.folder, spread(job, len(videos)) if in_parts else None)
     governors = tuple(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
-    journal = output_of(job) / "cache"
+    journal = output_path(job) / "cache"
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
-    bounds, scratch = Bounds.of(job.engine), scratch_of(job)
+    bounds, scratch = Bounds.of(job.engine), download_cache(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
     decoding: dict[str, Any] = {"max_retries": 2}
     if job.engine.video_memory_gb:

@@ -17,7 +17,7 @@ from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
 from lvqa_ray.llm.ratelimit.outcome import RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.server import LimiterStatus, LocalLeaseServer
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 MOST_CALLS = 10_000
 """Calls of a governor at once: more than any endpoint has requests in flight."""
@@ -59,7 +59,7 @@ class RateLimiterActor:
         day: File for the requests of the day, on a disk that all nodes see.
     """
 
-    def __init__(self, limits: Limits, day: Place | None = None) -> None:
+    def __init__(self, limits: Limits, day: StoragePath | None = None) -> None:
         took_over = ray.get_runtime_context().was_current_actor_reconstructed
         day_ = DailyQuota(limits.requests_per_day, day)
         self._limiter = Limiter(limits, day=day_, took_over=took_over, is_stopped=is_stopped)
@@ -106,7 +106,7 @@ class RateLimiterActor:
         return self._limiter.halted is not None
 
 
-def start(limits: Limits, day: Place | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(limits: Limits, day: StoragePath | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
     """A governor on the cluster; it lives as long as its handle is held.
 
     A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue

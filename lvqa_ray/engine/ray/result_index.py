@@ -15,7 +15,7 @@ from lvqa_ray.journal.found_clips import clips_folder, index_of
 from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Known:
     files: KeyIndex
 
 
-def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
+def look_up(journal: StoragePath, stages: Iterable[str], files: StoragePath | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
     """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory.
 
     Args:
@@ -41,7 +41,7 @@ def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -
     return as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
 
 
-def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
+def _read(journal: StoragePath, stages: Sequence[str], files: StoragePath | None) -> Known:
     nothing = KeyIndex.of({})
     try:
         segments = open_segments(journal)

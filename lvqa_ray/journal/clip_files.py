@@ -19,7 +19,7 @@ from lvqa_ray.journal.locations import for_reading, open_segments
 from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.records import Span
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
-from lvqa_ray.video.cutting.cut import ClipFile
+from lvqa_ray.video.cutting.clip_file import ClipFile
 
 logger = logging.getLogger(__name__)
 

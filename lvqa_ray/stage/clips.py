@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import CaptionedClip, Clip, Frame, ProbedVideo, Span, shown
-from lvqa_ray.video.scenes.clip_builder import Sampling
+from lvqa_ray.video.scenes.clip_builder import FrameSampling
 
 Judge = Callable[[Clip], Clip]
 """Marks a clip as dropped, or leaves it as it is."""
@@ -18,7 +18,7 @@ class Sampler(Protocol):
     """Says which pictures of a clip are taken, and puts them into its row."""
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> FrameSampling:
         """Which pictures."""
 
     def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:

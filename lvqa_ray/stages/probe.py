@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Video, shown
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

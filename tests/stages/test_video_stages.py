@@ -23,7 +23,7 @@ from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.video.reader.decode_losses import watch_losses
-from lvqa_ray.video.reader.video_reader import open_source
+from lvqa_ray.video.reader.video_reader import open_video
 from tests import media
 
 
@@ -261,7 +261,7 @@ def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
     clips = [row for clip in splitting(pipeline).call(probed) for row in through(pipeline.look, clip, print)]
     assert [clip.media_mode for clip in clips] == ["exact", "exact", "encode"]
     assert [bool(clip.lost_s) for clip in clips] == [False, False, True]
-    with watch_losses() as losses, open_source(clips[2].media_path) as source:
+    with watch_losses() as losses, open_video(clips[2].media_path) as source:
         assert len(list(source.frames())) > 40
     assert losses.within(Span(start_s=0, end_s=2)) == 0
 

@@ -96,8 +96,8 @@ def _load() -> None:
     for name in (
         "lvqa_ray.engine.step_runner",
         "lvqa_ray.video.scenes.clip_builder",
-        "lvqa_ray.video.cutting.cut",
-        "lvqa_ray.video.frames.sample",
+        "lvqa_ray.video.cutting.clip_file",
+        "lvqa_ray.video.frames.frame_sampling",
     ):
         importlib.import_module(name)
 

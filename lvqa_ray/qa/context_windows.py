@@ -37,7 +37,7 @@ def windows(lines: Sequence[str], budget: int) -> list[list[str]]:
     return runs
 
 
-def told_in_part(film: Film, part: int, of: int) -> str:
+def captions_for_batch(film: Film, part: int, of: int) -> str:
     """What somebody is told who is to write one of several sets of questions: each is about other windows.
 
     Args:
@@ -53,7 +53,7 @@ def told_in_part(film: Film, part: int, of: int) -> str:
     return _told(film, [line for place in chosen for line in runs[place]])
 
 
-def told_about(film: Film, steps: Sequence[Step]) -> str:
+def captions_for_question(film: Film, steps: Sequence[Step]) -> str:
     """What somebody is told who looks at one question: the windows that its steps cite, or at least the cited lines.
 
     A step that cites more than there is room for was written from the overview, and is told by that alone: the steps

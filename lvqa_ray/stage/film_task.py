@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, ChatRequest, Message, Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records import Analysis, AnalyzedFilm, Failure, Style, Task, Usage
 from lvqa_ray.stage.prompted import Prompted, answer
 
@@ -81,7 +81,7 @@ class FilmTask(Prompted):
 
         def usable(text: str) -> bool:
             try:
-                reads(without_draft(text))
+                reads(strip_thinking(text))
             except ParseError:
                 return False
             return True
@@ -90,7 +90,7 @@ class FilmTask(Prompted):
             for _ in range(ASKS):
                 reply = await answer(chat, request, usable)
                 usage += reply.usage
-                text = without_draft(reply.text)
+                text = strip_thinking(reply.text)
                 try:
                     value = reads(text)
                 except ParseError as error:

@@ -14,9 +14,9 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import ChatRequest, Message, Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import full_question
-from lvqa_ray.qa.rewording import reason_text, without_captions
+from lvqa_ray.qa.rewording import reason_text, replace_caption_mentions
 from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Verdict, Video
 from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
 
@@ -145,13 +145,13 @@ class ReformatReasoning(Prompted):
         return prose, usage, "" if prose else "it is empty"
 
     async def _prose(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage]:
-        reply = await answer(chat, request, lambda text: bool(without_draft(text)))
-        return without_draft(reply.text), reply.usage
+        reply = await answer(chat, request, lambda text: bool(strip_thinking(text)))
+        return strip_thinking(reply.text), reply.usage
 
     def prompt_for(self, asked: AskedQuestion, video_id: str) -> str:
         """The prompt for a question, as it is sent and stored."""
         values = {
-            "question": without_captions(full_question(asked.question)),
+            "question": replace_caption_mentions(full_question(asked.question)),
             "answer": asked.question.answer,
             "reason": reason_text(asked.question),
             "video_id": video_id,

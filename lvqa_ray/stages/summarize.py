@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.context_windows import OVERVIEW, span_of, tokens, windows
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.records import Failure, Film, Usage, Video
@@ -75,8 +75,8 @@ class SummarizeFilm(Prompted):
     async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> list[str]:
         """The lines of the summary of one window; none where the reply is empty."""
         values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": video.id}
-        reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(without_draft(text)))
-        text = without_draft(reply.text)
+        reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(strip_thinking(text)))
+        text = strip_thinking(reply.text)
         spans = [span for line in run if (span := span_of(line))]
         start, end = min(first for first, _ in spans), max(last for _, last in spans)
         lines = [line.strip() for line in text.splitlines()]

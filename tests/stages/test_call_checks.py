@@ -17,7 +17,7 @@ from lvqa_ray.errors import ApiError, Bill, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
-from lvqa_ray.qa.repeated_answers import named_option, turned
+from lvqa_ray.qa.repeated_answers import named_option, rotate_options
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Frame, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Prompted
 from lvqa_ray.stages.checks.blind import CheckBlind
@@ -343,6 +343,6 @@ def test_replies_that_cannot_be_read_are_no_wrong_guesses(check: Any, replies: t
 
 
 def test_four_turns_bring_the_key_to_every_place() -> None:
-    assert sorted(turned(SOUND, n).answer for n in range(4)) == ["A", "B", "C", "D"]
+    assert sorted(rotate_options(SOUND, n).answer for n in range(4)) == ["A", "B", "C", "D"]
     for n in range(4):
-        assert turned(SOUND, n).options[turned(SOUND, n).answer] == SOUND.options["C"]
+        assert rotate_options(SOUND, n).options[rotate_options(SOUND, n).answer] == SOUND.options["C"]

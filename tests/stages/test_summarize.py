@@ -12,7 +12,7 @@ import pytest
 
 from lvqa_ray.demo import digest
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.qa.context_windows import PARTS, WHOLE, tokens, told_about, told_in_part, windows
+from lvqa_ray.qa.context_windows import PARTS, WHOLE, captions_for_batch, captions_for_question, tokens, windows
 from lvqa_ray.records import AskedFilm, Failure, Film, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
@@ -79,16 +79,16 @@ def test_six_hours_fit_into_a_model_of_32k(chat: Chat, fake: FakeEndpoint) -> No
 def test_what_is_cited_is_shown_and_what_was_written_from_the_overview_is_told_by_it() -> None:
     told = replace(HOURS_6, overview="From 0 to 21600, much happens", budget=24_000)
     near = [replace(SOUND.steps[0], start_s=9000.0, end_s=9010.0)]
-    text = told_about(told, near)
+    text = captions_for_question(told, near)
     assert text.startswith(WHOLE)
     assert "of clip 900." in text
     assert "of clip 10." not in text
     far = [replace(SOUND.steps[0], start_s=2000.0 * n, end_s=2000.0 * n + 10) for n in range(10)]
-    text = told_about(told, far)
+    text = captions_for_question(told, far)
     assert all(f"of clip {200 * n}." in text for n in range(10)), "the cited lines, where their windows are too many"
     assert tokens(text) < told.budget
     wide = [replace(SOUND.steps[0], start_s=0.0, end_s=20000.0), *near]
-    text = told_about(told, wide)
+    text = captions_for_question(told, wide)
     assert told.overview in text
     assert "of clip 900." in text
     assert "of clip 10." not in text
@@ -97,7 +97,7 @@ def test_what_is_cited_is_shown_and_what_was_written_from_the_overview_is_told_b
 def test_a_film_that_fits_is_told_by_its_captions_and_costs_nothing(chat: Chat, fake: FakeEndpoint) -> None:
     short = film()
     assert asyncio.run(SummarizeFilm()(short, chat)) == [short]
-    assert told_in_part(short, 0, 1) == told_about(short, SOUND.steps) == short.captions
+    assert captions_for_batch(short, 0, 1) == captions_for_question(short, SOUND.steps) == short.captions
     assert fake.requests == []
 
 

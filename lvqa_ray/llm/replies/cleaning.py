@@ -11,7 +11,7 @@ from dataclasses import replace
 from lvqa_ray.errors import Bill, DegenerateReply
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.replies.repetition import repetition
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records.safe_text import safe_text
 
 
@@ -55,7 +55,7 @@ def cleaned(reply: ChatReply) -> ChatReply:
         DegenerateReply: The answer repeats itself without an end.
     """
     received = safe_text(reply.text)
-    text = without_draft(received)
+    text = strip_thinking(received)
     if fault := repetition(text):
         usage = reply.usage
         error = DegenerateReply(f"The reply is degenerate: {fault}.")

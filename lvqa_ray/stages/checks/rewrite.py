@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.qa.context_windows import told_about
+from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.formats.reply_format import TEXT
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.time_labels import located
@@ -48,7 +48,7 @@ class RewriteQuestion(Prompted):
             ApiError: There is no answer.
         """
         values = {
-            "captions": told_about(row.film, asked.question.steps),
+            "captions": captions_for_question(row.film, asked.question.steps),
             "question": asked.reasoning,
             "fault": fault,
             "format": TEXT.one.words,

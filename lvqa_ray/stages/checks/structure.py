@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.text_format import render_question
-from lvqa_ray.qa.rewording import without_captions
+from lvqa_ray.qa.rewording import replace_caption_mentions
 from lvqa_ray.records import LETTERS, AskedQuestion, Film, Question, Verdict
 from lvqa_ray.stage import Check
 
@@ -45,8 +45,8 @@ class CheckStructure(Check):
         """The question in words that speak of the video and not of captions."""
         question = replace(
             asked.question,
-            question=without_captions(asked.question.question),
-            options={letter: without_captions(text) for letter, text in asked.question.options.items()},
+            question=replace_caption_mentions(asked.question.question),
+            options={letter: replace_caption_mentions(text) for letter, text in asked.question.options.items()},
         )
         try:
             return replace(asked, question=question, reasoning=render_question(question))
@@ -63,7 +63,7 @@ class CheckStructure(Check):
     def _stem_fault(self, question: Question) -> str:
         stem = question.question
         for text in (stem, *question.options.values()):
-            if without_captions(text) != text or _SOURCE.search(text):
+            if replace_caption_mentions(text) != text or _SOURCE.search(text):
                 return f"it speaks of captions or descriptions: '{text[:80]}'"
         if not self.times_in_stem and (time := _TIME.search(stem)):
             return f"the question names a time: '{time[0].strip()}'"

@@ -13,7 +13,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
-from lvqa_ray.stages.analysis.analysis import AnalyzeFilm
+from lvqa_ray.stages.analysis.analyze_video import AnalyzeVideo
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech
@@ -181,7 +181,7 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
     """The tasks about a film as a whole, each a step; none, if the job names none."""
     if not job.analysis.tasks:
         return []
-    analyze = AnalyzeFilm(
+    analyze = AnalyzeVideo(
         tasks=job.analysis.wanted,
         shorten=job.summarize.shortened,
         budget=job.summarize.budget,

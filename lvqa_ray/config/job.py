@@ -26,7 +26,7 @@ from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
-from lvqa_ray.stages.summarize import SummarizeFilm
+from lvqa_ray.stages.summarize import SummarizeVideo
 
 HOW = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
 """Fields of a job that change no answer, or are told apart by hand."""
@@ -53,8 +53,8 @@ class Job(Section):
     sample: SampleFrames = Field(default_factory=SampleFrames, description="Which pictures the model sees.")
     caption: CaptionClips = Field(default_factory=CaptionClips, description="How clips are captioned.")
     merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
-    summarize: SummarizeFilm = Field(
-        default_factory=SummarizeFilm, description="How films are told whose captions are too many for one prompt."
+    summarize: SummarizeVideo = Field(
+        default_factory=SummarizeVideo, description="How films are told whose captions are too many for one prompt."
     )
     analysis: Analyses = Field(
         default_factory=Analyses, description="What is told of each video as a whole, beside the questions about it."

@@ -15,7 +15,7 @@ from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, Part
 from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
-from lvqa_ray.stage.paid import Paid
+from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import Prompted
 
 T = TypeVar("T")
@@ -24,13 +24,13 @@ Policy = Literal["off", "mark", "repair", "drop"]
 with certainty, and the question dropped where not; or the question is dropped."""
 
 
-def word_off(given: object) -> object:
+def yaml_off(given: object) -> object:
     """The word off, where YAML has made a truth value of it."""
     return "off" if given is False else given
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Judging:
+class PolicyMixin:
     """What all checks have in common: a policy, and what it makes of their verdicts.
 
     Attributes:
@@ -41,7 +41,7 @@ class Judging:
 
     policy: Policy = Field(default="drop", description="What is done about a fault: off, mark, repair or drop.")
 
-    _off = field_validator("policy", mode="before")(word_off)
+    _off = field_validator("policy", mode="before")(yaml_off)
 
     def decided(
         self, row: AskedFilm, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
@@ -81,7 +81,7 @@ class Judging:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Check(Judging):
+class Check(PolicyMixin):
     """A check that makes no call."""
 
     def __call__(self, row: AskedFilm) -> list[AskedFilm]:
@@ -112,7 +112,7 @@ class Check(Judging):
 
 
 @plain_dataclass(frozen=True, slots=True)
-class Mended:
+class RepairResult:
     """What came of having a question written anew.
 
     Attributes:
@@ -127,7 +127,7 @@ class Mended:
 
 
 @plain_dataclass(frozen=True, slots=True)
-class Said(Generic[T]):
+class ParsedReply(Generic[T]):
     """What a reply says.
 
     Attributes:
@@ -141,7 +141,7 @@ class Said(Generic[T]):
     fault: str = ""
 
 
-class Mend(Protocol):
+class Repairer(Protocol):
     """Has a question written anew, so that it is rid of a fault.
 
     Raises:
@@ -153,13 +153,15 @@ class Mend(Protocol):
         """How often it may be tried for one question."""
         ...
 
-    async def __call__(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+    async def __call__(
+        self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat
+    ) -> RepairResult:
         """The new question, or why there is none; the attempts on one question are counted from 0."""
         ...
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class CallCheck(Prompted, Judging):
+class CallCheck(Prompted, PolicyMixin):
     """A check that asks an endpoint about each question.
 
     A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will is a fault
@@ -171,7 +173,7 @@ class CallCheck(Prompted, Judging):
         """How many calls a question usually takes."""
         return 1
 
-    async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
+    async def __call__(self, row: AskedFilm, chat: Chat, mend: Repairer | None = None) -> list[AskedFilm | Failure]:
         """The film with the verdicts on its questions, and without those that this drops."""
         verdicts: list[Verdict] = []
         mended: list[AskedQuestion | None] = []
@@ -183,10 +185,10 @@ class CallCheck(Prompted, Judging):
         return [self.decided(row, verdicts, mended)]
 
     async def _ruled(
-        self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Mend | None
+        self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Repairer | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
-        paid = Paid(chat)
+        paid = CostMeter(chat)
         try:
             verdict = await self.judge(asked, row, paid)
             if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
@@ -200,7 +202,7 @@ class CallCheck(Prompted, Judging):
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
     async def _repaired(
-        self, asked: AskedQuestion, row: AskedFilm, first: Verdict, chat: Chat, mend: Mend
+        self, asked: AskedQuestion, row: AskedFilm, first: Verdict, chat: Chat, mend: Repairer
     ) -> tuple[Verdict, AskedQuestion | None]:
         """Have a question written anew until it passes, for so many rounds; its verdict bears the cost of all of them.
 
@@ -214,12 +216,12 @@ class CallCheck(Prompted, Judging):
             except ApiError as error:
                 if error.retryable:
                     raise
-                made = Mended(None, str(error), Usage.of(error))
+                made = RepairResult(None, str(error), Usage.of(error))
             usage += made.usage
             if made.asked is None:
                 reason = made.reason
                 continue
-            paid = Paid(chat)
+            paid = CostMeter(chat)
             try:
                 last = await self.judge(made.asked, row, paid)
             except ApiError as error:
@@ -249,7 +251,7 @@ class CallCheck(Prompted, Judging):
         """
         raise NotImplementedError(f"{type(self).__name__} must define judge")
 
-    async def read(self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T]) -> Said[T]:
+    async def read(self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T]) -> ParsedReply[T]:
         """What a reply says; one that cannot be read is asked for once more.
 
         Args:
@@ -265,10 +267,10 @@ class CallCheck(Prompted, Judging):
             reply = await chat(self.asks(*parts, attempt=attempt))
             usage += reply.usage
             try:
-                return Said(reads(reply.text), usage)
+                return ParsedReply(reads(reply.text), usage)
             except ParseError as error:
                 fault = f"{UNCHECKED}: {error}"
-        return Said(None, usage, fault)
+        return ParsedReply(None, usage, fault)
 
 
 UNCHECKED = "it could not be checked"

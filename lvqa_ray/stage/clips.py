@@ -91,6 +91,7 @@ def too_many_clips(row: ProbedVideo, most: int) -> VideoError:
     """Make the error for a video that has more clips than a job allows."""
     return VideoError(
         VideoFault.TOO_MANY_CLIPS,
-        f"{shown(row.video.uri)} says that it is {row.info.duration_sec / 3600:.1f} hours long, which makes more than "
-        f"split.max_clips={most} clips; check its length, and raise split.max_clips or split.max_seconds if it is true",
+        f"{shown(row.video.uri)} says that it is {row.info.duration_sec / 3600:.1f} hours long, which makes "
+        f"more than split.max_clips={most} clips; check its length, and raise split.max_clips or split.max_seconds "
+        "if it is true",
     )

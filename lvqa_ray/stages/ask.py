@@ -18,7 +18,7 @@ from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
 from lvqa_ray.qa.question_plan import CATEGORIES, attributed, planned, unrequested
 from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
-from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -126,7 +126,7 @@ class AskQuestions(Prompted):
         for start in range(0, len(plan), self.per_call):
             part = plan[start : start + self.per_call]
             earlier = [asked.question.question for asked in written.questions]
-            paid = Paid(chat)
+            paid = CostMeter(chat)
             try:
                 batch = await self._ask(film, paid, form, part, start=start, earlier=earlier)
                 if batch is None:

@@ -18,7 +18,7 @@ from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text, replace_caption_mentions
 from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Verdict, Video
-from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
 class ProseCheck(Protocol):
@@ -106,7 +106,7 @@ class ReformatReasoning(Prompted):
     ) -> _Told | Failure:
         video = row.film.video
         request = self.asks(Text(text=self.prompt_for(asked, video.id)))
-        paid = Paid(chat)
+        paid = CostMeter(chat)
         try:
             prose, usage = await self._prose(request, paid)
             if not prose:

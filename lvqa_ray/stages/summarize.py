@@ -16,11 +16,11 @@ from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.context_windows import OVERVIEW, span_of, tokens, windows
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.records import Failure, Film, Usage, Video
-from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SummarizeFilm(Prompted):
+class SummarizeVideo(Prompted):
     """Sum up the captions of a long film window by window, and the summaries again, until all of it is told in short.
 
     A film whose captions fit the budget is left alone. Every line of a summary keeps the seconds that it covers.
@@ -56,7 +56,7 @@ class SummarizeFilm(Prompted):
 
     async def shortened(self, video: Video, lines: Sequence[str], chat: Chat) -> tuple[list[str], Usage] | Failure:
         """Lines that tell the same in the room that an overview has, and what that cost; or why there are none."""
-        paid = Paid(chat)
+        paid = CostMeter(chat)
         while sum(map(tokens, lines)) > self.budget // OVERVIEW:
             before = sum(map(tokens, lines))
             runs = windows(lines, self.budget)

@@ -115,8 +115,8 @@ class DownloadCache:
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",
-                    f"there was no room for {shown(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in it "
-                    "are in use; raise engine.scratch_gb.",
+                    f"there was no room for {shown(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in "
+                    "it are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )
             time.sleep(LOOK_EVERY_S)

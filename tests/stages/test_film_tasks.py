@@ -19,8 +19,8 @@ from lvqa_ray.pipeline import analyzing
 from lvqa_ray.qa.context_windows import tokens
 from lvqa_ray.records import STYLES, Analysis, AnalyzedFilm, AnalyzedVideo, Film, Subtitle, Usage
 from lvqa_ray.stage import Chat
-from lvqa_ray.stage.film_task import Wish
 from lvqa_ray.stage.steps import ChatStep
+from lvqa_ray.stage.video_task import Wish
 from lvqa_ray.stages.analysis.mind_map import DrawMindMap
 from lvqa_ray.stages.analysis.summary import WriteSummary
 from lvqa_ray.stages.analysis.titles import WriteTitles

@@ -17,7 +17,7 @@ from lvqa_ray.records import AskedFilm, Failure, Film, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.solve import CheckSolve
-from lvqa_ray.stages.summarize import SummarizeFilm
+from lvqa_ray.stages.summarize import SummarizeVideo
 from tests.fakes import answers
 from tests.fakes.endpoint import FakeEndpoint
 from tests.stages.test_checks import SOUND, film
@@ -25,7 +25,7 @@ from tests.stages.test_checks import SOUND, film
 HOURS_6 = film("six", [f"{answers.caption([str(n)])[:-1]}, while {'somebody says a word or two, ' * 14}of clip {n}."
                        for n in range(2160)])  # fmt: skip
 CONTEXT = 32_000
-SUMMARIZE = SummarizeFilm(budget=24_000)
+SUMMARIZE = SummarizeVideo(budget=24_000)
 ASK = AskQuestions(quota=dict.fromkeys(("temporal", "goal", "spatial", "plot", "causal", "counting"), 2), per_call=4)
 
 
@@ -96,7 +96,7 @@ def test_what_is_cited_is_shown_and_what_was_written_from_the_overview_is_told_b
 
 def test_a_film_that_fits_is_told_by_its_captions_and_costs_nothing(chat: Chat, fake: FakeEndpoint) -> None:
     short = film()
-    assert asyncio.run(SummarizeFilm()(short, chat)) == [short]
+    assert asyncio.run(SummarizeVideo()(short, chat)) == [short]
     assert captions_for_batch(short, 0, 1) == captions_for_question(short, SOUND.steps) == short.captions
     assert fake.requests == []
 
@@ -123,7 +123,7 @@ def test_a_summary_keeps_its_times_or_stands_for_its_window(reply: str, overview
         return ChatReply(text=reply, model="m", usage=Usage(calls=1))
 
     long = film(captions=["word " * 150] * 12)
-    (told,) = asyncio.run(SummarizeFilm(budget=1600, prompt="{captions}")(long, chat))
+    (told,) = asyncio.run(SummarizeVideo(budget=1600, prompt="{captions}")(long, chat))
     if overview is None:
         assert isinstance(told, Failure)
         assert (told.stage, told.usage.calls > 0) == ("summarize", True)
@@ -143,7 +143,7 @@ def test_windows_hold_all_lines_in_order_and_none_is_too_long() -> None:
 
 
 def test_the_embedded_endpoint_thins_out_what_it_is_to_sum_up() -> None:
-    text = SummarizeFilm().filled({"captions": film(captions=["A."] * 40).captions, "lines": "6", "video_id": "v"})
+    text = SummarizeVideo().filled({"captions": film(captions=["A."] * 40).captions, "lines": "6", "video_id": "v"})
     assert digest.wanted(text) == 6
     lines = digest.digest(text, 6).splitlines()
     assert len(lines) == 6
@@ -157,8 +157,8 @@ def test_the_prompt_is_the_one_that_was_looked_at() -> None:
         sent.extend(part.text for part in request.messages[-1].parts if isinstance(part, Text))
         return ChatReply(text="From 0 to 10, a dog runs.", model="m", usage=Usage())
 
-    asyncio.run(SummarizeFilm()._summed(film().video, film().captions.splitlines(), chat))
-    assert f"{SummarizeFilm.version}\n\n{sent[0]}\n" == (GOLDEN / "summarize.txt").read_text()
+    asyncio.run(SummarizeVideo()._summed(film().video, film().captions.splitlines(), chat))
+    assert f"{SummarizeVideo.version}\n\n{sent[0]}\n" == (GOLDEN / "summarize.txt").read_text()
 
 
 GOLDEN = Path(__file__).parent / "golden"

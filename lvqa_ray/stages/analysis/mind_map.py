@@ -11,11 +11,11 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.qa.formats.analysis_replies import read_tree
 from lvqa_ray.records import AnalyzedFilm, Failure, Task
 from lvqa_ray.stage import Chat, Role
-from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Wish
+from lvqa_ray.stage.video_task import KNOWN, NO_WISH, VideoTask, Wish
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class DrawMindMap(FilmTask):
+class DrawMindMap(VideoTask):
     """Have what a film is about ordered as a tree, from its summary."""
 
     name: ClassVar[str] = "mind_map"

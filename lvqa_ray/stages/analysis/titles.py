@@ -11,11 +11,11 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.qa.formats.analysis_replies import read_list
 from lvqa_ray.records import AnalyzedFilm, Failure, Task
 from lvqa_ray.stage import Chat, Role
-from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Wish
+from lvqa_ray.stage.video_task import KNOWN, NO_WISH, VideoTask, Wish
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class WriteTitles(FilmTask):
+class WriteTitles(VideoTask):
     """Have titles written for a film, from its summary."""
 
     name: ClassVar[str] = "titles"
@@ -42,7 +42,7 @@ class WriteTitles(FilmTask):
         return super().missing(row) or row.no_summary
 
     def own_values(self) -> dict[str, str]:
-        """See `FilmTask`."""
+        """See `VideoTask`."""
         return {"count": str(self.count)}
 
 

@@ -14,7 +14,7 @@ from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
 from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Span, Step, Usage, Verdict
-from lvqa_ray.stage import CallCheck, Chat, Mend, Role, Said
+from lvqa_ray.stage import CallCheck, Chat, ParsedReply, Repairer, Role
 
 Sample = Callable[[Clip], Iterable[Any]]
 """Takes the pictures of a clip, as the stage `sample` does."""
@@ -69,7 +69,7 @@ class CheckEvidence(CallCheck):
                     shown.append(clip)
         yield replace(row, shown=tuple(shown))
 
-    async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
+    async def __call__(self, row: AskedFilm, chat: Chat, mend: Repairer | None = None) -> list[AskedFilm | Failure]:
         """See `CallCheck`; a film that has all verdicts already, by answers that were paid for, passes as it is."""
         if all(self.name in {verdict.check for verdict in asked.verdicts} for asked in row.questions):
             return [row]
@@ -98,7 +98,7 @@ class CheckEvidence(CallCheck):
             usage=usage,
         )
 
-    async def _scored(self, step: Step, clip: Clip, chat: Chat) -> Said[float]:
+    async def _scored(self, step: Step, clip: Clip, chat: Chat) -> ParsedReply[float]:
         """The score of one step; fewer pictures are shown where they are too many for the model."""
         for share in FEWER[:-1]:
             try:
@@ -121,7 +121,7 @@ class CheckEvidence(CallCheck):
         return parts
 
     def decided(self, row: AskedFilm, *args: Any, **kwargs: Any) -> AskedFilm:  # noqa: ANN401 - as it is called
-        """See `Judging`; the pictures end here."""
+        """See `PolicyMixin`; the pictures end here."""
         return replace(super().decided(row, *args, **kwargs), shown=())
 
 

@@ -28,7 +28,7 @@ Shorten = Callable[[Video, Sequence[str], Chat], Awaitable[tuple[list[str], Usag
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyzeFilm:
+class AnalyzeVideo:
     """Prepare a film for the tasks, and hand out what came of them.
 
     The task ``analysis`` itself makes no call: what is seen in each shot is its caption, which is paid for.

@@ -36,7 +36,7 @@ Reads = Callable[[str], JsonValue]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FilmTask(Prompted):
+class VideoTask(Prompted):
     """Asks one thing about a film as a whole; a reply that cannot be read is sent back once, with what is wrong.
 
     It never fails the film: what goes wrong is the failure of its result.

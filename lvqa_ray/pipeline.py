@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
+from lvqa_ray.records import (
+    AnalyzedVideo,
+    CaptionedClip,
+    CaptionedVideo,
+    Clip,
+    ProbedVideo,
+    QuestionedVideo,
+    Video,
+    VideoPart,
+)
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis.analyze_video import AnalyzeVideo
@@ -154,26 +163,26 @@ def _asking(job: Job) -> Sequence[Work | Look]:
 
     Pictures are read where a check sees some.
     """
-    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, Film, job.summarize), *analyzing(job)]
+    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, CaptionedVideo, job.summarize), *analyzing(job)]
     if not job.ask.wanted:
         return [told]
-    questions = [*told, ChatStep(job.ask, Film, job.ask)]
+    questions = [*told, ChatStep(job.ask, CaptionedVideo, job.ask)]
     first: list[ChatStep | PlainStep] = [
         *questions,
-        *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
+        *(PlainStep(check.name, QuestionedVideo, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),
     ]
     prose = job.checks.prose
     rewritten = partial(job.reformat, check=prose)
     last: list[ChatStep | PlainStep] = [
-        ChatStep(job.reformat, AskedFilm, rewritten, helpers=() if prose.policy == "off" else (prose,))
+        ChatStep(job.reformat, QuestionedVideo, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
     groups: list[Work | Look] = [[*first, *last]]
     for evidence in job.checks.seeing:
-        seen = ChatStep(evidence, AskedFilm, evidence)
-        groups = [first, _showing(job, evidence, AskedFilm, [seen], reads=_has_questions), [seen, *last]]
+        seen = ChatStep(evidence, QuestionedVideo, evidence)
+        groups = [first, _showing(job, evidence, QuestionedVideo, [seen], reads=_has_questions), [seen, *last]]
     if job.ask.frames:
-        groups.insert(0, _showing(job, job.ask, Film, questions))
+        groups.insert(0, _showing(job, job.ask, CaptionedVideo, questions))
     return groups
 
 
@@ -188,9 +197,9 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
         alone=not job.ask.wanted,
     )
     return [
-        ChatStep(job.summarize, Film, analyze.begin),
-        *(ChatStep(task, AnalyzedFilm, partial(task, wish=job.analysis.wish)) for task in job.analysis.stages),
-        PlainStep(analyze.name, AnalyzedFilm, analyze.finish),
+        ChatStep(job.summarize, CaptionedVideo, analyze.begin),
+        *(ChatStep(task, AnalyzedVideo, partial(task, wish=job.analysis.wish)) for task in job.analysis.stages),
+        PlainStep(analyze.name, AnalyzedVideo, analyze.finish),
     ]
 
 
@@ -212,15 +221,17 @@ def _as_told(expected: Callable[[Clip], Clip], clip: Clip) -> Iterable[Clip]:
     return [expected(clip)]
 
 
-def _has_questions(row: AskedFilm) -> bool:
+def _has_questions(row: QuestionedVideo) -> bool:
     return bool(row.questions)
 
 
 def _checked(job: Job, check: CallCheck) -> ChatStep:
     if check.policy != "repair":
-        return ChatStep(check, AskedFilm, check)
+        return ChatStep(check, QuestionedVideo, check)
     rewrite = job.checks.rewrite
-    return ChatStep(check, AskedFilm, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,))
+    return ChatStep(
+        check, QuestionedVideo, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,)
+    )
 
 
 def _expected(

@@ -23,12 +23,12 @@ from lvqa_ray.records import (
     TASKS,
     Analysis,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
     ProbedVideo,
     Video,
-    shown,
+    redact_url,
 )
 from lvqa_ray.records.timecodes import clock, clocks
 
@@ -154,7 +154,7 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
         return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all may be in the journal
     found = read_manifest([video], access=access)
     if len(found) != 1:
-        fail(f"{shown(video)} holds {len(found)} videos; name one, or use lvqa run.")
+        fail(f"{redact_url(video)} holds {len(found)} videos; name one, or use lvqa run.")
     return identified(found[0], output_path(job), access)
 
 
@@ -182,7 +182,7 @@ class _Teller:
                 self._say(f"{dossier.found} shots")
             case CaptionedClip():
                 self._tell_shots(dossier)
-            case Film():
+            case CaptionedVideo():
                 self._say(f"seen: {row.num_clips} of {len(row.clips)} shots")
                 if row.speech and self._as_json:
                     self._data({"event": "speech", "lines": [asdict(line) for line in row.speech]})

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lvqa_ray.corpus.video_table import COLUMNS, Videos
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.storage.options import StorageOptions, is_store
 from lvqa_ray.storage.remote import RemoteFile, file_status, is_remote
 
@@ -112,7 +112,7 @@ def all_out_of_reach(videos: Videos) -> bool:
 def of_remote(file: RemoteFile) -> str:
     """The stamp of a file in a store or on a server."""
     # A signature is another one every day; the file it leads to is the same.
-    place = shown(file.uri) if file.version else file.uri
+    place = redact_url(file.uri) if file.version else file.uri
     return _short(f"{place}\0{file.size}\0{file.version}".encode())
 
 
@@ -122,7 +122,7 @@ def out_of_reach(uri: str, stamp: str) -> bool:
 
 
 def _unknown(uri: str) -> str:
-    return _short(f"unknown\0{shown(uri)}".encode())
+    return _short(f"unknown\0{redact_url(uri)}".encode())
 
 
 def _short(what: bytes) -> str:

@@ -18,7 +18,7 @@ from lvqa_ray.corpus.manifest_files import check_remote, local
 from lvqa_ray.corpus.video_ids import safe, stem, unique
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError, FetchError
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.uri import folder_of, scheme_of, suffix_of
 from lvqa_ray.storage.folders import files_below
 from lvqa_ray.storage.options import StorageOptions, is_store
@@ -61,7 +61,7 @@ def read_manifest(
     try:
         found = Videos.joined(part for source in sources for part in _parts(source, without, access))
         if not found:
-            raise ConfigError(f"there is no video in {', '.join(map(shown, sources))}.")
+            raise ConfigError(f"there is no video in {', '.join(map(redact_url, sources))}.")
         videos = fingerprinted(unique(found)[:limit], access)
         if all_out_of_reach(videos):  # S3 says why only where it is asked for a list
             next(list_files(videos[0].uri.rpartition("/")[0], access, below=False, page=1), None)
@@ -69,7 +69,7 @@ def read_manifest(
     except FetchError as error:
         raise ConfigError(str(error)) from None
     except (OSError, ValueError, RuntimeError, csv.Error) as error:  # a path or a line that cannot be
-        raise ConfigError(f"{', '.join(map(shown, sources))} cannot be read: {error}.") from None
+        raise ConfigError(f"{', '.join(map(redact_url, sources))} cannot be read: {error}.") from None
 
 
 def _parts(source: str, without: StoragePath | None, access: StorageOptions) -> Iterator[pa.Table]:
@@ -139,7 +139,7 @@ def _remote_manifest(source: str, suffix: str, access: StorageOptions) -> Iterat
         try:
             yield from manifest_files.read_rows(Path(copy.name), beside=folder_of(source))
         except ConfigError as error:
-            raise ConfigError(str(error).replace(copy.name, shown(source))) from None
+            raise ConfigError(str(error).replace(copy.name, redact_url(source))) from None
 
 
 def _listed(source: str, found: UriPattern, without: StoragePath | None, access: StorageOptions) -> Iterator[Video]:

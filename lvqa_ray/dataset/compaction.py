@@ -12,7 +12,7 @@ import pyarrow as pa
 from lvqa_ray.dataset.current_rows import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
 from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.shards import ShardWriter, batches, fill_empty, is_current
-from lvqa_ray.dataset.standing import standing
+from lvqa_ray.dataset.standing import current_outcomes
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.storage.paths import StoragePath
 
@@ -31,7 +31,7 @@ class Current:
 
         A failure that may pass takes no earlier record away: that one was paid for.
         """
-        return cls(standing(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
+        return cls(current_outcomes(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
 
 
 def settle(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:

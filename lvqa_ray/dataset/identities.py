@@ -26,7 +26,7 @@ from lvqa_ray.dataset.current_rows import row_groups
 from lvqa_ray.dataset.manifest import FILE as MANIFEST
 from lvqa_ray.dataset.outcomes import OUTCOME, find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.paths import StoragePath
@@ -178,7 +178,7 @@ class _Before:
 
     def of(self, uri: str, hashed: str) -> str:
         """The fingerprint that an earlier release gave to this file in another location; empty if it had none."""
-        named: Sequence[tuple[str, str]] = self._named.get(basename(shown(uri)), ())
+        named: Sequence[tuple[str, str]] = self._named.get(basename(redact_url(uri)), ())
         for where, before in named:
             if stamp_elsewhere(uri, where, self._access) == before:
                 return before

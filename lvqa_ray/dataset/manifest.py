@@ -15,7 +15,7 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.current_rows import row_groups
 from lvqa_ray.dataset.outcomes import find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath
 from lvqa_ray.storage.remote import is_remote
@@ -80,7 +80,7 @@ def keep_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Videos:
         if before and before not in taken:
             ident = before
         elif ident in settled or (not before and owner.get(ident, where) != where and _is_there(owner[ident])):
-            ident = apart(ident, shown(video.uri))
+            ident = apart(ident, redact_url(video.uri))
         taken.add(ident)
         if ident != video.id:
             renamed[place] = ident

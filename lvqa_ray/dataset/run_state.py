@@ -16,7 +16,7 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.identities import Identities
 from lvqa_ray.dataset.manifest import store_manifest, update_manifest
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import scheme_of, without_fragment
 from lvqa_ray.storage.paths import StoragePath, write_whole
 
@@ -71,7 +71,7 @@ def note_run(
     Raises:
         ConfigError: It cannot be written.
     """
-    this = job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]}
+    this = job.model_dump(mode="json") | {"videos": [redact_url(video) for video in job.videos]}
     jobs = {known: each for known, each in jobs_of(folder).items() if hashes is None or known in hashes}
     said = {
         "job": this,
@@ -151,7 +151,7 @@ def _anywhere(source: str) -> str:
     """A source as it may be stored and is found from any folder."""
     if scheme_of(source) in ("", "file"):
         return str(local(source).absolute())
-    return source if shown(source) == without_fragment(source) else shown(source) + NOT_STORED
+    return source if redact_url(source) == without_fragment(source) else redact_url(source) + NOT_STORED
 
 
 def _said(folder: StoragePath) -> dict[str, Any]:

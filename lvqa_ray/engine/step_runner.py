@@ -9,19 +9,19 @@ from typing import Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import (
-    AnalyzedFilm,
+    AnalysisRecord,
     AnalyzedVideo,
-    AskedFilm,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
-    FinishedFilm,
-    LookedPart,
+    FinishedVideo,
     ProbedVideo,
+    QuestionedVideo,
+    ScoredPart,
     Video,
     VideoPart,
-    shown,
+    redact_url,
 )
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
@@ -82,14 +82,14 @@ _OWNER: Mapping[type, Callable[[Any], Video]] = {
     Video: lambda row: row,
     ProbedVideo: lambda row: row.video,
     VideoPart: lambda row: row.video,
-    LookedPart: lambda row: row.video,
+    ScoredPart: lambda row: row.video,
     Clip: lambda row: row.video,
     CaptionedClip: lambda row: row.clip.video,
-    Film: lambda row: row.video,
-    AnalyzedFilm: lambda row: row.film.video,
-    AnalyzedVideo: lambda row: row.video,
-    AskedFilm: lambda row: row.film.video,
-    FinishedFilm: lambda row: row.video,
+    CaptionedVideo: lambda row: row.video,
+    AnalyzedVideo: lambda row: row.film.video,
+    AnalysisRecord: lambda row: row.video,
+    QuestionedVideo: lambda row: row.film.video,
+    FinishedVideo: lambda row: row.video,
     Failure: lambda row: row.video,
 }
 
@@ -110,7 +110,7 @@ def elsewhere(
         yield from work(row)
         return
     for out in work(_with_video(row, replace(video, uri=path), {})):
-        yield _with_video(out, video, {path: shown(video.uri)})
+        yield _with_video(out, video, {path: redact_url(video.uri)})
 
 
 def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any of the frozen rows
@@ -120,7 +120,7 @@ def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noq
         case CaptionedClip():
             failure = row.failure and _with_video(row.failure, video, names)
             return replace(row, clip=_with_video(row.clip, video, names), failure=failure)
-        case AskedFilm():
+        case QuestionedVideo():
             shown_spans = tuple(replace(clip, video=video) for clip in row.shown)
             return replace(row, film=replace(row.film, video=video), shown=shown_spans)
         case Failure():
@@ -144,7 +144,7 @@ def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> Capt
     name = next(step.name for step in steps if isinstance(row, step.takes))
     video = video_of(row)
     # A film's captions are paid for: the file was there when they were made, and may be there again.
-    retryable = error.retryable or isinstance(row, Film | AskedFilm)
+    retryable = error.retryable or isinstance(row, CaptionedVideo | QuestionedVideo)
     return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 

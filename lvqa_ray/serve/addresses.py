@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from lvqa_ray.config import Serve
-from lvqa_ray.records import STORES, shown
+from lvqa_ray.records import STORES, redact_url
 from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.storage.ssrf import SsrfGuard
 
@@ -54,7 +54,7 @@ def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) ->
         raise invalid(f"videoUrl: there is no host {parts.hostname}.") from None
     if any(guard.refuses(address) for address in found):
         raise invalid(
-            f"videoUrl: {shown(uri)} leads to an address that is not public, which serve.networks allows not."
+            f"videoUrl: {redact_url(uri)} leads to an address that is not public, which serve.networks allows not."
         )
     return uri
 

@@ -18,7 +18,7 @@ from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import Dossier
 from lvqa_ray.engine.local.analysis_store import Dossiers
 from lvqa_ray.engine.local.executor import Analyst
-from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
+from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.wanted import Wanted, job_for
@@ -72,7 +72,7 @@ class Running:
             case CaptionedClip() if len(self.dossier.captions) >= GROWTH * self.told_shots:
                 self.told_shots = len(self.dossier.captions)
                 self.tell(GROWN, "analysis")
-            case Film():
+            case CaptionedVideo():
                 self.tell(MADE, "analysis")
             case Analysis() if row.task != "analysis" and row.failure is None:
                 self.tell(MADE, row.task)
@@ -135,9 +135,9 @@ class Analyses:
         uri = await self._address(wanted, before)
         job = job_for(wanted, self._job, uri)
         task = wanted.task or str(uuid.uuid4())
-        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == shown(uri) else ""
+        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
         video = Video(id=named_after(uri), uri=uri, fingerprint=known)
-        asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": shown(uri)}
+        asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)}
         dossier = Dossier(task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked)
         running = Running(dossier)
         self._running[dossier.session] = running
@@ -181,7 +181,7 @@ class Analyses:
             async with self._free, aclosing(self._rows(job, dossier)) as rows:
                 async for row in rows:
                     running.add(row)
-                    if isinstance(row, Film | Analysis):
+                    if isinstance(row, CaptionedVideo | Analysis):
                         await asyncio.to_thread(kept.save, dossier.document())
         except asyncio.CancelledError:
             dossier.state = "stopped"
@@ -224,7 +224,7 @@ class Analyses:
 
 
 def _refused(video: Video, kind: str, why: str) -> Failure:
-    return Failure(video=video, stage="service", kind=kind, message=f"{shown(video.uri)}: {why}.")
+    return Failure(video=video, stage="service", kind=kind, message=f"{redact_url(video.uri)}: {why}.")
 
 
 def _gb(path: str) -> float:

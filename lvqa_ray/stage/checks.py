@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, Part
-from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
+from lvqa_ray.records import Action, AskedQuestion, CaptionedVideo, Drop, Failure, QuestionedVideo, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
 from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import Prompted
@@ -44,8 +44,8 @@ class PolicyMixin:
     _off = field_validator("policy", mode="before")(yaml_off)
 
     def decided(
-        self, row: AskedFilm, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
-    ) -> AskedFilm:
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+    ) -> QuestionedVideo:
         """Do what the policy says about each verdict.
 
         Args:
@@ -84,7 +84,7 @@ class PolicyMixin:
 class Check(PolicyMixin):
     """A check that makes no call."""
 
-    def __call__(self, row: AskedFilm) -> list[AskedFilm]:
+    def __call__(self, row: QuestionedVideo) -> list[QuestionedVideo]:
         """The film with the verdicts on its questions, and without those that this drops."""
         verdicts = self.verdicts(row)
         if self.policy != "repair":
@@ -93,20 +93,20 @@ class Check(PolicyMixin):
         mended = [None if verdict.passed else self.mended(asked, row.film) for asked, verdict in faulty]
         return [self.decided(row, verdicts, mended)]
 
-    def verdicts(self, row: AskedFilm) -> Sequence[Verdict]:
+    def verdicts(self, row: QuestionedVideo) -> Sequence[Verdict]:
         """A verdict for each question, in order; a check that compares questions overrides this."""
         return [self.judge(asked, row.film) for asked in row.questions]
 
-    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:
+    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:
         """Say whether one question is sound."""
         raise NotImplementedError(f"{type(self).__name__} must define judge or verdicts")
 
-    def mended(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:
+    def mended(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:
         """The question without its fault, if `repaired` finds one that passes."""
         found = self.repaired(asked, film)
         return found if found is not None and self.judge(found, film).passed else None
 
-    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
+    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
         """What the question is like with its fault taken away, or nothing where that cannot be done with certainty."""
         return None
 
@@ -154,7 +154,7 @@ class Repairer(Protocol):
         ...
 
     async def __call__(
-        self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat
+        self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
     ) -> RepairResult:
         """The new question, or why there is none; the attempts on one question are counted from 0."""
         ...
@@ -173,7 +173,9 @@ class CallCheck(Prompted, PolicyMixin):
         """How many calls a question usually takes."""
         return 1
 
-    async def __call__(self, row: AskedFilm, chat: Chat, mend: Repairer | None = None) -> list[AskedFilm | Failure]:
+    async def __call__(
+        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+    ) -> list[QuestionedVideo | Failure]:
         """The film with the verdicts on its questions, and without those that this drops."""
         verdicts: list[Verdict] = []
         mended: list[AskedQuestion | None] = []
@@ -185,7 +187,7 @@ class CallCheck(Prompted, PolicyMixin):
         return [self.decided(row, verdicts, mended)]
 
     async def _ruled(
-        self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Repairer | None
+        self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat, mend: Repairer | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
         paid = CostMeter(chat)
@@ -202,7 +204,7 @@ class CallCheck(Prompted, PolicyMixin):
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
     async def _repaired(
-        self, asked: AskedQuestion, row: AskedFilm, first: Verdict, chat: Chat, mend: Repairer
+        self, asked: AskedQuestion, row: QuestionedVideo, first: Verdict, chat: Chat, mend: Repairer
     ) -> tuple[Verdict, AskedQuestion | None]:
         """Have a question written anew until it passes, for so many rounds; its verdict bears the cost of all of them.
 
@@ -243,7 +245,7 @@ class CallCheck(Prompted, PolicyMixin):
         """The verdict on a question about which nothing could be found out; as where a call fails, it is no pass."""
         return Verdict(check=self.name, passed=False, reason=f"{UNCHECKED}: {why}", usage=usage)
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Say whether one question of a film is sound.
 
         Raises:

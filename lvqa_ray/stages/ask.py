@@ -17,7 +17,7 @@ from lvqa_ray.qa.context_windows import captions_for_batch
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
 from lvqa_ray.qa.question_plan import CATEGORIES, attributed, planned, unrequested
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Drop, Failure, QuestionedVideo, Span, Usage
 from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
@@ -105,7 +105,7 @@ class AskQuestions(Prompted):
         """The category of each question that a video of this length is asked."""
         return planned(self.quota, duration_s, self.per_minute, self.most) if self.wanted else ()
 
-    def show(self, film: Film, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[Film | Failure]:
+    def show(self, film: CaptionedVideo, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[CaptionedVideo | Failure]:
         """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none.
 
         Where the file itself cannot be had, that is a failure for now: its captions are paid for.
@@ -118,7 +118,7 @@ class AskQuestions(Prompted):
             else:
                 yield replace(out.failure, stage=self.name, clip_id="", retryable=out.failure.kind in NOT_HAD)
 
-    async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
+    async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[QuestionedVideo | Failure]:
         """The film with its questions, or the reason why there is none, with the reply that could not be read."""
         plan = self.plan(film.info.duration_sec)
         written = _Written(tuple(plan), film.video.id, usage=film.usage)
@@ -146,7 +146,7 @@ class AskQuestions(Prompted):
         if not written.questions:
             return [written.failure(film)]
         return [
-            AskedFilm(
+            QuestionedVideo(
                 film=replace(film, shown=None),
                 questions=tuple(replace(one, question=located(one.question, film)) for one in written.questions),
                 drops=tuple(written.drops),
@@ -156,7 +156,14 @@ class AskQuestions(Prompted):
         ]
 
     async def _ask(
-        self, film: Film, chat: Chat, form: ReplyFormat, part: Sequence[str], *, start: int, earlier: Sequence[str]
+        self,
+        film: CaptionedVideo,
+        chat: Chat,
+        form: ReplyFormat,
+        part: Sequence[str],
+        *,
+        start: int,
+        earlier: Sequence[str],
     ) -> BestReply | None:
         """Ask for some questions in one format, until all of them can be read or the tries are used up.
 
@@ -195,7 +202,7 @@ class AskQuestions(Prompted):
 
     def request(
         self,
-        film: Film,
+        film: CaptionedVideo,
         *,
         part: Sequence[str] | None = None,
         start: int = 0,
@@ -286,7 +293,7 @@ class _Written:
                 )
             )
 
-    def failure(self, film: Film) -> Failure:
+    def failure(self, film: CaptionedVideo) -> Failure:
         """Why there is no question."""
         batch = self.last or BestReply(0)
         return Failure(

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, shown
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, redact_url
 from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
 from lvqa_ray.video.scenes.clip_builder import FrameSampling
@@ -83,7 +83,7 @@ class SampleFrames:
         """
         if not frames:
             error = VideoError(
-                VideoFault.NO_FRAMES, f"{shown(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
+                VideoFault.NO_FRAMES, f"{redact_url(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
             )
             return CaptionedClip(
                 clip=clip, failure=Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)

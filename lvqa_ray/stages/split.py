@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, LookedPart, ProbedVideo, Span, Video, VideoPart
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, ProbedVideo, ScoredPart, Span, Video, VideoPart
 from lvqa_ray.stage.clips import ClipMaker, Judge, Sampler, too_many_clips
 from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.scenes.clip_builder import iter_clips
@@ -142,7 +142,7 @@ class SplitVideo:
             return
         yield from found or self(row, judge=judge, sampler=sampler)
 
-    def look(self, part: VideoPart, *, sampler: Sampler | None = None) -> Iterator[LookedPart | Failure]:
+    def look(self, part: VideoPart, *, sampler: Sampler | None = None) -> Iterator[ScoredPart | Failure]:
         """All that finding scenes needs to know of a part, and its pictures where there is a sampler."""
         sampling = sampler.sampling if sampler else None
         try:
@@ -243,7 +243,7 @@ class JoiningClips:
         self._clips = clips
         self._stage = stage
 
-    def add(self, part: LookedPart) -> Iterator[Clip | CaptionedClip | Failure]:
+    def add(self, part: ScoredPart) -> Iterator[Clip | CaptionedClip | Failure]:
         """Take in the next part; yields the clips that it settles, and with the last part all that are left.
 
         Raises:

@@ -15,7 +15,7 @@ from lvqa_ray.llm.messages import Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.context_windows import OVERVIEW, span_of, tokens, windows
 from lvqa_ray.qa.repeated_answers import all_of
-from lvqa_ray.records import Failure, Film, Usage, Video
+from lvqa_ray.records import CaptionedVideo, Failure, Usage, Video
 from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
@@ -44,7 +44,7 @@ class SummarizeVideo(Prompted):
     )
     lines: int = Field(default=6, ge=1, description="Most lines of the summary of one window.")
 
-    async def __call__(self, film: Film, chat: Chat) -> list[Film | Failure]:
+    async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[CaptionedVideo | Failure]:
         """The film, with an overview if it needs one, or the reason why there is none."""
         if tokens(film.captions) <= self.budget:
             return [film]

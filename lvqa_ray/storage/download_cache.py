@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.uri import suffix_of
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import SETTING, download, file_status, is_remote, too_large
@@ -60,7 +60,7 @@ class DownloadCache:
         except OSError as error:
             raise FetchError(
                 "no_room",
-                f"{shown(video.uri)} cannot be put into {self._root} ({error.strerror}); set engine.scratch_dir.",
+                f"{redact_url(video.uri)} cannot be put into {self._root} ({error.strerror}); set engine.scratch_dir.",
                 retryable=True,
             ) from None
         with file:
@@ -115,7 +115,7 @@ class DownloadCache:
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",
-                    f"there was no room for {shown(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in "
+                    f"there was no room for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in "
                     "it are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )

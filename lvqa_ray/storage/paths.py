@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import bucket_and_key, scheme_of
 from lvqa_ray.storage.options import StorageOptions, is_store
 from lvqa_ray.storage.remote import RemoteFile, address, file_status, list_files, list_names, read_at
@@ -278,7 +278,7 @@ def describe_os_error(error: OSError) -> str:
         return str(error.__cause__)
     if error.errno is None or error.errno <= 0:
         return f"A file or a store could not be used ({type(error).__name__})."
-    where = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    where = f"{redact_url(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
     return f"{where}{os.strerror(error.errno)}."
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Failure, Video, shown
+from lvqa_ray.records import Failure, Video, redact_url
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import open_in_parts, read_at
 from lvqa_ray.video.reader.container import files_opened_by
@@ -45,7 +45,7 @@ def probe_by_ranges(
     else:
         for row in rows:  # what is said of a file may name it, and its address may hold a signature
             told = isinstance(row, Failure)
-            yield replace(row, message=row.message.replace(video.uri, shown(video.uri))) if told else row
+            yield replace(row, message=row.message.replace(video.uri, redact_url(video.uri))) if told else row
 
 
 class _Ranges(io.RawIOBase):

@@ -10,7 +10,7 @@ from itertools import count
 from typing import IO, Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import MAGIC, bucket_and_key, scheme_of, sent_url
 from lvqa_ray.storage import web
 from lvqa_ray.storage.options import SCHEMES, StorageOptions, is_store
@@ -207,12 +207,12 @@ def download(
             promised = file.size
             while chunk := file.read(BLOCK):
                 if not copied and not is_store(uri):
-                    refuse_web_page(shown(uri), chunk)
+                    refuse_web_page(redact_url(uri), chunk)
                 copied += len(chunk)
                 if copied > most_bytes:
                     raise too_large(uri, copied, most_bytes, setting)
                 if stopped():
-                    raise FetchError("stopped", f"{shown(uri)} is not wanted any more.", retryable=True)
+                    raise FetchError("stopped", f"{redact_url(uri)} is not wanted any more.", retryable=True)
                 out.write(chunk)
         if promised is not None and copied < promised:
             raise ConnectionError
@@ -246,7 +246,7 @@ def open_in_parts(uri: str, access: StorageOptions) -> Any:  # noqa: ANN401 - fs
         lambda: files.open(address(uri), "rb", block_size=PART, cache_type="blockcache", cache_options=held, **size),
     )
     if size:
-        refuse_web_page(shown(uri), read_at(uri, file, 0, min(found.size, 512)))
+        refuse_web_page(redact_url(uri), read_at(uri, file, 0, min(found.size, 512)))
         file.seek(0)
     return file
 
@@ -275,7 +275,7 @@ def too_large(uri: str, size: int, most_bytes: int, setting: str = SETTING) -> F
     """The error for a file that is larger than a setting allows."""
     return FetchError(
         "too_large",
-        f"{shown(uri)} has {size / 2**30:.2f} GB or more, and {setting} is {most_bytes / 2**30:.2f}; "
+        f"{redact_url(uri)} has {size / 2**30:.2f} GB or more, and {setting} is {most_bytes / 2**30:.2f}; "
         "raise it, or leave the file out.",
     )
 
@@ -297,4 +297,4 @@ def _remote(uri: str, info: dict[str, Any]) -> RemoteFile:
 
 
 def _not_in_parts(uri: str) -> FetchError:
-    return FetchError("not_in_parts", f"The server of {shown(uri)} gives no parts of files.")
+    return FetchError("not_in_parts", f"The server of {redact_url(uri)} gives no parts of files.")

@@ -12,7 +12,7 @@ from math import inf
 from typing import TypeVar
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import WEB, is_address, scheme_of
 from lvqa_ray.storage import web_faults
 from lvqa_ray.storage.ssrf import ForbiddenAddressError
@@ -110,7 +110,7 @@ def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception],
 
 def _host(uri: str) -> str:
     """The host and port of a URL; empty for a store, of which a bucket is no host."""
-    return shown(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
+    return redact_url(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
 
 
 def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
@@ -124,7 +124,7 @@ def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
 
 def to_fetch_error(uri: str, error: Exception) -> FetchError:
     """What went wrong, in our words: by S3's code first, then by HTTP status, then by how the connection ended."""
-    place = shown(uri)
+    place = redact_url(uri)
     if said := ASTRAY if _is_ssrf_refusal(error) else CODES.get(code_of(error)):
         sentence = said[1].format(uri=place)
         return FetchError(said[0], f"{sentence}.", retryable=said[0] == "forbidden")

@@ -15,7 +15,16 @@ from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import remaining
 from lvqa_ray.dataset.shards import read_rows, write_shard
 from lvqa_ray.dataset.statistics.question_counts import funnel
-from lvqa_ray.records import AskedFilm, AskedQuestion, Film, FinishedFilm, Question, Record, Usage, Video
+from lvqa_ray.records import (
+    AskedQuestion,
+    CaptionedVideo,
+    FinishedVideo,
+    Question,
+    QuestionedVideo,
+    Record,
+    Usage,
+    Video,
+)
 from lvqa_ray.records.tables import data_line, drop_line, failure_line
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.grounding import CheckGrounding
@@ -27,7 +36,7 @@ OTHER = with_options(A="To feed the cat", B="To look for a coat", C="To post a l
 THIRD = with_stem("How does the wedding at the lake come to its end, seen from the boat house?")
 
 
-def record(on: Film, row: AskedQuestion) -> Record:
+def record(on: CaptionedVideo, row: AskedQuestion) -> Record:
     usage = {stage: Usage() for stage in ("caption", "ask", "reformat")}
     return Record(
         film=on,
@@ -47,10 +56,10 @@ def put(folder: Path, name: str, *questions: Question, run_id: str = RUN, job_ha
     """The shards of one video with these questions, after the checks."""
     on = film(name)
     rows = tuple(asked(question, f"{name}_q{n}") for n, question in enumerate(questions))
-    row = AskedFilm(film=on, questions=rows)
+    row = QuestionedVideo(film=on, questions=rows)
     for check in (CheckStructure(), CheckGrounding(), CheckDuplicates()):
         (row,) = check(row)
-    finished = FinishedFilm(video=on.video, records=tuple(record(on, one) for one in row.questions), drops=row.drops)
+    finished = FinishedVideo(video=on.video, records=tuple(record(on, one) for one in row.questions), drops=row.drops)
     origin = {"run_id": run_id, "job_hash": job_hash}
     shard = f"part-{run_id}-{name}"
     write_shard(folder, "drops", shard, [drop_line(drop, on.video) | origin for drop in finished.drops])
@@ -139,7 +148,7 @@ def test_the_dropped_of_a_video_without_a_record_are_kept_with_its_failure(tmp_p
     from lvqa_ray.stages.reformat import _nothing_left
 
     on = film("v")
-    (row,) = CheckGrounding()(AskedFilm(film=on, questions=(asked(with_span(90, 95), "v_q0"),)))
+    (row,) = CheckGrounding()(QuestionedVideo(film=on, questions=(asked(with_span(90, 95), "v_q0"),)))
     origin = {"run_id": RUN, "job_hash": "j"}
     failure = _nothing_left(on.video, row.drops)
     assert (failure.kind, failure.stage, failure.retryable) == ("no_question_left", "grounding", False)

@@ -15,7 +15,7 @@ from lvqa_ray.demo.facts import ClipFacts, Look, Shot
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.formats.text_format import full_question, parse_question, render_question
 from lvqa_ray.qa.repeated_answers import named_option, rotate_options
-from lvqa_ray.records import LETTERS, AskedFilm, Question, Usage
+from lvqa_ray.records import LETTERS, Question, QuestionedVideo, Usage
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.checks.judge import CheckJudge
@@ -77,7 +77,7 @@ def judged(film: str, question: str) -> dict[str, str]:
 
     captions = [line.partition(", ")[2] for line in film.splitlines()]
     one = replace(asked_of(), reasoning=question)
-    verdict = asyncio.run(check.judge(one, AskedFilm(film=film_of(captions=captions), questions=(one,)), chat))
+    verdict = asyncio.run(check.judge(one, QuestionedVideo(film=film_of(captions=captions), questions=(one,)), chat))
     return {} if verdict.passed else {verdict.reason.partition(":")[0]: verdict.reason}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lvqa_ray.engine.ray.clip_assembler import Assembler
 from lvqa_ray.engine.row_codec import pack, unpack
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Film, Span, Video, VideoInfo
+from lvqa_ray.records import CaptionedClip, CaptionedVideo, Clip, Failure, Span, Video, VideoInfo
 from lvqa_ray.stages.merge import MergeCaptions
 
 INFO = VideoInfo(num_frames=250, height=90, width=160, fps=25, duration_sec=10)
@@ -32,7 +32,7 @@ def test_every_video_leaves_once_with_all_its_clips_in_order(counts: list[int], 
     random.Random(seed).shuffle(rows)  # noqa: S311
     assembler = Assembler(MergeCaptions())
     out = [made for row in rows for packed in assembler(pack(row)) for made in unpack(packed)]
-    films = {row.video.id: row for row in out if isinstance(row, Film)}
+    films = {row.video.id: row for row in out if isinstance(row, CaptionedVideo)}
     assert set(films) == {f"v{number}" for number in range(len(counts))}
     for number, count in enumerate(counts):
         lines = films[f"v{number}"].captions.splitlines()

@@ -15,7 +15,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.local.analysis_document import Dossier
 from lvqa_ray.engine.local.executor import Analyst
-from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedClip, Clip, Failure, Film, ProbedVideo
+from lvqa_ray.records import Analysis, AnalysisRecord, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo
 from lvqa_ray.video.audio.pcm import RATE
 from tests import media
 from tests.conftest import MODEL, JobMaker
@@ -74,10 +74,10 @@ def test_everything_comes_and_a_second_time_costs_nothing(
     rows = analyzed(job)
     assert [type(row) for row in rows[:2]] == [ProbedVideo, Clip]
     assert len(of(Clip, rows)) == len(of(CaptionedClip, rows)) == 4
-    (told_film,) = of(Film, rows)
+    (told_film,) = of(CaptionedVideo, rows)
     assert told_film.num_clips == 4
     assert [result.task for result in of(Analysis, rows)] == ["analysis", "summary", "titles", "mind_map"]
-    assert isinstance(rows[-1], AnalyzedVideo)
+    assert isinstance(rows[-1], AnalysisRecord)
     made = dossier(rows, job).document()
     assert made["state"] == "done"
     assert [(shot["start_ms"], shot["end_ms"]) for shot in made["shots"]] == [

@@ -17,7 +17,7 @@ from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.run import run
 from lvqa_ray.engine.step_runner import through
 from lvqa_ray.pipeline import Pipeline, Spread, build
-from lvqa_ray.records import Clip, Failure, LookedPart, Video
+from lvqa_ray.records import Clip, Failure, ScoredPart, Video
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.endpoint import FakeEndpoint
@@ -65,7 +65,7 @@ def test_parts_come_to_the_same_clips_in_any_order(make_job: JobMaker, film: Pat
     assert pipeline.parts
     parts = rows_of(pipeline, film)
     assert len(parts) >= 4
-    assert all(isinstance(part, LookedPart) for part in parts)
+    assert all(isinstance(part, ScoredPart) for part in parts)
     joiner = Joiner(pipeline.parts.joining, notes := Notes())
     made = given(joiner, [*parts[:0:-1], whole[0]])
     assert made == whole[:1], "nothing is told before its turn, and other rows pass by"

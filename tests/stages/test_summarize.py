@@ -13,7 +13,7 @@ import pytest
 from lvqa_ray.demo import digest
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.context_windows import PARTS, WHOLE, captions_for_batch, captions_for_question, tokens, windows
-from lvqa_ray.records import AskedFilm, Failure, Film, Usage
+from lvqa_ray.records import CaptionedVideo, Failure, QuestionedVideo, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.solve import CheckSolve
@@ -33,13 +33,13 @@ def sent(fake: FakeEndpoint, mark: str) -> list[str]:
     return [text for one in fake.requests if mark in (text := answers.text_of(one.body))]
 
 
-async def asked_of(chat: Chat) -> tuple[Film, AskedFilm, AskedFilm]:
+async def asked_of(chat: Chat) -> tuple[CaptionedVideo, QuestionedVideo, QuestionedVideo]:
     (told,) = await SUMMARIZE(HOURS_6, chat)
-    assert isinstance(told, Film)
+    assert isinstance(told, CaptionedVideo)
     (written,) = await ASK(told, chat)
-    assert isinstance(written, AskedFilm)
+    assert isinstance(written, QuestionedVideo)
     (solved,) = await CheckSolve(policy="drop", tries=1)(written, chat)
-    assert isinstance(solved, AskedFilm)
+    assert isinstance(solved, QuestionedVideo)
     return told, written, solved
 
 
@@ -128,7 +128,7 @@ def test_a_summary_keeps_its_times_or_stands_for_its_window(reply: str, overview
         assert isinstance(told, Failure)
         assert (told.stage, told.usage.calls > 0) == ("summarize", True)
         return
-    assert isinstance(told, Film)
+    assert isinstance(told, CaptionedVideo)
     spans = re.findall(r"^From (\d+) to (\d+),", told.overview, re.MULTILINE)
     assert (spans[0][0], spans[-1][1]) == ("0", "120")
 

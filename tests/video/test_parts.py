@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.records import Frame, LookedPart, ProbedVideo, Span, Video
+from lvqa_ray.records import Frame, ProbedVideo, ScoredPart, Span, Video
 from lvqa_ray.video.reader.media_info import probe
 from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
 from lvqa_ray.video.scenes.detectors import Detection
@@ -26,13 +26,13 @@ PLAN = ScenePlan(max_s=1.1, min_s=0.3)
 Shots = list[tuple[Span, tuple[Frame, ...]]]
 
 
-def looked(path: Path, length_s: float, detection: Detection, sampling: FrameSampling | None) -> list[LookedPart]:
+def looked(path: Path, length_s: float, detection: Detection, sampling: FrameSampling | None) -> list[ScoredPart]:
     row = ProbedVideo(video=Video(id="v", uri=str(path), fingerprint="f"), info=probe(str(path)))
     parts = find_parts(row, length_s)
     return [score_part(part, detection=detection, plan=PLAN, sampling=sampling) for part in parts]
 
 
-def joined(parts: list[LookedPart], detection: Detection, sampling: FrameSampling | None) -> Shots:
+def joined(parts: list[ScoredPart], detection: Detection, sampling: FrameSampling | None) -> Shots:
     joining = JoinedParts(detection, PLAN, sampling)
     return [*(shot for part in parts for shot in joining.add(part)), *joining.finish()]
 

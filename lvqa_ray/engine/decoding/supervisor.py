@@ -27,7 +27,7 @@ from lvqa_ray.engine.row_codec import COLUMN, Packed, pack
 from lvqa_ray.engine.secrets import decoder_environment
 from lvqa_ray.engine.step_runner import failed, video_of
 from lvqa_ray.errors import VideoFault
-from lvqa_ray.records import Failure, shown
+from lvqa_ray.records import Failure, redact_url
 from lvqa_ray.stage.steps import VideoStep
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
@@ -290,5 +290,5 @@ def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of t
 
 def _failure(row: Any, stage: str, kind: VideoFault, why: str, *, retryable: bool = False) -> Any:  # noqa: ANN401
     video = video_of(row)
-    message = f"Decoding {shown(video.uri)} {why}"
+    message = f"Decoding {redact_url(video.uri)} {why}"
     return failed(row, Failure(video=video, stage=stage, kind=str(kind), message=message, retryable=retryable))

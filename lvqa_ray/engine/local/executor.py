@@ -31,7 +31,7 @@ from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.pipeline import Group, Look, build
-from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
+from lvqa_ray.records import AnalyzedVideo, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.storage.download_cache import DownloadCache
@@ -67,7 +67,7 @@ class Analyst:
 
         Yields:
             `ProbedVideo`, each `Clip` as it is found (without its pictures), each `CaptionedClip` as it is answered,
-            the `Film`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, after which nothing comes.
+            the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
         """
         said: asyncio.Queue[Any] = asyncio.Queue()
         work = _Work(self, job, video, scratch or download_cache(job), said.put_nowait)
@@ -257,11 +257,11 @@ class _Work:
     async def _step(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
         made = await self._made(step, row)
         for out in made:
-            if isinstance(out, AnalyzedFilm):
+            if isinstance(out, AnalyzedVideo):
                 for result in out.results[self._told :]:
                     self._say(result)
                 self._told = len(out.results)
-            elif not isinstance(out, Film):  # which has been told
+            elif not isinstance(out, CaptionedVideo):  # which has been told
                 self._say(out)
         return made
 

@@ -13,7 +13,7 @@ from ray.data.datasource import WriteResult
 from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.engine.ray.metrics import count_rows
 from lvqa_ray.engine.row_codec import rows_of
-from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
+from lvqa_ray.records import AnalysisRecord, CaptionedClip, Failure, FinishedVideo
 from lvqa_ray.records.tables import (
     TableName,
     analysis_lines,
@@ -69,12 +69,12 @@ class TableSink(Datasink[str]):
                     case CaptionedClip():
                         lines["clips"].append(clip_line(row) | self._provenance)
                         lines["subtitles"] += [line | self._provenance for line in subtitle_lines(row.clip)]
-                    case FinishedFilm():
+                    case FinishedVideo():
                         lines["data"] += [data_line(record) | self._provenance for record in row.records]
                         lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
                             lines["failures"].append(failure_line(row.failure) | self._provenance)
-                    case AnalyzedVideo():
+                    case AnalysisRecord():
                         lines["analysis"] += [line | self._provenance for line in analysis_lines(row)]
                     case Failure():
                         lines["failures"].append(failure_line(row) | self._provenance)

@@ -14,7 +14,7 @@ from typing import Any
 from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import bare, bug
-from lvqa_ray.records import Failure, LookedPart, ProbedVideo
+from lvqa_ray.records import Failure, ProbedVideo, ScoredPart
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.video.scenes.parallel_join import PartsDisagreeError
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Open:
     joining: JoiningClips
-    waiting: dict[int, LookedPart] = field(default_factory=dict)
+    waiting: dict[int, ScoredPart] = field(default_factory=dict)
     next: int = 0
     made: list[Any] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ class Joiner:
         return [pack(made) for row in unpack(packed) for made in self._take(row)]
 
     def _take(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
-        if not isinstance(row, LookedPart | Failure):
+        if not isinstance(row, ScoredPart | Failure):
             return [row]
         video_id = row.video.id
         if video_id in self._over:  # one outcome is enough, whatever its other parts come to

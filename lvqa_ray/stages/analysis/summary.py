@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_text
-from lvqa_ray.records import AnalyzedFilm, Style, Task, Usage
+from lvqa_ray.records import AnalyzedVideo, Style, Task, Usage
 from lvqa_ray.stage import Chat, Role
 from lvqa_ray.stage.video_task import KNOWN, NO_WISH, Reads, VideoTask, Wish
 
@@ -57,7 +57,7 @@ class WriteSummary(VideoTask):
         """What is asked for a style."""
         return self.prompt or PROMPTS[style]
 
-    async def __call__(self, row: AnalyzedFilm, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedFilm]:
+    async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with a result for each style; what summing it up for a prompt has cost is on the first."""
         made = await asyncio.gather(
             *(

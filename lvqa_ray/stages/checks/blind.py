@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.qa.repeated_answers import RepeatedAnswers, ask_repeatedly
-from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
+from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 
 
@@ -46,7 +46,7 @@ class CheckBlind(CallCheck):
         """See `CallCheck`."""
         return self.tries
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Whether too many guesses are right."""
 
         async def ask(question: str, attempt: int) -> ChatReply:

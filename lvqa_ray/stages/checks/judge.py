@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.rubric import read_points
-from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
+from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
 
@@ -41,7 +41,7 @@ class CheckJudge(CallCheck):
         default_factory=lambda: dict(RUBRIC), description="The faults to look for: a name and what it means, each."
     )
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Which points hold; see `CallCheck`."""
         # In one order, however the job is written: jobs that say the same ask the same.
         points = [*(name for name in RUBRIC if name in self.rubric), *sorted(set(self.rubric) - set(RUBRIC))]

@@ -16,7 +16,7 @@ from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.formats.reply_format import TEXT
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedFilm, AskedQuestion, Question
+from lvqa_ray.records import AskedQuestion, Question, QuestionedVideo
 from lvqa_ray.stage import Chat, Check, Prompted, RepairResult, Role, answer
 
 
@@ -41,7 +41,9 @@ class RewriteQuestion(Prompted):
         """The stage as checks use it, with the checks without calls that a new question has to pass."""
         return Rewriting(self, checks)
 
-    async def written(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> RepairResult:
+    async def written(
+        self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
+    ) -> RepairResult:
         """The question as it is written anew, with no verdict yet.
 
         Raises:
@@ -79,7 +81,7 @@ class Rewriting:
         return self.stage.rounds
 
     async def __call__(
-        self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat
+        self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
     ) -> RepairResult:
         """The new question with the verdicts of the checks; see `Mend`."""
         made = await self.stage.written(asked, row, fault, attempt, chat)
@@ -87,7 +89,7 @@ class Rewriting:
             return made
         # The last of the questions of its video: of two that are alike, the first stays.
         others = tuple(other for other in row.questions if other.id != asked.id)
-        checked = AskedFilm(film=row.film, questions=(*others, made.asked), drops=row.drops)
+        checked = QuestionedVideo(film=row.film, questions=(*others, made.asked), drops=row.drops)
         for check in self.checks:
             (checked,) = check(checked)
         passed = next((one for one in checked.questions if one.id == asked.id), None)

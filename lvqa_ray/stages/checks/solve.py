@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.repeated_answers import ask_repeatedly
-from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
+from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
 
@@ -46,7 +46,7 @@ class CheckSolve(CallCheck):
         """See `CallCheck`."""
         return self.tries
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Whether the share of right answers is in the wanted range."""
 
         async def ask(question: str, attempt: int) -> ChatReply:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.rewording import replace_caption_mentions
-from lvqa_ray.records import LETTERS, AskedQuestion, Film, Question, Verdict
+from lvqa_ray.records import LETTERS, AskedQuestion, CaptionedVideo, Question, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -34,14 +34,14 @@ class CheckStructure(Check):
     length_slack: int = Field(default=15, ge=0, description="A difference of so many characters is never too much.")
     times_in_stem: bool = Field(default=False, description="Whether a question may name times of the video.")
 
-    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:  # noqa: ARG002 - texts alone
+    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:  # noqa: ARG002 - texts alone
         """The first fault that is found."""
         question = asked.question
         ratio = round(_length_ratio(question), 3)
         fault = _options_fault(question) or self._length_fault(question, ratio) or self._stem_fault(question)
         return self.failed(fault, ratio) if fault else self.passed(ratio)
 
-    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:  # noqa: ARG002 - texts alone
+    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - texts alone
         """The question in words that speak of the video and not of captions."""
         question = replace(
             asked.question,

@@ -17,7 +17,7 @@ from itertools import islice, pairwise
 
 from av.video.frame import VideoFrame
 
-from lvqa_ray.records import LookedPart, ProbedVideo, Span, VideoPart
+from lvqa_ray.records import ProbedVideo, ScoredPart, Span, VideoPart
 from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.clip_builder import ClipBuilder, FrameSampling
@@ -69,7 +69,7 @@ def _key_at(source: VideoReader, time_s: float) -> int | None:
     return next((source.offset_of(each) for each in packets if each.is_keyframe and each.pts is not None), None)
 
 
-def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling | None) -> LookedPart:
+def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling | None) -> ScoredPart:
     """Look at all frames of a part, and take the pictures that will be wanted if its first frame begins a scene.
 
     Args:
@@ -108,7 +108,7 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
                 taken.add(frame, seen)
         if part.end is None and offsets:
             ends_s[-1] = source.final_end_of(frame)
-        return LookedPart(
+        return ScoredPart(
             **{each.name: getattr(part, each.name) for each in fields(VideoPart)},
             time_base=source.time_base,
             fps=source.fps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from lvqa_ray.records import Frame, LookedPart, Span
+from lvqa_ray.records import Frame, ScoredPart, Span
 from lvqa_ray.video.scenes.clip_builder import ClipBuilder, ClipCandidate, FrameSampling
 from lvqa_ray.video.scenes.detection import CutTracker, FrameEvent
 from lvqa_ray.video.scenes.detectors import Detection
@@ -37,10 +37,10 @@ class JoinedParts:
         self._sampled = sampling is not None
         self._shots = ClipBuilder(plan, sampling or ANY)
         self._moments: CutTracker | None = None
-        self._before: LookedPart | None = None
+        self._before: ScoredPart | None = None
         self._pictures: dict[float, bytes] = {}
 
-    def add(self, part: LookedPart) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
+    def add(self, part: ScoredPart) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
         """Take in the next part; yields the shots that it settles.
 
         Their pictures are those that one pass would take. They are empty where a shot lacks one of them.
@@ -82,7 +82,7 @@ class JoinedParts:
         return shot.span, frames if whole else tuple(replace(frame, jpeg=b"") for frame in frames)
 
 
-def _follows(before: LookedPart | None, part: LookedPart) -> bool:
+def _follows(before: ScoredPart | None, part: ScoredPart) -> bool:
     if before is None:
         return part.start is None
     shared = min(len(before.tail), len(part.head), OVERLAP)

@@ -103,9 +103,9 @@ def step_plan(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.identities import Identities  # noqa: PLC0415
-    from lvqa_ray.dataset.manifest import keep_ids, store_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.outcomes import outcomes  # noqa: PLC0415
     from lvqa_ray.dataset.resume import remaining  # noqa: PLC0415
+    from lvqa_ray.dataset.stored_manifest import store_manifest, with_stable_ids  # noqa: PLC0415
     from lvqa_ray.storage.options import StorageOptions  # noqa: PLC0415
 
     job = job_of(folder)
@@ -116,8 +116,8 @@ def step_plan(folder: Path) -> Iterator[str]:
     yield f"outcomes: {len(done)}"
     videos = Identities(Path(job.output), done).identify(videos, StorageOptions.here())
     yield "identify"
-    videos = keep_ids(videos, done, Path(job.output))
-    yield "keep_ids"
+    videos = with_stable_ids(videos, done, Path(job.output))
+    yield "with_stable_ids"
     todo = remaining(videos, done, job.job_hash)
     yield f"remaining: {len(todo.videos)}"
     store_manifest(Path(job.output), videos, job.job_hash)
@@ -138,10 +138,10 @@ def step_list(folder: Path) -> Iterator[str]:
 
 def step_settle(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
-    from lvqa_ray.dataset.compaction import settle  # noqa: PLC0415
+    from lvqa_ray.dataset.compaction import compact  # noqa: PLC0415
 
     yield "imports"
-    settle(folder / "out", "20260102T000000000000Z", PER_SHARD)
+    compact(folder / "out", "20260102T000000000000Z", PER_SHARD)
     yield "settle"
 
 
@@ -183,9 +183,9 @@ def measure(step: str, folder: Path) -> list[Row]:
 
 def again(folder: Path) -> None:
     """Run a job of which everything is done, by the command line; without a report: the output is made up."""
-    from lvqa_ray.dataset.run_state import note_run  # noqa: PLC0415
+    from lvqa_ray.dataset.run_state import write_run  # noqa: PLC0415
 
-    note_run(folder / "out", job_of(folder), {}, finished=True)
+    write_run(folder / "out", job_of(folder), {}, finished=True)
     path = folder / "job.yaml"
     path.write_text(json.dumps(job_of(folder).model_dump(mode="json")))
     command = [sys.executable, "-c", "from lvqa_ray.cli import main; main()", "run", str(path), "--no-report"]

@@ -12,7 +12,7 @@ from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:
-    from lvqa_ray.dataset.reader import Output as Written
+    from lvqa_ray.dataset.reader import OutputReader as Written
     from lvqa_ray.report.page import Report
     from lvqa_ray.storage.paths import StoragePath
 

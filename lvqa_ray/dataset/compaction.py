@@ -9,10 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvqa_ray.dataset.current_rows import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
+from lvqa_ray.dataset.current_outcomes import current_outcomes
+from lvqa_ray.dataset.current_rows import (
+    FirstSeen,
+    highest_number,
+    key_columns,
+    match_current_run,
+    row_groups,
+    row_numbers,
+)
 from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.shards import ShardWriter, batches, fill_empty, is_current
-from lvqa_ray.dataset.standing import current_outcomes
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.storage.paths import StoragePath
 
@@ -34,7 +41,7 @@ class Current:
         return cls(current_outcomes(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
 
 
-def settle(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
+def compact(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
     """Take out what a later outcome replaced, join small shards, and write those of an earlier release anew.
 
     New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
@@ -50,11 +57,11 @@ def settle(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
 
 
 def _settle_table(folder: StoragePath, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
-    seen = Seen(highest_number(folder, table, current))
+    seen = FirstSeen(highest_number(folder, table, current))
     loose: list[tuple[StoragePath, Any]] = []
     changed = False
     for group, rows in row_groups(folder, table, key_columns(table)):
-        at = of_run(rows, table, current)
+        at = match_current_run(rows, table, current)
         keep = at >= 0
         keep[keep] = seen.first(at[keep], row_numbers(rows, table)[keep])
         start = 0

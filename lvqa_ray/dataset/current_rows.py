@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 1_000_000
 Places = npt.NDArray[np.int64]
 
 
-class Seen:
+class FirstSeen:
     """Notes what came by.
 
     Args:
@@ -64,7 +64,7 @@ def row_groups(
         yield group, pa.concat_tables(parts, promote_options="default")
 
 
-def of_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
+def match_current_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
     """For each row, which of the current outcomes it belongs to; -1 if to none.
 
     Args:
@@ -84,7 +84,7 @@ def highest_number(folder: StoragePath, table: TableName, current: pa.Table) -> 
     """The highest number of a row of each of the current outcomes, -1 where there is none."""
     highest = np.full(current.num_rows, -1, dtype=np.int64)
     for _, rows in row_groups(folder, table, key_columns(table)):
-        at = of_run(rows, table, current)
+        at = match_current_run(rows, table, current)
         kept = at >= 0
         np.maximum.at(highest, at[kept], row_numbers(rows, table)[kept])
     return highest

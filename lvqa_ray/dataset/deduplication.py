@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.manifest import stored_manifest
 from lvqa_ray.dataset.outcomes import flat
 from lvqa_ray.dataset.shards import read_shard, read_whole, replace_shard, shards, write_shard
+from lvqa_ray.dataset.stored_manifest import stored_manifest
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT
@@ -26,7 +26,7 @@ OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoni
 """Columns of a record that the row of a dropped question has too."""
 
 
-def compare(folder: StoragePath, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
+def drop_repeated_questions(folder: StoragePath, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
     """Do what the check's policy says with the questions that repeat one of another video.
 
     What takes a record's place is written before the record goes: after a kill in between the record still counts,

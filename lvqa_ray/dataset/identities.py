@@ -23,9 +23,9 @@ from lvqa_ray.corpus.content import content, contents
 from lvqa_ray.corpus.fingerprints import fingerprint, out_of_reach, stamp_elsewhere
 from lvqa_ray.corpus.video_table import COLUMNS, Videos
 from lvqa_ray.dataset.current_rows import row_groups
-from lvqa_ray.dataset.manifest import FILE as MANIFEST
 from lvqa_ray.dataset.outcomes import OUTCOME, find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
+from lvqa_ray.dataset.stored_manifest import FILE as MANIFEST
 from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.options import StorageOptions

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.standing import current_outcomes
+from lvqa_ray.dataset.current_outcomes import current_outcomes
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.segments import LocalSegments, Segments
 from lvqa_ray.records import Turn
@@ -56,7 +56,7 @@ class Folder(Protocol):
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputReader:
     """An output folder.
 
     Attributes:
@@ -234,7 +234,7 @@ def _of_one_schema(shards: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
             start = end
 
 
-def opened(folder: Folder, segments: Segments | None = None) -> Output:
+def opened(folder: Folder, segments: Segments | None = None) -> OutputReader:
     """The output of a run.
 
     Raises:
@@ -242,4 +242,4 @@ def opened(folder: Folder, segments: Segments | None = None) -> Output:
     """
     if not any((folder / name).exists() for name in ("run.json", *SCHEMAS)):
         raise ConfigError(f"{folder} holds no output; give the output folder of a run.")
-    return Output(folder, segments)
+    return OutputReader(folder, segments)

@@ -14,7 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest_files import local
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.identities import Identities
-from lvqa_ray.dataset.manifest import store_manifest, update_manifest
+from lvqa_ray.dataset.stored_manifest import store_manifest, update_manifest
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import scheme_of, without_fragment
@@ -25,7 +25,7 @@ NOT_STORED = "?not-stored"
 """Stands where a signature was, which is a secret."""
 
 
-def note_job(folder: StoragePath, job: Job, videos: Videos) -> None:
+def write_job(folder: StoragePath, job: Job, videos: Videos) -> None:
     """Write down what a run is about: a job file that can be run as it is, and the videos.
 
     Raises:
@@ -37,19 +37,19 @@ def note_job(folder: StoragePath, job: Job, videos: Videos) -> None:
         store_manifest(folder, videos, job.job_hash)
 
 
-def note_again(folder: StoragePath, job: Job, videos: Videos) -> None:
+def write_rerun(folder: StoragePath, job: Job, videos: Videos) -> None:
     """Write down that some videos of the last run are done again, which may have changed meanwhile; errors as above."""
     with _writable(folder):
         update_manifest(folder, videos, job.job_hash)
 
 
-def note_identities(folder: StoragePath, identities: Identities) -> None:
+def write_identities(folder: StoragePath, identities: Identities) -> None:
     """Write down which content the files have, where that is new; errors as above."""
     with _writable(folder):
         identities.store()
 
 
-def note_run(
+def write_run(
     folder: StoragePath,
     job: Job,
     summary: Mapping[str, Any] | None,

@@ -16,18 +16,18 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import settle
-from lvqa_ray.dataset.deduplication import compare
+from lvqa_ray.dataset.compaction import compact
+from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.identities import Identities
-from lvqa_ray.dataset.manifest import keep_ids, manifest_time
 from lvqa_ray.dataset.outcomes import job_hashes, outcomes
 from lvqa_ray.dataset.resume import remaining, without_copies, without_outcome
 from lvqa_ray.dataset.run_order import run_id_in
-from lvqa_ray.dataset.run_state import is_finished, note_again, note_identities, note_job, note_run
+from lvqa_ray.dataset.run_state import is_finished, write_identities, write_job, write_rerun, write_run
 from lvqa_ray.dataset.shards import fill_empty, write_shard
 from lvqa_ray.dataset.statistics.audit import Audit, audit
 from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
-from lvqa_ray.dataset.verify import Verdict, verify
+from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
+from lvqa_ray.dataset.verify import VerifyResult, verify
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.checks import (
     check_addresses,
@@ -99,7 +99,7 @@ class RunSummary:
     spent_by_model: dict[str, dict[str, Spent]]
     halted: str
     seconds: float
-    verdict: Verdict
+    verdict: VerifyResult
     over_budget: bool = False
     signal: int = 0
     versions: dict[str, str] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def _run(
     reporter.phase("the outcomes of earlier runs")
     done = outcomes(folder)
     identities = Identities(folder, done)
-    videos = keep_ids(identities.identify(videos, storage_options(job.storage)), done, folder)
+    videos = with_stable_ids(identities.identify(videos, storage_options(job.storage)), done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
     try:
         run_id = run_id_in(folder, done)
@@ -190,13 +190,13 @@ def _run(
         check_addresses(job, todo)
         keys = check_endpoints(job)
     if only is None:
-        note_job(folder, job, videos)
+        write_job(folder, job, videos)
     elif todo:
-        note_again(folder, job, todo)
-    note_identities(folder, identities)
+        write_rerun(folder, job, todo)
+    write_identities(folder, identities)
     if not todo:
         return _settled(job, videos, todo, run_id, started, reporter=reporter, hold=hold, stop=stop)
-    note_run(folder, job, None, run_id=run_id)
+    write_run(folder, job, None, run_id=run_id)
     reporter.phase("Ray to start")
     over_budget = False
     try:
@@ -246,9 +246,9 @@ def _settled(
     reporter.phase("the tables to be put in order and checked")
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
-            settle(folder, run_id, job.engine.rows_per_shard)
+            compact(folder, run_id, job.engine.rows_per_shard)
             if not halted:
-                compare(folder, job.checks.duplicates, job.job_hash, run_id)
+                drop_repeated_questions(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
     elif not hold.lost:
@@ -282,7 +282,7 @@ def _settled(
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             hashes = None if verdict.problems else job_hashes(folder)
-            note_run(folder, job, asdict(summary), run_id=run_id, finished=not halted, hashes=hashes)
+            write_run(folder, job, asdict(summary), run_id=run_id, finished=not halted, hashes=hashes)
         except ConfigError:
             if not halted:
                 raise

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import Span, Turn, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.report import whole
@@ -30,7 +30,7 @@ _COLUMNS: Mapping[TableName, str] = {
 }
 
 
-def films(output: Output, videos: Sequence[str], told: Told | None) -> Iterator[Film]:
+def films(output: OutputReader, videos: Sequence[str], told: Told | None) -> Iterator[Film]:
     """The videos of these ids, in their order.
 
     Args:
@@ -65,7 +65,9 @@ def natural(ident: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", ident)]
 
 
-def _by_video(output: Output, table: TableName, columns: list[str], videos: Collection[str]) -> dict[str, list[Any]]:
+def _by_video(
+    output: OutputReader, table: TableName, columns: list[str], videos: Collection[str]
+) -> dict[str, list[Any]]:
     ident = VIDEO_ID[table]
     more = [ident, "video", "fingerprint", "input_hash", "job_hash"]
     found: dict[str, list[Any]] = {}
@@ -75,7 +77,7 @@ def _by_video(output: Output, table: TableName, columns: list[str], videos: Coll
 
 
 def _film(
-    ident: str, rows: Mapping[TableName, list[Any]], output: Output, told: Told | None, turns: Mapping[str, Turns]
+    ident: str, rows: Mapping[TableName, list[Any]], output: OutputReader, told: Told | None, turns: Mapping[str, Turns]
 ) -> Film:
     records, drops = (sorted(rows[name], key=lambda row: natural(row["id"])) for name in ("data", "drops"))
     clips = sorted(rows["clips"], key=lambda row: row["index"])
@@ -110,7 +112,7 @@ def _said(
     origin: Mapping[str, Any],
     film: Film,
     rows: tuple[Sequence[Any], Sequence[Any]],
-    output: Output,
+    output: OutputReader,
     told: Told | None,
 ) -> tuple[str, list[Exchange]]:
     """Why prompts cannot be shown, or the exchanges."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.run import run
 from lvqa_ray.journal.book import Book
@@ -143,7 +143,7 @@ def test_what_was_cut_and_paid_is_not_done_again(make_job: JobMaker, fake: FakeE
     notes = (Path(job.output) / "media" / "film" / ".cuts.jsonl").read_text().split()
     assert len(notes) == 6, "each was cut once"
 
-    output = Output(Path(job.output))
+    output = OutputReader(Path(job.output))
     (shown,) = films(output, ["film"], Replay(job, Book(output.journal)))
     assert [one["stage"] for one in shown["said"]][:6] == ["caption"] * 6
     assert "The clip shows the video from 1.00 s to 2.00 s" in str(shown["said"][1]["messages"])

@@ -148,7 +148,7 @@ def print_questions(output: StoragePath, name: str) -> None:
         name: What other commands are given for it.
     """
     from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.dataset.manifest import stored_manifest  # noqa: PLC0415
+    from lvqa_ray.dataset.stored_manifest import stored_manifest  # noqa: PLC0415
 
     stored = stored_manifest(output)
     videos = stored[0]["id"].to_pylist() if stored else None

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.dataset.compaction import Current
-from lvqa_ray.dataset.current_rows import of_run
+from lvqa_ray.dataset.current_rows import match_current_run
 from lvqa_ray.dataset.outcomes import flat, numbers
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.dataset.statistics import significance
@@ -158,7 +158,7 @@ def _read(folder: StoragePath, table: TableName, current: Current | None) -> Ite
     for shard in shards(folder, table):
         rows = read_shard(shard, list(dict.fromkeys([*COLUMNS[table], VIDEO_ID[table], "run_id"])))
         if current is not None:
-            rows = rows.filter(pa.array(of_run(rows, table, current.tables[table]) >= 0))
+            rows = rows.filter(pa.array(match_current_run(rows, table, current.tables[table]) >= 0))
         for name in COLUMNS[table]:
             if "." not in name and name not in rows.column_names:
                 rows = rows.append_column(name, pa.nulls(rows.num_rows, SCHEMAS[table].field(name).type))

@@ -9,10 +9,10 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.identities import Identities
-from lvqa_ray.dataset.manifest import keep_ids
 from lvqa_ray.dataset.outcomes import outcomes
-from lvqa_ray.dataset.resume import changed, remaining, told
+from lvqa_ray.dataset.resume import changed, describe_reasons, remaining
 from lvqa_ray.dataset.run_state import settings_of
+from lvqa_ray.dataset.stored_manifest import with_stable_ids
 from lvqa_ray.engine.preflight.checks import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.engine.preflight.estimate import NOTHING, Estimate, Load, estimate, seconds
 from lvqa_ray.engine.preflight.probe import probed
@@ -74,7 +74,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     check_prompts(job, videos)
     done, settings, now = outcomes(output_path(job)), settings_of(output_path(job)), job.part_hashes
     videos = Identities(output_path(job), done).identify(videos, storage_options(job.storage))
-    videos = keep_ids(videos, done, output_path(job))
+    videos = with_stable_ids(videos, done, output_path(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     if ask_endpoints and todo.videos:
         check_prices(job)
@@ -93,7 +93,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     return Plan(
         videos=len(videos),
         already_done=len(videos) - len(todo.videos),
-        reasons=told(todo.counts, settings, now),
+        reasons=describe_reasons(todo.counts, settings, now),
         unusable=len(todo.videos) - usable,
         too_many_clips=usable - len(found),
         seconds=sum(row.info.duration_sec for row, _ in found),

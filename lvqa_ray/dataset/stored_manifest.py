@@ -24,7 +24,7 @@ FILE = "manifest.parquet"
 TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
 
 
-def keep_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Videos:
+def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Videos:
     """The videos, each with the id of the rows that the output holds of it.
 
     A moved file keeps the id that its content has. A second file of the same name changes what ids the manifest alone

@@ -129,7 +129,7 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
     from pydantic import SecretStr  # noqa: PLC0415
 
     from lvqa_ray.engine.ray import rate_limit_actor  # noqa: PLC0415
-    from lvqa_ray.engine.ray.chat_actor import ChatWork  # noqa: PLC0415
+    from lvqa_ray.engine.ray.chat_actor import ChatActor  # noqa: PLC0415
     from lvqa_ray.engine.ray.endpoints import EndpointHandle  # noqa: PLC0415
     from lvqa_ray.llm.ratelimit.limits import Limits  # noqa: PLC0415
     from lvqa_ray.stage import Prompted  # noqa: PLC0415
@@ -152,7 +152,7 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
     lines = {"llm": [EndpointHandle(endpoint=endpoint, api_key=SecretStr(""), governor=handle)]}
     steps = [ChatStep(stage=Bench(), takes=Video, call=call)]
 
-    class Work(ChatWork):
+    class Work(ChatActor):
         def __init__(self) -> None:
             super().__init__(steps, lines, Path(folder), "bench")
 

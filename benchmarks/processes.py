@@ -17,7 +17,7 @@ class Watch(Watcher):
     WHO: ClassVar = {
         "assembler": "FlatMap(Assembler)",
         "governor": "ray::RateLimiterActor",
-        "chat": "FlatMap(ChatWork)",
+        "chat": "FlatMap(ChatActor)",
     }
 
     def __init__(self, folder: Path) -> None:

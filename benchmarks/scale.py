@@ -138,10 +138,10 @@ def step_list(folder: Path) -> Iterator[str]:
 
 def step_settle(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
-    from lvqa_ray.dataset.compaction import compact  # noqa: PLC0415
+    from lvqa_ray.dataset.compaction import compact_shards  # noqa: PLC0415
 
     yield "imports"
-    compact(folder / "out", "20260102T000000000000Z", PER_SHARD)
+    compact_shards(folder / "out", "20260102T000000000000Z", PER_SHARD)
     yield "settle"
 
 

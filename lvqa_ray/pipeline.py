@@ -34,7 +34,7 @@ Group = Work | Sequence[VideoStep]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FrameScoring:
     """Steps that read a film's file, so that those after them can show it to a model.
 
     Attributes:
@@ -89,7 +89,7 @@ class Pipeline:
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
-    ask: Sequence[Work | Look]
+    ask: Sequence[Work | FrameScoring]
     expected: Callable[..., Clip | None]
     recipe: str
     beside: Callable[[Video], tuple[str, ...]]
@@ -158,7 +158,7 @@ def _recipe(job: Job) -> str:
     return job.model_dump_json(include=decides, exclude={"split": {"max_clips"}}) + told
 
 
-def _asking(job: Job) -> Sequence[Work | Look]:
+def _asking(job: Job) -> Sequence[Work | FrameScoring]:
     """What films go through: tasks about the whole, then questions, checks, and at the end prose.
 
     Pictures are read where a check sees some.
@@ -177,7 +177,7 @@ def _asking(job: Job) -> Sequence[Work | Look]:
     last: list[ChatStep | PlainStep] = [
         ChatStep(job.reformat, QuestionedVideo, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
-    groups: list[Work | Look] = [[*first, *last]]
+    groups: list[Work | FrameScoring] = [[*first, *last]]
     for evidence in job.checks.seeing:
         seen = ChatStep(evidence, QuestionedVideo, evidence)
         groups = [first, _showing(job, evidence, QuestionedVideo, [seen], reads=_has_questions), [seen, *last]]
@@ -205,12 +205,14 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
 
 def _showing(
     job: Job, stage: AskQuestions | CheckEvidence, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
-) -> Look:
+) -> FrameScoring:
     """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
     sample = replace(job.sample, count=stage.frames, per_second=None)
     show: Callable[..., Iterable[Any]] = stage.show
     step = VideoStep(stage.name, takes, partial(show, sample=sample), reads=reads)
-    return Look([step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks)
+    return FrameScoring(
+        [step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks
+    )
 
 
 def _told(row: Any, *, show: Callable[[Any], Iterable[Any]]) -> Any:  # noqa: ANN401 - any of the frozen rows

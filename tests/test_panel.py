@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from lvqa_ray.cli.display.panel import Lines, as_json, panel
-from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.progress import Progress, ProgressReader
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from tests.dataset.test_resume import line, put
 
@@ -26,16 +26,16 @@ def answers(folder: Path, stage: str, count: int) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[Path, Watch, list[EndpointStats]]:
+def run(tmp_path: Path) -> tuple[Path, ProgressReader, list[EndpointStats]]:
     """A run of four videos that is under way, and what its governor says next."""
     (tmp_path / "cache" / "clips").mkdir(parents=True)
     (tmp_path / "cache" / f"caption-{RUN[:-1]}1Z_old.jsonl").write_text("of another run\n")
     said: list[EndpointStats] = [EndpointStats()]
-    watch = Watch(tmp_path, RUN, 4, lambda: {"m at h": said[-1]}, {"m at h": (500, None)})
+    watch = ProgressReader(tmp_path, RUN, 4, lambda: {"m at h": said[-1]}, {"m at h": (500, None)})
     return tmp_path, watch, said
 
 
-def test_each_look_adds_what_is_new(run: tuple[Path, Watch, list[EndpointStats]]) -> None:
+def test_each_look_adds_what_is_new(run: tuple[Path, ProgressReader, list[EndpointStats]]) -> None:
     folder, watch, said = run
     assert (watch.look().share, watch.look().left_s, watch.look().cost_usd) == (0.0, None, None)
     (folder / "cache" / "clips" / f"clips-{RUN}_a.jsonl").write_text(json.dumps({"key": "", "clips": [{}] * 10}) + "\n")
@@ -62,7 +62,7 @@ def test_each_look_adds_what_is_new(run: tuple[Path, Watch, list[EndpointStats]]
     assert watch.look().kept == 2, "nothing is counted twice"
 
 
-def test_the_panel_and_the_line_say_the_same(run: tuple[Path, Watch, list[EndpointStats]]) -> None:
+def test_the_panel_and_the_line_say_the_same(run: tuple[Path, ProgressReader, list[EndpointStats]]) -> None:
     folder, watch, said = run
     answers(folder, "caption", 3)
     put(folder, "failures", f"part-{RUN}-1-1", line("w", 0, run_id=RUN, kind="refused", message="I [can] not."))

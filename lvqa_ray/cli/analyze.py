@@ -33,7 +33,7 @@ from lvqa_ray.records import (
 from lvqa_ray.records.timecodes import clock, clocks
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.local.analysis_document import Dossier
+    from lvqa_ray.engine.local.analysis_document import AnalysisDocument
 
 VIDEO = "(the video of the command)"
 
@@ -87,10 +87,10 @@ def analyze(
 
 def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) -> int:
     from lvqa_ray.config.places import output_path  # noqa: PLC0415
-    from lvqa_ray.engine.local.analysis_document import Dossier  # noqa: PLC0415
-    from lvqa_ray.engine.local.analysis_store import NAME, Dossiers  # noqa: PLC0415
-    from lvqa_ray.engine.local.executor import Analyst  # noqa: PLC0415 - the video libraries take a second to import
-    from lvqa_ray.engine.preflight.checks import check_output  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_document import AnalysisDocument  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_store import NAME, AnalysisStore  # noqa: PLC0415
+    from lvqa_ray.engine.local.executor import LocalExecutor  # noqa: PLC0415 - the video libraries take a second to import
+    from lvqa_ray.engine.preflight.validation import check_output  # noqa: PLC0415
     from lvqa_ray.storage.paths import describe_os_error  # noqa: PLC0415
     from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415
 
@@ -99,10 +99,12 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
         fail(f"--task-id {task_id} is no name: letters, digits, '_', '-' and '.', at most 120 of them.")
     check_output(folder)
     with run_lock(folder):
-        kept = Dossiers(folder)
+        kept = AnalysisStore(folder)
         subject = _video(job, video, kept.of(task_id) if task_id else [], task_id)
-        analyst = Analyst(job)
-        dossier = Dossier(task=task_id or subject.id, session=analyst.run_id, video=subject, tasks=job.analysis.wanted)
+        analyst = LocalExecutor(job)
+        dossier = AnalysisDocument(
+            task=task_id or subject.id, session=analyst.run_id, video=subject, tasks=job.analysis.wanted
+        )
 
         async def all_of_it() -> None:
             here = asyncio.current_task()
@@ -172,7 +174,7 @@ class _Teller:
         self._shots = 0
         self._next = 0
 
-    def tell(self, row: Any, dossier: Dossier) -> None:  # noqa: ANN401 - any of the frozen rows
+    def tell(self, row: Any, dossier: AnalysisDocument) -> None:  # noqa: ANN401 - any of the frozen rows
         """Print what a row tells; shots in the order of time."""
         match row:
             case ProbedVideo():
@@ -191,7 +193,7 @@ class _Teller:
             case Failure():
                 talk.print(f"[bold red]failed:[/] {plain(row.stage)}: {plain(row.message)}", soft_wrap=True)
 
-    def end(self, dossier: Dossier) -> None:
+    def end(self, dossier: AnalysisDocument) -> None:
         """Say what it came to."""
         document = dossier.document()
         if self._as_json:
@@ -203,7 +205,7 @@ class _Teller:
             f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; kept as {dossier.task}"
         )
 
-    def _tell_shots(self, dossier: Dossier) -> None:
+    def _tell_shots(self, dossier: AnalysisDocument) -> None:
         while (row := dossier.captions.get(self._next)) is not None:
             self._next += 1
             if "analysis" not in dossier.tasks or not row.caption.strip():

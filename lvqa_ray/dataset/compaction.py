@@ -41,7 +41,7 @@ class Current:
         return cls(current_outcomes(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
 
 
-def compact(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
+def compact_shards(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
     """Take out what a later outcome replaced, join small shards, and write those of an earlier release anew.
 
     New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next

@@ -23,7 +23,7 @@ from lvqa_ray.video.cutting.sidecar_index import NOTES
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class ClipUploader:
     """Where clip files go.
 
     Attributes:
@@ -102,11 +102,11 @@ def _without_file(clip: Clip) -> Clip:
     return replace(clip, media_path="", media_span=None, media_mode="")
 
 
-def media_of(job: Job) -> Media:
+def clip_uploader(job: Job) -> ClipUploader:
     """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
     place = output_path(job) / "media"
     if isinstance(place, Path):
-        return Media(place, place)
+        return ClipUploader(place, place)
     begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"
     output = hashlib.sha256(str(place).encode()).hexdigest()[:12]
-    return Media(Path(f"{begin}-media-{os.getuid()}-{output}"), place)
+    return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), place)

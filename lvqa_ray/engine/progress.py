@@ -124,7 +124,7 @@ class Progress:
         return self.cost_usd / self.share if self.cost_usd is not None and self.share > 0.02 else None
 
 
-class Watch:
+class ProgressReader:
     """Looks at a run, again and again; each look reads only what is new.
 
     Args:
@@ -167,7 +167,7 @@ class Watch:
         self._moved = self._began
 
     @classmethod
-    def of(cls, folder: StoragePath, run_id: str, videos: int, lines: Lines) -> Watch:
+    def of(cls, folder: StoragePath, run_id: str, videos: int, lines: Lines) -> ProgressReader:
         """The watch over a run on these lines."""
         limits = {
             line.endpoint.label: (line.endpoint.requests_per_minute, line.endpoint.tokens_per_minute)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.step_runner import bug
+from lvqa_ray.engine.step_runner import internal_error_row
 from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.locations import for_reading
 from lvqa_ray.journal.reply_store import ReadOnlyReplyStore
@@ -20,7 +20,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import CacheMiddleware, ReplyStore
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
-from lvqa_ray.pipeline import Look
+from lvqa_ray.pipeline import FrameScoring
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
@@ -108,7 +108,9 @@ class PaidFrames:
         index: Gives the places of the answers, by stage.
     """
 
-    def __init__(self, journal: StoragePath, look: Look, job: Job, index: Callable[[], Mapping[str, KeyIndex]]) -> None:
+    def __init__(
+        self, journal: StoragePath, look: FrameScoring, job: Job, index: Callable[[], Mapping[str, KeyIndex]]
+    ) -> None:
         self._journal = journal
         self._look = look
         self._endpoints = job.endpoints
@@ -147,7 +149,7 @@ class PaidFrames:
                 except NotKeptError:
                     raise
                 except Exception as error:
-                    done.append(bug(step.name, each, error))
+                    done.append(internal_error_row(step.name, each, error))
             rows = done
         return rows
 
@@ -159,7 +161,7 @@ class PaidFrames:
         )
 
 
-def asked_by(look: Look) -> Sequence[Prompted]:
+def asked_by(look: FrameScoring) -> Sequence[Prompted]:
     """The stages that ask about what is read."""
     steps = [step for step in look.asks if isinstance(step, ChatStep)]
     return [stage for step in steps for stage in (step.stage, *step.helpers)]
@@ -175,7 +177,7 @@ async def paid(
     except NotKeptError:
         return None
     except Exception as error:
-        return [bug(step.stage.name, clip, error)]
+        return [internal_error_row(step.stage.name, clip, error)]
     return made
 
 

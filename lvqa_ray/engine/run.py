@@ -16,7 +16,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import compact
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.identities import Identities
 from lvqa_ray.dataset.outcomes import job_hashes, outcomes
@@ -29,7 +29,7 @@ from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
 from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
 from lvqa_ray.dataset.verify import VerifyResult, verify
 from lvqa_ray.engine.paying import paying
-from lvqa_ray.engine.preflight.checks import (
+from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_endpoints,
     check_output,
@@ -37,17 +37,17 @@ from lvqa_ray.engine.preflight.checks import (
     check_prompts,
     check_whisper,
 )
-from lvqa_ray.engine.progress import Watch
+from lvqa_ray.engine.progress import ProgressReader
 from lvqa_ray.engine.provenance import code_version, provenance_of
 from lvqa_ray.engine.ray.budget_actor import start as start_budget
 from lvqa_ray.engine.ray.datasink import TableSink
 from lvqa_ray.engine.ray.endpoints import Lines, connect_endpoints, halt, why_halted
 from lvqa_ray.engine.ray.graph import run_pass
-from lvqa_ray.engine.ray.session.cluster import ray_for
+from lvqa_ray.engine.ray.session.cluster import ray_session_for
 from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
-from lvqa_ray.engine.ray.session.shared_disk import check_disks
+from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
 from lvqa_ray.engine.reporter import OnProgress, Reporter
-from lvqa_ray.engine.shutdown import Stop
+from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total
 from lvqa_ray.journal.locations import open_segments
@@ -147,7 +147,7 @@ def run(
     """
     started = time.time()
     folder = output_path(job)
-    stop = Stop(on_stop)
+    stop = GracefulShutdown(on_stop)
     with stop.listening(), Reporter(on_progress) as reporter:
         reporter.phase("the list of the videos")
         videos = read_manifest(job.videos, job.limit, without=folder, access=storage_options(job.storage))
@@ -170,7 +170,7 @@ def _run(
     *,
     only: Collection[str] | None,
     hold: RunLock,
-    stop: Stop,
+    stop: GracefulShutdown,
 ) -> RunSummary:
     folder = output_path(job)
     reporter.phase("the outcomes of earlier runs")
@@ -201,8 +201,8 @@ def _run(
     over_budget = False
     try:
         # Anew, since Ray has its own way with signals.
-        with ray_for(job), stop.listening(), watch_ray():
-            check_disks(folder, todo)
+        with ray_session_for(job), stop.listening(), watch_ray():
+            check_shared_disk(folder, todo)
             purse = start_budget(job, run_id)
             lines = connect_endpoints(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))
@@ -237,7 +237,7 @@ def _settled(
     *,
     reporter: Reporter,
     hold: RunLock,
-    stop: Stop,
+    stop: GracefulShutdown,
     halted: str = "",
     over_budget: bool = False,
 ) -> RunSummary:
@@ -246,7 +246,7 @@ def _settled(
     reporter.phase("the tables to be put in order and checked")
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
-            compact(folder, run_id, job.engine.rows_per_shard)
+            compact_shards(folder, run_id, job.engine.rows_per_shard)
             if not halted:
                 drop_repeated_questions(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
@@ -298,7 +298,7 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporte
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
     folder, passes, provenance = output_path(job), job.engine.passes, provenance_of(job, run_id)
     lost: list[Video] = []
-    watch = Watch.of(folder, run_id, len(todo), lines)
+    watch = ProgressReader.of(folder, run_id, len(todo), lines)
     # Copies of a film wait until the first one is done: their answers then come from the journal.
     for part, videos in enumerate(without_copies(todo)):
         left = videos

@@ -31,7 +31,7 @@ Watcher = Callable[[str, Any], None]
 """Is told the name of a step and the row that it is working on, each time before it goes on with that."""
 
 
-def through(steps: Sequence[VideoStep], row: Any, watcher: Watcher) -> Iterator[Any]:  # noqa: ANN401 - any frozen row
+def run_video_steps(steps: Sequence[VideoStep], row: Any, watcher: Watcher) -> Iterator[Any]:  # noqa: ANN401 - any frozen row
     """The rows that steps make of a row, as they come.
 
     Raises:
@@ -60,10 +60,10 @@ def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterato
         except MemoryError:
             raise
         except Exception as error:
-            yield bug(step.name, row, error)
+            yield internal_error_row(step.name, row, error)
 
 
-async def along(
+async def run_chat_steps(
     steps: Sequence[ChatStep | PlainStep],
     row: Any,  # noqa: ANN401 - any of the frozen rows
     work: Callable[[ChatStep | PlainStep, Any], Awaitable[Sequence[Any]]],
@@ -99,7 +99,7 @@ def video_of(row: Any) -> Video:  # noqa: ANN401 - any of the frozen rows
     return _OWNER[type(row)](row)
 
 
-def elsewhere(
+def with_local_path(
     work: Callable[[Any], Iterable[Any]],
     row: Any,  # noqa: ANN401 - any of the frozen rows
     path: str | None,
@@ -148,14 +148,14 @@ def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> Capt
     return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 
-def bare(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows
+def without_images(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows
     """A row without its pictures, of which only the times are kept."""
     if not isinstance(row, Clip):
         return row
     return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
 
 
-def bug(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
+def internal_error_row(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
     """The row that stands for one that a defect of ours kept from being made."""
     logger.error("stage %s failed on a row", stage, exc_info=error)
     failure = Failure(

@@ -18,7 +18,7 @@ from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, audio_seconds
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.llm.replies.cleaning import cleaned
-from lvqa_ray.pipeline import Look, Pipeline, build
+from lvqa_ray.pipeline import FrameScoring, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.stage import Role
@@ -128,7 +128,7 @@ class Replay:
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
         work: list[Any] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
         for group in self._pipeline.ask:
-            if isinstance(group, Look):  # of pictures, all that a request is known by is known without them
+            if isinstance(group, FrameScoring):  # of pictures, all that a request is known by is known without them
                 work = [group.expected(row) if isinstance(row, group.takes) else row for row in work]
                 continue
             for step in group:

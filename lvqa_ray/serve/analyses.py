@@ -15,9 +15,9 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path, storage_options
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
-from lvqa_ray.engine.local.analysis_document import Dossier
-from lvqa_ray.engine.local.analysis_store import Dossiers
-from lvqa_ray.engine.local.executor import Analyst
+from lvqa_ray.engine.local.analysis_document import AnalysisDocument
+from lvqa_ray.engine.local.analysis_store import AnalysisStore
+from lvqa_ray.engine.local.executor import LocalExecutor
 from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError, invalid
@@ -43,7 +43,7 @@ class Running:
         news: Set, and then replaced by another, whenever there is one more.
     """
 
-    dossier: Dossier
+    dossier: AnalysisDocument
     events: list[tuple[str, str]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     work: asyncio.Task[None] | None = None
@@ -99,16 +99,16 @@ class Analyses:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._settings = job.serve
-        self._analyst = Analyst(job)
+        self._analyst = LocalExecutor(job)
         self._access = replace(storage_options(job.storage), guard=SsrfGuard(job.serve.networks))
         most = round(job.serve.max_gb * 2**30)
         self._scratch = replace(download_cache(job), access=self._access, largest=(most, "serve.max_gb"))
         self._free = asyncio.Semaphore(job.serve.at_once)
         self._running: dict[str, Running] = {}
 
-    def kept(self, workspace: str) -> Dossiers:
+    def kept(self, workspace: str) -> AnalysisStore:
         """The documents of a workspace."""
-        return Dossiers(output_path(self._job), self._settings.kept_days, workspace)
+        return AnalysisStore(output_path(self._job), self._settings.kept_days, workspace)
 
     def forget(self) -> None:
         """Remove the documents that are kept no longer."""
@@ -138,7 +138,9 @@ class Analyses:
         known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
         video = Video(id=named_after(uri), uri=uri, fingerprint=known)
         asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)}
-        dossier = Dossier(task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked)
+        dossier = AnalysisDocument(
+            task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked
+        )
         running = Running(dossier)
         self._running[dossier.session] = running
         running.tell(STARTED)
@@ -175,7 +177,7 @@ class Analyses:
             return uri  # it was checked, and is only fetched if it has to be, under guard
         return await asyncio.to_thread(checked, uri, self._settings)
 
-    async def _made(self, running: Running, job: Job, kept: Dossiers) -> None:
+    async def _made(self, running: Running, job: Job, kept: AnalysisStore) -> None:
         dossier = running.dossier
         try:
             async with self._free, aclosing(self._rows(job, dossier)) as rows:
@@ -203,7 +205,7 @@ class Analyses:
             self._running.pop(dossier.session, None)
             running.tell(FINISHED if dossier.state == "done" else FAILED)
 
-    async def _rows(self, job: Job, dossier: Dossier) -> AsyncGenerator[Any, None]:
+    async def _rows(self, job: Job, dossier: AnalysisDocument) -> AsyncGenerator[Any, None]:
         video = dossier.video
         if not video.fingerprint:
             video = await asyncio.to_thread(identified, video, output_path(self._job), self._access)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path
-from lvqa_ray.engine.preflight.checks import check_output
+from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.serve.analyses import Analyses
 from lvqa_ray.serve.door import App, Door
 from lvqa_ray.serve.invalid import RefusedError

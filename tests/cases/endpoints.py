@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.preflight.checks import check_endpoints
 from lvqa_ray.engine.preflight.doctor import check
+from lvqa_ray.engine.preflight.validation import check_endpoints
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import file_status
@@ -61,7 +61,7 @@ class Heard(logging.Handler):
 def seen_before_a_run(job: Job) -> tuple[str, str]:
     """What a run does at its start, and the sentence that it says."""
     heard = Heard()
-    logger = logging.getLogger("lvqa_ray.engine.preflight.checks")
+    logger = logging.getLogger("lvqa_ray.engine.preflight.validation")
     logger.addHandler(heard)
     try:
         check_endpoints(job)

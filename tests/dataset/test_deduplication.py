@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import compact
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import remaining
@@ -104,9 +104,9 @@ def test_comparing_again_changes_nothing_and_a_kill_before_the_end_is_made_good(
     for path, content in before:  # what a kill leaves after the drops were noted, and before the records went
         path.write_bytes(content)
     assert not any(outcomes(tmp_path)["failed"].to_pylist())
-    compact(tmp_path, LATER, 100)
+    compact_shards(tmp_path, LATER, 100)
     drop_repeated_questions(tmp_path, CheckDuplicates(), "j", LATER)
-    compact(tmp_path, LATER, 100)
+    compact_shards(tmp_path, LATER, 100)
     assert {table: ids(tmp_path, table) for table in done} == done
 
 
@@ -139,7 +139,7 @@ def test_a_video_is_done_or_not_with_all_of_its_records(tmp_path: Path) -> None:
     assert not remaining(Videos.of([video]), outcomes(tmp_path), "j").videos
     assert list(remaining(Videos.of([video]), outcomes(tmp_path), "k").videos) == [video]
     put(tmp_path, "v", OTHER, run_id=LATER, job_hash="k")
-    compact(tmp_path, LATER, 100)
+    compact_shards(tmp_path, LATER, 100)
     assert (ids(tmp_path, "data"), ids(tmp_path, "drops")) == (["v_q0"], [])
     assert not remaining(Videos.of([video]), outcomes(tmp_path), "k").videos
 
@@ -155,7 +155,7 @@ def test_the_dropped_of_a_video_without_a_record_are_kept_with_its_failure(tmp_p
     assert "none of 1 questions is left: 1 by grounding" in failure.message
     write_shard(tmp_path, "drops", "s", [drop_line(drop, on.video) | origin for drop in row.drops])
     write_shard(tmp_path, "failures", "s", [failure_line(failure) | origin])
-    compact(tmp_path, LATER, 100)
+    compact_shards(tmp_path, LATER, 100)
     assert (ids(tmp_path, "drops"), ids(tmp_path, "failures")) == (["v_q0"], ["v"])
     counted = funnel(tmp_path, pa.array(["v"]))
     assert (counted.asked, counted.kept, counted.dropped) == (1, 0, {"grounding": {"grounding": 1}})

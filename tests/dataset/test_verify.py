@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import compact
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.failures import by_kind, failures
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.stored_manifest import store_manifest
@@ -132,12 +132,12 @@ def test_several_questions_of_a_video_are_several_records(tmp_path: Path) -> Non
     assert verify(tmp_path) == VerifyResult(videos=1, records=1, clips=1, shards=3)
     put(tmp_path, "data", "b", lines[1])
     assert "1 rows of data/ stand twice" in verify(tmp_path).line
-    compact(tmp_path, RUNS[0], 100)
+    compact_shards(tmp_path, RUNS[0], 100)
     assert verify(tmp_path).ok
     assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == [row["id"] for row in lines]
     put(tmp_path, "data", "c", line("v_q1", 1, num_clips=1, gaps=[]))
     put(tmp_path, "clips", "c", clip("v_q1", 1, caption="A street."))
-    compact(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v_q1"]
     assert list(read_rows(tmp_path, "drops")) == []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.engine import progress as progress_module
-from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.progress import Progress, ProgressReader
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.waiting import Machine, stopped_processes, waiting_for
 from lvqa_ray.engine.reporter import Reporter
@@ -47,7 +47,7 @@ def test_the_most_certain_cause_comes_first(traffic: dict[str, EndpointStats], m
 def test_a_watch_says_it_once_nothing_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").mkdir()
     said = [EndpointStats(in_flight=1)]
-    watch = Watch(tmp_path, "r", 1, lambda: {"m": said[-1]}, machine=lambda: BUSY)
+    watch = ProgressReader(tmp_path, "r", 1, lambda: {"m": said[-1]}, machine=lambda: BUSY)
     monkeypatch.setattr(progress_module, "STILL_S", 0.2)
     assert watch.look().waiting == ""
     time.sleep(0.3)

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.dataset.compaction import compact
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.reader import opened
 from lvqa_ray.dataset.shards import is_current, read_rows, read_whole, shards
 from lvqa_ray.dataset.statistics.audit import audit
@@ -90,7 +90,7 @@ def test_every_column_of_this_release_is_read_from_an_old_shard(mixed: Path) -> 
 def test_a_run_writes_old_shards_anew_so_that_any_reader_takes_the_table(mixed: Path) -> None:
     before = sorted(row["id"] for row in read_rows(mixed, "data", ["id"]))
     assert "other columns" not in str(verify(mixed).problems)
-    compact(mixed, "20990101T000000000000Z", 1000)
+    compact_shards(mixed, "20990101T000000000000Z", 1000)
     for table in SCHEMAS:
         assert all(is_current(shard, table) for shard in shards(mixed, table))
         assert duckdb.read_parquet(f"{mixed}/{table}/*.parquet").columns == SCHEMAS[table].names

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.step_runner import through
+from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import CaptionedClip, CaptionedVideo, Clip, Failure, Video
 from tests import media
@@ -21,7 +21,7 @@ def looked_at(job: Job, film: Path) -> list[Any]:
     rows: list[Any] = [Video(id="film", uri=str(film), fingerprint="f")]
     pipeline = build(job)
     for steps in (pipeline.split, pipeline.look):
-        rows = [out for row in rows for out in through(steps, row, lambda *_: None)]
+        rows = [out for row in rows for out in run_video_steps(steps, row, lambda *_: None)]
     return rows
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.step_runner import through
+from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
 from lvqa_ray.records.tables import clip_line
@@ -258,7 +258,7 @@ def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
     job = scenes_job(split={"mode": "fixed", "max_seconds": 2}, cut={"mode": "exact"})
     pipeline = build(job, tmp_path / "media")
     (probed,) = pipeline.split[0].call(Video(id="film", uri=str(film), fingerprint="f"))
-    clips = [row for clip in splitting(pipeline).call(probed) for row in through(pipeline.look, clip, print)]
+    clips = [row for clip in splitting(pipeline).call(probed) for row in run_video_steps(pipeline.look, clip, print)]
     assert [clip.media_mode for clip in clips] == ["exact", "exact", "encode"]
     assert [bool(clip.lost_s) for clip in clips] == [False, False, True]
     with watch_losses() as losses, open_video(clips[2].media_path) as source:

@@ -25,9 +25,9 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.failures import by_kind
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.verify import verify
-from lvqa_ray.engine.local.analysis_store import Dossiers
-from lvqa_ray.engine.preflight.checks import check_output
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.local.analysis_store import AnalysisStore
+from lvqa_ray.engine.preflight.corpus_probe import probed
+from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
@@ -93,7 +93,7 @@ def test_a_long_listing_comes_page_by_page(s3: Mapping[str, str]) -> None:
 
 
 def test_documents_in_a_bucket_are_found_again_and_forgotten(s3: Mapping[str, str]) -> None:
-    kept = Dossiers(storage_path("s3://films/served"), kept_days=7)
+    kept = AnalysisStore(storage_path("s3://films/served"), kept_days=7)
     young, other, old = document("young", 1), document("other", 1) | {"task": "u"}, document("old", 8)
     for each in (young, other, old):
         kept.save(each)

@@ -35,7 +35,7 @@ def now() -> str:
 
 
 @dataclass(slots=True, kw_only=True)
-class Dossier:
+class AnalysisDocument:
     """An analysis and what came of it.
 
     Attributes:

@@ -18,7 +18,7 @@ KEPT_DAYS = 7.0
 logger = logging.getLogger(__name__)
 
 
-class Dossiers:
+class AnalysisStore:
     """Documents by task and session; one that is older than they are kept is as good as gone.
 
     Args:

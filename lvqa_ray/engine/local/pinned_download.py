@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.engine.decoding.thread_iterator import pumped
+from lvqa_ray.engine.decoding.thread_iterator import iterate_in_thread
 from lvqa_ray.records import Video
 from lvqa_ray.storage.download_cache import DownloadCache
 from lvqa_ray.storage.remote import is_remote
@@ -38,7 +38,7 @@ class PinnedDownload:
         if not is_remote(self._video.uri):
             return self._video.uri
         if self._path is None:
-            self._files = pumped(self._hold, self._over.set, int)
+            self._files = iterate_in_thread(self._hold, self._over.set, int)
             self._path = asyncio.ensure_future(anext(self._files))
         return await asyncio.shield(self._path)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.preflight.checks import check_output, check_prices, check_prompts, check_whisper
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.readiness import readiness
 from lvqa_ray.engine.preflight.trials import smallest, trials
+from lvqa_ray.engine.preflight.validation import check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest

@@ -13,16 +13,16 @@ from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import changed, describe_reasons, remaining
 from lvqa_ray.dataset.run_state import settings_of
 from lvqa_ray.dataset.stored_manifest import with_stable_ids
-from lvqa_ray.engine.preflight.checks import check_addresses, check_endpoints, check_prices, check_prompts
-from lvqa_ray.engine.preflight.estimate import NOTHING, Estimate, Load, estimate, seconds
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.preflight.corpus_probe import probed
+from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.preflight.validation import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.errors import VideoError
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.records import Clip, ProbedVideo, Span
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DryRun:
     """What a run would do.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
     clips: int
     frames: int
     pictures: str
-    stages: dict[str, Estimate]
+    stages: dict[str, JobEstimate]
     busy_s: float
     exact: bool
 
@@ -60,7 +60,7 @@ class Plan:
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
-def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
+def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
     """Look at every video's header and count.
 
     Args:
@@ -90,7 +90,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     exact = job.split.mode == "fixed"
     loads = [_load(job, row, stages) for row, stages in found]
     stages = estimate(job, loads)
-    return Plan(
+    return DryRun(
         videos=len(videos),
         already_done=len(videos) - len(todo.videos),
         reasons=describe_reasons(todo.counts, settings, now),
@@ -131,7 +131,7 @@ def _is_too_long(job: Job, row: ProbedVideo) -> bool:
     return False
 
 
-def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:
+def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> VideoWorkload:
     """Clips of fixed length that no filter rejects; for scenes, the fewest that there can be."""
     if job.split.mode == "fixed":
         clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
@@ -142,4 +142,4 @@ def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:
         spans = [Span(start_s=index * length_s, end_s=(index + 1) * length_s) for index in range(count)]
     first, tasks = _first_asked(changes), _tasks_asked(changes)
     times = (job.sample.sampling.times(span) for span in spans)
-    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first, tasks)
+    return VideoWorkload(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first, tasks)

@@ -14,7 +14,7 @@ from lvqa_ray.engine.ray.metrics import CountCalls
 from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
-from lvqa_ray.engine.step_runner import along, bug
+from lvqa_ray.engine.step_runner import internal_error_row, run_chat_steps
 from lvqa_ray.errors import StopRun
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
@@ -28,7 +28,7 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.storage.paths import StoragePath
 
 
-class ChatWork:
+class ChatActor:
     """A group of steps, most of which ask endpoints; its call runs many times at once on the actor's event loop.
 
     Args:
@@ -56,7 +56,7 @@ class ChatWork:
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
-        made = await asyncio.gather(*(along(self._steps, row, self._answer) for row in unpack(packed)))
+        made = await asyncio.gather(*(run_chat_steps(self._steps, row, self._answer) for row in unpack(packed)))
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
 
@@ -65,13 +65,13 @@ class ChatWork:
             try:
                 return list(step.call(row))
             except Exception as error:
-                return [bug(step.name, row, error)]
+                return [internal_error_row(step.name, row, error)]
         governors = [line.governor for role in step.roles for line in self._lines[role]]
         chat = _Halting(self._chats, governors)
         try:
             answer: Sequence[Any] = await step.call(row, chat)
         except Exception as error:
-            return [bug(step.name, row, error)]
+            return [internal_error_row(step.name, row, error)]
         return [] if chat.halted else answer
 
 

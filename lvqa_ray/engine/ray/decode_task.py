@@ -9,12 +9,12 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine.clip_uploads import Media
-from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
+from lvqa_ray.engine.clip_uploads import ClipUploader
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits, decoder
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import ResultCache
-from lvqa_ray.engine.row_codec import Packed, bundled, pack, unpack
-from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
+from lvqa_ray.engine.row_codec import Packed, batch_by_time, pack, unpack
+from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, video_of, without_images
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.storage.download_cache import DownloadCache
@@ -25,15 +25,15 @@ Governors = tuple[tuple[Any, ...], ...]
 """Handles of the governors of each role."""
 
 
-def work_on_files(
+def decode_task(
     packed: Packed,
     *,
     steps: Sequence[VideoStep],
     memory: ResultCache,
     governors: Governors,
-    bounds: Bounds,
+    bounds: DecodeLimits,
     scratch: DownloadCache,
-    media: Media,
+    media: ClipUploader,
     most: int,
 ) -> Iterator[Packed]:
     """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
@@ -53,7 +53,7 @@ def work_on_files(
     """
     worker_without_terminal()
     work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
-    yield from bundled(_remembered(packed, steps, memory, governors, work), most)
+    yield from batch_by_time(_remembered(packed, steps, memory, governors, work), most)
 
 
 def _remembered(
@@ -76,7 +76,7 @@ def _remembered(
         made: list[Any] = []
         for out in work(row, steps):
             yield out
-            made += map(bare, unpack(out))
+            made += map(without_images, unpack(out))
             if halted():
                 return
         memory.put(row, made)
@@ -92,12 +92,12 @@ def _worked(
     row: Any,  # noqa: ANN401 - any of the frozen rows
     steps: Sequence[VideoStep],
     *,
-    bounds: Bounds,
+    bounds: DecodeLimits,
     scratch: DownloadCache,
-    media: Media,
+    media: ClipUploader,
 ) -> Iterator[Packed]:
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
-        yield from map(pack, through(steps, row, lambda *_: None))  # nothing is decoded, so nothing can crash
+        yield from map(pack, run_video_steps(steps, row, lambda *_: None))  # nothing is decoded, so nothing can crash
         return
     video = video_of(row)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
-from lvqa_ray.engine.step_runner import bare, bug
+from lvqa_ray.engine.step_runner import internal_error_row, without_images
 from lvqa_ray.records import Failure, ProbedVideo, ScoredPart
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.video.scenes.parallel_join import PartsDisagreeError
@@ -29,7 +29,7 @@ class _Open:
     made: list[Any] = field(default_factory=list)
 
 
-class Joiner:
+class PartJoiner:
     """Gives on the clips of each video as soon as the parts up to them are in; other rows pass by.
 
     Args:
@@ -68,9 +68,9 @@ class Joiner:
                 self._close(video_id)
                 return []
             except Exception as error:
-                made = [bug("split", part, error)]
+                made = [internal_error_row("split", part, error)]
             out += made
-            film.made += map(bare, made)
+            film.made += map(without_images, made)
             if any(isinstance(each, Failure) for each in made):
                 self._close(video_id)
             elif part.end is None:

@@ -26,7 +26,7 @@ SHOWS_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-def check_disks(folder: StoragePath, videos: Videos) -> None:
+def check_shared_disk(folder: StoragePath, videos: Videos) -> None:
     """Refuse an output folder, or a first video, that is on this machine's disk where others are to work on it too.
 
     Those that join later are not asked.

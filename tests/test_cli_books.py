@@ -11,9 +11,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.commands import app
-from lvqa_ray.cli.display.tables import print_questions
-from lvqa_ray.cli.given import named
+from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.config import Job
 from lvqa_ray.dataset.run_state import write_run
 from lvqa_ray.errors import ConfigError

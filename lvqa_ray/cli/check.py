@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.display.layout import show, table
-from lvqa_ray.cli.display.tables import print_questions
+from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.cli.display.terminal import data, plain, say_json, talk
-from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
 from lvqa_ray.config import Job
 

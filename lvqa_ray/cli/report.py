@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.terminal import plain, say, talk
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:

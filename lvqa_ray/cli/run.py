@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.arguments import JOB_FILES, named
 from lvqa_ray.cli.display.panel import Lines, Screen, talkative
-from lvqa_ray.cli.display.tables import print_plan, print_summary
+from lvqa_ray.cli.display.summaries import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
-from lvqa_ray.cli.given import JOB_FILES, named
 from lvqa_ray.cli.report import report_after_run
 from lvqa_ray.config import Job
 

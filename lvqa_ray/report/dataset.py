@@ -21,7 +21,7 @@ from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
-from lvqa_ray.report.export import Exported, split_of
+from lvqa_ray.report.export_files import Exported, split_of
 
 ROWS_PER_FILE = 20_000
 NO_LICENCE = "unknown"

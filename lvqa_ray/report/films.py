@@ -9,7 +9,7 @@ from typing import Any
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import Span, Turn, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
-from lvqa_ray.report import whole
+from lvqa_ray.report import analysis_view
 from lvqa_ray.report.replay import Exchange, Told
 
 Film = dict[str, Any]
@@ -25,8 +25,8 @@ _COLUMNS: Mapping[TableName, str] = {
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
     "fps media_start media_end",
-    "analysis": whole.RESULT,
-    "subtitles": whole.SAID,
+    "analysis": analysis_view.RESULT,
+    "subtitles": analysis_view.SAID,
 }
 
 
@@ -92,8 +92,8 @@ def _film(
         "captions": records[0]["captions"] if records else "",
         "clips": [_clip(clip) for clip in clips],
         "questions": [*map(_record, records), *map(_drop, drops)],
-        "results": whole.results(rows["analysis"]),
-        "subtitles": whole.said(rows["subtitles"]),
+        "results": analysis_view.results(rows["analysis"]),
+        "subtitles": analysis_view.said(rows["subtitles"]),
         "failure": None,
         "said": [],
         "unsaid": "",

@@ -23,9 +23,9 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import Spent, total
 from lvqa_ray.records import Video, VideoInfo
-from lvqa_ray.report import charts, films, overview, thumbnails, whole
-from lvqa_ray.report.choice import chosen
+from lvqa_ray.report import analysis_view, charts, films, overview, thumbnails
 from lvqa_ray.report.replay import ClipIndex, Exchange, Replay, Row
+from lvqa_ray.report.sampling import chosen
 
 MOST_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
@@ -160,7 +160,7 @@ def _entries(number: int, film: films.Film) -> list[list[Any]]:
     elif not film["questions"]:
         lost = [f"{one['task']}: {one['failure']['kind']}" for one in film["results"] if one["failure"]]
         text = "\n".join(one["text"] for one in film["results"])
-        title = whole.title(film["results"], film["id"])
+        title = analysis_view.title(film["results"], film["id"])
         entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title])
     return entries
 

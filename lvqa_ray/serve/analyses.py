@@ -20,8 +20,8 @@ from lvqa_ray.engine.local.analysis_store import AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor
 from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
 from lvqa_ray.serve.addresses import checked
+from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
-from lvqa_ray.serve.wanted import Wanted, job_for
 from lvqa_ray.storage.ssrf import SsrfGuard
 
 GROWTH = 1.1
@@ -86,7 +86,7 @@ class Running:
         return self.events[since:]
 
 
-class Analyses:
+class AnalysisRuns:
     """Starts analyses, finds them again, and stops them.
 
     Args:
@@ -117,7 +117,7 @@ class Analyses:
             for workspace in [*served.iterdir()]:
                 self.kept(workspace.name).forget()
 
-    async def start(self, wanted: Wanted, workspace: str) -> Running:
+    async def start(self, wanted: AnalysisRequest, workspace: str) -> Running:
         """Start an analysis.
 
         Raises:
@@ -166,12 +166,12 @@ class Analyses:
         await asyncio.gather(*(self.stop(running) for running in [*self._running.values()]))
         await self._analyst.aclose()
 
-    async def _before(self, wanted: Wanted, workspace: str) -> dict[str, Any] | None:
+    async def _before(self, wanted: AnalysisRequest, workspace: str) -> dict[str, Any] | None:
         if not wanted.base or not wanted.task:
             return None
         return await asyncio.to_thread(self.kept(workspace).load, wanted.task, wanted.base)
 
-    async def _address(self, wanted: Wanted, before: dict[str, Any] | None) -> str:
+    async def _address(self, wanted: AnalysisRequest, before: dict[str, Any] | None) -> str:
         uri = wanted.video or ""
         if before and uri == before["video"]["uri"] and uri.startswith(("http://", "https://")):
             return uri  # it was checked, and is only fetched if it has to be, under guard

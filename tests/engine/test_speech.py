@@ -19,7 +19,7 @@ from lvqa_ray.journal.found_clips import clips_found
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.films import films
 from lvqa_ray.report.replay import Replay
-from lvqa_ray.report.subtitles import export_subtitles
+from lvqa_ray.report.subtitle_export import export_subtitles
 from lvqa_ray.video.audio.pcm import RATE
 from tests import media
 from tests.conftest import MODEL, tables

@@ -22,8 +22,8 @@ from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.records.tables import SCHEMAS, TableName
-from lvqa_ray.report.export import export_lines
-from lvqa_ray.report.subtitles import export_subtitles
+from lvqa_ray.report.export_files import export_lines
+from lvqa_ray.report.subtitle_export import export_subtitles
 from tests.report import earlier
 from tests.report.made import make_output
 

@@ -9,7 +9,7 @@ import pytest
 from lvqa_ray.cli.export import FOLDERS
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.subtitles import export_subtitles
+from lvqa_ray.report.subtitle_export import export_subtitles
 from tests.report.made import make_output
 
 CAPTION = "A & B <i>look</i> --> at {it} in\n\nC:\\New and D:\\home"

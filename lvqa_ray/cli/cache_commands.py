@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.display.visible import visible
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
 from lvqa_ray.journal import maintenance
 from lvqa_ray.journal.locations import open_segments

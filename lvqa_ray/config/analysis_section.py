@@ -24,7 +24,7 @@ RESTS_ON: dict[Task, tuple[Task, ...]] = {
 """Tasks whose results another needs; all of them need the captions."""
 
 
-class Analyses(Section):
+class AnalysisSection(Section):
     """What is told of each video as a whole, beside the questions about it."""
 
     tasks: tuple[Task, ...] = Field(

@@ -10,7 +10,7 @@ import pysubs2
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.report.export import Exported
+from lvqa_ray.report.export_files import Exported
 
 Cue = tuple[int, int, str]
 """When a text begins and ends (ms), and the text."""

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.report import formats
+from lvqa_ray.report import export_formats
 
 Row = Mapping[str, Any]
 
@@ -73,7 +73,7 @@ def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.
     Raises:
         ConfigError: There are no records, or a file cannot be written.
     """
-    make, columns, array = formats.FORMATS[form]
+    make, columns, array = export_formats.FORMATS[form]
     return _files(output, to, fraction, make, columns, array=array or to.suffix.lower() == ".json")
 
 

@@ -91,7 +91,7 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
     [
         ("FlatMap(ChatActor)", (2, 10, 20)),
         ("FlatMap(decode_task)", (0, 1, 2)),  # while there is still something to decode
-        ("FlatMap(Assembler)", (2, 10, 20)),
+        ("FlatMap(ClipAssembler)", (2, 10, 20)),
         ("RateLimiterActor", (2, 10, 20)),
     ],
 )

@@ -175,10 +175,18 @@ def test_an_estimate_needs_no_key_and_asks_nobody(tmp_path: Path, film: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
+def test_a_plan_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
+    """`run --dry-run`, which it replaces, takes the same arguments, prints the same, and says what to use."""
     with FakeEndpoint() as fake:
-        done = lvqa("run", film, *direct(fake, tmp_path / "out", "--dry-run"))
-    assert done.returncode == 0
+        same = [given for given in direct(fake, tmp_path / "out") if given != "--no-report"]
+        done = lvqa("plan", film, *same)
+        before = lvqa("run", film, *direct(fake, tmp_path / "out", "--dry-run"))
+    assert (done.returncode, before.returncode) == (0, 0)
+    assert before.stdout == done.stdout
+    assert before.stderr.splitlines() == [
+        "lvqa run --dry-run is deprecated: use lvqa plan.",
+        *done.stderr.splitlines(),
+    ]
     rows = cells(done.stdout)
     assert {name: rows[name] for name in list(rows)[:6]} == {
         "videos": "1",

@@ -146,7 +146,7 @@ def test_fresh_starts_in_a_folder_that_holds_nothing(tmp_path: Path, job_file: P
         asked = ["--set", f"endpoints.vlm.base_url={fake.base_url}", "--set", f"endpoints.llm.base_url={fake.base_url}"]
 
         def told() -> str:
-            result = lvqa("run", job_file, "--fresh", "--dry-run", *asked)
+            result = lvqa("plan", job_file, "--fresh", *asked)
             assert result.exit_code == 0, result.output
             return result.stderr.partition("An estimate")[0]
 
@@ -155,7 +155,7 @@ def test_fresh_starts_in_a_folder_that_holds_nothing(tmp_path: Path, job_file: P
         assert told() == ""
         (tmp_path / "out" / "run.json").write_text("{}")
         (tmp_path / "out-2").write_text("a file")
-        assert told().startswith(f"Starting over in {tmp_path}/out-3; {tmp_path}/out stays as it is")
+        assert told().startswith(f"Starting over in {tmp_path}/out-3. {tmp_path}/out stays as it is")
         assert not (tmp_path / "out-3").exists()
 
 

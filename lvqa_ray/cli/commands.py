@@ -16,7 +16,7 @@ from lvqa_ray.errors import LvqaError, RunStopped
 from lvqa_ray.storage.paths import said
 
 app = typer.Typer(
-    help="Turn long videos into reasoning QA training data.",
+    help="Turn long videos into multiple-choice questions with reasoning, to train video-language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -62,13 +62,13 @@ def status() -> int:
             fail(error.format_message())
         raise
     if ended in {129, 130, 143}:  # SIGHUP, Ctrl-C, which typer may have turned into this number, or SIGTERM
-        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.", soft_wrap=True)
+        talk.print("Stopped. All paid replies are kept: run the same command to resume.", soft_wrap=True)
     return ended if isinstance(ended, int) else 0
 
 
 @app.callback(invoke_without_command=True)
 def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """Turn long videos into reasoning QA training data."""
+    """Turn long videos into multiple-choice questions with reasoning, to train video-language models."""
     if show_version:
         typer.echo(f"lvqa-ray {version_of('lvqa-ray')}")
         raise typer.Exit
@@ -76,9 +76,11 @@ def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the
 
 @app.command()
 def schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="A page to read instead, with all defaults.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/configuration.md instead: all settings as Markdown.")
+    ] = False,
 ) -> None:
-    """Print the JSON schema of a job file, for editors and for reading."""
+    """Print the JSON schema of a job file. Editors use it to complete and check job files."""
     if markdown:
         typer.echo(reference(), nl=False)
         return

@@ -221,4 +221,4 @@ def run_and_tell(
 
 
 def _say_stopping() -> None:
-    talk.print("Stopping once the requests under way are answered; the same again stops at once.", soft_wrap=True)
+    talk.print("Stopping when the requests in flight are answered. Repeat to stop at once.", soft_wrap=True)

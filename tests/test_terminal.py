@@ -58,7 +58,9 @@ def test_no_kind_is_cut_off(width: int) -> None:
 def test_the_cost_of_a_run_is_a_sum_or_says_what_is_missing() -> None:
     assert total_cost({}) == "$0.0000"
     assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "caption": Spent(calls=2, cost_usd=0.25)}) == "$0.7500"
-    assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "blind": Spent(calls=1)}).startswith("at least $0.5000: no")
+    assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "blind": Spent(calls=1)}).startswith(
+        "at least $0.5000; no price is known for blind: set"
+    )
     assert total_cost({"blind": Spent(calls=1)}).startswith("not known; no price is known for blind")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
@@ -67,6 +68,11 @@ def test_every_command_and_option_that_is_named_is_there(page: Path) -> None:
             helps[name] = shown.output
         for option in re.findall(r"(?<![\w-])(--[a-z-]+|-[a-z])(?![\w-])", rest):
             assert option in helps[name], f"{page.name}: lvqa {name} has no {option}"
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = re.findall(r"^\|.*?\| `lvqa ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(get_group(app).commands)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

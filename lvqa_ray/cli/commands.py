@@ -21,22 +21,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run.run)
-app.command()(analyze.analyze)
-app.command()(serve.serve)
-app.command()(check.check)
-app.command()(check.preview)
-app.command()(run.plan)
-app.command()(run.estimate)
-app.command()(books.failures)
-app.command()(books.retry)
-app.command()(books.verify)
-app.command()(audit.audit)
-app.command()(report.report)
-app.command()(export.export)
-app.command()(demo.demo)
-app.command("demo-endpoint")(demo.demo_endpoint)
-app.add_typer(cache.app, name="cache")
+BEFORE, RUN, AFTER, TRY = "Before a run", "Run", "After a run", "Try it"
+app.command(rich_help_panel=BEFORE)(run.estimate)
+app.command(rich_help_panel=BEFORE)(run.plan)
+app.command(rich_help_panel=BEFORE)(check.check)
+app.command(rich_help_panel=BEFORE)(check.preview)
+app.command(rich_help_panel=RUN)(run.run)
+app.command(rich_help_panel=RUN)(analyze.analyze)
+app.command(rich_help_panel=RUN)(serve.serve)
+app.command(rich_help_panel=AFTER)(books.failures)
+app.command(rich_help_panel=AFTER)(books.retry)
+app.command(rich_help_panel=AFTER)(books.verify)
+app.command(rich_help_panel=AFTER)(audit.audit)
+app.command(rich_help_panel=AFTER)(report.report)
+app.command(rich_help_panel=AFTER)(export.export)
+app.add_typer(cache.app, name="cache", rich_help_panel=AFTER)
+app.command(rich_help_panel=TRY)(demo.demo)
+app.command("demo-endpoint", rich_help_panel=TRY)(demo.demo_endpoint)
 
 
 def status() -> int:
@@ -74,7 +75,7 @@ def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=BEFORE)
 def schema(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print docs/configuration.md instead: all settings as Markdown.")

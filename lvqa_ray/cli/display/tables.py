@@ -50,8 +50,8 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     table.add_row("endpoint time", f"{planned.busy_s / 60:.1f} minutes at its rate limits")
     show(data, table)
     talk.print(
-        f"An estimate: one token per 4 letters, image tokens as for {planned.pictures}, replies of average length, no "
-        "retries, and no reply in the cache. Decoding may take longer than the endpoint.",
+        f"An estimate: one token per 4 letters; images as {planned.pictures}; replies of average length; no retries; "
+        "nothing in the cache. Decoding may take longer than the endpoint.",
         soft_wrap=True,
     )
 

@@ -91,7 +91,7 @@ def test_whatever_halts_a_run_loses_nothing_and_the_same_command_goes_on(
     assert "cannot be written" in stopped.halted
     assert (stopped.failures, stopped.unfinished, stopped.exit_status) == ({}, 2, 1)
     fake.answer = None
-    with pytest.raises(ConfigError, match="data cannot be written"):
+    with pytest.raises(ConfigError, match="data is not writable"):
         run(job)
     data.unlink()
     finished = run(job)

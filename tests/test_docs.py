@@ -20,13 +20,13 @@ from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.records import (
     Analysis,
-    AnalyzedVideo,
+    AnalysisRecord,
     AskedQuestion,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Drop,
     Failure,
-    Film,
     Question,
     Record,
     Span,
@@ -95,7 +95,7 @@ def test_examples_of_the_pages_work(monkeypatch: pytest.MonkeyPatch) -> None:
     check = page.CheckLength(most=10)
     video = Video(id="v", uri="v.mp4", fingerprint="f")
     info = VideoInfo(num_frames=1, height=1, width=1, fps=1.0, duration_sec=1.0)
-    film = Film(video=video, info=info, clips=(), captions="", num_clips=0)
+    film = CaptionedVideo(video=video, info=info, clips=(), captions="", num_clips=0)
     for stem, passed in (("Why?", True), ("Why is it so long?", False)):
         question = Question(question=stem, options={"A": "a", "B": "b", "C": "c", "D": "d"}, answer="A", steps=())
         verdict = check.judge(AskedQuestion(id="q", category="goal", question=question, reasoning=""), film)
@@ -137,7 +137,7 @@ def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
     video = Video(id="v", uri="v.mp4", fingerprint="f")
     info = VideoInfo(num_frames=1, height=1, width=1, fps=1.0, duration_sec=1.0)
     clip = Clip(video=video, info=info, index=0, span=Span(start_s=0, end_s=1), last=True)
-    film = Film(video=video, info=info, clips=(), captions="", num_clips=0)
+    film = CaptionedVideo(video=video, info=info, clips=(), captions="", num_clips=0)
     question = Question(
         question="Which of these?", options={"A": "a", "B": "b", "C": "c", "D": "d"}, answer="A", steps=()
     )
@@ -156,7 +156,7 @@ def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
     failure = Failure(video=video, stage="probe", kind="truncated", message="m")
     said = replace(clip, heard=(Subtitle(start_ms=0, end_ms=1, text="Hello.", source="stream"),))
     prose = Analysis(task="summary")
-    (analysis,) = analysis_lines(AnalyzedVideo(video=video, results=(prose,), alone=False))
+    (analysis,) = analysis_lines(AnalysisRecord(video=video, results=(prose,), alone=False))
     lines: dict[TableName, dict[str, Any]] = {
         "data": data_line(record),
         "clips": clip_line(CaptionedClip(clip=clip)),

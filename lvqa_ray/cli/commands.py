@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
+from lvqa_ray.cli import analyze, audit, cache_commands, check, demo, export, report, results, run, serve
 from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError, RunStopped
-from lvqa_ray.storage.paths import said
+from lvqa_ray.storage.paths import describe_os_error
 
 app = typer.Typer(
     help="Turn long videos into multiple-choice questions with reasoning, to train video-language models.",
@@ -29,13 +29,13 @@ app.command(rich_help_panel=BEFORE)(check.preview)
 app.command(rich_help_panel=RUN)(run.run)
 app.command(rich_help_panel=RUN)(analyze.analyze)
 app.command(rich_help_panel=RUN)(serve.serve)
-app.command(rich_help_panel=AFTER)(books.failures)
-app.command(rich_help_panel=AFTER)(books.retry)
-app.command(rich_help_panel=AFTER)(books.verify)
+app.command(rich_help_panel=AFTER)(results.failures)
+app.command(rich_help_panel=AFTER)(results.retry)
+app.command(rich_help_panel=AFTER)(results.verify)
 app.command(rich_help_panel=AFTER)(audit.audit)
 app.command(rich_help_panel=AFTER)(report.report)
 app.command(rich_help_panel=AFTER)(export.export)
-app.add_typer(cache.app, name="cache", rich_help_panel=AFTER)
+app.add_typer(cache_commands.app, name="cache", rich_help_panel=AFTER)
 app.command(rich_help_panel=TRY)(demo.demo)
 app.command("demo-endpoint", rich_help_panel=TRY)(demo.demo_endpoint)
 
@@ -57,7 +57,7 @@ def status() -> int:
     except BrokenPipeError:
         return stop_at_broken_pipe()
     except OSError as error:  # of a disk or store
-        fail(said(error))
+        fail(describe_os_error(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             fail(error.format_message())

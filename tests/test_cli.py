@@ -90,10 +90,10 @@ def test_ctrl_c_while_it_is_still_starting_leaves_no_traceback() -> None:
         (["run", "x.mp4"], "--out, --base-url, --vlm-model, --llm-model must be given"),
         (["run", "none.yaml"], "none.yaml cannot be read"),
         (["run", "none.yaml", "x.mp4"], "give it alone"),
-        (["run", "none.yaml", "--vlm-model", "m"], "--vlm-model cannot stand beside a job file"),
+        (["run", "none.yaml", "--vlm-model", "m"], "--vlm-model cannot be combined with a job file"),
         (["run", "x.mp4", "--unknown"], "No such option"),
         (["export", ".", "--to", "x.json"], "holds no output"),
-        (["export", ".", "--to", "x.json", "--format", "xml"], "there is no format xml"),
+        (["export", ".", "--to", "x.json", "--format", "xml"], "unknown format: xml"),
         (["demo", "--film", "none.mp4"], "none.mp4 does not exist"),
     ],
 )
@@ -170,21 +170,29 @@ def test_an_estimate_needs_no_key_and_asks_nobody(tmp_path: Path, film: Path) ->
     rows = cells(done.stdout)
     assert (rows["clips"], rows["frames"]) == ("3", "24")
     assert float(rows["estimated cost"].removeprefix("$")) > 0.01
-    assert rows["endpoint busy"].endswith("minutes at its limits")
+    assert rows["endpoint time"].endswith("minutes at its rate limits")
     assert "An estimate" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
+def test_a_plan_counts_and_calls_nothing(tmp_path: Path, film: Path) -> None:
+    """`run --dry-run`, which it replaces, takes the same arguments, prints the same, and says what to use."""
     with FakeEndpoint() as fake:
-        done = lvqa("run", film, *direct(fake, tmp_path / "out", "--dry-run"))
-    assert done.returncode == 0
+        same = [given for given in direct(fake, tmp_path / "out") if given != "--no-report"]
+        done = lvqa("plan", film, *same)
+        before = lvqa("run", film, *direct(fake, tmp_path / "out", "--dry-run"))
+    assert (done.returncode, before.returncode) == (0, 0)
+    assert before.stdout == done.stdout
+    assert before.stderr.splitlines() == [
+        "lvqa run --dry-run is deprecated: use lvqa plan.",
+        *done.stderr.splitlines(),
+    ]
     rows = cells(done.stdout)
     assert {name: rows[name] for name in list(rows)[:6]} == {
         "videos": "1",
         "already done": "0",
         "to do: new": "1",
-        "unusable": "0",
+        "unusable videos": "0",
         "hours of video": "0.00",
         "clips": "3",
     }
@@ -205,7 +213,7 @@ def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:
         RAY_ADDRESS=ray.get_runtime_context().gcs_address,  # one of its own takes longer to start
     )
     assert done.returncode == 0, done.stderr
-    assert "no vision model" in " ".join(done.stderr.split())
+    assert "not a vision model" in " ".join(done.stderr.split())
     records = pq.read_table(out / "data").to_pylist()
     assert 1 <= len(records) <= 4
     assert {record["video_id"] for record in records} == {"bikes"}

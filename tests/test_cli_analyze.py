@@ -29,7 +29,7 @@ def test_one_video_is_told_as_it_goes_and_a_later_call_builds_on_it(fake: FakeEn
     assert first.exit_code == 0, first.output
     assert first.stdout.startswith("# analysis\n\n00:00-00:01  ")
     assert first.stdout.endswith(f"# summary (plot_detail)\n\n{STORY}\n")
-    assert "3 answers, 0 of them paid for before" in " ".join(first.stderr.split())
+    assert "3 replies, 0 of them from the cache" in " ".join(first.stderr.split())
     film.unlink()
     second = analyze(fake, out, "--task-id", "night-1", "--tasks", "titles,mind_map", "--json")
     assert second.exit_code == 0, second.output
@@ -58,9 +58,9 @@ def test_what_cannot_be_is_said_in_one_sentence(fake: FakeEndpoint, tmp_path: Pa
         assert isinstance(error, ConfigError)
         assert says in str(error)
     mistakes: dict[str, list[str]] = {
-        "name a video": [],
-        "no result new": ["--task-id", "new"],
-        "no name": [str(film), "--task-id", "../x"],
+        "give a video": [],
+        "there is no result new": ["--task-id", "new"],
+        "--task-id ../x is not valid": [str(film), "--task-id", "../x"],
     }
     for says, given in mistakes.items():
         refused = analyze(fake, tmp_path / "out", *given)

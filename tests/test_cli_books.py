@@ -36,7 +36,10 @@ def test_a_preview_of_which_nothing_stands_says_where_to_look(tmp_path: Path, ca
     )
     print_questions(tmp_path, str(tmp_path))
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"No question stands about these videos: lvqa failures {tmp_path} says why.\n")
+    assert (said.out, said.err) == (
+        "",
+        f"There are no questions about these videos. The reasons: lvqa failures {tmp_path}\n",
+    )
 
 
 def test_verify_is_one_line_and_a_status(tmp_path: Path) -> None:
@@ -67,10 +70,10 @@ def test_failures_by_kind_and_one_by_one(tmp_path: Path) -> None:
     assert (row["id"], row["stage"], row["message"]) == ("u", "ask", "I [can] not.")
     assert "empty_file" not in lvqa("failures", tmp_path, "--kind", "refused").stdout
     none = lvqa("failures", tmp_path, "--kind", "no_room")
-    assert (none.exit_code, none.stderr.strip()) == (0, "No video failed so.")
+    assert (none.exit_code, none.stderr.strip()) == (0, "No video failed with this kind.")
     wrong = lvqa("failures", tmp_path, "--kind", "refsued")
     assert wrong.exit_code == 2
-    assert "there is no kind of failure refsued; there is missing_file, " in wrong.stderr
+    assert "unknown kind of failure: refsued. Known kinds: missing_file, " in wrong.stderr
 
 
 @pytest.fixture
@@ -116,7 +119,7 @@ def test_a_plan_says_what_would_be_done_again_and_why(tmp_path: Path, job_file: 
         for name, value in (row.strip("│ ").split("│") for row in printed.stdout.splitlines() if "│" in row)
     }
     assert rows["to do: settings changed: caption, ask"] == "1"
-    assert (rows["to do: settings changed"], rows["to do: new"], rows["unusable"]) == ("1", "1", "3")
+    assert (rows["to do: settings changed"], rows["to do: new"], rows["unusable videos"]) == ("1", "1", "3")
     with FakeEndpoint() as fake:
         asked = ["--set", f"endpoints.vlm.base_url={fake.base_url}", "--set", f"endpoints.llm.base_url={fake.base_url}"]
         planned = lvqa("plan", job_file, *asked)
@@ -146,7 +149,7 @@ def test_fresh_starts_in_a_folder_that_holds_nothing(tmp_path: Path, job_file: P
         asked = ["--set", f"endpoints.vlm.base_url={fake.base_url}", "--set", f"endpoints.llm.base_url={fake.base_url}"]
 
         def told() -> str:
-            result = lvqa("run", job_file, "--fresh", "--dry-run", *asked)
+            result = lvqa("plan", job_file, "--fresh", *asked)
             assert result.exit_code == 0, result.output
             return result.stderr.partition("An estimate")[0]
 
@@ -155,7 +158,7 @@ def test_fresh_starts_in_a_folder_that_holds_nothing(tmp_path: Path, job_file: P
         assert told() == ""
         (tmp_path / "out" / "run.json").write_text("{}")
         (tmp_path / "out-2").write_text("a file")
-        assert told().startswith(f"Starting over in {tmp_path}/out-3; {tmp_path}/out stays as it is")
+        assert told().startswith(f"Starting over in {tmp_path}/out-3. {tmp_path}/out stays as it is")
         assert not (tmp_path / "out-3").exists()
 
 

@@ -4,22 +4,51 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
-from lvqa_ray.records import AskedQuestion, CaptionedVideo, Question, Video, VideoInfo
-from lvqa_ray.records.tables import SCHEMAS, TableName
+from lvqa_ray.records import (
+    Analysis,
+    AnalysisRecord,
+    AskedQuestion,
+    CaptionedClip,
+    CaptionedVideo,
+    Clip,
+    Drop,
+    Failure,
+    Question,
+    Record,
+    Span,
+    Subtitle,
+    Video,
+    VideoInfo,
+)
+from lvqa_ray.records.tables import (
+    SCHEMAS,
+    TableName,
+    analysis_lines,
+    clip_line,
+    data_line,
+    drop_line,
+    failure_line,
+    subtitle_lines,
+)
 from tests.blocks import PAGES, ROOT, commands
 from tests.test_cli_tutorial import ORDER
 
 COMMAND = re.compile(r"^ *(?:\$ )?lvqa ((?:cache )?[a-z-]+)([^\n#`]*)", re.MULTILINE)
+COLUMNS_PAGE = ROOT / "docs" / "columns.md"
 INLINE = re.compile(r"`lvqa ((?:cache )?[a-z-]+)([^\n`]*)`")
 
 
@@ -39,6 +68,11 @@ def test_every_command_and_option_that_is_named_is_there(page: Path) -> None:
             helps[name] = shown.output
         for option in re.findall(r"(?<![\w-])(--[a-z-]+|-[a-z])(?![\w-])", rest):
             assert option in helps[name], f"{page.name}: lvqa {name} has no {option}"
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = re.findall(r"^\|.*?\| `lvqa ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(get_group(app).commands)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -68,23 +102,79 @@ def test_examples_of_the_pages_work(monkeypatch: pytest.MonkeyPatch) -> None:
         assert verdict.passed is passed
 
 
-@pytest.mark.parametrize("table", SCHEMAS)
-def test_the_columns_page_lists_the_columns_of_each_table_in_order(table: TableName) -> None:
-    page = (ROOT / "docs" / "columns.md").read_text(encoding="utf-8")
-    section = page.partition(f"\n## {table}\n")[2].partition("\n## ")[0]
-    if table == "data":
-        listed = [name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in row.split(", ")]
-    else:
-        listed = re.findall(r"`[a-z_]+`", section)
-    assert [name.strip("`") for name in listed] == SCHEMAS[table].names, "docs/columns.md lists other columns"
+def section(title: str) -> str:
+    """A section of the page of columns."""
+    return COLUMNS_PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_the_readme_lists_the_columns_of_data_in_order() -> None:
-    (said,) = re.findall(
-        r"^ {6}data/ +(.*?)^ {6}subtitles/", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+def columns_of(title: str) -> list[tuple[str, str, str]]:
+    """The rows of a section's table: column, type, and "yes" where it may be null."""
+    return re.findall(r"^\| `(\w+)` \| ([\w<>]+) \| (yes|) ?\|", section(title), re.MULTILINE)
+
+
+def test_the_columns_page_has_the_columns_and_types_of_every_table_in_order() -> None:
+    """The page and the schemas are equal, down to the fields of structs."""
+    structs = dict(re.findall(r"^\| ([A-Z]\w+) \| (`.*) \|$", section("Structs"), re.MULTILINE))
+    used: set[str] = set()
+
+    def arrow(kind: str) -> pa.DataType:
+        if item := re.fullmatch(r"list<(\w+)>", kind):
+            return pa.list_(arrow(item[1]))
+        if kind not in structs:
+            return pa.type_for_alias(kind)
+        used.add(kind)
+        return pa.struct([(name, arrow(inner)) for name, inner in re.findall(r"`(\w+)` ([\w<>]+)", structs[kind])])
+
+    common = columns_of("Columns of every table")
+    for table, schema in SCHEMAS.items():
+        listed = pa.schema([(name, arrow(kind)) for name, kind, _ in [*columns_of(table), *common]])
+        assert listed.equals(schema), f"docs/columns.md differs from the schema of {table}"
+    assert used == set(structs), "docs/columns.md lists a struct that no column has"
+
+
+def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
+    """Lines of rows that hold as little as they can have null in exactly the columns that the page marks."""
+    video = Video(id="v", uri="v.mp4", fingerprint="f")
+    info = VideoInfo(num_frames=1, height=1, width=1, fps=1.0, duration_sec=1.0)
+    clip = Clip(video=video, info=info, index=0, span=Span(start_s=0, end_s=1), last=True)
+    film = CaptionedVideo(video=video, info=info, clips=(), captions="", num_clips=0)
+    question = Question(
+        question="Which of these?", options={"A": "a", "B": "b", "C": "c", "D": "d"}, answer="A", steps=()
     )
-    words = re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", said.partition(": ")[2].partition(";")[0], flags=re.DOTALL))
-    assert [word for word in words if word != "and"] == SCHEMAS["data"].names, "README.md lists other columns"
+    record = Record(
+        film=film,
+        id="v_q0",
+        category="",
+        reasoning="r",
+        question=question,
+        prompt="p",
+        full_question="q",
+        reformatted_reasoning="r",
+        usage={},
+    )
+    drop = Drop(id="v_q0", category="", check="ask", kind="bad_json", reason="r")
+    failure = Failure(video=video, stage="probe", kind="truncated", message="m")
+    said = replace(clip, heard=(Subtitle(start_ms=0, end_ms=1, text="Hello.", source="stream"),))
+    prose = Analysis(task="summary")
+    (analysis,) = analysis_lines(AnalysisRecord(video=video, results=(prose,), alone=False))
+    lines: dict[TableName, dict[str, Any]] = {
+        "data": data_line(record),
+        "clips": clip_line(CaptionedClip(clip=clip)),
+        "drops": drop_line(drop, video),
+        "failures": failure_line(failure),
+        "subtitles": subtitle_lines(said)[0],
+        "analysis": analysis,
+    }
+    for table, line in lines.items():
+        marked = {name for name, _, null in columns_of(table) if null}
+        assert {name for name, value in line.items() if value is None} == marked, f"docs/columns.md: nulls of {table}"
+
+
+def test_the_overview_lists_every_page_in_the_order_of_the_site() -> None:
+    nav = re.findall(r"^ +- .*: ([a-z-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert nav == ["index.md", *re.findall(r"^\d+\. \[.*?\]\(([a-z-]+\.md)\)", index, re.MULTILINE)]
+    assert set(nav) == {page.name for page in PAGES} - {"README.md"}
 
 
 def test_the_site_builds(tmp_path: Path) -> None:
@@ -93,3 +183,4 @@ def test_the_site_builds(tmp_path: Path) -> None:
 
     build(load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(tmp_path / "site")))
     assert (tmp_path / "site" / "operations" / "index.html").exists()
+    assert "identified by its content" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8"), "no glossary"

@@ -58,8 +58,10 @@ def test_no_kind_is_cut_off(width: int) -> None:
 def test_the_cost_of_a_run_is_a_sum_or_says_what_is_missing() -> None:
     assert total_cost({}) == "$0.0000"
     assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "caption": Spent(calls=2, cost_usd=0.25)}) == "$0.7500"
-    assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "blind": Spent(calls=1)}).startswith("at least $0.5000: no")
-    assert total_cost({"blind": Spent(calls=1)}).startswith("not known: no price is known for blind")
+    assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "blind": Spent(calls=1)}).startswith(
+        "at least $0.5000; no price is known for blind: set"
+    )
+    assert total_cost({"blind": Spent(calls=1)}).startswith("not known; no price is known for blind")
 
 
 def test_the_panel_makes_way_for_what_is_printed() -> None:
@@ -71,7 +73,7 @@ def test_the_panel_makes_way_for_what_is_printed() -> None:
         ConsoleHandler(console).emit(logging.makeLogRecord({"msg": "a log line"}))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "Waiting for Ray to start, for 0:25" in shown
-    assert "for 0:21 nothing has moved; waiting for a word" in shown
+    assert "no progress for 0:21; waiting for a word" in shown
     assert shown.count("lvqa: out") == 2
     assert "\x1b[?25l" not in shown, "the cursor is never hidden"
     assert shown.rstrip().endswith("a log line")

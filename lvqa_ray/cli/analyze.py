@@ -40,27 +40,37 @@ VIDEO = "(the video of the command)"
 
 def analyze(
     video: Annotated[
-        str | None, typer.Argument(help="A file or an address; may be left out with a known --task-id.")
+        str | None, typer.Argument(help="A file or a URL. Optional with the --task-id of an earlier result.")
     ] = None,
     *,
-    tasks: Annotated[str, typer.Option(help=f"What to make of it, with commas: {', '.join(TASKS)}.")] = "summary",
+    tasks: Annotated[str, typer.Option(help=f"Results to make, separated by commas: {', '.join(TASKS)}.")] = "summary",
     style: Annotated[
-        str | None, typer.Option(help=f"Of the summary: {', '.join(STYLES)}; several with commas.")
+        str | None, typer.Option(help=f"Styles of the summary, separated by commas: {', '.join(STYLES)}.")
     ] = None,
-    job: Annotated[Path | None, typer.Option(help="Job file (.yaml), for all settings but its videos.")] = None,
-    out: Annotated[str | None, typer.Option(help="Folder for the journal and the results.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of the endpoint, such as http://localhost:8000/v1.")] = None,
-    vlm_model: Annotated[str | None, typer.Option(help="Model that looks at shots.")] = None,
-    llm_model: Annotated[str | None, typer.Option(help="Model that writes.")] = None,
-    api_key_env: Annotated[str, typer.Option(help="Environment variable that holds the key.")] = "OPENAI_API_KEY",
-    task_id: Annotated[str | None, typer.Option(help="Names the result, for a later call to build on.")] = None,
+    job: Annotated[Path | None, typer.Option(help="Job file (.yaml); its videos are ignored.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Output folder for the cache and the results. Required without --job.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="URL of the endpoint, such as http://localhost:8000/v1. Required without --job.")
+    ] = None,
+    vlm_model: Annotated[
+        str | None, typer.Option(help="Vision model that captions shots. Required without --job.")
+    ] = None,
+    llm_model: Annotated[
+        str | None, typer.Option(help="Language model that writes the results. Required without --job.")
+    ] = None,
+    api_key_env: Annotated[str, typer.Option(help="Environment variable that holds the API key.")] = "OPENAI_API_KEY",
+    task_id: Annotated[
+        str | None, typer.Option(help="Name of the result, for later commands. Default: the video's id.")
+    ] = None,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each thing that is told.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per event.")] = False,
     quiet: Quietly = False,
 ) -> None:
-    """Tell what is seen in one video, sum it up, give it titles, draw its mind map: printed as it comes.
+    """Analyze one video (shots, summary, titles, mind map) and stream the results.
 
-    Run it again to go on after whatever stopped it, or to have another part made: nothing is paid twice.
+    Run the same command again to resume it after an interruption. Nothing is paid twice.
     """
     given: dict[str, Any] = {"analysis.tasks": tasks.split(",")}
     if style:
@@ -72,7 +82,7 @@ def analyze(
     placed = f"videos={json.dumps([video or VIDEO])}"
     if job:
         if base_url or vlm_model or llm_model:
-            fail("--base-url and the models cannot stand beside --job; use --set endpoints.vlm.model=... and the like.")
+            fail("--base-url and the models cannot be combined with --job: use --set endpoints.vlm.model=... instead.")
         loaded = Job.load(job, [placed, *sets])
     else:
         needed = {"--out": out, "--base-url": base_url, "--vlm-model": vlm_model, "--llm-model": llm_model}
@@ -96,7 +106,7 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
 
     folder = output_path(job)
     if task_id and not NAME.fullmatch(task_id):
-        fail(f"--task-id {task_id} is no name: letters, digits, '_', '-' and '.', at most 120 of them.")
+        fail(f"--task-id {task_id} is not valid: use letters, digits, '_', '-' and '.', at most 120 characters.")
     check_output(folder)
     with run_lock(folder):
         kept = AnalysisStore(folder)
@@ -145,9 +155,9 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
     access = storage_options(job.storage)
     if video is None:
         if not task_id:
-            fail("name a video, or the --task-id of an earlier result.")
+            fail("give a video, or the --task-id of an earlier result.")
         if not before:
-            fail(f"there is no result {task_id} in {job.output}; name the video.")
+            fail(f"there is no result {task_id} in {job.output}: give the video.")
         known = before[0]["video"]
         with suppress(ConfigError):
             file = read_manifest([known["uri"]], access=access)[0]
@@ -156,7 +166,7 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
         return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all may be in the journal
     found = read_manifest([video], access=access)
     if len(found) != 1:
-        fail(f"{redact_url(video)} holds {len(found)} videos; name one, or use lvqa run.")
+        fail(f"{redact_url(video)} contains {len(found)} videos: give one of them, or use lvqa run.")
     return identified(found[0], output_path(job), access)
 
 
@@ -185,7 +195,7 @@ class _Teller:
             case CaptionedClip():
                 self._tell_shots(dossier)
             case CaptionedVideo():
-                self._say(f"seen: {row.num_clips} of {len(row.clips)} shots")
+                self._say(f"captioned: {row.num_clips} of {len(row.clips)} shots")
                 if row.speech and self._as_json:
                     self._data({"event": "speech", "lines": [asdict(line) for line in row.speech]})
             case Analysis():
@@ -201,8 +211,8 @@ class _Teller:
         usage = dossier.usage
         cost = "" if usage.cost_usd is None else f", ${usage.cost_usd:.4f}"
         self._say(
-            f"{dossier.state}: {usage.calls} answers, {usage.cached} of them paid for before; "
-            f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; kept as {dossier.task}"
+            f"{dossier.state}: {usage.calls} replies, {usage.cached} of them from the cache; "
+            f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; saved as {dossier.task}"
         )
 
     def _tell_shots(self, dossier: AnalysisDocument) -> None:

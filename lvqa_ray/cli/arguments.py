@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from lvqa_ray.storage.paths import StoragePath
 
 JOB_FILES = {".yaml", ".yml"}
-WHAT = "Output folder of a run, also of a bucket; or its job file, which also says how the bucket is reached."
+WHAT = (
+    "Output folder of a run, on disk or in a bucket; or its job file, whose section storage tells how to reach "
+    "the bucket."
+)
 Output = Annotated[str, typer.Argument(help=WHAT)]
 
 

@@ -16,11 +16,11 @@ Line = tuple[str, Callable[[Any], str]]
 
 
 def audit(
-    outputs: Annotated[list[str], typer.Argument(help=f"{WHAT} A second one is put beside it.")],
+    outputs: Annotated[list[str], typer.Argument(help=f"{WHAT} A second output is shown beside it.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what the checks took, and whether keys, lengths or guesses give the answers away."""
+    """Show what the checks removed, and whether position, length or guessing reveals the key."""
     from lvqa_ray.dataset.statistics.audit import audit as of  # noqa: PLC0415 - Arrow takes a second to import
 
     if len(outputs) > 2:
@@ -28,7 +28,7 @@ def audit(
     found = {output: of(place_given(output)) for output in outputs}
     for output, audited in found.items():
         if not audited.asked:
-            fail(f"{output} holds no questions; give the output folder of a run.")
+            fail(f"{output} has no questions. Give the output folder of a run.")
     if as_json:
         say_json({output: said(one) for output, one in found.items()})
         return
@@ -49,34 +49,37 @@ def print_audit(audits: Mapping[str, Any]) -> None:
         made.add_row(plain(label), *(plain(cell(audit)) for audit in every))
     show(data, made)
     talk.print(
-        "Intervals hold 95 %. p is how often chance alone would give as much: a small one says that the place or the "
-        "length of an option tells the key. The length is told where one option is the longest, or the shortest.",
+        "Intervals are 95 % confidence intervals. p is the probability of such a result by chance: a small p means "
+        "that the "
+        "position or the length of an option reveals the key. The length counts only questions with a single "
+        "longest, or "
+        "shortest, option.",
         soft_wrap=True,
     )
 
 
 def _lines(audits: list[Any]) -> list[Line]:
     lines: list[Line] = [
-        ("questions asked for", lambda audit: f"{audit.asked:,}"),
+        ("questions requested", lambda audit: f"{audit.asked:,}"),
         *(_checked(check) for check in _names(audits, "checks")),
         *(_unusable(check) for check in _names(audits, "dropped") if check not in _names(audits, "checks")),
         ("questions kept", lambda audit: _of(audit.records, audit.asked)),
         ("videos with a record", lambda audit: f"{audit.videos:,}"),
         *(_category(name) for name in _names(audits, "quota")),
         ("key at A, B, C, D", lambda audit: ", ".join(_percent(n, audit.records) for n in audit.keys.values())),
-        ("  p of such places", lambda audit: f"{audit.keys_p:.3g}"),
+        ("  p of these positions", lambda audit: f"{audit.keys_p:.3g}"),
         ("the longest option is the key", lambda audit: _share(audit.longest)),
         ("the shortest option is the key", lambda audit: _share(audit.shortest)),
-        ("guessed blind, all (chance 25 %)", lambda audit: _mean(audit.blind["all"])),
-        ("guessed blind, kept", lambda audit: _mean(audit.blind["kept"])),
+        ("guessed without captions, all (chance 25 %)", lambda audit: _mean(audit.blind["all"])),
+        ("guessed without captions, kept", lambda audit: _mean(audit.blind["kept"])),
         ("solved from captions, all", lambda audit: _mean(audit.solve["all"])),
         ("solved from captions, kept", lambda audit: _mean(audit.solve["kept"])),
-        ("  difficulty of those kept", lambda audit: ", ".join(f"{k}: {n:,}" for k, n in audit.difficulty.items())),
+        ("  difficulty, kept", lambda audit: ", ".join(f"{k}: {n:,}" for k, n in audit.difficulty.items())),
         ("cited time captioned, all", lambda audit: _mean(audit.grounded["all"])),
         ("cited time captioned, kept", lambda audit: _mean(audit.grounded["kept"])),
         *(_cost(stage) for stage in _names(audits, "cost")),
-        ("tokens for each kept", lambda audit: _number(audit.tokens_per_record, "{:,.0f}")),
-        ("dollars for each kept", lambda audit: _number(audit.usd_per_record, "${:,.5f}")),
+        ("tokens per kept question", lambda audit: _number(audit.tokens_per_record, "{:,.0f}")),
+        ("dollars per kept question", lambda audit: _number(audit.usd_per_record, "${:,.5f}")),
     ]
     return [(label, cell) for label, cell in lines if any(cell(audit) for audit in audits)]
 

@@ -1,4 +1,4 @@
-"""``lvqa cache``: a look at the journal of paid answers, and its upkeep."""
+"""``lvqa cache``: statistics and maintenance of the cache of paid replies."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.storage.paths import StoragePath
 from lvqa_ray.storage.run_lock import run_lock
 
-app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
+app = typer.Typer(help="Show, shrink or empty the cache of paid replies.", no_args_is_help=True)
 
 
 @app.command()
 def stats(output: Output, *, as_json: AsJson = False) -> None:
-    """Count the answers, and what they cost."""
+    """Count the replies and their cost."""
     counted = maintenance.stats(open_segments(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
-    table = pairs("Journal")
-    table.add_row("segments", str(counted.segments))
+    table = pairs("Cache")
+    table.add_row("files", str(counted.segments))
     table.add_row("size", f"{counted.bytes:,} bytes")
-    table.add_row("answers", str(counted.answers))
-    table.add_row("lines that cannot be read", str(counted.corrupt_lines))
+    table.add_row("replies", str(counted.answers))
+    table.add_row("unreadable lines", str(counted.corrupt_lines))
     for stage, models in counted.spent.items():
         for model, spent in models.items():
             cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
-            useless = f", {spent.unusable} of no use" if spent.unusable else ""
+            useless = f", {spent.unusable} unusable" if spent.unusable else ""
             tokens = f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
             table.add_row(plain(f"{stage}: {model}"), f"{spent.calls} paid{useless} ({tokens}{cost})")
     show(data, table)
@@ -43,7 +43,7 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def compact(output: Output) -> None:
-    """Make one file a stage, without lines that are there twice or cannot be read; also of what is known of clips."""
+    """Rewrite the cache as one file per stage, without duplicate and unreadable lines. Includes the cache of clips."""
     from lvqa_ray.journal import found_clips  # noqa: PLC0415 - Ray takes seconds to import
 
     journal = _journal(output)
@@ -55,7 +55,7 @@ def compact(output: Output) -> None:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
     talk.print(
         f"{before.segments} files with {before.bytes:,} bytes became {after.segments} with {after.bytes:,}; "
-        f"{after.answers} answers."
+        f"{after.answers} replies."
     )
 
 
@@ -63,14 +63,14 @@ def compact(output: Output) -> None:
 def clear(
     output: Output, *, yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False
 ) -> None:
-    """Delete all paid answers, and what is known of clips; what has no record yet is paid for and decoded again."""
+    """Delete all paid replies and the cache of clips. Videos without a record are then paid and decoded again."""
     from lvqa_ray.journal.clip_files import files_folder  # noqa: PLC0415 - as above
     from lvqa_ray.journal.found_clips import clips_folder  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with run_lock(place_given(output)):
         counted = maintenance.stats(open_segments(journal))
-        if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
+        if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid replies in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
@@ -80,11 +80,11 @@ def clear(
                     maintenance.clear(open_segments(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
-    talk.print(f"{counted.answers} answers deleted.")
+    talk.print(f"{counted.answers} replies deleted.")
 
 
 def _journal(output: str) -> StoragePath:
     journal = place_given(output) / "cache"
     if not journal.is_dir():
-        fail(f"{output} holds no journal; give the output folder of a run.")
+        fail(f"{output} has no cache. Give the output folder of a run.")
     return journal

@@ -25,17 +25,15 @@ def check(
     job: JobFile,
     *,
     overrides: Overrides = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send tiny paid requests without asking first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send small paid requests without asking first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try a job's endpoints, output, disk and videos; exit status 2 if a run would fail."""
+    """Test the endpoints, output folder, disk and videos of a job. Exit status 2 if a run would fail."""
     from lvqa_ray.engine.preflight.doctor import check as look  # noqa: PLC0415 - Ray takes seconds to import
 
     loaded = Job.load(job, overrides or [])
     ask = talk.is_terminal and not yes
-    paid = yes or (
-        ask and typer.confirm("Send each endpoint a tiny request or two, which cost a cent at most?", err=True)
-    )
+    paid = yes or (ask and typer.confirm("Send each endpoint one or two small requests, for a cent at most?", err=True))
     found = list(look(loaded, paid=paid))
     if as_json:
         say_json([asdict(finding) for finding in found])
@@ -45,8 +43,8 @@ def check(
 
 
 def _print(found: list[Finding]) -> None:
-    made = table("Check", "looked at", "", "found", whole=("",))
-    words = {True: "[green]good[/]", False: "[red]bad[/]", None: "[yellow]-[/]"}
+    made = table("Check", "item", "", "finding", whole=("",))
+    words = {True: "[green]ok[/]", False: "[red]bad[/]", None: "[yellow]-[/]"}
     for finding in found:
         made.add_row(plain(finding.what), words[finding.ok], plain(finding.says))
     show(data, made)
@@ -55,10 +53,10 @@ def _print(found: list[Finding]) -> None:
 def preview(
     job: JobFile,
     *,
-    count: Annotated[int, typer.Option("-n", min=1, help="How many videos.")] = 2,
+    count: Annotated[int, typer.Option("-n", min=1, help="Number of videos.")] = 2,
     overrides: Overrides = None,
 ) -> None:
-    """Do the first videos of a job from end to end and show what comes of them; a later run does not do them again."""
+    """Process the first videos of a job and print their questions. A later run does not process them again."""
     from lvqa_ray.config.places import output_path  # noqa: PLC0415 - as above
 
     loaded = Job.load(job, [f"limit={count}", *(overrides or [])])

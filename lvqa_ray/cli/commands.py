@@ -16,27 +16,28 @@ from lvqa_ray.errors import LvqaError, RunStopped
 from lvqa_ray.storage.paths import describe_os_error
 
 app = typer.Typer(
-    help="Turn long videos into reasoning QA training data.",
+    help="Turn long videos into multiple-choice questions with reasoning, to train video-language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run.run)
-app.command()(analyze.analyze)
-app.command()(serve.serve)
-app.command()(check.check)
-app.command()(check.preview)
-app.command()(run.plan)
-app.command()(run.estimate)
-app.command()(results.failures)
-app.command()(results.retry)
-app.command()(results.verify)
-app.command()(audit.audit)
-app.command()(report.report)
-app.command()(export.export)
-app.command()(demo.demo)
-app.command("demo-endpoint")(demo.demo_endpoint)
-app.add_typer(cache_commands.app, name="cache")
+BEFORE, RUN, AFTER, TRY = "Before a run", "Run", "After a run", "Try it"
+app.command(rich_help_panel=BEFORE)(run.estimate)
+app.command(rich_help_panel=BEFORE)(run.plan)
+app.command(rich_help_panel=BEFORE)(check.check)
+app.command(rich_help_panel=BEFORE)(check.preview)
+app.command(rich_help_panel=RUN)(run.run)
+app.command(rich_help_panel=RUN)(analyze.analyze)
+app.command(rich_help_panel=RUN)(serve.serve)
+app.command(rich_help_panel=AFTER)(results.failures)
+app.command(rich_help_panel=AFTER)(results.retry)
+app.command(rich_help_panel=AFTER)(results.verify)
+app.command(rich_help_panel=AFTER)(audit.audit)
+app.command(rich_help_panel=AFTER)(report.report)
+app.command(rich_help_panel=AFTER)(export.export)
+app.add_typer(cache_commands.app, name="cache", rich_help_panel=AFTER)
+app.command(rich_help_panel=TRY)(demo.demo)
+app.command("demo-endpoint", rich_help_panel=TRY)(demo.demo_endpoint)
 
 
 def status() -> int:
@@ -62,23 +63,25 @@ def status() -> int:
             fail(error.format_message())
         raise
     if ended in {129, 130, 143}:  # SIGHUP, Ctrl-C, which typer may have turned into this number, or SIGTERM
-        talk.print("Stopped. What is paid for is kept: the same command goes on where this one ended.", soft_wrap=True)
+        talk.print("Stopped. All paid replies are kept: run the same command to resume.", soft_wrap=True)
     return ended if isinstance(ended, int) else 0
 
 
 @app.callback(invoke_without_command=True)
 def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """Turn long videos into reasoning QA training data."""
+    """Turn long videos into multiple-choice questions with reasoning, to train video-language models."""
     if show_version:
         typer.echo(f"lvqa-ray {version_of('lvqa-ray')}")
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=BEFORE)
 def schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="A page to read instead, with all defaults.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/configuration.md instead: all settings as Markdown.")
+    ] = False,
 ) -> None:
-    """Print the JSON schema of a job file, for editors and for reading."""
+    """Print the JSON schema of a job file. Editors use it to complete and check job files."""
     if markdown:
         typer.echo(reference(), nl=False)
         return

@@ -21,21 +21,21 @@ DEMO_PORT = 8901
 
 
 def demo(
-    film: Annotated[Path | None, typer.Option(help="A film of your own instead of the sample film.")] = None,
+    film: Annotated[Path | None, typer.Option(help="A video of your own instead of the sample video.")] = None,
     out: Annotated[str, typer.Option(help="Output folder.")] = "lvqa-demo",
     overrides: Overrides = None,
 ) -> None:
-    """Run the real job on a sample film against the embedded endpoint: no key, no cost, and no vision model."""
+    """Run the real job on a sample video with the embedded endpoint: no key, no cost, and no vision model."""
     from lvqa_ray.demo.chat import MODEL  # noqa: PLC0415 - pulls in OpenCV
     from lvqa_ray.demo.film import CREDIT, fetch_film  # noqa: PLC0415
 
     if film is None:
-        talk.print("Getting the sample film (58 MB, once) ...")
+        talk.print("Downloading the sample video (58 MB, once) ...")
         film = fetch_film()
-        talk.print(f"Film: {CREDIT}")
+        talk.print(f"Video: {CREDIT}")
     talk.print(
-        f"Model: {MODEL}, which is no vision model: it writes down what it measures in the frames, "
-        "so the text is dry, and only the pipeline is real."
+        f"Model: {MODEL}. It is not a vision model: it writes text from measurements of the frames. "
+        "The pipeline is the real one."
     )
     with _demo_endpoint() as base_url:
         endpoint = {"base_url": base_url, "model": MODEL, "api_key_env": None}
@@ -72,16 +72,16 @@ def _demo_endpoint() -> Iterator[str]:
 
 
 def demo_endpoint(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = DEMO_PORT,
-    host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 selects a free one.")] = DEMO_PORT,
+    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Serve the embedded endpoint, which needs no key and is no vision model, until Ctrl-C."""
+    """Start the embedded endpoint, which needs no key and is not a vision model. Ctrl-C stops it."""
     import asyncio  # noqa: PLC0415
 
     from lvqa_ray.demo.chat import MODEL  # noqa: PLC0415 - pulls in OpenCV
     from lvqa_ray.demo.endpoint import serve  # noqa: PLC0415
 
     def ready(url: str) -> None:
-        talk.print(f"{MODEL} at {url} (no vision model; Ctrl-C ends it)")
+        talk.print(f"{MODEL} at {url} (not a vision model; Ctrl-C stops it)")
 
     asyncio.run(serve(host, port, ready))

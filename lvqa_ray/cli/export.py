@@ -21,21 +21,30 @@ def export(
     *,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="File (.json for one array) or, for hf, srt, vtt, folder; else in OUTPUT, or here."),
+        typer.Option(
+            "--to",
+            help="File (.json for one array); for hf, srt and vtt a folder. Default: in OUTPUT, or in the current "
+            "folder if OUTPUT is a bucket.",
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
     test_fraction: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of the videos that become test data, with all their questions.")
+        float,
+        typer.Option(
+            min=0, max=0.9, help="Share of the videos for the test split (0 to 0.9). A video's questions stay together."
+        ),
     ] = 0.0,
-    licence: Annotated[str, typer.Option("--license", help="For the card of hf, such as cc-by-4.0.")] = "",
+    licence: Annotated[
+        str, typer.Option("--license", help="Licence in the dataset card of hf, such as cc-by-4.0.")
+    ] = "",
 ) -> None:
-    """Write the records of a run, its captions, or what is said in its videos, in another tool's format."""
+    """Convert the records, captions or speech of an output to another format."""
     if form not in FORMS:
-        fail(f"there is no format {form}; there is {', '.join(FORMS)}.")
+        fail(f"unknown format: {form}. Known formats: {', '.join(FORMS)}.")
     if test_fraction and FOLDERS.get(form) in {"captions", "speech"}:
-        fail(f"--test-fraction divides records, and {form} holds captions or speech; leave it out.")
+        fail(f"--test-fraction splits records, but {form} holds captions or speech: leave it out.")
     if licence and form != "hf":
-        fail(f"--license is for the card of the format hf, and {form} has none; leave it out.")
+        fail("--license is only for the dataset card of hf: leave it out.")
     suffix = "json" if form == "dataflow-json" else "jsonl"
     name = FOLDERS.get(form, f"{form.removesuffix('-json')}.{suffix}")
     given = output_at(place_given(output))
@@ -45,7 +54,10 @@ def export(
 
         made = export_dataset(given, target, test_fraction, licence)
         if not licence:
-            talk.print(f"Set the licence in {plain(str(target / 'README.md'))} before you publish it.", soft_wrap=True)
+            talk.print(
+                f"Set the licence in {plain(str(target / 'README.md'))} before you publish the data set.",
+                soft_wrap=True,
+            )
     elif form in FOLDERS:
         from lvqa_ray.report.subtitle_export import export_subtitles  # noqa: PLC0415
 
@@ -57,7 +69,7 @@ def export(
     parts = ", ".join(
         f"{number:,} {made.what}{'' if part == 'all' else f' for {part}'}" for part, number in made.counts.items()
     )
-    left_out = f"; {made.left_out:,} left out, which cannot do without their options" if made.left_out else ""
+    left_out = f"; {made.left_out:,} left out because they need their options" if made.left_out else ""
     talk.print(f"{parts}{left_out}", soft_wrap=True)
     for path in made.paths:
         say(str(path))

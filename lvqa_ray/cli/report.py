@@ -25,12 +25,15 @@ MOST_JOURNAL_BYTES = 500_000_000
 def report(
     output: Output,
     *,
-    to: Annotated[Path | None, typer.Option("--to", help="File to write; else OUTPUT/report.html.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File to write. Default: OUTPUT/report.html.")] = None,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Longest time for thumbnails; 0 for none. Prompts have as long, or 30 s.")
+        float,
+        typer.Option(
+            min=0, help="Time limit for thumbnails in seconds; 0 for none. Reading prompts has the same limit, or 30 s."
+        ),
     ] = 120.0,
 ) -> None:
-    """Write one HTML file that shows an output: its numbers, and its records one by one. It opens without a network."""
+    """Write one HTML file with the statistics and the records of an output. It works offline."""
     made = _write(place_given(output), to, seconds)
     some = "" if made.videos == made.of else f"; a sample of {made.videos:,} of {made.of:,} videos"
     talk.print(f"{made.bytes / 1e6:.1f} MB{some}", highlight=False)
@@ -49,14 +52,14 @@ def report_after_run(folder: StoragePath, told: str, *, quiet: bool = False) -> 
     journal = (folder / "cache").glob("*.jsonl") if isinstance(folder, Path) else iter(())
     if not isinstance(folder, Path) or sum(file.stat().st_size for file in journal) > MOST_JOURNAL_BYTES:
         if not quiet:
-            talk.print(f"To look at it: {command}", soft_wrap=True)
+            talk.print(f"To write the report: {command}", soft_wrap=True)
         return
     try:
         made = _write(folder, None, AFTER_A_RUN_S)
     except LvqaError as error:
         talk.print(f"No report was written: {plain(str(error))}", soft_wrap=True)
     except Exception as error:  # a defect of the report does not make a good run look bad
-        talk.print(f"No report was written ({type(error).__name__}); {command} says more.", soft_wrap=True)
+        talk.print(f"No report was written ({type(error).__name__}). Run {command} for details.", soft_wrap=True)
     else:
         if not quiet:
             talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)

@@ -13,11 +13,11 @@ from lvqa_ray.cli.display.layout import show_rows
 from lvqa_ray.cli.display.terminal import data, fail, say, say_json, talk
 from lvqa_ray.cli.run import AsJson, Loudly, Overrides, Quietly, run_and_tell
 
-Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]
+Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. Repeatable.")]
 
 
 def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> None:
-    """Say what failed, why, and what to do about it: summed up by kind, or each video of the kinds that are named."""
+    """List what failed, by kind, with reason and remedy; with --kind, each failed video of that kind."""
     from lvqa_ray.dataset.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.dataset.failures import failures as rows_of  # noqa: PLC0415
 
@@ -35,26 +35,26 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
             for row in rows_of(place, kinds)
         ]
     else:
-        heads = ("kind", "videos", "retryable", "for example", "reason", "mend")
+        heads = ("kind", "videos", "retryable", "example", "reason", "remedy")
         rows = [
             (one.kind, str(one.count), str(one.retryable), one.example, one.reason, one.mend) for one in by_kind(place)
         ]
     if rows:
         show_rows(data, "Failures", heads, rows, whole=("kind", "videos", "retryable", "attempts"))
     else:
-        talk.print(f"No video failed{' so' if kinds else ''}.")
+        talk.print(f"No video failed{' with this kind' if kinds else ''}.")
 
 
 def retry(
     output: Output,
     *,
     kind: Kinds = None,
-    job: Annotated[Path | None, typer.Option(help="Job file, where the one kept in the output will not do.")] = None,
+    job: Annotated[Path | None, typer.Option(help="Job file to use instead of the one stored in the output.")] = None,
     overrides: Overrides = None,
     quiet: Quietly = False,
     verbose: Loudly = False,
 ) -> None:
-    """Do failed videos of the last run again, also those whose fault a plain rerun takes for lasting."""
+    """Process failed videos of the last run again, including those that a plain rerun skips as permanent."""
     from lvqa_ray.dataset.run_state import stored_job  # noqa: PLC0415 - as above
 
     kinds = _known(kind)
@@ -65,12 +65,12 @@ def retry(
 
 
 def verify(output: Output, *, as_json: AsJson = False) -> None:
-    """Check that every video of the last run has one outcome and that all files are whole: exit status 0, or 1."""
+    """Check that every video of the last run has one outcome and that all files are readable. Exit status 0 or 1."""
     from lvqa_ray.dataset.verify import verify as check  # noqa: PLC0415
 
     place = place_given(output)
     if not place.is_dir():
-        fail(f"{output} does not exist; give the output folder of a run.")
+        fail(f"{output} does not exist. Give the output folder of a run.")
     verdict = check(place)
     if as_json:
         say_json({"ok": verdict.ok, "line": verdict.line, **asdict(verdict)})
@@ -84,5 +84,5 @@ def _known(kinds: list[str] | None) -> list[str]:
 
     for kind in kinds or []:
         if kind not in MENDS:
-            fail(f"there is no kind of failure {kind}; there is {', '.join(MENDS)}.")
+            fail(f"unknown kind of failure: {kind}. Known kinds: {', '.join(MENDS)}.")
     return kinds or []

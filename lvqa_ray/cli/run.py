@@ -1,17 +1,17 @@
-"""``lvqa run``: a job from a file or from options, and what became of it."""
+"""``lvqa run``, ``plan`` and ``estimate``: a job from a file or from options, and what became of it."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lvqa_ray.cli.arguments import JOB_FILES, named
+from lvqa_ray.cli.arguments import JOB_FILES, is_job, named
 from lvqa_ray.cli.display.panel import Lines, Screen, talkative
 from lvqa_ray.cli.display.summaries import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
@@ -19,63 +19,128 @@ from lvqa_ray.cli.report import report_after_run
 from lvqa_ray.config import Job
 
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.", metavar="K=V")
+    list[str] | None,
+    typer.Option("--set", help="Override a setting, as section.key=value. Repeatable.", metavar="K=V"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.")]
-Loudly = Annotated[bool, typer.Option("--verbose", "-v", help="Show what is logged.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many videos.")]
+Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
+Loudly = Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Process only the first N videos.", metavar="N")]
+Sources = Annotated[
+    list[str], typer.Argument(help="One job file (.yaml), or videos: files, folders, glob patterns, manifests, URLs.")
+]
+Out = Annotated[str | None, typer.Option(help="Output folder. Required without a job file.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="URL of the endpoint, such as http://localhost:8000/v1. Required without a job file."),
+]
+VlmModel = Annotated[str | None, typer.Option(help="Vision model that captions clips. Required without a job file.")]
+LlmModel = Annotated[
+    str | None, typer.Option(help="Language model that writes questions. Required without a job file.")
+]
+ReformatModel = Annotated[str | None, typer.Option(help="Model that rewrites the reasoning. Default: --llm-model.")]
+CheckerModel = Annotated[str | None, typer.Option(help="Model for the checks of questions. Default: --llm-model.")]
+KeyVariable = Annotated[str, typer.Option(help="Environment variable that holds the API key.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a new folder beside the output folder.")]
+KEY_VARIABLE = "OPENAI_API_KEY"
 
 
 def run(
-    sources: Annotated[
-        list[str], typer.Argument(help="One job file (.yaml), or videos: files, folders, globs, manifests.")
-    ],
+    sources: Sources,
     *,
-    out: Annotated[str | None, typer.Option(help="Output folder.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of the endpoint, such as http://localhost:8000/v1.")] = None,
-    vlm_model: Annotated[str | None, typer.Option(help="Model that captions clips.")] = None,
-    llm_model: Annotated[str | None, typer.Option(help="Model that writes questions.")] = None,
-    reformat_model: Annotated[str | None, typer.Option(help="Model that rewrites reasoning; else --llm-model.")] = None,
-    checker_model: Annotated[str | None, typer.Option(help="Model that checks questions; else --llm-model.")] = None,
-    api_key_env: Annotated[str, typer.Option(help="Environment variable that holds the key.")] = "OPENAI_API_KEY",
+    out: Out = None,
+    base_url: BaseUrl = None,
+    vlm_model: VlmModel = None,
+    llm_model: LlmModel = None,
+    reformat_model: ReformatModel = None,
+    checker_model: CheckerModel = None,
+    api_key_env: KeyVariable = KEY_VARIABLE,
     limit: Limit = None,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over in a new folder beside the output.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
+    fresh: Fresh = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
     quiet: Quietly = False,
     verbose: Loudly = False,
 ) -> None:
-    """Run a job; run it again to go on after whatever stopped it."""
+    """Run a job. Run the same command again to resume it after an interruption."""
+    models = {"vlm": vlm_model, "llm": llm_model, "reformat": reformat_model, "checker": checker_model}
+    job = _job_of(
+        sources,
+        out=out,
+        base_url=base_url,
+        models=models,
+        api_key_env=api_key_env,
+        limit=limit,
+        overrides=overrides,
+    )
+    if fresh:
+        job = _fresh(job)
+    if dry_run:
+        talk.print("lvqa run --dry-run is deprecated: use lvqa plan.", soft_wrap=True)
+        print_plan(job, ask_endpoints=True)
+        return
+    told = named(job, sources[0] if is_job(sources[0]) else None)
+    raise typer.Exit(run_and_tell(job, told, quiet=quiet, verbose=verbose, report=report))
+
+
+def plan(
+    sources: Sources,
+    *,
+    out: Out = None,
+    base_url: BaseUrl = None,
+    vlm_model: VlmModel = None,
+    llm_model: LlmModel = None,
+    reformat_model: ReformatModel = None,
+    checker_model: CheckerModel = None,
+    api_key_env: KeyVariable = KEY_VARIABLE,
+    limit: Limit = None,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would process, why, and the estimated cost. Requests the endpoints' model lists; pays nothing."""
+    models = {"vlm": vlm_model, "llm": llm_model, "reformat": reformat_model, "checker": checker_model}
+    job = _job_of(
+        sources,
+        out=out,
+        base_url=base_url,
+        models=models,
+        api_key_env=api_key_env,
+        limit=limit,
+        overrides=overrides,
+    )
+    print_plan(_fresh(job) if fresh else job, ask_endpoints=True, as_json=as_json)
+
+
+def _job_of(
+    sources: Sequence[str],
+    *,
+    out: str | None,
+    base_url: str | None,
+    models: Mapping[str, str | None],
+    api_key_env: str,
+    limit: int | None,
+    overrides: Sequence[str] | None,
+) -> Job:
+    """The job of a job file, or of videos and options."""
     given: dict[str, Any] = {"output": out} if out else {}
     if limit:
         given["limit"] = limit
     files = [source for source in sources if Path(source).suffix.lower() in JOB_FILES]
     if files and len(sources) > 1:
-        fail(f"{files[0]} is a job file, and names its videos itself: give it alone.")
+        fail(f"{files[0]} is a job file, which names its videos itself: give it alone.")
     if files:
-        direct = {"--base-url": base_url, "--vlm-model": vlm_model, "--llm-model": llm_model}
-        direct |= {"--reformat-model": reformat_model, "--checker-model": checker_model}
+        direct = {"--base-url": base_url} | {f"--{role}-model": model for role, model in models.items()}
         if extra := [name for name, value in direct.items() if value]:
-            fail(f"{', '.join(extra)} cannot stand beside a job file; use --set endpoints.vlm.model=... and the like.")
-        job = Job.load(
-            sources[0], [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
-        )
-    else:
-        needed = {"--out": out, "--base-url": base_url, "--vlm-model": vlm_model, "--llm-model": llm_model}
-        if missing := [name for name, value in needed.items() if not value]:
-            fail(f"without a job file, {', '.join(missing)} must be given.")
-        models = {"vlm": vlm_model, "llm": llm_model, "reformat": reformat_model, "checker": checker_model}
-        endpoints = endpoints_of(base_url, api_key_env, models)
-        job = Job.of({"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line")
-    if fresh:
-        job = _fresh(job)
-    if dry_run:
-        print_plan(job, ask_endpoints=True)
-        return
-    told = named(job, files[0] if files else None)
-    raise typer.Exit(run_and_tell(job, told, quiet=quiet, verbose=verbose, report=report))
+            fail(f"{', '.join(extra)} cannot be combined with a job file: use --set endpoints.vlm.model=... instead.")
+        sets = [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
+        return Job.load(sources[0], sets)
+    needed = {"--out": out, "--base-url": base_url, "--vlm-model": models["vlm"], "--llm-model": models["llm"]}
+    if missing := [name for name, value in needed.items() if not value]:
+        fail(f"without a job file, {', '.join(missing)} must be given.")
+    endpoints = endpoints_of(base_url, api_key_env, models)
+    return Job.of({"videos": list(sources), "endpoints": endpoints, **given}, overrides or [], where="the command line")
 
 
 def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, str | None]) -> dict[str, Any]:
@@ -94,23 +159,11 @@ def _fresh(job: Job) -> Job:
     folder = next(folder for folder in itertools.chain([given], numbered) if not holds_anything(folder))
     if folder != given:
         talk.print(
-            f"Starting over in {plain(str(folder))}; {plain(str(given))} stays as it is, and what it paid for is paid "
-            "anew.",
+            f"Starting over in {plain(str(folder))}. {plain(str(given))} stays as it is; its cached replies are not "
+            "used, so everything is paid again.",
             soft_wrap=True,
         )
     return job.model_copy(update={"output": str(folder)})
-
-
-def plan(
-    job: Annotated[Path, typer.Argument(help="Job file (.yaml).")],
-    *,
-    limit: Limit = None,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what a run would do again and why, and what it would cost; the same as `run --dry-run`."""
-    first = [f"limit={limit}"] if limit else []
-    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=True, as_json=as_json)
 
 
 def estimate(
@@ -120,7 +173,7 @@ def estimate(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a job will come to in tokens, dollars and time; needs no key and asks no endpoint."""
+    """Estimate the tokens, dollars and time of a job. Contacts no endpoint and needs no key."""
     first = [f"limit={limit}"] if limit else []
     print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
 
@@ -168,4 +221,4 @@ def run_and_tell(
 
 
 def _say_stopping() -> None:
-    talk.print("Stopping once the requests under way are answered; the same again stops at once.", soft_wrap=True)
+    talk.print("Stopping when the requests in flight are answered. Repeat to stop at once.", soft_wrap=True)

@@ -20,15 +20,17 @@ SHORTEST_TOKEN = 16
 
 
 def serve(
-    job: Annotated[Path, typer.Argument(help="Job file (.yaml), for all settings but its videos.")],
+    job: Annotated[Path, typer.Argument(help="Job file (.yaml); its videos are ignored.")],
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen at; any but loopback needs a token.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen at.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; any but loopback needs a token. Default: serve.host.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on. Default: serve.port.")] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Analyze videos for clients over HTTP: events as they come, plain JSON, and a page to try it."""
+    """Analyze videos for clients over HTTP: server-sent events, plain JSON, and a web page to try it."""
     if find_spec("fastapi") is None or find_spec("ray.serve.api") is None:
-        fail("lvqa serve needs more packages: pip install 'lvqa-ray[serve]'.")
+        fail("lvqa serve needs more packages: run pip install 'lvqa-ray[serve]'.")
     given = {"serve.host": host, "serve.port": port}
     sets = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = Job.load(job, [f'videos=["{ANY}"]', *sets, *(overrides or [])])
@@ -36,11 +38,14 @@ def serve(
     token = os.environ.get(settings.token_env, "").strip()
     if not token and not _is_loopback(settings.host):
         fail(
-            f"serve.host {settings.host} can be reached from elsewhere: set the environment variable "
-            f"{settings.token_env} to the token that clients have to send, or listen at 127.0.0.1."
+            f"serve.host {settings.host} is reachable from other machines: set the environment variable "
+            f"{settings.token_env} to a token that clients must send, or listen on 127.0.0.1."
         )
     if token and len(token) < SHORTEST_TOKEN:
-        fail(f"the token in {settings.token_env} has fewer than {SHORTEST_TOKEN} characters; openssl rand -hex 24.")
+        fail(
+            f"the token in {settings.token_env} has fewer than {SHORTEST_TOKEN} characters. Make one with: openssl "
+            "rand -hex 24"
+        )
     from lvqa_ray.config.places import output_path  # noqa: PLC0415
     from lvqa_ray.engine.preflight.validation import check_endpoints, check_output, check_prices  # noqa: PLC0415
     from lvqa_ray.engine.ray.serve_deployment import run_ingress  # noqa: PLC0415 - Ray takes seconds to import

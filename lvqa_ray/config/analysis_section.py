@@ -29,28 +29,28 @@ class AnalysisSection(Section):
 
     tasks: tuple[Task, ...] = Field(
         default=(),
-        description="What to make: analysis (what is seen in each shot), summary, titles, mind_map; with what they "
-        "rest on. Empty for nothing.",
+        description="Results to make: analysis (the caption of each shot), summary, titles, mind_map, and the "
+        "results that these use. Empty for none.",
     )
     snapshot_interval: float | None = Field(
         default=None,
         ge=1,
         le=10,
         allow_inf_nan=False,
-        description="Seconds between two pictures that the model sees, 1 to 10: sets `sample.per_second` to its "
-        "inverse. Null for what `sample` says.",
+        description="Seconds between two frames that the vision model sees: sets `sample.per_second` to its "
+        "inverse. null for the settings of `sample`.",
     )
     language: str = Field(
-        default="", description="Language of all results, such as German; empty for that of the captions."
+        default="", description="Language of all results, such as German; empty for the language of the captions."
     )
     extra_info: str = Field(
         default="",
-        description="Further material about the videos, which stands where a prompt has {video_extra_info}, or else "
-        "at its end.",
+        description="Additional information about the videos. It replaces {video_extra_info} in a prompt, or is "
+        "appended to it.",
     )
-    summary: WriteSummary = Field(default_factory=WriteSummary, description="How films are summed up.")
+    summary: WriteSummary = Field(default_factory=WriteSummary, description="How summaries are written.")
     titles: WriteTitles = Field(default_factory=WriteTitles, description="How titles are written.")
-    mind_map: DrawMindMap = Field(default_factory=DrawMindMap, description="How mind maps are drawn.")
+    mind_map: DrawMindMap = Field(default_factory=DrawMindMap, description="How mind maps are written.")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

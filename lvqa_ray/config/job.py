@@ -37,37 +37,34 @@ class Job(Section):
 
     videos: tuple[str, ...] = Field(
         min_length=1,
-        description="Files, folders, glob patterns (also s3://), URLs, or manifests (.json, .jsonl, .parquet, .csv). "
-        "A name that exists is literal; only one that does not may be a pattern.",
+        description="Files, folders, glob patterns (also s3://), URLs, or manifests (.json, .jsonl, .parquet, "
+        ".csv). An existing name is literal; any other may be a pattern.",
     )
-    output: str = Field(
-        min_length=1, description="Folder for everything that the run writes, also of a bucket (s3://bucket/folder)."
-    )
-    limit: int | None = Field(default=None, ge=1, description="Take only the first so many videos; null for all.")
-    endpoints: Endpoints = Field(description="Who is asked for what.")
-    probe: ProbeVideo = Field(default_factory=ProbeVideo, description="Finding out what a video is.")
-    speech: FindSpeech = Field(default_factory=FindSpeech, description="What is said in a video, and who knows it.")
-    split: SplitVideo = Field(default_factory=SplitVideo, description="Where clips begin and end.")
-    filter: FilterClips = Field(default_factory=FilterClips, description="Which clips are left out.")
+    output: str = Field(min_length=1, description="Output folder, on disk or in a bucket (s3://bucket/folder).")
+    limit: int | None = Field(default=None, ge=1, description="Process only the first N videos; null for all.")
+    endpoints: Endpoints = Field(description="Which model does what, and where.")
+    probe: ProbeVideo = Field(default_factory=ProbeVideo, description="Reading the header of a video.")
+    speech: FindSpeech = Field(default_factory=FindSpeech, description="Subtitles and speech-to-text.")
+    split: SplitVideo = Field(default_factory=SplitVideo, description="Where clips start and end.")
+    filter: FilterClips = Field(default_factory=FilterClips, description="Which clips are removed.")
     cut: CutClips = Field(default_factory=CutClips, description="Whether and how clips become files.")
-    sample: SampleFrames = Field(default_factory=SampleFrames, description="Which pictures the model sees.")
+    sample: SampleFrames = Field(default_factory=SampleFrames, description="Which frames the vision model sees.")
     caption: CaptionClips = Field(default_factory=CaptionClips, description="How clips are captioned.")
     merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
     summarize: SummarizeVideo = Field(
-        default_factory=SummarizeVideo, description="How films are told whose captions are too many for one prompt."
+        default_factory=SummarizeVideo, description="Videos whose captions are too long for one prompt."
     )
     analysis: AnalysisSection = Field(
-        default_factory=AnalysisSection,
-        description="What is told of each video as a whole, beside the questions about it.",
+        default_factory=AnalysisSection, description="Results about each video as a whole, besides the questions."
     )
-    ask: AskQuestions = Field(default_factory=AskQuestions, description="How the questions are asked for.")
-    checks: Checks = Field(default_factory=Checks, description="What is checked, and what is done about faults.")
+    ask: AskQuestions = Field(default_factory=AskQuestions, description="How questions are written.")
+    checks: Checks = Field(default_factory=Checks, description="Checks of the questions, and the action on a fault.")
     reformat: ReformatReasoning = Field(
         default_factory=ReformatReasoning, description="How the reasoning is rewritten."
     )
-    storage: Storage = Field(default_factory=Storage, description="How object stores are reached.")
+    storage: Storage = Field(default_factory=Storage, description="How to reach object stores.")
     engine: Engine = Field(default_factory=Engine, description="How the job runs.")
-    serve: Serve = Field(default_factory=Serve, description="How the service is reached, and what it takes on.")
+    serve: Serve = Field(default_factory=Serve, description="`lvqa serve`: address, access and limits.")
 
     @model_validator(mode="before")
     @classmethod

@@ -46,23 +46,23 @@ class Endpoints(Section):
     """
 
     vlm: Replicas = Field(
-        description="The vision model that captions clips; one endpoint, or a list that answer alike."
+        description="The vision model that captions clips: one endpoint, or a list of endpoints with the same model."
     )
-    llm: Replicas = Field(description="The language model that writes questions; one endpoint, or a list.")
+    llm: Replicas = Field(description="The language model that writes questions: one endpoint, or a list.")
     reformat: Replicas | None = Field(
         default=None,
-        description="The language model that rewrites reasoning; one, a list, or null for what writes questions.",
+        description="The language model that rewrites the reasoning: one endpoint, a list, or null for llm.",
     )
     checker: Replicas | None = Field(
         default=None,
-        description="The language model that answers questions to check them, which may be a cheaper one; one, a list, "
-        "or null for what writes questions.",
+        description="The language model of the checks, which may be a cheaper one: one endpoint, a list, or null "
+        "for llm.",
     )
 
     speech: Replicas | None = Field(
         default=None,
-        description="Who writes down what is said (/audio/transcriptions), where no subtitles tell it; one, a list, or "
-        "null for nobody.",
+        description="Speech-to-text endpoint (/audio/transcriptions), used for videos without subtitles: one "
+        "endpoint, a list, or null for none.",
     )
 
     @model_validator(mode="after")
@@ -105,24 +105,31 @@ class Endpoints(Section):
 class Checks(Section):
     """What is checked of every question, in this order, and what is done about faults."""
 
-    structure: CheckStructure = Field(default_factory=CheckStructure, description="Stem, options and key.")
-    grounding: CheckGrounding = Field(default_factory=CheckGrounding, description="The time spans of the reasoning.")
-    duplicates: CheckDuplicates = Field(
-        default_factory=CheckDuplicates, description="Questions that repeat another one, of the video or of the corpus."
+    structure: CheckStructure = Field(
+        default_factory=CheckStructure, description="Form of the question, its options and its key."
     )
-    shuffle: ShuffleOptions = Field(default_factory=ShuffleOptions, description="The order of the options.")
+    grounding: CheckGrounding = Field(default_factory=CheckGrounding, description="Time spans cited in the reasoning.")
+    duplicates: CheckDuplicates = Field(
+        default_factory=CheckDuplicates,
+        description="Questions that repeat another one, of the same video or of the corpus.",
+    )
+    shuffle: ShuffleOptions = Field(default_factory=ShuffleOptions, description="Shuffles the options.")
 
-    blind: CheckBlind = Field(default_factory=CheckBlind, description="Guessing without the video.")
-    solve: CheckSolve = Field(default_factory=CheckSolve, description="Answering from the captions.")
-    judge: CheckJudge = Field(default_factory=CheckJudge, description="A rubric of faults, in one call.")
+    blind: CheckBlind = Field(
+        default_factory=CheckBlind, description="Questions that can be guessed without the video."
+    )
+    solve: CheckSolve = Field(
+        default_factory=CheckSolve, description="Questions whose key does not follow from the captions."
+    )
+    judge: CheckJudge = Field(default_factory=CheckJudge, description="Faults of a rubric, judged in one call.")
     evidence: CheckEvidence = Field(
-        default_factory=CheckEvidence, description="Whether pictures of the cited spans bear out what is claimed."
+        default_factory=CheckEvidence, description="Claims that the frames of their time spans do not support."
     )
     prose: CheckProse = Field(
-        default_factory=CheckProse, description="Whether the rewritten reasoning leads to the key, with the same facts."
+        default_factory=CheckProse, description="Rewritten reasoning that does not reach the key, or changes facts."
     )
     rewrite: RewriteQuestion = Field(
-        default_factory=RewriteQuestion, description="How a question is written anew, where a check repairs."
+        default_factory=RewriteQuestion, description="How a question is rewritten by checks with policy repair."
     )
 
     @property
@@ -149,12 +156,13 @@ class Storage(Section):
     What is left out is what AWS's own variables and files say.
     """
 
-    endpoint_url: str | None = Field(default=None, description="URL of an S3 server that is not AWS.")
+    endpoint_url: str | None = Field(default=None, description="URL of an S3 server other than AWS.")
     region: str | None = Field(default=None, description="Region of the buckets.")
     path_style: bool | None = Field(
-        default=None, description="Whether the bucket stands in the path of a URL and not in its host; null: automatic."
+        default=None,
+        description="Put the bucket into the path of the URL instead of the host name; null for automatic.",
     )
-    anonymous: bool = Field(default=False, description="Sign no request, for public buckets.")
+    anonymous: bool = Field(default=False, description="Do not sign requests, for public buckets.")
     profile: str | None = Field(default=None, description="Profile of the AWS configuration whose credentials to use.")
 
     @field_validator("endpoint_url")
@@ -169,16 +177,16 @@ class Engine(Section):
     """How the job runs; nothing here changes an answer."""
 
     num_cpus: int | None = Field(
-        default=None, ge=1, description="CPU cores that a Ray started by this job may use; null for all of the machine."
+        default=None, ge=1, description="CPU cores of a Ray that this job starts; null for all cores of the machine."
     )
     video_cpus: float = Field(
-        default=1.0, gt=0, allow_inf_nan=False, description="CPU cores that one decoding task takes."
+        default=1.0, gt=0, allow_inf_nan=False, description="CPU cores that one decoding task reserves."
     )
     parts: int | None = Field(
         default=None,
         ge=1,
-        description="scenes mode: parts in which a long video is looked at by several cores at once, which changes no "
-        "clip; null for four for each core, where there are more cores than videos; 1 for none.",
+        description="scenes mode: number of parts of a long video that are read in parallel; the clips are the "
+        "same. null for four per core if there are more cores than videos; 1 for none.",
     )
     video_memory_gb: float | None = Field(
         default=None,
@@ -189,51 +197,54 @@ class Engine(Section):
     chat_workers: int | None = Field(
         default=None,
         ge=1,
-        description="Worker processes that talk to endpoints, for each phase; null for one for every 256 requests that "
-        "may be under way, started as they are needed.",
+        description="Worker processes that call endpoints, per phase; null for one per 256 requests in flight, "
+        "started as needed.",
     )
-    rows_per_shard: int = Field(default=20_000, ge=1, description="Rows of a finished shard.")
+    rows_per_shard: int = Field(default=20_000, ge=1, description="Rows per Parquet file.")
     passes: int = Field(
         default=3,
         ge=1,
-        description="How often a video that a dying worker took along is tried before it counts as lost.",
+        description="How often a video is tried if its worker dies, before it fails.",
     )
     max_cost: float | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Most US dollars that one run may spend; it then stops in order. Null for no limit.",
+        description="Maximum cost of one run (US dollars); the run then stops and can be resumed. null for no limit.",
     )
     max_requests: int | None = Field(
         default=None,
         ge=1,
-        description="Most requests that one run may send, each attempt counted; it then stops. Null for no limit.",
+        description="Maximum number of requests of one run, counting each attempt; the run then stops and can be "
+        "resumed. null for no limit.",
     )
     retry_failures: bool = Field(
         default=False,
-        description="Do all failed videos again, and ask again for replies that were refused, filtered or cut off.",
+        description="Process all failed videos again, and request replies again that were refused, filtered or "
+        "cut off.",
     )
     scratch_dir: str = Field(
-        default="", description="Folder on each node for remote videos; empty for one in its temporary folder."
+        default="",
+        description="Folder of the download cache on each node; empty for one in the node's temporary folder.",
     )
     scratch_gb: float = Field(
         default=50.0,
         gt=0,
         allow_inf_nan=False,
-        description="Most that a node's scratch folder may hold (GB); a larger video fails.",
+        description="Maximum size of a node's download cache (GB); a larger video fails.",
     )
     decode_still_s: float = Field(
         default=120.0,
         gt=0,
         allow_inf_nan=False,
-        description="Longest time in which decoding gets no further before the video fails (s).",
+        description="Stall timeout: a video fails if decoding makes no progress for this long (s).",
     )
     decode_slowest: float = Field(
         default=30.0,
         gt=0,
         allow_inf_nan=False,
-        description="Longest time that one step may decode, as a multiple of the video's length.",
+        description="Time limit of one decoding step, as a multiple of the video's length.",
     )
     decode_memory_gb: float = Field(
-        default=4.0, ge=0.25, allow_inf_nan=False, description="Most memory of one process that decodes (GB)."
+        default=4.0, ge=0.25, allow_inf_nan=False, description="Memory limit of one decoding process (GB)."
     )

@@ -43,78 +43,85 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    base_url: str = Field(description="URL up to, and without, /chat/completions, such as https://api.openai.com/v1.")
-    model: Annotated[str, Field(min_length=1)] = Field(description="Name of the model, as the endpoint spells it.")
+    base_url: str = Field(description="URL without /chat/completions, such as https://api.openai.com/v1.")
+    model: Annotated[str, Field(min_length=1)] = Field(description="Name of the model at the endpoint.")
     api_key_env: str | None = Field(
         default="OPENAI_API_KEY",
-        description="Name of the environment variable that holds the key; null for an endpoint that needs none.",
+        description="Name of the environment variable that holds the API key; null if the endpoint needs none.",
     )
     max_concurrency: int = Field(
         default=16,
         ge=1,
-        description="Most requests in flight at once, over all workers; fewer while the endpoint is slow or "
-        "turns requests away.",
+        description="Maximum number of requests in flight, over all workers. Reduced automatically while the "
+        "endpoint is slow or rejects requests.",
     )
     timeout_s: float = Field(
-        default=1800.0, gt=0, description="Longest time in seconds for one attempt, from sending to the reply's end."
+        default=1800.0, gt=0, description="Timeout of one attempt, from sending to the end of the reply (s)."
     )
-    max_attempts: int = Field(
-        default=6, ge=1, description="How often a request is sent before it counts as failed; 1 means no retries."
-    )
+    max_attempts: int = Field(default=6, ge=1, description="Maximum number of attempts per request; 1 for no retries.")
     requests_per_minute: int | None = Field(
-        default=None, ge=1, description="Most requests in any 60 seconds; null for no limit."
+        default=None, ge=1, description="Maximum number of requests in any 60 seconds; null for no limit."
     )
     tokens_per_minute: int | None = Field(
-        default=None, ge=1, description="Most tokens, prompt and reply together, in any 60 seconds; null for no limit."
+        default=None,
+        ge=1,
+        description="Maximum number of tokens, prompt and reply together, in any 60 seconds; null for no limit.",
     )
     input_tokens_per_minute: int | None = Field(
-        default=None, ge=1, description="Most tokens of prompts in any 60 seconds; null for no limit."
+        default=None, ge=1, description="Maximum number of prompt tokens in any 60 seconds; null for no limit."
     )
     output_tokens_per_minute: int | None = Field(
-        default=None, ge=1, description="Most tokens of replies in any 60 seconds; null for no limit."
+        default=None, ge=1, description="Maximum number of reply tokens in any 60 seconds; null for no limit."
     )
     requests_per_day: int | None = Field(
         default=None,
         ge=1,
-        description="Most requests in any 24 hours, counted over all runs into the same output folder; null for no "
-        "limit.",
+        description="Maximum number of requests in any 24 hours, over all runs into the same output folder; null "
+        "for no limit.",
     )
     max_outage_s: float = Field(
         default=900.0,
         gt=0,
-        description="How long in seconds to wait for an endpoint that is down before the run stops, to go on later.",
+        description="How long to wait for an endpoint that is down before the run stops (s).",
     )
     temperature: float | None = Field(
-        default=None, ge=0, description="Sampling temperature where a stage sets none; null for the endpoint's default."
+        default=None,
+        ge=0,
+        description="Sampling temperature for stages that set none; null for the endpoint's default.",
     )
     max_tokens: int | None = Field(
-        default=None, ge=1, description="Longest reply in tokens where a stage sets none; null for the default."
+        default=None,
+        ge=1,
+        description="Maximum length of a reply in tokens, for stages that set none; null for the endpoint's default.",
     )
     extra_body: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="Further fields of the request's body, such as {top_p: 0.8}; they change the answer, so they are "
+        description="Further fields of the request body, such as {top_p: 0.8}. They affect the reply, so they are "
         "part of the cache key.",
     )
     stream: bool = Field(
         default=False,
-        description="Ask for replies as a stream, for models that answer in no other way; the answer is the same. An "
-        "endpoint that says so itself is asked for a stream without this.",
+        description="Request streamed replies, for models that support nothing else. The content is the same. "
+        "Automatic if the endpoint's error says that it only streams.",
     )
     max_rejections: int | None = Field(
         default=5,
         ge=1,
-        description="How many requests of a stage an endpoint that has answered none of it may reject for the same "
-        "reason before the run stops, and ten times as many where an earlier run has answers; null for no limit.",
+        description="How many requests of one stage an endpoint may reject for the same reason, without having "
+        "answered that stage, before the run stops; ten times as many if an earlier run has replies. "
+        "null for no limit.",
     )
     price_in: float | None = Field(
-        default=None, ge=0, description="US dollars per million prompt tokens; null for the published price."
+        default=None, ge=0, description="Price in US dollars per million prompt tokens; null for the published price."
     )
     price_out: float | None = Field(
-        default=None, ge=0, description="US dollars per million reply tokens; null for the published price."
+        default=None, ge=0, description="Price in US dollars per million reply tokens; null for the published price."
     )
 
     price_minute: float | None = Field(
-        default=None, ge=0, description="US dollars per minute of sound, of who writes it down; null as above."
+        default=None,
+        ge=0,
+        description="Price in US dollars per minute of audio, for speech-to-text; null for the published price.",
     )
 
     @model_validator(mode="before")

@@ -39,7 +39,9 @@ class PolicyMixin:
 
     name: ClassVar[str]
 
-    policy: Policy = Field(default="drop", description="What is done about a fault: off, mark, repair or drop.")
+    policy: Policy = Field(
+        default="drop", description="Action on a fault: off (the check does not run), mark, repair or drop."
+    )
 
     _off = field_validator("policy", mode="before")(yaml_off)
 

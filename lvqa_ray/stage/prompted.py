@@ -47,14 +47,14 @@ class Prompted:
     known: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]] = ()
 
-    prompt: str = Field(default="", description="What to ask.")
-    system: str = Field(default="", description="System message; none if empty.")
-    values: dict[str, str] = Field(default_factory=dict, description="Values of the prompt's own placeholders.")
+    prompt: str = Field(default="", description="Prompt.")
+    system: str = Field(default="", description="System message; empty for none.")
+    values: dict[str, str] = Field(default_factory=dict, description="Values for your own placeholders in the prompt.")
     temperature: float | None = Field(
-        default=None, ge=0, le=2, description="Sampling temperature; the endpoint's default if not set."
+        default=None, ge=0, le=2, description="Sampling temperature; null for the endpoint's setting."
     )
     max_tokens: int | None = Field(
-        default=None, ge=1, description="Longest reply (tokens); the endpoint's default if not set."
+        default=None, ge=1, description="Maximum length of a reply, in tokens; null for the endpoint's setting."
     )
 
     @model_validator(mode="after")

@@ -33,40 +33,50 @@ class AskQuestions(Prompted):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {captions} (needed), {questions} (how many of which kind; needed for "
-        "more than one), {format}, {language}, {video_id}, {duration} (s), those of `values`.",
+        description="Prompt. Placeholders: {captions} (required), {questions} (how many of which category; "
+        "required for more than one question), {format}, {language}, {video_id}, {duration} (s), and "
+        "those in `values`.",
     )
     quota: dict[str, int] = Field(
         default_factory=lambda: dict.fromkeys(("temporal", "goal", "spatial", "plot"), 1),
-        description="Questions of each category, for each video; with `per_minute`, the proportion of the categories. "
-        "Empty for none, where `analysis` has tasks.",
+        description="Number of questions per category, per video; with `per_minute`, the proportion of the "
+        "categories. Empty for no questions, if `analysis` has tasks.",
     )
     categories: dict[str, str] = Field(
         default_factory=dict,
-        description=f"Own categories, or own words for known ones ({', '.join(CATEGORIES)}): what each asks about.",
+        description=f"Your own categories, or new definitions of known ones ({', '.join(CATEGORIES)}): what each asks "
+        "about.",
     )
     per_minute: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Questions per minute of video; null for just the quota."
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Number of questions per minute of video; null for the numbers in `quota`.",
     )
-    most: int = Field(default=40, ge=1, description="Most questions for one video, with `per_minute`.")
-    per_call: int = Field(default=4, ge=1, le=20, description="Most questions that one reply is to hold.")
+    most: int = Field(default=40, ge=1, description="Maximum number of questions per video, with `per_minute`.")
+    per_call: int = Field(default=4, ge=1, le=20, description="Maximum number of questions requested in one call.")
     language: str = Field(
-        default="", description="Language of questions, options and reasons, such as German; empty for the captions'."
+        default="",
+        description="Language of questions, options and reasoning, such as German; empty for the language of the "
+        "captions.",
     )
     frames: int = Field(
         default=0,
         ge=0,
         le=512,
-        description="Pictures of the whole video that are shown with the captions, evenly spread; the llm must then be "
-        "a model that sees. 0 for none.",
+        description="Number of frames of the whole video that are sent with the captions, evenly spaced; the llm "
+        "must then be a vision model. 0 for none.",
     )
-    reasks: int = Field(default=1, ge=0, le=5, description="How often a reply that does not parse is sent back.")
-    fresh_tries: int = Field(default=1, ge=0, le=5, description="How often it is then asked anew.")
+    reasks: int = Field(default=1, ge=0, le=5, description="How often an unparsable reply is sent back with the error.")
+    fresh_tries: int = Field(
+        default=1, ge=0, le=5, description="How often the question is requested again from the start, if that fails."
+    )
 
     reply_format: Literal["text", "json_schema"] = Field(
         default="text",
-        description="How the reply is written: as labelled text, or as JSON that the endpoint holds to a schema "
-        "(response_format); where the endpoint takes none, text is asked for, and the record's note says so.",
+        description="Format of the reply: labelled text, or JSON that the endpoint holds to a schema "
+        "(response_format). If the endpoint does not support a schema, text is requested and the "
+        "record's note says so.",
     )
 
     @model_validator(mode="after")

@@ -28,11 +28,12 @@ class CaptionClips(Prompted):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {video_id}, {start}, {end}, {duration} (s), {asr} (what is "
-        "said in the clip, or nothing; the default prompt tells it by itself) and those of `values`.",
+        description="Prompt. Placeholders: {video_id}, {start}, {end}, {duration} (s), {asr} (speech in the clip, "
+        "or empty; the default prompt includes it) and those in `values`.",
     )
     media: Literal["frames", "video"] = Field(
-        default="frames", description="Show sampled frames (image_url), or the cut clip (video_url; needs cut.mode)."
+        default="frames",
+        description="What is sent: frames (image_url), or video (the cut clip as video_url; requires cut.mode).",
     )
 
     async def __call__(self, clip: Clip, chat: Chat) -> list[CaptionedClip]:

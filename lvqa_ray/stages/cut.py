@@ -29,20 +29,28 @@ class CutClips:
 
     mode: Literal["off", "exact", "encode", "copy"] = Field(
         default="off",
-        description="off: no files; exact: to the frame, an H.264 video's clips re-encoded at their ends only; "
-        "others, and damaged ones, as encode does; encode: to the frame, re-encoded; copy: no re-encoding, starts at a "
-        "key frame.",
+        description="off: no files. exact: frame-accurate; clips of an H.264 video are encoded only at their "
+        "ends, others and damaged ones as by encode. encode: frame-accurate, encoded completely. "
+        "copy: not encoded; starts at a key frame.",
     )
-    codec: Codec = Field(default="libx264", description="encode: the encoder, H.264 or H.265.")
-    crf: int = Field(default=23, ge=0, le=51, description="exact, encode: constant rate factor; lower is better.")
-    preset: Preset = Field(default="veryfast", description="encode (and exact, where it comes to that): speed preset.")
+    codec: Codec = Field(default="libx264", description="encode: video encoder, for H.264 or H.265.")
+    crf: int = Field(
+        default=23,
+        ge=0,
+        le=51,
+        description="exact, encode: constant rate factor; lower means better quality and larger files.",
+    )
+    preset: Preset = Field(
+        default="veryfast",
+        description="encode (and exact, if it encodes a clip completely): speed preset of the encoder.",
+    )
     fps: float | None = Field(
-        default=None, ge=0.01, le=1000, description="encode: frames a second; empty keeps the source's times."
+        default=None, ge=0.01, le=1000, description="encode: frames per second; null keeps the times of the source."
     )
     short_side: int | None = Field(
-        default=None, ge=16, description="encode: longest that the shorter side may be (px); empty keeps the size."
+        default=None, ge=16, description="encode: maximum length of the shorter side (px); null keeps the size."
     )
-    audio: bool = Field(default=True, description="Keep the sound.")
+    audio: bool = Field(default=True, description="Include the audio.")
 
     @field_validator("mode", mode="before")
     @classmethod

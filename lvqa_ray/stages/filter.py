@@ -23,11 +23,17 @@ class FilterClips:
 
     name: ClassVar[str] = "filter"
 
-    frames_min: int | None = Field(default=None, ge=0, description="Fewest frames of a clip.")
-    frames_max: int | None = Field(default=None, ge=1, description="Most frames of a clip.")
-    fps_min: float | None = Field(default=None, ge=0, description="Lowest frame rate (frames/s).")
-    fps_max: float | None = Field(default=None, gt=0, description="Highest frame rate (frames/s).")
-    resolution_max: int | None = Field(default=None, ge=1, description="Most pixels in a frame (width * height).")
+    frames_min: int | None = Field(
+        default=None, ge=0, description="Minimum number of frames in a clip; null for no limit."
+    )
+    frames_max: int | None = Field(
+        default=None, ge=1, description="Maximum number of frames in a clip; null for no limit."
+    )
+    fps_min: float | None = Field(default=None, ge=0, description="Minimum frame rate (frames/s); null for no limit.")
+    fps_max: float | None = Field(default=None, gt=0, description="Maximum frame rate (frames/s); null for no limit.")
+    resolution_max: int | None = Field(
+        default=None, ge=1, description="Maximum pixels per frame (width * height); null for no limit."
+    )
 
     def __call__(self, clip: Clip) -> Iterator[Clip]:
         """The clip, with the name of the first filter that rejects it."""

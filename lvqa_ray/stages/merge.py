@@ -25,7 +25,7 @@ class MergeCaptions:
         default=0.9,
         ge=0,
         le=1,
-        description="Least share of the clips' time that must have a caption; below it the video fails.",
+        description="Minimum share of the clips' time that must have a caption; below it the video fails.",
     )
 
     def __call__(

@@ -22,20 +22,20 @@ class ProbeVideo:
 
     truncated: Literal["fail", "keep"] = Field(
         default="fail",
-        description="What to do with a file that ends before its header says: fail the video, or keep what is there.",
+        description="Action on a file that ends before its header says: fail the video, or keep what is there.",
     )
 
     damaged: Literal["fail", "keep"] = Field(
         default="keep",
-        description="What to do with a video of which a part does not decode: fail it, or keep the rest and say so.",
+        description="Action on a video of which a part cannot be decoded: fail it, or keep the rest and note the loss.",
     )
 
     max_lost_share: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="damaged=keep: largest share of a clip that may be lost before the clip is left out, and of all "
-        "clips before the video fails.",
+        description="damaged=keep: maximum lost share of a clip before the clip is left out, and of the clips "
+        "before the video fails.",
     )
 
     @property

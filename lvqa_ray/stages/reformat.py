@@ -51,7 +51,8 @@ class ReformatReasoning(Prompted):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {question}, {answer}, {reason} (needed), {video_id}, own `values`.",
+        description="Prompt. Placeholders: {question}, {answer}, {reason} (required), {video_id}, and those in "
+        "`values`.",
     )
 
     async def __call__(

@@ -24,13 +24,13 @@ class SampleFrames:
 
     name: ClassVar[str] = "sample"
 
-    count: int = Field(default=8, ge=1, le=512, description="Frames of a clip, evenly spread.")
+    count: int = Field(default=8, ge=1, le=512, description="Number of frames per clip, evenly spaced.")
     per_second: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Frames a second; takes the place of count."
+        default=None, gt=0, allow_inf_nan=False, description="Number of frames per second of a clip; overrides count."
     )
-    short_side: int = Field(default=448, ge=16, description="Longest that a frame's shorter side may be (px).")
+    short_side: int = Field(default=448, ge=16, description="Maximum length of a frame's shorter side (px).")
     quality: int = Field(default=85, ge=1, le=100, description="JPEG quality.")
-    reader: Literal["pyav", "decord"] = Field(default="pyav", description="What decodes the frames.")
+    reader: Literal["pyav", "decord"] = Field(default="pyav", description="Library that decodes the frames.")
 
     def __call__(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
         """The clip with its frames in time order, or the reason why there are none.

@@ -35,46 +35,45 @@ class FindSpeech:
 
     sources: tuple[Source, ...] = Field(
         default=("sidecar", "stream", "endpoint", "whisper"),
-        description="Where to look, in this order, until there is something: sidecar (a file beside a local video, of "
-        "its name, or its name and a language, and .srt, .vtt, .ass or .ssa), stream (text subtitles in the video's "
-        "file), endpoint (endpoints.speech, if there is one), "
-        "whisper (faster-whisper on the node, if whisper_model is set). "
-        "[] for nowhere.",
+        description="Sources of speech, in order; the first one with text is used: sidecar (a .srt, .vtt, .ass or "
+        ".ssa file beside a local video, with its name, or its name and a language), stream (text "
+        "subtitles in the video file), endpoint (endpoints.speech, if set), whisper (faster-whisper "
+        "on the node, if whisper_model is set). [] for none.",
     )
     languages: tuple[str, ...] = Field(
         default=(),
-        description="Languages of subtitles, in order of preference, such as en: by the name of the file (film.en.srt, "
-        "film.eng.srt, film.en-US.srt), then film.srt; and of the stream. [] for film.srt, else the file with the only "
-        "language, else English; and for the stream that is marked as default.",
+        description="Languages of subtitles, in order of preference, such as en: by file name (film.en.srt, "
+        "film.eng.srt, film.en-US.srt), then film.srt; and by the language of the stream. [] for "
+        "film.srt, else the file with the only language, else English; and for the stream marked as "
+        "default.",
     )
     encoding: str = Field(
         default="", description="Encoding of sidecars that are neither UTF-8 nor UTF-16, such as cp1252 or gb18030."
     )
     broken: Literal["skip", "fail"] = Field(
         default="skip",
-        description="What to do with subtitles that cannot be read: go on to the next source, with a note on the "
-        "first clip, or fail the video.",
+        description="Action on unreadable subtitles: skip to the next source, with a note on the first clip, or "
+        "fail the video.",
     )
     merged: bool = Field(
-        default=True, description="Write what is said into the merged captions too, from which questions are asked."
+        default=True, description="Include speech in the merged captions, from which questions are written."
     )
 
     part_minutes: float = Field(
         default=10.0,
         ge=0.1,
         le=12,
-        description="Longest sound that is sent to an endpoint at once (minutes); longer sound is cut in pauses.",
+        description="Maximum length of audio per request (minutes); longer audio is cut at pauses.",
     )
     audio: Form = Field(
-        default="opus", description="How it is sent: opus (24 kbit/s) or mp3 (32 kbit/s); flac or wav without loss."
+        default="opus",
+        description="Audio format of requests: opus (24 kbit/s) or mp3 (32 kbit/s); flac or wav without loss.",
     )
-    prompt: str = Field(
-        default="", description="Words that help an endpoint or whisper to understand, such as names; none if empty."
-    )
+    prompt: str = Field(default="", description="Words that help speech recognition, such as names; empty for none.")
     whisper_model: str = Field(
         default="",
-        description="Folder with a faster-whisper model (CTranslate2), the same on every node; empty for none. Needs "
-        "the extra whisper.",
+        description="Folder of a faster-whisper model (CTranslate2), the same on every node; empty for none. "
+        "Requires the extra whisper.",
     )
 
     @model_validator(mode="after")

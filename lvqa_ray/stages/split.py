@@ -33,55 +33,58 @@ class SplitVideo:
     name: ClassVar[str] = "split"
 
     mode: Literal["fixed", "scenes"] = Field(
-        default="fixed", description="fixed: clips of max_seconds each; scenes: clips between detected cuts."
+        default="fixed", description="fixed: clips of max_seconds each. scenes: clips between detected cuts."
     )
     max_seconds: float = Field(
         default=10.0,
         gt=0,
         allow_inf_nan=False,
-        description="Length of a clip in fixed mode, longest clip in scenes mode (s).",
+        description="Clip length in fixed mode, maximum clip length in scenes mode (s).",
     )
     min_seconds: float = Field(
         default=0.0,
         ge=0,
         allow_inf_nan=False,
-        description="Scenes shorter than this are left out (s); those under half a second join a neighbour.",
+        description="Scenes shorter than this are removed (s). Scenes under half a second join a neighbour.",
     )
     start_remove_seconds: float = Field(
         default=0.0,
         ge=0,
         allow_inf_nan=False,
-        description="Taken off the start: of the video in fixed mode, of each scene in scenes mode (s).",
+        description="Time removed from the start of the video in fixed mode, of each scene in scenes mode (s).",
     )
     end_remove_seconds: float = Field(
         default=0.0,
         ge=0,
         allow_inf_nan=False,
-        description="Taken off the end: of the video in fixed mode, of each scene in scenes mode (s).",
+        description="Time removed from the end of the video in fixed mode, of each scene in scenes mode (s).",
     )
     overlap: bool = Field(
-        default=False, description="scenes mode: keep the last part of a split scene even if under min_seconds."
+        default=False,
+        description="scenes mode: keep the last part of a split scene even if it is shorter than min_seconds.",
     )
     detector: Literal["content", "adaptive", "both"] = Field(
         default="content", description="PySceneDetect's ContentDetector, its AdaptiveDetector (luma only), or both."
     )
-    threshold: float = Field(default=27.0, gt=0, description="ContentDetector's threshold (mean HSV difference).")
+    threshold: float = Field(default=27.0, gt=0, description="Threshold of ContentDetector (mean HSV difference).")
     adaptive_threshold: float = Field(
-        default=3.0, gt=0, description="AdaptiveDetector's threshold (ratio to its window)."
+        default=3.0, gt=0, description="Threshold of AdaptiveDetector (ratio to its window)."
     )
-    min_scene_frames: int = Field(default=15, ge=1, description="Shortest scene that a detector may find (frames).")
+    min_scene_frames: int = Field(default=15, ge=1, description="Minimum length of a detected scene (frames).")
     accuracy: Literal["fast", "exact"] = Field(
         default="fast",
-        description="scenes mode: exact finds the cuts of PySceneDetect's OpenCV backend; fast nearly all, for half "
-        "the work: of H.264 and HEVC it leaves out frames that no other refers to, where it sees no cut.",
+        description="scenes mode. exact: finds the cuts that PySceneDetect finds with its OpenCV backend. fast: "
+        "nearly all of them for half the work; in H.264 and HEVC it skips non-reference frames where "
+        "it sees no cut.",
     )
-    frame_skip: int = Field(default=0, ge=0, description="Frames passed over between two that the detector sees.")
+    frame_skip: int = Field(default=0, ge=0, description="Number of frames that the detector skips between two frames.")
     max_clips: int = Field(
         default=3000,
         ge=1,
         le=MAX_SPANS,
-        description="Most clips of a video. One whose stated length makes more fails as too_many_clips before any "
-        "of it is decoded or paid; one with more scenes than that fails when they are found. 3000 of 10 s: 8 hours.",
+        description="Maximum number of clips per video. A video whose declared length gives more fails as "
+        "too_many_clips before anything is decoded or paid; in scenes mode, one with more scenes "
+        "fails when they are found. 3000 clips of 10 s are 8 hours.",
     )
 
     @model_validator(mode="after")

@@ -34,15 +34,15 @@ class SummarizeVideo(Prompted):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {captions} (needed; of one window), {lines}, {video_id}.",
+        description="Prompt. Placeholders: {captions} (required; of one window), {lines}, {video_id}.",
     )
     budget: int = Field(
         default=100_000,
         ge=400,
-        description="Most tokens of captions in one prompt, estimated; a model of 32k takes 24000. A longer film is "
-        "told by an overview and the parts in question.",
+        description="Maximum tokens of captions in one prompt, estimated; use 24000 for a model with 32k context. "
+        "For a longer video, prompts contain a summary and the captions of the relevant windows.",
     )
-    lines: int = Field(default=6, ge=1, description="Most lines of the summary of one window.")
+    lines: int = Field(default=6, ge=1, description="Maximum number of lines in the summary of one window.")
 
     async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[CaptionedVideo | Failure]:
         """The film, with an overview if it needs one, or the reason why there is none."""

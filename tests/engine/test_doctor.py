@@ -28,8 +28,8 @@ def test_all_that_a_run_needs_is_tried_by_tiny_requests(fake: FakeEndpoint, make
     found = list(check(make_job(film), paid=True))
     assert [finding.ok for finding in found] == [True] * len(found)
     said = {finding.what: finding.says for finding in found}
-    assert said["videos"] == "1 of 1 looked at can be read; there are 1."
-    assert set(said) >= {"output", "disk of the output", "vlm: takes 2 pictures of 64 px", "llm: takes a JSON schema"}
+    assert said["videos"] == "1 of 1 tested videos are readable; 1 videos in total."
+    assert set(said) >= {"output", "disk of the output", "vlm: accepts 2 images of 64 px", "llm: accepts a JSON schema"}
     pictures = [asked for asked in fake.requests if media_urls(asked.body)]
     assert [len(media_urls(asked.body)) for asked in pictures] == [2]
     assert not [asked for asked in fake.requests if "max_tokens" in asked.body], "a run sends none either"
@@ -39,7 +39,7 @@ def test_who_hears_is_tried_with_a_tone(fake: FakeEndpoint, make_job: JobMaker, 
     at: dict[str, Any] = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None}
     asks: dict[str, Any] = {"endpoints": {"vlm": at, "llm": at, "speech": at}}
     found = {finding.what: finding for finding in check(make_job(film, **asks), paid=True)}
-    assert found["speech: takes sound (opus)"].ok is True
+    assert found["speech: accepts audio (opus)"].ok is True
     (heard,) = (asked.body for asked in fake.requests if "sound" in asked.body)
     assert (heard["sound"]["seconds"], "max_tokens" in heard) == (pytest.approx(1, abs=0.01), False)
     priced = {"engine": {"max_cost": 1}, "speech": {"whisper_model": str(tmp_path)}}
@@ -65,13 +65,13 @@ def test_what_will_not_do_is_told_apart_from_what_does_not_matter(
     found = {finding.what: finding for finding in check(make_job(tmp_path / "none.mp4"), paid=True)}
     assert found["videos"].ok is False
     assert "none" in found["videos"].says
-    assert found["vlm: takes 2 pictures of 64 px"].ok is False
-    assert "no image input" in found["vlm: takes 2 pictures of 64 px"].says
+    assert found["vlm: accepts 2 images of 64 px"].ok is False
+    assert "no image input" in found["vlm: accepts 2 images of 64 px"].says
     assert found["llm: answers"].ok is True, "cut off after 64 tokens is an answer"
-    assert found["llm: takes a JSON schema"].ok is None, "this job asks for text"
+    assert found["llm: accepts a JSON schema"].ok is None, "this job asks for text"
     fake.fail_next(Fault.LENGTH, Fault.LENGTH, Status(400, message="no response_format"))
     found = {finding.what: finding for finding in check(make_job(film, ask={"reply_format": "json_schema"}), paid=True)}
-    assert found["llm: takes a JSON schema"].ok is None, "a run asks for text then"
+    assert found["llm: accepts a JSON schema"].ok is None, "a run asks for text then"
     assert not [finding for finding in found.values() if finding.ok is False]
 
 

@@ -48,7 +48,7 @@ def test_a_warning_names_what_was_probably_meant(tmp_path: Path, caplog: pytest.
     names = ("a", "b", "qwen/qwen2.5-vl-72b-instruct", "c", "d", "e", "f")
     with server(of_names(*names), {"*": answered()}) as there, caplog.at_level(logging.WARNING):
         check_endpoints(job_of(f"{there.url}/v1", "qwen/qwen2.5-vl-72b-instruct:free", tmp_path))
-        assert "it offers qwen/qwen2.5-vl-72b-instruct, ...; the run goes on" in caplog.text
+        assert "it offers qwen/qwen2.5-vl-72b-instruct, ...; the run continues, because" in caplog.text
 
 
 def test_a_key_is_not_sent_to_another_host_or_in_the_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,12 +109,12 @@ def test_a_trial_is_built_by_the_stage_that_sends_the_real_request(tmp_path: Pat
         checks={"judge": {"policy": "drop", "temperature": 0.0}},
     )
     assert {stage.name for stage in stages_of(job, "llm")} >= {"ask", "reformat", "judge", "summarize"}
-    (shown,) = (trial.request for trial in trials(job, "vlm") if trial.what.startswith("takes"))
+    (shown,) = (trial.request for trial in trials(job, "vlm") if trial.what.startswith("accepts"))
     assert (shown.temperature, shown.max_tokens, shown.messages[0].role) == (0.3, 700, "system")
     asked = {trial.what: trial.request for trial in trials(job, "llm")}
     assert (asked["answers"].max_tokens, asked["answers"].messages[0].parts) == (4000, job.ask.asks().messages[0].parts)
-    assert asked["answers as judge asks"].temperature == 0.0
-    schema = asked["takes a JSON schema"].reply_schema
+    assert asked["answers requests of judge"].temperature == 0.0
+    schema = asked["accepts a JSON schema"].reply_schema
     assert schema is not None
     assert "options" in str(schema.schema), "the job's own"
     assert smallest(job, "checker") == asked["answers"], "which plays that role too"

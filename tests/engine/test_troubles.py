@@ -91,7 +91,7 @@ def test_whatever_halts_a_run_loses_nothing_and_the_same_command_goes_on(
     assert "cannot be written" in stopped.halted
     assert (stopped.failures, stopped.unfinished, stopped.exit_status) == ({}, 2, 1)
     fake.answer = None
-    with pytest.raises(ConfigError, match="data cannot be written"):
+    with pytest.raises(ConfigError, match="data is not writable"):
         run(job)
     data.unlink()
     finished = run(job)
@@ -236,27 +236,27 @@ def made_smaller(out: Path) -> None:
     with next((out / "cache").glob("caption-*.jsonl")).open("ab") as torn:
         torn.write(b'{"key": "half a li')
     before = cells(lvqa("cache", "stats", out).stdout)
-    assert (before["answers"], before["lines that cannot be read"]) == ("2", "1")
-    assert before[f"caption: {MODEL}"].startswith("3 paid, 2 of no use (")
+    assert (before["replies"], before["unreadable lines"]) == ("2", "1")
+    assert before[f"caption: {MODEL}"].startswith("3 paid, 2 unusable (")
     with run_lock(out):
         held = lvqa("cache", "compact", out)
     assert (held.returncode, "is in use by process" in held.stderr) == (2, True)
     assert lvqa("cache", "compact", out).returncode == 0
     assert len(list((out / "cache" / "clips").iterdir())) == 1
     after = cells(lvqa("cache", "stats", out).stdout)
-    assert (after["segments"], after["answers"], after["lines that cannot be read"]) == ("1", "2", "0")
+    assert (after["files"], after["replies"], after["unreadable lines"]) == ("1", "2", "0")
     assert after[f"caption: {MODEL}"] == before[f"caption: {MODEL}"]
 
 
 def emptied(out: Path) -> None:
     """Empty the journal by its command."""
-    held = cells(lvqa("cache", "stats", out).stdout)["answers"]
+    held = cells(lvqa("cache", "stats", out).stdout)["replies"]
     assert lvqa("cache", "clear", out).returncode == 130  # nobody is there to say yes
-    assert cells(lvqa("cache", "stats", out).stdout)["answers"] == held != "0"
+    assert cells(lvqa("cache", "stats", out).stdout)["replies"] == held != "0"
     assert lvqa("cache", "clear", out, "--yes").returncode == 0
-    assert cells(lvqa("cache", "stats", out).stdout)["answers"] == "0"
+    assert cells(lvqa("cache", "stats", out).stdout)["replies"] == "0"
     assert not list((out / "cache" / "clips").iterdir())
-    assert "holds no journal" in lvqa("cache", "stats", out.parent).stderr
+    assert "has no cache" in lvqa("cache", "stats", out.parent).stderr
 
 
 def test_what_is_paid_for_in_vain_is_on_the_bill_and_is_not_paid_again(

@@ -317,9 +317,9 @@ def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: 
         same = [name for name in names if before.get(name) == bucket(s3).info(name)["LastModified"]]
         assert len(same) >= max(1, len(names) - 3), "what is paid and kept is not cut again"
         objects = bucket(s3).find("films/killed")
-        anew = lvqa("run", path, "--fresh", "--dry-run")
+        anew = lvqa("plan", path, "--fresh")
         assert anew.returncode == 0, anew.stderr
-        assert "Starting over in s3://films/killed-2; s3://films/killed stays as it is" in anew.stderr
+        assert "Starting over in s3://films/killed-2. s3://films/killed stays as it is" in anew.stderr
         assert cells(anew.stdout)["already done"] == "0"
         assert bucket(s3).find("films/killed") == objects
 

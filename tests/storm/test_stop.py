@@ -17,7 +17,7 @@ from tests.storm.storm import Run, check, corpus, job_file
 
 pytestmark = pytest.mark.timeout(900)
 AT_ONCE = 2
-SENTENCE = "the same command goes on where this one ended"
+SENTENCE = "run the same command to resume"
 
 
 @pytest.mark.usefixtures("ray_session")

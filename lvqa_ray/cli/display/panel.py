@@ -184,7 +184,7 @@ def panel(progress: Progress, title: str) -> Panel:
     below.add_column()
     below.add_row(
         "paid calls",
-        Text(f"{calls or 'none yet'}{f'  ({progress.cached:,} from the journal)' if progress.cached else ''}"),
+        Text(f"{calls or 'none yet'}{f'  ({progress.cached:,} from the cache)' if progress.cached else ''}"),
     )
     for label, speed in progress.speeds.items():
         below.add_row("endpoint", Text(visible(_endpoint(label, speed)), overflow="fold"))
@@ -196,7 +196,7 @@ def panel(progress: Progress, title: str) -> Panel:
         last = visible(" ".join(progress.last_failure.split()))
         below.add_row("last failure", Text(last, overflow="ellipsis", no_wrap=True))
     if progress.waiting:
-        waits = f"for {_span(progress.still_s)} nothing has moved; waiting for {progress.waiting}"
+        waits = f"no progress for {_span(progress.still_s)}; waiting for {progress.waiting}"
         below.add_row("waiting", Text(visible(waits), overflow="fold"))
     return Panel(
         Group(work, "", below), title=Text(visible(title, one_line=True)), title_align="left", border_style="dim"

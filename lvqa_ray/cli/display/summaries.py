@@ -25,15 +25,17 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     if as_json:
         say_json(asdict(planned) | {"cost_usd": planned.cost_usd})
         return
-    table = pairs("What would be done")
+    table = pairs("Plan")
     table.add_row("videos", str(planned.videos))
     table.add_row("already done", str(planned.already_done))
     for reason, count in planned.reasons.items():
         if reason != "already done":
             table.add_row(plain(f"to do: {reason}"), str(count))
-    table.add_row("unusable", str(planned.unusable))
+    table.add_row("unusable videos", str(planned.unusable))
     if planned.too_many_clips:
-        table.add_row(f"over split.max_clips ({job.split.max_clips})", f"{planned.too_many_clips}, which will fail")
+        table.add_row(
+            f"over split.max_clips ({job.split.max_clips})", f"{planned.too_many_clips} videos, which will fail"
+        )
     table.add_row("hours of video", f"{planned.seconds / 3600:.2f}")
     atleast = "" if planned.exact else "at least "
     table.add_row("clips", f"{atleast}{planned.clips}")
@@ -43,13 +45,13 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
         cost = f", ${part.cost_usd:,.4f}" if part.cost_usd is not None else ""
         tokens = f"{part.input_tokens:,} tokens in, {part.output_tokens:,} out"
         table.add_row(plain(f"estimate: {stage}"), f"{plain(part.model)}: {tokens}{cost}")
-    unknown = "not known; set price_in and price_out of the endpoints"
+    unknown = "not known: set price_in and price_out of the endpoints"
     table.add_row("estimated cost", unknown if planned.cost_usd is None else f"${planned.cost_usd:,.4f}")
-    table.add_row("endpoint busy", f"{planned.busy_s / 60:.1f} minutes at its limits")
+    table.add_row("endpoint time", f"{planned.busy_s / 60:.1f} minutes at its rate limits")
     show(data, table)
     talk.print(
-        f"An estimate: a token for 4 letters, pictures as {planned.pictures}, replies of usual length, all of them "
-        "usable at once and none in the journal yet. Decoding may take longer than the endpoint.",
+        f"An estimate: one token per 4 letters; images as {planned.pictures}; replies of average length; no retries; "
+        "nothing in the cache. Decoding may take longer than the endpoint.",
         soft_wrap=True,
     )
 
@@ -67,8 +69,8 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
     table.add_row("  done before this run", str(summary.already_done))
     table.add_row("  with questions", f"[green]{summary.records - summary.verdict.alone}[/]")
     for label, count, colour in (
-        ("analyzed, asked no questions", summary.verdict.alone, "green"),
-        ("lacking a result", summary.verdict.lacking, "red"),
+        ("analyzed, no questions requested", summary.verdict.alone, "green"),
+        ("without a requested result", summary.verdict.lacking, "red"),
         ("unfinished", summary.unfinished, "red"),
     ):
         if count:
@@ -81,7 +83,7 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
         table.add_row(plain(label), str(count))
     for stage, spent in summary.spent.items():
         cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
-        useless = f", {spent.unusable} of no use" if spent.unusable else ""
+        useless = f", {spent.unusable} unusable" if spent.unusable else ""
         table.add_row(
             plain(f"paid calls: {stage}"),
             f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
@@ -97,9 +99,9 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
     elif summary.halted:
         say_stopped(summary.halted)
     elif summary.retryable:
-        talk.print(f"{summary.retryable} failures may be mended by running the same command again.")
+        talk.print(f"Run the same command again: {summary.retryable} failures may succeed.")
     if summary.failures:
-        talk.print(f"Reasons and mends: lvqa failures {plain(named)}", soft_wrap=True)
+        talk.print(f"Reasons and remedies: lvqa failures {plain(named)}", soft_wrap=True)
     say(summary.output)
 
 
@@ -109,13 +111,13 @@ def total_cost(spent: Mapping[str, Spent]) -> str:
     unknown = [name for name, stage in spent.items() if stage.cost_usd is None and stage.calls]
     if not unknown:
         return f"${sum(known):,.4f}"
-    without = f"no price is known for {', '.join(unknown)}; set price_in and price_out of the endpoints"
-    return plain(f"at least ${sum(known):,.4f}: {without}" if known else f"not known: {without}")
+    without = f"no price is known for {', '.join(unknown)}: set price_in and price_out of the endpoints"
+    return plain(f"at least ${sum(known):,.4f}; {without}" if known else f"not known; {without}")
 
 
 def question_lines(questions: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a Funnel, of the same module
     """The funnel of the questions, from those asked for to those kept."""
-    lines = [("questions asked for", questions.asked)]
+    lines = [("questions requested", questions.asked)]
     for check, kinds in questions.dropped.items():
         lines.append((f"  dropped by {check}", sum(kinds.values())))
         lines += [(f"    {kind}", count) for kind, count in kinds.items() if kind != check]
@@ -169,4 +171,6 @@ def print_questions(output: StoragePath, name: str) -> None:
             said = plain(" ".join(step["reasons"]))
             data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {said}")
     if not last:
-        talk.print(f"No question stands about these videos: lvqa failures {plain(name)} says why.", soft_wrap=True)
+        talk.print(
+            f"There are no questions about these videos. The reasons: lvqa failures {plain(name)}", soft_wrap=True
+        )

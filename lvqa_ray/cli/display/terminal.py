@@ -136,7 +136,7 @@ def show_warnings() -> None:
 def say_stopped(why: object) -> None:
     """Say why a run stopped after its first paid call, and how it goes on."""
     talk.print(f"[bold red]stopped:[/] {plain(str(why))}", soft_wrap=True)
-    talk.print("Mend that, then run the same command: it goes on where this run stopped, and pays nothing twice.")
+    talk.print("Fix the cause, then run the same command: it resumes here and pays nothing twice.")
 
 
 def plain(text: str, *, one_line: bool = False) -> str:

@@ -69,14 +69,14 @@ def check(job: Job, *, paid: bool) -> Iterator[Finding]:
 def _places(job: Job) -> Iterator[Finding]:
     try:
         check_output(output_path(job))
-        yield Finding("output", True, f"{job.output} can be written.")
+        yield Finding("output", True, f"{job.output} is writable.")
     except ConfigError as error:
         yield Finding("output", False, str(error))
         return
     folder = Path(job.output)
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
-        yield Finding("disk of the output", free >= LEAST_FREE, f"{free / 2**30:.1f} GB are free.")
+        yield Finding("disk of the output", free >= LEAST_FREE, f"{free / 2**30:.1f} GB free.")
     for what, look in (("prices", check_prices), ("speech", check_whisper)):
         try:
             look(job)
@@ -94,7 +94,7 @@ def _videos(job: Job) -> Iterator[Finding]:
     step = max(1, len(videos) // SAMPLE)
     sample = videos[::step][:SAMPLE]
     bad = [row for row in probed(job, sample) if isinstance(row, Failure)]
-    some = f"{len(sample) - len(bad)} of {len(sample)} looked at can be read; there are {len(videos)}."
+    some = f"{len(sample) - len(bad)} of {len(sample)} tested videos are readable; {len(videos)} videos in total."
     first = f" {bad[0].video.id}: {bad[0].message}" if bad else ""
     # Single bad files become failures with a reason; where all are bad there is nothing to run for.
     yield Finding("videos", len(bad) < len(sample), some + first)
@@ -108,8 +108,8 @@ def _scratch(job: Job, videos: Sequence[Video]) -> Iterator[Finding]:
     there = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
     free = shutil.disk_usage(there).free / 2**30
     wanted = job.engine.scratch_gb
-    says = f"{free:.0f} GB are free here for engine.scratch_gb = {wanted:g}; other nodes were not asked."
-    yield Finding("scratch", free >= wanted, says)
+    says = f"{free:.0f} GB free on this node for engine.scratch_gb = {wanted:g}; other nodes were not checked."
+    yield Finding("download cache", free >= wanted, says)
 
 
 def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Finding]:
@@ -123,13 +123,13 @@ def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Fin
     yield Finding(name, True if found.sure else None, found.says)
     for trial in trials(job, role):
         if not paid:
-            yield Finding(f"{role}: {trial.what}", None, "Not tried: it takes a paid request; give --yes.")
+            yield Finding(f"{role}: {trial.what}", None, "Not tried, because it needs a paid request: give --yes.")
             continue
         refusal = asyncio.run(_refusal(wire(at, key, sound=sound), trial.request))
         if not refusal:
             yield Finding(f"{role}: {trial.what}", True, "Answered.")
         else:
-            without = "" if trial.needed else " The run does without it."
+            without = "" if trial.needed else " The run works without it."
             yield Finding(f"{role}: {trial.what}", False if trial.needed else None, refusal + without)
 
 
@@ -145,7 +145,7 @@ async def _refusal(to: OpenAITransport, request: ChatRequest) -> str:
     except ApiError as error:
         return str(error)
     except TimeoutError:
-        return f"No answer within {ANSWER_WITHIN_S:.0f} s."
+        return f"No reply within {ANSWER_WITHIN_S:.0f} s."
     finally:
         await to.aclose()
     return ""

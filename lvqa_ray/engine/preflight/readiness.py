@@ -77,11 +77,11 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         moved = transport.moved_to
         doubt = _doubt(endpoint, listed, moved)
         if not doubt:
-            return Readiness(f"Answers, and has {endpoint.model}.")
+            return Readiness(f"Answers, and lists {endpoint.model}.")
         if isinstance(listed, Disconnected):
             raise ConfigError(f"{endpoint.label}: {_ended(listed)}{await _mend(endpoint, key, listed)}")
         if request is None:
-            says = f"{_capital(doubt)}; one small request would tell."
+            says = f"{_capital(doubt)}. One small paid request would decide."
             return Readiness(says, sure=False, warning=f"{endpoint.label}: {doubt}.")
         error = await _refusal(transport, request)
         moved = moved or transport.moved_to
@@ -89,7 +89,8 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         await transport.aclose()
     if error is None:
         return Readiness(
-            f"{_capital(doubt)}, and answers.", warning=f"{endpoint.label}: {doubt}; the run goes on, as it answers."
+            f"{_capital(doubt)}, but answers requests.",
+            warning=f"{endpoint.label}: {doubt}; the run continues, because it answers requests.",
         )
     if _stops(error, listed):
         offered = _offered(endpoint, listed) if isinstance(error, NotFound | BadRequest) else ""
@@ -99,7 +100,7 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         # A URL that has a list of models is the right one.
         mend = await _mend(endpoint, key, error, moved) if moved or isinstance(listed, ApiError) else ""
         raise ConfigError(f"{endpoint.label}: {_ended(error)}{told}{mend}")
-    says = f"{_capital(doubt)}, and whether it answers is not known yet: {error}"
+    says = f"{_capital(doubt)}, and the test request failed: {error}"
     return Readiness(says, sure=False, warning=f"{endpoint.label}: {says[:1].lower()}{says[1:]}")
 
 
@@ -122,19 +123,19 @@ async def _listed(transport: OpenAITransport) -> ModelList | ApiError:
     except ApiError as error:
         return error
     except TimeoutError:
-        return TimedOut(f"It gives no answer within {LIST_WITHIN_S:.0f} s.")
+        return TimedOut(f"No reply within {LIST_WITHIN_S:.0f} s.")
 
 
 def _doubt(endpoint: Endpoint, listed: ModelList | ApiError, moved: str) -> str:
     """Why the list of models does not settle that the endpoint can be used; empty if it does."""
     if moved:
-        return f"redirects requests to {moved} (set base_url to that, or each is sent twice)"
+        return f"redirects requests to {moved} (set base_url to that; otherwise each request is sent twice)"
     if isinstance(listed, ModelList):
         return "" if listed.has(endpoint.model) else _offered(endpoint, listed)
     if isinstance(listed, AuthFailed):
         return f"does not show its list of models to this key ({listed.status})"
     why = f" ({listed.status})" if listed.status else ""
-    return f"gives no list of models{why}"
+    return f"has no list of models{why}"
 
 
 def _offered(endpoint: Endpoint, listed: ModelList | ApiError) -> str:
@@ -142,7 +143,7 @@ def _offered(endpoint: Endpoint, listed: ModelList | ApiError) -> str:
     if not isinstance(listed, ModelList) or listed.has(endpoint.model):
         return ""
     if not listed.names:
-        return f"lists no models, so not {endpoint.model} either"
+        return f"lists no models, so it does not list {endpoint.model}"
     near = listed.near(endpoint.model)
     more = ", ..." if len(listed.names) > len(near) or len(near) > SHOWN else ""
     pages = " on the first page of its list" if listed.in_pages else ""
@@ -159,7 +160,7 @@ async def _refusal(transport: OpenAITransport, request: ChatRequest) -> ApiError
                 await transport(request)
             return None
         except TimeoutError:
-            return TimedOut(f"It gives no answer within {ANSWER_WITHIN_S:.0f} s.")
+            return TimedOut(f"No reply within {ANSWER_WITHIN_S:.0f} s.")
         except ApiError as caught:
             error = caught
         if not isinstance(error, RetryableError) or error.bill is not None:
@@ -180,9 +181,9 @@ async def _mend(endpoint: Endpoint, key: SecretStr, error: ApiError, moved: str 
     if not isinstance(error, NotFound | MalformedReply | Disconnected | BadRequest) or error.status == AUTH_REQUIRED:
         return ""
     if found := moved or await likely_base_url(endpoint, key):
-        return f" {found} answers as an endpoint does: set base_url to it."
+        return f" {found} answers like an endpoint: set base_url to it."
     if isinstance(error, MalformedReply):
-        return f" base_url {endpoint.base_url} leads to no chat endpoint: correct it; most end in /v1."
+        return f" base_url {endpoint.base_url} is not a chat endpoint: correct it; most end in /v1."
     return ""
 
 

@@ -84,7 +84,7 @@ def trials(job: Job, role: Role) -> Iterator[Trial]:
     for stage in stages:
         if (parameters := _parameters(job, stage)) not in known:
             known.add(parameters)
-            yield Trial(f"answers as {stage.name} asks", stage.asks(SAY_YES))
+            yield Trial(f"answers requests of {stage.name}", stage.asks(SAY_YES))
     if job.endpoints.section(role) == job.endpoints.section(job.ask.role):
         if job.ask.frames:
             yield _pictures(job, job.ask, job.ask.frames)
@@ -96,7 +96,7 @@ def _seen(job: Job) -> Iterator[Trial]:
     tried = 0
     if job.caption.media == "video":
         clip = Media(identity="check", mime="video/mp4", data=test_mp4(job.cut.short_side or job.sample.short_side))
-        yield Trial("takes a video", job.caption.asks(COLOUR, clip))
+        yield Trial("accepts a video", job.caption.asks(COLOUR, clip))
     else:
         tried = job.sample.count if job.sample.per_second is None else 1
         yield _pictures(job, job.caption, tried)
@@ -109,21 +109,21 @@ def _pictures(job: Job, stage: Prompted, count: int) -> Trial:
     """So many pictures of the size that the job shows."""
     side = job.sample.short_side
     picture = Media(identity="check", mime="image/jpeg", data=test_jpeg(side, job.sample.quality))
-    return Trial(f"takes {count} pictures of {side} px", stage.asks(COLOUR, *[picture] * count))
+    return Trial(f"accepts {count} images of {side} px", stage.asks(COLOUR, *[picture] * count))
 
 
 def _schema(job: Job) -> Trial:
     """A reply held to a schema: the job's own where it asks for one. A run asks for text where it is refused."""
     own = JSON.one.schema if job.ask.reply_format == "json_schema" else None
     text = "Fill all fields with the word yes." if own else 'Reply with the JSON object {"answer": "yes"}.'
-    return Trial("takes a JSON schema", replace(job.ask.asks(Text(text=text)), reply_schema=own or YES), needed=False)
+    return Trial("accepts a JSON schema", replace(job.ask.asks(Text(text=text)), reply_schema=own or YES), needed=False)
 
 
 def _tone(job: Job) -> Trial:
     """A second of sound."""
     form = job.speech.audio
     sound = Sound(start_ms=0, end_ms=1000, mime=MIMES[form], identity="check", data=tone(form))
-    return Trial(f"takes sound ({form})", TranscribeSpeech().request(sound))
+    return Trial(f"accepts audio ({form})", TranscribeSpeech().request(sound))
 
 
 def _parameters(job: Job, stage: Prompted) -> str:

@@ -55,7 +55,9 @@ def check_output(folder: StoragePath) -> None:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise ConfigError(f"the output folder {place} cannot be written: {error.strerror}.") from None
+            raise ConfigError(
+                f"the output folder {place} is not writable: {error.strerror}. Check its path and permissions."
+            ) from None
 
 
 def check_prices(job: Job) -> None:
@@ -69,13 +71,13 @@ def check_prices(job: Job) -> None:
             if role == "speech":
                 if sound_usd(at, 60.0) is None:
                     raise ConfigError(
-                        f"engine.max_cost is set, and no price is known for {at.label}: set "
-                        "endpoints.speech.price_minute, in dollars per minute of sound."
+                        f"engine.max_cost is set, but no price is known for {at.label}: set "
+                        "endpoints.speech.price_minute, in dollars per minute of audio."
                     )
             elif cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
                 section = job.endpoints.section(role)
                 raise ConfigError(
-                    f"engine.max_cost is set, and no price is known for {at.label}: set endpoints.{section}.price_in "
+                    f"engine.max_cost is set, but no price is known for {at.label}: set endpoints.{section}.price_in "
                     f"and endpoints.{section}.price_out, in dollars per million tokens."
                 )
 

@@ -27,8 +27,9 @@ class DrawMindMap(VideoTask):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {summary} (needed), {format} (how to reply), {video_analysis_text}, "
-        "{video_asr_text}, {video_extra_info}, {language}, {video_id}, {duration} (s), those of `values`.",
+        description="Prompt. Placeholders: {summary} (required), {format} (the reply format), "
+        "{video_analysis_text}, {video_asr_text}, {video_extra_info}, {language}, {video_id}, "
+        "{duration} (s), and those in `values`.",
     )
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:

@@ -29,15 +29,15 @@ class WriteSummary(VideoTask):
 
     prompt: str = Field(
         default="",
-        description="What to ask, in place of the style's own prompt; empty for that. Placeholders: "
-        "{video_analysis_text} and {video_asr_text} (needed), {video_extra_info}, {language}, {format}, {video_id}, "
-        "{duration} (s), those of `values`.",
+        description="Prompt; empty for the prompt of each style. Placeholders: {video_analysis_text} and "
+        "{video_asr_text} (required), {video_extra_info}, {language}, {format}, {video_id}, "
+        "{duration} (s), and those in `values`.",
     )
     styles: tuple[Style, ...] = Field(
         default=("plot_detail",),
         min_length=1,
-        description="What to write: plot_detail, summary, tags, highlights, multi_task (title, tags and highlights in "
-        "one reply). Titles and mind map rest on the first.",
+        description="Styles of summary to write: plot_detail, summary, tags, highlights, multi_task (title, tags "
+        "and highlights in one reply). Titles and mind map use the first one.",
     )
 
     @model_validator(mode="after")

@@ -27,10 +27,11 @@ class WriteTitles(VideoTask):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {summary} (needed), {count}, {video_analysis_text}, {video_asr_text}, "
-        "{video_extra_info}, {language}, {video_id}, {duration} (s), those of `values`.",
+        description="Prompt. Placeholders: {summary} (required), {count}, {video_analysis_text}, "
+        "{video_asr_text}, {video_extra_info}, {language}, {video_id}, {duration} (s), and those in "
+        "`values`.",
     )
-    count: int = Field(default=3, ge=1, le=20, description="Titles to choose from.")
+    count: int = Field(default=3, ge=1, le=20, description="Number of titles.")
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with its titles, the best first, or with why there are none."""

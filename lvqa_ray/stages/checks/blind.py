@@ -31,14 +31,19 @@ class CheckBlind(CallCheck):
 
     policy: Policy = Field(
         default="drop",
-        description="What is done about a question that can be guessed: off, mark, repair (write it anew) or drop.",
+        description="Action on a question that can be guessed: off, mark, repair (rewrite it) or drop.",
     )
     prompt: str = Field(
-        default_factory=lambda: PROMPT, description="What to ask. Placeholders: {question} (needed), {video_id}."
+        default_factory=lambda: PROMPT, description="Prompt. Placeholders: {question} (required), {video_id}."
     )
-    tries: int = Field(default=4, ge=1, le=20, description="How often it is asked, each time in another order.")
+    tries: int = Field(
+        default=4,
+        ge=1,
+        le=20,
+        description="How often the question is answered, each time with another order of the options.",
+    )
     threshold: float = Field(
-        default=0.75, gt=0, le=1, description="The share of right guesses at which a question can be guessed."
+        default=0.75, gt=0, le=1, description="Share of correct guesses from which a question counts as guessable."
     )
 
     @property

@@ -28,14 +28,14 @@ class CheckDuplicates(Check):
     name: ClassVar[str] = "duplicates"
 
     policy: Literal["off", "mark", "drop"] = Field(
-        default="drop", description="What is done about a question that repeats another one: off, mark or drop."
+        default="drop", description="Action on a question that repeats another one: off, mark or drop."
     )
     threshold: float = Field(
-        default=0.85, gt=0, le=1, description="Least similarity of two questions that are the same."
+        default=0.85, gt=0, le=1, description="Similarity from which two questions count as the same."
     )
     corpus: bool = Field(
         default=True,
-        description="Whether the questions of all videos are compared too, at the end of the run (by MinHash).",
+        description="Also compare the questions of all videos, at the end of the run (with MinHash).",
     )
 
     def verdicts(self, row: QuestionedVideo) -> list[Verdict]:

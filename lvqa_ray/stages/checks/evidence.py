@@ -34,14 +34,17 @@ class CheckEvidence(CallCheck):
     required: ClassVar[tuple[str, ...]] = ("claim",)
 
     policy: Literal["off", "mark", "drop"] = Field(
-        default="off", description="What is done about a question with a step that is not borne out: off, mark or drop."
+        default="off",
+        description="Action on a question with a reasoning step that the frames do not support: off, mark or drop.",
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {claim} (needed), {start}, {end} (s), {video_id}.",
+        description="Prompt. Placeholders: {claim} (required), {start}, {end} (s), {video_id}.",
     )
-    frames: int = Field(default=8, ge=1, le=64, description="Pictures of each span, of the size that `sample` sets.")
-    least: float = Field(default=0.85, gt=0, le=1, description="Least score of a step that is borne out.")
+    frames: int = Field(
+        default=8, ge=1, le=64, description="Number of frames per cited span; their size is that of `sample`."
+    )
+    least: float = Field(default=0.85, gt=0, le=1, description="Minimum score of a supported step.")
 
     @property
     def calls(self) -> int:

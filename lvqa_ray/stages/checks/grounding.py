@@ -33,11 +33,12 @@ class CheckGrounding(Check):
         default=1.5,
         ge=0,
         allow_inf_nan=False,
-        description="How far a span may run over (s); captions are given to models with whole seconds.",
+        description="How far a cited span may extend past the captioned time (s). Models see captions with times "
+        "in whole seconds.",
     )
     ordered: bool = Field(
         default=True,
-        description="Whether a step that goes back in time must say why; told by its words, in English only.",
+        description="Require that a step that goes back in time says so; recognized by its wording, in English only.",
     )
 
     def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:

@@ -30,15 +30,15 @@ class CheckJudge(CallCheck):
 
     policy: Literal["off", "mark", "drop"] = Field(
         default="off",
-        description="What is done about a question of which a point of the rubric holds: off, mark, drop.",
+        description="Action on a question that has a fault of the rubric: off, mark or drop.",
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {question} (with its key and reasons), {rubric} and {lines} (how to "
-        "reply), all needed; {captions}, {video_id}.",
+        description="Prompt. Placeholders: {question} (with key and reasoning), {rubric} and {lines} (the reply "
+        "format), all required; {captions}, {video_id}.",
     )
     rubric: dict[str, str] = Field(
-        default_factory=lambda: dict(RUBRIC), description="The faults to look for: a name and what it means, each."
+        default_factory=lambda: dict(RUBRIC), description="Faults to look for: name and definition of each."
     )
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:

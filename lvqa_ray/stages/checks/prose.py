@@ -29,15 +29,16 @@ class CheckProse(Prompted):
 
     policy: Literal["off", "mark", "repair"] = Field(
         default="repair",
-        description="What is done about rewritten reasoning with a fault: off, mark, or repair (it is rewritten once "
-        "more; if that fails too, the reasoning stays as it was written, and is marked).",
+        description="Action on a fault of the rewritten reasoning: off, mark, or repair (it is rewritten once "
+        "more; if that fails too, the original reasoning is kept and marked).",
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {question} and {prose} (needed), {video_id}.",
+        description="Prompt. Placeholders: {question} and {prose} (required), {video_id}.",
     )
     implied: bool = Field(
-        default=True, description="Whether it is asked, in one call, if the key follows from the prose."
+        default=True,
+        description="Also ask the model, in one call, whether the key follows from the rewritten reasoning.",
     )
 
     _off = field_validator("policy", mode="before")(yaml_off)

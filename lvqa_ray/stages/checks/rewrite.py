@@ -32,10 +32,10 @@ class RewriteQuestion(Prompted):
 
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {captions}, {question} (with its key and reasons) and {fault} (what is "
-        "wrong with it), all needed; {format}, {video_id}.",
+        description="Prompt. Placeholders: {captions}, {question} (with key and reasoning) and {fault} (what is "
+        "wrong), all required; {format}, {video_id}.",
     )
-    rounds: int = Field(default=2, ge=1, le=5, description="How often a question is written anew before it is dropped.")
+    rounds: int = Field(default=2, ge=1, le=5, description="How often a question is rewritten before it is dropped.")
 
     def with_checks(self, checks: Sequence[Check]) -> Rewriting:
         """The stage as checks use it, with the checks without calls that a new question has to pass."""

@@ -35,10 +35,10 @@ class ShuffleOptions(Check):
 
     policy: Literal["off", "mark", "drop"] = Field(
         default="mark",
-        description="What is done about a question whose letters cannot be followed with certainty: mark it, or drop "
-        "it; off shuffles nothing.",
+        description="Action on a question with option letters that cannot be renamed with certainty: mark or "
+        "drop. off shuffles no options.",
     )
-    seed: int = Field(default=0, description="Another seed gives another order.")
+    seed: int = Field(default=0, description="Seed of the random order.")
 
     def __call__(self, row: QuestionedVideo) -> list[QuestionedVideo]:
         """The film with its options shuffled."""

@@ -31,15 +31,27 @@ class CheckSolve(CallCheck):
 
     policy: Literal["off", "mark", "drop"] = Field(
         default="drop",
-        description="What is done about a question that is not answered with its key: off, mark or drop.",
+        description="Action on a question whose answers are not its key: off, mark or drop.",
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,
-        description="What to ask. Placeholders: {question} and {captions} (needed), {video_id}.",
+        description="Prompt. Placeholders: {question} and {captions} (required), {video_id}.",
     )
-    tries: int = Field(default=3, ge=1, le=20, description="How often it is asked, each time in another order.")
-    least: float = Field(default=0.5, ge=0, lt=1, description="More than this share of the answers must be the key.")
-    most: float = Field(default=1.0, gt=0, le=1, description="At most this share may be; less than 1 drops easy ones.")
+    tries: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="How often the question is answered, each time with another order of the options.",
+    )
+    least: float = Field(
+        default=0.5, ge=0, lt=1, description="The share of answers that are the key must be greater than this."
+    )
+    most: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Maximum share of answers that are the key; less than 1 drops easy questions.",
+    )
 
     @property
     def calls(self) -> int:

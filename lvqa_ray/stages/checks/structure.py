@@ -29,10 +29,12 @@ class CheckStructure(Check):
         default=2.0,
         gt=1,
         allow_inf_nan=False,
-        description="How many times longer or shorter than the mean distractor the key may be (in characters).",
+        description="How many times longer or shorter than the mean wrong option the key may be (in characters).",
     )
-    length_slack: int = Field(default=15, ge=0, description="A difference of so many characters is never too much.")
-    times_in_stem: bool = Field(default=False, description="Whether a question may name times of the video.")
+    length_slack: int = Field(
+        default=15, ge=0, description="A difference of up to this many characters is always accepted."
+    )
+    times_in_stem: bool = Field(default=False, description="Allow questions that mention times of the video.")
 
     def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:  # noqa: ARG002 - texts alone
         """The first fault that is found."""

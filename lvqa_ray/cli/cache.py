@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,9 @@ from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.display.visible import visible
 from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
-from lvqa_ray.journal import maintenance
-from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.storage.paths import Place
-from lvqa_ray.storage.run_lock import lock
+
+if TYPE_CHECKING:
+    from lvqa_ray.storage.paths import Place
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
 
@@ -23,7 +22,9 @@ app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or
 @app.command()
 def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
-    counted = maintenance.stats(segments_at(_journal(output)))
+    from lvqa_ray.journal import locations, maintenance  # noqa: PLC0415 - `lvqa --help` need not load them
+
+    counted = maintenance.stats(locations.segments_at(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
@@ -44,12 +45,13 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
 @app.command()
 def compact(output: Output) -> None:
     """Make one file a stage, without lines that are there twice or cannot be read; also of what is known of clips."""
-    from lvqa_ray.journal import found_clips  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.journal import found_clips, locations, maintenance  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with lock(place_given(output)):
         try:
-            before, after = maintenance.compact(segments_at(journal))
+            before, after = maintenance.compact(locations.segments_at(journal))
             found_clips.compact(found_clips.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
@@ -64,20 +66,20 @@ def clear(
     output: Output, *, yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False
 ) -> None:
     """Delete all paid answers, and what is known of clips; what has no record yet is paid for and decoded again."""
-    from lvqa_ray.journal.clip_files import files_folder  # noqa: PLC0415 - as above
-    from lvqa_ray.journal.found_clips import clips_folder  # noqa: PLC0415 - as above
+    from lvqa_ray.journal import clip_files, found_clips, locations, maintenance  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with lock(place_given(output)):
-        counted = maintenance.stats(segments_at(journal))
+        counted = maintenance.stats(locations.segments_at(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            maintenance.clear(segments_at(journal))
-            for beside in (clips_folder(journal), files_folder(journal)):
+            maintenance.clear(locations.segments_at(journal))
+            for beside in (found_clips.clips_folder(journal), clip_files.files_folder(journal)):
                 if beside.is_dir():
-                    maintenance.clear(segments_at(beside, make=False))
+                    maintenance.clear(locations.segments_at(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.tables import print_questions
 from lvqa_ray.cli.display.terminal import data, plain, say_json, talk
 from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
-from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.preflight.doctor import Finding
@@ -31,7 +31,7 @@ def check(
     """Try a job's endpoints, output, disk and videos; exit status 2 if a run would fail."""
     from lvqa_ray.engine.preflight.doctor import check as look  # noqa: PLC0415 - Ray takes seconds to import
 
-    loaded = Job.load(job, overrides or [])
+    loaded = config.Job.load(job, overrides or [])
     ask = talk.is_terminal and not yes
     paid = yes or (
         ask and typer.confirm("Send each endpoint a tiny request or two, which cost a cent at most?", err=True)
@@ -59,11 +59,9 @@ def preview(
     overrides: Overrides = None,
 ) -> None:
     """Do the first videos of a job from end to end and show what comes of them; a later run does not do them again."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as above
-
-    loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
+    loaded = config.Job.load(job, [f"limit={count}", *(overrides or [])])
     name = named(loaded, job)
     status = run_and_tell(loaded, name)
     if loaded.ask.wanted:
-        print_questions(output_of(loaded), name)
+        print_questions(config.output_of(loaded), name)
     raise typer.Exit(status)

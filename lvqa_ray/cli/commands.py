@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
 from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.cli.reference import reference
-from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError, RunStopped
-from lvqa_ray.storage.paths import said
 
 app = typer.Typer(
     help="Turn long videos into reasoning QA training data.",
@@ -56,6 +55,8 @@ def status() -> int:
     except BrokenPipeError:
         return stop_at_broken_pipe()
     except OSError as error:  # of a disk or store
+        from lvqa_ray.storage.paths import said  # noqa: PLC0415 - needed only here
+
         fail(said(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
@@ -82,4 +83,4 @@ def schema(
     if markdown:
         typer.echo(reference(), nl=False)
         return
-    say_json(Job.model_json_schema())
+    say_json(config.Job.model_json_schema())

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli.display.panel import Lines, Screen, talkative
 from lvqa_ray.cli.display.tables import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.given import JOB_FILES, named
 from lvqa_ray.cli.report import report_after_run
-from lvqa_ray.config import Job
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.", metavar="K=V")
@@ -59,7 +59,7 @@ def run(
         direct |= {"--reformat-model": reformat_model, "--checker-model": checker_model}
         if extra := [name for name, value in direct.items() if value]:
             fail(f"{', '.join(extra)} cannot stand beside a job file; use --set endpoints.vlm.model=... and the like.")
-        job = Job.load(
+        job = config.Job.load(
             sources[0], [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
         )
     else:
@@ -68,7 +68,9 @@ def run(
             fail(f"without a job file, {', '.join(missing)} must be given.")
         models = {"vlm": vlm_model, "llm": llm_model, "reformat": reformat_model, "checker": checker_model}
         endpoints = endpoints_of(base_url, api_key_env, models)
-        job = Job.of({"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line")
+        job = config.Job.of(
+            {"videos": sources, "endpoints": endpoints, **given}, overrides or [], where="the command line"
+        )
     if fresh:
         job = _fresh(job)
     if dry_run:
@@ -84,12 +86,11 @@ def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, st
     return {role: {**shared, "model": model} for role, model in models.items() if model}
 
 
-def _fresh(job: Job) -> Job:
+def _fresh(job: config.Job) -> config.Job:
     """The job with an output folder that holds nothing: the next number behind its own that is free."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - it takes a second to import
     from lvqa_ray.storage.paths import holds_anything  # noqa: PLC0415 - it takes a second to import
 
-    given = output_of(job)
+    given = config.output_of(job)
     numbered = (given.with_name(f"{given.name}-{number}") for number in itertools.count(2))
     folder = next(folder for folder in itertools.chain([given], numbered) if not holds_anything(folder))
     if folder != given:
@@ -110,7 +111,7 @@ def plan(
 ) -> None:
     """Say what a run would do again and why, and what it would cost; the same as `run --dry-run`."""
     first = [f"limit={limit}"] if limit else []
-    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=True, as_json=as_json)
+    print_plan(config.Job.load(job, [*first, *(overrides or [])]), ask_endpoints=True, as_json=as_json)
 
 
 def estimate(
@@ -122,11 +123,11 @@ def estimate(
 ) -> None:
     """Say what a job will come to in tokens, dollars and time; needs no key and asks no endpoint."""
     first = [f"limit={limit}"] if limit else []
-    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
+    print_plan(config.Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
 
 
 def run_and_tell(
-    job: Job,
+    job: config.Job,
     told: str,
     *,
     only: Collection[str] | None = None,
@@ -146,7 +147,6 @@ def run_and_tell(
     """
     if verbose:
         talkative(talk)
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
@@ -158,7 +158,7 @@ def run_and_tell(
         # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
         print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
         if report and not summary.signal:
-            report_after_run(output_of(job), told, quiet=quiet)
+            report_after_run(config.output_of(job), told, quiet=quiet)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except OSError:  # a terminal or a pipe that is closed, or a full disk behind it, says nothing about the run

@@ -95,14 +95,6 @@ def iter_shots(
         yield from finder.finish()
 
 
-def scenes_with_frames(
-    path: str, *, detection: Detection, plan: ScenePlan, sampling: Sampling, threads: int = 1
-) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
-    """The spans and pictures of `iter_shots`, all of them encoded."""
-    for shot in iter_shots(path, detection=detection, plan=plan, sampling=sampling, threads=threads):
-        yield shot.span, shot.frames()
-
-
 class ShotFinder:
     """Makes the moments of a video into its shots, each told once it is settled.
 

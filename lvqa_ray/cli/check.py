@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lvqa_ray import config
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.display.layout import show, table
-from lvqa_ray.cli.display.tables import print_questions
+from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.cli.display.terminal import data, plain, say_json, talk
-from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def preview(
     name = named(loaded, job)
     status = run_and_tell(loaded, name)
     if loaded.ask.wanted:
-        print_questions(config.output_of(loaded), name)
+        print_questions(config.output_path(loaded), name)
     raise typer.Exit(status)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lvqa_ray.config.job import Job
-    from lvqa_ray.config.places import access_of, output_of
+    from lvqa_ray.config.places import output_path, storage_options
     from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
-    from lvqa_ray.config.serve import Serve
+    from lvqa_ray.config.serve_section import Serve
 
-__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "access_of", "output_of"]
+__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "output_path", "storage_options"]
 
 _MODULES = {
     "Job": "job",
     "Serve": "serve",
-    "access_of": "places",
-    "output_of": "places",
+    "storage_options": "places",
+    "output_path": "places",
 } | dict.fromkeys(("Checks", "Endpoints", "Engine", "Storage"), "sections")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvqa_ray.records import Frame, Span
-from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
 from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan
@@ -15,8 +15,8 @@ def detect_scenes(path: str, detection: Detection) -> list[Span]:
 
 
 def scenes_with_frames(
-    path: str, *, detection: Detection, plan: ScenePlan, sampling: Sampling
+    path: str, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling
 ) -> list[tuple[Span, tuple[Frame, ...]]]:
     """The spans and the encoded pictures of all clips of a video."""
-    shots = iter_shots(path, detection=detection, plan=plan, sampling=sampling)
+    shots = iter_clips(path, detection=detection, plan=plan, sampling=sampling)
     return [(shot.span, shot.frames()) for shot in shots]

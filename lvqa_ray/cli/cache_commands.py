@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.display.visible import visible
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
 
 if TYPE_CHECKING:
-    from lvqa_ray.storage.paths import Place
+    from lvqa_ray.storage.paths import StoragePath
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
     from lvqa_ray.journal import locations, maintenance  # noqa: PLC0415 - `lvqa --help` need not load them
 
-    counted = maintenance.stats(locations.segments_at(_journal(output)))
+    counted = maintenance.stats(locations.open_segments(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
@@ -46,12 +46,12 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
 def compact(output: Output) -> None:
     """Make one file a stage, without lines that are there twice or cannot be read; also of what is known of clips."""
     from lvqa_ray.journal import found_clips, locations, maintenance  # noqa: PLC0415 - as above
-    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with lock(place_given(output)):
+    with run_lock(place_given(output)):
         try:
-            before, after = maintenance.compact(locations.segments_at(journal))
+            before, after = maintenance.compact(locations.open_segments(journal))
             found_clips.compact(found_clips.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
@@ -67,25 +67,25 @@ def clear(
 ) -> None:
     """Delete all paid answers, and what is known of clips; what has no record yet is paid for and decoded again."""
     from lvqa_ray.journal import clip_files, found_clips, locations, maintenance  # noqa: PLC0415 - as above
-    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with lock(place_given(output)):
-        counted = maintenance.stats(locations.segments_at(journal))
+    with run_lock(place_given(output)):
+        counted = maintenance.stats(locations.open_segments(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            maintenance.clear(locations.segments_at(journal))
+            maintenance.clear(locations.open_segments(journal))
             for beside in (found_clips.clips_folder(journal), clip_files.files_folder(journal)):
                 if beside.is_dir():
-                    maintenance.clear(locations.segments_at(beside, make=False))
+                    maintenance.clear(locations.open_segments(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")
 
 
-def _journal(output: str) -> Place:
+def _journal(output: str) -> StoragePath:
     journal = place_given(output) / "cache"
     if not journal.is_dir():
         fail(f"{output} holds no journal; give the output folder of a run.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from lvqa_ray.records.rows import Failure, Film, Usage, Video
+from lvqa_ray.records.rows import CaptionedVideo, Failure, Usage, Video
 
 if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
     from pydantic import JsonValue
@@ -46,7 +46,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzedFilm:
+class AnalyzedVideo:
     """A film on its way through the tasks.
 
     Attributes:
@@ -58,7 +58,7 @@ class AnalyzedFilm:
         failure: Why the film cannot be told within a prompt, if it cannot; no task then has a result.
     """
 
-    film: Film
+    film: CaptionedVideo
     shots: str
     speech: str
     note: str = ""
@@ -78,7 +78,7 @@ class AnalyzedFilm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzedVideo:
+class AnalysisRecord:
     """All results of a video, in one row, so that they end in one shard.
 
     Attributes:

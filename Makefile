@@ -35,6 +35,8 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry lvqa_ray jobs
+	$(BIN)/deptry tests benchmarks --exclude '^$$' --ignore DEP002,DEP004
 
 # The documentation as a site, in site/.
 docs: venv

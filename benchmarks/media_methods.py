@@ -16,7 +16,7 @@ from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.media_info import probe
 from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
-from lvqa_ray.video.scenes.detection import detect_scenes
+from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan, fixed_spans
 
@@ -47,11 +47,11 @@ def stock(film: str) -> list[float]:
 
 
 def exact(film: str) -> list[float]:
-    return [scene.start_s for scene in detect_scenes(film, Detection(accuracy="exact"))][1:]
+    return [scene.start_s for scene in iter_scenes(film, Detection(accuracy="exact"))][1:]
 
 
 def fast(film: str) -> list[float]:
-    return [scene.start_s for scene in detect_scenes(film, Detection(accuracy="fast"))][1:]
+    return [scene.start_s for scene in iter_scenes(film, Detection(accuracy="fast"))][1:]
 
 
 def exact_frames(film: str) -> list[float]:

@@ -222,3 +222,25 @@ def test_the_demo_on_a_film_of_ones_own(tmp_path: Path) -> None:
         assert record["parsed_reasoning"]["ANSWER"] in "ABCD"
         assert record["reformatted_reasoning"]
         assert {one["check"] for one in record["checks"] if one["calls"]} >= {"blind", "solve", "judge", "evidence"}
+
+
+@pytest.mark.parametrize(("word", "said"), [("--help", "Turn long videos into"), ("--version", "lvqa-ray ")])
+def test_help_and_the_version_load_none_of_the_large_libraries(word: str, said: str) -> None:
+    large = {
+        "aiohttp",
+        "av",
+        "cv2",
+        "fsspec",
+        "httpx2",
+        "numpy",
+        "openai",
+        "pyarrow",
+        "ray",
+        "s3fs",
+        "yaml",
+    }
+    report = f"import atexit, sys; atexit.register(lambda: print(*({large} & set(sys.modules)), file=sys.stderr))"
+    words = [sys.executable, "-c", f"{report}; from lvqa_ray.cli import main; main()", word]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert said in printed.stdout
+    assert printed.stderr.split() == []

@@ -8,8 +8,11 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from lvqa_ray.cli.analyze import STYLES as NAMED_STYLES
+from lvqa_ray.cli.analyze import TASKS as NAMED_TASKS
 from lvqa_ray.cli.commands import app
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records import STYLES, TASKS
 from tests import media
 from tests.conftest import MODEL
 from tests.fakes.endpoint import FakeEndpoint
@@ -67,3 +70,7 @@ def test_what_cannot_be_is_said_in_one_sentence(fake: FakeEndpoint, tmp_path: Pa
         assert refused.exit_code == 2
         assert says in refused.stderr
     assert fake.asked == 0
+
+
+def test_the_help_names_all_tasks_and_styles() -> None:
+    assert (NAMED_TASKS, NAMED_STYLES) == (TASKS, STYLES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lvqa_ray.config import Job
+from lvqa_ray import config
 
 if TYPE_CHECKING:
     from lvqa_ray.storage.paths import StoragePath
@@ -27,10 +27,9 @@ def place_given(given: str) -> StoragePath:
     Raises:
         ConfigError: What was given is a job file with a mistake in it.
     """
-    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - it takes a second to import
     from lvqa_ray.storage.paths import storage_path  # noqa: PLC0415 - it takes a second to import
 
-    return output_path(Job.load(Path(given))) if is_job(given) else storage_path(given)
+    return config.output_path(config.Job.load(Path(given))) if is_job(given) else storage_path(given)
 
 
 def is_job(given: str) -> bool:
@@ -38,7 +37,7 @@ def is_job(given: str) -> bool:
     return Path(given).suffix.lower() in JOB_FILES and "://" not in given and not Path(given).is_dir()
 
 
-def named(job: Job, given: str | Path | None = None) -> str:
+def named(job: config.Job, given: str | Path | None = None) -> str:
     """What other commands are to be given for a job's output, so that they reach it.
 
     Args:
@@ -46,7 +45,7 @@ def named(job: Job, given: str | Path | None = None) -> str:
         given: The job file that it is from, changed or not.
     """
     if given is not None and job.storage != type(job.storage)():
-        written = Job.load(Path(given))
+        written = config.Job.load(Path(given))
         if (written.output, written.storage) == (job.output, job.storage):
             return shlex.quote(str(given))
     return shlex.quote(job.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,9 @@ from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.display.visible import visible
 from lvqa_ray.cli.run import AsJson
-from lvqa_ray.journal import maintenance
-from lvqa_ray.journal.locations import open_segments
-from lvqa_ray.storage.paths import StoragePath
-from lvqa_ray.storage.run_lock import run_lock
+
+if TYPE_CHECKING:
+    from lvqa_ray.storage.paths import StoragePath
 
 app = typer.Typer(help="Show, shrink or empty the cache of paid replies.", no_args_is_help=True)
 
@@ -23,7 +22,9 @@ app = typer.Typer(help="Show, shrink or empty the cache of paid replies.", no_ar
 @app.command()
 def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the replies and their cost."""
-    counted = maintenance.stats(open_segments(_journal(output)))
+    from lvqa_ray.journal import locations, maintenance  # noqa: PLC0415 - `lvqa --help` need not load them
+
+    counted = maintenance.stats(locations.open_segments(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
@@ -44,12 +45,13 @@ def stats(output: Output, *, as_json: AsJson = False) -> None:
 @app.command()
 def compact(output: Output) -> None:
     """Rewrite the cache as one file per stage, without duplicate and unreadable lines. Includes the cache of clips."""
-    from lvqa_ray.journal import found_clips  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.journal import found_clips, locations, maintenance  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with run_lock(place_given(output)):
         try:
-            before, after = maintenance.compact(open_segments(journal))
+            before, after = maintenance.compact(locations.open_segments(journal))
             found_clips.compact(found_clips.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
@@ -64,20 +66,20 @@ def clear(
     output: Output, *, yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False
 ) -> None:
     """Delete all paid replies and the cache of clips. Videos without a record are then paid and decoded again."""
-    from lvqa_ray.journal.clip_files import files_folder  # noqa: PLC0415 - as above
-    from lvqa_ray.journal.found_clips import clips_folder  # noqa: PLC0415 - as above
+    from lvqa_ray.journal import clip_files, found_clips, locations, maintenance  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
     with run_lock(place_given(output)):
-        counted = maintenance.stats(open_segments(journal))
+        counted = maintenance.stats(locations.open_segments(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid replies in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            maintenance.clear(open_segments(journal))
-            for beside in (clips_folder(journal), files_folder(journal)):
+            maintenance.clear(locations.open_segments(journal))
+            for beside in (found_clips.clips_folder(journal), clip_files.files_folder(journal)):
                 if beside.is_dir():
-                    maintenance.clear(open_segments(beside, make=False))
+                    maintenance.clear(locations.open_segments(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} replies deleted.")

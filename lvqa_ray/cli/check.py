@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.cli.display.terminal import data, plain, say_json, talk
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
-from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.preflight.doctor import Finding
@@ -31,7 +31,7 @@ def check(
     """Test the endpoints, output folder, disk and videos of a job. Exit status 2 if a run would fail."""
     from lvqa_ray.engine.preflight.doctor import check as look  # noqa: PLC0415 - Ray takes seconds to import
 
-    loaded = Job.load(job, overrides or [])
+    loaded = config.Job.load(job, overrides or [])
     ask = talk.is_terminal and not yes
     paid = yes or (ask and typer.confirm("Send each endpoint one or two small requests, for a cent at most?", err=True))
     found = list(look(loaded, paid=paid))
@@ -57,11 +57,9 @@ def preview(
     overrides: Overrides = None,
 ) -> None:
     """Process the first videos of a job and print their questions. A later run does not process them again."""
-    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - as above
-
-    loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
+    loaded = config.Job.load(job, [f"limit={count}", *(overrides or [])])
     name = named(loaded, job)
     status = run_and_tell(loaded, name)
     if loaded.ask.wanted:
-        print_questions(output_path(loaded), name)
+        print_questions(config.output_path(loaded), name)
     raise typer.Exit(status)

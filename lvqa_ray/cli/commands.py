@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli import analyze, audit, cache_commands, check, demo, export, report, results, run, serve
 from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.cli.reference import reference
-from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError, RunStopped
-from lvqa_ray.storage.paths import describe_os_error
 
 app = typer.Typer(
     help="Turn long videos into multiple-choice questions with reasoning, to train video-language models.",
@@ -57,6 +56,8 @@ def status() -> int:
     except BrokenPipeError:
         return stop_at_broken_pipe()
     except OSError as error:  # of a disk or store
+        from lvqa_ray.storage.paths import describe_os_error  # noqa: PLC0415 - needed only here
+
         fail(describe_os_error(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
@@ -85,4 +86,4 @@ def schema(
     if markdown:
         typer.echo(reference(), nl=False)
         return
-    say_json(Job.model_json_schema())
+    say_json(config.Job.model_json_schema())

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.audit import print_audit
 from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
 from lvqa_ray.cli.run import Overrides, run_and_tell
-from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
 
 DEMO_PORT = 8901
@@ -39,7 +39,7 @@ def demo(
     )
     with _demo_endpoint() as base_url:
         endpoint = {"base_url": base_url, "model": MODEL, "api_key_env": None}
-        job = Job.of(
+        job = config.Job.of(
             {"videos": [str(film)], "output": out, "endpoints": {"vlm": endpoint, "llm": endpoint}},
             overrides or [],
             where="the command line",

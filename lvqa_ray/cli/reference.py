@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lvqa_ray.config import Job
+from lvqa_ray import config
 
 HEAD = """\
 # Configuration
@@ -21,9 +21,9 @@ LONGEST = 60
 
 def reference() -> str:
     """All settings, section by section."""
-    schema = Job.model_json_schema()
+    schema = config.Job.model_json_schema()
     at = {"base_url": "http://localhost/v1", "model": "m"}
-    plain = Job.of({"videos": ["x"], "output": "x", "endpoints": {"vlm": at, "llm": at}}).model_dump(mode="json")
+    plain = config.Job.of({"videos": ["x"], "output": "x", "endpoints": {"vlm": at, "llm": at}}).model_dump(mode="json")
     return HEAD + "".join(_section("", schema, schema["$defs"], plain))
 
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli.arguments import JOB_FILES, is_job, named
 from lvqa_ray.cli.display.panel import Lines, Screen, talkative
 from lvqa_ray.cli.display.summaries import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.report import report_after_run
-from lvqa_ray.config import Job
 
 Overrides = Annotated[
     list[str] | None,
@@ -122,7 +122,7 @@ def _job_of(
     api_key_env: str,
     limit: int | None,
     overrides: Sequence[str] | None,
-) -> Job:
+) -> config.Job:
     """The job of a job file, or of videos and options."""
     given: dict[str, Any] = {"output": out} if out else {}
     if limit:
@@ -135,12 +135,14 @@ def _job_of(
         if extra := [name for name, value in direct.items() if value]:
             fail(f"{', '.join(extra)} cannot be combined with a job file: use --set endpoints.vlm.model=... instead.")
         sets = [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
-        return Job.load(sources[0], sets)
+        return config.Job.load(sources[0], sets)
     needed = {"--out": out, "--base-url": base_url, "--vlm-model": models["vlm"], "--llm-model": models["llm"]}
     if missing := [name for name, value in needed.items() if not value]:
         fail(f"without a job file, {', '.join(missing)} must be given.")
     endpoints = endpoints_of(base_url, api_key_env, models)
-    return Job.of({"videos": list(sources), "endpoints": endpoints, **given}, overrides or [], where="the command line")
+    return config.Job.of(
+        {"videos": list(sources), "endpoints": endpoints, **given}, overrides or [], where="the command line"
+    )
 
 
 def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, str | None]) -> dict[str, Any]:
@@ -149,12 +151,11 @@ def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, st
     return {role: {**shared, "model": model} for role, model in models.items() if model}
 
 
-def _fresh(job: Job) -> Job:
+def _fresh(job: config.Job) -> config.Job:
     """The job with an output folder that holds nothing: the next number behind its own that is free."""
-    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - it takes a second to import
     from lvqa_ray.storage.paths import holds_anything  # noqa: PLC0415 - it takes a second to import
 
-    given = output_path(job)
+    given = config.output_path(job)
     numbered = (given.with_name(f"{given.name}-{number}") for number in itertools.count(2))
     folder = next(folder for folder in itertools.chain([given], numbered) if not holds_anything(folder))
     if folder != given:
@@ -175,11 +176,11 @@ def estimate(
 ) -> None:
     """Estimate the tokens, dollars and time of a job. Contacts no endpoint and needs no key."""
     first = [f"limit={limit}"] if limit else []
-    print_plan(Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
+    print_plan(config.Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
 
 
 def run_and_tell(
-    job: Job,
+    job: config.Job,
     told: str,
     *,
     only: Collection[str] | None = None,
@@ -199,7 +200,6 @@ def run_and_tell(
     """
     if verbose:
         talkative(talk)
-    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
@@ -211,7 +211,7 @@ def run_and_tell(
         # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
         print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
         if report and not summary.signal:
-            report_after_run(output_path(job), told, quiet=quiet)
+            report_after_run(config.output_path(job), told, quiet=quiet)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except OSError:  # a terminal or a pipe that is closed, or a full disk behind it, says nothing about the run

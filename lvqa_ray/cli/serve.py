@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray import config
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.run import Overrides
-from lvqa_ray.config import Job
 
 ANY = "(the videos of requests)"
 SHORTEST_TOKEN = 16
@@ -33,7 +33,7 @@ def serve(
         fail("lvqa serve needs more packages: run pip install 'lvqa-ray[serve]'.")
     given = {"serve.host": host, "serve.port": port}
     sets = [f"{key}={value}" for key, value in given.items() if value is not None]
-    loaded = Job.load(job, [f'videos=["{ANY}"]', *sets, *(overrides or [])])
+    loaded = config.Job.load(job, [f'videos=["{ANY}"]', *sets, *(overrides or [])])
     settings = loaded.serve
     token = os.environ.get(settings.token_env, "").strip()
     if not token and not _is_loopback(settings.host):
@@ -46,11 +46,10 @@ def serve(
             f"the token in {settings.token_env} has fewer than {SHORTEST_TOKEN} characters. Make one with: openssl "
             "rand -hex 24"
         )
-    from lvqa_ray.config.places import output_path  # noqa: PLC0415
     from lvqa_ray.engine.preflight.validation import check_endpoints, check_output, check_prices  # noqa: PLC0415
     from lvqa_ray.engine.ray.serve_deployment import run_ingress  # noqa: PLC0415 - Ray takes seconds to import
 
-    check_output(output_path(loaded))
+    check_output(config.output_path(loaded))
     check_prices(loaded)
     check_endpoints(loaded)
     place = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}/"
@@ -58,7 +57,7 @@ def serve(
     run_ingress(loaded, partial(build, loaded), said)
 
 
-def build(job: Job) -> Any:  # noqa: ANN401 - an ASGI application
+def build(job: config.Job) -> Any:  # noqa: ANN401 - an ASGI application
     """The application, with the token that this process finds in its environment: it travels through no Ray."""
     from lvqa_ray.serve.app import make_app  # noqa: PLC0415 - it needs an extra
 

@@ -1,7 +1,28 @@
 """What a run is told: `job`, its `sections` beside the stages, and how it is `written` by hand."""
 
-from lvqa_ray.config.job import Job
-from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
-from lvqa_ray.config.serve_section import Serve
+from __future__ import annotations
 
-__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lvqa_ray.config.job import Job
+    from lvqa_ray.config.places import output_path, storage_options
+    from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
+    from lvqa_ray.config.serve_section import Serve
+
+__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "output_path", "storage_options"]
+
+_MODULES = {
+    "Job": "job",
+    "Serve": "serve",
+    "storage_options": "places",
+    "output_path": "places",
+} | dict.fromkeys(("Checks", "Endpoints", "Engine", "Storage"), "sections")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name is typed for checkers above
+    """Import a name when it is first used: a job knows every stage, and with them the video libraries."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

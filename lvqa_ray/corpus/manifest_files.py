@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from lvqa_ray.corpus.video_ids import safe, safe_all, stem
 from lvqa_ray.corpus.video_table import AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import redact_url
-from lvqa_ray.records.safe_text import safe_text
+from lvqa_ray.records.safe_text import SUSPECT, safe_text
 from lvqa_ray.records.uri import path_of_file_url, scheme_of
 from lvqa_ray.storage.remote import is_remote
 
@@ -30,10 +30,10 @@ Rows = Iterator[tuple[int, Any]]
 """Rows, each with its number."""
 Where = Callable[[int], str]
 """Names the place of a row by its number, for an error."""
-_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str, allow_nan=False)
 _PARSE = json.JSONDecoder()
-_ONLY_VIDEO = re.compile(r'^\{"video": ?"([^"\\\x00-\x1f]+)"\}$', re.MULTILINE)
-"""A line that names a video without any escapes, and says nothing else."""
+_ESCAPED_OR_SUSPECT = re.compile(rf"\\|{SUSPECT}|[\ud800-\udfff]")
+"""Matches every encoded object that holds a text which `safe_text` may change."""
 csv.field_size_limit(2**31 - 1)
 
 
@@ -100,34 +100,30 @@ def _parquet(path: Path) -> Rows:
 
 
 def _csv(path: Path) -> Rows:
-    reader = csv.DictReader(io.StringIO(_text(path)))
-    yield from ((reader.line_num, row) for row in reader)
+    with _text(path) as file:
+        reader = csv.DictReader(file)
+        yield from ((reader.line_num, row) for row in reader)
 
 
 def _json_list(path: Path) -> Rows:
     try:
-        rows = json.loads(_text(path))
+        with _text(path) as file:
+            rows = json.load(file)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}, line {error.lineno} is not valid JSON: {error.msg}.") from None
     yield from enumerate(rows if isinstance(rows, list) else [rows], start=1)
 
 
 def _json_lines(path: Path) -> Rows:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            number = 1
-            while lines := list(islice(file, AT_ONCE)):
-                yield from _at_once(lines, number) or _one_by_one(lines, number, path)
-                number += len(lines)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from None
+    with _text(path) as file:
+        number = 1
+        while lines := list(islice(file, AT_ONCE)):
+            yield from _at_once(lines, number) or _one_by_one(lines, number, path)
+            number += len(lines)
 
 
 def _at_once(lines: list[str], number: int) -> Rows | None:
     """The rows of lines that are an object each, in a third of the time; ``None`` where they are not."""
-    names = _ONLY_VIDEO.findall("".join(lines))
-    if len(names) == len(lines):
-        return enumerate(({"video": name} for name in names), start=number)
     objects = [line.strip() for line in lines]
     # An object that goes on in the next line would have a name there, and no brace.
     if not all(each.startswith("{") and each.endswith("}") for each in objects):
@@ -145,15 +141,14 @@ def _one_by_one(lines: list[str], number: int, path: Path) -> Rows:
             yield at, _json(line, f"{path}, line {at}")
 
 
-def _text(path: Path) -> str:
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """The file, open as UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            yield file
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path} cannot be read as UTF-8 text: {error}.")
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
 def _json(text: str, where: str) -> Any:  # noqa: ANN401 - whatever the line holds
@@ -200,7 +195,13 @@ def _extra(row: Mapping[str, Any], ident: str) -> str | None:
     extra = {key: value for key, value in row.items() if key not in {"video", "id", "conversation"} and key is not None}
     if ident and ident != safe(ident):
         extra["id"] = ident  # or it could not be joined with what it comes from
-    return _JSON.encode(_storable(extra)) if extra else None
+    if not extra:
+        return None
+    with suppress(ValueError):  # a number that JSON cannot say
+        encoded = _JSON.encode(extra)
+        if not _ESCAPED_OR_SUSPECT.search(encoded):  # `_storable` would change nothing
+            return encoded
+    return _JSON.encode(_storable(extra))
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds

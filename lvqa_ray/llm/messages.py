@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.records import Usage
+
+if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
+    from pydantic import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lvqa_ray.records.rows import CaptionedVideo, Failure, Usage, Video
+
+if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
+    from pydantic import JsonValue
 
 Task = Literal["analysis", "summary", "titles", "mind_map"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -186,3 +186,23 @@ def test_what_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"does not exist|no file matches|holds no video"):
         read_manifest([source])
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        (r'"a\u001b[31mred"', '"ared"'),
+        ('"\u202etxt"', '"txt"'),
+        (r'"a\ud83d"', '"a\ufffd"'),
+        ("[1.5, NaN]", "[1.5, null]"),
+        ('{"b\u200b": 1}', '{"b": 1}'),
+        (r'"a\nb"', r'"a\nb"'),
+    ],
+)
+def test_further_columns_hold_no_control_characters_and_no_number_that_json_lacks(
+    tmp_path: Path, written: str, stored: str
+) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(f'{{"video": "/a.mp4", "plain": "x", "odd": {written}}}\n', encoding="utf-8")
+    (video,) = read_manifest([str(path)])
+    assert video.extra == f'{{"odd": {stored}, "plain": "x"}}'

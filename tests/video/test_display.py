@@ -23,10 +23,11 @@ from lvqa_ray.video.frames.hdr import tone_mapped
 from lvqa_ray.video.frames.jpeg import Pixels
 from lvqa_ray.video.reader.display import Orientation
 from lvqa_ray.video.reader.media_info import probe
-from lvqa_ray.video.scenes.clip_builder import FrameSampling, scenes_with_frames
+from lvqa_ray.video.scenes.clip_builder import FrameSampling
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan
 from tests import cases
+from tests.video.detected import scenes_with_frames
 from tests.video.odd import CORNERS, PATCHES, corners
 
 TURNED = {90: "blue red white green", 180: "white blue green red", 270: "green white red blue"}

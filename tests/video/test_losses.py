@@ -10,11 +10,11 @@ import pytest
 from lvqa_ray.records import Span
 from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
-from lvqa_ray.video.scenes.detection import detect_scenes
 from lvqa_ray.video.scenes.detectors import Detection
 from tests import media
 from tests.cases import folder
 from tests.cases.timelines import BLUE, RED, write
+from tests.video.detected import detect_scenes
 
 ALL = Span(start_s=0, end_s=100)
 

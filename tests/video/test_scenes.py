@@ -15,10 +15,11 @@ from av.video.frame import VideoFrame
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.reader.media_info import probe
 from lvqa_ray.video.reader.video_reader import VideoReader, open_video
-from lvqa_ray.video.scenes.detection import detect_scenes, iter_scenes
+from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection, Detector, Scorer
 from lvqa_ray.video.scenes.downscale import Accuracy, Downscaler
 from tests import media
+from tests.video.detected import detect_scenes
 from tests.video.films import OPTIONS, transcoded
 
 DETECTORS: tuple[Detector, ...] = ("content", "adaptive", "both")

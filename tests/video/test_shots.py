@@ -13,12 +13,13 @@ from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
 from lvqa_ray.video.scenes import clip_builder as shots
-from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips, scenes_with_frames
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
 from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.scenes.frame_buffer import BufferedFrame, FrameBuffer
 from lvqa_ray.video.spans import ScenePlan
 from tests import media
+from tests.video.detected import scenes_with_frames
 from tests.video.test_scenes import count_decoded
 
 EIGHT = FrameSampling(count=8, fps=None, short_side=64, quality=85)

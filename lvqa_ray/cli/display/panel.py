@@ -20,7 +20,6 @@ from rich.text import Text
 
 from lvqa_ray.cli.display.terminal import ConsoleHandler
 from lvqa_ray.cli.display.visible import VisibleFormatter, json_text, visible
-from lvqa_ray.journal.costs import total
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.progress import Progress
@@ -123,6 +122,8 @@ class Lines:
 
 def as_json(progress: Progress) -> dict[str, Any]:
     """How far a run has come, as plain values."""
+    from lvqa_ray.journal.costs import total  # noqa: PLC0415 - `lvqa --help` need not load what the journal needs
+
     bill = total(progress.paid.values())
     return {
         "seconds": round(progress.seconds, 1),

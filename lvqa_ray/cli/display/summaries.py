@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvqa_ray import config
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
-from lvqa_ray.config import Job
-from lvqa_ray.journal.costs import Spent
 
 if TYPE_CHECKING:
+    from lvqa_ray.journal.costs import Spent
     from lvqa_ray.storage.paths import StoragePath
 
 
-def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
+def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     """Print what a run would do and cost, to stdout."""
     from lvqa_ray.engine.preflight.dry_run import plan  # noqa: PLC0415 - Ray takes seconds to import
 

@@ -95,14 +95,6 @@ def iter_clips(
         yield from finder.finish()
 
 
-def scenes_with_frames(
-    path: str, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling, threads: int = 1
-) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
-    """The spans and pictures of `iter_clips`, all of them encoded."""
-    for shot in iter_clips(path, detection=detection, plan=plan, sampling=sampling, threads=threads):
-        yield shot.span, shot.frames()
-
-
 class ClipBuilder:
     """Makes the moments of a video into its shots, each told once it is settled.
 

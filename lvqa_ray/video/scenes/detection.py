@@ -24,11 +24,6 @@ HELD_FRAMES = 32
 """Most decoded frames held back until it is known whether one of them is a cut."""
 
 
-def detect_scenes(path: str, detection: Detection, *, threads: int = 1) -> list[Span]:
-    """Find all scenes of a video; see `iter_scenes`."""
-    return list(iter_scenes(path, detection, threads=threads))
-
-
 def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, threads: int = 1) -> Iterator[Span]:
     """Find the scenes of a video, each told once it is certain where it ends, while the rest is still unread.
 

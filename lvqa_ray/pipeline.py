@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
+from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Row, Video, VideoPart
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis.analysis import AnalyzeFilm
@@ -36,7 +36,7 @@ class Look:
 
     steps: Sequence[VideoStep]
     takes: type
-    expected: Callable[[Any], Any]
+    expected: Callable[[Row], Row]
     asks: Work
 
 
@@ -79,7 +79,7 @@ class Pipeline:
     split: Sequence[VideoStep]
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
-    merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
+    merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]]
     ask: Sequence[Work | Look]
     expected: Callable[..., Clip | None]
     recipe: str
@@ -99,7 +99,7 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
     judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)
-    split: Callable[[ProbedVideo], Iterable[Any]] = job.split
+    split: Callable[[ProbedVideo], Iterable[Row]] = job.split
     parts = None
     if job.split.mode == "scenes":
         # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
@@ -199,12 +199,12 @@ def _showing(
 ) -> Look:
     """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
     sample = replace(job.sample, count=stage.frames, per_second=None)
-    show: Callable[..., Iterable[Any]] = stage.show
+    show: Callable[..., Iterable[Row]] = stage.show
     step = VideoStep(stage.name, takes, partial(show, sample=sample), reads=reads)
     return Look([step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks)
 
 
-def _told(row: Any, *, show: Callable[[Any], Iterable[Any]]) -> Any:  # noqa: ANN401 - any of the frozen rows
+def _told(row: Row, *, show: Callable[[Row], Iterable[Row]]) -> Row:
     return next(iter(show(row)))
 
 

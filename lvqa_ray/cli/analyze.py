@@ -27,6 +27,7 @@ from lvqa_ray.records import (
     Failure,
     Film,
     ProbedVideo,
+    Row,
     Video,
     shown,
 )
@@ -172,7 +173,7 @@ class _Teller:
         self._shots = 0
         self._next = 0
 
-    def tell(self, row: Any, dossier: Dossier) -> None:  # noqa: ANN401 - any of the frozen rows
+    def tell(self, row: Row | Analysis, dossier: Dossier) -> None:
         """Print what a row tells; shots in the order of time."""
         match row:
             case ProbedVideo():

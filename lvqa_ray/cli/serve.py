@@ -7,13 +7,16 @@ from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.run import Overrides
 from lvqa_ray.config import Job
+
+if TYPE_CHECKING:
+    from lvqa_ray.serve.door import App
 
 ANY = "(the videos of requests)"
 SHORTEST_TOKEN = 16
@@ -53,7 +56,7 @@ def serve(
     run_ingress(loaded, partial(build, loaded), said)
 
 
-def build(job: Job) -> Any:  # noqa: ANN401 - an ASGI application
+def build(job: Job) -> App:
     """The application, with the token that this process finds in its environment: it travels through no Ray."""
     from lvqa_ray.serve.app import make_app  # noqa: PLC0415 - it needs an extra
 

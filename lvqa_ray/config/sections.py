@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -26,7 +26,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def _tag(given: Any) -> str:  # noqa: ANN401 - whatever the caller gave
+def _tag(given: object) -> str:
     return SEVERAL if isinstance(given, list | tuple) else ONE
 
 

@@ -156,14 +156,14 @@ def _unreadable(path: Path, error: Exception) -> ConfigError:
     return ConfigError(f"{path} cannot be read as UTF-8 text: {error}.")
 
 
-def _json(text: str, where: str) -> Any:  # noqa: ANN401 - whatever the line holds
+def _json(text: str, where: str) -> object:
     try:
         return _PARSE.decode(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where} is not valid JSON, at column {error.colno}: {error.msg}.") from None
 
 
-def _name(row: Any, number: int, where: Where) -> str:  # noqa: ANN401 - whatever the line holds
+def _name(row: object, number: int, where: Where) -> str:
     """What a row calls its video."""
     if not isinstance(row, dict):
         raise ConfigError(f"{where(number)} is not an object with a `video` field.")
@@ -183,12 +183,12 @@ def _ident(row: Mapping[str, Any], number: int, where: Where) -> str:
     return str(ident).strip()
 
 
-def _turns(given: Any, number: int, where: Where) -> str | None:  # noqa: ANN401 - whatever the line holds
+def _turns(given: object, number: int, where: Where) -> str | None:
     if isinstance(given, str) and given.strip():
         given = _json(given, f"{where(number)}, conversation")
     if not given:
         return None
-    turns = given if isinstance(given, list) else [given]
+    turns: list[Any] = given if isinstance(given, list) else [given]
     for turn in turns:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("value", ""), str):
             raise ConfigError(f'{where(number)}: `conversation` must be a list of {{"from": ..., "value": ...}}.')
@@ -203,7 +203,7 @@ def _extra(row: Mapping[str, Any], ident: str) -> str | None:
     return _JSON.encode(_storable(extra)) if extra else None
 
 
-def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
+def _storable(value: object) -> object:
     """The value with null for numbers that JSON cannot say, such as a missing one in Parquet, and with safe texts."""
     if isinstance(value, str):
         return safe_text(value)
@@ -214,7 +214,7 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
     return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _ids(given: Sequence[str], called: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def _ids(given: Sequence[str], called: pa.Array) -> pa.Array:
     if any(given):
         called = pa.array([ident or name for ident, name in zip(given, called.to_pylist(), strict=True)])
     return safe_all(called)

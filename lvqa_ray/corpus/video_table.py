@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -99,27 +99,27 @@ class Videos(Sequence[Video]):
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
     @property
-    def ids(self) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    def ids(self) -> pa.ChunkedArray:
         """The column of ids."""
         return self.table["id"]
 
     @property
-    def fingerprints(self) -> Any:  # noqa: ANN401 - as above
+    def fingerprints(self) -> pa.ChunkedArray:
         """The column of fingerprints."""
         return self.table["fingerprint"]
 
     @property
-    def input_hashes(self) -> Any:  # noqa: ANN401 - as above
+    def input_hashes(self) -> pa.ChunkedArray:
         """The column of hashes of what came along."""
         return self.table["input_hash"]
 
     @property
-    def ids_given(self) -> Any:  # noqa: ANN401 - as above
+    def ids_given(self) -> pa.ChunkedArray:
         """The column that says whether the manifest names the id."""
         return self.table["id_given"]
 
     @property
-    def places(self) -> Any:  # noqa: ANN401 - as above
+    def places(self) -> pa.ChunkedArray:
         """Where the videos are, as the tables say it: with a question mark for what is no character."""
         return pa.chunked_array([_as_said(chunk) for chunk in self.table["uri"].chunks], pa.string())
 
@@ -150,8 +150,8 @@ class Videos(Sequence[Video]):
 
 
 def columns(
-    ids: Any,  # noqa: ANN401 - a list or an Arrow array
-    uris: Any,  # noqa: ANN401 - as above
+    ids: Sequence[str] | pa.Array,
+    uris: Sequence[str] | pa.Array,
     turns: Sequence[str | None],
     extras: Sequence[str | None],
     ids_given: Sequence[bool] = (),
@@ -192,7 +192,7 @@ def _input_hash(turns: str | None, extra: str | None) -> str:
     return Video(id="", uri="", fingerprint="", conversation=_turns(turns), extra=extra or "{}").input_hash
 
 
-def _as_said(uris: Any) -> Any:  # noqa: ANN401 - as above
+def _as_said(uris: pa.Array) -> pa.Array:
     try:
         said = uris.cast(pa.string())  # which looks whether it is UTF-8
     except pa.ArrowInvalid:

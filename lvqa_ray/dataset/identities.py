@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from posixpath import basename
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -108,7 +108,7 @@ class Identities:
         path = self._folder / FILE
         return read_shard(path).select(SCHEMA.names).cast(SCHEMA) if path.exists() else SCHEMA.empty_table()
 
-    def _before(self) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    def _before(self) -> pa.Array:
         """The fingerprints of this output that are stamps of an earlier release, or of files that cannot be read."""
         parts = [self._done["fingerprint"]]
         if (path := self._folder / MANIFEST).exists():
@@ -116,12 +116,14 @@ class Identities:
         prints = pc.unique(pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()))
         return prints.filter(pc.invert(pc.is_in(prints, value_set=flat(self._known["fingerprint"]))))
 
-    def _import(self, old: Any) -> None:  # noqa: ANN401 - as above
+    def _import(self, old: pa.Array) -> None:
         old = old.filter(pc.invert(pc.equal(old, "")))
         if len(old):
             self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=SCHEMA))
 
-    def _found(self, videos: Videos, places: Any, prints: Any, access: Access) -> Any:  # noqa: ANN401 - as above
+    def _found(
+        self, videos: Videos, places: npt.NDArray[np.int64], prints: pa.ChunkedArray, access: Access
+    ) -> pa.Array:
         """The fingerprints, those at some places by content."""
         table = pa.concat_tables([self._table, *self._new])
         read = table.filter(pc.is_valid(table["content"]))
@@ -154,7 +156,7 @@ class Identities:
         return pc.replace_with_mask(flat(prints), pa.array(mask), pa.array(found, pa.string()))
 
 
-def _with(videos: Videos, prints: Any) -> Videos:  # noqa: ANN401 - as above
+def _with(videos: Videos, prints: pa.Array) -> Videos:
     column = COLUMNS.get_field_index("fingerprint")
     return Videos(videos.table.set_column(column, COLUMNS.field(column), prints))
 
@@ -169,7 +171,7 @@ class _Before:
         access: How stores are reached.
     """
 
-    def __init__(self, folder: Place, prints: Any, wanted: Set[str], access: Access) -> None:  # noqa: ANN401 - as above
+    def __init__(self, folder: Place, prints: pa.ChunkedArray, wanted: Set[str], access: Access) -> None:
         self._access = access
         self._named: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for where, fingerprint_ in _located(folder, prints) if len(prints) else ():
@@ -189,7 +191,7 @@ class _Before:
         return ""
 
 
-def _located(folder: Place, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as above
+def _located(folder: Place, prints: pa.ChunkedArray) -> Iterator[tuple[str, str]]:
     """Where the files with these fingerprints were."""
     prints, told = flat(prints), []
     if (path := folder / MANIFEST).exists():

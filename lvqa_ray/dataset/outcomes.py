@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from lvqa_ray.dataset.task_outcomes import task_outcomes
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 from lvqa_ray.storage.paths import Place
 
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 FEW = ["run_id", "job_hash"]
 """Columns of few different values."""
 OUTCOME = pa.schema(
@@ -108,21 +109,21 @@ def _with_tasks(rows: pa.Table, told: pa.Table) -> pa.Table:
     return rows
 
 
-def _key(rows: pa.Table) -> Any:  # noqa: ANN401 - as below
+def _key(rows: pa.Table) -> pa.Array:
     """Names a video in a run."""
     return pc.binary_join_element_wise(flat(rows["id"]), flat(rows["run_id"].cast(pa.string())), "/")
 
 
-def find(ids: Any, among: Any) -> npt.NDArray[np.int64]:  # noqa: ANN401 - Arrow arrays have no types
+def find(ids: Column, among: Column) -> npt.NDArray[np.int64]:
     """Where each id stands in a column of ids that are there once; -1 where it does not."""
     return numbers(pc.fill_null(pc.index_in(ids, value_set=flat(among)), -1)).astype(np.int64)
 
 
-def flat(column: Any) -> Any:  # noqa: ANN401 - as above
+def flat(column: Column) -> pa.Array:
     """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def numbers(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - as above
+def numbers(column: Column) -> npt.NDArray[Any]:
     """A column without nulls as numbers."""
     return np.asarray(flat(column).to_numpy(zero_copy_only=False))

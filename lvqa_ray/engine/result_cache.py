@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.step_runner import bug
@@ -21,7 +21,7 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import Answers, Cached
 from lvqa_ray.llm.middleware.truncation import Mending
 from lvqa_ray.pipeline import Look
-from lvqa_ray.records import Clip
+from lvqa_ray.records import Clip, Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
 from lvqa_ray.storage.paths import Place
@@ -30,11 +30,11 @@ from lvqa_ray.storage.paths import Place
 class Memory(Protocol):
     """Spares a group of steps their work on a row."""
 
-    def recall(self, row: Any) -> Iterable[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def recall(self, row: Row) -> Iterable[Row] | None:
         """The rows that the steps would make of a row, or ``None`` where that is not known."""
         ...
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def note(self, row: Row, made: Sequence[Row]) -> None:
         """Keep what the steps made of a row; of clips without their pictures."""
         ...
 
@@ -42,11 +42,11 @@ class Memory(Protocol):
 class Nothing:
     """A memory for steps whose work is not known from earlier."""
 
-    def recall(self, _: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def recall(self, _: Row) -> None:
         """See `Memory`."""
         return
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def note(self, row: Row, made: Sequence[Row]) -> None:
         """See `Memory`."""
 
 
@@ -82,7 +82,7 @@ class PaidCaptions:
         self._expected = expected
         self._index = index
 
-    def recall(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def recall(self, row: Row) -> Sequence[Row] | None:
         """See `Memory`."""
         if not isinstance(row, Clip) or row.dropped or row.lost_s:
             return None
@@ -92,7 +92,7 @@ class PaidCaptions:
         kept = Kept(for_reading(self._journal), index)
         return asyncio.run(paid(self._step, clip, kept, self._endpoint, ask_again=self._ask_again))
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+    def note(self, row: Row, made: Sequence[Row]) -> None:
         """Nothing: the journal is written by who pays."""
 
 
@@ -115,7 +115,7 @@ class PaidLook:
         self._ask_again = job.engine.retry_failures
         self._index = index
 
-    def recall(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def recall(self, row: Row) -> Sequence[Row] | None:
         """See `Memory`."""
         answers = self._index()
         # The last one asks about what is read: those before it may have had nothing to ask.
@@ -126,10 +126,10 @@ class PaidLook:
         except NotKeptError:
             return None
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def note(self, row: Row, made: Sequence[Row]) -> None:
         """Nothing: the journal is written by who pays."""
 
-    async def _asked(self, row: Any, answers: Mapping[str, Index]) -> Sequence[Any]:  # noqa: ANN401 - as above
+    async def _asked(self, row: Row, answers: Mapping[str, Index]) -> Sequence[Row]:
         chats = {stage.name: self._chat(stage, answers[stage.name]) for stage in asked_by(self._look)}
 
         async def chat(request: ChatRequest) -> ChatReply:
@@ -137,7 +137,7 @@ class PaidLook:
 
         rows = [row]
         for step in self._look.asks:
-            done: list[Any] = []
+            done: list[Row] = []
             for each in rows:
                 if not isinstance(each, step.takes):
                     done.append(each)
@@ -165,11 +165,11 @@ def asked_by(look: Look) -> Sequence[Prompted]:
 
 async def paid(
     step: ChatStep, clip: Clip, answers: Answers, endpoint: Endpoint, *, ask_again: bool
-) -> Sequence[Any] | None:
+) -> Sequence[Row] | None:
     """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
     cached = Cached(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
-        made: Sequence[Any] = await step.call(clip, Mending(cached, endpoint))
+        made: Sequence[Row] = await step.call(clip, Mending(cached, endpoint))
     except NotKeptError:
         return None
     except Exception as error:

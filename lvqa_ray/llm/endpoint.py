@@ -119,15 +119,16 @@ class Endpoint(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_key_in_the_job(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
-        unknown = set(given) - set(cls.model_fields) if isinstance(given, dict) else set()
-        for name in sorted(map(str, unknown)):
+    def _no_key_in_the_job(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        for name in sorted(map(str, set(given) - set(cls.model_fields))):
             if _LOOKS_LIKE_A_KEY_FIELD.search(name):
                 raise ConfigError(
                     f"{name!r} is not a field of an endpoint: put the key into an environment variable and give the "
                     "variable's name as api_key_env."
                 )
-        body = given.get("extra_body") if isinstance(given, dict) else None
+        body = given.get("extra_body")
         if isinstance(body, dict) and isinstance(body.get("stream"), bool) and "stream" not in given:
             rest = {name: value for name, value in body.items() if name != "stream"}
             return {**given, "extra_body": rest, "stream": body["stream"]}  # it changes no answer

@@ -15,6 +15,7 @@ from lvqa_ray.records.questions import (
     Step,
     Verdict,
 )
+from lvqa_ray.records.row import Row
 from lvqa_ray.records.rows import (
     CaptionedClip,
     Clip,
@@ -54,6 +55,7 @@ __all__ = [
     "ProbedVideo",
     "Question",
     "Record",
+    "Row",
     "Span",
     "Step",
     "Style",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any, TextIO
 
 from lvqa_ray.dataset.reader import Output
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.tables import TableRow
 from lvqa_ray.report import formats
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def _files(
     output: Output,
     to: Path,
     fraction: float,
-    make: Callable[[Row], dict[str, Any] | None],
+    make: Callable[[TableRow], dict[str, Any] | None],
     columns: list[str],
     *,
     array: bool,

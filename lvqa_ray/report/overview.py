@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lvqa_ray.dataset.reader import Output
@@ -40,7 +40,7 @@ def _headline(output: Output, numbers: Numbers) -> str:
     return f"{kept}{', made with ' + ' and '.join(models) if models else ''}."
 
 
-def _models(endpoints: Any) -> Iterable[str]:  # noqa: ANN401 - as it stands in run.json
+def _models(endpoints: Mapping[str, Any]) -> Iterable[str]:
     for role in endpoints.values():
         for at in role if isinstance(role, list) else [role]:
             if isinstance(at, dict) and at.get("model"):

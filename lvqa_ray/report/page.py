@@ -23,9 +23,10 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import Spent, total
 from lvqa_ray.records import Video, VideoInfo
+from lvqa_ray.records.tables import TableRow
 from lvqa_ray.report import charts, films, overview, thumbnails, whole
 from lvqa_ray.report.choice import chosen
-from lvqa_ray.report.replay import Exchange, FoundClips, Replay, Row
+from lvqa_ray.report.replay import Exchange, FoundClips, Replay
 
 MOST_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
@@ -101,7 +102,7 @@ def _packed(output: Output, videos: list[str], book: Book, found: FoundClips | N
     texts: list[films.Film] = []
     room = TEXT_BYTES
 
-    def told(video: Video, info: VideoInfo, clips: Sequence[Row]) -> list[Exchange] | None:
+    def told(video: Video, info: VideoInfo, clips: Sequence[TableRow]) -> list[Exchange] | None:
         return replay(video, info, clips) if replay and time.monotonic() < end else None
 
     for film in films.films(output, videos, told if replay else None):

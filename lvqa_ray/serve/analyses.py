@@ -18,7 +18,7 @@ from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import Dossier
 from lvqa_ray.engine.local.analysis_store import Dossiers
 from lvqa_ray.engine.local.executor import Analyst
-from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
+from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, ProbedVideo, Row, Video, shown
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.wanted import Wanted, job_for
@@ -61,7 +61,7 @@ class Running:
             news, self.news = self.news, asyncio.Event()
             news.set()
 
-    def add(self, row: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def add(self, row: Row | Analysis) -> None:
         """Take a row in, and tell of it where it is worth an event."""
         self.dossier.add(row)
         match row:
@@ -203,7 +203,7 @@ class Analyses:
             self._running.pop(dossier.session, None)
             running.tell(FINISHED if dossier.state == "done" else FAILED)
 
-    async def _rows(self, job: Job, dossier: Dossier) -> AsyncGenerator[Any, None]:
+    async def _rows(self, job: Job, dossier: Dossier) -> AsyncGenerator[Row | Analysis, None]:
         video = dossier.video
         if not video.fingerprint:
             video = await asyncio.to_thread(identified, video, output_of(self._job), self._access)

@@ -148,7 +148,7 @@ def _sentence(error: ValidationError) -> str:
     return f"{where}: {first['msg']}."
 
 
-def from_validation(errors: Any) -> RefusedError:  # noqa: ANN401 - as FastAPI gives them
+def from_validation(errors: Sequence[Any]) -> RefusedError:
     """The same of a request that FastAPI has read."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "The body"

@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
 from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.http_session import check_variables, session, store_proxies
 from lvqa_ray.storage.ssrf import Guard
+
+if TYPE_CHECKING:  # who has all on a disk need not load it
+    from aiobotocore.session import AioSession
+    from fsspec import AbstractFileSystem
 
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
@@ -113,7 +117,7 @@ class Access:
     def _proxies(self) -> dict[str, str]:
         return store_proxies(self.endpoint_url or f"https://s3.{self.region or 'us-east-1'}.amazonaws.com")
 
-    def filesystem(self, uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
+    def filesystem(self, uri: str) -> AbstractFileSystem:
         """The file system that an address belongs to.
 
         Raises:
@@ -160,7 +164,7 @@ class Access:
 
 
 @lru_cache
-def _session(profile: str | None, _pid: int) -> Any:  # noqa: ANN401 - it has no types
+def _session(profile: str | None, _pid: int) -> AioSession:
     """What s3fs asks by. It reads times fast: botocore takes 130 us for that of each object of a listing."""
     from aiobotocore.session import AioSession  # noqa: PLC0415 - as above
 
@@ -169,11 +173,11 @@ def _session(profile: str | None, _pid: int) -> Any:  # noqa: ANN401 - it has no
     return session
 
 
-def _time_of(written: Any) -> datetime:  # noqa: ANN401 - whatever botocore finds in a reply
+def _time_of(written: str | float) -> datetime:
     """A time as S3 writes it, which is ISO 8601 in listings; any other is left to botocore."""
     try:
-        found = datetime.fromisoformat(written) if written[4:5] == "-" else None
-    except (TypeError, ValueError):
+        found = datetime.fromisoformat(written) if isinstance(written, str) and written[4:5] == "-" else None
+    except ValueError:
         found = None
     if found is not None:
         return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import shown
@@ -16,6 +16,10 @@ from lvqa_ray.storage import web
 from lvqa_ray.storage.options import SCHEMES, Access, is_store
 from lvqa_ray.storage.retries import again, code_of
 from lvqa_ray.storage.web_faults import refuse_web_page
+
+if TYPE_CHECKING:  # who has all on a disk need not load it
+    from fsspec import AbstractFileSystem
+    from fsspec.spec import AbstractBufferedFile
 
 BLOCK = 2**24
 PART, PARTS_HELD = 2**20, 32
@@ -66,7 +70,7 @@ def look(uri: str, access: Access) -> RemoteFile:
     return again(uri, once)
 
 
-def _head(files: Any, bucket: str, key: str) -> dict[str, Any]:  # noqa: ANN401 - fsspec has no types
+def _head(files: AbstractFileSystem, bucket: str, key: str) -> dict[str, Any]:
     """What S3 says of an object. The reply to HEAD has no error code, so that an error is asked for by GET."""
     try:
         found: dict[str, Any] = files.call_s3("head_object", Bucket=bucket, Key=key)
@@ -220,7 +224,7 @@ def fetch(
     again(uri, once)
 
 
-def _opened(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
+def _opened(uri: str, access: Access) -> AbstractBufferedFile:
     files = access.filesystem(uri)
     if is_store(uri):
         return files.open(address(uri), "rb", block_size=BLOCK)
@@ -228,7 +232,7 @@ def _opened(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no ty
     return files.open(address(uri), "rb", block_size=0, size=1)
 
 
-def open_in_parts(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
+def open_in_parts(uri: str, access: Access) -> AbstractBufferedFile:
     """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
 
     Raises:
@@ -249,7 +253,7 @@ def open_in_parts(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has
     return file
 
 
-def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 - as above
+def read_at(uri: str, file: AbstractBufferedFile, at: int, size: int) -> bytes:
     """Bytes of an open file, asked for again when the connection is lost.
 
     Raises:

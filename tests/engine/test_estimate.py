@@ -13,7 +13,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.dry_run import _first_asked, _is_too_long, _load, _tasks_asked
 from lvqa_ray.engine.preflight.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
 from lvqa_ray.engine.step_runner import elsewhere
-from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
+from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Row, Span, Video, VideoInfo
 from tests.stages.test_checks import film
 
 AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
@@ -173,13 +173,15 @@ def test_a_row_of_questions_finds_its_video_elsewhere_and_comes_back_under_its_n
     video = Video(id="v", uri="s3://b/v.mp4", fingerprint="f")
     row = AskedFilm(film=replace(film(), video=video), questions=())
 
-    def show(at: AskedFilm) -> Iterator[AskedFilm]:
+    def show(at: Row) -> Iterator[AskedFilm]:
+        assert isinstance(at, AskedFilm)
         assert at.film.video.uri == "/scratch/v.mp4"
         span = Span(start_s=0, end_s=1)
         clip = Clip(video=at.film.video, info=at.info, index=0, span=span, last=False)
         yield replace(at, shown=(clip,))
 
     (out,) = elsewhere(show, row, "/scratch/v.mp4")
+    assert isinstance(out, AskedFilm)
     assert (out.film.video, out.shown[0].video) == (video, video)
 
 

@@ -23,7 +23,7 @@ from lvqa_ray.cli.display.visible import VisibleFormatter, json_text, visible
 from lvqa_ray.journal.costs import total
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.progress import Progress
+    from lvqa_ray.engine.progress import Progress, Speed
 
 EVERY_S = 30.0
 STAGES = ("caption", "ask", "blind", "solve", "reformat")
@@ -211,7 +211,7 @@ def _bar(done: int, of: int) -> ProgressBar:
     return ProgressBar(total=max(of, 1), completed=min(done, of), width=30)
 
 
-def _endpoint(label: str, speed: Any) -> str:  # noqa: ANN401 - a Speed, whose module is not imported at start
+def _endpoint(label: str, speed: Speed) -> str:
     def against(now: float, limit: int | None) -> str:
         return f"{now:,.0f}" + (f" of {limit:,}" if limit else "")
 

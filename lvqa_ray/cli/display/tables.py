@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
@@ -14,6 +14,8 @@ from lvqa_ray.config import Job
 from lvqa_ray.journal.costs import Spent
 
 if TYPE_CHECKING:
+    from lvqa_ray.dataset.statistics.question_counts import Funnel
+    from lvqa_ray.engine.run import RunSummary
     from lvqa_ray.storage.paths import Place
 
 
@@ -54,7 +56,7 @@ def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
     )
 
 
-def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # noqa: ANN401 - a RunSummary, not loaded yet
+def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> None:
     """Print what became of the videos, and how to go on; quietly, just what is wrong and where the output is.
 
     Args:
@@ -113,7 +115,7 @@ def total_cost(spent: Mapping[str, Spent]) -> str:
     return plain(f"at least ${sum(known):,.4f}: {without}" if known else f"not known: {without}")
 
 
-def question_lines(questions: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a Funnel, of the same module
+def question_lines(questions: Funnel) -> list[tuple[str, int]]:
     """The funnel of the questions, from those asked for to those kept."""
     lines = [("questions asked for", questions.asked)]
     for check, kinds in questions.dropped.items():

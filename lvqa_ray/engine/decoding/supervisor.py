@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lvqa_ray.engine.decoding.worker import NEWS, ROW, At, Done, Order
 from lvqa_ray.engine.row_codec import COLUMN, Packed, pack
 from lvqa_ray.engine.secrets import decoder_environment
 from lvqa_ray.engine.step_runner import failed, video_of
 from lvqa_ray.errors import VideoFault
-from lvqa_ray.records import Failure, shown
+from lvqa_ray.records import Failure, Row, shown
 from lvqa_ray.stage.steps import VideoStep
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
@@ -77,12 +77,12 @@ class Decoder:
         self._busy: _Child | None = None
         self._interrupted = False
 
-    def __call__(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> Generator[Packed, None, None]:  # noqa: ANN401
+    def __call__(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> Generator[Packed, None, None]:
         """The rows that the steps make of a row, as they come; at a breach or a crash the last one is the failure.
 
         Args:
             steps: The steps in order.
-            row: Any of the frozen rows.
+            row: Row of the frozen rows.
             path: Where its video is on this node, if not where the row says.
         """
         if not any(isinstance(row, step.takes) for step in steps):
@@ -279,7 +279,7 @@ def peak_memory(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
-def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of the frozen rows
+def _crash(row: Row, stage: str, status: int) -> Row:
     if -status in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
         # Nothing in a decoder kills its own process: it was the system, or a person.
         why = "was killed from outside, mostly for a lack of memory on the node; run the job again."
@@ -288,7 +288,7 @@ def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of t
     return _failure(row, stage, VideoFault.DECODER_CRASHED, f"crashes the decoder ({how}); re-encode it.")
 
 
-def _failure(row: Any, stage: str, kind: VideoFault, why: str, *, retryable: bool = False) -> Any:  # noqa: ANN401
+def _failure(row: Row, stage: str, kind: VideoFault, why: str, *, retryable: bool = False) -> Row:
     video = video_of(row)
     message = f"Decoding {shown(video.uri)} {why}"
     return failed(row, Failure(video=video, stage=stage, kind=str(kind), message=message, retryable=retryable))

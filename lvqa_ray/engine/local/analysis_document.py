@@ -17,6 +17,7 @@ from lvqa_ray.records import (
     Failure,
     Film,
     ProbedVideo,
+    Row,
     Span,
     Subtitle,
     Task,
@@ -69,7 +70,7 @@ class Dossier:
     results: list[Analysis] = field(default_factory=list)
     failure: Failure | None = None
 
-    def add(self, row: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def add(self, row: Row | Analysis) -> None:
         """Take a row of the analysis in."""
         match row:
             case ProbedVideo():

@@ -6,8 +6,8 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.budget_actor import RemotePurse
 from lvqa_ray.engine.ray.endpoints import Line, Lines
 from lvqa_ray.engine.ray.metrics import Metered
@@ -23,6 +23,7 @@ from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.transport.transcriptions import wire
+from lvqa_ray.records import Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.storage.paths import Place
@@ -58,7 +59,7 @@ class ChatWork:
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
 
-    async def _answer(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
+    async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         if isinstance(step, PlainStep):
             try:
                 return list(step.call(row))
@@ -67,7 +68,7 @@ class ChatWork:
         governors = [line.governor for role in step.roles for line in self._lines[role]]
         chat = _Halting(self._chats, governors)
         try:
-            answer: Sequence[Any] = await step.call(row, chat)
+            answer: Sequence[Row] = await step.call(row, chat)
         except Exception as error:
             return [bug(step.name, row, error)]
         return [] if chat.halted else answer
@@ -81,7 +82,7 @@ class _Halting:
     The governors are told: a reason that was found in this process, such as a full disk, has to stop all the others.
     """
 
-    def __init__(self, chats: Mapping[str, Chat], governors: Sequence[Any]) -> None:
+    def __init__(self, chats: Mapping[str, Chat], governors: Sequence[Handle]) -> None:
         self._chats = chats
         self._governors = governors
         self.halted = False
@@ -106,13 +107,15 @@ class _Unreadable:
         raise StopRun(self._why)
 
 
-def _way(line: Line, stage: Prompted, permits: Mapping[Any, Permits]) -> Way:
+def _way(line: Line, stage: Prompted, permits: Mapping[Handle, Permits]) -> Way:
     metered = Metered(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     purse = None if line.purse is None else RemotePurse(line.purse)
     return Way(line.endpoint, metered, permits[line.governor], purse)
 
 
-def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
+def _chat(
+    stage: Prompted, lines: Sequence[Line], permits: Mapping[Handle, Permits], journal: Place, writer: str
+) -> Chat:
     try:
         answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
     except OSError as error:  # Ray would start an actor that dies so again and again

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.data import Datasink
+from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
@@ -57,7 +58,7 @@ class TableSink(Datasink[str]):
         """Bundles, mostly of a whole video, that are collected before they are written."""
         return BUNDLES_PER_WRITE
 
-    def write(self, blocks: Iterable[Block], ctx: Any) -> str:  # noqa: ANN401 - Ray's task context
+    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> str:
         """Write the rows of one task; gives the reason if it cannot.
 
         A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.

@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
 
 import ray
 
 from lvqa_ray.engine.clip_uploads import Media
 from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import Memory
 from lvqa_ray.engine.row_codec import Packed, bundled, pack, unpack
 from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
+from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.storage.download_cache import Scratch
 
 LOOK_EVERY_S = 1.0
 """How often a process looks whether the run has halted."""
-Governors = tuple[tuple[Any, ...], ...]
+Governors = tuple[tuple[Handle, ...], ...]
 """Handles of the governors of each role."""
 
 
@@ -61,7 +62,7 @@ def _remembered(
     steps: Sequence[VideoStep],
     memory: Memory,
     governors: Governors,
-    work: Callable[[Any, Sequence[VideoStep]], Iterator[Packed]],
+    work: Callable[[Row, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
     def halted() -> bool:
         return _halted(governors, int(time.monotonic() / LOOK_EVERY_S))
@@ -73,7 +74,7 @@ def _remembered(
         if known is not None:
             yield from map(pack, known)
             continue
-        made: list[Any] = []
+        made: list[Row] = []
         for out in work(row, steps):
             yield out
             made += map(bare, unpack(out))
@@ -89,7 +90,7 @@ def _halted(governors: Governors, _: int) -> bool:
 
 
 def _worked(
-    row: Any,  # noqa: ANN401 - any of the frozen rows
+    row: Row,
     steps: Sequence[VideoStep],
     *,
     bounds: Bounds,

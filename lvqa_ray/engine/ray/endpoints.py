@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 from pydantic import SecretStr
 
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray import rate_limit_actor as governor
 from lvqa_ray.engine.ray.rate_limit_actor import Traffic
 from lvqa_ray.llm.endpoint import Endpoint
@@ -33,8 +34,8 @@ class Line:
 
     endpoint: Endpoint
     api_key: SecretStr
-    governor: Any
-    purse: Any = None
+    governor: Handle
+    purse: Handle = None
     retry_failures: bool = False
 
 
@@ -42,7 +43,7 @@ Lines = Mapping[Role, Sequence[Line]]
 """The endpoints of every role: one, or several that answer alike."""
 
 
-def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Place, purse: Any = None) -> Lines:  # noqa: ANN401 - Ray's handles have no type of their own
+def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Place, purse: Handle = None) -> Lines:
     """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
 
     Args:
@@ -74,7 +75,7 @@ def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Plac
 
 def traffic(lines: Lines) -> dict[str, Traffic]:
     """The traffic of each governor by its endpoint's label; roles that share one count together."""
-    governors: dict[str, Any] = {}
+    governors: dict[str, Handle] = {}
     for line in chain.from_iterable(lines.values()):
         if line.governor not in governors.values():
             same = sum(name.partition(" (")[0] == line.endpoint.label for name in governors)  # another key

@@ -86,7 +86,7 @@ def run_pass(
     )
     on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
 
-    def through(rows: Any, group: Group, memory: Memory) -> Any:  # noqa: ANN401 - Ray's datasets change their type
+    def through(rows: ray.data.Dataset, group: Group, memory: Memory) -> ray.data.Dataset:
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
                 partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding

@@ -29,7 +29,7 @@ class Known:
     files: Index
 
 
-def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
+def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> ray.ObjectRef[Known]:
     """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory.
 
     Args:
@@ -38,7 +38,8 @@ def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -
         files: Where the clip files are kept, if there are any.
     """
     as_task: Any = ray.remote  # its types know of functions without options only
-    return as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
+    reference: ray.ObjectRef[Known] = as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
+    return reference
 
 
 def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
@@ -54,7 +55,7 @@ def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
 
 
 @lru_cache(maxsize=1)
-def known(reference: Any) -> Known:  # noqa: ANN401 - as above
+def known(reference: ray.ObjectRef[Known]) -> Known:
     """What `look_up` has found, read in place."""
     found: Known = ray.get(reference)
     return found

@@ -18,7 +18,7 @@ MOST_REQUESTS = 1000
 LOOK_EVERY_S = 1.0
 
 
-def run_ingress(job: Job, build: Callable[[], Any], on_up: Callable[[], None]) -> None:
+def run_ingress(job: Job, build: Callable[[], object], on_up: Callable[[], None]) -> None:
     """Serve an application until a signal comes.
 
     Args:
@@ -42,7 +42,7 @@ def run_ingress(job: Job, build: Callable[[], Any], on_up: Callable[[], None]) -
             shutdown()
 
 
-def deploy(job: Job, build: Callable[[], Any]) -> None:
+def deploy(job: Job, build: Callable[[], object]) -> None:
     """Start the application on the Ray that is running; arguments as above."""
     serve.start(
         proxy_location="HeadOnly",
@@ -50,7 +50,7 @@ def deploy(job: Job, build: Callable[[], Any]) -> None:
         logging_config={"enable_access_log": False},
     )
 
-    def made() -> Any:  # noqa: ANN401 - an ASGI application
+    def made() -> object:
         return build()
 
     ingress: Any = serve.ingress(made)  # which takes a function for a builder, and nothing else that can be called

@@ -15,6 +15,7 @@ from lvqa_ray.errors import ApiError, BadRequest, Bill, MalformedReply, TooLong
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.pricing import sound_usd
+from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from lvqa_ray.records.transcript import Segment, Transcript
@@ -80,7 +81,7 @@ class Transcriber(OpenAITransport):
             extensions={"timeout": self._timeouts},
         )
 
-    def _answered(self, answer: object, limits: Any, sound: Media) -> ChatReply:  # noqa: ANN401 - see `_ask`
+    def _answered(self, answer: object, limits: RateInfo | None, sound: Media) -> ChatReply:
         """The reply as a value.
 
         Raises:

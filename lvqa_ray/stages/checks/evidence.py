@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -13,10 +13,10 @@ from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Span, Step, Usage, Verdict
+from lvqa_ray.records import AskedFilm, AskedQuestion, CaptionedClip, Clip, Failure, Film, Span, Step, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Mend, Role, Said
 
-Sample = Callable[[Clip], Iterable[Any]]
+Sample = Callable[[Clip], Iterable[Clip | CaptionedClip]]
 """Takes the pictures of a clip, as the stage `sample` does."""
 
 
@@ -61,7 +61,7 @@ class CheckEvidence(CallCheck):
             for out in sample(clip):
                 if isinstance(out, Clip):
                     shown.append(out)
-                elif out.failure.kind in NOT_HAD:
+                elif out.failure is not None and out.failure.kind in NOT_HAD:
                     lost = replace(out.failure, stage=self.name, clip_id="", retryable=True)
                     yield replace(lost, requested=row.requested)
                     return
@@ -120,9 +120,11 @@ class CheckEvidence(CallCheck):
             parts.append(Media(identity=f"{clip.identity} #{index}", mime="image/jpeg", data=frame.jpeg))
         return parts
 
-    def decided(self, row: AskedFilm, *args: Any, **kwargs: Any) -> AskedFilm:  # noqa: ANN401 - as it is called
+    def decided(
+        self, row: AskedFilm, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+    ) -> AskedFilm:
         """See `Judging`; the pictures end here."""
-        return replace(super().decided(row, *args, **kwargs), shown=())
+        return replace(super().decided(row, verdicts, mended), shown=())
 
 
 def _span(step: Step, film: Film) -> Span:

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from lvqa_ray.records import Subtitle
 from lvqa_ray.video.audio.pcm import RATE
 from lvqa_ray.video.audio.silence_split import Part
 from lvqa_ray.video.onnx import disable_telemetry
+
+if TYPE_CHECKING:  # the package is there only with the extra
+    from faster_whisper import WhisperModel
 
 LONGEST_S = 60.0
 """Most sound at once: nothing is read or written meanwhile, and who stands still for too long is ended."""
@@ -66,7 +69,7 @@ def written_down(parts: Iterable[Part], model: str, hint: str = "") -> tuple[Sub
 
 
 @lru_cache(maxsize=1)
-def _model(folder: str) -> Any:  # noqa: ANN401 - the package is there only with the extra
+def _model(folder: str) -> WhisperModel:
     """The model, loaded once for a process."""
     if why := why_not(folder):
         raise _unusable(why)

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -167,7 +167,7 @@ def _folder() -> Path:
     return Path(tempfile.gettempdir()) / f"lvqa-clocks-{os.getuid()}"
 
 
-def _from_json(said: Any) -> Clock | None:  # noqa: ANN401 - what JSON holds
+def _from_json(said: Mapping[str, Any] | None) -> Clock | None:
     if said is None:
         return None
     parts = tuple(ClockPart(**part) for part in said["parts"])

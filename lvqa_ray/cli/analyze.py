@@ -89,14 +89,14 @@ def analyze(
 def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) -> int:
     from lvqa_ray.config.places import output_of  # noqa: PLC0415
     from lvqa_ray.engine.local.analysis_document import Dossier  # noqa: PLC0415
-    from lvqa_ray.engine.local.analysis_store import NAME, Dossiers  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_store import TASK_NAME, Dossiers  # noqa: PLC0415
     from lvqa_ray.engine.local.executor import Analyst  # noqa: PLC0415 - the video libraries take a second to import
     from lvqa_ray.engine.preflight.checks import check_output  # noqa: PLC0415
     from lvqa_ray.storage.paths import said  # noqa: PLC0415
     from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415
 
     folder = output_of(job)
-    if task_id and not NAME.fullmatch(task_id):
+    if task_id and not TASK_NAME.fullmatch(task_id):
         fail(f"--task-id {task_id} is no name: letters, digits, '_', '-' and '.', at most 120 of them.")
     check_output(folder)
     with lock(folder):

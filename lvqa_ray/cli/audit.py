@@ -10,7 +10,7 @@ import typer
 
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
-from lvqa_ray.cli.given import WHAT, place_given
+from lvqa_ray.cli.given import OUTPUT_HELP, place_given
 
 if TYPE_CHECKING:  # Arrow takes a second to import
     from lvqa_ray.dataset.statistics.audit import Audit
@@ -20,7 +20,7 @@ Line = tuple[str, "Callable[[Audit], str]"]
 
 
 def audit(
-    outputs: Annotated[list[str], typer.Argument(help=f"{WHAT} A second one is put beside it.")],
+    outputs: Annotated[list[str], typer.Argument(help=f"{OUTPUT_HELP} A second one is put beside it.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

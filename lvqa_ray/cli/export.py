@@ -13,7 +13,7 @@ from lvqa_ray.cli.report import output_at
 
 # None of them has the name of a table, which would then hold what is no Parquet.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
-FORMS = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
+EXPORT_FORMAT_NAMES = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
 
 
 def export(
@@ -23,15 +23,15 @@ def export(
         Path | None,
         typer.Option("--to", help="File (.json for one array) or, for hf, srt, vtt, folder; else in OUTPUT, or here."),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(EXPORT_FORMAT_NAMES)}.")] = "dataflow-json",
     test_fraction: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the videos that become test data, with all their questions.")
     ] = 0.0,
     licence: Annotated[str, typer.Option("--license", help="For the card of hf, such as cc-by-4.0.")] = "",
 ) -> None:
     """Write the records of a run, its captions, or what is said in its videos, in another tool's format."""
-    if form not in FORMS:
-        fail(f"there is no format {form}; there is {', '.join(FORMS)}.")
+    if form not in EXPORT_FORMAT_NAMES:
+        fail(f"there is no format {form}; there is {', '.join(EXPORT_FORMAT_NAMES)}.")
     if test_fraction and FOLDERS.get(form) in {"captions", "speech"}:
         fail(f"--test-fraction divides records, and {form} holds captions or speech; leave it out.")
     if licence and form != "hf":

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lvqa_ray.storage.paths import Place
 
 JOB_FILES = {".yaml", ".yml"}
-WHAT = "Output folder of a run, also of a bucket; or its job file, which also says how the bucket is reached."
-Output = Annotated[str, typer.Argument(help=WHAT)]
+OUTPUT_HELP = "Output folder of a run, also of a bucket; or its job file, which also says how the bucket is reached."
+Output = Annotated[str, typer.Argument(help=OUTPUT_HELP)]
 
 
 def place_given(given: str) -> Place:

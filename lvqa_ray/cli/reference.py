@@ -14,7 +14,7 @@ HEAD = """\
 Every setting of a job file, made from the program by `lvqa schema --markdown`. Each can be given on the command line as
 `--set section.key=value`. `lvqa schema` prints the JSON schema, which editors use to complete and to check a job file.
 """
-LONGEST = 60
+LONGEST_DEFAULT_CHARS = 60
 """A default that is longer than this is told in words."""
 
 
@@ -83,7 +83,7 @@ def _default(name: str, schema: Mapping[str, Any], plain: Mapping[str, Any]) -> 
     if name in schema.get("required", ()):
         return "needed"
     text = json.dumps(plain.get(name), ensure_ascii=False)
-    return f"`{text}`" if len(text) <= LONGEST else "a long text; see `lvqa schema`"
+    return f"`{text}`" if len(text) <= LONGEST_DEFAULT_CHARS else "a long text; see `lvqa schema`"
 
 
 def _said(field: Mapping[str, Any]) -> str:

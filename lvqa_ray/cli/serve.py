@@ -18,7 +18,7 @@ from lvqa_ray.config import Job
 if TYPE_CHECKING:
     from lvqa_ray.serve.door import App
 
-ANY = "(the videos of requests)"
+REQUESTED_VIDEOS = "(the videos of requests)"
 SHORTEST_TOKEN = 16
 
 
@@ -34,7 +34,7 @@ def serve(
         fail("lvqa serve needs more packages: pip install 'lvqa-ray[serve]'.")
     given = {"serve.host": host, "serve.port": port}
     sets = [f"{key}={value}" for key, value in given.items() if value is not None]
-    loaded = Job.load(job, [f'videos=["{ANY}"]', *sets, *(overrides or [])])
+    loaded = Job.load(job, [f'videos=["{REQUESTED_VIDEOS}"]', *sets, *(overrides or [])])
     settings = loaded.serve
     token = os.environ.get(settings.token_env, "").strip()
     if not token and not _is_loopback(settings.host):

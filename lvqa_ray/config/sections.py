@@ -27,12 +27,13 @@ class Section(BaseModel):
 
 
 def _tag(given: object) -> str:
-    return SEVERAL if isinstance(given, list | tuple) else ONE
+    return SEVERAL_ENDPOINTS if isinstance(given, list | tuple) else ONE_ENDPOINT
 
 
-ONE, SEVERAL = "one", "several"
+ONE_ENDPOINT, SEVERAL_ENDPOINTS = "one", "several"
 Replicas = Annotated[
-    Annotated[Endpoint, Tag(ONE)] | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL)],
+    Annotated[Endpoint, Tag(ONE_ENDPOINT)]
+    | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL_ENDPOINTS)],
     Discriminator(_tag),
 ]
 """One endpoint, or several that answer alike: more keys, or more servers with the same model."""

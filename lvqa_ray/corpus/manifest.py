@@ -75,7 +75,7 @@ def _parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Ta
         yield from _remote_parts(source, without, access)
         return
     path = local(source)
-    if path.suffix.lower() in manifest_files.SUFFIXES and path.is_file():
+    if path.suffix.lower() in manifest_files.MANIFEST_SUFFIXES and path.is_file():
         yield from manifest_files.read_rows(path)
     else:
         yield Videos.of(_videos_of(source, path, without)).table
@@ -103,7 +103,7 @@ def _remote_parts(source: str, without: Place | None, access: Access) -> Iterato
     """The videos of a source in another place; one at http(s):// is a manifest or a video, and never a pattern."""
     found = split_uri(source, access) if is_store(source) else Source(source, "")
     suffix = "" if found.pattern or source.endswith("/") else suffix_of(source)
-    if suffix in manifest_files.SUFFIXES:
+    if suffix in manifest_files.MANIFEST_SUFFIXES:
         yield from _remote_manifest(source, suffix, access)
     elif not is_store(source) or (not found.pattern and _is_object(source, suffix, access)):
         yield Videos.of([Video(id=safe(stem(source)), uri=source, fingerprint="")]).table

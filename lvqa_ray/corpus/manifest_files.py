@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.corpus.video_ids import safe, safe_all, stem
-from lvqa_ray.corpus.video_table import AT_ONCE, columns
+from lvqa_ray.corpus.video_table import VIDEOS_AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import shown
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.uri import path_of_file_url, scheme_of
 from lvqa_ray.storage.remote import is_remote
 
-SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
+MANIFEST_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 Rows = Iterator[tuple[int, Any]]
 """Rows, each with its number."""
 Where = Callable[[int], str]
@@ -54,7 +54,7 @@ def read_rows(path: Path, *, beside: str = "") -> Iterator[pa.Table]:
     def where(number: int) -> str:
         return f"{path}, {word} {number}"
 
-    while some := list(islice(rows, AT_ONCE)):
+    while some := list(islice(rows, VIDEOS_AT_ONCE)):
         numbers = [number for number, _ in some]
         if names := _plain_names(some):
             uris, called = _places(names, numbers, where, beside or path.parent)
@@ -93,7 +93,7 @@ def _rows(path: Path) -> tuple[str, Rows]:
 
 def _parquet(path: Path) -> Rows:
     try:
-        batches = pq.ParquetFile(path).iter_batches(AT_ONCE)
+        batches = pq.ParquetFile(path).iter_batches(VIDEOS_AT_ONCE)
         yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{path} is no readable Parquet file: {error}.") from None
@@ -116,7 +116,7 @@ def _json_lines(path: Path) -> Rows:
     try:
         with path.open(encoding="utf-8-sig") as file:
             number = 1
-            while lines := list(islice(file, AT_ONCE)):
+            while lines := list(islice(file, VIDEOS_AT_ONCE)):
                 yield from _at_once(lines, number) or _one_by_one(lines, number, path)
                 number += len(lines)
     except (OSError, UnicodeDecodeError) as error:

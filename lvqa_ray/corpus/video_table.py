@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from lvqa_ray.records import Turn, Video, shown
 
-COLUMNS = pa.schema(
+VIDEO_COLUMNS = pa.schema(
     [
         ("id", pa.string()),
         ("uri", pa.binary()),  # a path is bytes, and not always characters
@@ -26,7 +26,7 @@ COLUMNS = pa.schema(
         ("id_given", pa.bool_()),  # whether the manifest names the id
     ]
 )
-AT_ONCE = 10_000
+VIDEOS_AT_ONCE = 10_000
 """Videos that are objects at the same time."""
 _NOTHING = Video(id="", uri="", fingerprint="").input_hash
 
@@ -35,7 +35,7 @@ class Videos(Sequence[Video]):
     """Videos in their order; each becomes an object when it is looked at, and a slice is one of these again.
 
     Args:
-        table: With the columns of `COLUMNS`.
+        table: With the columns of `VIDEO_COLUMNS`.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -46,7 +46,7 @@ class Videos(Sequence[Video]):
         """Those of an iterable, of which a few at a time are objects."""
         left = iter(videos)
         parts = []
-        while some := list(islice(left, AT_ONCE)):
+        while some := list(islice(left, VIDEOS_AT_ONCE)):
             turns = [
                 json.dumps([[turn.speaker, turn.value] for turn in video.conversation]) if video.conversation else None
                 for video in some
@@ -54,13 +54,17 @@ class Videos(Sequence[Video]):
             extras = [None if video.extra == "{}" else video.extra for video in some]
             part = columns([video.id for video in some], [video.uri for video in some], turns, extras)
             prints = pa.array([video.fingerprint for video in some], pa.string())
-            parts.append(part.set_column(COLUMNS.get_field_index("fingerprint"), COLUMNS.field("fingerprint"), prints))
+            parts.append(
+                part.set_column(
+                    VIDEO_COLUMNS.get_field_index("fingerprint"), VIDEO_COLUMNS.field("fingerprint"), prints
+                )
+            )
         return cls.joined(parts)
 
     @classmethod
     def joined(cls, parts: Iterable[pa.Table]) -> Videos:
         """Those of several tables."""
-        return cls(pa.concat_tables([COLUMNS.empty_table(), *parts]))
+        return cls(pa.concat_tables([VIDEO_COLUMNS.empty_table(), *parts]))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -81,9 +85,9 @@ class Videos(Sequence[Video]):
         return next(iter(self[at : at + 1]))
 
     def __iter__(self) -> Iterator[Video]:
-        for start in range(0, len(self), AT_ONCE):
-            part = self.table.slice(start, AT_ONCE)
-            named = (part[name].to_pylist() for name in COLUMNS.names[:5])
+        for start in range(0, len(self), VIDEOS_AT_ONCE):
+            part = self.table.slice(start, VIDEOS_AT_ONCE)
+            named = (part[name].to_pylist() for name in VIDEO_COLUMNS.names[:5])
             for ident, uri, fingerprint, turns, extra in zip(*named, strict=True):
                 yield Video(
                     id=ident,
@@ -146,7 +150,7 @@ class Videos(Sequence[Video]):
         column = pc.replace_with_mask(
             self.ids.combine_chunks(), pa.array(at), pa.array([ids[place] for place in sorted(ids)], pa.string())
         )
-        return Videos(self.table.set_column(0, COLUMNS.field("id"), column))
+        return Videos(self.table.set_column(0, VIDEO_COLUMNS.field("id"), column))
 
 
 def columns(
@@ -179,7 +183,7 @@ def columns(
     along = [None if extra is None else extra.encode(errors="surrogatepass") for extra in extras]
     parts = [ids, uris, pa.repeat("", count), pa.array(turns, pa.string()), pa.array(along, pa.binary()), hashes]
     parts.append(pa.array(ids_given, pa.bool_()) if ids_given else pa.repeat(False, count))
-    return pa.table(parts, schema=COLUMNS)
+    return pa.table(parts, schema=VIDEO_COLUMNS)
 
 
 def _turns(said: str | None) -> tuple[Turn, ...]:

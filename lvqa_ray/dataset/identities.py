@@ -21,22 +21,21 @@ import pyarrow.compute as pc
 
 from lvqa_ray.corpus.content import content, contents
 from lvqa_ray.corpus.fingerprints import fingerprint, out_of_reach, stamp_elsewhere
-from lvqa_ray.corpus.video_table import COLUMNS, Videos
+from lvqa_ray.corpus.video_table import VIDEO_COLUMNS, Videos
 from lvqa_ray.dataset.current_rows import row_groups
-from lvqa_ray.dataset.manifest import FILE as MANIFEST
+from lvqa_ray.dataset.manifest import MANIFEST_FILE, OUTCOME_TABLES
 from lvqa_ray.dataset.outcomes import OUTCOME, find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
 from lvqa_ray.records import Video, shown
-from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.records.tables import VIDEO_ID
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.paths import Place
 from lvqa_ray.storage.remote import is_remote
 
-FILE = "fingerprints.parquet"
-SCHEMA = pa.schema([(name, pa.string()) for name in ("stamp", "content", "fingerprint")])
+IDENTITIES_FILE = "fingerprints.parquet"
+IDENTITIES_SCHEMA = pa.schema([(name, pa.string()) for name in ("stamp", "content", "fingerprint")])
 """``content`` is null where it was never read: of files that an earlier release has done."""
-TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
-AT_ONCE = 2**16
+FILES_AT_ONCE = 2**16
 """Files that are read before their content is compared."""
 
 
@@ -57,8 +56,8 @@ class Identities:
     def __init__(self, folder: Place, done: pa.Table) -> None:
         self._folder = folder
         self._done = done
-        path = folder / FILE
-        empty = SCHEMA.empty_table()
+        path = folder / IDENTITIES_FILE
+        empty = IDENTITIES_SCHEMA.empty_table()
         # The column of contents is read where a file is new.
         self._known = read_shard(path, ["stamp", "fingerprint"]) if path.exists() else empty.select([0, 2])
         self._new: list[pa.Table] = []
@@ -100,18 +99,22 @@ class Identities:
         if self._new:
             table = pa.concat_tables([self._table, *self._new])
             self._new = []
-            replace_shard(table, self._folder / FILE)
+            replace_shard(table, self._folder / IDENTITIES_FILE)
             self._known = table.select(self._known.column_names)
 
     @property
     def _table(self) -> pa.Table:
-        path = self._folder / FILE
-        return read_shard(path).select(SCHEMA.names).cast(SCHEMA) if path.exists() else SCHEMA.empty_table()
+        path = self._folder / IDENTITIES_FILE
+        return (
+            read_shard(path).select(IDENTITIES_SCHEMA.names).cast(IDENTITIES_SCHEMA)
+            if path.exists()
+            else IDENTITIES_SCHEMA.empty_table()
+        )
 
     def _before(self) -> pa.Array:
         """The fingerprints of this output that are stamps of an earlier release, or of files that cannot be read."""
         parts = [self._done["fingerprint"]]
-        if (path := self._folder / MANIFEST).exists():
+        if (path := self._folder / MANIFEST_FILE).exists():
             parts.append(read_shard(path, ["fingerprint"])["fingerprint"])
         prints = pc.unique(pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()))
         return prints.filter(pc.invert(pc.is_in(prints, value_set=flat(self._known["fingerprint"]))))
@@ -119,7 +122,7 @@ class Identities:
     def _import(self, old: pa.Array) -> None:
         old = old.filter(pc.invert(pc.equal(old, "")))
         if len(old):
-            self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=SCHEMA))
+            self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=IDENTITIES_SCHEMA))
 
     def _found(
         self, videos: Videos, places: npt.NDArray[np.int64], prints: pa.ChunkedArray, access: Access
@@ -131,8 +134,8 @@ class Identities:
         before = _Before(self._folder, table.filter(pc.is_null(table["content"]))["fingerprint"], wanted, access)
         fresh: dict[str, str] = {}
         found: list[str] = []
-        for start in range(0, len(places), AT_ONCE):
-            some = videos.take(places[start : start + AT_ONCE]).table
+        for start in range(0, len(places), FILES_AT_ONCE):
+            some = videos.take(places[start : start + FILES_AT_ONCE]).table
             uris, stamps = some["uri"].to_pylist(), some["fingerprint"].to_pylist()
             asked = [b"" if out_of_reach(os.fsdecode(uri), s) else uri for uri, s in zip(uris, stamps, strict=True)]
             hashes = contents(asked, access)
@@ -150,15 +153,15 @@ class Identities:
                 learned.append((stamp, hashed, found[-1]))
             if learned:
                 columns = [pa.array(column, pa.string()) for column in zip(*learned, strict=True)]
-                self._new.append(pa.table(columns, schema=SCHEMA))
+                self._new.append(pa.table(columns, schema=IDENTITIES_SCHEMA))
         mask = np.zeros(len(videos), dtype=np.bool_)
         mask[places] = True
         return pc.replace_with_mask(flat(prints), pa.array(mask), pa.array(found, pa.string()))
 
 
 def _with(videos: Videos, prints: pa.Array) -> Videos:
-    column = COLUMNS.get_field_index("fingerprint")
-    return Videos(videos.table.set_column(column, COLUMNS.field(column), prints))
+    column = VIDEO_COLUMNS.get_field_index("fingerprint")
+    return Videos(videos.table.set_column(column, VIDEO_COLUMNS.field(column), prints))
 
 
 class _Before:
@@ -194,9 +197,9 @@ class _Before:
 def _located(folder: Place, prints: pa.ChunkedArray) -> Iterator[tuple[str, str]]:
     """Where the files with these fingerprints were."""
     prints, told = flat(prints), []
-    if (path := folder / MANIFEST).exists():
+    if (path := folder / MANIFEST_FILE).exists():
         told.append(read_shard(path, ["video", "fingerprint"]))
-    for table in TABLES:
+    for table in OUTCOME_TABLES:
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "fingerprint"]):
             told.append(rows.select(["video", "fingerprint"]))
     for rows in told:

@@ -16,11 +16,11 @@ from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 from lvqa_ray.storage.paths import Place
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
-FEW = ["run_id", "job_hash"]
+DICTIONARY_COLUMNS = ["run_id", "job_hash"]
 """Columns of few different values."""
 OUTCOME = pa.schema(
     [(name, pa.string()) for name in ("id", "fingerprint", "input_hash")]
-    + [(name, pa.dictionary(pa.int32(), pa.string())) for name in FEW]
+    + [(name, pa.dictionary(pa.int32(), pa.string())) for name in DICTIONARY_COLUMNS]
     + [("failed", pa.bool_()), ("retryable", pa.bool_()), ("kind", pa.dictionary(pa.int32(), pa.string()))]
     + [("alone", pa.bool_())]
 )
@@ -75,8 +75,10 @@ def job_hashes(folder: Place) -> set[str]:
 def _rows(shard: Place, table: TableName) -> pa.Table:
     failed = table == "failures"
     ident = VIDEO_ID[table]
-    columns = [ident, "fingerprint", "input_hash", *FEW, *(["retryable", "kind"] if failed else [])]
-    rows = read_shard(shard, columns, few=[*FEW, *(["kind"] if failed else [])]).rename_columns({ident: "id"})
+    columns = [ident, "fingerprint", "input_hash", *DICTIONARY_COLUMNS, *(["retryable", "kind"] if failed else [])]
+    rows = read_shard(shard, columns, few=[*DICTIONARY_COLUMNS, *(["kind"] if failed else [])]).rename_columns(
+        {ident: "id"}
+    )
     count = rows.num_rows
     rows = rows.append_column("failed", pa.repeat(failed, count))
     if failed:

@@ -26,7 +26,7 @@ Block = Any
 
 WITHIN_S = 0.25
 """Rows that come in less time than this after the last bundle wait for others."""
-MOST_BYTES = 4 * 2**20
+BUNDLE_BYTES = 4 * 2**20
 """Size from which a bundle waits for no more rows."""
 
 
@@ -52,7 +52,7 @@ def bundled(packed: Iterable[Packed], most: int, clock: Callable[[], float] = ti
     left = clock()
     for each in packed:
         waiting.append(each[COLUMN])
-        if clock() - left >= WITHIN_S or len(waiting) >= most or sum(map(len, waiting)) >= MOST_BYTES:
+        if clock() - left >= WITHIN_S or len(waiting) >= most or sum(map(len, waiting)) >= BUNDLE_BYTES:
             yield {COLUMN: b"".join(waiting)}
             waiting.clear()
             left = clock()

@@ -22,7 +22,7 @@ from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Row, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.storage import paths as place
 
-FORMAT = 1
+CLIPS_FORMAT = 1
 _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class FoundClips:
 
     def _keys(self, video: Video) -> list[str]:
         """The key of a video's line, then those that earlier releases wrote."""
-        what = f"{FORMAT}\0{video.fingerprint}\0{self._recipe}"
+        what = f"{CLIPS_FORMAT}\0{video.fingerprint}\0{self._recipe}"
         named = [f"{what}\0{beside}" for beside in self._beside(video)] or [what]
         return [hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() for text in named]
 

@@ -7,14 +7,13 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from lvqa_ray.records.rows import Failure, Film, Usage, Video
+from lvqa_ray.records.rows import NO_USAGE, Failure, Film, Usage, Video
 
 Task = Literal["analysis", "summary", "titles", "mind_map"]
 TASKS: tuple[Task, ...] = get_args(Task)
 """In the order in which they are done: each may rest on those before it."""
 Style = Literal["plot_detail", "summary", "tags", "highlights", "multi_task"]
 STYLES: tuple[Style, ...] = get_args(Style)
-NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,6 +260,9 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a video, or one clip of it, did not get an answer.

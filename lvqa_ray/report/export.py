@@ -60,7 +60,7 @@ def records(output: Output, columns: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> Exported:
-    """One file, or two, in one of `formats.FORMATS`.
+    """One file, or two, in one of `formats.EXPORT_FORMATS`.
 
     Args:
         output: Output of a run.
@@ -72,7 +72,7 @@ def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> 
     Raises:
         ConfigError: There are no records, or a file cannot be written.
     """
-    make, columns, array = formats.FORMATS[form]
+    make, columns, array = formats.EXPORT_FORMATS[form]
     return _files(output, to, fraction, make, columns, array=array or to.suffix.lower() == ".json")
 
 

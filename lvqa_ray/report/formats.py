@@ -91,7 +91,7 @@ def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
     return [{"from": "human", "value": f"{media}{asked['content']}"}, {"from": "gpt", "value": told["content"]}]
 
 
-FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
+EXPORT_FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
     "dataflow-json": (
         dataflow,
         [*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],

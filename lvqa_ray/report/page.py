@@ -28,7 +28,7 @@ from lvqa_ray.report import charts, films, overview, thumbnails, whole
 from lvqa_ray.report.choice import chosen
 from lvqa_ray.report.replay import Exchange, FoundClips, Replay
 
-MOST_BYTES = 20_000_000
+PAGE_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
 """Of the page's size, what the records' texts may take; thumbnails get what is left."""
 MARGIN_BYTES = 500_000
@@ -117,7 +117,7 @@ def _packed(output: Output, videos: list[str], book: Book, found: FoundClips | N
         if room < 0:
             break
         texts.append(film)
-    strips = dict(_strips(texts, MOST_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, room)), within_s))
+    strips = dict(_strips(texts, PAGE_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, room)), within_s))
     texts.sort(key=lambda film: films.natural(film["id"]))
     entries = [entry for number, film in enumerate(texts) for entry in _entries(number, film)]
     return _Packed([(_pack(film), strips.get(film["id"], "")) for film in texts], _pack(entries), len(texts))

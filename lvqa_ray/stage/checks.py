@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, Part
 from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
-from lvqa_ray.records.questions import NO_USAGE
+from lvqa_ray.records.rows import NO_USAGE
 from lvqa_ray.stage.paid import Paid
 from lvqa_ray.stage.prompted import Prompted
 

@@ -19,7 +19,7 @@ from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.video.audio.pcm import MIMES, RATE, Form, encoded, sound_of
 from lvqa_ray.video.audio.silence_split import parts_of
 from lvqa_ray.video.audio.subtitles import read_sidecar, read_stream, sidecar_of
-from lvqa_ray.video.audio.whisper import LONGEST_S, written_down
+from lvqa_ray.video.audio.whisper import WHISPER_LONGEST_S, written_down
 
 Source = Literal["sidecar", "stream", "endpoint", "whisper"]
 
@@ -134,7 +134,7 @@ class FindSpeech:
             if not self.whisper_model or row.sound:
                 return ()
             sound = sound_of(path, row.info.duration_sec)
-            return written_down(parts_of(sound, LONGEST_S), self.whisper_model, self.prompt)
+            return written_down(parts_of(sound, WHISPER_LONGEST_S), self.whisper_model, self.prompt)
         if source == "stream":
             return read_stream(path, self.languages)
         sidecar = sidecar_of(path, self.languages)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # who has all on a disk need not load it
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
 """Credentials of a profile that are nothing but keys."""
-CONNECT_S, READ_S = 30, 60
+STORE_CONNECT_S, STORE_READ_S = 30, 60
 
 
 def is_store(uri: str) -> bool:
@@ -130,7 +130,7 @@ class Access:
             import aiohttp  # noqa: PLC0415 - as above
 
             self.check(uri)
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=STORE_CONNECT_S, sock_read=STORE_READ_S)
             # `encoded`: a signature is over the address as it was given.
             return fsspec.filesystem(
                 "http",
@@ -154,8 +154,8 @@ class Access:
             token=self.token,
             client_kwargs={"region_name": self.region} if self.region else {},
             config_kwargs={
-                "connect_timeout": CONNECT_S,
-                "read_timeout": READ_S,
+                "connect_timeout": STORE_CONNECT_S,
+                "read_timeout": STORE_READ_S,
                 "s3": {"addressing_style": style},
                 "proxies": self._proxies(),
                 "retries": {"mode": "standard", "total_max_attempts": 2},  # s3fs and `again` have their own

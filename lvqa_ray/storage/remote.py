@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # who has all on a disk need not load it
     from fsspec import AbstractFileSystem
     from fsspec.spec import AbstractBufferedFile
 
-BLOCK = 2**24
+DOWNLOAD_BLOCK_BYTES = 2**24
 PART, PARTS_HELD = 2**20, 32
 SETTING = "engine.scratch_gb"
 
@@ -207,7 +207,7 @@ def fetch(
         copied, promised = 0, None
         with _opened(uri, access) as file:
             promised = file.size
-            while chunk := file.read(BLOCK):
+            while chunk := file.read(DOWNLOAD_BLOCK_BYTES):
                 if not copied and not is_store(uri):
                     refuse_web_page(shown(uri), chunk)
                 copied += len(chunk)
@@ -227,7 +227,7 @@ def fetch(
 def _opened(uri: str, access: Access) -> AbstractBufferedFile:
     files = access.filesystem(uri)
     if is_store(uri):
-        return files.open(address(uri), "rb", block_size=BLOCK)
+        return files.open(address(uri), "rb", block_size=DOWNLOAD_BLOCK_BYTES)
     # A block size of 0 is one plain request for all of it; where a size is given, none is asked for.
     return files.open(address(uri), "rb", block_size=0, size=1)
 

@@ -14,7 +14,7 @@ from lvqa_ray.storage.lease import RELEASED, Held, Lease, Leases, LocalLeases, T
 from lvqa_ray.storage.object_leases import ObjectLeases
 from lvqa_ray.storage.paths import ObjectPath, Place
 
-BEAT_S = 10.0
+LOCK_HEARTBEAT_S = 10.0
 EXPIRES_S = 90.0
 """A holder on another machine that gave no sign of life for so long is taken for dead."""
 
@@ -64,7 +64,7 @@ class Hold:
 
 @contextmanager
 def lock(
-    folder: Place, leases: Leases | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
+    folder: Place, leases: Leases | None = None, *, beat_s: float = LOCK_HEARTBEAT_S, expires_s: float = EXPIRES_S
 ) -> Iterator[Hold]:
     """Hold an output folder for as long as the block runs.
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
-from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S, Limiter
+from lvqa_ray.llm.ratelimit.limiter import HANDOVER_S, HOLDER_TTL_S, LEASE_HEARTBEAT_S, Limiter
 from lvqa_ray.llm.ratelimit.limits import Lease, Limits
 from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S
@@ -97,7 +97,7 @@ class LimiterMachine(RuleBasedStateMachine):
         """A holder says what it has; one that was started anew has nothing."""
         names = [name for name, owner in self.out.items() if owner == holder]
         if forgets:
-            self.wait(2 * BEAT_S + 1)
+            self.wait(2 * LEASE_HEARTBEAT_S + 1)
             names = []
             self.out = {name: owner for name, owner in self.out.items() if owner != holder}
         self.limiter.heard(holder, [Lease(name, Estimate()) for name in names])
@@ -208,10 +208,10 @@ def test_leases_of_the_dead_are_used_again_soon() -> None:
     lease_of(limiter, holder="dies")
     alive = lease_of(limiter, holder="lives")
     for _ in range(3):
-        clock.now += BEAT_S
+        clock.now += LEASE_HEARTBEAT_S
         limiter.heard("lives", [alive])
         assert wait_of(limiter)
-    clock.now += BEAT_S
+    clock.now += LEASE_HEARTBEAT_S
     limiter.heard("lives", [alive])
     lease_of(limiter, holder="lives")
     assert limiter.in_flight == 2
@@ -236,10 +236,10 @@ def test_a_limiter_that_takes_over_assumes_the_worst() -> None:
     out = [lease_of(before, holder="a"), lease_of(before, holder="b")]
     after = Limiter(Limits(3), clock, took_over=True)
     assert wait_of(after) == pytest.approx(HANDOVER_S)
-    clock.now += BEAT_S
+    clock.now += LEASE_HEARTBEAT_S
     after.heard("a", out[:1])
     after.heard("b", out[1:])
-    clock.now += HANDOVER_S - BEAT_S
+    clock.now += HANDOVER_S - LEASE_HEARTBEAT_S
     lease_of(after)
     assert wait_of(after)
     assert after.in_flight == 3

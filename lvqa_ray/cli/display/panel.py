@@ -25,7 +25,7 @@ from lvqa_ray.journal.costs import total
 if TYPE_CHECKING:
     from lvqa_ray.engine.progress import Progress, Speed
 
-EVERY_S = 30.0
+PROGRESS_LINE_EVERY_S = 30.0
 STAGES = ("caption", "ask", "blind", "solve", "reformat")
 
 
@@ -72,7 +72,7 @@ class Screen(RenderHook):
             self._console.print(self._panel, end="")
             self._drawn = True
         elif progress.seconds >= self._next_phase_s:
-            self._next_phase_s = progress.seconds + EVERY_S
+            self._next_phase_s = progress.seconds + PROGRESS_LINE_EVERY_S
             self._console.print(f"Waiting for {progress.phase}, for {_span(progress.still_s)} so far ...")
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
@@ -117,7 +117,7 @@ class Lines:
         """Say how far it has come, if the last line is long enough ago."""
         if self._quiet or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + EVERY_S
+        self._next = time.monotonic() + PROGRESS_LINE_EVERY_S
         self._console.out(json_text(as_json(progress)), highlight=False)
 
 

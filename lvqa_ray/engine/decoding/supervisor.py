@@ -34,9 +34,9 @@ if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Engine
 
 START_WITHIN_S = 120.0
-LOOK_EVERY_S = 0.1
+DECODER_POLL_S = 0.1
 HANG_UP_S = 5.0
-RUN = "from lvqa_ray.engine.decoding.worker import main; main()"
+RUN_WORKER = "from lvqa_ray.engine.decoding.worker import main; main()"
 """Not ``-m``: what the child sends would then be of ``__main__``."""
 UNKNOWN_LENGTH_S = 60.0
 """What a video counts as while it is probed."""
@@ -167,7 +167,7 @@ class _Watch:
         bounds = self._bounds
         before = seen = time.monotonic()
         while True:
-            ready = child.poll(LOOK_EVERY_S)
+            ready = child.poll(DECODER_POLL_S)
             now = time.monotonic()
             self._waited_s += now - before
             before = now
@@ -202,7 +202,7 @@ class _Child:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         path = os.pathsep.join(entry or "." for entry in sys.path)
         self._process = subprocess.Popen(  # noqa: S603 - this very package
-            [sys.executable, "-c", RUN, str(theirs.fileno()), str(lifeline), str(memory_bytes)],
+            [sys.executable, "-c", RUN_WORKER, str(theirs.fileno()), str(lifeline), str(memory_bytes)],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), lifeline),
             env={**decoder_environment(), **threads, "PYTHONPATH": path},

@@ -27,7 +27,7 @@ from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.storage.paths import Place
 
-LOOK_EVERY_S = 0.02
+IN_FLIGHT_POLL_S = 0.02
 Name = tuple[str, str, str]
 """What requests are limited together by: base URL, key and model."""
 
@@ -110,7 +110,7 @@ class LocalChats:
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
                 while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(IN_FLIGHT_POLL_S)
         for each in self._wires.values():
             with suppress(OSError):
                 await each.aclose()

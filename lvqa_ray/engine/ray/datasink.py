@@ -27,7 +27,7 @@ from lvqa_ray.records.tables import (
 from lvqa_ray.storage.paths import Place
 
 BUNDLES_PER_WRITE = 16
-ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
+WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
 """In which tables are written: a video that has an outcome has all that belongs to it."""
 
 
@@ -63,7 +63,7 @@ class TableSink(Datasink[str]):
 
         A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
         """
-        lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in ORDER}
+        lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in WRITE_ORDER}
         for block in blocks:
             for row in rows_of(block):
                 match row:

@@ -20,7 +20,7 @@ from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.storage.download_cache import Scratch
 
-LOOK_EVERY_S = 1.0
+HALT_POLL_S = 1.0
 """How often a process looks whether the run has halted."""
 Governors = tuple[tuple[Handle, ...], ...]
 """Handles of the governors of each role."""
@@ -65,7 +65,7 @@ def _remembered(
     work: Callable[[Row, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
     def halted() -> bool:
-        return _halted(governors, int(time.monotonic() / LOOK_EVERY_S))
+        return _halted(governors, int(time.monotonic() / HALT_POLL_S))
 
     for row in unpack(packed):
         if halted():

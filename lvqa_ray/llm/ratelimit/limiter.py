@@ -21,11 +21,11 @@ from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, Entry, Wind
 
 HOLDER_TTL_S = 20.0
 """A holder of leases that is not heard of for this long is dead, and its places are used again."""
-BEAT_S = 5.0
+LEASE_HEARTBEAT_S = 5.0
 """How often a holder says which leases it has."""
 REUSE_S = 1.0
 """How long a holder may use a place for one request after another before it has to queue for it again."""
-HANDOVER_S = BEAT_S + 2.0
+HANDOVER_S = LEASE_HEARTBEAT_S + 2.0
 """How long a limiter that takes over from a dead one waits to hear which leases are out."""
 
 
@@ -207,7 +207,7 @@ class Limiter:
                 self._out[lease.id] = _Out(holder, now, len(self._out) + 1, ())
         names = {lease.id for lease in held}
         for name, out in list(self._out.items()):
-            if out.holder == holder and name not in names and out.at + 2 * BEAT_S < now:
+            if out.holder == holder and name not in names and out.at + 2 * LEASE_HEARTBEAT_S < now:
                 self._drop(name, now)
 
     def woken(self) -> None:

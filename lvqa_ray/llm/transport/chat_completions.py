@@ -26,7 +26,7 @@ from lvqa_ray.llm.transport.model_list import ModelList
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 
-CONNECT_S = 30.0
+ENDPOINT_CONNECT_S = 30.0
 LONGEST_NAME = 200
 """Most characters of a model's name, as an endpoint gives it."""
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
@@ -51,7 +51,7 @@ class OpenAITransport:
         self._completions = self._url("/chat/completions")
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.timeout_s
-        self._timeouts = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)).as_dict()
+        self._timeouts = openai.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._streams = endpoint.stream
         self._tells_usage = True  # in the last event of a stream, if it is asked for
 

@@ -22,7 +22,7 @@ from lvqa_ray.records.transcript import Segment, Transcript
 
 NO_SPEECH, UNSURE = 0.6, -1.0
 """A segment that is probably none, and improbable in its words, is what whisper itself takes for silence."""
-SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
+SOUND_SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
 
 
 class Transcriber(OpenAITransport):
@@ -77,7 +77,7 @@ class Transcriber(OpenAITransport):
             url,
             headers=[(name, value) for name, value in self._headers if name.lower() != "content-type"],
             data={name: value for name, value in body.items() if name != "file"},
-            files={"file": (f"sound.{SUFFIXES.get(sound.mime, 'bin')}", sound.data, sound.mime)},
+            files={"file": (f"sound.{SOUND_SUFFIXES.get(sound.mime, 'bin')}", sound.data, sound.mime)},
             extensions={"timeout": self._timeouts},
         )
 

@@ -17,7 +17,7 @@ from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.replies.thinking_tags import without_draft
 from lvqa_ray.records.safe_text import safe_text
 
-DEEPEST = 4
+MIND_MAP_DEPTH = 4
 """Levels of a mind map, with its root."""
 CHILDREN = ("children", "childNodes")
 """What the branches of a node may be called."""
@@ -103,8 +103,8 @@ def _node(said: object, depth: int, where: str) -> dict[str, JsonValue]:
         said = {"name": said}
     if not isinstance(said, Mapping) or not isinstance(said.get("name"), str) or not said["name"].strip():
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, {where} is no object with a text "name".')
-    if depth > DEEPEST:
-        raise ParseError(ParseFault.BAD_TREE, f"The mind map is more than {DEEPEST} levels deep at {where}.")
+    if depth > MIND_MAP_DEPTH:
+        raise ParseError(ParseFault.BAD_TREE, f"The mind map is more than {MIND_MAP_DEPTH} levels deep at {where}.")
     name = " ".join(said["name"].split())
     branches: Any = next((said[key] for key in CHILDREN if said.get(key) is not None), [])
     if not isinstance(branches, list):

@@ -14,7 +14,7 @@ from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
 from lvqa_ray.records import AskedFilm, AskedQuestion, CaptionedClip, Clip, Failure, Film, Span, Step, Usage, Verdict
-from lvqa_ray.stage import CallCheck, Chat, Mend, Role, Said
+from lvqa_ray.stage import FEWER, CallCheck, Chat, Mend, Role, Said
 
 Sample = Callable[[Clip], Iterable[Clip | CaptionedClip]]
 """Takes the pictures of a clip, as the stage `sample` does."""
@@ -46,7 +46,7 @@ class CheckEvidence(CallCheck):
     @property
     def calls(self) -> int:
         """See `CallCheck`."""
-        return USUAL_STEPS
+        return STEPS_SHOWN
 
     def show(self, row: AskedFilm, sample: Sample) -> Iterator[AskedFilm | Failure]:
         """The film with pictures of the spans that its questions cite; a span that does not decode has none.
@@ -131,14 +131,13 @@ def _span(step: Step, film: Film) -> Span:
     """What is shown of a step: its span in the video, and of a moment the second around it."""
     end_s = film.info.duration_sec
     start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)
-    if end - start < MOMENT_S:
-        start, end = max(0.0, (start + end - MOMENT_S) / 2), min(end_s, (start + end + MOMENT_S) / 2)
+    if end - start < SHOWN_MOMENT_S:
+        start, end = max(0.0, (start + end - SHOWN_MOMENT_S) / 2), min(end_s, (start + end + SHOWN_MOMENT_S) / 2)
     return Span(start_s=round(start, 3), end_s=round(end, 3))
 
 
-MOMENT_S = 1.0
-FEWER = (1, 2, 4)
-USUAL_STEPS = 3
+SHOWN_MOMENT_S = 1.0
+STEPS_SHOWN = 3
 
 PROMPT = """\
 You see pictures of one video, from {start} s to {end} s, in the order of time, each with the second at which it is \

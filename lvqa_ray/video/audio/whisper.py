@@ -19,7 +19,7 @@ from lvqa_ray.video.onnx import disable_telemetry
 if TYPE_CHECKING:  # the package is there only with the extra
     from faster_whisper import WhisperModel
 
-LONGEST_S = 60.0
+WHISPER_LONGEST_S = 60.0
 """Most sound at once: nothing is read or written meanwhile, and who stands still for too long is ended."""
 
 
@@ -40,7 +40,7 @@ def written_down(parts: Iterable[Part], model: str, hint: str = "") -> tuple[Sub
     """What is said in sound, in time order.
 
     Args:
-        parts: The sound, each part of at most `LONGEST_S`.
+        parts: The sound, each part of at most `WHISPER_LONGEST_S`.
         model: Folder of a model in CTranslate2's format.
         hint: Words that help.
 

@@ -31,6 +31,8 @@ _CALLS = (
     "/messages",
 )
 AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
+"""Defaults of the wait before a request is sent again."""
 _OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -61,6 +63,13 @@ class Endpoint(BaseModel):
     max_attempts: int = Field(
         default=6, ge=1, description="How often a request is sent before it counts as failed; 1 means no retries."
     )
+    backoff_base_s: float = Field(
+        default=BACKOFF_BASE_S,
+        gt=0,
+        description="Longest random wait in seconds before a request is sent again; it doubles with each failure of "
+        "the same kind, and comes on top of what the endpoint asks for (Retry-After).",
+    )
+    backoff_cap_s: float = Field(default=BACKOFF_CAP_S, gt=0, description="Most seconds that this wait grows to.")
     requests_per_minute: int | None = Field(
         default=None, ge=1, description="Most requests in any 60 seconds; null for no limit."
     )

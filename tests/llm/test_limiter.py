@@ -11,9 +11,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.ratelimit.limiter import HANDOVER_S, HOLDER_TTL_S, LEASE_HEARTBEAT_S, Limiter
-from lvqa_ray.llm.ratelimit.limits import Lease, Limits
+from lvqa_ray.llm.ratelimit.limits import LONGEST_HOLD_S, Lease, Limits
 from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S
 
@@ -71,7 +70,7 @@ class LimiterMachine(RuleBasedStateMachine):
                 self.sent.append((self.clock.now, answer.estimate))
                 self.out[answer.id] = holder
                 return answer, len(self.sent) - 1
-            assert 0 < answer <= max(LONGEST_WAIT_S, HOLDER_TTL_S, WINDOW_S + SLACK_S)
+            assert 0 < answer <= max(LONGEST_HOLD_S, HOLDER_TTL_S, WINDOW_S + SLACK_S)
             self.wait(answer)
         raise AssertionError("starved")
 
@@ -253,7 +252,7 @@ def test_a_wait_asked_for_holds_everyone() -> None:
     limiter.penalise(5)
     assert wait_of(limiter) == limiter.held_s() == pytest.approx(20)
     limiter.penalise(1e9)
-    assert wait_of(limiter) == pytest.approx(LONGEST_WAIT_S)
+    assert wait_of(limiter) == pytest.approx(LONGEST_HOLD_S)
 
 
 def test_a_limit_that_is_used_up_holds_everyone_though_the_call_went_well() -> None:

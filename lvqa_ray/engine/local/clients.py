@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.ratelimit.daily_quota import Day
 from lvqa_ray.llm.ratelimit.limiter import Limiter
-from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.limits import Shared, SharedBy, shared, shared_by
 from lvqa_ray.llm.ratelimit.server import LocalDesk
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.transcriptions import wire
@@ -28,8 +27,6 @@ from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.storage.paths import Place
 
 IN_FLIGHT_POLL_S = 0.02
-Name = tuple[str, str, str]
-"""What requests are limited together by: base URL, key and model."""
 
 
 @dataclass(slots=True)
@@ -63,7 +60,8 @@ class LocalChats:
         self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._known = [at for role in job.endpoints.roles for at in job.endpoints.replicas(role)]
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
-        self._gates: dict[Name, _Gate] = {}
+        self._shared = shared((at, self._key(at)) for at in self._known)
+        self._gates: dict[SharedBy, _Gate] = {}
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, Journal] = {}
         self._opening = asyncio.Lock()
@@ -119,8 +117,8 @@ class LocalChats:
     def _opened(self, stage: str) -> Journal:
         return Journal(segments_at(self._folder), writer=self._writer, stage=stage)
 
-    def _name(self, at: Endpoint) -> Name:
-        return at.base_url, self._key(at).get_secret_value(), at.model
+    def _name(self, at: Endpoint) -> SharedBy:
+        return shared_by(at, self._key(at))
 
     def _key(self, at: Endpoint) -> SecretStr:
         return self._keys[at.api_key_env]
@@ -134,9 +132,8 @@ class LocalChats:
     def _gate(self, at: Endpoint) -> _Gate:
         name = self._name(at)
         if name not in self._gates:
-            limits = Limits.of(*([known for known in self._known if self._name(known) == name] or [at]))
-            public = f"{at.base_url} {at.api_key_env} {at.model}"  # nothing made of the key
-            day = self._folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
-            limiter = Limiter(limits, day=Day(limits.requests_per_day, day))
+            group = self._shared.get(name) or Shared.of(at)
+            day = Day(group.limits.requests_per_day, self._folder / group.day_file)
+            limiter = Limiter(group.limits, day=day)
             self._gates[name] = _Gate(limiter, Permits(LocalDesk(limiter)))
         return self._gates[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +14,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray import rate_limit_actor as governor
 from lvqa_ray.engine.ray.rate_limit_actor import Traffic
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.limits import shared, shared_by
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.paths import Place
 
@@ -52,24 +51,17 @@ def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Plac
         folder: Where the requests of the day are counted.
         purse: Handle of the budget that all share, if there is one.
     """
-    shared: dict[tuple[str, str, str], list[Endpoint]] = {}
-    names: dict[Role, list[tuple[str, str, str]]] = {}
-    for role, role_keys in keys.items():
-        for endpoint, key in zip(job.endpoints.replicas(role), role_keys, strict=True):
-            name = (endpoint.base_url, key.get_secret_value(), endpoint.model)
-            names.setdefault(role, []).append(name)
-            shared.setdefault(name, []).append(endpoint)
-    governors = {}
-    for name, endpoints in shared.items():
-        public = f"{endpoints[0].base_url} {endpoints[0].api_key_env} {endpoints[0].model}"  # nothing made of the key
-        day = folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
-        governors[name] = governor.start(Limits.of(*endpoints), day)
+    known = {role: list(zip(job.endpoints.replicas(role), keys[role], strict=True)) for role in keys}
+    governors = {
+        name: governor.start(group.limits, folder / group.day_file)
+        for name, group in shared(chain.from_iterable(known.values())).items()
+    }
     return {
         role: [
-            Line(endpoint, key, governors[name], purse, job.engine.retry_failures)
-            for endpoint, key, name in zip(job.endpoints.replicas(role), keys[role], names[role], strict=True)
+            Line(endpoint, key, governors[shared_by(endpoint, key)], purse, job.engine.retry_failures)
+            for endpoint, key in pairs
         ]
-        for role in keys
+        for role, pairs in known.items()
     }
 
 

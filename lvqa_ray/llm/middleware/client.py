@@ -52,6 +52,6 @@ def chat_along(ways: Sequence[Way], answers: Answers, *, ask_again: bool = False
         return Replica(wire if way.purse is None else Budgeted(wire, way.purse, way.endpoint), way.permits)
 
     limited = Limited(*map(replica, ways))
-    retrying = Retrying(limited, first.max_attempts)
+    retrying = Retrying(limited, first.max_attempts, base_s=first.backoff_base_s, cap_s=first.backoff_cap_s)
     cached = Cached(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(Mending(cached, first))

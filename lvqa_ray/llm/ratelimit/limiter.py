@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lvqa_ray.errors import EndpointDown, StopRun
-from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.ratelimit.adaptive_concurrency import Concurrency
 from lvqa_ray.llm.ratelimit.circuit_breaker import Breaker
 from lvqa_ray.llm.ratelimit.daily_quota import Day
-from lvqa_ray.llm.ratelimit.limits import Lease, Limits
+from lvqa_ray.llm.ratelimit.limits import LONGEST_HOLD_S, Lease, Limits
 from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
 from lvqa_ray.llm.ratelimit.rejections import Rejections
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, Entry, Window
@@ -220,8 +219,8 @@ class Limiter:
         self._stop = self._stop or copy.copy(stop)  # the copy holds no traceback, and with it no request
 
     def penalise(self, retry_after_s: float) -> None:
-        """Hold everyone for so many seconds from now, and at most for `LONGEST_WAIT_S`."""
-        self._held_until = max(self._held_until, self._clock() + min(retry_after_s, LONGEST_WAIT_S))
+        """Hold everyone for so many seconds from now, and at most for `LONGEST_HOLD_S`."""
+        self._held_until = max(self._held_until, self._clock() + min(retry_after_s, LONGEST_HOLD_S))
 
     def held_s(self) -> float:
         """Seconds for which nothing goes out, whoever asks; 0 if something may."""

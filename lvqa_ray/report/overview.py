@@ -8,7 +8,7 @@ from typing import Any
 
 from lvqa_ray.dataset.reader import Output
 from lvqa_ray.dataset.statistics.report_numbers import Numbers
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.records import Usage
 
 STAGE_ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
 
@@ -19,7 +19,7 @@ def stages(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (place.get(name, len(STAGE_ORDER) - 1.5), name))
 
 
-def words(output: Output, numbers: Numbers, bill: Spent, shown: int) -> dict[str, Any]:
+def words(output: Output, numbers: Numbers, bill: Usage, shown: int) -> dict[str, Any]:
     """All texts of the head of the page."""
     return {
         "headline": _headline(output, numbers),
@@ -60,7 +60,7 @@ def _banners(output: Output, numbers: Numbers) -> Iterable[tuple[str, str]]:
         yield "warn", f"{_several(numbers.unfinished, 'video')} of the last run have no outcome here."
 
 
-def _tiles(output: Output, numbers: Numbers, bill: Spent) -> Iterable[tuple[str, str, str]]:
+def _tiles(output: Output, numbers: Numbers, bill: Usage) -> Iterable[tuple[str, str, str]]:
     failed = f"{numbers.failures:,} failed" if numbers.failures else "none failed"
     yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
     yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"

@@ -21,8 +21,8 @@ from lvqa_ray.dataset.reader import Output, opened
 from lvqa_ray.dataset.statistics.report_numbers import Numbers, count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
-from lvqa_ray.journal.costs import Spent, total
-from lvqa_ray.records import Video, VideoInfo
+from lvqa_ray.journal.costs import total
+from lvqa_ray.records import Usage, Video, VideoInfo
 from lvqa_ray.records.tables import TableRow
 from lvqa_ray.report import charts, films, overview, thumbnails, whole
 from lvqa_ray.report.choice import chosen
@@ -196,7 +196,7 @@ def _page(output: Output, numbers: Numbers, book: Book, packed: _Packed) -> byte
     ).encode(errors="replace")
 
 
-def _costs(spent: Mapping[str, Mapping[str, Spent]]) -> Iterator[tuple[str, str, Spent]]:
+def _costs(spent: Mapping[str, Mapping[str, Usage]]) -> Iterator[tuple[str, str, Usage]]:
     for stage in overview.stages(spent):
         for model, paid in spent[stage].items():
             yield stage, model, paid

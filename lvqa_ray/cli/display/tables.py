@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
 from lvqa_ray.config import Job
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.records import Usage
 
 if TYPE_CHECKING:
     from lvqa_ray.dataset.statistics.question_counts import Funnel
@@ -105,7 +105,7 @@ def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> No
     say(summary.output)
 
 
-def total_cost(spent: Mapping[str, Spent]) -> str:
+def total_cost(spent: Mapping[str, Usage]) -> str:
     """What all stages cost together, and of which that is not known."""
     known = [stage.cost_usd for stage in spent.values() if stage.cost_usd is not None]
     unknown = [name for name, stage in spent.items() if stage.cost_usd is None and stage.calls]

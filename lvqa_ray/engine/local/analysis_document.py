@@ -141,7 +141,7 @@ class Dossier:
             "shots": self.shots,
             "speech": None if self.speech is None else [asdict(line) for line in self.speech],
             "results": [_result(result) for result in self._with_analysis()],
-            "usage": asdict(self.usage),
+            "usage": _usage(self.usage),
             "failure": _failure(self.failure),
         }
 
@@ -166,10 +166,14 @@ def _result(result: Analysis) -> dict[str, Any]:
         "text": result.text,
         "value": None if result.task == "analysis" else result.value,  # the shots are told apart
         "model": result.model,
-        "usage": asdict(result.usage),
+        "usage": _usage(result.usage),
         "note": result.note,
         "failure": _failure(result.failure),
     }
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {name: value for name, value in asdict(usage).items() if name != "unusable"}
 
 
 def _failure(failure: Failure | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import httpx2
 import openai
 from pydantic import JsonValue, SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
+from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
@@ -194,7 +194,7 @@ class OpenAITransport:
             text = self._text(answer)
         except ApiError as error:
             if answer.get("choices") or isinstance(answer.get("usage"), Mapping):
-                error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
+                error.bill = usage.bill
             raise
         model = answer.get("model")
         named = safe_text(model).strip()[:LONGEST_NAME] if isinstance(model, str) else ""

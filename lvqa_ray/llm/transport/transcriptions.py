@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Bill, MalformedReply, TooLong
+from lvqa_ray.errors import ApiError, BadRequest, MalformedReply, TooLong
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.pricing import sound_usd
@@ -95,7 +95,7 @@ class Transcriber(OpenAITransport):
         try:
             segments = self._segments(answer, sound.seconds)
         except ApiError as error:
-            error.bill, error.limits = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd), limits
+            error.bill, error.limits = usage.bill, limits
             raise
         language = answer.get("language")
         transcript = Transcript(segments, language if isinstance(language, str) else "")

@@ -68,6 +68,8 @@ PASSING_CODES = frozenset({"RequestTimeout", "OperationAborted", "IncompleteBody
 ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.networks does not allow it")
 
 
+# Not tenacity: one fault decides whether to go on, how long to wait and what is raised at the end. Its hooks are handed
+# the error and no fault, so that each would make it anew.
 def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
     """The answer of a call that is made up to four times, where making it again may help.
 

@@ -85,7 +85,7 @@ class OpenAITransport:
         body: dict[str, Any] = {
             **self._endpoint.sampling(request),
             "model": self._endpoint.model,
-            "messages": [_message(message) for message in request.messages],
+            "messages": [as_message(message) for message in request.messages],
         }
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
@@ -155,7 +155,12 @@ class OpenAITransport:
         raise error  # outside of `except`, or it would carry the client's exception with the whole request
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
-        """What the SDK would send; made here, because its own way there takes as long as all the rest of a call."""
+        """What the SDK would send, without its request options and typed replies.
+
+        ``chat.completions.create`` takes 2.4 ms of CPU for a line of text where this transport takes 0.6, and 4.5 ms
+        for 0.4 MB of pictures where this takes 3.0 (``python benchmarks/api.py transports``, 2,000 requests each, on a
+        busy machine with 2 cores). The SDK's client, its timeouts, its headers and its authentication are used.
+        """
         return httpx2.Request(
             method,
             url,
@@ -239,7 +244,8 @@ class OpenAITransport:
         return self._api_key.get_secret_value()
 
 
-def _message(message: Message) -> dict[str, JsonValue]:
+def as_message(message: Message) -> dict[str, JsonValue]:
+    """A message as it is sent."""
     # Some servers' chat templates take a list of parts for pictures only, so plain text is sent as plain text.
     if all(isinstance(part, Text) for part in message.parts):
         text = "\n".join(part.text for part in message.parts if isinstance(part, Text))

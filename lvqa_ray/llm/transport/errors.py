@@ -131,17 +131,6 @@ def class_of(status: int | None, body: object, *, default: type[ApiError] = Malf
     return said or known or _by_status(status, default)
 
 
-def classify(status: int | None, names: frozenset[str], *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
-    """The class for a status and for the codes and types in an error body; codes say more than the status.
-
-    Args:
-        status: HTTP status, or ``None`` where only a body is known.
-        names: What `error_body.names_in` found in the body.
-        default: The class where neither is known.
-    """
-    return _by_names(status, names) or _by_status(status, default)
-
-
 def _by_names(status: int | None, names: frozenset[str]) -> type[ApiError] | None:
     found = {BY_CODE[name] for name in names if name in BY_CODE}
     if not found:

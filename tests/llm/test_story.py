@@ -12,6 +12,7 @@ from lvqa_ray.llm.ratelimit import circuit_breaker as breaker
 from lvqa_ray.llm.ratelimit.adaptive_concurrency import MEMORY, TOLERATED
 from lvqa_ray.llm.ratelimit.limits import LONGEST_HOLD_S
 from lvqa_ray.llm.transport.chat_completions import ENDPOINT_CONNECT_S
+from tests.blocks import ROOT
 
 STATUSES = {"429", "503", "529", "5", "401", "404"}
 PLACES = {"1", "2", "3", "4"}
@@ -43,3 +44,15 @@ def test_every_number_in_the_story_is_a_constant() -> None:
     assert [sentence for sentence in told if sentence not in story] == []
     known = {number for sentence in told for number in re.findall(r"\d+(?:\.\d+)?", sentence)}
     assert set(re.findall(r"\d+(?:\.\d+)?", story)) <= known | STATUSES | PLACES
+
+
+def test_the_page_about_endpoints_says_the_same() -> None:
+    page = " ".join((ROOT / "docs" / "endpoints.md").read_text(encoding="utf-8").split())
+    told = [
+        f"`backoff_base_s` ({default('backoff_base_s')} s)",
+        f"`backoff_cap_s` ({default('backoff_cap_s')} s)",
+        f"`max_attempts` ({default('max_attempts')})",
+        f"`Retry-After` of more than {LONGEST_RETRY_AFTER_S:g} s ends it",
+        f"After {breaker.OPEN_AFTER} failures in a row",
+    ]
+    assert [sentence for sentence in told if sentence not in page] == []

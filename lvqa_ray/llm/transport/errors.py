@@ -1,6 +1,6 @@
 """What went wrong with a call, as one of our own errors: chosen by code, type and status.
 
-Words choose only where a server gives nothing else, by the table in `llm.error_prose`.
+Words choose only where a server gives nothing else, by the table in `error_prose`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.arguments import OUTPUT_HELP, place_given
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
-from lvqa_ray.cli.given import OUTPUT_HELP, place_given
 
 if TYPE_CHECKING:  # Arrow takes a second to import
     from lvqa_ray.dataset.statistics.audit import Audit

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import (
-    AnalyzedFilm,
-    AskedFilm,
+    AnalyzedVideo,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
+    QuestionedVideo,
     Row,
     Video,
-    shown,
+    redact_url,
 )
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
@@ -26,7 +26,7 @@ Watcher = Callable[[str, Row], None]
 """Is told the name of a step and the row that it is working on, each time before it goes on with that."""
 
 
-def through(steps: Sequence[VideoStep], row: Row, watcher: Watcher) -> Iterator[Row]:
+def run_video_steps(steps: Sequence[VideoStep], row: Row, watcher: Watcher) -> Iterator[Row]:
     """The rows that steps make of a row, as they come.
 
     Raises:
@@ -55,10 +55,10 @@ def _one_step(step: VideoStep, rows: Iterable[Row], watcher: Watcher) -> Iterato
         except MemoryError:
             raise
         except Exception as error:
-            yield bug(step.name, row, error)
+            yield internal_error_row(step.name, row, error)
 
 
-async def along(
+async def run_chat_steps(
     steps: Sequence[ChatStep | PlainStep],
     row: Row,
     work: Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]],
@@ -80,13 +80,13 @@ def video_of(row: Row) -> Video:
             return row
         case CaptionedClip():
             return row.clip.video
-        case AnalyzedFilm() | AskedFilm():
+        case AnalyzedVideo() | QuestionedVideo():
             return row.film.video
         case _:
             return row.video
 
 
-def elsewhere(
+def with_local_path(
     work: Callable[[Row], Iterable[Row]],
     row: Row,
     path: str | None,
@@ -97,7 +97,7 @@ def elsewhere(
         yield from work(row)
         return
     for out in work(_with_video(row, replace(video, uri=path), {})):
-        yield _with_video(out, video, {path: shown(video.uri)})
+        yield _with_video(out, video, {path: redact_url(video.uri)})
 
 
 def _with_video(row: Row, video: Video, names: Mapping[str, str]) -> Row:
@@ -107,10 +107,10 @@ def _with_video(row: Row, video: Video, names: Mapping[str, str]) -> Row:
         case CaptionedClip():
             failure = row.failure and _failure_with_video(row.failure, video, names)
             return replace(row, clip=replace(row.clip, video=video), failure=failure)
-        case AskedFilm():
+        case QuestionedVideo():
             shown_spans = tuple(replace(clip, video=video) for clip in row.shown)
             return replace(row, film=replace(row.film, video=video), shown=shown_spans)
-        case AnalyzedFilm():
+        case AnalyzedVideo():
             return replace(row, film=replace(row.film, video=video))
         case Failure():
             return _failure_with_video(row, video, names)
@@ -137,18 +137,18 @@ def not_fetched(steps: Sequence[VideoStep], row: Row, error: FetchError) -> Capt
     name = next(step.name for step in steps if isinstance(row, step.takes))
     video = video_of(row)
     # A film's captions are paid for: the file was there when they were made, and may be there again.
-    retryable = error.retryable or isinstance(row, Film | AskedFilm)
+    retryable = error.retryable or isinstance(row, CaptionedVideo | QuestionedVideo)
     return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 
-def bare(row: Row) -> Row:
+def without_images(row: Row) -> Row:
     """A row without its pictures, of which only the times are kept."""
     if not isinstance(row, Clip):
         return row
     return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
 
 
-def bug(stage: str, row: Row, error: Exception) -> CaptionedClip | Failure:
+def internal_error_row(stage: str, row: Row, error: Exception) -> CaptionedClip | Failure:
     """The row that stands for one that a defect of ours kept from being made."""
     logger.error("stage %s failed on a row", stage, exc_info=error)
     failure = Failure(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.segments import Segments
 from lvqa_ray.records import Usage
 
 
-def usage_of(entry: Entry) -> Usage:
+def usage_of(entry: JournalEntry) -> Usage:
     """What one line of the journal came to."""
     return replace(entry.usage, unusable=int(bool(entry.unusable)))
 

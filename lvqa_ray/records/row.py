@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from lvqa_ray.records.analysis import AnalyzedFilm, AnalyzedVideo
-from lvqa_ray.records.parts import LookedPart, VideoPart
-from lvqa_ray.records.questions import AskedFilm, FinishedFilm
-from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
+from lvqa_ray.records.analyzed_video import AnalysisRecord, AnalyzedVideo
+from lvqa_ray.records.parts import ScoredPart, VideoPart
+from lvqa_ray.records.questions import FinishedVideo, QuestionedVideo
+from lvqa_ray.records.rows import CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video
 
 Row = (
     Video
     | ProbedVideo
     | VideoPart
-    | LookedPart
+    | ScoredPart
     | Clip
     | CaptionedClip
-    | Film
-    | AnalyzedFilm
+    | CaptionedVideo
     | AnalyzedVideo
-    | AskedFilm
-    | FinishedFilm
+    | AnalysisRecord
+    | QuestionedVideo
+    | FinishedVideo
     | Failure
 )
 """Any row that a step takes or makes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import sent_url
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def info(files: HTTPFileSystem, url: str, *, head: bool) -> dict[str, Any]:
     try:
         _ = files.encode_url(sent_url(url)).port
     except ValueError:
-        raise FetchError("missing_file", f"{shown(url)} is no address that can be asked for; correct it.") from None
+        raise FetchError(
+            "missing_file", f"{redact_url(url)} is no address that can be asked for; correct it."
+        ) from None
     found: dict[str, Any] = sync(files.loop, _info, files, sent_url(url), head)
     return found
 

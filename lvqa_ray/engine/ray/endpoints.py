@@ -12,44 +12,46 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray import rate_limit_actor as governor
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import shared, shared_by
 from lvqa_ray.stage import Role
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EndpointHandle:
     """What a chat worker needs to reach one endpoint; its key shows in no text.
 
     Attributes:
-        purse: Handle of the budget, if the job has one.
+        budget: Handle of the budget, if the job has one.
         retry_failures: Ask again for what the journal holds as refused, filtered or cut off.
     """
 
     endpoint: Endpoint
     api_key: SecretStr
     governor: Handle
-    purse: Handle = None
+    budget: Handle = None
     retry_failures: bool = False
 
 
-Lines = Mapping[Role, Sequence[Line]]
+Lines = Mapping[Role, Sequence[EndpointHandle]]
 """The endpoints of every role: one, or several that answer alike."""
 
 
-def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Place, purse: Handle = None) -> Lines:
+def connect_endpoints(
+    job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: StoragePath, budget: Handle = None
+) -> Lines:
     """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
 
     Args:
         job: The job.
         keys: The key of every endpoint of every role.
         folder: Where the requests of the day are counted.
-        purse: Handle of the budget that all share, if there is one.
+        budget: Handle of the budget that all share, if there is one.
     """
     known = {role: list(zip(job.endpoints.replicas(role), keys[role], strict=True)) for role in keys}
     governors = {
@@ -58,14 +60,14 @@ def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Plac
     }
     return {
         role: [
-            Line(endpoint, key, governors[shared_by(endpoint, key)], purse, job.engine.retry_failures)
+            EndpointHandle(endpoint, key, governors[shared_by(endpoint, key)], budget, job.engine.retry_failures)
             for endpoint, key in pairs
         ]
         for role, pairs in known.items()
     }
 
 
-def traffic(lines: Lines) -> dict[str, Traffic]:
+def traffic(lines: Lines) -> dict[str, EndpointStats]:
     """The traffic of each governor by its endpoint's label; roles that share one count together."""
     governors: dict[str, Handle] = {}
     for line in chain.from_iterable(lines.values()):

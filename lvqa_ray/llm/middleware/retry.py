@@ -13,7 +13,7 @@ from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 
 # Not tenacity: policies by class, Retry-After with jitter on top, and spared attempts become hooks that share state, 35
-# lines for the 27 of `Retrying`; and a call that succeeds at once takes 31 us of CPU instead of 0.7 (tenacity 9.2.1).
+# lines for the 27 of `RetryMiddleware`; and a call that succeeds at once takes 31 us of CPU instead of 0.7 (tenacity 9.2.1).
 
 SPARED_AT_MOST = 8
 """Attempts that an outage may take without counting. An outage and a request that brings its server down look alike
@@ -22,7 +22,7 @@ LONGEST_RETRY_AFTER_S = 300.0
 """A request that the endpoint asks to wait longer than this is given up; a later run sends it again."""
 
 
-class Retrying:
+class RetryMiddleware:
     """Sends a request again as often as the `policy` of its error allows, with exponential backoff and full jitter.
 
     It belongs outside the limits, so that a request that waits for its next attempt holds no permit and every attempt

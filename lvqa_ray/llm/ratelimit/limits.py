@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.circuit_breaker import OPEN_AFTER
-from lvqa_ray.llm.ratelimit.outcome import Estimate
+from lvqa_ray.llm.ratelimit.outcome import TokenEstimate
 
 LONGEST_HOLD_S = 300.0
 """Longest time for which one reply may hold back all requests with its key."""
@@ -99,7 +99,7 @@ def shared(endpoints: Iterable[tuple[Endpoint, SecretStr]]) -> dict[SharedBy, Sh
     return {name: Shared.of(*group) for name, group in groups.items()}
 
 
-class Lease(NamedTuple):
+class SendLease(NamedTuple):
     """The permission to send one request at once, and to have it in flight.
 
     A tuple, as all that is told for every request: it is pickled in a tenth of the time of a frozen dataclass.
@@ -111,5 +111,5 @@ class Lease(NamedTuple):
     """
 
     id: str
-    estimate: Estimate
+    estimate: TokenEstimate
     reuse_s: float = 0.0

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.cutting.upright import Upright
-from lvqa_ray.video.reader.video_reader import Source, no_frames
+from lvqa_ray.video.reader.video_reader import VideoReader, no_frames
 from lvqa_ray.video.spans import EPSILON_S
 
 LONG_FRAME = 1.5
@@ -62,7 +62,7 @@ class Encoding:
     short_side: int | None = None
 
 
-def longest_wait_s(source: Source) -> float:
+def longest_wait_s(source: VideoReader) -> float:
     """How long after the start of a span its first frame may appear before the frame on display opens the clip."""
     return min(LONG_FRAME * source.period_s, SPARSE_AFTER_S)
 
@@ -86,7 +86,7 @@ class EncodedPicture:
         VideoError: No frame of the span can be decoded.
     """
 
-    def __init__(self, source: Source, output: OutputContainer, span: Span, encoding: Encoding) -> None:
+    def __init__(self, source: VideoReader, output: OutputContainer, span: Span, encoding: Encoding) -> None:
         self._source = source
         self._span = span
         self._encoding = encoding

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from lvqa_ray.video.reader.container import is_elsewhere
-from lvqa_ray.video.reader.formats import MATROSKA, PS, TS
+from lvqa_ray.video.reader.container_formats import MATROSKA, PS, TS
 
 GAP_DEMUXERS = frozenset({MATROSKA, TS, PS})
 

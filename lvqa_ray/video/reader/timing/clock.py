@@ -31,7 +31,7 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from lvqa_ray.video.reader.container import is_elsewhere, open_container
-from lvqa_ray.video.reader.formats import FLV, PS, TS
+from lvqa_ray.video.reader.container_formats import FLV, PS, TS
 
 JUMPING = frozenset({TS, PS, FLV})
 """Containers whose time stamps may jump: transport streams, program streams, and live recordings in FLV."""

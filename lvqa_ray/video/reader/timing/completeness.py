@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 
 from lvqa_ray.video.reader.container import is_elsewhere, opened_elsewhere
-from lvqa_ray.video.reader.formats import FLV, MATROSKA, MP4
+from lvqa_ray.video.reader.container_formats import FLV, MATROSKA, MP4
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 

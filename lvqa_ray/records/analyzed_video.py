@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from lvqa_ray.records.rows import NO_USAGE, Failure, Film, Usage, Video
+from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Failure, Usage, Video
 
 Task = Literal["analysis", "summary", "titles", "mind_map"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -44,7 +44,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzedFilm:
+class AnalyzedVideo:
     """A film on its way through the tasks.
 
     Attributes:
@@ -56,7 +56,7 @@ class AnalyzedFilm:
         failure: Why the film cannot be told within a prompt, if it cannot; no task then has a result.
     """
 
-    film: Film
+    film: CaptionedVideo
     shots: str
     speech: str
     note: str = ""
@@ -76,7 +76,7 @@ class AnalyzedFilm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzedVideo:
+class AnalysisRecord:
     """All results of a video, in one row, so that they end in one shard.
 
     Attributes:

@@ -145,12 +145,22 @@ def pictures(quick: bool) -> list[str]:
     return lines
 
 
+def transports(quick: bool) -> list[str]:
+    count = 200 if quick else 2000
+    lines = _head("One request, 32 in flight", "CPU ms, a line of text", "CPU ms, 0.4 MB of pictures", "failed")
+    for name, method in (("openai: chat.completions.create", "sdk"), ("our transport, on its HTTP client", "wire")):
+        rows = [measure(method, count, cap=32, megabytes=size) for size in (0.0, 0.4)]
+        lines.append(_line(name, *(_ms(row, "cpu_s") for row in rows), sum(row["failed"] for row in rows)))
+    return lines
+
+
 SECTIONS = {
     "throughput": throughput,
     "minute": by_the_minute,
     "faults": faults,
     "outage": outage,
     "pictures": pictures,
+    "transports": transports,
 }
 
 

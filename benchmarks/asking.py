@@ -112,6 +112,42 @@ def request_of(number: int, megabytes: float) -> ChatRequest:
     return ChatRequest(stage="bench", version="1", messages=(Message(role="user", parts=tuple(parts)),))
 
 
+def sdk(given: argparse.Namespace) -> Row:
+    """The SDK's own typed call, as its documentation shows it, on the HTTP client that we use."""
+    import openai  # noqa: PLC0415
+
+    from lvqa_ray.llm.transport.chat_completions import as_message  # noqa: PLC0415
+
+    async def ask_all() -> int:
+        http = openai.DefaultAioHttpClient(trust_env=False)
+        async with openai.AsyncOpenAI(base_url=given.url, api_key="none", max_retries=0, http_client=http) as client:
+
+            async def ask(number: int) -> None:
+                messages: Any = [as_message(each) for each in request_of(number, given.megabytes).messages]
+                reply = await client.chat.completions.create(model="fake-vlm", messages=messages)
+                if not reply.choices[0].message.content:
+                    raise ValueError
+
+            return await many(ask, given.count, given.cap)
+
+    return timed(ask_all)
+
+
+def wire(given: argparse.Namespace) -> Row:
+    """Our transport alone: no journal, no retries, no limits."""
+    from pydantic import SecretStr  # noqa: PLC0415
+
+    from lvqa_ray.llm.transport.chat_completions import OpenAITransport  # noqa: PLC0415
+
+    async def ask_all() -> int:
+        transport = OpenAITransport(endpoint_of(given), SecretStr(""))
+        failed = await many(lambda number: transport(request_of(number, given.megabytes)), given.count, given.cap)
+        await transport.aclose()
+        return failed
+
+    return timed(ask_all)
+
+
 def endpoint_of(given: argparse.Namespace) -> Endpoint:
     return Endpoint(
         base_url=given.url,
@@ -244,7 +280,7 @@ def rays(given: argparse.Namespace) -> Row:
         return {"seconds": time.monotonic() - begun, "failed": given.count - answered}
 
 
-METHODS = {"raw": raw, "plain": plain, "ours": ours, "ours_data": ours_data, "rays": rays}
+METHODS = {"raw": raw, "plain": plain, "sdk": sdk, "wire": wire, "ours": ours, "ours_data": ours_data, "rays": rays}
 
 
 @contextmanager

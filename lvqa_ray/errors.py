@@ -32,8 +32,8 @@
         └── TruncatedReply       the reply ran into the token limit
 
 Classes are chosen by code, type and status; words choose only where a server gives nothing else, by the one table in
-`llm.error_prose`. ``kind`` is the snake-case name that goes into
-a failure row; ``retryable`` says whether a later run should try again.
+`llm.transport.error_prose`. ``kind`` is the snake-case name that goes into a failure row; ``retryable`` says whether a
+later run should try again.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class ApiError(LvqaError):
     Attributes:
         attempts: How often the request was sent before this was given up.
         raw: The text of a reply that came but cannot be used, such as a truncated one.
-        limits: What the reply said about the endpoint's limits, if anything; an `llm.headers.RateInfo`.
+        limits: What the reply said about the endpoint's limits, if anything; an `llm.rate_headers.RateInfo`.
         spared: Whether the endpoint was down for everyone, so that the attempt does not count against the request.
         bill: What such a reply cost; ``None`` where there was none.
         cached: Whether the bill was paid by an earlier call.

@@ -17,6 +17,7 @@ from lvqa_ray.records import (
     Clip,
     ProbedVideo,
     QuestionedVideo,
+    Row,
     Video,
     VideoPart,
 )
@@ -45,7 +46,7 @@ class FrameScoring:
 
     steps: Sequence[VideoStep]
     takes: type
-    expected: Callable[[Any], Any]
+    expected: Callable[[Row], Row]
     asks: Work
 
 
@@ -88,7 +89,7 @@ class Pipeline:
     split: Sequence[VideoStep]
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
-    merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
+    merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]]
     ask: Sequence[Work | FrameScoring]
     expected: Callable[..., Clip | None]
     recipe: str
@@ -108,7 +109,7 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
     sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
     judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)
-    split: Callable[[ProbedVideo], Iterable[Any]] = job.split
+    split: Callable[[ProbedVideo], Iterable[Row]] = job.split
     parts = None
     if job.split.mode == "scenes":
         # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
@@ -208,14 +209,14 @@ def _showing(
 ) -> FrameScoring:
     """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
     sample = replace(job.sample, count=stage.frames, per_second=None)
-    show: Callable[..., Iterable[Any]] = stage.show
+    show: Callable[..., Iterable[Row]] = stage.show
     step = VideoStep(stage.name, takes, partial(show, sample=sample), reads=reads)
     return FrameScoring(
         [step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks
     )
 
 
-def _told(row: Any, *, show: Callable[[Any], Iterable[Any]]) -> Any:  # noqa: ANN401 - any of the frozen rows
+def _told(row: Row, *, show: Callable[[Row], Iterable[Row]]) -> Row:
     return next(iter(show(row)))
 
 

@@ -79,6 +79,8 @@ HITS: dict[str, Any] = {
     "endpoints.vlm.max_concurrency": 99,
     "endpoints.vlm.timeout_s": 9,
     "endpoints.vlm.max_attempts": 1,
+    "endpoints.vlm.backoff_base_s": 9,
+    "endpoints.vlm.backoff_cap_s": 9,
     "endpoints.vlm.requests_per_minute": 5,
     "endpoints.vlm.tokens_per_minute": 5,
     "endpoints.vlm.input_tokens_per_minute": 5,

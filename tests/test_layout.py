@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections import defaultdict
 from pathlib import Path
 
 import lvqa_ray
@@ -27,3 +29,21 @@ def test_only_one_package_imports_ray() -> None:
         if line.strip().startswith(("import ray", "from ray"))
     }
     assert {name for name in importing if not name.startswith("engine/ray/")} == {"engine/run.py"}
+
+
+def test_a_constant_has_one_name_and_one_meaning() -> None:
+    """A name in capitals is defined in one module; `PROMPT` is the default prompt of whichever stage defines it."""
+    homes: dict[str, set[str]] = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = (
+                node.targets
+                if isinstance(node, ast.Assign)
+                else [node.target]
+                if isinstance(node, ast.AnnAssign)
+                else []
+            )
+            for name in (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)):
+                if name.isupper() and len(name) > 1 and not name.startswith("_"):
+                    homes[name].add(path.relative_to(PACKAGE).as_posix())
+    assert {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1 and name != "PROMPT"} == {}

@@ -20,7 +20,7 @@ from lvqa_ray.cli.display.visible import json_text, visible
 from lvqa_ray.engine.progress import Progress
 from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
 from lvqa_ray.engine.secrets import environment_without
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.records import Usage
 
 
 def test_invisible_characters_become_text_and_others_stay() -> None:
@@ -57,11 +57,11 @@ def test_no_kind_is_cut_off(width: int) -> None:
 
 def test_the_cost_of_a_run_is_a_sum_or_says_what_is_missing() -> None:
     assert total_cost({}) == "$0.0000"
-    assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "caption": Spent(calls=2, cost_usd=0.25)}) == "$0.7500"
-    assert total_cost({"ask": Spent(calls=1, cost_usd=0.5), "blind": Spent(calls=1)}).startswith(
+    assert total_cost({"ask": Usage(calls=1, cost_usd=0.5), "caption": Usage(calls=2, cost_usd=0.25)}) == "$0.7500"
+    assert total_cost({"ask": Usage(calls=1, cost_usd=0.5), "blind": Usage(calls=1)}).startswith(
         "at least $0.5000; no price is known for blind: set"
     )
-    assert total_cost({"blind": Spent(calls=1)}).startswith("not known; no price is known for blind")
+    assert total_cost({"blind": Usage(calls=1)}).startswith("not known; no price is known for blind")
 
 
 def test_the_panel_makes_way_for_what_is_printed() -> None:

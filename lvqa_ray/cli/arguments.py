@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from lvqa_ray.storage.paths import StoragePath
 
 JOB_FILES = {".yaml", ".yml"}
-WHAT = (
+OUTPUT_HELP = (
     "Output folder of a run, on disk or in a bucket; or its job file, whose section storage tells how to reach "
     "the bucket."
 )
-Output = Annotated[str, typer.Argument(help=WHAT)]
+Output = Annotated[str, typer.Argument(help=OUTPUT_HELP)]
 
 
 def place_given(given: str) -> StoragePath:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lvqa_ray.cli.arguments import WHAT, place_given
+from lvqa_ray.cli.arguments import OUTPUT_HELP, place_given
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 
-Line = tuple[str, Callable[[Any], str]]
+if TYPE_CHECKING:  # Arrow takes a second to import
+    from lvqa_ray.dataset.statistics.audit import Audit
+    from lvqa_ray.dataset.statistics.significance import Mean, Share
+
+Line = tuple[str, "Callable[[Audit], str]"]
 
 
 def audit(
-    outputs: Annotated[list[str], typer.Argument(help=f"{WHAT} A second output is shown beside it.")],
+    outputs: Annotated[list[str], typer.Argument(help=f"{OUTPUT_HELP} A second output is shown beside it.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -35,13 +39,13 @@ def audit(
     print_audit(found)
 
 
-def said(audit: Any) -> dict[str, Any]:  # noqa: ANN401 - an Audit, whose module is not imported at start
+def said(audit: Audit) -> dict[str, Any]:
     """An audit as plain values."""
     sums = {name: getattr(audit, name) for name in ("asked", "tokens_per_record", "usd_per_record")}
     return asdict(audit) | sums
 
 
-def print_audit(audits: Mapping[str, Any]) -> None:
+def print_audit(audits: Mapping[str, Audit]) -> None:
     """Print audits, a column each."""
     every = list(audits.values())
     made = table("Audit", "", *map(plain, audits))
@@ -58,7 +62,7 @@ def print_audit(audits: Mapping[str, Any]) -> None:
     )
 
 
-def _lines(audits: list[Any]) -> list[Line]:
+def _lines(audits: list[Audit]) -> list[Line]:
     lines: list[Line] = [
         ("questions requested", lambda audit: f"{audit.asked:,}"),
         *(_checked(check) for check in _names(audits, "checks")),
@@ -84,12 +88,12 @@ def _lines(audits: list[Any]) -> list[Line]:
     return [(label, cell) for label, cell in lines if any(cell(audit) for audit in audits)]
 
 
-def _names(audits: list[Any], field: str) -> list[str]:
+def _names(audits: list[Audit], field: str) -> list[str]:
     return list(dict.fromkeys(name for audit in audits for name in getattr(audit, field)))
 
 
 def _checked(check: str) -> Line:
-    def cell(audit: Any) -> str:  # noqa: ANN401 - as above
+    def cell(audit: Audit) -> str:
         outcomes = audit.checks.get(check, {})
         order = [outcome for outcome in ("dropped", "repaired", "marked", "passed") if outcomes.get(outcome)]
         return ", ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in order)
@@ -102,7 +106,7 @@ def _unusable(stage: str) -> Line:
 
 
 def _category(name: str) -> Line:
-    def cell(audit: Any) -> str:  # noqa: ANN401 - as above
+    def cell(audit: Audit) -> str:
         quota = audit.quota.get(name)
         return f"{quota['delivered']:,} of {quota['requested']:,} requested" if quota else ""
 
@@ -110,7 +114,7 @@ def _category(name: str) -> Line:
 
 
 def _cost(stage: str) -> Line:
-    def cell(audit: Any) -> str:  # noqa: ANN401 - as above
+    def cell(audit: Audit) -> str:
         cost = audit.cost.get(stage)
         if cost is None:
             return ""
@@ -128,7 +132,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
-def _share(share: Any) -> str:  # noqa: ANN401 - as above
+def _share(share: Share) -> str:
     if not share.of:
         return ""
     return (
@@ -137,7 +141,7 @@ def _share(share: Any) -> str:  # noqa: ANN401 - as above
     )
 
 
-def _mean(mean: Any) -> str:  # noqa: ANN401 - as above
+def _mean(mean: Mean) -> str:
     if mean.mean is None:
         return ""
     return f"{100 * mean.mean:.1f} % of {mean.of:,} ({100 * mean.low:.1f} to {100 * mean.high:.1f} %)"

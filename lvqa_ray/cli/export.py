@@ -13,7 +13,7 @@ from lvqa_ray.cli.report import output_at
 
 # None of them has the name of a table, which would then hold what is no Parquet.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
-FORMS = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
+EXPORT_FORMAT_NAMES = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
 
 
 def export(
@@ -27,7 +27,7 @@ def export(
             "folder if OUTPUT is a bucket.",
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMS)}.")] = "dataflow-json",
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(EXPORT_FORMAT_NAMES)}.")] = "dataflow-json",
     test_fraction: Annotated[
         float,
         typer.Option(
@@ -39,8 +39,8 @@ def export(
     ] = "",
 ) -> None:
     """Convert the records, captions or speech of an output to another format."""
-    if form not in FORMS:
-        fail(f"unknown format: {form}. Known formats: {', '.join(FORMS)}.")
+    if form not in EXPORT_FORMAT_NAMES:
+        fail(f"unknown format: {form}. Known formats: {', '.join(EXPORT_FORMAT_NAMES)}.")
     if test_fraction and FOLDERS.get(form) in {"captions", "speech"}:
         fail(f"--test-fraction splits records, but {form} holds captions or speech: leave it out.")
     if licence and form != "hf":

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,10 @@ from lvqa_ray import config
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.run import Overrides
 
-ANY = "(the videos of requests)"
+if TYPE_CHECKING:
+    from lvqa_ray.serve.auth import App
+
+REQUESTED_VIDEOS = "(the videos of requests)"
 SHORTEST_TOKEN = 16
 
 
@@ -33,7 +36,7 @@ def serve(
         fail("lvqa serve needs more packages: run pip install 'lvqa-ray[serve]'.")
     given = {"serve.host": host, "serve.port": port}
     sets = [f"{key}={value}" for key, value in given.items() if value is not None]
-    loaded = config.Job.load(job, [f'videos=["{ANY}"]', *sets, *(overrides or [])])
+    loaded = config.Job.load(job, [f'videos=["{REQUESTED_VIDEOS}"]', *sets, *(overrides or [])])
     settings = loaded.serve
     token = os.environ.get(settings.token_env, "").strip()
     if not token and not _is_loopback(settings.host):
@@ -57,7 +60,7 @@ def serve(
     run_ingress(loaded, partial(build, loaded), said)
 
 
-def build(job: config.Job) -> Any:  # noqa: ANN401 - an ASGI application
+def build(job: config.Job) -> App:
     """The application, with the token that this process finds in its environment: it travels through no Ray."""
     from lvqa_ray.serve.app import make_app  # noqa: PLC0415 - it needs an extra
 

@@ -14,7 +14,7 @@ from lvqa_ray.config import Job, output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument
-from lvqa_ray.engine.local.analysis_store import NAME, AnalysisStore
+from lvqa_ray.engine.local.analysis_store import TASK_NAME, AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor
 from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.errors import ConfigError, RunStopped
@@ -36,7 +36,7 @@ def analyze_video(job: Job, video: str | None, task_id: str | None, *, as_json: 
     """
     teller = _Teller(as_json=as_json, quiet=quiet)
     folder = output_path(job)
-    if task_id and not NAME.fullmatch(task_id):
+    if task_id and not TASK_NAME.fullmatch(task_id):
         fail(f"--task-id {task_id} is not valid: use letters, digits, '_', '-' and '.', at most 120 characters.")
     check_output(folder)
     with run_lock(folder):

@@ -68,7 +68,7 @@ class Job(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_written_by_hand(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
+    def _as_written_by_hand(cls, given: object) -> object:
         """Take a single video for a list of one, and a section with nothing in it for one that is left out."""
         if not isinstance(given, Mapping):
             return given
@@ -192,5 +192,5 @@ class Job(Section):
         return content
 
 
-def _hash(content: Any) -> str:  # noqa: ANN401 - any plain values
+def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -26,13 +26,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def _tag(given: Any) -> str:  # noqa: ANN401 - whatever the caller gave
-    return SEVERAL if isinstance(given, list | tuple) else ONE
+def _tag(given: object) -> str:
+    return SEVERAL_ENDPOINTS if isinstance(given, list | tuple) else ONE_ENDPOINT
 
 
-ONE, SEVERAL = "one", "several"
+ONE_ENDPOINT, SEVERAL_ENDPOINTS = "one", "several"
 Replicas = Annotated[
-    Annotated[Endpoint, Tag(ONE)] | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL)],
+    Annotated[Endpoint, Tag(ONE_ENDPOINT)]
+    | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL_ENDPOINTS)],
     Discriminator(_tag),
 ]
 """One endpoint, or several that answer alike: more keys, or more servers with the same model."""

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lvqa_ray.config.sections import ONE, SEVERAL
+from lvqa_ray.config.sections import ONE_ENDPOINT, SEVERAL_ENDPOINTS
 from lvqa_ray.errors import ConfigError
 
 
@@ -60,7 +60,9 @@ def sentence(error: ValidationError, where: str) -> str:
     """The first mistakes of a pydantic report as one sentence; values of unknown fields are not shown."""
     parts = []
     for detail in error.errors(include_url=False)[:3]:
-        place = ".".join(str(part) for part in detail["loc"] if part not in {ONE, SEVERAL}) or "the job"
+        place = (
+            ".".join(str(part) for part in detail["loc"] if part not in {ONE_ENDPOINT, SEVERAL_ENDPOINTS}) or "the job"
+        )
         match detail["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 parts.append(f"{place} is not a known setting")

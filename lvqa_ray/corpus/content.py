@@ -13,11 +13,11 @@ from lvqa_ray.errors import FetchError
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import is_remote, open_in_parts, read_at
 
-WINDOW = 2**16
+HASHED_WINDOW_BYTES = 2**16
 """Bytes of the head, of the middle and of the tail that are hashed."""
-WHOLE = 2**20
+WHOLE_FILE_BYTES = 2**20
 """A file of at most so many bytes is hashed as a whole."""
-FORMAT = b"content-1"
+CONTENT_FORMAT = b"content-1"
 LOCAL_AT_ONCE, REMOTE_AT_ONCE = 16, 64
 """Files that are read at the same time: from disks, and from stores and servers, where a read mostly waits."""
 ReadAt = Callable[[int, int], bytes]
@@ -42,7 +42,7 @@ def content(uri: bytes, access: StorageOptions) -> str:
 
 
 def _hash(size: int, read: ReadAt) -> str:
-    digest = hashlib.sha256(b"%b\0%d\0" % (FORMAT, size))
+    digest = hashlib.sha256(b"%b\0%d\0" % (CONTENT_FORMAT, size))
     for start, count in _windows(size):
         part = read(start, count)
         if len(part) < count:
@@ -52,10 +52,12 @@ def _hash(size: int, read: ReadAt) -> str:
 
 
 def _windows(size: int) -> list[tuple[int, int]]:
-    if size <= WHOLE:
+    if size <= WHOLE_FILE_BYTES:
         return [(0, size)]
-    middle = (size - WINDOW) // 2 // WHOLE * WHOLE  # within one block of a remote file
-    return [(start, WINDOW) for start in (0, middle, size - WINDOW)]
+    middle = (
+        (size - HASHED_WINDOW_BYTES) // 2 // WHOLE_FILE_BYTES * WHOLE_FILE_BYTES
+    )  # within one block of a remote file
+    return [(start, HASHED_WINDOW_BYTES) for start in (0, middle, size - HASHED_WINDOW_BYTES)]
 
 
 @contextmanager

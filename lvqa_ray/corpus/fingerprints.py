@@ -16,7 +16,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lvqa_ray.corpus.video_table import COLUMNS, Videos
+from lvqa_ray.corpus.video_table import VIDEO_COLUMNS, Videos
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import redact_url
 from lvqa_ray.storage.options import StorageOptions, is_store
@@ -50,8 +50,8 @@ def fingerprinted(videos: Videos, access: StorageOptions) -> Videos:
             begun = time.monotonic()
             found = list(chain.from_iterable((pool.map if slow else map)(look_at, groups)))
             slow = slow or time.monotonic() - begun > SLOW_S * len(looks)
-            at = COLUMNS.get_field_index("fingerprint")
-            parts.append(part.set_column(at, COLUMNS.field(at), pa.array(found, pa.string())))
+            at = VIDEO_COLUMNS.get_field_index("fingerprint")
+            parts.append(part.set_column(at, VIDEO_COLUMNS.field(at), pa.array(found, pa.string())))
     return Videos.joined(parts)
 
 

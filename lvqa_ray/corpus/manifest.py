@@ -79,7 +79,7 @@ def _parts(source: str, without: StoragePath | None, access: StorageOptions) -> 
         yield from _remote_parts(source, without, access)
         return
     path = local(source)
-    if path.suffix.lower() in manifest_files.SUFFIXES and path.is_file():
+    if path.suffix.lower() in manifest_files.MANIFEST_SUFFIXES and path.is_file():
         yield from manifest_files.read_rows(path)
     else:
         yield Videos.of(_videos_of(source, path, without)).table
@@ -107,7 +107,7 @@ def _remote_parts(source: str, without: StoragePath | None, access: StorageOptio
     """The videos of a source in another place; one at http(s):// is a manifest or a video, and never a pattern."""
     found = split_uri(source, access) if is_store(source) else UriPattern(source, "")
     suffix = "" if found.pattern or source.endswith("/") else suffix_of(source)
-    if suffix in manifest_files.SUFFIXES:
+    if suffix in manifest_files.MANIFEST_SUFFIXES:
         yield from _remote_manifest(source, suffix, access)
     elif not is_store(source) or (not found.pattern and _is_object(source, suffix, access)):
         yield Videos.of([Video(id=safe(stem(source)), uri=source, fingerprint="")]).table

@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.corpus.video_ids import safe, safe_all, stem
-from lvqa_ray.corpus.video_table import AT_ONCE, columns
+from lvqa_ray.corpus.video_table import VIDEOS_AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import redact_url
 from lvqa_ray.records.safe_text import SUSPECT, safe_text
 from lvqa_ray.records.uri import path_of_file_url, scheme_of
 from lvqa_ray.storage.remote import is_remote
 
-SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
+MANIFEST_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 Rows = Iterator[tuple[int, Any]]
 """Rows, each with its number."""
 Where = Callable[[int], str]
@@ -54,7 +54,7 @@ def read_rows(path: Path, *, beside: str = "") -> Iterator[pa.Table]:
     def where(number: int) -> str:
         return f"{path}, {word} {number}"
 
-    while some := list(islice(rows, AT_ONCE)):
+    while some := list(islice(rows, VIDEOS_AT_ONCE)):
         numbers = [number for number, _ in some]
         if names := _plain_names(some):
             uris, called = _places(names, numbers, where, beside or path.parent)
@@ -93,7 +93,7 @@ def _rows(path: Path) -> tuple[str, Rows]:
 
 def _parquet(path: Path) -> Rows:
     try:
-        batches = pq.ParquetFile(path).iter_batches(AT_ONCE)
+        batches = pq.ParquetFile(path).iter_batches(VIDEOS_AT_ONCE)
         yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{path} is no readable Parquet file: {error}.") from None
@@ -117,7 +117,7 @@ def _json_list(path: Path) -> Rows:
 def _json_lines(path: Path) -> Rows:
     with _text(path) as file:
         number = 1
-        while lines := list(islice(file, AT_ONCE)):
+        while lines := list(islice(file, VIDEOS_AT_ONCE)):
             yield from _at_once(lines, number) or _one_by_one(lines, number, path)
             number += len(lines)
 
@@ -151,14 +151,14 @@ def _text(path: Path) -> Iterator[TextIO]:
         raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
-def _json(text: str, where: str) -> Any:  # noqa: ANN401 - whatever the line holds
+def _json(text: str, where: str) -> object:
     try:
         return _PARSE.decode(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where} is not valid JSON, at column {error.colno}: {error.msg}.") from None
 
 
-def _name(row: Any, number: int, where: Where) -> str:  # noqa: ANN401 - whatever the line holds
+def _name(row: object, number: int, where: Where) -> str:
     """What a row calls its video."""
     if not isinstance(row, dict):
         raise ConfigError(f"{where(number)} is not an object with a `video` field.")
@@ -178,12 +178,12 @@ def _ident(row: Mapping[str, Any], number: int, where: Where) -> str:
     return str(ident).strip()
 
 
-def _turns(given: Any, number: int, where: Where) -> str | None:  # noqa: ANN401 - whatever the line holds
+def _turns(given: object, number: int, where: Where) -> str | None:
     if isinstance(given, str) and given.strip():
         given = _json(given, f"{where(number)}, conversation")
     if not given:
         return None
-    turns = given if isinstance(given, list) else [given]
+    turns: list[Any] = given if isinstance(given, list) else [given]
     for turn in turns:
         if not isinstance(turn, Mapping) or not isinstance(turn.get("value", ""), str):
             raise ConfigError(f'{where(number)}: `conversation` must be a list of {{"from": ..., "value": ...}}.')
@@ -204,7 +204,7 @@ def _extra(row: Mapping[str, Any], ident: str) -> str | None:
     return _JSON.encode(_storable(extra))
 
 
-def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
+def _storable(value: object) -> object:
     """The value with null for numbers that JSON cannot say, such as a missing one in Parquet, and with safe texts."""
     if isinstance(value, str):
         return safe_text(value)
@@ -215,7 +215,7 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever the line holds
     return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _ids(given: Sequence[str], called: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def _ids(given: Sequence[str], called: pa.Array) -> pa.Array:
     if any(given):
         called = pa.array([ident or name for ident, name in zip(given, called.to_pylist(), strict=True)])
     return safe_all(called)

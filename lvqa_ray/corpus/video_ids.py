@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from pathlib import Path
 from posixpath import splitext
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ def safe(name: str) -> str:
     return name.encode()[:LONGEST_ID].decode(errors="ignore") or "video"
 
 
-def safe_all(names: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def safe_all(names: pa.Array) -> pa.Array:
     """A column of names, each made safe."""
     good = pc.match_substring_regex(names, f"^{_SAFE.pattern}$")
     if pc.all(good).as_py():
@@ -74,7 +73,7 @@ def unique(videos: Videos) -> Videos:
     return videos.renamed(ids)
 
 
-def _folded(ids: Any) -> Any:  # noqa: ANN401 - as above
+def _folded(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """Ids as a file system may take them for the same."""
     if pc.all(pc.string_is_ascii(ids)).as_py():
         return pc.ascii_lower(ids)

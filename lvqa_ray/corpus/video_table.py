@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from lvqa_ray.records import Turn, Video, redact_url
 
-COLUMNS = pa.schema(
+VIDEO_COLUMNS = pa.schema(
     [
         ("id", pa.string()),
         ("uri", pa.binary()),  # a path is bytes, and not always characters
@@ -26,7 +26,7 @@ COLUMNS = pa.schema(
         ("id_given", pa.bool_()),  # whether the manifest names the id
     ]
 )
-AT_ONCE = 10_000
+VIDEOS_AT_ONCE = 10_000
 """Videos that are objects at the same time."""
 _NOTHING = Video(id="", uri="", fingerprint="").input_hash
 
@@ -35,7 +35,7 @@ class Videos(Sequence[Video]):
     """Videos in their order; each becomes an object when it is looked at, and a slice is one of these again.
 
     Args:
-        table: With the columns of `COLUMNS`.
+        table: With the columns of `VIDEO_COLUMNS`.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -46,7 +46,7 @@ class Videos(Sequence[Video]):
         """Those of an iterable, of which a few at a time are objects."""
         left = iter(videos)
         parts = []
-        while some := list(islice(left, AT_ONCE)):
+        while some := list(islice(left, VIDEOS_AT_ONCE)):
             turns = [
                 json.dumps([[turn.speaker, turn.value] for turn in video.conversation]) if video.conversation else None
                 for video in some
@@ -54,13 +54,17 @@ class Videos(Sequence[Video]):
             extras = [None if video.extra == "{}" else video.extra for video in some]
             part = columns([video.id for video in some], [video.uri for video in some], turns, extras)
             prints = pa.array([video.fingerprint for video in some], pa.string())
-            parts.append(part.set_column(COLUMNS.get_field_index("fingerprint"), COLUMNS.field("fingerprint"), prints))
+            parts.append(
+                part.set_column(
+                    VIDEO_COLUMNS.get_field_index("fingerprint"), VIDEO_COLUMNS.field("fingerprint"), prints
+                )
+            )
         return cls.joined(parts)
 
     @classmethod
     def joined(cls, parts: Iterable[pa.Table]) -> Videos:
         """Those of several tables."""
-        return cls(pa.concat_tables([COLUMNS.empty_table(), *parts]))
+        return cls(pa.concat_tables([VIDEO_COLUMNS.empty_table(), *parts]))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -81,9 +85,9 @@ class Videos(Sequence[Video]):
         return next(iter(self[at : at + 1]))
 
     def __iter__(self) -> Iterator[Video]:
-        for start in range(0, len(self), AT_ONCE):
-            part = self.table.slice(start, AT_ONCE)
-            named = (part[name].to_pylist() for name in COLUMNS.names[:5])
+        for start in range(0, len(self), VIDEOS_AT_ONCE):
+            part = self.table.slice(start, VIDEOS_AT_ONCE)
+            named = (part[name].to_pylist() for name in VIDEO_COLUMNS.names[:5])
             for ident, uri, fingerprint, turns, extra in zip(*named, strict=True):
                 yield Video(
                     id=ident,
@@ -99,27 +103,27 @@ class Videos(Sequence[Video]):
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
     @property
-    def ids(self) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    def ids(self) -> pa.ChunkedArray:
         """The column of ids."""
         return self.table["id"]
 
     @property
-    def fingerprints(self) -> Any:  # noqa: ANN401 - as above
+    def fingerprints(self) -> pa.ChunkedArray:
         """The column of fingerprints."""
         return self.table["fingerprint"]
 
     @property
-    def input_hashes(self) -> Any:  # noqa: ANN401 - as above
+    def input_hashes(self) -> pa.ChunkedArray:
         """The column of hashes of what came along."""
         return self.table["input_hash"]
 
     @property
-    def ids_given(self) -> Any:  # noqa: ANN401 - as above
+    def ids_given(self) -> pa.ChunkedArray:
         """The column that says whether the manifest names the id."""
         return self.table["id_given"]
 
     @property
-    def places(self) -> Any:  # noqa: ANN401 - as above
+    def places(self) -> pa.ChunkedArray:
         """Where the videos are, as the tables say it: with a question mark for what is no character."""
         return pa.chunked_array([_as_said(chunk) for chunk in self.table["uri"].chunks], pa.string())
 
@@ -146,12 +150,12 @@ class Videos(Sequence[Video]):
         column = pc.replace_with_mask(
             self.ids.combine_chunks(), pa.array(at), pa.array([ids[place] for place in sorted(ids)], pa.string())
         )
-        return Videos(self.table.set_column(0, COLUMNS.field("id"), column))
+        return Videos(self.table.set_column(0, VIDEO_COLUMNS.field("id"), column))
 
 
 def columns(
-    ids: Any,  # noqa: ANN401 - a list or an Arrow array
-    uris: Any,  # noqa: ANN401 - as above
+    ids: Sequence[str] | pa.Array,
+    uris: Sequence[str] | pa.Array,
     turns: Sequence[str | None],
     extras: Sequence[str | None],
     ids_given: Sequence[bool] = (),
@@ -179,7 +183,7 @@ def columns(
     along = [None if extra is None else extra.encode(errors="surrogatepass") for extra in extras]
     parts = [ids, uris, pa.repeat("", count), pa.array(turns, pa.string()), pa.array(along, pa.binary()), hashes]
     parts.append(pa.array(ids_given, pa.bool_()) if ids_given else pa.repeat(False, count))
-    return pa.table(parts, schema=COLUMNS)
+    return pa.table(parts, schema=VIDEO_COLUMNS)
 
 
 def _turns(said: str | None) -> tuple[Turn, ...]:
@@ -192,7 +196,7 @@ def _input_hash(turns: str | None, extra: str | None) -> str:
     return Video(id="", uri="", fingerprint="", conversation=_turns(turns), extra=extra or "{}").input_hash
 
 
-def _as_said(uris: Any) -> Any:  # noqa: ANN401 - as above
+def _as_said(uris: pa.Array) -> pa.Array:
     try:
         said = uris.cast(pa.string())  # which looks whether it is UTF-8
     except pa.ArrowInvalid:

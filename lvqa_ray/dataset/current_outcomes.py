@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,9 +32,9 @@ def current_outcomes(records: pa.Table, failures: pa.Table) -> Mapping[TableName
     return {"data": records, "failures": failures, **followers}
 
 
-def _runs(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def _runs(rows: pa.Table) -> pa.Array:
     return _flat(rows["run_id"].cast(pa.string()))
 
 
-def _flat(column: Any) -> Any:  # noqa: ANN401 - as above
+def _flat(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -111,7 +111,7 @@ def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], Any]:
     listed = stored[0].filter(pc.not_equal(stored[0]["fingerprint"], ""))
     ids, contents = flat(listed["id"]), flat(listed["fingerprint"])
 
-    def earlier(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    def earlier(rows: pa.Table) -> pa.Array:
         same_film = pc.is_in(rows["fingerprint"], value_set=contents)
         return pc.and_not(same_film, pc.is_in(rows["video_id"], value_set=ids))
 
@@ -129,7 +129,7 @@ def _texts(folder: StoragePath, job_hash: str, left_out: Callable[[pa.Table], An
             yield row["id"], corpus_text(asked["QUESTION"], asked["OPTIONS"])
 
 
-def _repeats(rows: pa.Table, repeats: Repeats, job_hash: str) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def _repeats(rows: pa.Table, repeats: Repeats, job_hash: str) -> pa.Array:
     """Which rows are repeats."""
     repeated = pc.is_in(rows["id"], value_set=pa.array(list(repeats), pa.string()))
     return pc.fill_null(pc.and_(repeated, pc.equal(rows["job_hash"], job_hash)), False)

@@ -15,7 +15,7 @@ from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.storage.paths import StoragePath
 
-COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
+FAILURE_COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
 
 
 OF_TASKS = ["video_id", "task", "error", "error_message", "retryable", "video", "run_id"]
@@ -50,7 +50,7 @@ def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[
         kinds: Only these kinds; all, if it is empty.
 
     Yields:
-        Rows with `COLUMNS`, but for the run.
+        Rows with `FAILURE_COLUMNS`, but for the run.
 
     Raises:
         ConfigError: It is no output folder, or a shard cannot be read.
@@ -62,7 +62,7 @@ def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[
     runs = stand["run_id"].cast(pa.string()).to_pylist()
     told: set[int] = set()
     for shard in shards(output, "failures"):
-        rows = read_shard(shard, COLUMNS)
+        rows = read_shard(shard, FAILURE_COLUMNS)
         at = find(rows["id"], stand["id"])
         mine = at >= 0
         for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):

@@ -13,30 +13,29 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from posixpath import basename
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.corpus.content import content, contents
 from lvqa_ray.corpus.fingerprints import fingerprint, out_of_reach, stamp_elsewhere
-from lvqa_ray.corpus.video_table import COLUMNS, Videos
+from lvqa_ray.corpus.video_table import VIDEO_COLUMNS, Videos
 from lvqa_ray.dataset.current_rows import row_groups
 from lvqa_ray.dataset.outcomes import OUTCOME, find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
-from lvqa_ray.dataset.stored_manifest import FILE as MANIFEST
+from lvqa_ray.dataset.stored_manifest import MANIFEST_FILE, OUTCOME_TABLES
 from lvqa_ray.records import Video, redact_url
-from lvqa_ray.records.tables import VIDEO_ID, TableName
+from lvqa_ray.records.tables import VIDEO_ID
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.paths import StoragePath
 from lvqa_ray.storage.remote import is_remote
 
-FILE = "fingerprints.parquet"
-SCHEMA = pa.schema([(name, pa.string()) for name in ("stamp", "content", "fingerprint")])
+IDENTITIES_FILE = "fingerprints.parquet"
+IDENTITIES_SCHEMA = pa.schema([(name, pa.string()) for name in ("stamp", "content", "fingerprint")])
 """``content`` is null where it was never read: of files that an earlier release has done."""
-TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
-AT_ONCE = 2**16
+FILES_AT_ONCE = 2**16
 """Files that are read before their content is compared."""
 
 
@@ -57,8 +56,8 @@ class Identities:
     def __init__(self, folder: StoragePath, done: pa.Table) -> None:
         self._folder = folder
         self._done = done
-        path = folder / FILE
-        empty = SCHEMA.empty_table()
+        path = folder / IDENTITIES_FILE
+        empty = IDENTITIES_SCHEMA.empty_table()
         # The column of contents is read where a file is new.
         self._known = read_shard(path, ["stamp", "fingerprint"]) if path.exists() else empty.select([0, 2])
         self._new: list[pa.Table] = []
@@ -100,28 +99,34 @@ class Identities:
         if self._new:
             table = pa.concat_tables([self._table, *self._new])
             self._new = []
-            replace_shard(table, self._folder / FILE)
+            replace_shard(table, self._folder / IDENTITIES_FILE)
             self._known = table.select(self._known.column_names)
 
     @property
     def _table(self) -> pa.Table:
-        path = self._folder / FILE
-        return read_shard(path).select(SCHEMA.names).cast(SCHEMA) if path.exists() else SCHEMA.empty_table()
+        path = self._folder / IDENTITIES_FILE
+        return (
+            read_shard(path).select(IDENTITIES_SCHEMA.names).cast(IDENTITIES_SCHEMA)
+            if path.exists()
+            else IDENTITIES_SCHEMA.empty_table()
+        )
 
-    def _before(self) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    def _before(self) -> pa.Array:
         """The fingerprints of this output that are stamps of an earlier release, or of files that cannot be read."""
         parts = [self._done["fingerprint"]]
-        if (path := self._folder / MANIFEST).exists():
+        if (path := self._folder / MANIFEST_FILE).exists():
             parts.append(read_shard(path, ["fingerprint"])["fingerprint"])
         prints = pc.unique(pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()))
         return prints.filter(pc.invert(pc.is_in(prints, value_set=flat(self._known["fingerprint"]))))
 
-    def _import(self, old: Any) -> None:  # noqa: ANN401 - as above
+    def _import(self, old: pa.Array) -> None:
         old = old.filter(pc.invert(pc.equal(old, "")))
         if len(old):
-            self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=SCHEMA))
+            self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=IDENTITIES_SCHEMA))
 
-    def _found(self, videos: Videos, places: Any, prints: Any, access: StorageOptions) -> Any:  # noqa: ANN401 - as above
+    def _found(
+        self, videos: Videos, places: npt.NDArray[np.int64], prints: pa.ChunkedArray, access: StorageOptions
+    ) -> pa.Array:
         """The fingerprints, those at some places by content."""
         table = pa.concat_tables([self._table, *self._new])
         read = table.filter(pc.is_valid(table["content"]))
@@ -129,8 +134,8 @@ class Identities:
         before = _Before(self._folder, table.filter(pc.is_null(table["content"]))["fingerprint"], wanted, access)
         fresh: dict[str, str] = {}
         found: list[str] = []
-        for start in range(0, len(places), AT_ONCE):
-            some = videos.take(places[start : start + AT_ONCE]).table
+        for start in range(0, len(places), FILES_AT_ONCE):
+            some = videos.take(places[start : start + FILES_AT_ONCE]).table
             uris, stamps = some["uri"].to_pylist(), some["fingerprint"].to_pylist()
             asked = [b"" if out_of_reach(os.fsdecode(uri), s) else uri for uri, s in zip(uris, stamps, strict=True)]
             hashes = contents(asked, access)
@@ -148,15 +153,15 @@ class Identities:
                 learned.append((stamp, hashed, found[-1]))
             if learned:
                 columns = [pa.array(column, pa.string()) for column in zip(*learned, strict=True)]
-                self._new.append(pa.table(columns, schema=SCHEMA))
+                self._new.append(pa.table(columns, schema=IDENTITIES_SCHEMA))
         mask = np.zeros(len(videos), dtype=np.bool_)
         mask[places] = True
         return pc.replace_with_mask(flat(prints), pa.array(mask), pa.array(found, pa.string()))
 
 
-def _with(videos: Videos, prints: Any) -> Videos:  # noqa: ANN401 - as above
-    column = COLUMNS.get_field_index("fingerprint")
-    return Videos(videos.table.set_column(column, COLUMNS.field(column), prints))
+def _with(videos: Videos, prints: pa.Array) -> Videos:
+    column = VIDEO_COLUMNS.get_field_index("fingerprint")
+    return Videos(videos.table.set_column(column, VIDEO_COLUMNS.field(column), prints))
 
 
 class _Before:
@@ -169,7 +174,7 @@ class _Before:
         access: How stores are reached.
     """
 
-    def __init__(self, folder: StoragePath, prints: Any, wanted: Set[str], access: StorageOptions) -> None:  # noqa: ANN401 - as above
+    def __init__(self, folder: StoragePath, prints: pa.ChunkedArray, wanted: Set[str], access: StorageOptions) -> None:
         self._access = access
         self._named: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for where, fingerprint_ in _located(folder, prints) if len(prints) else ():
@@ -189,12 +194,12 @@ class _Before:
         return ""
 
 
-def _located(folder: StoragePath, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as above
+def _located(folder: StoragePath, prints: pa.ChunkedArray) -> Iterator[tuple[str, str]]:
     """Where the files with these fingerprints were."""
     prints, told = flat(prints), []
-    if (path := folder / MANIFEST).exists():
+    if (path := folder / MANIFEST_FILE).exists():
         told.append(read_shard(path, ["video", "fingerprint"]))
-    for table in TABLES:
+    for table in OUTCOME_TABLES:
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "fingerprint"]):
             told.append(rows.select(["video", "fingerprint"]))
     for rows in told:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,12 @@ from lvqa_ray.dataset.task_outcomes import task_outcomes
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath
 
-FEW = ["run_id", "job_hash"]
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+DICTIONARY_COLUMNS = ["run_id", "job_hash"]
 """Columns of few different values."""
 OUTCOME = pa.schema(
     [(name, pa.string()) for name in ("id", "fingerprint", "input_hash")]
-    + [(name, pa.dictionary(pa.int32(), pa.string())) for name in FEW]
+    + [(name, pa.dictionary(pa.int32(), pa.string())) for name in DICTIONARY_COLUMNS]
     + [("failed", pa.bool_()), ("retryable", pa.bool_()), ("kind", pa.dictionary(pa.int32(), pa.string()))]
     + [("alone", pa.bool_())]
 )
@@ -74,8 +75,10 @@ def job_hashes(folder: StoragePath) -> set[str]:
 def _rows(shard: StoragePath, table: TableName) -> pa.Table:
     failed = table == "failures"
     ident = VIDEO_ID[table]
-    columns = [ident, "fingerprint", "input_hash", *FEW, *(["retryable", "kind"] if failed else [])]
-    rows = read_shard(shard, columns, few=[*FEW, *(["kind"] if failed else [])]).rename_columns({ident: "id"})
+    columns = [ident, "fingerprint", "input_hash", *DICTIONARY_COLUMNS, *(["retryable", "kind"] if failed else [])]
+    rows = read_shard(shard, columns, few=[*DICTIONARY_COLUMNS, *(["kind"] if failed else [])]).rename_columns(
+        {ident: "id"}
+    )
     count = rows.num_rows
     rows = rows.append_column("failed", pa.repeat(failed, count))
     if failed:
@@ -108,21 +111,21 @@ def _with_tasks(rows: pa.Table, told: pa.Table) -> pa.Table:
     return rows
 
 
-def _key(rows: pa.Table) -> Any:  # noqa: ANN401 - as below
+def _key(rows: pa.Table) -> pa.Array:
     """Names a video in a run."""
     return pc.binary_join_element_wise(flat(rows["id"]), flat(rows["run_id"].cast(pa.string())), "/")
 
 
-def find(ids: Any, among: Any) -> npt.NDArray[np.int64]:  # noqa: ANN401 - Arrow arrays have no types
+def find(ids: Column, among: Column) -> npt.NDArray[np.int64]:
     """Where each id stands in a column of ids that are there once; -1 where it does not."""
     return numbers(pc.fill_null(pc.index_in(ids, value_set=flat(among)), -1)).astype(np.int64)
 
 
-def flat(column: Any) -> Any:  # noqa: ANN401 - as above
+def flat(column: Column) -> pa.Array:
     """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def numbers(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - as above
+def numbers(column: Column) -> npt.NDArray[Any]:
     """A column without nulls as numbers."""
     return np.asarray(flat(column).to_numpy(zero_copy_only=False))

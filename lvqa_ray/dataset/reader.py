@@ -214,7 +214,7 @@ class OutputReader:
             raise ConfigError(f"{self.folder / table} holds a shard that cannot be read ({why}).") from None
 
 
-def _dataset(shards: Sequence[Any]) -> Any:  # noqa: ANN401 - Arrow has no types
+def _dataset(shards: Sequence[Any]) -> ds.FileSystemDataset:
     if all(isinstance(shard, Path) for shard in shards):
         return ds.dataset([str(shard) for shard in shards], format="parquet")
     store = shards[0].filesystem
@@ -222,7 +222,7 @@ def _dataset(shards: Sequence[Any]) -> Any:  # noqa: ANN401 - Arrow has no types
     return ds.dataset(names, format="parquet", filesystem=store)
 
 
-def _of_one_schema(shards: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
+def _of_one_schema(shards: ds.FileSystemDataset) -> Iterator[ds.FileSystemDataset]:
     """The shards of a data set in their order, divided where a shard of another release begins."""
     fragments = list(shards.get_fragments())
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:

@@ -20,7 +20,7 @@ from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import scheme_of, without_fragment
 from lvqa_ray.storage.paths import StoragePath, write_whole
 
-JOB, RUN = "job.yaml", "run.json"
+JOB_FILE, RUN_FILE = "job.yaml", "run.json"
 NOT_STORED = "?not-stored"
 """Stands where a signature was, which is a secret."""
 
@@ -33,7 +33,7 @@ def write_job(folder: StoragePath, job: Job, videos: Videos) -> None:
     """
     said = job.model_dump(mode="json") | {"videos": [_anywhere(source) for source in job.videos]}
     with _writable(folder):
-        _write(folder / JOB, yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120))
+        _write(folder / JOB_FILE, yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120))
         store_manifest(folder, videos, job.job_hash)
 
 
@@ -82,7 +82,7 @@ def write_run(
         "settings": settings_of(folder) | {job.job_hash: job.part_hashes},
         "jobs": jobs | {job.job_hash: this},
     }
-    with _writable(path := folder / RUN):
+    with _writable(path := folder / RUN_FILE):
         _write(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -126,14 +126,14 @@ def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]
     """
     moved = f"output={json.dumps(str(folder.absolute() if isinstance(folder, Path) else folder))}"
     try:
-        text = (folder / JOB).read_text(encoding="utf-8")
+        text = (folder / JOB_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{folder} holds no {JOB}; give the output folder of a run.") from None
+        raise ConfigError(f"{folder} holds no {JOB_FILE}; give the output folder of a run.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder / JOB} cannot be read: {error}.") from None
-    stored = Job.read(text, [moved], where=str(folder / JOB))
+        raise ConfigError(f"{folder / JOB_FILE} cannot be read: {error}.") from None
+    stored = Job.read(text, [moved], where=str(folder / JOB_FILE))
     overrides = [moved, *overrides]
-    job = Job.load(given, overrides) if given else Job.read(text, overrides, where=str(folder / JOB))
+    job = Job.load(given, overrides) if given else Job.read(text, overrides, where=str(folder / JOB_FILE))
     if job.job_hash != stored.job_hash:
         raise ConfigError(
             "that job has other settings than the last run, of a kind that changes answers: run it as a whole with "
@@ -141,8 +141,8 @@ def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]
         )
     if given is None and any(source.endswith(NOT_STORED) for source in job.videos):
         raise ConfigError(
-            f"some videos were given by signed addresses, which are secrets and not stored in {folder / JOB}: give "
-            "--job with the job's own file."
+            f"some videos were given by signed addresses, which are secrets and not stored in {folder / JOB_FILE}: "
+            "give --job with the job's own file."
         )
     return job
 
@@ -156,7 +156,7 @@ def _anywhere(source: str) -> str:
 
 def _said(folder: StoragePath) -> dict[str, Any]:
     try:
-        said = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        said = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -42,7 +42,7 @@ def write_shard(folder: StoragePath, table: TableName, name: str, lines: Iterabl
     return int(rows.num_rows)
 
 
-def _encodable(value: Any) -> Any:  # noqa: ANN401 - any value of a line
+def _encodable(value: object) -> object:
     """The value with a question mark for each part of a text that is no character."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()

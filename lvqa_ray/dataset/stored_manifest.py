@@ -20,8 +20,8 @@ from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath
 from lvqa_ray.storage.remote import is_remote
 
-FILE = "manifest.parquet"
-TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
+MANIFEST_FILE = "manifest.parquet"
+OUTCOME_TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
 
 
 def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Videos:
@@ -110,7 +110,7 @@ def _rows_of(videos: Videos, folder: StoragePath) -> tuple[dict[str, str], dict[
     ids, where = flat(videos.ids), flat(videos.places)
     owner: dict[str, str] = {}
     known: dict[str, dict[str, str]] = {}
-    for table in TABLES:
+    for table in OUTCOME_TABLES:
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "input_hash"]):
             named = rows.rename_columns(["id", "video", "input_hash"])
             about = pc.or_(pc.is_in(named["id"], value_set=ids), pc.is_in(named["video"], value_set=where))
@@ -174,13 +174,13 @@ def _lines(videos: Videos) -> pa.Table:
 
 
 def _store(folder: StoragePath, lines: pa.Table, job_hash: str) -> None:
-    replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / FILE)
+    replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / MANIFEST_FILE)
 
 
 def manifest_time(folder: StoragePath) -> float:
     """When the manifest was written (s since the epoch), by the clock of the disk or the store that it is on."""
     try:
-        return (folder / FILE).stat().st_mtime
+        return (folder / MANIFEST_FILE).stat().st_mtime
     except OSError:
         return 0.0
 
@@ -191,8 +191,8 @@ def stored_manifest(folder: StoragePath) -> tuple[pa.Table, str] | None:
     Raises:
         ConfigError: It cannot be read.
     """
-    if not (folder / FILE).exists():
+    if not (folder / MANIFEST_FILE).exists():
         return None
-    table = read_shard(folder / FILE)
+    table = read_shard(folder / MANIFEST_FILE)
     said: Mapping[bytes, bytes] = table.schema.metadata or {}
     return table, said.get(b"job_hash", b"").decode()

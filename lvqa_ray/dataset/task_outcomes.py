@@ -9,7 +9,7 @@ from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.storage.paths import StoragePath
 
 SAME = ["fingerprint", "input_hash", "job_hash"]
-COLUMNS = ["video_id", "run_id", *SAME, "index", "error", "retryable", "alone"]
+TASK_COLUMNS = ["video_id", "run_id", *SAME, "index", "error", "retryable", "alone"]
 
 
 def task_outcomes(folder: StoragePath) -> pa.Table:
@@ -25,7 +25,7 @@ def task_outcomes(folder: StoragePath) -> pa.Table:
     """
     parts = []
     for shard in shards(folder, "analysis"):
-        rows = read_shard(shard, COLUMNS)
+        rows = read_shard(shard, TASK_COLUMNS)
         parts.append(
             rows.filter(pc.or_(pc.is_valid(rows["error"]), pc.and_(rows["alone"], pc.equal(rows["index"], 0))))
         )

@@ -28,7 +28,7 @@ from lvqa_ray.records.earlier import fits
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath, readable
 
-SHOWN = 3
+IDS_SHOWN = 3
 """Ids that a sentence names."""
 AGAIN = "run the same command again"
 
@@ -249,4 +249,4 @@ def _has_caption(shard: StoragePath) -> npt.NDArray[np.bool_]:
 
 
 def _some(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+    return ", ".join(ids[:IDS_SHOWN]) + (", ..." if len(ids) > IDS_SHOWN else "")

@@ -23,18 +23,18 @@ from dataclasses import dataclass
 from lvqa_ray.demo import answer, clip, compose, describe, digest, facts, judge, prose, whole
 from lvqa_ray.demo.describe import NotAPicture, Picture
 from lvqa_ray.demo.reel import CAPTION_LINE
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN
 from lvqa_ray.qa.formats.json_format import render_json_question, render_json_questions
 from lvqa_ray.qa.formats.multi_question import render_questions
 from lvqa_ray.qa.formats.text_format import parse_question
 
 MODEL = "lvqa-demo-no-vlm"
-WHAT = (
+DEMO_MODEL_HELP = (
     f"This is {MODEL}, a stand-in that is no vision-language model. It measures light, colours, movement, changes of "
     "shot and text in frames, composes multiple-choice questions from such descriptions, answers and judges its own "
     "from them, and joins reasons into prose."
 )
-ABOUT = f"{WHAT} This request asks for none of these."
-CHARS_PER_TOKEN = 4
+ABOUT = f"{DEMO_MODEL_HELP} This request asks for none of these."
 PIXELS_PER_TOKEN_SIDE = 28
 MAX_PICTURES = 256
 

@@ -24,7 +24,7 @@ import cv2
 from aiohttp import web
 
 from lvqa_ray.demo import chat
-from lvqa_ray.demo.chat import MODEL, WHAT, BadBody
+from lvqa_ray.demo.chat import DEMO_MODEL_HELP, MODEL, BadBody
 from lvqa_ray.errors import ConfigError
 
 THREADS = 2
@@ -94,7 +94,7 @@ async def _threads(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _about(_: web.Request) -> web.Response:
-    return web.json_response({"model": MODEL, "about": WHAT})
+    return web.json_response({"model": MODEL, "about": DEMO_MODEL_HELP})
 
 
 async def _models(_: web.Request) -> web.Response:

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from lvqa_ray.demo.facts import Reading
 from lvqa_ray.demo.measure import Pixels
@@ -29,6 +30,16 @@ MAX_WAIT_S = 20.0
 MIN_SCORE = 0.9
 
 _one_at_a_time = threading.Lock()
+
+
+class _Found(Protocol):
+    boxes: Sequence[npt.NDArray[np.float32]] | None
+    txts: Sequence[str] | None
+    scores: Sequence[float] | None
+
+
+class _Recognizer(Protocol):
+    def __call__(self, pixels: Pixels, *, use_det: bool, use_cls: bool, use_rec: bool) -> _Found: ...
 
 
 def wordiest(pictures: Sequence[Pixels]) -> list[int]:
@@ -92,7 +103,7 @@ def read(pictures: Sequence[tuple[str, Pixels]]) -> tuple[Reading, ...]:
         _one_at_a_time.release()
 
 
-def _lines(engine: Any, pixels: Pixels, deadline: float) -> tuple[str, ...]:  # noqa: ANN401 - it ships no types
+def _lines(engine: _Recognizer, pixels: Pixels, deadline: float) -> tuple[str, ...]:
     """Confidently read lines of a picture from top to bottom."""
     if time.monotonic() > deadline:
         return ()
@@ -125,7 +136,7 @@ def clean(text: str) -> str:
 
 
 @cache
-def _engine() -> Any | None:  # noqa: ANN401 - it ships no types
+def _engine() -> _Recognizer | None:
     """The recogniser, or nothing where its package is not installed. Its models come with the package."""
     disable_telemetry()
     try:
@@ -144,4 +155,4 @@ def _engine() -> Any | None:  # noqa: ANN401 - it ships no types
     )
     engine(np.zeros((48, 320, 3), np.uint8), use_det=True, use_cls=False, use_rec=False)  # or the first call would load
     engine(np.zeros((48, 320, 3), np.uint8), use_det=False, use_cls=False, use_rec=True)
-    return engine
+    return cast("_Recognizer", engine)

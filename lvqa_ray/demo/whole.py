@@ -22,7 +22,7 @@ _TITLES = re.compile(r"\bWrite (\d+) titles for it\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _FILLER = {"from", "with", "that", "this", "then", "there", "where", "which", "their", "they", "them", "have", "into"}
-LONGEST = 12
+LONGEST_TITLE_WORDS = 12
 """Words of a title or of a node."""
 
 
@@ -107,4 +107,4 @@ def _first_sentence(text: str) -> str:
 
 
 def _short(sentence: str) -> str:
-    return " ".join(sentence.split()[:LONGEST]).rstrip(".,;:")
+    return " ".join(sentence.split()[:LONGEST_TITLE_WORDS]).rstrip(".,;:")

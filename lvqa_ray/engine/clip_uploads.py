@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path
@@ -17,7 +16,7 @@ from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.pipeline import Pipeline
-from lvqa_ray.records import CaptionedClip, Clip, Failure
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Row
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
 
@@ -61,7 +60,7 @@ class ClipUploader:
         for packed in made:
             yield pack(*(self._uploaded(row, self.place) for row in unpack(packed)))
 
-    def _uploaded(self, row: Any, place: ObjectPath) -> Any:  # noqa: ANN401 - any of the frozen rows
+    def _uploaded(self, row: Row, place: ObjectPath) -> Row:
         if isinstance(row, CaptionedClip):  # it was cut, and failed after that: its file would stay on this node
             self._remove(row.clip)
             return replace(row, clip=_without_file(row.clip))

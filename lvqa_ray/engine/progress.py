@@ -16,11 +16,12 @@ from lvqa_ray.engine.ray.metrics import show
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.journal.costs import total, usage_of
 from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments
+from lvqa_ray.records import Usage
 from lvqa_ray.storage.paths import StoragePath
 
 MINUTE_S = 60.0
@@ -81,7 +82,7 @@ class Progress:
     clips_failed: int = 0
     kept: int = 0
     dropped: int = 0
-    paid: dict[str, Spent] = field(default_factory=dict)
+    paid: dict[str, Usage] = field(default_factory=dict)
     cached: int = 0
     speeds: dict[str, Speed] = field(default_factory=dict)
     last_failure: str = ""
@@ -115,8 +116,7 @@ class Progress:
     @property
     def cost_usd(self) -> float | None:
         """Dollars paid so far; ``None`` where no price is known."""
-        costs = [paid.cost_usd for paid in self.paid.values() if paid.cost_usd is not None]
-        return sum(costs) if costs else None
+        return total(self.paid.values()).cost_usd
 
     @property
     def projected_usd(self) -> float | None:
@@ -157,7 +157,7 @@ class ProgressReader:
         self._next = 0.0
         self._shards: set[str] = set()
         self._past: dict[str, deque[tuple[float, int, int]]] = {}
-        self._paid: dict[str, Spent] = {}
+        self._paid: dict[str, Usage] = {}
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._clips = self._lookups = self._captioned = self._clips_failed = 0
@@ -226,7 +226,7 @@ class ProgressReader:
         for name, line in self._journal.news():
             if entry := entry_of(line):
                 stage = name.partition("-")[0]
-                self._paid[stage] = self._paid.get(stage, Spent()) + Spent.on(entry)
+                self._paid[stage] = self._paid.get(stage, Usage()) + usage_of(entry)
         for _, line in self._found.news():
             self._lookups += 1
             self._clips += len(json.loads(line).get("clips", ())) if line.startswith(b"{") else 0

@@ -14,7 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 
-PACKAGE = "lvqa-ray"
+DISTRIBUTION = "lvqa-ray"
 HEX = 12
 """Digits of a commit."""
 
@@ -48,7 +48,7 @@ def _asked(job: Job) -> Iterator[tuple[str, Role, str]]:
 def code_version() -> str:
     """The version of the package, and its commit where that is known: ``0.1.0+g7e7ea9a1b2c3``."""
     try:
-        installed = distribution(PACKAGE)
+        installed = distribution(DISTRIBUTION)
     except PackageNotFoundError:
         return "unknown"
     commit = _installed_commit(installed.read_text("direct_url.json")) or _checked_out(

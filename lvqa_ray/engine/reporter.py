@@ -13,7 +13,7 @@ from typing import Self
 from lvqa_ray.engine.progress import Progress, ProgressReader
 from lvqa_ray.engine.ray.waiting import STILL_S
 
-EVERY_S = 2.0
+PROGRESS_EVERY_S = 2.0
 OnProgress = Callable[[Progress], None]
 """Takes how far the run has come."""
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Reporter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join(EVERY_S)
+        self._thread.join(PROGRESS_EVERY_S)
 
     def phase(self, waiting: str) -> None:
         """Enter a phase of the run that is no pass.
@@ -63,7 +63,7 @@ class Reporter:
             self.phase("the end of the pass")
 
     def _loop(self) -> None:
-        while not self._over.wait(EVERY_S):
+        while not self._over.wait(PROGRESS_EVERY_S):
             self._report()
 
     def _report(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.step_runner import internal_error_row
@@ -21,7 +21,7 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import CacheMiddleware, ReplyStore
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.pipeline import FrameScoring
-from lvqa_ray.records import Clip
+from lvqa_ray.records import Clip, Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
 from lvqa_ray.storage.paths import StoragePath
@@ -30,11 +30,11 @@ from lvqa_ray.storage.paths import StoragePath
 class ResultCache(Protocol):
     """Spares a group of steps their work on a row."""
 
-    def get(self, row: Any) -> Iterable[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Row) -> Iterable[Row] | None:
         """The rows that the steps would make of a row, or ``None`` where that is not known."""
         ...
 
-    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def put(self, row: Row, made: Sequence[Row]) -> None:
         """Keep what the steps made of a row; of clips without their pictures."""
         ...
 
@@ -42,11 +42,11 @@ class ResultCache(Protocol):
 class NoCache:
     """A memory for steps whose work is not known from earlier."""
 
-    def get(self, _: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, _: Row) -> None:
         """See `ResultCache`."""
         return
 
-    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def put(self, row: Row, made: Sequence[Row]) -> None:
         """See `ResultCache`."""
 
 
@@ -82,7 +82,7 @@ class PaidCaptions:
         self._expected = expected
         self._index = index
 
-    def get(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Row) -> Sequence[Row] | None:
         """See `ResultCache`."""
         if not isinstance(row, Clip) or row.dropped or row.lost_s:
             return None
@@ -92,7 +92,7 @@ class PaidCaptions:
         kept = ReadOnlyReplyStore(for_reading(self._journal), index)
         return asyncio.run(paid(self._step, clip, kept, self._endpoint, ask_again=self._ask_again))
 
-    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+    def put(self, row: Row, made: Sequence[Row]) -> None:
         """Nothing: the journal is written by who pays."""
 
 
@@ -117,7 +117,7 @@ class PaidFrames:
         self._ask_again = job.engine.retry_failures
         self._index = index
 
-    def get(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Row) -> Sequence[Row] | None:
         """See `ResultCache`."""
         answers = self._index()
         # The last one asks about what is read: those before it may have had nothing to ask.
@@ -128,10 +128,10 @@ class PaidFrames:
         except NotKeptError:
             return None
 
-    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def put(self, row: Row, made: Sequence[Row]) -> None:
         """Nothing: the journal is written by who pays."""
 
-    async def _asked(self, row: Any, answers: Mapping[str, KeyIndex]) -> Sequence[Any]:  # noqa: ANN401 - as above
+    async def _asked(self, row: Row, answers: Mapping[str, KeyIndex]) -> Sequence[Row]:
         chats = {stage.name: self._chat(stage, answers[stage.name]) for stage in asked_by(self._look)}
 
         async def chat(request: ChatRequest) -> ChatReply:
@@ -139,7 +139,7 @@ class PaidFrames:
 
         rows = [row]
         for step in self._look.asks:
-            done: list[Any] = []
+            done: list[Row] = []
             for each in rows:
                 if not isinstance(each, step.takes):
                     done.append(each)
@@ -169,11 +169,11 @@ def asked_by(look: FrameScoring) -> Sequence[Prompted]:
 
 async def paid(
     step: ChatStep, clip: Clip, answers: ReplyStore, endpoint: Endpoint, *, ask_again: bool
-) -> Sequence[Any] | None:
+) -> Sequence[Row] | None:
     """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
     cached = CacheMiddleware(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
-        made: Sequence[Any] = await step.call(clip, RetryTruncated(cached, endpoint))
+        made: Sequence[Row] = await step.call(clip, RetryTruncated(cached, endpoint))
     except NotKeptError:
         return None
     except Exception as error:

@@ -21,14 +21,16 @@ import pyarrow as pa
 COLUMN = "rows"
 Packed = dict[str, bytes]
 """Rows for Ray Data, for which they are one: pickles, one after the other."""
+Block = Any
+"""A block of Ray Data: an Arrow table or a pandas frame."""
 
 WITHIN_S = 0.25
 """Rows that come in less time than this after the last bundle wait for others."""
-MOST_BYTES = 4 * 2**20
+BUNDLE_BYTES = 4 * 2**20
 """Size from which a bundle waits for no more rows."""
 
 
-def pack(*rows: Any) -> Packed:  # noqa: ANN401 - any of the frozen rows
+def pack(*rows: object) -> Packed:
     """Rows that travel together."""
     return {COLUMN: b"".join(pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL) for row in rows)}
 
@@ -50,7 +52,7 @@ def batch_by_time(packed: Iterable[Packed], most: int, clock: Callable[[], float
     left = clock()
     for each in packed:
         waiting.append(each[COLUMN])
-        if clock() - left >= WITHIN_S or len(waiting) >= most or sum(map(len, waiting)) >= MOST_BYTES:
+        if clock() - left >= WITHIN_S or len(waiting) >= most or sum(map(len, waiting)) >= BUNDLE_BYTES:
             yield {COLUMN: b"".join(waiting)}
             waiting.clear()
             left = clock()
@@ -58,12 +60,12 @@ def batch_by_time(packed: Iterable[Packed], most: int, clock: Callable[[], float
         yield {COLUMN: b"".join(waiting)}
 
 
-def table(rows: Iterable[Any]) -> pa.Table:
+def table(rows: Iterable[object]) -> pa.Table:
     """Rows as a table for `ray.data.from_arrow`."""
     return pa.table({COLUMN: pa.array([pack(row)[COLUMN] for row in rows], pa.binary())})
 
 
-def rows_of(block: Any) -> Iterator[Any]:  # noqa: ANN401 - Ray's block: an Arrow table or a pandas frame
+def rows_of(block: Block) -> Iterator[Any]:
     """The rows of a block; one that a task made no row of has not even the column."""
     if not len(block):
         return

@@ -49,9 +49,9 @@ from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
 from lvqa_ray.engine.reporter import OnProgress, Reporter
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.journal.costs import Spent, spent, total
+from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
-from lvqa_ray.records import Failure, Video
+from lvqa_ray.records import Failure, Usage, Video
 from lvqa_ray.records.tables import failure_line
 from lvqa_ray.storage.run_lock import RunLock, run_lock
 
@@ -95,8 +95,8 @@ class RunSummary:
     clips: int
     questions: Funnel
     audit: Audit
-    spent: dict[str, Spent]
-    spent_by_model: dict[str, dict[str, Spent]]
+    spent: dict[str, Usage]
+    spent_by_model: dict[str, dict[str, Usage]]
     halted: str
     seconds: float
     verdict: VerifyResult

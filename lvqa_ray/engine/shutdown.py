@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOOK_EVERY_S = 0.1
+SHUTDOWN_POLL_S = 0.1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -75,7 +75,7 @@ class GracefulShutdown:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(LOOK_EVERY_S):  # a handler must not take the lock of an event that it interrupted
+            while not over.wait(SHUTDOWN_POLL_S):  # a handler must not take the lock of an event that it interrupted
                 if self.signum:
                     if self._on_stop is not None:
                         self._on_stop()

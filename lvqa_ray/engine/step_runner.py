@@ -5,45 +5,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import (
-    AnalysisRecord,
     AnalyzedVideo,
     CaptionedClip,
     CaptionedVideo,
     Clip,
     Failure,
-    FinishedVideo,
-    ProbedVideo,
     QuestionedVideo,
-    ScoredPart,
+    Row,
     Video,
-    VideoPart,
     redact_url,
 )
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
 logger = logging.getLogger(__name__)
 
-Watcher = Callable[[str, Any], None]
+Watcher = Callable[[str, Row], None]
 """Is told the name of a step and the row that it is working on, each time before it goes on with that."""
 
 
-def run_video_steps(steps: Sequence[VideoStep], row: Any, watcher: Watcher) -> Iterator[Any]:  # noqa: ANN401 - any frozen row
+def run_video_steps(steps: Sequence[VideoStep], row: Row, watcher: Watcher) -> Iterator[Row]:
     """The rows that steps make of a row, as they come.
 
     Raises:
         MemoryError: The row needs more memory than this process may have.
     """
-    rows: Iterable[Any] = [row]
+    rows: Iterable[Row] = [row]
     for step in steps:
         rows = _one_step(step, rows, watcher)
     return iter(rows)
 
 
-def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterator[Any]:
+def _one_step(step: VideoStep, rows: Iterable[Row], watcher: Watcher) -> Iterator[Row]:
     for row in rows:
         if not isinstance(row, step.takes):
             yield row
@@ -65,45 +60,37 @@ def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterato
 
 async def run_chat_steps(
     steps: Sequence[ChatStep | PlainStep],
-    row: Any,  # noqa: ANN401 - any of the frozen rows
-    work: Callable[[ChatStep | PlainStep, Any], Awaitable[Sequence[Any]]],
-) -> Sequence[Any]:
+    row: Row,
+    work: Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]],
+) -> Sequence[Row]:
     """The rows that steps make of a row, one step after another; ``work`` does one step on one row."""
-    rows: Sequence[Any] = [row]
+    rows: Sequence[Row] = [row]
     for step in steps:
-        done: list[Any] = []
+        done: list[Row] = []
         for each in rows:
             done += await work(step, each) if isinstance(each, step.takes) else [each]
         rows = done
     return rows
 
 
-_OWNER: Mapping[type, Callable[[Any], Video]] = {
-    Video: lambda row: row,
-    ProbedVideo: lambda row: row.video,
-    VideoPart: lambda row: row.video,
-    ScoredPart: lambda row: row.video,
-    Clip: lambda row: row.video,
-    CaptionedClip: lambda row: row.clip.video,
-    CaptionedVideo: lambda row: row.video,
-    AnalyzedVideo: lambda row: row.film.video,
-    AnalysisRecord: lambda row: row.video,
-    QuestionedVideo: lambda row: row.film.video,
-    FinishedVideo: lambda row: row.video,
-    Failure: lambda row: row.video,
-}
-
-
-def video_of(row: Any) -> Video:  # noqa: ANN401 - any of the frozen rows
+def video_of(row: Row) -> Video:
     """The video that a row is about."""
-    return _OWNER[type(row)](row)
+    match row:
+        case Video():
+            return row
+        case CaptionedClip():
+            return row.clip.video
+        case AnalyzedVideo() | QuestionedVideo():
+            return row.film.video
+        case _:
+            return row.video
 
 
 def with_local_path(
-    work: Callable[[Any], Iterable[Any]],
-    row: Any,  # noqa: ANN401 - any of the frozen rows
+    work: Callable[[Row], Iterable[Row]],
+    row: Row,
     path: str | None,
-) -> Iterator[Any]:
+) -> Iterator[Row]:
     """The rows that work makes of a row while its video is at another path; they name the video as the row does."""
     video = video_of(row)
     if path is None or path == video.uri:
@@ -113,33 +100,39 @@ def with_local_path(
         yield _with_video(out, video, {path: redact_url(video.uri)})
 
 
-def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any of the frozen rows
+def _with_video(row: Row, video: Video, names: Mapping[str, str]) -> Row:
     match row:
         case Video():
             return video
         case CaptionedClip():
-            failure = row.failure and _with_video(row.failure, video, names)
-            return replace(row, clip=_with_video(row.clip, video, names), failure=failure)
+            failure = row.failure and _failure_with_video(row.failure, video, names)
+            return replace(row, clip=replace(row.clip, video=video), failure=failure)
         case QuestionedVideo():
             shown_spans = tuple(replace(clip, video=video) for clip in row.shown)
             return replace(row, film=replace(row.film, video=video), shown=shown_spans)
+        case AnalyzedVideo():
+            return replace(row, film=replace(row.film, video=video))
         case Failure():
-            message = row.message
-            for name, instead in names.items():
-                message = message.replace(name, instead)
-            return replace(row, video=video, message=message)
+            return _failure_with_video(row, video, names)
         case _:
             return replace(row, video=video)
 
 
-def failed(row: Any, failure: Failure) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
+def _failure_with_video(failure: Failure, video: Video, names: Mapping[str, str]) -> Failure:
+    message = failure.message
+    for name, instead in names.items():
+        message = message.replace(name, instead)
+    return replace(failure, video=video, message=message)
+
+
+def failed(row: Row, failure: Failure) -> CaptionedClip | Failure:
     """The row that takes the place of one that cannot be made into another."""
     if not isinstance(row, Clip):
         return failure
     return CaptionedClip(clip=replace(row, frames=(), media=b""), failure=replace(failure, clip_id=row.id))
 
 
-def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> CaptionedClip | Failure:  # noqa: ANN401
+def not_fetched(steps: Sequence[VideoStep], row: Row, error: FetchError) -> CaptionedClip | Failure:
     """The row that stands for one whose video cannot be had, so that steps cannot be taken."""
     name = next(step.name for step in steps if isinstance(row, step.takes))
     video = video_of(row)
@@ -148,14 +141,14 @@ def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> Capt
     return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 
-def without_images(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows
+def without_images(row: Row) -> Row:
     """A row without its pictures, of which only the times are kept."""
     if not isinstance(row, Clip):
         return row
     return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
 
 
-def internal_error_row(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
+def internal_error_row(stage: str, row: Row, error: Exception) -> CaptionedClip | Failure:
     """The row that stands for one that a defect of ours kept from being made."""
     logger.error("stage %s failed on a row", stage, exc_info=error)
     failure = Failure(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.journal.costs import usage_of
 from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.records import Usage
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Book:
     """
 
     def __init__(self, segments: Segments) -> None:
-        self.spent: dict[str, dict[str, Spent]] = {}
+        self.spent: dict[str, dict[str, Usage]] = {}
         self.paces: dict[str, Pace] = {}
         self._segments = segments
         places = _Places()
@@ -88,7 +89,7 @@ class Book:
         for line in self._segments.lines(name, 0):
             entry = entry_of(line)
             if entry is not None:
-                models[entry.model] = models.get(entry.model, Spent()) + Spent.on(entry)
+                models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)
                 if entry.at:
                     pace.at.append(entry.at)
                     pace.seconds.append(entry.seconds)

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.segments import Segments
+from lvqa_ray.records import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What calls came to.
-
-    Attributes:
-        calls: Replies that were paid for.
-        unusable: Those of them that were cut off, filtered, refused or empty.
-        input_tokens: Prompt tokens, as the endpoint counted them.
-        output_tokens: Reply tokens, as the endpoint counted them.
-        cost_usd: US dollars, ``None`` where no price is known.
-    """
-
-    calls: int = 0
-    unusable: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = None
-
-    @classmethod
-    def on(cls, entry: JournalEntry) -> Spent:
-        """What one line of the journal came to."""
-        usage = entry.usage
-        return cls(1, int(bool(entry.unusable)), usage.input_tokens, usage.output_tokens, usage.cost_usd)
-
-    def __add__(self, other: Spent) -> Spent:
-        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
-        return Spent(
-            self.calls + other.calls,
-            self.unusable + other.unusable,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            sum(costs) if costs else None,
-        )
+def usage_of(entry: JournalEntry) -> Usage:
+    """What one line of the journal came to."""
+    return replace(entry.usage, unusable=int(bool(entry.unusable)))
 
 
-def total(parts: Iterable[Spent]) -> Spent:
+def total(parts: Iterable[Usage]) -> Usage:
     """The sum."""
-    return sum(parts, Spent())
+    return sum(parts, Usage())
 
 
-def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Spent]]:
+def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Usage]]:
     """What a run paid, by stage and then by model: also for replies that came to no record."""
-    sums: dict[str, dict[str, Spent]] = {}
+    sums: dict[str, dict[str, Usage]] = {}
     try:
         names = sorted(segments.sizes())
     except (FileNotFoundError, NotADirectoryError):
@@ -64,5 +35,5 @@ def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Spent]]:
             entry = entry_of(line)
             if entry is not None:
                 models = sums.setdefault(stage, {})
-                models[entry.model] = models.get(entry.model, Spent()) + Spent.on(entry)
+                models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)
     return sums

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lvqa_ray.errors import ApiError, Bill
+from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.error_policy import KEPT
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
@@ -90,5 +90,5 @@ def _failure(kind: str, said: dict[str, Any], usage: Usage) -> ApiError | None:
         return None
     error = KEPT[kind](str(said["message"]))
     error.raw = str(said["raw"])
-    error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
+    error.bill = usage.bill
     return error

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
@@ -19,10 +19,10 @@ from lvqa_ray.journal.locations import for_reading, open_segments
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT, Segments, by_time
 from lvqa_ray.pipeline import build
-from lvqa_ray.records import Clip, Frame, ProbedVideo, Span, Subtitle, Video, VideoInfo
+from lvqa_ray.records import Clip, Frame, ProbedVideo, Row, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.storage import paths as place
 
-FORMAT = 1
+CLIPS_FORMAT = 1
 _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class ClipIndex:
         self._index = index
         self._beside = beside
 
-    def get(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Row) -> list[Clip] | None:
         """The clips of a video, or ``None`` where they are not known; one that was recalled before stays as it is."""
         if isinstance(row, Clip):
             return [row]
@@ -114,7 +114,7 @@ class ClipIndex:
         except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
             return None
 
-    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+    def put(self, row: Row, made: Sequence[Row]) -> None:
         """Write down the clips of a video, if all of them were found."""
         video = row.video if isinstance(row, ProbedVideo) else row
         if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
@@ -128,7 +128,7 @@ class ClipIndex:
 
     def _keys(self, video: Video) -> list[str]:
         """The key of a video's line, then those that earlier releases wrote."""
-        what = f"{FORMAT}\0{video.fingerprint}\0{self._recipe}"
+        what = f"{CLIPS_FORMAT}\0{video.fingerprint}\0{self._recipe}"
         named = [f"{what}\0{beside}" for beside in self._beside(video)] or [what]
         return [hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() for text in named]
 
@@ -173,8 +173,8 @@ def clips_of(video: Video, said: Mapping[str, Any]) -> list[Clip]:
     ]
 
 
-def _all_found(made: Sequence[Any]) -> bool:
-    return bool(made) and all(isinstance(clip, Clip) for clip in made) and made[-1].last
+def _all_found(made: Sequence[Row]) -> TypeGuard[Sequence[Clip]]:
+    return all(isinstance(row, Clip) for row in made) and any(isinstance(row, Clip) and row.last for row in made[-1:])
 
 
 @cache

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.journal.costs import usage_of
 from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT, Segments, by_time, segments_of
 from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.records import Usage
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Stats:
     bytes: int = 0
     answers: int = 0
     corrupt_lines: int = 0
-    spent: dict[str, dict[str, Spent]] = field(default_factory=dict)
+    spent: dict[str, dict[str, Usage]] = field(default_factory=dict)
 
 
 def stats(place: Path | Segments) -> Stats:
@@ -53,7 +54,7 @@ def stats(place: Path | Segments) -> Stats:
                     continue
                 if entry.reply is not None:
                     answered.add(bytes.fromhex(entry.key))
-                models[entry.model] = models.get(entry.model, Spent()) + Spent.on(entry)
+                models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)
         counted.answers += len(answered)
     return counted
 

@@ -13,17 +13,17 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
-EVERY_S = 0.5
+UPLOAD_EVERY_S = 0.5
 ROLL_BYTES = 2**21
 LISTED_S = 1.0
-LONGEST_S = 60.0
+LISTING_LONGEST_AGE_S = 60.0
 """Age up to which a listing may be used where reading what others add takes long."""
 SHARE = 4
 """Reading what others add takes at most one part in five of the time."""
-PATIENCE_S = 120.0
+WRITE_GIVES_UP_S = 120.0
 CLOSING_S = 10.0
-BLOCK = 2**20
-BLOCKS = 16
+READ_BLOCK_BYTES = 2**20
+READ_BLOCKS_KEPT = 16
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS})
 """Errors of an upload that waiting does not mend: expired or withdrawn credentials, a bucket that is gone."""
 logger = logging.getLogger(__name__)
@@ -87,10 +87,10 @@ class ObjectStoreSegments:
         self,
         store: Store,
         *,
-        every_s: float = EVERY_S,
+        every_s: float = UPLOAD_EVERY_S,
         roll_bytes: int = ROLL_BYTES,
         listed_s: float = LISTED_S,
-        patience_s: float = PATIENCE_S,
+        patience_s: float = WRITE_GIVES_UP_S,
         closing_s: float = CLOSING_S,
     ) -> None:
         self._store = store
@@ -112,7 +112,7 @@ class ObjectStoreSegments:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """See `Segments`; what others add is seen by the next listing."""
-        lasts_s = max(self._listed_s, min(SHARE * self._asked_s, LONGEST_S))
+        lasts_s = max(self._listed_s, min(SHARE * self._asked_s, LISTING_LONGEST_AGE_S))
         if self._listed is None or time.monotonic() - self._listed[0] > lasts_s:
             begun = time.monotonic()
             found = {name: size for name, size in self._store.sizes().items() if name.endswith(".jsonl")}
@@ -143,9 +143,9 @@ class ObjectStoreSegments:
                 if tail.name == name:
                     return bytes(tail.data[offset : offset + length])
         end = offset + length
-        first, last = offset // BLOCK, (end - 1) // BLOCK
+        first, last = offset // READ_BLOCK_BYTES, (end - 1) // READ_BLOCK_BYTES
         found = b"".join(self._block(name, number, end) for number in range(first, last + 1))
-        return found[offset - first * BLOCK : end - first * BLOCK]
+        return found[offset - first * READ_BLOCK_BYTES : end - first * READ_BLOCK_BYTES]
 
     def append(self, name: str, line: bytes) -> tuple[str, int]:
         """See `Segments`."""
@@ -247,12 +247,12 @@ class ObjectStoreSegments:
     def _block(self, name: str, number: int, end: int) -> bytes:
         """A block of a segment, as far as it is needed at least."""
         key = (name, number)
-        begin = number * BLOCK
+        begin = number * READ_BLOCK_BYTES
         block = self._blocks.get(key, b"")
-        if len(block) < min(end - begin, BLOCK):
-            block = self._store.read(name, begin, begin + BLOCK)
+        if len(block) < min(end - begin, READ_BLOCK_BYTES):
+            block = self._store.read(name, begin, begin + READ_BLOCK_BYTES)
         self._blocks[key] = block
         self._blocks.move_to_end(key)
-        if len(self._blocks) > BLOCKS:
+        if len(self._blocks) > READ_BLOCKS_KEPT:
             self._blocks.popitem(last=False)
         return block

@@ -31,6 +31,8 @@ _CALLS = (
     "/messages",
 )
 AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
+"""Defaults of the wait before a request is sent again."""
 _OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -59,6 +61,13 @@ class Endpoint(BaseModel):
         default=1800.0, gt=0, description="Timeout of one attempt, from sending to the end of the reply (s)."
     )
     max_attempts: int = Field(default=6, ge=1, description="Maximum number of attempts per request; 1 for no retries.")
+    backoff_base_s: float = Field(
+        default=BACKOFF_BASE_S,
+        gt=0,
+        description="Longest random wait in seconds before a request is sent again; it doubles with each failure of "
+        "the same kind, and comes on top of what the endpoint asks for (Retry-After).",
+    )
+    backoff_cap_s: float = Field(default=BACKOFF_CAP_S, gt=0, description="Most seconds that this wait grows to.")
     requests_per_minute: int | None = Field(
         default=None, ge=1, description="Maximum number of requests in any 60 seconds; null for no limit."
     )
@@ -126,15 +135,16 @@ class Endpoint(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_key_in_the_job(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
-        unknown = set(given) - set(cls.model_fields) if isinstance(given, dict) else set()
-        for name in sorted(map(str, unknown)):
+    def _no_key_in_the_job(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        for name in sorted(map(str, set(given) - set(cls.model_fields))):
             if _LOOKS_LIKE_A_KEY_FIELD.search(name):
                 raise ConfigError(
                     f"{name!r} is not a field of an endpoint: put the key into an environment variable and give the "
                     "variable's name as api_key_env."
                 )
-        body = given.get("extra_body") if isinstance(given, dict) else None
+        body = given.get("extra_body")
         if isinstance(body, dict) and isinstance(body.get("stream"), bool) and "stream" not in given:
             rest = {name: value for name, value in body.items() if name != "stream"}
             return {**given, "extra_body": rest, "stream": body["stream"]}  # it changes no answer

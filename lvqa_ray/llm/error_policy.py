@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from lvqa_ray import errors
 from lvqa_ray.errors import ApiError
@@ -36,51 +35,29 @@ class Policy:
 
     Attributes:
         attempts: How often the same request is sent at most; ``None`` for the endpoint's ``max_attempts``.
-        mend: What is changed about the request before it is sent once more, if anything can be.
-        paid: Whether the endpoint may have counted tokens.
         kept: Whether the reply, if it was paid for, answers the same request from then on.
-        row: What becomes of the row in the end: it ``fails``, it fails until a ``rerun``, or it has no outcome yet and
-            is ``left`` to the next run.
-        stops: Whether the run stops.
     """
 
     attempts: int | None = 1
-    mend: Literal["", "fewer and smaller pictures", "more tokens", "no schema"] = ""
-    paid: bool = False
     kept: bool = False
-    row: Literal["fails", "rerun", "left"] = "fails"
-    stops: bool = False
 
 
-_AGAIN = Policy(attempts=None, row="rerun")
-_STOP = Policy(row="left", stops=True)
+_ONCE, _AGAIN, _KEPT = Policy(), Policy(attempts=None), Policy(kept=True)
 
 POLICIES: Mapping[type[ApiError], Policy] = {
-    errors.ApiError: Policy(),
+    errors.ApiError: _ONCE,
     errors.RetryableError: _AGAIN,
-    errors.RateLimited: _AGAIN,
-    errors.Overloaded: _AGAIN,
-    errors.Disconnected: Policy(attempts=None, row="rerun", paid=True),
-    errors.TimedOut: Policy(attempts=None, row="rerun", paid=True),
-    errors.MalformedReply: Policy(attempts=5, row="rerun", paid=True),
-    errors.EmptyReply: Policy(attempts=2, row="rerun", paid=True),
-    errors.Forbidden: Policy(attempts=2, row="rerun"),
-    errors.StopRun: _STOP,
-    errors.AuthFailed: _STOP,
-    errors.QuotaExceeded: _STOP,
-    errors.EndpointDown: _STOP,
-    errors.EndpointRejects: _STOP,
-    errors.NotFound: _STOP,
-    errors.BudgetSpent: _STOP,
-    errors.BadRequest: Policy(mend="no schema"),
-    errors.TooLong: Policy(mend="fewer and smaller pictures", paid=True, kept=True),
-    errors.ContentFiltered: Policy(paid=True, kept=True),
-    errors.Refused: Policy(paid=True, kept=True),
-    errors.DegenerateReply: Policy(paid=True),
-    errors.TruncatedReply: Policy(mend="more tokens", paid=True, kept=True),
+    errors.MalformedReply: Policy(attempts=5),
+    errors.EmptyReply: Policy(attempts=2),
+    errors.Forbidden: Policy(attempts=2),
+    errors.TooLong: _KEPT,
+    errors.ContentFiltered: _KEPT,
+    errors.Refused: _KEPT,
+    errors.TruncatedReply: _KEPT,
 }
+"""A class without a policy of its own has that of its parent."""
 
-BROKEN_OFF = Policy(attempts=3, row="rerun", paid=True)
+BROKEN_OFF = Policy(attempts=3)
 """For `Overloaded` with a bill: the server broke off a reply that it counts, and may break off the next one too."""
 
 KEPT: Mapping[str, type[ApiError]] = {kind.kind: kind for kind, policy in POLICIES.items() if policy.kept}

@@ -11,6 +11,8 @@ from lvqa_ray.records import Usage
 
 if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
     from pydantic import JsonValue
+CHARS_PER_TOKEN = 4
+"""Characters of text that count as one token as long as nobody has counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

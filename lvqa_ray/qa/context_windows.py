@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from lvqa_ray.records import CaptionedVideo, Step
 
-WINDOW, OVERVIEW, DETAIL = 8, 4, 2
+WINDOW_SHARE, OVERVIEW, DETAIL = 8, 4, 2
 """Shares of the budget: it holds so many windows, overviews, or sets of windows that are shown at once."""
 _LINE = re.compile(r"From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), ")
 
@@ -31,7 +31,7 @@ def windows(lines: Sequence[str], budget: int) -> list[list[str]]:
         size = tokens(line) + 1
         if not runs or size > room:
             runs.append([])
-            room = budget // WINDOW
+            room = budget // WINDOW_SHARE
         runs[-1].append(line)
         room -= size
     return runs
@@ -48,7 +48,7 @@ def captions_for_batch(film: CaptionedVideo, part: int, of: int) -> str:
     if not film.overview:
         return film.captions
     runs = windows(film.captions.splitlines(), film.budget)
-    count = min(len(runs), WINDOW // DETAIL)
+    count = min(len(runs), WINDOW_SHARE // DETAIL)
     chosen = sorted({(part + place * of) * len(runs) // (count * of) for place in range(count)})
     return _told(film, [line for place in chosen for line in runs[place]])
 
@@ -85,8 +85,8 @@ def span_of(line: str) -> tuple[float, float] | None:
 
 
 def _told(film: CaptionedVideo, lines: Sequence[str]) -> str:
-    return f"{WHOLE}\n{film.overview}\n\n{PARTS}\n" + "\n".join(lines)
+    return f"{WHOLE_HEADING}\n{film.overview}\n\n{PARTS_HEADING}\n" + "\n".join(lines)
 
 
-WHOLE = "The whole video, in short:"
-PARTS = "Some parts of it, in full:"
+WHOLE_HEADING = "The whole video, in short:"
+PARTS_HEADING = "Some parts of it, in full:"

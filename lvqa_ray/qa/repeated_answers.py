@@ -98,8 +98,3 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
 
 MOST_SAID = 300
 """Letters of what was said before an answer, which are kept."""
-
-
-def named_option(reply: str, q: Question) -> Letter | None:
-    """The option that a reply names after its last ``ANSWER:``, or alone; nothing where it names none or several."""
-    return read_choice(reply, q).letter

@@ -15,6 +15,7 @@ from lvqa_ray.records.questions import (
     Step,
     Verdict,
 )
+from lvqa_ray.records.row import Row
 from lvqa_ray.records.rows import (
     CaptionedClip,
     CaptionedVideo,
@@ -53,6 +54,7 @@ __all__ = [
     "Question",
     "QuestionedVideo",
     "Record",
+    "Row",
     "ScoredPart",
     "Span",
     "Step",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from lvqa_ray.records.rows import CaptionedVideo, Failure, Usage, Video
+from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Failure, Usage, Video
 
 if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
     from pydantic import JsonValue
@@ -15,7 +15,6 @@ TASKS: tuple[Task, ...] = get_args(Task)
 """In the order in which they are done: each may rest on those before it."""
 Style = Literal["plot_detail", "summary", "tags", "highlights", "multi_task"]
 STYLES: tuple[Style, ...] = get_args(Style)
-NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ def fits(stored: pa.DataType, wanted: pa.DataType) -> bool:
     return pa.types.is_list(stored) and pa.types.is_list(wanted) and fits(stored.value_type, wanted.value_type)
 
 
-def conformed(array: Any, wanted: pa.DataType) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def conformed(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     """An array in the type of this release; parts that it lacks are null."""
     if array.type.equals(wanted):
         return array
@@ -104,14 +104,14 @@ def conformed(array: Any, wanted: pa.DataType) -> Any:  # noqa: ANN401 - Arrow a
     return array.cast(wanted)
 
 
-def _safe(column: Any) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def _safe(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column without the characters that a terminal, an editor or a trainer would act on."""
     if not any(map(_is_suspect, column.chunks)):
         return column
     return pa.chunked_array([pa.array(map(_safe_value, chunk.to_pylist()), column.type) for chunk in column.chunks])
 
 
-def _is_suspect(array: Any) -> bool:  # noqa: ANN401 - as above
+def _is_suspect(array: pa.Array) -> bool:
     if pa.types.is_struct(array.type):
         return any(_is_suspect(part) for part in array.flatten())
     if pa.types.is_list(array.type):
@@ -119,7 +119,7 @@ def _is_suspect(array: Any) -> bool:  # noqa: ANN401 - as above
     return pa.types.is_string(array.type) and bool(pc.any(pc.match_substring_regex(array, SUSPECT)).as_py())
 
 
-def _safe_value(value: Any) -> Any:  # noqa: ANN401 - any value of a row
+def _safe_value(value: object) -> object:
     if isinstance(value, str):
         return safe_text(value)
     if isinstance(value, Mapping):
@@ -127,7 +127,7 @@ def _safe_value(value: Any) -> Any:  # noqa: ANN401 - any value of a row
     return [_safe_value(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _column(rows: pa.Table, name: str) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+def _column(rows: pa.Table, name: str) -> pa.ChunkedArray | None:
     there = rows.column_names
     if name == "aspect_ratio" and {*RATIO_FROM, name} <= {*there}:
         return _ratio(rows["width"], rows["height"])
@@ -148,11 +148,11 @@ def _messages(question: str | None, prose: str | None, answer: str | None) -> li
     return training_messages(question, prose, answer) if question and prose and answer else None
 
 
-def _ratio(width: Any, height: Any) -> Any:  # noqa: ANN401 - as above
+def _ratio(width: pa.Array, height: pa.Array) -> pa.Array:
     return pc.divide(pc.cast(width, pa.float64()), pc.cast(height, pa.float64()))
 
 
-def _with_ratio(info: Any) -> Any:  # noqa: ANN401 - as above
+def _with_ratio(info: pa.StructArray) -> pa.StructArray:
     named = {field.name: pc.struct_field(info, field.name) for field in info.type}
     if {*RATIO_FROM, "aspect_ratio"} <= {*named}:
         named["aspect_ratio"] = _ratio(named["width"], named["height"])

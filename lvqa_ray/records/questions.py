@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvqa_ray.records.rows import CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
 
 Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
 
-NO_USAGE = Usage()
 Action = Literal["", "marked", "repaired", "dropped"]
 """What came of a verdict: nothing, or what the policy of the check has done about the fault."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ONE, SEVERAL = "requested_category", "requested_categories"
+REQUESTED_ONE, REQUESTED_SEVERAL = "requested_category", "requested_categories"
 """The column of ``data`` and ``drops``, whose rows are a question each; and that of ``failures``."""
 
 
@@ -18,10 +18,10 @@ def requested(rows: pa.Table) -> Counter[str]:
     Args:
         rows: Rows of ``data``, ``drops`` or ``failures`` with one of these columns; without either, nothing is counted.
     """
-    if ONE in rows.column_names:
-        column: Any = pc.fill_null(rows[ONE].cast(pa.string()), "")
-    elif SEVERAL in rows.column_names and not pa.types.is_null(rows.schema.field(SEVERAL).type):
-        column = pc.list_flatten(rows[SEVERAL])
+    if REQUESTED_ONE in rows.column_names:
+        column: Any = pc.fill_null(rows[REQUESTED_ONE].cast(pa.string()), "")
+    elif REQUESTED_SEVERAL in rows.column_names and not pa.types.is_null(rows.schema.field(REQUESTED_SEVERAL).type):
+        column = pc.list_flatten(rows[REQUESTED_SEVERAL])
     else:
         return Counter()
     return Counter({pair["values"]: pair["counts"] for pair in pc.value_counts(column).to_pylist()})

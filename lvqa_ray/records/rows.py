@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from lvqa_ray.errors import ApiError, VideoError
+from lvqa_ray.errors import ApiError, Bill, VideoError
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.records.uri import redact_url
 
@@ -215,6 +215,7 @@ class Usage:
     Attributes:
         calls: Replies that were paid for, now or, from the journal, earlier.
         cached: Those of them that came from the journal.
+        unusable: Those of them that were cut off, filtered, refused or empty, where the journal is counted.
         input_tokens: Prompt tokens, as the endpoint counted them.
         output_tokens: Completion tokens, as the endpoint counted them.
         cost_usd: US dollars when the tokens were paid, ``None`` where no price is known.
@@ -222,9 +223,15 @@ class Usage:
 
     calls: int = 0
     cached: int = 0
+    unusable: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
+
+    @property
+    def bill(self) -> Bill:
+        """The same as an error holds it."""
+        return Bill(self.input_tokens, self.output_tokens, self.cost_usd)
 
     @classmethod
     def of(cls, error: ApiError) -> Usage:
@@ -254,10 +261,14 @@ class Usage:
         return Usage(
             calls=self.calls + other.calls,
             cached=self.cached + other.cached,
+            unusable=self.unusable + other.unusable,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cost_usd=sum(costs) if costs else None,
         )
+
+
+NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,8 +45,8 @@ def title(made: Sequence[Mapping[str, Any]], ident: str) -> str:
     """By what a video without questions is listed: its first title, the beginning of its summary, or its id."""
     titles = [str(one["value"]["titles"][0]) for one in made if one["task"] == "titles" and one["value"]]
     texts = [one["text"] for one in made if one["text"] and one["task"] == "summary"]
-    return next(iter([*titles, *(text[:LONGEST] for text in texts)]), ident)
+    return next(iter([*titles, *(text[:SPEECH_EXCERPT_CHARS] for text in texts)]), ident)
 
 
-LONGEST = 160
+SPEECH_EXCERPT_CHARS = 160
 """Characters of such a beginning."""

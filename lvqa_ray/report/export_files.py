@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any, TextIO
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.tables import TableRow
 from lvqa_ray.report import export_formats
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]
 
 
 def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.0) -> Exported:
-    """One file, or two, in one of `formats.FORMATS`.
+    """One file, or two, in one of `formats.EXPORT_FORMATS`.
 
     Args:
         output: Output of a run.
@@ -73,7 +72,7 @@ def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.
     Raises:
         ConfigError: There are no records, or a file cannot be written.
     """
-    make, columns, array = export_formats.FORMATS[form]
+    make, columns, array = export_formats.EXPORT_FORMATS[form]
     return _files(output, to, fraction, make, columns, array=array or to.suffix.lower() == ".json")
 
 
@@ -81,7 +80,7 @@ def _files(
     output: OutputReader,
     to: Path,
     fraction: float,
-    make: Callable[[Row], dict[str, Any] | None],
+    make: Callable[[TableRow], dict[str, Any] | None],
     columns: list[str],
     *,
     array: bool,

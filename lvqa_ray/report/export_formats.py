@@ -8,9 +8,9 @@ from typing import Any
 
 from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records.question_columns import training_messages
+from lvqa_ray.records.tables import TableRow
 
-Row = Mapping[str, Any]
-Make = Callable[[Row], dict[str, Any] | None]
+Make = Callable[[TableRow], dict[str, Any] | None]
 
 DATAFLOW = (
     "id",
@@ -29,7 +29,7 @@ _USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_questi
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
 
-def dataflow(record: Row) -> dict[str, Any]:
+def dataflow(record: TableRow) -> dict[str, Any]:
     """The reference's columns, with its steps as a dictionary."""
     parsed = record["parsed_reasoning"]
     steps = {step["step"]: {"timestamp": step["timestamp"], "reasons": step["reasons"]} for step in parsed["REASONS"]}
@@ -40,7 +40,7 @@ def dataflow(record: Row) -> dict[str, Any]:
     return {key: own[key] if key in own else record[key] for key in DATAFLOW} | extra
 
 
-def llava(record: Row) -> dict[str, Any]:
+def llava(record: TableRow) -> dict[str, Any]:
     """One turn of LLaVA's ``conversations`` about a video; the right letter is the last word.
 
     ``<image>`` stands for the video too: LLaVA-NeXT's trainer puts frames there and nowhere else.
@@ -48,12 +48,12 @@ def llava(record: Row) -> dict[str, Any]:
     return {"id": record["id"], "video": record["video"], "conversations": _turn(record, "<image>\n")}
 
 
-def sharegpt(record: Row) -> dict[str, Any]:
+def sharegpt(record: TableRow) -> dict[str, Any]:
     """The same as ShareGPT messages, with the media beside them as LLaMA-Factory and its like expect."""
     return {"conversations": _turn(record, "<video>"), "videos": [record["video"]]}
 
 
-def long_rl(record: Row) -> dict[str, Any]:
+def long_rl(record: TableRow) -> dict[str, Any]:
     """Long-RL's fields as its own data has them: options in the problem, the category as its type, a tagged letter."""
     return {
         "problem_id": record["id"],
@@ -66,7 +66,7 @@ def long_rl(record: Row) -> dict[str, Any]:
     }
 
 
-def open_ended(record: Row) -> dict[str, Any] | None:
+def open_ended(record: TableRow) -> dict[str, Any] | None:
     """The question without its options, and the right one's text as the answer; sentences that name a letter are cut.
 
     Returns:
@@ -84,14 +84,14 @@ def open_ended(record: Row) -> dict[str, Any] | None:
     }
 
 
-def _turn(record: Row, media: str) -> list[dict[str, str]]:
+def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
     asked, told = training_messages(
         record["full_question"], record["reformatted_reasoning"], record["parsed_reasoning"]["ANSWER"]
     )
     return [{"from": "human", "value": f"{media}{asked['content']}"}, {"from": "gpt", "value": told["content"]}]
 
 
-FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
+EXPORT_FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
     "dataflow-json": (
         dataflow,
         [*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],

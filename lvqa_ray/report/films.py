@@ -15,7 +15,7 @@ from lvqa_ray.report.replay import Exchange, Told
 Film = dict[str, Any]
 CAPTIONS = "\0"
 """Stands in a prompt for the merged captions of its video, which the page puts back."""
-GRID, STEPS, LEAST_S = 10, 30, 0.2
+GRID, STEPS, LEAST_SPAN_S = 10, 30, 0.2
 """Thumbnails along the whole video, and of the spans that reasoning names; a stretch is no shorter than this."""
 Turns = tuple[Turn, ...]
 _COLUMNS: Mapping[TableName, str] = {
@@ -56,7 +56,7 @@ def stretches(film: Film) -> list[Span]:
 def spans(film: Film) -> list[tuple[float, float]]:
     """The spans that the reasoning of a video names, each once, as far as they get thumbnails."""
     steps = [(step["start"], step["end"]) for question in film["questions"] for step in question["steps"]]
-    inside = [(start, end) for start, end in dict.fromkeys(steps) if start >= 0 and end - start >= LEAST_S]
+    inside = [(start, end) for start, end in dict.fromkeys(steps) if start >= 0 and end - start >= LEAST_SPAN_S]
     return inside[:STEPS]
 
 

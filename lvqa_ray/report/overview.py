@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.report_numbers import Numbers
-from lvqa_ray.journal.costs import Spent
+from lvqa_ray.records import Usage
 
-ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
+STAGE_ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
 
 
 def stages(names: Iterable[str]) -> list[str]:
     """Names of stages in the order of the pipeline; those that are not known come before the last one."""
-    place = {name: number for number, name in enumerate(ORDER)}
-    return sorted(names, key=lambda name: (place.get(name, len(ORDER) - 1.5), name))
+    place = {name: number for number, name in enumerate(STAGE_ORDER)}
+    return sorted(names, key=lambda name: (place.get(name, len(STAGE_ORDER) - 1.5), name))
 
 
-def words(output: OutputReader, numbers: Numbers, bill: Spent, shown: int) -> dict[str, Any]:
+def words(output: OutputReader, numbers: Numbers, bill: Usage, shown: int) -> dict[str, Any]:
     """All texts of the head of the page."""
     return {
         "headline": _headline(output, numbers),
@@ -40,7 +40,7 @@ def _headline(output: OutputReader, numbers: Numbers) -> str:
     return f"{kept}{', made with ' + ' and '.join(models) if models else ''}."
 
 
-def _models(endpoints: Any) -> Iterable[str]:  # noqa: ANN401 - as it stands in run.json
+def _models(endpoints: Mapping[str, Any]) -> Iterable[str]:
     for role in endpoints.values():
         for at in role if isinstance(role, list) else [role]:
             if isinstance(at, dict) and at.get("model"):
@@ -60,7 +60,7 @@ def _banners(output: OutputReader, numbers: Numbers) -> Iterable[tuple[str, str]
         yield "warn", f"{_several(numbers.unfinished, 'video')} of the last run have no outcome here."
 
 
-def _tiles(output: OutputReader, numbers: Numbers, bill: Spent) -> Iterable[tuple[str, str, str]]:
+def _tiles(output: OutputReader, numbers: Numbers, bill: Usage) -> Iterable[tuple[str, str, str]]:
     failed = f"{numbers.failures:,} failed" if numbers.failures else "none failed"
     yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
     yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"

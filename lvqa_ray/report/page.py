@@ -21,13 +21,14 @@ from lvqa_ray.dataset.reader import OutputReader, opened
 from lvqa_ray.dataset.statistics.report_numbers import Numbers, count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
-from lvqa_ray.journal.costs import Spent, total
-from lvqa_ray.records import Video, VideoInfo
+from lvqa_ray.journal.costs import total
+from lvqa_ray.records import Usage, Video, VideoInfo
+from lvqa_ray.records.tables import TableRow
 from lvqa_ray.report import analysis_view, charts, films, overview, thumbnails
-from lvqa_ray.report.replay import ClipIndex, Exchange, Replay, Row
+from lvqa_ray.report.replay import ClipIndex, Exchange, Replay
 from lvqa_ray.report.sampling import chosen
 
-MOST_BYTES = 20_000_000
+PAGE_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
 """Of the page's size, what the records' texts may take; thumbnails get what is left."""
 MARGIN_BYTES = 500_000
@@ -101,7 +102,7 @@ def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipInde
     texts: list[films.Film] = []
     room = TEXT_BYTES
 
-    def told(video: Video, info: VideoInfo, clips: Sequence[Row]) -> list[Exchange] | None:
+    def told(video: Video, info: VideoInfo, clips: Sequence[TableRow]) -> list[Exchange] | None:
         return replay(video, info, clips) if replay and time.monotonic() < end else None
 
     for film in films.films(output, videos, told if replay else None):
@@ -116,7 +117,7 @@ def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipInde
         if room < 0:
             break
         texts.append(film)
-    strips = dict(_strips(texts, MOST_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, room)), within_s))
+    strips = dict(_strips(texts, PAGE_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, room)), within_s))
     texts.sort(key=lambda film: films.natural(film["id"]))
     entries = [entry for number, film in enumerate(texts) for entry in _entries(number, film)]
     return _Packed([(_pack(film), strips.get(film["id"], "")) for film in texts], _pack(entries), len(texts))
@@ -195,7 +196,7 @@ def _page(output: OutputReader, numbers: Numbers, book: Book, packed: _Packed) -
     ).encode(errors="replace")
 
 
-def _costs(spent: Mapping[str, Mapping[str, Spent]]) -> Iterator[tuple[str, str, Spent]]:
+def _costs(spent: Mapping[str, Mapping[str, Usage]]) -> Iterator[tuple[str, str, Usage]]:
     for stage in overview.stages(spent):
         for model, paid in spent[stage].items():
             yield stage, model, paid

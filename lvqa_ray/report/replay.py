@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
@@ -19,16 +18,16 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, audio_sec
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.llm.replies.cleaning import cleaned
 from lvqa_ray.pipeline import FrameScoring, Pipeline, build
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Row, Span, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
+from lvqa_ray.records.tables import TableRow
 from lvqa_ray.stage import Role
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.stages.cut import CutClips
 
-Row = Mapping[str, Any]
 ClipIndex = Callable[[Video], Sequence[Clip] | None]
 """Gives the clips of a video as they were found, with the times and the identity of their pictures, if it can."""
-Told = Callable[[Video, VideoInfo, Sequence[Row]], "list[Exchange] | None"]
+Told = Callable[[Video, VideoInfo, Sequence[TableRow]], "list[Exchange] | None"]
 """Tells what was said about a video, or ``None`` where there is no time to look it up; see `Replay`."""
 
 
@@ -109,7 +108,7 @@ class Replay:
         self._found = found
         self._pipeline: Pipeline = build(job)
 
-    def __call__(self, video: Video, info: VideoInfo, clips: Sequence[Row]) -> list[Exchange]:
+    def __call__(self, video: Video, info: VideoInfo, clips: Sequence[TableRow]) -> list[Exchange]:
         """All exchanges about a video, in the order of the pipeline.
 
         Args:
@@ -119,14 +118,14 @@ class Replay:
         """
         return asyncio.run(self._all(video, info, clips))
 
-    async def _all(self, video: Video, info: VideoInfo, rows: Sequence[Row]) -> list[Exchange]:
+    async def _all(self, video: Video, info: VideoInfo, rows: Sequence[TableRow]) -> list[Exchange]:
         clips = self._clips(video, info, rows)
         said: list[Exchange] = []
         for caption in self._pipeline.caption:
             for clip in clips:
                 said += await self._captioned(caption, clip)
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
-        work: list[Any] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
+        work: list[Row] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
         for group in self._pipeline.ask:
             if isinstance(group, FrameScoring):  # of pictures, all that a request is known by is known without them
                 work = [group.expected(row) if isinstance(row, group.takes) else row for row in work]
@@ -136,9 +135,9 @@ class Replay:
                 said += exchanges
         return said
 
-    async def _made(self, step: ChatStep | PlainStep, work: Sequence[Any]) -> tuple[list[Any], list[Exchange]]:
+    async def _made(self, step: ChatStep | PlainStep, work: Sequence[Row]) -> tuple[list[Row], list[Exchange]]:
         """What a step makes of rows, and what was said for it."""
-        made: list[Any] = []
+        made: list[Row] = []
         said: list[Exchange] = []
         for row in work:
             if not isinstance(row, step.takes):
@@ -161,7 +160,7 @@ class Replay:
         await _tried(step, clip, recorder, self._job)
         return list(recorder.said.values())
 
-    def _clips(self, video: Video, info: VideoInfo, rows: Sequence[Row]) -> list[Clip]:
+    def _clips(self, video: Video, info: VideoInfo, rows: Sequence[TableRow]) -> list[Clip]:
         found = {clip.index: clip for clip in (self._found(video) if self._found else None) or ()}
         clips = []
         for row in rows:
@@ -187,7 +186,7 @@ class Replay:
         return clips
 
 
-def _with_file(clip: Clip, row: Row, cut: CutClips) -> Clip:
+def _with_file(clip: Clip, row: TableRow, cut: CutClips) -> Clip:
     """A clip as it was when its file was shown."""
     begin_s, end_s = row["media_start"], row["media_end"]
     span = None if begin_s is None or end_s is None else Span(start_s=begin_s, end_s=end_s)
@@ -199,7 +198,7 @@ def _roles(step: ChatStep) -> Mapping[str, Role]:
     return {stage.name: stage.role for stage in (step.stage, *step.helpers)}
 
 
-async def _tried(step: ChatStep, row: Any, recorder: _Recorder, job: Job) -> list[Any]:  # noqa: ANN401 - any frozen row
+async def _tried(step: ChatStep, row: Row, recorder: _Recorder, job: Job) -> list[Row]:
     """What a stage makes of a row; nothing where it would need what is no longer there, such as the pictures."""
     try:
         return list(await step.call(row, RetryTruncated(recorder, job.endpoints.of(step.role))))
@@ -207,7 +206,7 @@ async def _tried(step: ChatStep, row: Any, recorder: _Recorder, job: Job) -> lis
         return []
 
 
-def _captioned(clip: Clip, row: Row) -> CaptionedClip:
+def _captioned(clip: Clip, row: TableRow) -> CaptionedClip:
     failure = None
     if row["error"]:
         message = row["error_message"] or ""

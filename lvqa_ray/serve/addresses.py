@@ -13,7 +13,7 @@ from lvqa_ray.records import STORES, redact_url
 from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.storage.ssrf import SsrfGuard
 
-LONGEST = 8192
+LONGEST_ADDRESS_CHARS = 8192
 """Characters of an address; signed ones are long."""
 Resolve = Callable[..., Sequence[Any]]
 
@@ -31,8 +31,10 @@ def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) ->
     Raises:
         RefusedError: It may not be used.
     """
-    if len(uri) > LONGEST or not uri.isprintable() or " " in uri or "\\" in uri:
-        raise invalid(f"videoUrl is no address: it has blanks, backslashes or more than {LONGEST} characters.")
+    if len(uri) > LONGEST_ADDRESS_CHARS or not uri.isprintable() or " " in uri or "\\" in uri:
+        raise invalid(
+            f"videoUrl is no address: it has blanks, backslashes or more than {LONGEST_ADDRESS_CHARS} characters."
+        )
     scheme, sep, rest = uri.partition("://")
     scheme = scheme.lower()
     if not sep or scheme == "file":

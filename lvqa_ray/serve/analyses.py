@@ -18,7 +18,7 @@ from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument
 from lvqa_ray.engine.local.analysis_store import AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor
-from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
+from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Row, Video, redact_url
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
@@ -61,7 +61,7 @@ class Running:
             news, self.news = self.news, asyncio.Event()
             news.set()
 
-    def add(self, row: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def add(self, row: Row | Analysis) -> None:
         """Take a row in, and tell of it where it is worth an event."""
         self.dossier.add(row)
         match row:
@@ -205,7 +205,7 @@ class AnalysisRuns:
             self._running.pop(dossier.session, None)
             running.tell(FINISHED if dossier.state == "done" else FAILED)
 
-    async def _rows(self, job: Job, dossier: AnalysisDocument) -> AsyncGenerator[Any, None]:
+    async def _rows(self, job: Job, dossier: AnalysisDocument) -> AsyncGenerator[Row | Analysis, None]:
         video = dossier.video
         if not video.fingerprint:
             video = await asyncio.to_thread(identified, video, output_path(self._job), self._access)

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.local.analysis_store import NAME
+from lvqa_ray.engine.local.analysis_store import TASK_NAME
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Style, Task
 from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.stage import Role
 
-LONGEST = 40_000
+LONGEST_TEXT_CHARS = 40_000
 """Characters of a template, or of further material."""
-Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
-LongText = Annotated[str, Field(max_length=LONGEST)]
+Name = Annotated[str, Field(pattern=f"^{TASK_NAME.pattern}$")]
+LongText = Annotated[str, Field(max_length=LONGEST_TEXT_CHARS)]
 
 
 class AnalysisRequest(BaseModel):

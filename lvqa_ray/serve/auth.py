@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-MOST_BYTES = 2**20
+BODY_BYTES = 2**20
 """Of a body."""
 OPEN = ("/", "/docs", "/openapi.json", "/healthz")
 """What anybody may read: it says nothing of any video."""
@@ -44,7 +44,7 @@ class TokenAuth:
         if refused := self._refused(scope, headers):
             await _answer(send, *refused)
             return
-        left = MOST_BYTES
+        left = BODY_BYTES
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal left
@@ -57,8 +57,8 @@ class TokenAuth:
 
     def _refused(self, scope: Scope, headers: MutableMapping[str, str]) -> tuple[int, str, str] | None:
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BYTES:
-            return 413, "TooLarge", f"A body has {MOST_BYTES // 2**20} MB at most."
+        if not length.isdigit() or int(length) > BODY_BYTES:
+            return 413, "TooLarge", f"A body has {BODY_BYTES // 2**20} MB at most."
         host = _host(f"//{headers.get('host', '')}")
         origin = headers.get("origin")
         if origin is not None and _host(origin) != host:

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
-from lvqa_ray.engine.local.analysis_store import NAME
+from lvqa_ray.engine.local.analysis_store import TASK_NAME
 
-Workspace = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="Keeps some users' results apart.")]
-Session = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="Names the analysis.")]
+Workspace = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Keeps some users' results apart.")]
+Session = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Names the analysis.")]
 EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 ERROR: dict[str, Any] = {
     "content": {

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from lvqa_ray.engine.local.analysis_store import NAME
+from lvqa_ray.engine.local.analysis_store import TASK_NAME
 from lvqa_ray.serve.analyses import AnalysisRuns, Running
 from lvqa_ray.serve.analysis_request import AnalysisRequest
 from lvqa_ray.serve.invalid import RefusedError
@@ -56,7 +56,7 @@ class PlainRoutes:
         running = await self._analyses().start(wanted, OWN)
         return JSONResponse(running.dossier.document(), status_code=202)
 
-    def of(self, task: Annotated[str, Query(pattern=f"^{NAME.pattern}$")]) -> list[dict[str, Any]]:
+    def of(self, task: Annotated[str, Query(pattern=f"^{TASK_NAME.pattern}$")]) -> list[dict[str, Any]]:
         """The analyses of a task, the latest first."""
         return self._analyses().kept(OWN).of(task)
 

@@ -16,21 +16,21 @@ from lvqa_ray.serve.analysis_request import AnalysisRequest, LongText, Name
 from lvqa_ray.serve.invalid import RefusedError, invalid
 
 Option = Literal["videoAnalysis", "videoGenerate", "videoTitleGenerate", "videoMindMappingGenerate"]
-TASKS: Mapping[Option, Task] = {
+SEED_TASKS: Mapping[Option, Task] = {
     "videoAnalysis": "analysis",
     "videoGenerate": "summary",
     "videoTitleGenerate": "titles",
     "videoMindMappingGenerate": "mind_map",
 }
 Template = Literal["PlotDetail", "Summary", "ExtractVideoTag", "ExplosivePointAnalysis", "MultiTask"]
-STYLES: Mapping[Template, Style] = {
+SEED_STYLES: Mapping[Template, Style] = {
     "PlotDetail": "plot_detail",
     "Summary": "summary",
     "ExtractVideoTag": "tags",
     "ExplosivePointAnalysis": "highlights",
     "MultiTask": "multi_task",
 }
-ASR, SHOTS, EXTRA = "{videoAsrText}", "{videoAnalysisText}", "{videoExtraInfo}"
+ASR, SHOTS, EXTRA_PLACEHOLDERS = "{videoAsrText}", "{videoAnalysisText}", "{videoExtraInfo}"
 
 
 class RunVideoAnalysis(BaseModel):
@@ -43,7 +43,7 @@ class RunVideoAnalysis(BaseModel):
     )
     video_model_id: str | None = Field(default=None, max_length=200, description="Model that looks at shots.")
     video_model_custom_prompt_template: LongText | None = Field(
-        default=None, description=f"Asked about each shot; must hold {ASR}, and may hold {EXTRA}."
+        default=None, description=f"Asked about each shot; must hold {ASR}, and may hold {EXTRA_PLACEHOLDERS}."
     )
     model_id: str | None = Field(default=None, max_length=200, description="Model that writes.")
     model_custom_prompt_template_id: Template | None = Field(default=None, description="The kind of summary.")
@@ -58,7 +58,7 @@ class RunVideoAnalysis(BaseModel):
     original_session_id: Name | None = Field(
         default=None, description="Session of an earlier run of the same task to build on, with its taskId."
     )
-    video_extra_info: LongText | None = Field(default=None, description=f"Further material, for {EXTRA}.")
+    video_extra_info: LongText | None = Field(default=None, description=f"Further material, for {EXTRA_PLACEHOLDERS}.")
     snapshot_interval: float | None = Field(
         default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures, 1 to 10."
     )
@@ -76,8 +76,8 @@ class RunVideoAnalysis(BaseModel):
         style = "PlotDetail" if self.model_custom_prompt_template else self.model_custom_prompt_template_id
         said: dict[str, Any] = {
             "video": self.video_url,
-            "tasks": tuple(dict.fromkeys(TASKS[option] for option in self.generate_options or ())) or None,
-            "styles": (STYLES[style],) if style else None,
+            "tasks": tuple(dict.fromkeys(SEED_TASKS[option] for option in self.generate_options or ())) or None,
+            "styles": (SEED_STYLES[style],) if style else None,
             "task": self.task_id,
             "base": self.original_session_id,
             "vlm_model": self.video_model_id,
@@ -85,13 +85,13 @@ class RunVideoAnalysis(BaseModel):
             "caption_prompt": _template(
                 self.video_model_custom_prompt_template,
                 "videoModelCustomPromptTemplate",
-                {ASR: "{asr}", EXTRA: "{video_extra_info}"},
+                {ASR: "{asr}", EXTRA_PLACEHOLDERS: "{video_extra_info}"},
                 needed=(ASR,),
             ),
             "summary_prompt": _template(
                 self.model_custom_prompt_template,
                 "modelCustomPromptTemplate",
-                {ASR: "{video_asr_text}", SHOTS: "{video_analysis_text}", EXTRA: "{video_extra_info}"},
+                {ASR: "{video_asr_text}", SHOTS: "{video_analysis_text}", EXTRA_PLACEHOLDERS: "{video_extra_info}"},
                 needed=(ASR, SHOTS),
             ),
             "extra_info": self.video_extra_info,
@@ -148,7 +148,7 @@ def _sentence(error: ValidationError) -> str:
     return f"{where}: {first['msg']}."
 
 
-def from_validation(errors: Any) -> RefusedError:  # noqa: ANN401 - as FastAPI gives them
+def from_validation(errors: Sequence[Any]) -> RefusedError:
     """The same of a request that FastAPI has read."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "The body"

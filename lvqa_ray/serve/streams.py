@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from lvqa_ray.serve.analyses import FAILED, AnalysisRuns, Running
 from lvqa_ray.serve.envelope import Payload, Response, ResponseHeader, payload
 
-LOOK_EVERY_S = 0.5
+CLIENT_POLL_S = 0.5
 """How often it is looked whether the client is still there."""
 STILL_HERE_S = 10.0
 """After so much silence a comment is sent, so that nothing between here and there takes the stream for dead."""
@@ -31,12 +31,12 @@ async def stream(running: Running, words: Words, gone: Gone, *, since: int = 0) 
     """
     silent_s = 0.0
     while not await gone():
-        for name, about in await running.heard(since, LOOK_EVERY_S):
+        for name, about in await running.heard(since, CLIENT_POLL_S):
             since, silent_s = since + 1, 0.0
             yield f"id: {since}\nevent: {name}\ndata: {words(name, about)}\n\n"
         if running.over and since >= len(running.events):
             return
-        silent_s += LOOK_EVERY_S
+        silent_s += CLIENT_POLL_S
         if silent_s >= STILL_HERE_S:
             silent_s = 0.0
             yield ": still here\n\n"

@@ -16,6 +16,9 @@ Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """All that there are; a job may have nobody for speech."""
 
+FEWER = (1, 2, 4)
+"""Shares of the pictures to show, one after the other, where a request is too long for the model."""
+
 
 async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]) -> ChatReply:
     """The reply to a request. One from the journal that is of no use is asked for anew, if the run does failures again.

@@ -5,11 +5,12 @@ Apart from the pipeline, which knows every stage and with them the video librari
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lvqa_ray.llm.messages import Chat
+from lvqa_ray.records import Row
 from lvqa_ray.stage.prompted import Prompted, Role
 
 
@@ -22,7 +23,7 @@ class VideoStep:
 
     name: str
     takes: type
-    call: Callable[[Any], Iterable[Any]]
+    call: Callable[[Any], Iterable[Row]]
     reads: Callable[[Any], bool] = bool  # every row is true
 
 
@@ -36,7 +37,7 @@ class ChatStep:
 
     stage: Prompted
     takes: type
-    call: Callable[[Any, Chat], Any]
+    call: Callable[[Any, Chat], Awaitable[Sequence[Row]]]
     helpers: tuple[Prompted, ...] = ()
 
     @property
@@ -61,4 +62,4 @@ class PlainStep:
 
     name: str
     takes: type
-    call: Callable[[Any], Iterable[Any]]
+    call: Callable[[Any], Iterable[Row]]

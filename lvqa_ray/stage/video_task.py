@@ -126,7 +126,7 @@ class VideoTask(Prompted):
         text = self.filled(values, prompt)
         for name, given, words in (
             ("video_extra_info", wish.extra_info, EXTRA.format(extra=wish.extra_info)),
-            ("language", wish.language, LANGUAGE.format(language=wish.language)),
+            ("language", wish.language, ANALYSIS_LANGUAGE.format(language=wish.language)),
             ("format", layout, layout),
         ):
             if given and f"{{{name}}}" not in prompt:
@@ -139,7 +139,7 @@ class VideoTask(Prompted):
 
 
 def _reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
-    said = (Message.of("assistant", reply), Message.of("user", REASK.format(error=error)))
+    said = (Message.of("assistant", reply), Message.of("user", ANALYSIS_REASK.format(error=error)))
     return replace(request, messages=(*request.messages, *said))
 
 
@@ -163,9 +163,11 @@ Further material about the video:
 
 {extra}"""
 
-LANGUAGE = "Write all texts in {language}, whatever the language of the descriptions; names of fields stay as they are."
+ANALYSIS_LANGUAGE = (
+    "Write all texts in {language}, whatever the language of the descriptions; names of fields stay as they are."
+)
 
-REASK = """\
+ANALYSIS_REASK = """\
 That reply cannot be used: {error}
 
 Send the whole reply again, corrected and in exactly the form asked for, with nothing before or after it."""

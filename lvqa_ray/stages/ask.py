@@ -224,7 +224,7 @@ class AskQuestions(Prompted):
         plan = self.plan(film.info.duration_sec)
         part = plan[: self.per_call] if part is None else part
         shape = (form or TEXT).shape(len(part))
-        layout = shape.words + (f"\n\n{LANGUAGE.format(language=self.language)}" if self.language else "")
+        layout = shape.words + (f"\n\n{QUESTION_LANGUAGE.format(language=self.language)}" if self.language else "")
         values = {
             "captions": captions_for_batch(film, start // self.per_call, -(-len(plan) // self.per_call)),
             "video_id": film.video.id,
@@ -243,10 +243,10 @@ class AskQuestions(Prompted):
     def _wanted(self, part: Sequence[str], earlier: Sequence[str]) -> str:
         about = {**CATEGORIES, **self.categories}
         if len(part) == 1:
-            wanted = ONE.format(about=about[part[0]])
+            wanted = ONE_QUESTION.format(about=about[part[0]])
         else:
             kinds = "\n".join(f"{number}. {name}: {about[name]}" for number, name in enumerate(part, start=1))
-            wanted = SEVERAL.format(count=len(part), kinds=kinds)
+            wanted = SEVERAL_QUESTIONS.format(count=len(part), kinds=kinds)
         stems = "\n".join(f"- {' '.join(stem.split())}" for stem in earlier)
         return f"{wanted}\n\n{EARLIER.format(stems=stems)}" if earlier else wanted
 
@@ -326,7 +326,7 @@ def _pictures(shown: Clip) -> Iterator[Part]:
 
 def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
     """The same request, followed by the reply that could not be read and what is wrong with it."""
-    correction = REASK.format(error=error)
+    correction = QUESTION_REASK.format(error=error)
     return replace(
         request, messages=(*request.messages, Message.of("assistant", reply), Message.of("user", correction))
     )
@@ -353,9 +353,9 @@ Then give the reasoning that leads to the answer, step by step, in the order of 
 that it rests on, taken from the descriptions, and lists what is seen there; the last step says why the other options \
 are wrong."""
 
-ONE = "one hard multiple-choice question about the video. It asks about {about}."
+ONE_QUESTION = "one hard multiple-choice question about the video. It asks about {about}."
 
-SEVERAL = """\
+SEVERAL_QUESTIONS = """\
 {count} hard multiple-choice questions about the video. They are of these kinds, in this order, and each rests on \
 other moments than the others:
 
@@ -365,7 +365,7 @@ EARLIER = """\
 These have been asked before; ask about other moments, and use nothing that they give away:
 {stems}"""
 
-LANGUAGE = (
+QUESTION_LANGUAGE = (
     "Write all texts in {language}, whatever the language of the descriptions; labels and letters stay as they are."
 )
 
@@ -373,7 +373,7 @@ PICTURES = "These are pictures of the video, in the order of time, each with the
 
 PROMPT: str = f"{TASK}\n\n{{format}}"
 
-REASK = """\
+QUESTION_REASK = """\
 That reply cannot be used: {error}
 
 Send the whole reply again, corrected and in exactly the format asked for, with nothing before or after it."""

@@ -13,7 +13,7 @@ from lvqa_ray.errors import ApiError, DegenerateReply, TooLong
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
-from lvqa_ray.stage import Chat, Prompted, Role, answer
+from lvqa_ray.stage import FEWER, Chat, Prompted, Role, answer
 from lvqa_ray.video.frames.jpeg import smaller
 
 
@@ -49,7 +49,7 @@ class CaptionClips(Prompted):
         caption, kind, message = strip_thinking(reply.text), "", ""
         if not caption:
             kind, message = "empty_reply", "the reply holds a draft and no caption"
-        elif len(caption) > MOST_CHARS:
+        elif len(caption) > LONGEST_CAPTION_CHARS:
             kind, message = DegenerateReply.kind, f"the caption has {len(caption):,} characters"
         lost: Failure | None = None
         if kind:
@@ -126,7 +126,7 @@ class CaptionClips(Prompted):
 
 
 def _is_caption(text: str) -> bool:
-    return 0 < len(strip_thinking(text)) <= MOST_CHARS
+    return 0 < len(strip_thinking(text)) <= LONGEST_CAPTION_CHARS
 
 
 def _left_out(count: int, kept: int, factor: int = 1) -> str:
@@ -145,10 +145,8 @@ def own_prompt(video: Video) -> str:
     return ""
 
 
-MOST_CHARS = 20_000
+LONGEST_CAPTION_CHARS = 20_000
 """Characters of a caption: ten times what a detailed one of a long clip has."""
-FEWER = (1, 2, 4)
-"""Shares of a clip's pictures to show, one after the other, where the request is too long for the model."""
 SMALLER = (1, 2, 4)
 """Then, with the fewest, what their sides are divided by."""
 

@@ -174,7 +174,7 @@ def _judged(asked: AskedQuestion, verdict: Verdict) -> AskedQuestion:
 
 
 def _reask(request: ChatRequest, prose: str, fault: str) -> ChatRequest:
-    correction = Message.of("user", REASK.format(fault=fault))
+    correction = Message.of("user", PROSE_REASK.format(fault=fault))
     return replace(request, messages=(*request.messages, Message.of("assistant", prose), correction))
 
 
@@ -222,7 +222,7 @@ answer: looking for the moments that matter, saying what is seen there, and draw
 
 Reply with the rewritten reasoning alone, as plain text."""
 
-REASK = """\
+PROSE_REASK = """\
 That cannot be used: {fault}.
 
 Send the whole text again without that fault: every fact of the reasoning, and no other, with nothing before or after \

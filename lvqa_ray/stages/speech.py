@@ -19,7 +19,7 @@ from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.video.audio.pcm import MIMES, RATE, Form, encoded, sound_of
 from lvqa_ray.video.audio.silence_split import split_at_silence
 from lvqa_ray.video.audio.subtitles import read_sidecar, read_stream, sidecar_of
-from lvqa_ray.video.audio.whisper import LONGEST_S, transcribe
+from lvqa_ray.video.audio.whisper import WHISPER_LONGEST_S, transcribe
 
 Source = Literal["sidecar", "stream", "endpoint", "whisper"]
 
@@ -133,7 +133,7 @@ class FindSpeech:
             if not self.whisper_model or row.sound:
                 return ()
             sound = sound_of(path, row.info.duration_sec)
-            return transcribe(split_at_silence(sound, LONGEST_S), self.whisper_model, self.prompt)
+            return transcribe(split_at_silence(sound, WHISPER_LONGEST_S), self.whisper_model, self.prompt)
         if source == "stream":
             return read_stream(path, self.languages)
         sidecar = sidecar_of(path, self.languages)

@@ -24,7 +24,7 @@ from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import SETTING, download, file_status, is_remote, too_large
 
 WAIT_S = 900.0
-LOOK_EVERY_S = 0.5
+DISK_SPACE_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class DownloadCache:
                     "it are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(DISK_SPACE_POLL_S)
 
     def _freed(self, size: int) -> bool:
         found = []

@@ -5,8 +5,6 @@ s3fs takes ``?versionId=`` in a key for a version and drops slashes at its ends,
 
 from __future__ import annotations
 
-from typing import Any
-
 from s3fs import S3FileSystem
 
 
@@ -14,12 +12,12 @@ class OpaqueS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     """`S3FileSystem` whose paths are ``bucket/key`` with nothing to interpret in the key."""
 
     @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - as above
+    def _strip_protocol(cls, path: str | list[str]) -> str | list[str]:
         if isinstance(path, list):
-            return [cls._strip_protocol(each) for each in path]
+            return [str(cls._strip_protocol(each)) for each in path]
         return str(path).removeprefix("s3://")
 
     def split_path(self, path: str) -> tuple[str, str, None]:
         """Bucket, key, and no version."""
-        bucket, _, key = self._strip_protocol(path).partition("/")
+        bucket, _, key = str(self._strip_protocol(path)).partition("/")
         return bucket, key, None

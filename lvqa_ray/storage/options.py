@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
@@ -20,10 +20,14 @@ from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.http_session import check_variables, session, store_proxies
 from lvqa_ray.storage.ssrf import SsrfGuard
 
+if TYPE_CHECKING:  # who has all on a disk need not load it
+    from aiobotocore.session import AioSession
+    from fsspec import AbstractFileSystem
+
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
 """Credentials of a profile that are nothing but keys."""
-CONNECT_S, READ_S = 30, 60
+STORE_CONNECT_S, STORE_READ_S = 30, 60
 
 
 def is_store(uri: str) -> bool:
@@ -113,7 +117,7 @@ class StorageOptions:
     def _proxies(self) -> dict[str, str]:
         return store_proxies(self.endpoint_url or f"https://s3.{self.region or 'us-east-1'}.amazonaws.com")
 
-    def filesystem(self, uri: str) -> Any:  # noqa: ANN401 - fsspec has no types
+    def filesystem(self, uri: str) -> AbstractFileSystem:
         """The file system that an address belongs to.
 
         Raises:
@@ -126,7 +130,7 @@ class StorageOptions:
             import aiohttp  # noqa: PLC0415 - as above
 
             self.check(uri)
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=STORE_CONNECT_S, sock_read=STORE_READ_S)
             # `encoded`: a signature is over the address as it was given.
             return fsspec.filesystem(
                 "http",
@@ -150,8 +154,8 @@ class StorageOptions:
             token=self.token,
             client_kwargs={"region_name": self.region} if self.region else {},
             config_kwargs={
-                "connect_timeout": CONNECT_S,
-                "read_timeout": READ_S,
+                "connect_timeout": STORE_CONNECT_S,
+                "read_timeout": STORE_READ_S,
                 "s3": {"addressing_style": style},
                 "proxies": self._proxies(),
                 "retries": {"mode": "standard", "total_max_attempts": 2},  # s3fs and `again` have their own
@@ -160,7 +164,7 @@ class StorageOptions:
 
 
 @lru_cache
-def _session(profile: str | None, _pid: int) -> Any:  # noqa: ANN401 - it has no types
+def _session(profile: str | None, _pid: int) -> AioSession:
     """What s3fs asks by. It reads times fast: botocore takes 130 us for that of each object of a listing."""
     from aiobotocore.session import AioSession  # noqa: PLC0415 - as above
 
@@ -169,11 +173,11 @@ def _session(profile: str | None, _pid: int) -> Any:  # noqa: ANN401 - it has no
     return session
 
 
-def _time_of(written: Any) -> datetime:  # noqa: ANN401 - whatever botocore finds in a reply
+def _time_of(written: str | float) -> datetime:
     """A time as S3 writes it, which is ISO 8601 in listings; any other is left to botocore."""
     try:
-        found = datetime.fromisoformat(written) if written[4:5] == "-" else None
-    except (TypeError, ValueError):
+        found = datetime.fromisoformat(written) if isinstance(written, str) and written[4:5] == "-" else None
+    except ValueError:
         found = None
     if found is not None:
         return found if found.tzinfo else found.replace(tzinfo=UTC)

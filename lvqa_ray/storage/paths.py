@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import redact_url
@@ -25,6 +25,10 @@ from lvqa_ray.records.uri import bucket_and_key, scheme_of
 from lvqa_ray.storage.options import StorageOptions, is_store
 from lvqa_ray.storage.remote import RemoteFile, address, file_status, list_files, list_names, read_at
 from lvqa_ray.storage.retries import code_of, retry_io
+
+if TYPE_CHECKING:  # who has all on a disk need not load it
+    from fsspec import AbstractFileSystem
+    from fsspec.spec import AbstractBufferedFile
 
 EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 """What S3 says where a condition does not hold."""
@@ -145,13 +149,13 @@ class ObjectPath:
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: a store has no folders."""
 
-    def open_input(self) -> Any:  # noqa: ANN401 - fsspec has no types
+    def open_input(self) -> io.RawIOBase:
         """A file that reads just the stretches that it is asked for, and again where that may help."""
         file = self._asked(lambda: self.filesystem.open(address(self.uri), "rb", cache_type="none"))
         return _Input(file, lambda at, size: self._told(lambda: read_at(self.uri, file, at, size)))
 
     @property
-    def filesystem(self) -> Any:  # noqa: ANN401 - as above
+    def filesystem(self) -> AbstractFileSystem:
         """The file system behind it."""
         return self._told(lambda: retry_io(self.uri, lambda: self.access.filesystem(self.uri)))
 
@@ -197,7 +201,7 @@ class _Input(io.RawIOBase):
         read_at: Reads so many bytes from an offset on.
     """
 
-    def __init__(self, file: Any, read_at: Callable[[int, int], bytes]) -> None:  # noqa: ANN401 - as above
+    def __init__(self, file: AbstractBufferedFile, read_at: Callable[[int, int], bytes]) -> None:
         super().__init__()
         self._size = int(file.size)
         self._read_at = read_at
@@ -267,7 +271,7 @@ def write_whole(place: StoragePath, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def readable(place: StoragePath) -> Any:  # noqa: ANN401 - what pyarrow takes for a file
+def readable(place: StoragePath) -> Path | io.RawIOBase:
     """What a reader of Parquet is given; errors as above."""
     return place if isinstance(place, Path) else place.open_input()
 

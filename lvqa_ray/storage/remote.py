@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import redact_url
@@ -17,7 +17,11 @@ from lvqa_ray.storage.options import SCHEMES, StorageOptions, is_store
 from lvqa_ray.storage.retries import code_of, retry_io
 from lvqa_ray.storage.web_faults import refuse_web_page
 
-BLOCK = 2**24
+if TYPE_CHECKING:  # who has all on a disk need not load it
+    from fsspec import AbstractFileSystem
+    from fsspec.spec import AbstractBufferedFile
+
+DOWNLOAD_BLOCK_BYTES = 2**24
 PART, PARTS_HELD = 2**20, 32
 SETTING = "engine.scratch_gb"
 
@@ -66,7 +70,7 @@ def file_status(uri: str, access: StorageOptions) -> RemoteFile:
     return retry_io(uri, once)
 
 
-def _head(files: Any, bucket: str, key: str) -> dict[str, Any]:  # noqa: ANN401 - fsspec has no types
+def _head(files: AbstractFileSystem, bucket: str, key: str) -> dict[str, Any]:
     """What S3 says of an object. The reply to HEAD has no error code, so that an error is asked for by GET."""
     try:
         found: dict[str, Any] = files.call_s3("head_object", Bucket=bucket, Key=key)
@@ -205,7 +209,7 @@ def download(
         copied, promised = 0, None
         with _opened(uri, access) as file:
             promised = file.size
-            while chunk := file.read(BLOCK):
+            while chunk := file.read(DOWNLOAD_BLOCK_BYTES):
                 if not copied and not is_store(uri):
                     refuse_web_page(redact_url(uri), chunk)
                 copied += len(chunk)
@@ -222,15 +226,15 @@ def download(
     retry_io(uri, once)
 
 
-def _opened(uri: str, access: StorageOptions) -> Any:  # noqa: ANN401 - fsspec has no types
+def _opened(uri: str, access: StorageOptions) -> AbstractBufferedFile:
     files = access.filesystem(uri)
     if is_store(uri):
-        return files.open(address(uri), "rb", block_size=BLOCK)
+        return files.open(address(uri), "rb", block_size=DOWNLOAD_BLOCK_BYTES)
     # A block size of 0 is one plain request for all of it; where a size is given, none is asked for.
     return files.open(address(uri), "rb", block_size=0, size=1)
 
 
-def open_in_parts(uri: str, access: StorageOptions) -> Any:  # noqa: ANN401 - fsspec has no types
+def open_in_parts(uri: str, access: StorageOptions) -> AbstractBufferedFile:
     """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
 
     Raises:
@@ -251,7 +255,7 @@ def open_in_parts(uri: str, access: StorageOptions) -> Any:  # noqa: ANN401 - fs
     return file
 
 
-def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 - as above
+def read_at(uri: str, file: AbstractBufferedFile, at: int, size: int) -> bytes:
     """Bytes of an open file, asked for again when the connection is lost.
 
     Raises:

@@ -17,9 +17,9 @@ from lvqa_ray.records.uri import WEB, is_address, scheme_of
 from lvqa_ray.storage import web_faults
 from lvqa_ray.storage.ssrf import ForbiddenAddressError
 
-ATTEMPTS = 4
-FIRST_WAIT_S = 0.5
-MOST_WAIT_S = 60.0
+IO_ATTEMPTS = 4
+IO_BACKOFF_BASE_S = 0.5
+IO_LONGEST_WAIT_S = 60.0
 """Where a server asks for a longer wait (``Retry-After``), the file is left to a later run."""
 SILENT_S = 30.0
 """For so long after a host gave no answer to all attempts, its files get one each: a dead host may have thousands."""
@@ -68,6 +68,8 @@ PASSING_CODES = frozenset({"RequestTimeout", "OperationAborted", "IncompleteBody
 ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.networks does not allow it")
 
 
+# Not tenacity: one fault decides whether to go on, how long to wait and what is raised at the end. Its hooks are handed
+# the error and no fault, so that each would make it anew.
 def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
     """The answer of a call that is made up to four times, where making it again may help.
 
@@ -82,7 +84,7 @@ def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception],
     Raises:
         FetchError: It did not succeed.
     """
-    host, most = _host(uri), ATTEMPTS
+    host, most = _host(uri), IO_ATTEMPTS
     if time.monotonic() - _SILENT.get(host, -inf) < SILENT_S:
         most = 1
     for attempt in range(1, most + 1):
@@ -99,11 +101,11 @@ def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception],
             asked_s = web_faults.wait_asked_s(error) or 0.0
             if fault.kind != "not_fetched" or not (code_of(error) in PASSING_CODES or web_faults.passes(error)):
                 raise fault from None
-            if attempt == most or asked_s > MOST_WAIT_S:
+            if attempt == most or asked_s > IO_LONGEST_WAIT_S:
                 if host and web_faults.is_silent(error):
                     _SILENT[host] = time.monotonic()
                 raise _given_up(fault, attempt, asked_s) from None
-        wait_s = FIRST_WAIT_S * 2 ** (attempt - 1)
+        wait_s = IO_BACKOFF_BASE_S * 2 ** (attempt - 1)
         time.sleep(max(asked_s, wait_s) + random.uniform(0, wait_s / 2))  # noqa: S311 - jitter, not a secret
     raise AssertionError
 
@@ -116,7 +118,7 @@ def _host(uri: str) -> str:
 def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
     how = (
         f"tried {attempts} time{'s' * (attempts > 1)}"
-        if asked_s <= MOST_WAIT_S
+        if asked_s <= IO_LONGEST_WAIT_S
         else f"the server asks to wait {asked_s:.0f} s"
     )
     return FetchError(fault.kind, f"{str(fault).removesuffix('.')} ({how}).", retryable=fault.retryable)

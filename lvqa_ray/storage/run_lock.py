@@ -14,7 +14,7 @@ from lvqa_ray.storage.lease import RELEASED, HeldLease, Lease, LeaseStore, Lease
 from lvqa_ray.storage.object_leases import ObjectLeaseStore
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
-BEAT_S = 10.0
+LOCK_HEARTBEAT_S = 10.0
 EXPIRES_S = 90.0
 """A holder on another machine that gave no sign of life for so long is taken for dead."""
 
@@ -64,7 +64,11 @@ class RunLock:
 
 @contextmanager
 def run_lock(
-    folder: StoragePath, leases: LeaseStore | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
+    folder: StoragePath,
+    leases: LeaseStore | None = None,
+    *,
+    beat_s: float = LOCK_HEARTBEAT_S,
+    expires_s: float = EXPIRES_S,
 ) -> Iterator[RunLock]:
     """Hold an output folder for as long as the block runs.
 

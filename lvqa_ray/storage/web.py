@@ -5,17 +5,20 @@ fsspec answers this too, but takes every error for a missing file and sends a se
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import sent_url
 
+if TYPE_CHECKING:
+    from fsspec.implementations.http import HTTPFileSystem
+
 REFUSES_HEAD = frozenset({400, 401, 403, 404, 405, 410, 501})
 """Statuses after which GET is tried at once: a signature may be for GET only, and some servers know no HEAD."""
 
 
-def info(files: Any, url: str, *, head: bool) -> dict[str, Any]:  # noqa: ANN401 - fsspec has no types
+def info(files: HTTPFileSystem, url: str, *, head: bool) -> dict[str, Any]:
     """Size and version of a file, and whether its server says that it gives no parts.
 
     Args:
@@ -39,7 +42,7 @@ def info(files: Any, url: str, *, head: bool) -> dict[str, Any]:  # noqa: ANN401
     return found
 
 
-async def _info(files: Any, url: str, head: bool) -> dict[str, Any]:  # noqa: ANN401
+async def _info(files: HTTPFileSystem, url: str, head: bool) -> dict[str, Any]:
     import aiohttp  # noqa: PLC0415 - as above
 
     if head:
@@ -54,7 +57,7 @@ async def _info(files: Any, url: str, head: bool) -> dict[str, Any]:  # noqa: AN
     return await _asked(files, "GET", url)
 
 
-async def _asked(files: Any, method: str, url: str) -> dict[str, Any]:  # noqa: ANN401 - as above
+async def _asked(files: HTTPFileSystem, method: str, url: str) -> dict[str, Any]:
     session = await files.set_session()
     options = dict(files.kwargs)
     headers = {**options.pop("headers", {}), "Accept-Encoding": "identity"}  # or the size is that of what is packed

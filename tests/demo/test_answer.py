@@ -13,8 +13,9 @@ from lvqa_ray.demo.chat import MODEL, complete
 from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.demo.facts import ClipFacts, Look, Shot
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
+from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.text_format import full_question, parse_question, render_question
-from lvqa_ray.qa.repeated_answers import named_option, rotate_options
+from lvqa_ray.qa.repeated_answers import rotate_options
 from lvqa_ray.records import LETTERS, Question, QuestionedVideo, Usage
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.evidence import CheckEvidence
@@ -42,7 +43,7 @@ def test_it_finds_the_key_of_every_question_wherever_it_stands(asked: list[tuple
     for number, (film, question) in enumerate(asked):
         one = rotate_options(question, number % 4)
         prompt = CheckSolve().filled({"captions": film, "question": full_question(one), "video_id": "v"})
-        assert named_option(reply(prompt), one) == one.answer, question.question
+        assert read_choice(reply(prompt), one).letter == one.answer, question.question
 
 
 def test_without_captions_it_is_right_by_chance(asked: list[tuple[str, Question]]) -> None:
@@ -51,7 +52,7 @@ def test_without_captions_it_is_right_by_chance(asked: list[tuple[str, Question]
         for one in (rotate_options(question, n) for n in range(4)):
             said = reply(CheckBlind().filled({"question": full_question(one), "video_id": film}))
             assert "guess" in said
-            right += named_option(said, one) == one.answer
+            right += read_choice(said, one).letter == one.answer
     tries = 4 * len(asked)
     assert abs(right / tries - 0.25) < 3 * (0.25 * 0.75 / tries) ** 0.5
 

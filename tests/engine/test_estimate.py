@@ -11,9 +11,17 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.dry_run import _first_asked, _is_too_long, _load, _tasks_asked
-from lvqa_ray.engine.preflight.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.preflight.estimate import (
+    CALL_GROUPS,
+    NOTHING,
+    REPLY_S,
+    USUAL_REPLY_TOKENS,
+    VideoWorkload,
+    estimate,
+    seconds,
+)
 from lvqa_ray.engine.step_runner import with_local_path
-from lvqa_ray.records import Clip, ProbedVideo, QuestionedVideo, Span, Video, VideoInfo
+from lvqa_ray.records import Clip, ProbedVideo, QuestionedVideo, Row, Span, Video, VideoInfo
 from tests.stages.test_checks import film
 
 AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
@@ -30,7 +38,7 @@ def test_tokens_and_dollars_of_one_video() -> None:
     stages = estimate(job(price_in=1, price_out=2), [LOAD])
     caption, ask = stages["caption"], stages["ask"]
     assert (caption.calls, ask.calls, stages["reformat"].calls) == (60, 1, 1)
-    assert caption.output_tokens == 60 * REPLY_TOKENS["caption"]
+    assert caption.output_tokens == 60 * USUAL_REPLY_TOKENS["caption"]
     pictures = 480 * 29 * 16  # 796 x 448 in squares of 28 px
     assert pictures < caption.input_tokens < 1.15 * pictures
     assert ask.input_tokens > caption.output_tokens, "every caption is read again"
@@ -45,8 +53,8 @@ def test_questions_are_counted_by_video_and_by_minute(ask: dict[str, Any], calls
     several = Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT, "llm": AT}, "ask": ask})
     stages = estimate(several, [LOAD])
     assert (stages["ask"].calls, stages["reformat"].calls) == (calls, questions)
-    assert stages["ask"].output_tokens == questions * REPLY_TOKENS["ask"]
-    assert stages["ask"].input_tokens > calls * 60 * REPLY_TOKENS["caption"]
+    assert stages["ask"].output_tokens == questions * USUAL_REPLY_TOKENS["ask"]
+    assert stages["ask"].input_tokens > calls * 60 * USUAL_REPLY_TOKENS["caption"]
 
 
 def test_sound_is_paid_by_the_minute_where_nothing_tells_what_is_said(tmp_path: Path) -> None:
@@ -76,7 +84,7 @@ def test_the_calls_of_the_checks_are_the_checkers() -> None:
     }  # fmt: skip
     blind, solve = stages["blind"], stages["solve"]
     assert {blind.model, solve.model} == {"cheap"}
-    assert solve.input_tokens > 12 * 60 * REPLY_TOKENS["caption"], "every try reads all captions"
+    assert solve.input_tokens > 12 * 60 * USUAL_REPLY_TOKENS["caption"], "every try reads all captions"
     assert blind.input_tokens < 16 * 600, "a guess reads none"
     assert solve.cost_usd == pytest.approx((solve.input_tokens + solve.output_tokens) * 0.1 / 1e6)
 
@@ -91,14 +99,14 @@ def test_a_repair_is_the_writers_and_is_checked_again() -> None:
 def test_a_long_film_is_summed_up_once_and_then_asked_in_part() -> None:
     long = replace(LOAD, clips=2160)
     stages = estimate(checked(summarize={"budget": 24_000}), [long])
-    captions = 2160 * (REPLY_TOKENS["caption"] + 10)
+    captions = 2160 * (USUAL_REPLY_TOKENS["caption"] + 10)
     assert captions < stages["summarize"].input_tokens < 1.5 * captions
     assert stages["ask"].input_tokens < 24_000
     assert stages["solve"].input_tokens < 12 * 24_000
     assert "summarize" not in estimate(checked(), [LOAD])
 
 
-@pytest.mark.parametrize("first", ORDER)
+@pytest.mark.parametrize("first", CALL_GROUPS)
 def test_what_is_in_the_journal_is_not_counted(first: str) -> None:
     stages = estimate(checked(), [replace(LOAD, first=first)])
     paid = {name for name, part in stages.items() if part.calls}
@@ -113,7 +121,7 @@ def test_the_tasks_about_whole_films_are_counted_where_they_are_asked() -> None:
     tasks = {"tasks": ["mind_map"], "summary": {"styles": ["plot_detail", "tags"]}}
     stages = estimate(checked(analysis=tasks, ask={"quota": {}}), [LOAD, replace(LOAD, tasks=False)])
     assert {name: part.calls for name, part in stages.items()} == {"caption": 120, "summary": 2, "mind_map": 1}
-    assert stages["summary"].input_tokens > 2 * 60 * REPLY_TOKENS["caption"]
+    assert stages["summary"].input_tokens > 2 * 60 * USUAL_REPLY_TOKENS["caption"]
     assert _tasks_asked([])
     assert _tasks_asked(["summarize"])
     assert not _tasks_asked(["ask", "checks"])
@@ -173,13 +181,15 @@ def test_a_row_of_questions_finds_its_video_elsewhere_and_comes_back_under_its_n
     video = Video(id="v", uri="s3://b/v.mp4", fingerprint="f")
     row = QuestionedVideo(film=replace(film(), video=video), questions=())
 
-    def show(at: QuestionedVideo) -> Iterator[QuestionedVideo]:
+    def show(at: Row) -> Iterator[QuestionedVideo]:
+        assert isinstance(at, QuestionedVideo)
         assert at.film.video.uri == "/scratch/v.mp4"
         span = Span(start_s=0, end_s=1)
         clip = Clip(video=at.film.video, info=at.info, index=0, span=span, last=False)
         yield replace(at, shown=(clip,))
 
     (out,) = with_local_path(show, row, "/scratch/v.mp4")
+    assert isinstance(out, QuestionedVideo)
     assert (out.film.video, out.shown[0].video) == (video, video)
 
 

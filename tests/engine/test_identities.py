@@ -12,7 +12,7 @@ import pytest
 from lvqa_ray.corpus import content
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.identities import FILE, Identities
+from lvqa_ray.dataset.identities import IDENTITIES_FILE, Identities
 from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import RerunReason, remaining
 from lvqa_ray.dataset.shards import read_shard
@@ -28,7 +28,7 @@ def write(path: Path, head: bytes = b"", middle: bytes = b"", tail: bytes = b"",
     data = bytearray(os.urandom(1) * size) if not (head or middle or tail) else bytearray(size)
     data[: len(head)] = head
     data[size // 2 // 2**20 * 2**20 :][: len(middle)] = middle
-    at = (size - content.WINDOW) // 2 // content.WHOLE * content.WHOLE
+    at = (size - content.HASHED_WINDOW_BYTES) // 2 // content.WHOLE_FILE_BYTES * content.WHOLE_FILE_BYTES
     data[at : at + len(middle)] = middle
     data[size - len(tail) :] = tail
     path.write_bytes(data)
@@ -142,10 +142,10 @@ def test_files_that_are_known_are_not_read(film: Path, out: Path) -> None:
 
 def test_nothing_is_written_where_nothing_is_new(film: Path, out: Path) -> None:
     done(out, film)
-    before = (out / FILE).stat().st_mtime_ns
+    before = (out / IDENTITIES_FILE).stat().st_mtime_ns
     done(out, film)
-    assert (out / FILE).stat().st_mtime_ns == before
-    assert read_shard(out / FILE).num_rows == 1
+    assert (out / IDENTITIES_FILE).stat().st_mtime_ns == before
+    assert read_shard(out / IDENTITIES_FILE).num_rows == 1
 
 
 def test_files_that_are_empty_or_missing_are_no_copies_of_each_other(out: Path, tmp_path: Path) -> None:

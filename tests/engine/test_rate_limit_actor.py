@@ -18,7 +18,7 @@ from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
-from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
+from lvqa_ray.llm.ratelimit.limiter import HANDOVER_S, HOLDER_TTL_S, LEASE_HEARTBEAT_S
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.outcome import TokenEstimate
 from lvqa_ray.records import Usage
@@ -105,7 +105,7 @@ def a_dead_workers_places() -> None:
     os.kill(ray.get(dies.pid.remote()), signal.SIGKILL)
     begun = time.monotonic()
     assert ray.get(waits, timeout=HOLDER_TTL_S + 30) == 3
-    assert time.monotonic() - begun > HOLDER_TTL_S - BEAT_S - 5
+    assert time.monotonic() - begun > HOLDER_TTL_S - LEASE_HEARTBEAT_S - 5
     with pytest.raises(ray.exceptions.RayActorError):
         ray.get(lost)
 

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from lvqa_ray.engine.row_codec import COLUMN, MOST_BYTES, WITHIN_S, Packed, batch_by_time, pack, rows_of, table, unpack
+from lvqa_ray.engine.row_codec import (
+    BUNDLE_BYTES,
+    COLUMN,
+    WITHIN_S,
+    Packed,
+    batch_by_time,
+    pack,
+    rows_of,
+    table,
+    unpack,
+)
 
 
 class Clock:
@@ -37,7 +47,7 @@ def test_fast_rows_go_on_together() -> None:
     assert sizes([0.0] * 40) == [16, 16, 8]
     assert sizes([0.1] * 7) == [3, 3, 1]
     assert sizes([0.0] * 5, most=1) == [1] * 5
-    assert sizes([0.0] * 5, size=MOST_BYTES // 2) == [2, 2, 1]
+    assert sizes([0.0] * 5, size=BUNDLE_BYTES // 2) == [2, 2, 1]
     assert sizes([]) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.ratelimit.circuit_breaker import LONGEST_PAUSE_S, PATIENCE_S, CircuitBreaker
+from lvqa_ray.llm.ratelimit.circuit_breaker import LONGEST_PAUSE_S, PROBE_LOST_AFTER_S, CircuitBreaker
 
 
 def opened(max_outage_s: float = 900) -> CircuitBreaker:
@@ -35,11 +35,11 @@ def test_late_failures_of_what_was_under_way_change_nothing() -> None:
 def test_one_probe_at_a_time_and_another_if_it_hangs_or_is_lost() -> None:
     breaker = opened()
     breaker.sent("probe", 1.0)
-    assert breaker.wait_s(1.0) == PATIENCE_S
+    assert breaker.wait_s(1.0) == PROBE_LOST_AFTER_S
     breaker.lost("probe", 2.0)
     assert breaker.wait_s(2.0) == 0
     breaker.sent("second", 2.0)
-    assert breaker.wait_s(2.0 + PATIENCE_S) == 0
+    assert breaker.wait_s(2.0 + PROBE_LOST_AFTER_S) == 0
 
 
 @given(st.lists(st.booleans(), max_size=60), st.floats(10, 2000))

@@ -11,9 +11,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
-from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S, Limiter
-from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.limiter import HANDOVER_S, HOLDER_TTL_S, LEASE_HEARTBEAT_S, Limiter
+from lvqa_ray.llm.ratelimit.limits import LONGEST_HOLD_S, Limits, SendLease
 from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S
 
@@ -73,7 +72,7 @@ class LimiterMachine(RuleBasedStateMachine):
                 self.sent.append((self.clock.now, answer.estimate))
                 self.out[answer.id] = holder
                 return answer, len(self.sent) - 1
-            assert 0 < answer <= max(LONGEST_WAIT_S, HOLDER_TTL_S, WINDOW_S + SLACK_S)
+            assert 0 < answer <= max(LONGEST_HOLD_S, HOLDER_TTL_S, WINDOW_S + SLACK_S)
             self.wait(answer)
         raise AssertionError("starved")
 
@@ -101,7 +100,7 @@ class LimiterMachine(RuleBasedStateMachine):
         """A holder says what it has; one that was started anew has nothing."""
         names = [name for name, owner in self.out.items() if owner == holder]
         if forgets:
-            self.wait(2 * BEAT_S + 1)
+            self.wait(2 * LEASE_HEARTBEAT_S + 1)
             names = []
             self.out = {name: owner for name, owner in self.out.items() if owner != holder}
         self.limiter.heartbeat(holder, [SendLease(name, TokenEstimate()) for name in names])
@@ -212,10 +211,10 @@ def test_leases_of_the_dead_are_used_again_soon() -> None:
     lease_of(limiter, holder="dies")
     alive = lease_of(limiter, holder="lives")
     for _ in range(3):
-        clock.now += BEAT_S
+        clock.now += LEASE_HEARTBEAT_S
         limiter.heartbeat("lives", [alive])
         assert wait_of(limiter)
-    clock.now += BEAT_S
+    clock.now += LEASE_HEARTBEAT_S
     limiter.heartbeat("lives", [alive])
     lease_of(limiter, holder="lives")
     assert limiter.in_flight == 2
@@ -240,10 +239,10 @@ def test_a_limiter_that_takes_over_assumes_the_worst() -> None:
     out = [lease_of(before, holder="a"), lease_of(before, holder="b")]
     after = Limiter(Limits(3), clock, took_over=True)
     assert wait_of(after) == pytest.approx(HANDOVER_S)
-    clock.now += BEAT_S
+    clock.now += LEASE_HEARTBEAT_S
     after.heartbeat("a", out[:1])
     after.heartbeat("b", out[1:])
-    clock.now += HANDOVER_S - BEAT_S
+    clock.now += HANDOVER_S - LEASE_HEARTBEAT_S
     lease_of(after)
     assert wait_of(after)
     assert after.in_flight == 3
@@ -257,7 +256,7 @@ def test_a_wait_asked_for_holds_everyone() -> None:
     limiter.penalise(5)
     assert wait_of(limiter) == limiter.held_s() == pytest.approx(20)
     limiter.penalise(1e9)
-    assert wait_of(limiter) == pytest.approx(LONGEST_WAIT_S)
+    assert wait_of(limiter) == pytest.approx(LONGEST_HOLD_S)
 
 
 def test_a_limit_that_is_used_up_holds_everyone_though_the_call_went_well() -> None:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S, RetryMiddleware
+from lvqa_ray.llm.middleware.retry import LONGEST_RETRY_AFTER_S, RetryMiddleware
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
@@ -59,8 +59,7 @@ def test_waits_double_up_to_the_cap() -> None:
 
 @given(st.integers(), st.integers(1, 2000))
 def test_jitter_is_full(seed: int, attempt: int) -> None:
-    wait_s = RetryMiddleware(Scripted(), 1, rng=random.Random(seed))._wait_s(attempt, None)  # noqa: S311
-    assert wait_s is not None
+    wait_s = RetryMiddleware(Scripted(), 1, rng=random.Random(seed))._jitter_s(attempt)  # noqa: S311
     assert 0 <= wait_s <= min(60, 0.5 * 2.0 ** min(attempt - 1, 100))
 
 
@@ -94,7 +93,7 @@ def test_a_wait_that_is_asked_for_is_kept() -> None:
 
 
 def test_too_long_a_wait_ends_it() -> None:
-    script = Scripted(errors.RateLimited("tomorrow", retry_after_s=LONGEST_WAIT_S + 1))
+    script = Scripted(errors.RateLimited("tomorrow", retry_after_s=LONGEST_RETRY_AFTER_S + 1))
     with pytest.raises(errors.RateLimited):
         run(script)
     assert (script.calls, script.waits) == (1, [])

@@ -20,7 +20,7 @@ from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies
 from lvqa_ray.llm.pricing import sound_usd
 from lvqa_ray.llm.transport.transcriptions import Transcriber, wire
 from lvqa_ray.records.transcript import Segment, Transcript
-from lvqa_ray.video.audio.pcm import FORMS, MIMES, RATE, Form, encoded
+from lvqa_ray.video.audio.pcm import MIMES, RATE, SOUND_FORMS, Form, encoded
 from tests.fakes.endpoint import FakeEndpoint, Status
 from tests.fakes.faults import Fault
 from tests.spoken import spoken
@@ -57,7 +57,7 @@ def asked(at: Endpoint, *requests: ChatRequest, key: str = "") -> list[ChatReply
     return asyncio.run(all_of_them())
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SOUND_FORMS)
 def test_an_endpoint_gets_mono_of_16_khz_and_gives_times(fake: FakeEndpoint, form: Form) -> None:
     at = endpoint(fake, extra_body={"language": "en"}, temperature=0, price_minute=0.006)
     (reply,) = asked(at, request(Text(text="Ann, Bob"), form=form))

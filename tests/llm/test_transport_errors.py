@@ -11,7 +11,7 @@ import pytest
 from lvqa_ray import errors
 from lvqa_ray.llm.rate_headers import retry_after_s
 from lvqa_ray.llm.transport import error_mapping as faults
-from lvqa_ray.llm.transport.error_body import names_in, quote_of
+from lvqa_ray.llm.transport.error_body import quote_of
 
 KEY = "tk_live.9f8e7d"
 
@@ -32,12 +32,12 @@ KEY = "tk_live.9f8e7d"
     ],
 )
 def test_classes(status: int | None, names: str, expected: type[errors.ApiError]) -> None:
-    assert faults.classify(status, frozenset(names.split())) is expected
+    assert faults.class_of(status, {"code": names.split()}) is expected
 
 
 def test_words_in_a_message_choose_nothing() -> None:
     body = {"error": {"message": "insufficient_quota context_length_exceeded 401", "code": None}}
-    assert faults.classify(400, names_in(body)) is errors.BadRequest
+    assert faults.class_of(400, body) is errors.BadRequest
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.qa.formats.json_format import SCHEMA, parse_json_question, render_json_question
+from lvqa_ray.qa.formats.json_format import QUESTION_SCHEMA, parse_json_question, render_json_question
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
 GOOD: dict[str, Any] = {
@@ -79,7 +79,7 @@ def test_the_schema_is_one_for_strict_mode() -> None:
         own = [value] if isinstance(value, dict) and value.get("type") == "object" else []
         return own + [found for part in inner for found in objects(part)]
 
-    found = objects(dict(SCHEMA.schema))
+    found = objects(dict(QUESTION_SCHEMA.schema))
     assert len(found) == 3
     for schema in found:
         assert schema["additionalProperties"] is False

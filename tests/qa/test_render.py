@@ -6,33 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from lvqa_ray.qa.formats.text_format import full_question, parsed_reasoning, render_question
+from lvqa_ray.qa.formats.text_format import full_question, render_question
 from lvqa_ray.records import Question
 from tests.qa.written import EXPECTED, REPLY, with_reasons, with_span
 
 
 def test_renders_the_documented_format() -> None:
     assert render_question(EXPECTED) == REPLY
-
-
-def test_parsed_reasoning_is_the_references() -> None:
-    assert parsed_reasoning(EXPECTED) == {
-        "QUESTION": "What is the person's main goal?",
-        "OPTIONS": {
-            "A": "Looking for keys",
-            "B": "Reading a book",
-            "C": "Organizing the room",
-            "D": "Making a phone call",
-        },
-        "ANSWER": "B",
-        "REASONS": {
-            "Step 1": {"timestamp": "0 to 10", "reasons": ["Person enters room", "Environment shows bookshelf"]},
-            "Step 2": {
-                "timestamp": "10 to 20",
-                "reasons": ["Person walks directly to bookshelf", "Picks up and opens a book"],
-            },
-        },
-    }
 
 
 def test_full_question_lists_the_options_in_order() -> None:

@@ -17,7 +17,7 @@ from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.report.page import MOST_BYTES, write_report
+from lvqa_ray.report.page import PAGE_BYTES, write_report
 from tests import media
 from tests.report.made import NAUGHTY, make_output, many
 
@@ -213,7 +213,7 @@ def test_of_100_000_records_it_shows_a_sample(chromium: Browser, tmp_path: Path)
     made = write_report(folder, within_s=0)
     numbers = count(OutputReader(folder))
     assert numbers.kept >= 99_000
-    assert made.bytes == Path(made.path).stat().st_size < MOST_BYTES
+    assert made.bytes == Path(made.path).stat().st_size < PAGE_BYTES
     assert (made.videos, made.of) == (250, 31_000)
     with opened(chromium, Path(made.path)) as page:
         assert "A sample: 250 of 31,000 videos" in page.inner_text("#records .lead")

@@ -17,7 +17,7 @@ from lvqa_ray.errors import ApiError, Bill, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
-from lvqa_ray.qa.repeated_answers import named_option, rotate_options
+from lvqa_ray.qa.repeated_answers import rotate_options
 from lvqa_ray.records import AskedQuestion, Clip, Drop, Failure, Frame, QuestionedVideo, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Prompted
 from lvqa_ray.stages.checks.blind import CheckBlind
@@ -291,7 +291,7 @@ def test_a_solver_of_known_skill_keeps_the_share_that_chance_says(check: Any, sk
     ],
 )
 def test_the_option_that_a_reply_names(reply: str, letter: str | None) -> None:
-    assert named_option(reply, SOUND) == letter
+    assert read_choice(reply, SOUND).letter == letter
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.qa.fact_consistency import prose_fault
+from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
 from lvqa_ray.qa.formats.text_format import full_question, parse_question
-from lvqa_ray.qa.repeated_answers import named_option
 from lvqa_ray.qa.rewording import reason_text
 from lvqa_ray.records import LETTERS, Failure, FinishedVideo, Question, QuestionedVideo, Record, Usage
 from lvqa_ray.stage import Chat
@@ -162,7 +162,7 @@ def test_of_what_the_embedded_endpoint_writes_nothing_is_lost_and_the_key_follow
             prompt = CheckProse().filled({"question": full_question(question), "prose": without_conclusion(prose)})
             found = demo.find(prompt)
             assert found is not None
-            assert named_option(demo.answer(found, prompt), question) == question.answer, prompt
+            assert read_choice(demo.answer(found, prompt), question).letter == question.answer, prompt
             count += 1
     assert count >= 35
 

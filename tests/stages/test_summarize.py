@@ -12,7 +12,14 @@ import pytest
 
 from lvqa_ray.demo import digest
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.qa.context_windows import PARTS, WHOLE, captions_for_batch, captions_for_question, tokens, windows
+from lvqa_ray.qa.context_windows import (
+    PARTS_HEADING,
+    WHOLE_HEADING,
+    captions_for_batch,
+    captions_for_question,
+    tokens,
+    windows,
+)
 from lvqa_ray.records import CaptionedVideo, Failure, QuestionedVideo, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
@@ -72,7 +79,9 @@ def test_six_hours_fit_into_a_model_of_32k(chat: Chat, fake: FakeEndpoint) -> No
     for text, one in zip(solves, written.questions, strict=True):
         assert told.overview in text
         for start in [int(step.start_s) for step in one.question.steps if step.end_s - step.start_s <= 10]:
-            assert re.search(rf"^From {start} to ", text.partition(PARTS)[2], re.MULTILINE), "with what it cites"
+            assert re.search(rf"^From {start} to ", text.partition(PARTS_HEADING)[2], re.MULTILINE), (
+                "with what it cites"
+            )
     assert len(solved.questions) + len(solved.drops) == 12
 
 
@@ -80,7 +89,7 @@ def test_what_is_cited_is_shown_and_what_was_written_from_the_overview_is_told_b
     told = replace(HOURS_6, overview="From 0 to 21600, much happens", budget=24_000)
     near = [replace(SOUND.steps[0], start_s=9000.0, end_s=9010.0)]
     text = captions_for_question(told, near)
-    assert text.startswith(WHOLE)
+    assert text.startswith(WHOLE_HEADING)
     assert "of clip 900." in text
     assert "of clip 10." not in text
     far = [replace(SOUND.steps[0], start_s=2000.0 * n, end_s=2000.0 * n + 10) for n in range(10)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import Pipeline, build
-from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
+from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Row, Span, Video
 from lvqa_ray.records.tables import clip_line
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.stages.cut import CutClips
@@ -247,6 +248,13 @@ def splitting(pipeline: Pipeline) -> VideoStep:
     return next(step for step in pipeline.split if step.name == "split")
 
 
+def only_clips(rows: Iterable[Row]) -> list[Clip]:
+    rows = list(rows)
+    clips = [row for row in rows if isinstance(row, Clip)]
+    assert clips == rows
+    return clips
+
+
 def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
     film = media.make_video(tmp_path / "film.mp4", seconds=6, gop=25, b_frames=0)
     with av.open(str(film)) as container:
@@ -258,7 +266,9 @@ def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
     job = scenes_job(split={"mode": "fixed", "max_seconds": 2}, cut={"mode": "exact"})
     pipeline = build(job, tmp_path / "media")
     (probed,) = pipeline.split[0].call(Video(id="film", uri=str(film), fingerprint="f"))
-    clips = [row for clip in splitting(pipeline).call(probed) for row in run_video_steps(pipeline.look, clip, print)]
+    clips = only_clips(
+        row for clip in splitting(pipeline).call(probed) for row in run_video_steps(pipeline.look, clip, print)
+    )
     assert [clip.media_mode for clip in clips] == ["exact", "exact", "encode"]
     assert [bool(clip.lost_s) for clip in clips] == [False, False, True]
     with watch_losses() as losses, open_video(clips[2].media_path) as source:
@@ -268,14 +278,14 @@ def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
 
 def test_in_scenes_mode_the_pass_that_finds_them_brings_the_frames(probed: ProbedVideo) -> None:
     pipeline = build(scenes_job(filter={"frames_max": 35}))
-    rows = list(splitting(pipeline).call(probed))
+    rows = only_clips(splitting(pipeline).call(probed))
     assert [round(row.span.start_s, 2) for row in rows] == [0.0, 1.2, 2.8]
     assert [row.last for row in rows] == [False, False, True]
     assert [(row.dropped, len(row.frames)) for row in rows] == [("", 4), ("frames_max", 0), ("", 4)]
     sample = pipeline.look[0]
     assert sample.name == "sample"
     assert [list(sample.call(row)) for row in rows] == [[row] for row in rows]
-    again = list(splitting(pipeline).call(probed))
+    again = only_clips(splitting(pipeline).call(probed))
     assert again == rows
     assert len({row.identity for row in rows}) == 3
 
@@ -285,7 +295,7 @@ def test_fixed_clips_and_those_read_by_decord_get_their_frames_later(probed: Pro
         scenes_job(split={"mode": "fixed", "max_seconds": 2}),
         scenes_job(sample={"reader": "decord"}),
     ):
-        rows = list(splitting(build(job)).call(probed))
+        rows = only_clips(splitting(build(job)).call(probed))
         assert [row.last for row in rows][-1:] == [True]
         assert not any(row.frames for row in rows)
 

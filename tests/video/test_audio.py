@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvqa_ray.video.audio.pcm import FORMS, RATE, Form, Samples, encoded, sound_of
-from lvqa_ray.video.audio.silence_split import OVERLAP_S, WINDOW, split_at_silence
+from lvqa_ray.video.audio.pcm import RATE, SOUND_FORMS, Form, Samples, encoded, sound_of
+from lvqa_ray.video.audio.silence_split import LOUDNESS_WINDOW, SOUND_OVERLAP_S, split_at_silence
 from tests import media
 from tests.fakes.ears import measured
 from tests.spoken import spoken, with_sound
@@ -49,7 +49,7 @@ def test_what_is_lost_of_a_damaged_file_is_silence(film: Path, tmp_path: Path) -
     assert late == pytest.approx([8.5], abs=0.05)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SOUND_FORMS)
 def test_every_form_can_be_heard(form: Form) -> None:
     said = spoken("Then we swim.")
     sound = measured(encoded(np.concatenate([np.zeros(RATE, np.int16), said]), form), "audio/x")
@@ -74,10 +74,10 @@ def test_sound_without_a_pause_is_cut_with_an_overlap_and_silence_gives_nothing(
     pieces = [noise[at : at + 700] for at in range(0, len(noise), 700)]
     parts = list(split_at_silence(iter(pieces), 10.0))
     assert [part.start for part in parts] == [n * 8 * RATE for n in range(len(parts))]
-    assert all(before.end - after.start == OVERLAP_S * RATE for before, after in pairwise(parts))
+    assert all(before.end - after.start == SOUND_OVERLAP_S * RATE for before, after in pairwise(parts))
     assert parts[-1].end == len(noise)
     assert all(np.array_equal(part.samples, noise[part.start : part.end]) for part in parts)
     assert list(split_at_silence(iter([np.zeros(60 * RATE, np.int16)]), 10.0)) == []
     assert list(split_at_silence(iter([]), 10.0)) == []
-    short = np.full(WINDOW // 2, 5000, np.int16)
+    short = np.full(LOUDNESS_WINDOW // 2, 5000, np.int16)
     assert [len(part.samples) for part in split_at_silence(iter([short]), 10.0)] == [len(short)]

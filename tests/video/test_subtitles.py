@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.errors import VideoError
-from lvqa_ray.video.audio.subtitles import MOST_BYTES, Sidecar, read_sidecar, read_stream, sidecar_of
+from lvqa_ray.video.audio.subtitles import SUBTITLE_BYTES, Sidecar, read_sidecar, read_stream, sidecar_of
 from tests import media
 from tests.spoken import Line, srt, with_streams
 
@@ -81,7 +81,7 @@ def test_a_file_beside_the_film(tmp_path: Path, suffix: str, text: str, lines: l
         (b"no subtitles at all\n" * 9, "holds no line"),
         (bytes(range(256)) * 9, "film.srt is not UTF-8; save it as such, or name its encoding as speech.encoding"),
         (b"\xff\xfe1", "is not UTF-8"),
-        (b"x" * (MOST_BYTES + 1), "more than 20 MB"),
+        (b"x" * (SUBTITLE_BYTES + 1), "more than 20 MB"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, data: bytes, says: str) -> None:

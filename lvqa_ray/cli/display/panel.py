@@ -22,9 +22,9 @@ from lvqa_ray.cli.display.terminal import ConsoleHandler
 from lvqa_ray.cli.display.visible import VisibleFormatter, json_text, visible
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.progress import Progress
+    from lvqa_ray.engine.progress import Progress, Speed
 
-EVERY_S = 30.0
+PROGRESS_LINE_EVERY_S = 30.0
 STAGES = ("caption", "ask", "blind", "solve", "reformat")
 
 
@@ -71,7 +71,7 @@ class Screen(RenderHook):
             self._console.print(self._panel, end="")
             self._drawn = True
         elif progress.seconds >= self._next_phase_s:
-            self._next_phase_s = progress.seconds + EVERY_S
+            self._next_phase_s = progress.seconds + PROGRESS_LINE_EVERY_S
             self._console.print(f"Waiting for {progress.phase}, for {_span(progress.still_s)} so far ...")
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
@@ -116,7 +116,7 @@ class Lines:
         """Say how far it has come, if the last line is long enough ago."""
         if self._quiet or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + EVERY_S
+        self._next = time.monotonic() + PROGRESS_LINE_EVERY_S
         self._console.out(json_text(as_json(progress)), highlight=False)
 
 
@@ -212,7 +212,7 @@ def _bar(done: int, of: int) -> ProgressBar:
     return ProgressBar(total=max(of, 1), completed=min(done, of), width=30)
 
 
-def _endpoint(label: str, speed: Any) -> str:  # noqa: ANN401 - a Speed, whose module is not imported at start
+def _endpoint(label: str, speed: Speed) -> str:
     def against(now: float, limit: int | None) -> str:
         return f"{now:,.0f}" + (f" of {limit:,}" if limit else "")
 

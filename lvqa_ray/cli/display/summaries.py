@@ -6,14 +6,16 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvqa_ray import config
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
+from lvqa_ray.records import Usage
 
 if TYPE_CHECKING:
-    from lvqa_ray.journal.costs import Spent
+    from lvqa_ray.dataset.statistics.question_counts import Funnel
+    from lvqa_ray.engine.run import RunSummary
     from lvqa_ray.storage.paths import StoragePath
 
 
@@ -56,7 +58,7 @@ def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -
     )
 
 
-def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # noqa: ANN401 - a RunSummary, not loaded yet
+def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> None:
     """Print what became of the videos, and how to go on; quietly, just what is wrong and where the output is.
 
     Args:
@@ -105,7 +107,7 @@ def print_summary(summary: Any, named: str, *, quiet: bool = False) -> None:  # 
     say(summary.output)
 
 
-def total_cost(spent: Mapping[str, Spent]) -> str:
+def total_cost(spent: Mapping[str, Usage]) -> str:
     """What all stages cost together, and of which that is not known."""
     known = [stage.cost_usd for stage in spent.values() if stage.cost_usd is not None]
     unknown = [name for name, stage in spent.items() if stage.cost_usd is None and stage.calls]
@@ -115,7 +117,7 @@ def total_cost(spent: Mapping[str, Spent]) -> str:
     return plain(f"at least ${sum(known):,.4f}; {without}" if known else f"not known; {without}")
 
 
-def question_lines(questions: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a Funnel, of the same module
+def question_lines(questions: Funnel) -> list[tuple[str, int]]:
     """The funnel of the questions, from those asked for to those kept."""
     lines = [("questions requested", questions.asked)]
     for check, kinds in questions.dropped.items():

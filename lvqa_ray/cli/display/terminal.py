@@ -106,7 +106,7 @@ def say(text: str) -> None:
     typer.echo(visible(text))
 
 
-def say_json(value: Any, *, indent: int | None = 2) -> None:  # noqa: ANN401 - whatever JSON can hold
+def say_json(value: object, *, indent: int | None = 2) -> None:
     """Print a value to stdout as JSON, on one line without an indent."""
     typer.echo(json_text(value, indent=indent))
 

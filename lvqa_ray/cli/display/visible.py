@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
 
 INVISIBLE = re.compile(
     "["
@@ -35,7 +34,7 @@ def visible(text: str, *, one_line: bool = False) -> str:
     return shown.replace("\n", "\\n").replace("\t", "\\t") if one_line else shown
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401 - whatever JSON can hold
+def json_text(value: object, *, indent: int | None = None) -> str:
     """A value as JSON that keeps letters of all scripts readable, and has invisible characters as JSON's escapes."""
     return INVISIBLE.sub(_json_escape, json.dumps(value, ensure_ascii=False, indent=indent))
 

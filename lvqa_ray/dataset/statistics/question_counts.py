@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from lvqa_ray.dataset.current_rows import row_groups
 from lvqa_ray.dataset.outcomes import flat
-from lvqa_ray.records.requested import SEVERAL, against, requested
+from lvqa_ray.records.requested import REQUESTED_SEVERAL, against, requested
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.storage.paths import StoragePath
 
@@ -89,7 +89,7 @@ def _of_failures(folder: StoragePath, done: Any) -> Counter[str]:  # noqa: ANN40
     kept = [rows["video_id"] for _, rows in row_groups(folder, "data", ["video_id"])]
     held = flat(pa.chunked_array([chunk for column in kept for chunk in column.chunks], pa.string()))
     wanted: Counter[str] = Counter()
-    for _, rows in row_groups(folder, "failures", ["id", SEVERAL]):
+    for _, rows in row_groups(folder, "failures", ["id", REQUESTED_SEVERAL]):
         mine = pc.and_not(pc.is_in(rows["id"], value_set=done), pc.is_in(rows["id"], value_set=held))
         wanted += requested(rows.filter(mine))
     return wanted

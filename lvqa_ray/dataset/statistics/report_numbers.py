@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import LETTERS, TASKS
-from lvqa_ray.records.requested import ONE, SEVERAL, against, requested
+from lvqa_ray.records.requested import REQUESTED_ONE, REQUESTED_SEVERAL, against, requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def count(output: OutputReader) -> Numbers:
     Raises:
         ConfigError: A shard cannot be read.
     """
-    data = output.rows("data", ["video_id", "category", ONE, "parsed_reasoning", "video_info", "checks"])
-    drops = output.rows("drops", ["check", "kind", ONE, "checks"])
+    data = output.rows("data", ["video_id", "category", REQUESTED_ONE, "parsed_reasoning", "video_info", "checks"])
+    drops = output.rows("drops", ["check", "kind", REQUESTED_ONE, "checks"])
     why = pc.if_else(
         pc.equal(drops["check"], drops["kind"]),
         drops["check"],
@@ -125,7 +125,7 @@ def count(output: OutputReader) -> Numbers:
 
 
 def _quota(output: OutputReader, data: pa.Table, drops: pa.Table, done: Any) -> dict[str, dict[str, int]]:  # noqa: ANN401
-    failed = output.rows("failures", ["id", SEVERAL])
+    failed = output.rows("failures", ["id", REQUESTED_SEVERAL])
     failed = failed.filter(pc.invert(pc.is_in(failed["id"], value_set=done)))
     delivered = _counted(pc.fill_null(data["category"], ""))
     quota = against(requested(data) + requested(drops) + requested(failed), delivered)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits, DecodeProcess
 from lvqa_ray.engine.decoding.thread_iterator import iterate_in_thread
 from lvqa_ray.engine.row_codec import unpack
+from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 
 
@@ -28,7 +28,7 @@ class DecodePool:
         self._idle: list[DecodeProcess] = []
         self._all: list[DecodeProcess] = []
 
-    async def rows(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any of the frozen rows
+    async def rows(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> AsyncGenerator[Row, None]:
         """The rows that steps make of a row, as they come; arguments as for a `DecodeProcess`.
 
         Close it (`contextlib.aclosing`): a child that works for nobody is then ended at once.

@@ -20,23 +20,23 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lvqa_ray.engine.decoding.worker import NEWS, ROW, DecodeFinished, DecodeProgress, DecodeRequest
 from lvqa_ray.engine.row_codec import COLUMN, Packed, pack
 from lvqa_ray.engine.secrets import decoder_environment
 from lvqa_ray.engine.step_runner import failed, video_of
 from lvqa_ray.errors import VideoFault
-from lvqa_ray.records import Failure, redact_url
+from lvqa_ray.records import Failure, Row, redact_url
 from lvqa_ray.stage.steps import VideoStep
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Engine
 
 START_WITHIN_S = 120.0
-LOOK_EVERY_S = 0.1
+DECODER_POLL_S = 0.1
 HANG_UP_S = 5.0
-RUN = "from lvqa_ray.engine.decoding.worker import main; main()"
+RUN_WORKER = "from lvqa_ray.engine.decoding.worker import main; main()"
 """Not ``-m``: what the child sends would then be of ``__main__``."""
 UNKNOWN_LENGTH_S = 60.0
 """What a video counts as while it is probed."""
@@ -77,12 +77,12 @@ class DecodeProcess:
         self._busy: _Child | None = None
         self._interrupted = False
 
-    def __call__(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> Generator[Packed, None, None]:  # noqa: ANN401
+    def __call__(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> Generator[Packed, None, None]:
         """The rows that the steps make of a row, as they come; at a breach or a crash the last one is the failure.
 
         Args:
             steps: The steps in order.
-            row: Any of the frozen rows.
+            row: Row of the frozen rows.
             path: Where its video is on this node, if not where the row says.
         """
         if not any(isinstance(row, step.takes) for step in steps):
@@ -167,7 +167,7 @@ class _Watch:
         bounds = self._bounds
         before = seen = time.monotonic()
         while True:
-            ready = child.poll(LOOK_EVERY_S)
+            ready = child.poll(DECODER_POLL_S)
             now = time.monotonic()
             self._waited_s += now - before
             before = now
@@ -203,7 +203,7 @@ class _Child:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         path = os.pathsep.join(entry or "." for entry in sys.path)
         self._process = subprocess.Popen(  # noqa: S603 - this very package
-            [sys.executable, "-c", RUN, str(theirs.fileno()), str(lifeline), str(memory_bytes)],
+            [sys.executable, "-c", RUN_WORKER, str(theirs.fileno()), str(lifeline), str(memory_bytes)],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), lifeline),
             env={**decoder_environment(), **threads, "PYTHONPATH": path},
@@ -280,7 +280,7 @@ def peak_memory(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
-def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of the frozen rows
+def _crash(row: Row, stage: str, status: int) -> Row:
     if -status in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
         # Nothing in a decoder kills its own process: it was the system, or a person.
         why = "was killed from outside, mostly for a lack of memory on the node; run the job again."
@@ -289,7 +289,7 @@ def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of t
     return _failure(row, stage, VideoFault.DECODER_CRASHED, f"crashes the decoder ({how}); re-encode it.")
 
 
-def _failure(row: Any, stage: str, kind: VideoFault, why: str, *, retryable: bool = False) -> Any:  # noqa: ANN401
+def _failure(row: Row, stage: str, kind: VideoFault, why: str, *, retryable: bool = False) -> Row:
     video = video_of(row)
     message = f"Decoding {redact_url(video.uri)} {why}"
     return failed(row, Failure(video=video, stage=stage, kind=str(kind), message=message, retryable=retryable))

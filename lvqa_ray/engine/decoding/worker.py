@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
 
+from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 
 
@@ -27,7 +27,7 @@ class DecodeRequest:
     """What the child is to do: put a row through steps, with its video at a path of this node if one is given."""
 
     steps: Sequence[VideoStep]
-    row: Any
+    row: Row
     path: str | None = None
 
 
@@ -75,7 +75,7 @@ def _obey(order: DecodeRequest, connection: Connection) -> None:
 
     said: DecodeProgress | None = None
 
-    def say(stage: str, row: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def say(stage: str, row: Row) -> None:
         nonlocal said
         at = DecodeProgress(stage, row.info.duration_sec if hasattr(row, "info") else 0.0)
         if at != said:

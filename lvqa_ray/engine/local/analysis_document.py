@@ -17,6 +17,7 @@ from lvqa_ray.records import (
     Clip,
     Failure,
     ProbedVideo,
+    Row,
     Span,
     Subtitle,
     Task,
@@ -69,7 +70,7 @@ class AnalysisDocument:
     results: list[Analysis] = field(default_factory=list)
     failure: Failure | None = None
 
-    def add(self, row: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+    def add(self, row: Row | Analysis) -> None:
         """Take a row of the analysis in."""
         match row:
             case ProbedVideo():
@@ -140,7 +141,7 @@ class AnalysisDocument:
             "shots": self.shots,
             "speech": None if self.speech is None else [asdict(line) for line in self.speech],
             "results": [_result(result) for result in self._with_analysis()],
-            "usage": asdict(self.usage),
+            "usage": _usage(self.usage),
             "failure": _failure(self.failure),
         }
 
@@ -165,10 +166,14 @@ def _result(result: Analysis) -> dict[str, Any]:
         "text": result.text,
         "value": None if result.task == "analysis" else result.value,  # the shots are told apart
         "model": result.model,
-        "usage": asdict(result.usage),
+        "usage": _usage(result.usage),
         "note": result.note,
         "failure": _failure(result.failure),
     }
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {name: value for name, value in asdict(usage).items() if name != "unusable"}
 
 
 def _failure(failure: Failure | None) -> dict[str, Any] | None:

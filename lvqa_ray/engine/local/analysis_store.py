@@ -12,7 +12,7 @@ from typing import Any
 
 from lvqa_ray.storage.paths import StoragePath, write_whole
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
+TASK_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
 """What a task or a session may be called: it becomes the name of a file."""
 KEPT_DAYS = 7.0
 logger = logging.getLogger(__name__)
@@ -44,13 +44,13 @@ class AnalysisStore:
 
     def load(self, task: str, session: str) -> dict[str, Any] | None:
         """A document, or ``None`` where there is none any more."""
-        if not NAME.fullmatch(task) or not NAME.fullmatch(session):
+        if not TASK_NAME.fullmatch(task) or not TASK_NAME.fullmatch(session):
             return None
         return self._kept_one(self._folder / task / f"{session}.json")
 
     def of(self, task: str) -> list[dict[str, Any]]:
         """The documents of a task, the latest first."""
-        if not NAME.fullmatch(task):
+        if not TASK_NAME.fullmatch(task):
             return []
         found = (self._kept_one(place) for place in self._in(self._folder / task))
         return sorted((each for each in found if each), key=lambda each: str(each["created"]), reverse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -20,16 +19,14 @@ from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
-from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.limits import Shared, SharedBy, shared, shared_by
 from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.storage.paths import StoragePath
 
-LOOK_EVERY_S = 0.02
-Name = tuple[str, str, str]
-"""What requests are limited together by: base URL, key and model."""
+IN_FLIGHT_POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -63,7 +60,8 @@ class LocalClients:
         self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._known = [at for role in job.endpoints.roles for at in job.endpoints.replicas(role)]
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
-        self._gates: dict[Name, _Gate] = {}
+        self._shared = shared((at, self._key(at)) for at in self._known)
+        self._gates: dict[SharedBy, _Gate] = {}
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, JournalReplyStore] = {}
         self._opening = asyncio.Lock()
@@ -112,7 +110,7 @@ class LocalClients:
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
                 while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(IN_FLIGHT_POLL_S)
         for each in self._wires.values():
             with suppress(OSError):
                 await each.aclose()
@@ -121,8 +119,8 @@ class LocalClients:
     def _opened(self, stage: str) -> JournalReplyStore:
         return JournalReplyStore(open_segments(self._folder), writer=self._writer, stage=stage)
 
-    def _name(self, at: Endpoint) -> Name:
-        return at.base_url, self._key(at).get_secret_value(), at.model
+    def _name(self, at: Endpoint) -> SharedBy:
+        return shared_by(at, self._key(at))
 
     def _key(self, at: Endpoint) -> SecretStr:
         return self._keys[at.api_key_env]
@@ -136,9 +134,8 @@ class LocalClients:
     def _gate(self, at: Endpoint) -> _Gate:
         name = self._name(at)
         if name not in self._gates:
-            limits = Limits.of(*([known for known in self._known if self._name(known) == name] or [at]))
-            public = f"{at.base_url} {at.api_key_env} {at.model}"  # nothing made of the key
-            day = self._folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
-            limiter = Limiter(limits, day=DailyQuota(limits.requests_per_day, day))
+            group = self._shared.get(name) or Shared.of(at)
+            day = DailyQuota(group.limits.requests_per_day, self._folder / group.day_file)
+            limiter = Limiter(group.limits, day=day)
             self._gates[name] = _Gate(limiter, LeasePool(LocalLeaseServer(limiter)))
         return self._gates[name]

@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path
@@ -31,10 +30,23 @@ from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.pipeline import FrameScoring, Group, build
-from lvqa_ray.records import AnalyzedVideo, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video
+from lvqa_ray.records import (
+    Analysis,
+    AnalyzedVideo,
+    CaptionedClip,
+    CaptionedVideo,
+    Clip,
+    Failure,
+    ProbedVideo,
+    Row,
+    Video,
+)
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.storage.download_cache import DownloadCache
+
+Told = Row | Analysis
+Say = Callable[[Told], None]
 
 
 class LocalExecutor:
@@ -54,7 +66,7 @@ class LocalExecutor:
         self.chats = LocalClients(job, self.journal, self.run_id)
         self.decoders = DecodePool(DecodeLimits.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 
-    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Any, None]:
+    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Told, None]:
         """Everything that comes of a video, as it comes.
 
         Close it (`contextlib.aclosing`) to stop the work: decoding ends, and no request is sent any more; what is paid
@@ -69,7 +81,7 @@ class LocalExecutor:
             `ProbedVideo`, each `Clip` as it is found (without its pictures), each `CaptionedClip` as it is answered,
             the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
         """
-        said: asyncio.Queue[Any] = asyncio.Queue()
+        said: asyncio.Queue[Told | None] = asyncio.Queue()
         work = _VideoRun(self, job, video, scratch or download_cache(job), said.put_nowait)
 
         async def all_of_it() -> None:
@@ -97,9 +109,7 @@ class LocalExecutor:
 class _VideoRun:
     """One video on its way."""
 
-    def __init__(
-        self, analyst: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, say: Callable[[Any], None]
-    ) -> None:
+    def __init__(self, analyst: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, say: Say) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
         media = clip_uploader(job)
         self._pipeline = build(job, media.folder)
@@ -137,7 +147,7 @@ class _VideoRun:
 
         async def caption(clip: Clip) -> None:
             try:
-                captions.extend(await self._captioned(clip))
+                captions.extend(row for row in await self._captioned(clip) if isinstance(row, CaptionedClip))
             finally:
                 self._room.release()
 
@@ -151,6 +161,8 @@ class _VideoRun:
                         self._say(replace(row.clip, frames=()))
                         self._say(row)
                         continue
+                    if not isinstance(row, Clip):
+                        raise TypeError(f"a row of type {type(row).__name__} came from the steps before the captions")
                     self._say(replace(row, frames=(), media=b""))
                     await self._room.acquire()
                     group.create_task(caption(row))
@@ -160,7 +172,7 @@ class _VideoRun:
                 self._say(failure.args[0])
         return captions
 
-    async def _clips(self) -> AsyncGenerator[Any, None]:
+    async def _clips(self) -> AsyncGenerator[Row, None]:
         found = ClipIndex(
             self._analyst.journal,
             self._pipeline.recipe,
@@ -176,7 +188,7 @@ class _VideoRun:
             return
         opening, *others = (*self._pipeline.hear, self._pipeline.split)
         first, *then = (step for step in opening if isinstance(step, VideoStep))
-        made: list[Any] = []
+        made: list[Row] = []
         async with aclosing(self._through([first], self._video)) as probed:
             async for row in probed:
                 if not isinstance(row, ProbedVideo):
@@ -189,7 +201,7 @@ class _VideoRun:
                         yield out
         await asyncio.to_thread(found.put, self._video, made)
 
-    async def _in_turn(self, groups: Sequence[Group], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
+    async def _in_turn(self, groups: Sequence[Group], row: Row) -> AsyncGenerator[Row, None]:
         """The rows that groups of steps make of a row."""
         if not groups:
             yield row
@@ -209,13 +221,13 @@ class _VideoRun:
                 async for each in rows:
                     yield each
 
-    async def _captioned(self, clip: Clip) -> Sequence[CaptionedClip]:
+    async def _captioned(self, clip: Clip) -> Sequence[Row]:
         known = await self._paid(clip)
         if known is not None:
             for row in known:
                 self._say(row)
             return known
-        rows: list[Any] = []
+        rows: list[Row] = []
         async with aclosing(self._through(self._pipeline.look, clip)) as looked:
             async for row in looked:
                 rows += await run_chat_steps(self._pipeline.caption, row, self._step)
@@ -223,7 +235,7 @@ class _VideoRun:
                     self._say(row)
         return rows
 
-    async def _paid(self, clip: Clip) -> Sequence[Any] | None:
+    async def _paid(self, clip: Clip) -> Sequence[Row] | None:
         """What the journal makes of a clip, which then need not be looked at."""
         if clip.dropped or clip.lost_s or any(frame.jpeg for frame in clip.frames):
             return None
@@ -235,7 +247,7 @@ class _VideoRun:
         again = self._job.engine.retry_failures
         return await paid(step, expected, answers, self._job.endpoints.of(step.role), ask_again=again)
 
-    async def _through(self, steps: Sequence[VideoStep], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
+    async def _through(self, steps: Sequence[VideoStep], row: Row) -> AsyncGenerator[Row, None]:
         """The rows that video steps make of a row; in a child process, if they open the file."""
         if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
             for out in run_video_steps(steps, row, _unwatched):
@@ -250,11 +262,12 @@ class _VideoRun:
             async for out in made:
                 yield out if self._media.here else await asyncio.to_thread(self._put, out)
 
-    def _put(self, row: Any) -> Any:  # noqa: ANN401 - as above
+    def _put(self, row: Row) -> Row:
         """A row whose clip file is where it is kept."""
-        return next(chain.from_iterable(map(unpack, self._media.kept([pack(row)]))))
+        kept: Row = next(chain.from_iterable(map(unpack, self._media.kept([pack(row)]))))
+        return kept
 
-    async def _step(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
+    async def _step(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         made = await self._made(step, row)
         for out in made:
             if isinstance(out, AnalyzedVideo):
@@ -265,7 +278,7 @@ class _VideoRun:
                 self._say(out)
         return made
 
-    async def _made(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
+    async def _made(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         try:
             return list(step.call(row)) if isinstance(step, PlainStep) else list(await step.call(row, self._ask))
         except Exception as error:
@@ -279,5 +292,5 @@ class _VideoFailed(Exception):
     """There is nothing more to be done for the video."""
 
 
-def _unwatched(_stage: str, _row: Any) -> None:  # noqa: ANN401 - as above
+def _unwatched(_stage: str, _row: Row) -> None:
     """Who works in this process is not watched."""

@@ -29,7 +29,7 @@ SAMPLE = 20
 """Videos whose headers are read."""
 LEAST_FREE = 2**30
 """Bytes that the disk of the output should have free."""
-ANSWER_WITHIN_S = 120.0
+TRIAL_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Fin
 async def _refusal(to: OpenAITransport, request: ChatRequest) -> str:
     """Why there is no answer; empty if there is one."""
     try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
+        async with asyncio.timeout(TRIAL_TIMEOUT_S):
             await to(request)
     except TruncatedReply:
         return ""  # a model that thinks long before it says anything has answered all the same
@@ -145,7 +145,7 @@ async def _refusal(to: OpenAITransport, request: ChatRequest) -> str:
     except ApiError as error:
         return str(error)
     except TimeoutError:
-        return f"No reply within {ANSWER_WITHIN_S:.0f} s."
+        return f"No reply within {TRIAL_TIMEOUT_S:.0f} s."
     finally:
         await to.aclose()
     return ""

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from lvqa_ray.config import Job
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.image_tokens import family_of
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
-from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW
+from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW_SHARE
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.analysis.summary import WriteSummary
-from lvqa_ray.stages.checks.evidence import USUAL_STEPS
+from lvqa_ray.stages.checks.evidence import STEPS_SHOWN
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.frames.frame_encoder import fit
 
-CHARS_PER_TOKEN = 4
 LABEL_TOKENS = 10
 """The time that stands before each picture, or before each caption."""
-REPLY_TOKENS = {
+USUAL_REPLY_TOKENS = {
     "caption": 250,
     "summarize": 300,
     "ask": 700,
@@ -73,7 +73,7 @@ class VideoWorkload:
         row: The video.
         clips: Clips to caption.
         frames: Pictures to show, over all clips.
-        first: The first of `ORDER` whose calls are to be paid; those of stages before it are in the journal.
+        first: The first of `CALL_GROUPS` whose calls are to be paid; those of stages before it are in the journal.
         tasks: Whether those of the tasks about the whole are.
     """
 
@@ -85,11 +85,11 @@ class VideoWorkload:
 
     def asks(self, stage: str) -> bool:
         """Whether the calls of a stage are to be paid."""
-        return ORDER.index(self.first) <= ORDER.index(stage)
+        return CALL_GROUPS.index(self.first) <= CALL_GROUPS.index(stage)
 
 
 NOTHING = "nothing"
-ORDER = ("caption", "ask", "checks", "reformat", NOTHING)
+CALL_GROUPS = ("caption", "ask", "checks", "reformat", NOTHING)
 """Groups of calls, of which each rests on those before it; the last has none."""
 
 
@@ -115,7 +115,7 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
             caption_calls += load.clips
             caption_in += load.clips * _prompt_tokens(job.caption) + shown
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
-    ask_out = min(written * REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
+    ask_out = min(written * USUAL_REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
     told = {
         **_transcripts(job, [load for load in loads if load.asks("caption")]),
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
@@ -156,7 +156,7 @@ def _summaries(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) ->
     for load in loads:
         tokens = load.clips * (caption_tokens + LABEL_TOKENS)
         while tokens > stage.budget // OVERVIEW and load.clips * (caption_tokens + LABEL_TOKENS) > stage.budget:
-            runs = -(-tokens * WINDOW // stage.budget)
+            runs = -(-tokens * WINDOW_SHARE // stage.budget)
             calls, tokens_in = calls + runs, tokens_in + tokens + runs * _prompt_tokens(stage)
             tokens = min(runs * _reply_tokens(job, stage), tokens // 2)
     return {stage.name: _of(job, stage, calls, tokens_in)} if calls else {}
@@ -171,7 +171,7 @@ def _tasks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dic
             prompts = [task.prompt_of(style) for style in task.styles]
             tokens = len(prompts) * told
         else:
-            prompts, tokens = [task.prompt], len(loads) * REPLY_TOKENS["summary"]
+            prompts, tokens = [task.prompt], len(loads) * USUAL_REPLY_TOKENS["summary"]
         tokens += len(loads) * sum(-(-len(task.system + prompt) // CHARS_PER_TOKEN) for prompt in prompts)
         stages[task.name] = _of(job, task, len(prompts) * len(loads), tokens)
     return stages
@@ -182,7 +182,7 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
     captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
-    question_tokens = REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
+    question_tokens = USUAL_REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
     stages: dict[str, JobEstimate] = {}
     repairs = 0
     for check in job.checks.calling:
@@ -193,11 +193,11 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
         stages[check.name] = _of(job, check, calls, tokens)
     if repairs:
         rewrite, share = job.checks.rewrite, repairs * REWRITTEN
-        tokens = round(share * (questions * (_prompt_tokens(rewrite) + REPLY_TOKENS["ask"]) + captions))
+        tokens = round(share * (questions * (_prompt_tokens(rewrite) + USUAL_REPLY_TOKENS["ask"]) + captions))
         stages[rewrite.name] = _of(job, rewrite, round(share * questions), tokens)
     for seeing in job.checks.seeing:
         once = sum(asked * seeing.frames * _picture_tokens(job, load) for load, asked in checked)
-        tokens = seeing.calls * (once + questions * (_prompt_tokens(seeing) + question_tokens // USUAL_STEPS))
+        tokens = seeing.calls * (once + questions * (_prompt_tokens(seeing) + question_tokens // STEPS_SHOWN))
         stages[seeing.name] = _of(job, seeing, seeing.calls * questions, tokens)
     return stages
 
@@ -207,7 +207,7 @@ def _prose(job: Job, questions: int) -> dict[str, JobEstimate]:
     prose = job.checks.prose
     if prose.policy == "off" or not prose.implied:
         return {}
-    shown = REPLY_TOKENS["ask"] // 3 + REPLY_TOKENS["reformat"]
+    shown = USUAL_REPLY_TOKENS["ask"] // 3 + USUAL_REPLY_TOKENS["reformat"]
     return {prose.name: _of(job, prose, questions, questions * (_prompt_tokens(prose) + shown))}
 
 
@@ -272,7 +272,7 @@ def _prompt_tokens(stage: Prompted) -> int:
 
 
 def _reply_tokens(job: Job, stage: Prompted) -> int:
-    return min(REPLY_TOKENS[stage.name], _longest_reply(job, stage) or sys.maxsize)
+    return min(USUAL_REPLY_TOKENS[stage.name], _longest_reply(job, stage) or sys.maxsize)
 
 
 def _longest_reply(job: Job, stage: Prompted) -> int | None:

@@ -31,13 +31,13 @@ from lvqa_ray.llm.messages import ChatRequest
 from lvqa_ray.llm.transport.base_urls import likely_base_url
 from lvqa_ray.llm.transport.certificates import own_certificates
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
-from lvqa_ray.llm.transport.model_list import SHOWN, ModelList
+from lvqa_ray.llm.transport.model_list import MODELS_SHOWN, ModelList
 from lvqa_ray.llm.transport.proxies import proxy_for
 from lvqa_ray.llm.transport.proxy_faults import AUTH_REQUIRED
 from lvqa_ray.llm.transport.transcriptions import wire
 
 LIST_WITHIN_S = 30.0
-ANSWER_WITHIN_S = 120.0
+READINESS_TIMEOUT_S = 120.0
 AGAIN_AFTER_S = 1.0
 _LASTING = (NotFound, AuthFailed, QuotaExceeded, BadRequest, EndpointDown)
 """Errors that every request would meet."""
@@ -145,7 +145,7 @@ def _offered(endpoint: Endpoint, listed: ModelList | ApiError) -> str:
     if not listed.names:
         return f"lists no models, so it does not list {endpoint.model}"
     near = listed.near(endpoint.model)
-    more = ", ..." if len(listed.names) > len(near) or len(near) > SHOWN else ""
+    more = ", ..." if len(listed.names) > len(near) or len(near) > MODELS_SHOWN else ""
     pages = " on the first page of its list" if listed.in_pages else ""
     return f"does not list the model {endpoint.model}; it offers {', '.join(near)}{more}{pages}"
 
@@ -156,11 +156,11 @@ async def _refusal(transport: OpenAITransport, request: ChatRequest) -> ApiError
     for wait_s in (0.0, AGAIN_AFTER_S):
         await asyncio.sleep(wait_s)
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(READINESS_TIMEOUT_S):
                 await transport(request)
             return None
         except TimeoutError:
-            return TimedOut(f"No reply within {ANSWER_WITHIN_S:.0f} s.")
+            return TimedOut(f"No reply within {READINESS_TIMEOUT_S:.0f} s.")
         except ApiError as caught:
             error = caught
         if not isinstance(error, RetryableError) or error.bill is not None:

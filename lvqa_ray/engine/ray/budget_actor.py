@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 
 from lvqa_ray.config.places import output_path
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
@@ -49,12 +50,12 @@ class BudgetActor:
         return self._budget.exhausted
 
 
-def start(job: Job, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(job: Job, run_id: str) -> Handle | None:
     """The budget of a run, on the cluster; ``None`` where the job sets no limit, so that it costs nothing."""
     engine = job.engine
     if engine.max_cost is None and engine.max_requests is None:
         return None
-    as_actor: Any = ray.remote  # its types know of functions only
+    as_actor: Handle = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     return as_actor(**options)(BudgetActor).remote(
         engine.max_cost, engine.max_requests, output_path(job) / "cache", run_id
@@ -68,7 +69,7 @@ class RayBudget:
         actor: Handle of the actor.
     """
 
-    def __init__(self, actor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
+    def __init__(self, actor: Handle) -> None:
         self._actor = actor
 
     async def reserve(self, estimate_usd: float) -> BudgetSpent | None:

@@ -6,8 +6,8 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
 from lvqa_ray.engine.ray.metrics import CountCalls
@@ -23,6 +23,7 @@ from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
+from lvqa_ray.records import Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.storage.paths import StoragePath
@@ -60,7 +61,7 @@ class ChatActor:
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
 
-    async def _answer(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
+    async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         if isinstance(step, PlainStep):
             try:
                 return list(step.call(row))
@@ -69,7 +70,7 @@ class ChatActor:
         governors = [line.governor for role in step.roles for line in self._lines[role]]
         chat = _Halting(self._chats, governors)
         try:
-            answer: Sequence[Any] = await step.call(row, chat)
+            answer: Sequence[Row] = await step.call(row, chat)
         except Exception as error:
             return [internal_error_row(step.name, row, error)]
         return [] if chat.halted else answer
@@ -83,7 +84,7 @@ class _Halting:
     The governors are told: a reason that was found in this process, such as a full disk, has to stop all the others.
     """
 
-    def __init__(self, chats: Mapping[str, Chat], governors: Sequence[Any]) -> None:
+    def __init__(self, chats: Mapping[str, Chat], governors: Sequence[Handle]) -> None:
         self._chats = chats
         self._governors = governors
         self.halted = False
@@ -108,7 +109,7 @@ class _Unreadable:
         raise StopRun(self._why)
 
 
-def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Any, LeasePool]) -> EndpointRoute:
+def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Handle, LeasePool]) -> EndpointRoute:
     metered = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     budget = None if line.budget is None else RayBudget(line.budget)
     return EndpointRoute(line.endpoint, metered, permits[line.governor], budget)
@@ -117,7 +118,7 @@ def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Any, LeasePool]
 def _chat(
     stage: Prompted,
     lines: Sequence[EndpointHandle],
-    permits: Mapping[Any, LeasePool],
+    permits: Mapping[Handle, LeasePool],
     journal: StoragePath,
     writer: str,
 ) -> Chat:

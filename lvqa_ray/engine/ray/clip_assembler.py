@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
-from lvqa_ray.records import CaptionedClip, Failure
+from lvqa_ray.records import CaptionedClip, Failure, Row
 
 
 @dataclass(slots=True)
@@ -32,7 +31,7 @@ class ClipAssembler:
         merge: Makes the rows of a video from its clips.
     """
 
-    def __init__(self, merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]) -> None:
+    def __init__(self, merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]]) -> None:
         self._merge = merge
         self._open: dict[str, _Open] = {}
         self._failed: set[str] = set()
@@ -45,7 +44,7 @@ class ClipAssembler:
         out = [made for row in unpack(packed) for made in self._take(row)]
         return [pack(*out)] if out else []
 
-    def _take(self, row: Any) -> Iterable[Any]:  # noqa: ANN401 - any of the frozen rows
+    def _take(self, row: Row) -> Iterable[Row]:
         if isinstance(row, Failure):
             self._failed.add(row.video.id)
             self._open.pop(row.video.id, None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.data import Datasink
+from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
@@ -26,7 +27,7 @@ from lvqa_ray.records.tables import (
 from lvqa_ray.storage.paths import StoragePath
 
 BUNDLES_PER_WRITE = 16
-ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
+WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
 """In which tables are written: a video that has an outcome has all that belongs to it."""
 
 
@@ -57,12 +58,12 @@ class TableSink(Datasink[str]):
         """Bundles, mostly of a whole video, that are collected before they are written."""
         return BUNDLES_PER_WRITE
 
-    def write(self, blocks: Iterable[Block], ctx: Any) -> str:  # noqa: ANN401 - Ray's task context
+    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> str:
         """Write the rows of one task; gives the reason if it cannot.
 
         A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
         """
-        lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in ORDER}
+        lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in WRITE_ORDER}
         for block in blocks:
             for row in rows_of(block):
                 match row:

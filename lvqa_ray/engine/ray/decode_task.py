@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
 
 import ray
 
 from lvqa_ray.engine.clip_uploads import ClipUploader
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits, decoder
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, batch_by_time, pack, unpack
 from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, video_of, without_images
 from lvqa_ray.errors import FetchError
+from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.storage.download_cache import DownloadCache
 
-LOOK_EVERY_S = 1.0
+HALT_POLL_S = 1.0
 """How often a process looks whether the run has halted."""
-Governors = tuple[tuple[Any, ...], ...]
+Governors = tuple[tuple[Handle, ...], ...]
 """Handles of the governors of each role."""
 
 
@@ -61,10 +62,10 @@ def _remembered(
     steps: Sequence[VideoStep],
     memory: ResultCache,
     governors: Governors,
-    work: Callable[[Any, Sequence[VideoStep]], Iterator[Packed]],
+    work: Callable[[Row, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
     def halted() -> bool:
-        return _halted(governors, int(time.monotonic() / LOOK_EVERY_S))
+        return _halted(governors, int(time.monotonic() / HALT_POLL_S))
 
     for row in unpack(packed):
         if halted():
@@ -73,7 +74,7 @@ def _remembered(
         if known is not None:
             yield from map(pack, known)
             continue
-        made: list[Any] = []
+        made: list[Row] = []
         for out in work(row, steps):
             yield out
             made += map(without_images, unpack(out))
@@ -89,7 +90,7 @@ def _halted(governors: Governors, _: int) -> bool:
 
 
 def _worked(
-    row: Any,  # noqa: ANN401 - any of the frozen rows
+    row: Row,
     steps: Sequence[VideoStep],
     *,
     bounds: DecodeLimits,

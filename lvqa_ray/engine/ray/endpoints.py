@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 from pydantic import SecretStr
 
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray import rate_limit_actor as governor
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.limits import shared, shared_by
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.paths import StoragePath
 
@@ -33,8 +33,8 @@ class EndpointHandle:
 
     endpoint: Endpoint
     api_key: SecretStr
-    governor: Any
-    budget: Any = None
+    governor: Handle
+    budget: Handle = None
     retry_failures: bool = False
 
 
@@ -43,10 +43,7 @@ Lines = Mapping[Role, Sequence[EndpointHandle]]
 
 
 def connect_endpoints(
-    job: Job,
-    keys: Mapping[Role, Sequence[SecretStr]],
-    folder: StoragePath,
-    budget: Any = None,  # noqa: ANN401 - Ray's handles have no type of their own
+    job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: StoragePath, budget: Handle = None
 ) -> Lines:
     """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
 
@@ -56,30 +53,23 @@ def connect_endpoints(
         folder: Where the requests of the day are counted.
         budget: Handle of the budget that all share, if there is one.
     """
-    shared: dict[tuple[str, str, str], list[Endpoint]] = {}
-    names: dict[Role, list[tuple[str, str, str]]] = {}
-    for role, role_keys in keys.items():
-        for endpoint, key in zip(job.endpoints.replicas(role), role_keys, strict=True):
-            name = (endpoint.base_url, key.get_secret_value(), endpoint.model)
-            names.setdefault(role, []).append(name)
-            shared.setdefault(name, []).append(endpoint)
-    governors = {}
-    for name, endpoints in shared.items():
-        public = f"{endpoints[0].base_url} {endpoints[0].api_key_env} {endpoints[0].model}"  # nothing made of the key
-        day = folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
-        governors[name] = governor.start(Limits.of(*endpoints), day)
+    known = {role: list(zip(job.endpoints.replicas(role), keys[role], strict=True)) for role in keys}
+    governors = {
+        name: governor.start(group.limits, folder / group.day_file)
+        for name, group in shared(chain.from_iterable(known.values())).items()
+    }
     return {
         role: [
-            EndpointHandle(endpoint, key, governors[name], budget, job.engine.retry_failures)
-            for endpoint, key, name in zip(job.endpoints.replicas(role), keys[role], names[role], strict=True)
+            EndpointHandle(endpoint, key, governors[shared_by(endpoint, key)], budget, job.engine.retry_failures)
+            for endpoint, key in pairs
         ]
-        for role in keys
+        for role, pairs in known.items()
     }
 
 
 def traffic(lines: Lines) -> dict[str, EndpointStats]:
     """The traffic of each governor by its endpoint's label; roles that share one count together."""
-    governors: dict[str, Any] = {}
+    governors: dict[str, Handle] = {}
     for line in chain.from_iterable(lines.values()):
         if line.governor not in governors.values():
             same = sum(name.partition(" (")[0] == line.endpoint.label for name in governors)  # another key

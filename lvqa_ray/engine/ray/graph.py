@@ -86,7 +86,7 @@ def run_pass(
     )
     on_files = partial(decode_task, governors=governors, bounds=bounds, scratch=scratch, media=media)
 
-    def through(rows: Any, group: Group, memory: ResultCache) -> Any:  # noqa: ANN401 - Ray's datasets change their type
+    def through(rows: ray.data.Dataset, group: Group, memory: ResultCache) -> ray.data.Dataset:
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
                 partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding

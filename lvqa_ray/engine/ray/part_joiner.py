@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import internal_error_row, without_images
-from lvqa_ray.records import Failure, ProbedVideo, ScoredPart
+from lvqa_ray.records import Failure, ProbedVideo, Row, ScoredPart
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.video.scenes.parallel_join import PartsDisagreeError
 
@@ -26,7 +25,7 @@ class _Open:
     joining: JoiningClips
     waiting: dict[int, ScoredPart] = field(default_factory=dict)
     next: int = 0
-    made: list[Any] = field(default_factory=list)
+    made: list[Row] = field(default_factory=list)
 
 
 class PartJoiner:
@@ -47,7 +46,7 @@ class PartJoiner:
         """The clips that can be told now, each to travel alone: they are to be worked on by many."""
         return [pack(made) for row in unpack(packed) for made in self._take(row)]
 
-    def _take(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
+    def _take(self, row: Row) -> Sequence[Row]:
         if not isinstance(row, ScoredPart | Failure):
             return [row]
         video_id = row.video.id
@@ -58,7 +57,7 @@ class PartJoiner:
             return [row]
         film = self._open.setdefault(video_id, _Open(self._joining(row)))
         film.waiting[row.number] = row
-        out: list[Any] = []
+        out: list[Row] = []
         while (part := film.waiting.pop(film.next, None)) and video_id in self._open:
             film.next += 1
             try:

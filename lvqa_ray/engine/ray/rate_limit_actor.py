@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from lvqa_ray.engine.ray import Handle
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
 from lvqa_ray.llm.ratelimit.holders import is_stopped
@@ -106,7 +107,7 @@ class RateLimiterActor:
         return self._limiter.halted is not None
 
 
-def start(limits: Limits, day: StoragePath | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(limits: Limits, day: StoragePath | None = None) -> Handle:
     """A governor on the cluster; it lives as long as its handle is held.
 
     A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue
@@ -125,7 +126,7 @@ class RayLeaseServer:
         governor: Handle of the actor.
     """
 
-    def __init__(self, governor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
+    def __init__(self, governor: Handle) -> None:
         self._actor = governor
 
     async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:

@@ -29,7 +29,9 @@ class ResultIndex:
     files: KeyIndex
 
 
-def look_up(journal: StoragePath, stages: Iterable[str], files: StoragePath | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
+def look_up(
+    journal: StoragePath, stages: Iterable[str], files: StoragePath | None = None
+) -> ray.ObjectRef[ResultIndex]:
     """A reference to what is `ResultIndex` now; a task reads it, so that it is never in the driver's memory.
 
     Args:
@@ -38,7 +40,8 @@ def look_up(journal: StoragePath, stages: Iterable[str], files: StoragePath | No
         files: Where the clip files are kept, if there are any.
     """
     as_task: Any = ray.remote  # its types know of functions without options only
-    return as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
+    reference: ray.ObjectRef[ResultIndex] = as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
+    return reference
 
 
 def _read(journal: StoragePath, stages: Sequence[str], files: StoragePath | None) -> ResultIndex:
@@ -54,7 +57,7 @@ def _read(journal: StoragePath, stages: Sequence[str], files: StoragePath | None
 
 
 @lru_cache(maxsize=1)
-def known(reference: Any) -> ResultIndex:  # noqa: ANN401 - as above
+def known(reference: ray.ObjectRef[ResultIndex]) -> ResultIndex:
     """What `look_up` has found, read in place."""
     found: ResultIndex = ray.get(reference)
     return found

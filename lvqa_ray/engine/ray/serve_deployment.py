@@ -12,13 +12,13 @@ from ray import serve
 from lvqa_ray.config import Job
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
 
-NAME = "lvqa"
+SERVE_NAME = "lvqa"
 MOST_REQUESTS = 1000
 """Under way at once: what is at work is bounded by the application, and who only reads should not wait for that."""
-LOOK_EVERY_S = 1.0
+SIGNAL_POLL_S = 1.0
 
 
-def run_ingress(job: Job, build: Callable[[], Any], on_up: Callable[[], None]) -> None:
+def run_ingress(job: Job, build: Callable[[], object], on_up: Callable[[], None]) -> None:
     """Serve an application until a signal comes.
 
     Args:
@@ -36,13 +36,13 @@ def run_ingress(job: Job, build: Callable[[], Any], on_up: Callable[[], None]) -
             deploy(job, build)
             on_up()
             while True:
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(SIGNAL_POLL_S)
         finally:
             shutdown: Any = serve.shutdown  # it has no types
             shutdown()
 
 
-def deploy(job: Job, build: Callable[[], Any]) -> None:
+def deploy(job: Job, build: Callable[[], object]) -> None:
     """Start the application on the Ray that is running; arguments as above."""
     serve.start(
         proxy_location="HeadOnly",
@@ -50,16 +50,16 @@ def deploy(job: Job, build: Callable[[], Any]) -> None:
         logging_config={"enable_access_log": False},
     )
 
-    def made() -> Any:  # noqa: ANN401 - an ASGI application
+    def made() -> object:
         return build()
 
     ingress: Any = serve.ingress(made)  # which takes a function for a builder, and nothing else that can be called
     deployment: Any = serve.deployment(
-        name=NAME,
+        name=SERVE_NAME,
         num_replicas=1,  # who watches an analysis has to reach the process that makes it
         max_ongoing_requests=MOST_REQUESTS,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=30,
         logging_config={"enable_access_log": False},
     )(ingress())
-    serve.run(deployment.bind(), name=NAME, route_prefix="/")
+    serve.run(deployment.bind(), name=SERVE_NAME, route_prefix="/")

@@ -8,7 +8,7 @@ from lvqa_ray.errors import ApiError, BudgetSpent
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
-from lvqa_ray.llm.ratelimit.outcome import REPLY_TOKENS, TokenEstimate
+from lvqa_ray.llm.ratelimit.outcome import UNLIMITED_REPLY_TOKENS, TokenEstimate
 
 
 class Budget:
@@ -140,6 +140,6 @@ def estimate_usd(endpoint: Endpoint, request: ChatRequest) -> float:
     if seconds := audio_seconds(request):
         return sound_usd(endpoint, seconds) or 0.0
     longest = endpoint.max_tokens if request.max_tokens is None else request.max_tokens
-    tokens_out = REPLY_TOKENS if longest is None else longest
+    tokens_out = UNLIMITED_REPLY_TOKENS if longest is None else longest
     prices = (endpoint.price_in, endpoint.price_out)
     return cost_usd(endpoint.model, endpoint.base_url, TokenEstimate.of(request).input, tokens_out, prices) or 0.0

@@ -52,6 +52,6 @@ def build_client(ways: Sequence[EndpointRoute], answers: ReplyStore, *, ask_agai
         return Replica(wire if way.budget is None else BudgetMiddleware(wire, way.budget, way.endpoint), way.permits)
 
     limited = RateLimitMiddleware(*map(replica, ways))
-    retrying = RetryMiddleware(limited, first.max_attempts)
+    retrying = RetryMiddleware(limited, first.max_attempts, base_s=first.backoff_base_s, cap_s=first.backoff_cap_s)
     cached = CacheMiddleware(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(RetryTruncated(cached, first))

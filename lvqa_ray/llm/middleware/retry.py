@@ -1,4 +1,4 @@
-"""Asking again after a failure that may pass."""
+"""Retry with exponential backoff and full jitter; what it waits for in numbers says the docstring of `lvqa_ray.llm`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from lvqa_ray.errors import ApiError
+from lvqa_ray.llm.endpoint import BACKOFF_BASE_S, BACKOFF_CAP_S
 from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 
-"""The one-method seam of this room: a request in, a reply out, or an `ApiError`."""
+# Not tenacity: policies by class, Retry-After with jitter on top, and spared attempts become hooks that share state, 35
+# lines for our 27; and a call that succeeds at once takes 31 us of CPU instead of 0.7 (tenacity 9.2.1).
 
 SPARED_AT_MOST = 8
 """Attempts that an outage may take without counting. An outage and a request that brings its server down look alike
 where it is the only one: so many probes in a row take two minutes, and where others wait they take turns."""
-
-LONGEST_WAIT_S = 300.0
-"""An endpoint that asks for a longer wait than this is not waited for: a later run asks again."""
+LONGEST_RETRY_AFTER_S = 300.0
+"""A request that the endpoint asks to wait longer than this is given up; a later run sends it again."""
 
 
 class RetryMiddleware:
@@ -33,7 +34,6 @@ class RetryMiddleware:
         max_attempts: How often a request is sent at most.
         base_s: Upper bound of the first wait in seconds; it doubles with each failure of the same kind.
         cap_s: Upper bound of any wait in seconds that the endpoint did not ask for.
-        longest_wait_s: A longer wait asked for by the endpoint ends the attempts at once.
         rng: Source of the jitter.
         sleep: How to wait; tests pass their own.
     """
@@ -43,9 +43,8 @@ class RetryMiddleware:
         inner: Chat,
         max_attempts: int,
         *,
-        base_s: float = 0.5,
-        cap_s: float = 60.0,
-        longest_wait_s: float = LONGEST_WAIT_S,
+        base_s: float = BACKOFF_BASE_S,
+        cap_s: float = BACKOFF_CAP_S,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -55,7 +54,6 @@ class RetryMiddleware:
         self._max_attempts = max_attempts
         self._base_s = base_s
         self._cap_s = cap_s
-        self._longest_wait_s = longest_wait_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._sleep = sleep
 
@@ -65,8 +63,7 @@ class RetryMiddleware:
         Raises:
             ApiError: The last failure; its ``attempts`` says how often the request was sent.
         """
-        attempt = 1
-        spared = 0
+        attempt, spared = 1, 0
         seen: Counter[type[ApiError]] = Counter()
         while True:
             try:
@@ -76,27 +73,17 @@ class RetryMiddleware:
                 if error.spared and spared < SPARED_AT_MOST:
                     spared += 1
                     continue
+                # By kind: a second fault of another kind is bad luck rather than trouble that lasts, and what is
+                # trouble for all is the limits' business.
                 seen[type(error)] += 1
+                failed, asked_s = seen[type(error)], error.retry_after_s or 0.0
                 most = policy_of(error).attempts or self._max_attempts
-                if attempt >= self._max_attempts or seen[type(error)] >= most:
+                if attempt >= self._max_attempts or failed >= most or asked_s > LONGEST_RETRY_AFTER_S:
                     raise
-                wait_s = self._wait_s(seen[type(error)], error.retry_after_s)
-                if wait_s is None:
-                    raise
-            await self._sleep(wait_s)
+            # Jitter comes on top of what was asked for: all who were told to wait were told the same.
+            await self._sleep(asked_s + self._jitter_s(failed))
             attempt += 1
 
-    def _wait_s(self, failed: int, asked_s: float | None) -> float | None:
-        """Seconds until the next attempt, or ``None`` where the endpoint asks for too long a wait.
-
-        Args:
-            failed: How often this request has failed in this way. A second fault of another kind is bad luck rather
-                than trouble that lasts, and what is trouble for all is the limits' business.
-            asked_s: What the endpoint asked for.
-        """
-        if asked_s is not None and asked_s > self._longest_wait_s:
-            return None
+    def _jitter_s(self, failed: int) -> float:
         # 2.0**64 is far past any cap; larger powers would overflow.
-        jitter_s = self._rng.uniform(0, min(self._cap_s, self._base_s * 2.0 ** min(failed - 1, 64)))
-        # Jitter comes on top of what was asked for: all who were told to wait were told the same.
-        return jitter_s if asked_s is None else asked_s + jitter_s
+        return self._rng.uniform(0, min(self._cap_s, self._base_s * 2.0 ** min(failed - 1, 64)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 OPEN_AFTER = 5
-FIRST_WAIT_S = 1.0
+FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-PATIENCE_S = 60.0
+PROBE_LOST_AFTER_S = 60.0
 """A probe that has no end after this long may hang, so another one goes."""
 
 
@@ -29,7 +29,7 @@ class CircuitBreaker:
         self._in_a_row = 0
         self._down_since: float | None = None
         self._next_probe_at = 0.0
-        self._pause_s = FIRST_WAIT_S
+        self._pause_s = FIRST_PAUSE_S
         self._probe: object | None = None
 
     @property
@@ -53,13 +53,13 @@ class CircuitBreaker:
         """A request goes out; while the breaker is open it is the probe."""
         if self._down_since is not None:
             self._probe = request
-            self._next_probe_at = now + PATIENCE_S
+            self._next_probe_at = now + PROBE_LOST_AFTER_S
 
     def answered(self) -> None:
         """The endpoint gave an answer, of whatever kind."""
         self._in_a_row = 0
         self._down_since = self._probe = None
-        self._pause_s = FIRST_WAIT_S
+        self._pause_s = FIRST_PAUSE_S
 
     def failed(self, request: object, now: float) -> None:
         """The endpoint gave none, or said that it cannot."""

@@ -52,6 +52,9 @@ class DailyQuota:
     that is too high by a hundredth at most, and never too low. Two jobs with the same key and different outputs do not
     know of each other.
 
+    The journal cannot stand in for this file: its lines name a model, and neither the URL nor the key; refused requests
+    count at the endpoint, and are in no line; and a reply is in no line as long as its request is under way.
+
     Args:
         limit: Most requests in 24 hours; ``None`` for no limit, and then nothing is kept.
         path: Where to keep the count; ``None`` for in memory only.

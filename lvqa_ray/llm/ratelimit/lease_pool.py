@@ -12,7 +12,7 @@ from typing import Any
 
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.ratelimit.holders import holder_name
-from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HOLDER_TTL_S
+from lvqa_ray.llm.ratelimit.limiter import HOLDER_TTL_S, LEASE_HEARTBEAT_S
 from lvqa_ray.llm.ratelimit.limits import SendLease
 from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.server import CHUNK, LeaseServer, LimiterStatus
@@ -204,7 +204,7 @@ class LeasePool:
 
     async def _beat(self) -> None:
         while self._held or self._waiting:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(LEASE_HEARTBEAT_S)
             self._look()
             if self._held:
                 await self._server.heartbeat(self._holder, [lease for lease, _ in self._held.values()])

@@ -10,22 +10,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lvqa_ray.errors import EndpointDown, StopRun
-from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.ratelimit.adaptive_concurrency import AdaptiveConcurrency
 from lvqa_ray.llm.ratelimit.circuit_breaker import CircuitBreaker
 from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
-from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.limits import LONGEST_HOLD_S, Limits, SendLease
 from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.rejections import Rejections
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, SlidingWindow, WindowEntry
 
 HOLDER_TTL_S = 20.0
 """A holder of leases that is not heard of for this long is dead, and its places are used again."""
-BEAT_S = 5.0
+LEASE_HEARTBEAT_S = 5.0
 """How often a holder says which leases it has."""
 REUSE_S = 1.0
 """How long a holder may use a place for one request after another before it has to queue for it again."""
-HANDOVER_S = BEAT_S + 2.0
+HANDOVER_S = LEASE_HEARTBEAT_S + 2.0
 """How long a limiter that takes over from a dead one waits to hear which leases are out."""
 
 
@@ -207,7 +206,7 @@ class Limiter:
                 self._out[lease.id] = _Out(holder, now, len(self._out) + 1, ())
         names = {lease.id for lease in held}
         for name, out in list(self._out.items()):
-            if out.holder == holder and name not in names and out.at + 2 * BEAT_S < now:
+            if out.holder == holder and name not in names and out.at + 2 * LEASE_HEARTBEAT_S < now:
                 self._forget_lease(name, now)
 
     def woken(self) -> None:
@@ -220,8 +219,8 @@ class Limiter:
         self._stop = self._stop or copy.copy(stop)  # the copy holds no traceback, and with it no request
 
     def penalise(self, retry_after_s: float) -> None:
-        """Hold everyone for so many seconds from now, and at most for `LONGEST_WAIT_S`."""
-        self._held_until = max(self._held_until, self._clock() + min(retry_after_s, LONGEST_WAIT_S))
+        """Hold everyone for so many seconds from now, and at most for `LONGEST_HOLD_S`."""
+        self._held_until = max(self._held_until, self._clock() + min(retry_after_s, LONGEST_HOLD_S))
 
     def held_s(self) -> float:
         """Seconds for which nothing goes out, whoever asks; 0 if something may."""

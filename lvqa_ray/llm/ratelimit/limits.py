@@ -1,13 +1,22 @@
-"""What is allowed by one key at one endpoint, and the permission that follows from it."""
+"""What is allowed by one key at one endpoint, which endpoints share it, and the permission that follows from it."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from pydantic import SecretStr
 
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.circuit_breaker import OPEN_AFTER
 from lvqa_ray.llm.ratelimit.outcome import TokenEstimate
+
+LONGEST_HOLD_S = 300.0
+"""Longest time for which one reply may hold back all requests with its key."""
+SharedBy = tuple[str, str, str]
+"""What requests are limited together by: base URL, key and model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,39 @@ class Limits:
             and self.output_tokens_per_minute is None
             and self.requests_per_day is None
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The limits that some endpoints share.
+
+    Attributes:
+        limits: Of each limit the strictest.
+        day_file: Name of the file in which the requests of the day are counted; nothing in it is made of the key.
+    """
+
+    limits: Limits
+    day_file: str
+
+    @classmethod
+    def of(cls, *endpoints: Endpoint) -> Shared:
+        """What endpoints share that have one base URL, key and model."""
+        first = endpoints[0]
+        public = f"{first.base_url} {first.api_key_env} {first.model}"
+        return cls(Limits.of(*endpoints), f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json")
+
+
+def shared_by(endpoint: Endpoint, key: SecretStr) -> SharedBy:
+    """What the requests to an endpoint are limited by, together with those to others."""
+    return endpoint.base_url, key.get_secret_value(), endpoint.model
+
+
+def shared(endpoints: Iterable[tuple[Endpoint, SecretStr]]) -> dict[SharedBy, Shared]:
+    """The limits of endpoints with their keys; the first of those that share one names the day's file."""
+    groups: dict[SharedBy, list[Endpoint]] = {}
+    for endpoint, key in endpoints:
+        groups.setdefault(shared_by(endpoint, key), []).append(endpoint)
+    return {name: Shared.of(*group) for name, group in groups.items()}
 
 
 class SendLease(NamedTuple):

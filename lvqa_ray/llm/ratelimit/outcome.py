@@ -17,11 +17,11 @@ from lvqa_ray.errors import (
     TimedOut,
     TooLong,
 )
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest, Text
 
 MEDIA_TOKENS = 800
 """Stand-in for the tokens of a picture until the reply says the true number."""
-REPLY_TOKENS = 600
+UNLIMITED_REPLY_TOKENS = 600
 """Stand-in for the tokens of a reply that has no limit of its own."""
 ABOUT_ONE_REQUEST = frozenset({403})
 """Statuses that mean a wrong key at first, and once the key has worked, that this one request is forbidden."""
@@ -45,8 +45,8 @@ class TokenEstimate(NamedTuple):
         tokens = 0
         for message in request.messages:
             for part in message.parts:
-                tokens += math.ceil(len(part.text) / 4) if isinstance(part, Text) else MEDIA_TOKENS
-        return cls(tokens, REPLY_TOKENS if request.max_tokens is None else request.max_tokens)
+                tokens += math.ceil(len(part.text) / CHARS_PER_TOKEN) if isinstance(part, Text) else MEDIA_TOKENS
+        return cls(tokens, UNLIMITED_REPLY_TOKENS if request.max_tokens is None else request.max_tokens)
 
 
 class FailureScope(Enum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvqa_ray.errors import Bill, DegenerateReply
+from lvqa_ray.errors import DegenerateReply
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.replies.repetition import repetition
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
@@ -60,7 +60,7 @@ def cleaned(reply: ChatReply) -> ChatReply:
         usage = reply.usage
         error = DegenerateReply(f"The reply is degenerate: {fault}.")
         error.raw, error.cached = received[:RAW_CHARS], bool(usage.cached)
-        error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
+        error.bill = usage.bill
         raise error
     if text == received.strip():
         text = received  # white space at the ends is left as earlier releases stored it

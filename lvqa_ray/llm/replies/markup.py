@@ -163,7 +163,7 @@ _BARRED = (
 )
 WRAPPER_START = re.compile(rf"{_WRAPPED % ('', WRAPPER_NAMES)}|{_BARRED[0]}", re.IGNORECASE)
 WRAPPER_END = re.compile(rf"{_WRAPPED % ('/', WRAPPER_NAMES)}|{_BARRED[1]}", re.IGNORECASE)
-WHOLE = re.compile(rf"<\s*({WHOLE_NAMES})\s*>(.*)</\s*\1\s*>", re.IGNORECASE | re.DOTALL)
+WHOLE_REPLY = re.compile(rf"<\s*({WHOLE_NAMES})\s*>(.*)</\s*\1\s*>", re.IGNORECASE | re.DOTALL)
 BOXED = re.compile(r"\$?\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$?")
 """A whole answer in LaTeX's box, as models that are trained on mathematics write it."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import zlib
 
-MOST_CHARS = 200_000
+LONGEST_REPLY_CHARS = 200_000
 """Characters of a reply; the longest that the prompts ask for, 20 questions, has about 40,000."""
 _RUN_CHARS = 300
 """Times that one character may stand in a row, but for rules of dashes and the like."""
@@ -39,7 +39,7 @@ def repetition(text: str) -> str:
 
     Lists and long texts pass: only copies count.
     """
-    if len(text) > MOST_CHARS:
+    if len(text) > LONGEST_REPLY_CHARS:
         return f"it has {len(text):,} characters"
     if found := _characters(text):
         return found

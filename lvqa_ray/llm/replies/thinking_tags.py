@@ -25,7 +25,7 @@ from lvqa_ray.llm.replies.markup import (
     ROLE_HEADER,
     SOLAR_ANSWER,
     TOKEN,
-    WHOLE,
+    WHOLE_REPLY,
     WRAPPER_END,
     WRAPPER_START,
 )
@@ -230,7 +230,7 @@ def _unwrapped(text: str) -> str:
         return text[starts[-1].end() : last.start()].strip()
     if last and not WRAPPER_START.search(text):
         return text[: last.start()].strip()
-    if whole := WHOLE.fullmatch(text):
+    if whole := WHOLE_REPLY.fullmatch(text):
         return whole[2].strip()
     boxed = BOXED.fullmatch(text)
     return boxed[1].strip() if boxed else text

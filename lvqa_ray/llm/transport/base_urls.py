@@ -13,7 +13,7 @@ from lvqa_ray.errors import ApiError, AuthFailed, ConfigError
 from lvqa_ray.llm.endpoint import AZURE, Endpoint
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 
-ANSWER_WITHIN_S = 10.0
+BASE_URL_TIMEOUT_S = 10.0
 _KNOWN = {
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "dashscope.aliyuncs.com": "/compatible-mode/v1",
@@ -75,7 +75,7 @@ async def _speaks(endpoint: Endpoint, url: str, key: SecretStr) -> int:
     except (ConfigError, ValueError):
         return 0
     try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
+        async with asyncio.timeout(BASE_URL_TIMEOUT_S):
             await transport.list_models()
     except AuthFailed:
         return 1 if _VERSION.search(url) else 0

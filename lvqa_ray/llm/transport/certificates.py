@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lvqa_ray.errors import ConfigError
 
-FILE, FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
-STORES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+CERTIFICATE_FILE, CERTIFICATE_FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
+STORE_CERTIFICATES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 """Variables that name the certificates for object stores, in the order in which botocore reads them."""
 
 
@@ -21,12 +21,14 @@ def own_certificates(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext 
     Raises:
         ConfigError: It names no file with certificates, or no folder.
     """
-    if file := environ.get(FILE, "").strip():
-        return _of_file(file, FILE)
-    if folders := environ.get(FOLDER, "").strip():
+    if file := environ.get(CERTIFICATE_FILE, "").strip():
+        return _of_file(file, CERTIFICATE_FILE)
+    if folders := environ.get(CERTIFICATE_FOLDER, "").strip():
         for folder in filter(None, folders.split(os.pathsep)):
             if not Path(folder).is_dir():
-                raise ConfigError(f"the environment variable {FOLDER} names {folder}, which is no folder: {_UNSET}.")
+                raise ConfigError(
+                    f"the environment variable {CERTIFICATE_FOLDER} names {folder}, which is no folder: {_UNSET}."
+                )
         return ssl.create_default_context(capath=folders)
     return None
 
@@ -37,7 +39,7 @@ def check_store_certificates(environ: Mapping[str, str] = os.environ) -> None:
     Raises:
         ConfigError: Names the variable.
     """
-    for variable in STORES:
+    for variable in STORE_CERTIFICATES:
         if given := environ.get(variable, "").strip():
             _of_file(given, variable)
             return

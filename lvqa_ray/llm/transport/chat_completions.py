@@ -13,7 +13,7 @@ import httpx2
 import openai
 from pydantic import JsonValue, SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
+from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
@@ -26,7 +26,7 @@ from lvqa_ray.llm.transport.model_list import ModelList
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 
-CONNECT_S = 30.0
+ENDPOINT_CONNECT_S = 30.0
 LONGEST_NAME = 200
 """Most characters of a model's name, as an endpoint gives it."""
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
@@ -51,7 +51,7 @@ class OpenAITransport:
         self._completions = self._url("/chat/completions")
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.timeout_s
-        self._timeouts = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)).as_dict()
+        self._timeouts = openai.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._streams = endpoint.stream
         self._tells_usage = True  # in the last event of a stream, if it is asked for
 
@@ -85,7 +85,7 @@ class OpenAITransport:
         body: dict[str, Any] = {
             **self._endpoint.sampling(request),
             "model": self._endpoint.model,
-            "messages": [_message(message) for message in request.messages],
+            "messages": [as_message(message) for message in request.messages],
         }
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
@@ -155,7 +155,12 @@ class OpenAITransport:
         raise error  # outside of `except`, or it would carry the client's exception with the whole request
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
-        """What the SDK would send; made here, because its own way there takes as long as all the rest of a call."""
+        """What the SDK would send, without its request options and typed replies.
+
+        ``chat.completions.create`` takes 2.4 ms of CPU for a line of text where this transport takes 0.6, and 4.5 ms
+        for 0.4 MB of pictures where this takes 3.0 (``python benchmarks/api.py transports``, 2,000 requests each, on a
+        busy machine with 2 cores). The SDK's client, its timeouts, its headers and its authentication are used.
+        """
         return httpx2.Request(
             method,
             url,
@@ -194,7 +199,7 @@ class OpenAITransport:
             text = self._text(answer)
         except ApiError as error:
             if answer.get("choices") or isinstance(answer.get("usage"), Mapping):
-                error.bill = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd)
+                error.bill = usage.bill
             raise
         model = answer.get("model")
         named = safe_text(model).strip()[:LONGEST_NAME] if isinstance(model, str) else ""
@@ -239,7 +244,8 @@ class OpenAITransport:
         return self._api_key.get_secret_value()
 
 
-def _message(message: Message) -> dict[str, JsonValue]:
+def as_message(message: Message) -> dict[str, JsonValue]:
+    """A message as it is sent."""
     # Some servers' chat templates take a list of parts for pictures only, so plain text is sent as plain text.
     if all(isinstance(part, Text) for part in message.parts):
         text = "\n".join(part.text for part in message.parts if isinstance(part, Text))

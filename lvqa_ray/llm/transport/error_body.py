@@ -25,8 +25,8 @@ _WORDS = (
 """Fields that hold sentences, in lower case."""
 _ECHOES = frozenset({"input", "ctx", "messages", "request", "headers", "body", "url"})
 """Fields in which a server repeats the request."""
-DEEPEST = 8
-MOST_CHARS = 8000
+ERROR_DEPTH = 8
+ERROR_WORDS_CHARS = 8000
 
 
 def decoded(text: str) -> object:
@@ -50,7 +50,7 @@ def names_in(body: object) -> frozenset[str]:
 
 def words_in(body: object) -> str:
     """The sentences in a body, one a line."""
-    return "\n".join(_words(body, 0))[:MOST_CHARS]
+    return "\n".join(_words(body, 0))[:ERROR_WORDS_CHARS]
 
 
 def quote_of(body: object) -> str:
@@ -114,7 +114,7 @@ def _words(value: object, depth: int) -> Iterator[str]:
 
 def _fields(value: object, depth: int) -> Iterator[tuple[str, object]]:
     """All fields of a JSON value, those of JSON in texts too."""
-    if depth > DEEPEST:
+    if depth > ERROR_DEPTH:
         return
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
         value = decoded(value)

@@ -1,6 +1,6 @@
 """Error codes of endpoints: what each means, with its source.
 
-`llm.faults` looks here first, then in `llm.error_prose`; a status alone decides where neither knows the error.
+`errors` looks here first, then in `error_prose`; a status alone decides where neither knows the error.
 """
 
 from __future__ import annotations

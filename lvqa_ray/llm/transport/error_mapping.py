@@ -1,6 +1,6 @@
 """What went wrong with a call, as one of our own errors: chosen by code, type and status.
 
-Words choose only where a server gives nothing else, by the table in `llm.error_prose`.
+Words choose only where a server gives nothing else, by the table in `error_prose`.
 """
 
 from __future__ import annotations
@@ -129,17 +129,6 @@ def class_of(status: int | None, body: object, *, default: type[ApiError] = Malf
     if unsure and said is not RateLimited:
         return known or default
     return said or known or _by_status(status, default)
-
-
-def classify(status: int | None, names: frozenset[str], *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
-    """The class for a status and for the codes and types in an error body; codes say more than the status.
-
-    Args:
-        status: HTTP status, or ``None`` where only a body is known.
-        names: What `error_body.names_in` found in the body.
-        default: The class where neither is known.
-    """
-    return _by_names(status, names) or _by_status(status, default)
 
 
 def _by_names(status: int | None, names: frozenset[str]) -> type[ApiError] | None:

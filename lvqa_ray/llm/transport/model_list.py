@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-SHOWN = 5
+MODELS_SHOWN = 5
 """Most names in a message."""
 LIKE = 3
 """Letters of a name that is looked for within another."""
@@ -59,8 +59,8 @@ class ModelList:
         known = {_plain(name): name for name in reversed(self.names)}
         wanted = _plain(model)
         found = [name for plain, name in known.items() if len(plain) >= LIKE and (plain in wanted or wanted in plain)]
-        found += [known[plain] for plain in difflib.get_close_matches(wanted, known, SHOWN, cutoff=0.5)]
-        return (list(dict.fromkeys(found)) or sorted(self.names))[:SHOWN]
+        found += [known[plain] for plain in difflib.get_close_matches(wanted, known, MODELS_SHOWN, cutoff=0.5)]
+        return (list(dict.fromkeys(found)) or sorted(self.names))[:MODELS_SHOWN]
 
 
 def _names(entry: object) -> Iterator[str]:

@@ -35,11 +35,6 @@ class Proxy:
     url: str = field(repr=False)
     variable: str
 
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the connection to the proxy itself uses TLS."""
-        return self.url.startswith("https:")
-
 
 def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None:
     """The proxy through which the environment wants a URL to be reached; nothing for a direct connection.

@@ -11,17 +11,18 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Bill, MalformedReply, TooLong
+from lvqa_ray.errors import ApiError, BadRequest, MalformedReply, TooLong
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.pricing import sound_usd
+from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from lvqa_ray.records.transcript import Segment, Transcript
 
 NO_SPEECH, UNSURE = 0.6, -1.0
 """A segment that is probably none, and improbable in its words, is what whisper itself takes for silence."""
-SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
+SOUND_SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
 
 
 class Transcriber(OpenAITransport):
@@ -76,11 +77,11 @@ class Transcriber(OpenAITransport):
             url,
             headers=[(name, value) for name, value in self._headers if name.lower() != "content-type"],
             data={name: value for name, value in body.items() if name != "file"},
-            files={"file": (f"sound.{SUFFIXES.get(sound.mime, 'bin')}", sound.data, sound.mime)},
+            files={"file": (f"sound.{SOUND_SUFFIXES.get(sound.mime, 'bin')}", sound.data, sound.mime)},
             extensions={"timeout": self._timeouts},
         )
 
-    def _answered(self, answer: object, limits: Any, sound: Media) -> ChatReply:  # noqa: ANN401 - see `_ask`
+    def _answered(self, answer: object, limits: RateInfo | None, sound: Media) -> ChatReply:
         """The reply as a value.
 
         Raises:
@@ -94,7 +95,7 @@ class Transcriber(OpenAITransport):
         try:
             segments = self._segments(answer, sound.seconds)
         except ApiError as error:
-            error.bill, error.limits = Bill(usage.input_tokens, usage.output_tokens, usage.cost_usd), limits
+            error.bill, error.limits = usage.bill, limits
             raise
         language = answer.get("language")
         transcript = Transcript(segments, language if isinstance(language, str) else "")

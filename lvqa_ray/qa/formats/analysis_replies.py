@@ -17,7 +17,7 @@ from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records.safe_text import safe_text
 
-DEEPEST = 4
+MIND_MAP_DEPTH = 4
 """Levels of a mind map, with its root."""
 CHILDREN = ("children", "childNodes")
 """What the branches of a node may be called."""
@@ -98,13 +98,13 @@ def read_tree(reply: str) -> dict[str, JsonValue]:
     return tree
 
 
-def _node(said: Any, depth: int, where: str) -> dict[str, JsonValue]:  # noqa: ANN401 - whatever the JSON holds
+def _node(said: object, depth: int, where: str) -> dict[str, JsonValue]:
     if isinstance(said, str):
         said = {"name": said}
     if not isinstance(said, Mapping) or not isinstance(said.get("name"), str) or not said["name"].strip():
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, {where} is no object with a text "name".')
-    if depth > DEEPEST:
-        raise ParseError(ParseFault.BAD_TREE, f"The mind map is more than {DEEPEST} levels deep at {where}.")
+    if depth > MIND_MAP_DEPTH:
+        raise ParseError(ParseFault.BAD_TREE, f"The mind map is more than {MIND_MAP_DEPTH} levels deep at {where}.")
     name = " ".join(said["name"].split())
     branches: Any = next((said[key] for key in CHILDREN if said.get(key) is not None), [])
     if not isinstance(branches, list):
@@ -123,7 +123,7 @@ def _texts(said: Mapping[str, Any], field: str) -> list[JsonValue]:
     return [*dict.fromkeys(filter(None, texts))]
 
 
-def _json(reply: str) -> Any:  # noqa: ANN401 - whatever the JSON holds
+def _json(reply: str) -> object:
     """The JSON object or list that a reply holds; what stands before and after it does not count.
 
     Only what opens first is taken: an object within a broken one would be a part that looks whole.
@@ -141,7 +141,7 @@ def _json(reply: str) -> Any:  # noqa: ANN401 - whatever the JSON holds
         raise ParseError(ParseFault.BAD_JSON, "The JSON of the reply is nested too deeply.") from None
 
 
-def _safe(said: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds
+def _safe(said: object) -> object:
     """The value with clean texts: JSON escapes what the reply does not show."""
     if isinstance(said, str):
         return strip_thinking(safe_text(said))

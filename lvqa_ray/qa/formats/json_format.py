@@ -70,7 +70,7 @@ class JsonReplies(_Object):
     questions: list[Labelled]
 
 
-SCHEMA = ReplySchema(name="question", schema=JsonReply.model_json_schema())
+QUESTION_SCHEMA = ReplySchema(name="question", schema=JsonReply.model_json_schema())
 """What is sent as ``response_format``: every field is required and none may be added, as strict mode wants it."""
 
 SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=JsonReplies.model_json_schema())
@@ -78,7 +78,7 @@ SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=JsonReplies.model_json_
 
 
 def parse_json_question(reply: str) -> Question:
-    """Read a reply that follows `SCHEMA`; a draft before it and a code fence around it are taken off.
+    """Read a reply that follows `QUESTION_SCHEMA`; a draft before it and a code fence around it are taken off.
 
     White space in a text becomes single spaces, and times are taken to a hundredth of a second.
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.qa.best_reply import Reader
-from lvqa_ray.qa.formats.json_format import SCHEMA, SCHEMA_OF_SEVERAL, parse_json_question, parse_json_questions
+from lvqa_ray.qa.formats.json_format import (
+    QUESTION_SCHEMA,
+    SCHEMA_OF_SEVERAL,
+    parse_json_question,
+    parse_json_questions,
+)
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions, parse_questions
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
@@ -84,5 +89,6 @@ def _read_json(reply: str) -> list[ParsedQuestions]:
 
 TEXT = ReplyFormat(ReplyShape(TEXT_FORMAT, _read_text), ReplyShape(SEVERAL_TEXT, parse_questions))
 JSON = ReplyFormat(
-    ReplyShape(JSON_FORMAT, _read_json, SCHEMA), ReplyShape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL)
+    ReplyShape(JSON_FORMAT, _read_json, QUESTION_SCHEMA),
+    ReplyShape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL),
 )

@@ -103,19 +103,6 @@ def render_question(q: Question) -> str:
     return reply
 
 
-def parsed_reasoning(q: Question) -> dict[str, object]:
-    """The ``parsed_reasoning`` column: ``{QUESTION, OPTIONS, ANSWER, REASONS: {"Step 1": {timestamp, reasons}}}``."""
-    return {
-        "QUESTION": q.question,
-        "OPTIONS": {letter: q.options[letter] for letter in LETTERS},
-        "ANSWER": q.answer,
-        "REASONS": {
-            f"Step {number}": {"timestamp": step.timestamp, "reasons": list(step.reasons)}
-            for number, step in enumerate(q.steps, start=1)
-        },
-    }
-
-
 def full_question(q: Question) -> str:
     """The question and its options as one text: the question, then a line ``A. ...`` for each option."""
     return "\n".join([q.question, *(f"{letter}. {q.options[letter]}" for letter in LETTERS)])

@@ -34,7 +34,7 @@ class DrawMindMap(VideoTask):
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with its mind map, at most four levels deep, or with why there is none."""
-        made = await self.result(row, chat, wish, read_tree, layout=FORMAT)
+        made = await self.result(row, chat, wish, read_tree, layout=MIND_MAP_FORMAT)
         return [replace(row, results=(*row.results, made))]
 
     def missing(self, row: AnalyzedVideo) -> Failure | None:
@@ -51,6 +51,6 @@ Order what it is about as a mind map. Its root names the video's subject in a fe
 to six of them, are its main themes or the main stages of its story, and what belongs to each stands below it. Every \
 name is short, at most ten words. Say nothing twice, and add nothing that the text does not hold."""
 
-FORMAT = """\
+MIND_MAP_FORMAT = """\
 Reply with one JSON object and with nothing else. It is the root; every node has the field "name", a text, and, where \
 it has branches, the field "children", a list of nodes. The map is at most four levels deep, with its root."""

@@ -63,7 +63,7 @@ class CheckDuplicates(Check):
         """
         from datasketch import MinHash, MinHashLSH  # noqa: PLC0415 - scipy takes a second to import
 
-        index = MinHashLSH(threshold=max(0.1, self.threshold - MARGIN), num_perm=PERMUTATIONS)
+        index = MinHashLSH(threshold=max(0.1, self.threshold - SKETCH_MARGIN), num_perm=PERMUTATIONS)
         # Candidates are compared by their shingles, so the sketch only has to find them.
         kept: dict[str, str] = {}
         repeats: dict[str, tuple[str, float]] = {}
@@ -81,7 +81,7 @@ class CheckDuplicates(Check):
         return repeats
 
 
-MARGIN = 0.1
+SKETCH_MARGIN = 0.1
 """How far below the threshold a pair is still looked at: the sketch's own error is about 1 / sqrt(permutations)."""
 
 _SPACES = re.compile(r"[\W_]+")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -13,10 +13,21 @@ from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
-from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Step, Usage, Verdict
-from lvqa_ray.stage import CallCheck, Chat, ParsedReply, Repairer, Role
+from lvqa_ray.records import (
+    AskedQuestion,
+    CaptionedClip,
+    CaptionedVideo,
+    Clip,
+    Failure,
+    QuestionedVideo,
+    Span,
+    Step,
+    Usage,
+    Verdict,
+)
+from lvqa_ray.stage import FEWER, CallCheck, Chat, ParsedReply, Repairer, Role
 
-Sample = Callable[[Clip], Iterable[Any]]
+Sample = Callable[[Clip], Iterable[Clip | CaptionedClip]]
 """Takes the pictures of a clip, as the stage `sample` does."""
 
 
@@ -49,7 +60,7 @@ class CheckEvidence(CallCheck):
     @property
     def calls(self) -> int:
         """See `CallCheck`."""
-        return USUAL_STEPS
+        return STEPS_SHOWN
 
     def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
         """The film with pictures of the spans that its questions cite; a span that does not decode has none.
@@ -64,7 +75,7 @@ class CheckEvidence(CallCheck):
             for out in sample(clip):
                 if isinstance(out, Clip):
                     shown.append(out)
-                elif out.failure.kind in NOT_HAD:
+                elif out.failure is not None and out.failure.kind in NOT_HAD:
                     lost = replace(out.failure, stage=self.name, clip_id="", retryable=True)
                     yield replace(lost, requested=row.requested)
                     return
@@ -125,23 +136,24 @@ class CheckEvidence(CallCheck):
             parts.append(Media(identity=f"{clip.identity} #{index}", mime="image/jpeg", data=frame.jpeg))
         return parts
 
-    def decided(self, row: QuestionedVideo, *args: Any, **kwargs: Any) -> QuestionedVideo:  # noqa: ANN401 - as it is called
+    def decided(
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+    ) -> QuestionedVideo:
         """See `PolicyMixin`; the pictures end here."""
-        return replace(super().decided(row, *args, **kwargs), shown=())
+        return replace(super().decided(row, verdicts, mended), shown=())
 
 
 def _span(step: Step, film: CaptionedVideo) -> Span:
     """What is shown of a step: its span in the video, and of a moment the second around it."""
     end_s = film.info.duration_sec
     start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)
-    if end - start < MOMENT_S:
-        start, end = max(0.0, (start + end - MOMENT_S) / 2), min(end_s, (start + end + MOMENT_S) / 2)
+    if end - start < SHOWN_MOMENT_S:
+        start, end = max(0.0, (start + end - SHOWN_MOMENT_S) / 2), min(end_s, (start + end + SHOWN_MOMENT_S) / 2)
     return Span(start_s=round(start, 3), end_s=round(end, 3))
 
 
-MOMENT_S = 1.0
-FEWER = (1, 2, 4)
-USUAL_STEPS = 3
+SHOWN_MOMENT_S = 1.0
+STEPS_SHOWN = 3
 
 PROMPT = """\
 You see pictures of one video, from {start} s to {end} s, in the order of time, each with the second at which it is \

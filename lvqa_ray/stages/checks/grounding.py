@@ -128,15 +128,15 @@ def _covered(stretches: Sequence[tuple[float, float]], by: Sequence[tuple[float,
     whole = inside = 0.0
     for start, end in _merged(stretches):
         if start == end:
-            whole += MOMENT_S
-            inside += MOMENT_S * any(first <= start <= last for first, last in by)
+            whole += CITED_MOMENT_S
+            inside += CITED_MOMENT_S * any(first <= start <= last for first, last in by)
             continue
         whole += end - start
         inside += sum(max(0.0, min(end, last) - max(start, first)) for first, last in _merged(by))
     return 1.0 if whole == 0 or whole - inside < 1e-6 else inside / whole
 
 
-MOMENT_S = 0.001
+CITED_MOMENT_S = 0.001
 """What a span without length counts for."""
 
 

@@ -29,7 +29,7 @@ MP3_BITS = 32_000
 
 Samples = npt.NDArray[np.int16]
 Form = Literal["opus", "mp3", "flac", "wav"]
-FORMS: tuple[Form, ...] = get_args(Form)
+SOUND_FORMS: tuple[Form, ...] = get_args(Form)
 MIMES: dict[Form, str] = {"opus": "audio/ogg", "mp3": "audio/mpeg", "flac": "audio/flac", "wav": "audio/wav"}
 _WRITTEN: dict[Form, tuple[str, str]] = {
     "opus": ("ogg", "libopus"),

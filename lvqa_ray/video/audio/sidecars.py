@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lvqa_ray.video.audio.languages import language, match
 
-FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
+SUBTITLE_FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
 """FFmpeg's demuxer for each suffix of a file beside a video, in the order in which they are looked for."""
 FORCED = frozenset({"forced", "foreign"})
 """Flags of files that hold the lines in a foreign language alone."""
@@ -40,8 +40,8 @@ class Named:
 
     @property
     def format_place(self) -> int:
-        """Place of its suffix among `FORMATS`."""
-        return list(FORMATS).index(self.name[self.name.rindex(".") :].casefold())
+        """Place of its suffix among `SUBTITLE_FORMATS`."""
+        return list(SUBTITLE_FORMATS).index(self.name[self.name.rindex(".") :].casefold())
 
     @property
     def order(self) -> tuple[bool, bool, bool, int, str]:
@@ -54,7 +54,7 @@ def named(stem: str, name: str) -> Named | None:
     """What the name of a file says if it belongs to the video of a stem; ``None`` if it does not."""
     begin, dot, suffix = name.rpartition(".")
     own, whole = (unicodedata.normalize("NFC", text) for text in (stem, begin))
-    if not dot or f".{suffix.casefold()}" not in FORMATS or not whole.startswith(own):
+    if not dot or f".{suffix.casefold()}" not in SUBTITLE_FORMATS or not whole.startswith(own):
         return None
     spoken, flags = "", set[str]()
     for part in _parts(whole[len(own) :]):

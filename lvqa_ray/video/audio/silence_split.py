@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lvqa_ray.video.audio.pcm import RATE, Samples
 
-WINDOW = RATE // 50
+LOUDNESS_WINDOW = RATE // 50
 """Samples of which the loudness is looked at together: 20 ms."""
 SILENCE = 33.0
 """Root mean square of a sample below which a window counts as silent: -60 dB of full scale."""
@@ -18,9 +18,9 @@ PAUSE = 10
 """Windows without speech that make a pause in which to cut: 200 ms."""
 SEARCHED = 0.4
 """Share of a part, at its end, in which a pause is looked for."""
-OVERLAP_S = 2.0
+SOUND_OVERLAP_S = 2.0
 """What two parts have in common where there is no pause to cut in."""
-MARGIN = 25
+SILENCE_KEPT_WINDOWS = 25
 """Silent windows that are kept before and after sound: 500 ms."""
 
 
@@ -50,10 +50,10 @@ def split_at_silence(sound: Iterable[Samples], longest_s: float) -> Iterator[Sou
         longest_s: Longest part.
 
     Yields:
-        Parts in order, as long as may be; each begins and ends in a pause, or else shares `OVERLAP_S` with its
+        Parts in order, as long as may be; each begins and ends in a pause, or else shares `SOUND_OVERLAP_S` with its
         neighbour. What is silent at their ends is cut off, and silent parts are left out. Held in memory is one part.
     """
-    most = max(WINDOW * PAUSE, int(longest_s * RATE) // WINDOW * WINDOW)
+    most = max(LOUDNESS_WINDOW * PAUSE, int(longest_s * RATE) // LOUDNESS_WINDOW * LOUDNESS_WINDOW)
     start, held = 0, np.zeros(0, np.int16)
     waiting: list[Samples] = []
     length = 0
@@ -79,9 +79,9 @@ def _cut(samples: Samples) -> tuple[int, int]:
     quiet = end_part <= max(SILENCE, 0.1 * float(np.percentile(end_part, 90)))
     runs = _runs(quiet)
     if len(runs) and (longest := runs[int(np.argmax(runs[:, 1] - runs[:, 0]))])[1] - longest[0] >= PAUSE:
-        middle = (begin + (int(longest[0]) + int(longest[1])) // 2) * WINDOW
+        middle = (begin + (int(longest[0]) + int(longest[1])) // 2) * LOUDNESS_WINDOW
         return middle, middle
-    overlap = min(int(OVERLAP_S * RATE), len(samples) // 4)
+    overlap = min(int(SOUND_OVERLAP_S * RATE), len(samples) // 4)
     return len(samples), len(samples) - overlap
 
 
@@ -89,15 +89,15 @@ def _sounding(start: int, samples: Samples) -> Iterator[SoundPart]:
     """The part without silence at its ends; nothing if it is silent."""
     sounds = np.flatnonzero(_loudness(samples) > SILENCE)
     if len(sounds):
-        first = max(0, int(sounds[0]) - MARGIN) * WINDOW
-        last = min(len(samples), (int(sounds[-1]) + 1 + MARGIN) * WINDOW)
+        first = max(0, int(sounds[0]) - SILENCE_KEPT_WINDOWS) * LOUDNESS_WINDOW
+        last = min(len(samples), (int(sounds[-1]) + 1 + SILENCE_KEPT_WINDOWS) * LOUDNESS_WINDOW)
         yield SoundPart(start + first, samples[first:last])
 
 
 def _loudness(samples: Samples) -> npt.NDArray[np.float64]:
     """Root mean square of each window; the last one may be shorter."""
-    whole = len(samples) // WINDOW * WINDOW
-    windows = samples[:whole].astype(np.float64).reshape(-1, WINDOW)
+    whole = len(samples) // LOUDNESS_WINDOW * LOUDNESS_WINDOW
+    windows = samples[:whole].astype(np.float64).reshape(-1, LOUDNESS_WINDOW)
     loud = np.sqrt(np.mean(windows**2, axis=1)) if whole else np.zeros(0)
     rest = samples[whole:].astype(np.float64)
     return np.append(loud, np.sqrt(np.mean(rest**2))) if len(rest) else loud

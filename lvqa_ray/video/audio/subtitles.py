@@ -25,7 +25,7 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.video.audio.languages import match
-from lvqa_ray.video.audio.sidecars import FORMATS, chosen
+from lvqa_ray.video.audio.sidecars import SUBTITLE_FORMATS, chosen
 from lvqa_ray.video.reader.container import open_container, picture_stream
 from lvqa_ray.video.reader.container_formats import open_input
 
@@ -35,7 +35,7 @@ SETTLED_NS = 2 * 10**9
 """A folder that changed so lately may change again without another time."""
 TEXTS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
 """Codecs of streams that hold text; others hold pictures of it."""
-MOST_BYTES = 20 * 2**20
+SUBTITLE_BYTES = 20 * 2**20
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -59,7 +59,9 @@ def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
         there = _subtitles_in(path.parent)
     except OSError:  # files may be read in a folder that may not be listed
         every = [
-            f"{path.stem}{middle}{suffix}" for middle in ("", *(f".{one}" for one in languages)) for suffix in FORMATS
+            f"{path.stem}{middle}{suffix}"
+            for middle in ("", *(f".{one}" for one in languages))
+            for suffix in SUBTITLE_FORMATS
         ]
         there = tuple(name for name in every if path.with_name(name).is_file())
     names = [name for name in there if name.startswith(path.stem) or not name.isascii()]
@@ -93,7 +95,7 @@ def _listed(folder: Path, _: int) -> tuple[str, ...]:
             sorted(
                 entry.name
                 for entry in entries
-                if os.path.splitext(entry.name)[1].casefold() in FORMATS and entry.is_file()  # noqa: PTH122 - a million times
+                if os.path.splitext(entry.name)[1].casefold() in SUBTITLE_FORMATS and entry.is_file()  # noqa: PTH122 - a million times
             )
         )
 
@@ -111,14 +113,16 @@ def read_sidecar(sidecar: Sidecar, encoding: str = "") -> tuple[Subtitle, ...]:
     path = sidecar.path
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(SUBTITLE_BYTES + 1)
     except OSError as error:
         raise _bad(f"{path.name} cannot be read ({error.strerror}); check its permissions.") from error
-    if len(data) > MOST_BYTES:
-        raise _bad(f"{path.name} has more than {MOST_BYTES >> 20} MB, which no file of subtitles has; move it away.")
+    if len(data) > SUBTITLE_BYTES:
+        raise _bad(
+            f"{path.name} has more than {SUBTITLE_BYTES >> 20} MB, which no file of subtitles has; move it away."
+        )
     text = _decoded(path, data, encoding)
     try:
-        with open_input(io.BytesIO(text.encode()), subtitles=FORMATS[path.suffix.lower()]) as container:
+        with open_input(io.BytesIO(text.encode()), subtitles=SUBTITLE_FORMATS[path.suffix.lower()]) as container:
             lines = _lines(container, container.streams.subtitles[0], 0.0, "sidecar", sidecar.language)
     except (av.FFmpegError, ValueError, IndexError) as error:
         raise _bad(f"{path.name} holds no subtitles that can be read ({error}); mend it, or move it away.") from error

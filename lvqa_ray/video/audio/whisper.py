@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from lvqa_ray.video.audio.pcm import RATE
 from lvqa_ray.video.audio.silence_split import SoundPart
 from lvqa_ray.video.onnx import disable_telemetry
 
-LONGEST_S = 60.0
+if TYPE_CHECKING:  # the package is there only with the extra
+    from faster_whisper import WhisperModel
+
+WHISPER_LONGEST_S = 60.0
 """Most sound at once: nothing is read or written meanwhile, and who stands still for too long is ended."""
 
 
@@ -37,7 +40,7 @@ def transcribe(parts: Iterable[SoundPart], model: str, hint: str = "") -> tuple[
     """What is said in sound, in time order.
 
     Args:
-        parts: The sound, each part of at most `LONGEST_S`.
+        parts: The sound, each part of at most `WHISPER_LONGEST_S`.
         model: Folder of a model in CTranslate2's format.
         hint: Words that help.
 
@@ -66,7 +69,7 @@ def transcribe(parts: Iterable[SoundPart], model: str, hint: str = "") -> tuple[
 
 
 @lru_cache(maxsize=1)
-def _model(folder: str) -> Any:  # noqa: ANN401 - the package is there only with the extra
+def _model(folder: str) -> WhisperModel:
     """The model, loaded once for a process."""
     if why := why_not(folder):
         raise _unusable(why)

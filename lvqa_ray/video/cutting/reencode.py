@@ -15,12 +15,13 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.cutting.upright import Upright
-from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, no_frames
+from lvqa_ray.video.reader.video_reader import VideoReader, no_frames
+from lvqa_ray.video.spans import EPSILON_S
 
 LONG_FRAME = 1.5
 """Where the first frame within a span comes later than so many frame periods, the one before it opens the clip."""
 
-LONGEST_WAIT_S = 0.25
+SPARSE_AFTER_S = 0.25
 """So it does where that frame comes later than this: the mean period of a sparse recording says nothing."""
 
 HELD_S = 2.0
@@ -63,7 +64,7 @@ class Encoding:
 
 def longest_wait_s(source: VideoReader) -> float:
     """How long after the start of a span its first frame may appear before the frame on display opens the clip."""
-    return min(LONG_FRAME * source.period_s, LONGEST_WAIT_S)
+    return min(LONG_FRAME * source.period_s, SPARSE_AFTER_S)
 
 
 class EncodedPicture:
@@ -128,7 +129,7 @@ class EncodedPicture:
         for frame in self._rest():
             pts, upright = self._pts_of(frame) - self._start_pts, self._upright(frame)
             yield pts, upright
-        again = self._pts(self.end_s - min(self._source.period_s, LONGEST_WAIT_S)) - self._start_pts
+        again = self._pts(self.end_s - min(self._source.period_s, SPARSE_AFTER_S)) - self._start_pts
         if (again - pts) * self._time_base > HELD_S:
             yield again, upright
 
@@ -150,7 +151,7 @@ class EncodedPicture:
         """How long the last frame of the clip is shown, in its time base: a period, or until the span ends."""
         if self._rate:
             return 1
-        period = round(min(self._source.period_s, LONGEST_WAIT_S) / self._time_base)
+        period = round(min(self._source.period_s, SPARSE_AFTER_S) / self._time_base)
         return max(1, period, self._pts(self.end_s) - self._start_pts - pts)
 
     def _ticks_before(self, time_s: float, rate: Fraction) -> int:
@@ -172,7 +173,7 @@ class EncodedPicture:
             self.end_s = self._no_later_than_the_span(until_s)
 
     def _no_later_than_the_span(self, time_s: float) -> float:
-        return min(time_s, max(self._span.end_s, self.start_s + min(self._source.period_s, LONGEST_WAIT_S)))
+        return min(time_s, max(self._span.end_s, self.start_s + min(self._source.period_s, SPARSE_AFTER_S)))
 
     def _within(self) -> Iterator[VideoFrame]:
         begin, end = self._span.start_s - EPSILON_S, self._span.end_s - EPSILON_S

@@ -20,7 +20,8 @@ from lvqa_ray.video.cutting.reencode import HELD_S, longest_wait_s
 from lvqa_ray.video.cutting.smart_cut_edges import EdgeEncoder, EdgeEncoderConfig
 from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, SmartCutPlan, Stamp, plan_cut
 from lvqa_ray.video.cutting.stream_copy import changes_decoder, from_key_frame
-from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, open_video
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
+from lvqa_ray.video.spans import EPSILON_S
 
 MAX_PACKETS = 500_000
 """A span of more packets than this (hours) is not worth the memory of its stamps."""

@@ -14,8 +14,9 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.reencode import LONGEST_WAIT_S
-from lvqa_ray.video.reader.video_reader import EPSILON_S, STEPS_BACK_S, VideoReader, no_frames
+from lvqa_ray.video.cutting.reencode import SPARSE_AFTER_S
+from lvqa_ray.video.reader.video_reader import STEPS_BACK_S, VideoReader, no_frames
+from lvqa_ray.video.spans import EPSILON_S
 
 S = TypeVar("S", VideoStream, AudioStream)
 
@@ -118,7 +119,7 @@ class CopiedPicture:
         late_s = self._span.start_s - self._source.time_of(first)
         start = round((self._source.start_s + self._span.start_s) / self._source.time_base)
         is_only = second is None or (second.dts or 0) > start
-        if first.pts is None or late_s <= LONGEST_WAIT_S or not is_only or self._source.time_base > LONGEST_WAIT_S:
+        if first.pts is None or late_s <= SPARSE_AFTER_S or not is_only or self._source.time_base > SPARSE_AFTER_S:
             return first
         late = start - first.pts
         if second is None:
@@ -130,7 +131,7 @@ class CopiedPicture:
 
     def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         # What is shown at the end of the span leaves the display there, or a clip of stills would be too long.
-        most_s = max(self._span.end_s - self._source.time_of(packet), min(self._source.period_s, LONGEST_WAIT_S))
+        most_s = max(self._span.end_s - self._source.time_of(packet), min(self._source.period_s, SPARSE_AFTER_S))
         most = math.ceil(most_s / self._source.time_base)
         if (packet.duration or 0) > most:
             packet.duration = most

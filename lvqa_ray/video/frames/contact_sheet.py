@@ -12,9 +12,10 @@ from av.video.frame import VideoFrame
 from lvqa_ray.records import Span
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.frames.jpeg import Pixels
-from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, open_video
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
+from lvqa_ray.video.spans import EPSILON_S
 
-LONGEST_LOOK = 300
+THUMBNAIL_MOST_FRAMES = 300
 """Frames that are decoded for one thumbnail at most; a stretch whose picture lies further from a key frame has none."""
 
 
@@ -75,13 +76,13 @@ def contact_sheet(
 def _look(source: VideoReader, stretch: Span) -> VideoFrame | None:
     """The last key frame of a stretch, or the frame in its middle where it has none."""
     source.seek(max(stretch.start_s, stretch.end_s - source.period_s))
-    first = next(source.frames(limit=LONGEST_LOOK), None)
+    first = next(source.frames(limit=THUMBNAIL_MOST_FRAMES), None)
     if first is not None and stretch.start_s - EPSILON_S <= source.time_of(first) < stretch.end_s:
         return first
     middle = (stretch.start_s + stretch.end_s) / 2
     shown: VideoFrame | None = None
     source.seek(middle)
-    for frame in source.frames(limit=LONGEST_LOOK, wanted_s=[middle]):
+    for frame in source.frames(limit=THUMBNAIL_MOST_FRAMES, wanted_s=[middle]):
         if source.time_of(frame) > middle + EPSILON_S:
             return shown or frame
         shown = frame

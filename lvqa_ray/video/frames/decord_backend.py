@@ -19,12 +19,14 @@ from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Frame
 from lvqa_ray.video.reader.container_formats import has_signature
 from lvqa_ray.video.reader.display import Presentation, orientation_of
-from lvqa_ray.video.reader.video_reader import EPSILON_S, FIRST_LOOK, VideoReader, no_frames, open_video
+from lvqa_ray.video.reader.video_reader import FIRST_PICTURE_PACKETS, VideoReader, no_frames, open_video
+from lvqa_ray.video.spans import EPSILON_S
 
 if TYPE_CHECKING:
     from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 
 LAST_FRAME_GRACE_S = 0.5
+"""The last frame stands in for times this far past its end: durations in headers are not that exact."""
 
 
 class _DecordArray(Protocol):
@@ -76,7 +78,7 @@ def _shown(source: VideoReader) -> Presentation:
     Raises:
         VideoError: They would be shown wrongly.
     """
-    first = next(source.frames(limit=FIRST_LOOK), None)
+    first = next(source.frames(limit=FIRST_PICTURE_PACKETS), None)
     if first is None:
         raise no_frames(source.path)
     orientation, shown = orientation_of(first), source.presentation

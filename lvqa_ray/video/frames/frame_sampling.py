@@ -14,11 +14,10 @@ from av.video.frame import VideoFrame
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Frame
 from lvqa_ray.video.frames import decord_backend
+from lvqa_ray.video.frames.decord_backend import LAST_FRAME_GRACE_S
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
-from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, no_frames, open_video
-
-LAST_FRAME_GRACE_S = 0.5
-"""The last frame stands in for times this far past its end: durations in headers are not that exact."""
+from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_video
+from lvqa_ray.video.spans import EPSILON_S
 
 WORTH_A_SEEK_S = 12.0
 """A gap longer than this is jumped; most videos have a key frame about every 2 to 10 s."""

@@ -61,7 +61,10 @@ SOUND = "mp3,wav,w64,flac,aac,ac3,eac3,dts,aiff,amr,amrnb,amrwb,ape,wv,tta,mpc,m
 SUBTITLES = "srt,webvtt,ass"
 """Demuxers of the subtitles beside a video; used by name only, never chosen by content."""
 
-FORMATS = ",".join((*FILMS, STREAMS, SOUND))
+MP4, MATROSKA, FLV, TS, PS = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "mpegts", "mpeg"
+"""Names of containers, as an open one gives them."""
+
+DEMUXERS = ",".join((*FILMS, STREAMS, SOUND))
 
 # PyAV 18 refuses a file whose tags are not UTF-8 unless it is told what to do; 19 replaces them and has no such option.
 _TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -110,7 +113,7 @@ def open_input(file: str | Readable, *, subtitles: str = "") -> InputContainer:
     """
     options = {
         "protocol_whitelist": "file" if isinstance(file, str) else "none",
-        "format_whitelist": SUBTITLES if subtitles else FORMATS,
+        "format_whitelist": SUBTITLES if subtitles else DEMUXERS,
     }
     given = f"file:{file}" if isinstance(file, str) else file
     container: InputContainer = av.open(given, mode="r", format=subtitles or None, options=options, **_TAGS)

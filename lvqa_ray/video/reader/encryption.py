@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from lvqa_ray.errors import VideoError, VideoFault
+from lvqa_ray.video.reader.container_formats import MATROSKA, MP4
 from lvqa_ray.video.reader.video_reader import VideoReader
 
-MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 LOOKED_AT = 8
 """Packets that are looked at in one place."""
 

@@ -15,11 +15,11 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from lvqa_ray.video.reader.container import is_elsewhere
+from lvqa_ray.video.reader.container_formats import MATROSKA, PS, TS
 
-MATROSKA, TS, PS = "matroska,webm", "mpegts", "mpeg"
-FORMATS = frozenset({MATROSKA, TS, PS})
+GAP_DEMUXERS = frozenset({MATROSKA, TS, PS})
 
-LEAST_S, LEAST_PERIODS = 0.2, 6
+LEAST_GAP_S, LEAST_GAP_PERIODS = 0.2, 6
 """A gap is looked at if it is longer than both."""
 
 _TS_SIZES = (188, 192, 204)
@@ -55,7 +55,7 @@ _PADDING = 4096
 
 def is_gap(before_s: float, after_s: float, period_s: float) -> bool:
     """Whether two packets are so far apart in time that the bytes between them are worth a look."""
-    return after_s - before_s > max(LEAST_S, LEAST_PERIODS * period_s)
+    return after_s - before_s > max(LEAST_GAP_S, LEAST_GAP_PERIODS * period_s)
 
 
 def is_whole(path: str, format_name: str, before: Packet[VideoStream], after: Packet[VideoStream]) -> bool:

@@ -14,10 +14,7 @@ from lvqa_ray.video.reader.display import orientation_of, shown_size
 from lvqa_ray.video.reader.encryption import check_clear
 from lvqa_ray.video.reader.timing.completeness import holds_another, is_complete
 from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s, promised_ends, promised_picture_s
-from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_video
-
-FIRST_PICTURE_PACKETS = 500
-"""A video that shows nothing within so many packets shows nothing."""
+from lvqa_ray.video.reader.video_reader import FIRST_PICTURE_PACKETS, VideoReader, no_frames, open_video
 
 TOLERANCE_S = 0.5
 """Headers and packets may differ by this much; more is a file cut short."""

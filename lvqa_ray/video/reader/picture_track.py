@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails
 """Tracks that are marked as covers and thumbnails never count."""
 
-FEW = 10
+FEWEST_PICTURES_SHARE = 10
 """A track with fewer pictures than one in so many of those of another track is no film."""
 
 COUNTED_PACKETS = 500
@@ -46,7 +46,7 @@ def picture_tracks(container: InputContainer, reopened: Callable[[], InputContai
     most = max(counts.values())
 
     def is_film(track: VideoStream) -> bool:
-        return counts[track.index] > 1 and counts[track.index] * FEW >= most
+        return counts[track.index] > 1 and counts[track.index] * FEWEST_PICTURES_SHARE >= most
 
     return sorted(tracks, key=lambda track: (track.codec_context is None, not is_film(track)))
 

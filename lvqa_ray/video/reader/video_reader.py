@@ -33,11 +33,11 @@ from lvqa_ray.video.reader.timing.avi_timestamps import TimestampFixer
 from lvqa_ray.video.reader.timing.clock import Clock, clock_of
 from lvqa_ray.video.reader.timing.completeness import is_complete
 from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s, promised_picture_s
+from lvqa_ray.video.spans import EPSILON_S
 
-EPSILON_S = 1e-6
 SUSPICIOUS_FRAMES = 16
-FIRST_LOOK = 500
-"""Packets that are read at most for the first picture."""
+FIRST_PICTURE_PACKETS = 500
+"""Packets that are read at most for the first picture: a video that shows nothing within so many shows nothing."""
 STEPS_BACK_S = (0.0, 1.0, 5.0, 30.0, float("inf"))
 """Where to look for a key frame: at the wanted time, then ever further before it; the last step is the start."""
 
@@ -153,7 +153,7 @@ class VideoReader:
 
     def _gaps_noted(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
         """Note what is lost between two packets, and what depends on it, up to the next key frame."""
-        if self.container.format.name not in gaps.FORMATS:
+        if self.container.format.name not in gaps.GAP_DEMUXERS:
             yield from packets
             return
         before: Packet[VideoStream] | None = None
@@ -288,7 +288,7 @@ class VideoReader:
     def _find_start(self) -> None:
         """Look when the first picture appears, and how long after it could have been decoded."""
         first_dts: int | None = None
-        for packet in islice(self.packets(), FIRST_LOOK):
+        for packet in islice(self.packets(), FIRST_PICTURE_PACKETS):
             if first_dts is None or packet.is_keyframe:  # those before it did not decode
                 first_dts = packet.dts
             frame = next(self._decode(packet), None)

@@ -13,11 +13,11 @@ from functools import partial
 from lvqa_ray.records import Frame, Span
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.reader.display import PLAIN, Presentation
-from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, open_video
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.detection import FrameEvent, frame_events
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.scenes.frame_buffer import CHOICE, BufferedFrame, FrameBuffer
-from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, frame_times
+from lvqa_ray.video.spans import EPSILON_S, MAX_SPANS, ScenePlan, frame_times
 
 HELD_BYTES = 300 * 2**20
 """Most memory for decoded frames. Larger pictures than 1080p are kept as JPEGs, most of which will not be wanted."""

@@ -15,10 +15,11 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, no_frames, open_video
+from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_video
 from lvqa_ray.video.scenes.detectors import CutFinder, Detection
 from lvqa_ray.video.scenes.frame_scores import FrameScorer
 from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode
+from lvqa_ray.video.spans import EPSILON_S
 
 HELD_FRAMES = 32
 """Most decoded frames held back until it is known whether one of them is a cut."""

@@ -9,6 +9,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from lvqa_ray.video.scenes.downscale import Accuracy, Picture
 from lvqa_ray.video.scenes.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
@@ -142,7 +144,7 @@ class Scorer:
         return tuple(_distance(before[luma], self.seen[luma]) for luma in self._luma_only)
 
 
-def _distance(before: Any, seen: Any) -> float:  # noqa: ANN401 - arrays of OpenCV's
+def _distance(before: npt.NDArray[np.uint8], seen: npt.NDArray[np.uint8]) -> float:
     return float(cv2.norm(before, seen, cv2.NORM_L1)) / int(seen.size)
 
 

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Frame
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
-from lvqa_ray.video.reader.video_reader import EPSILON_S
+from lvqa_ray.video.spans import EPSILON_S
 
 CHOICE = 8
 """Pictures to choose from for each that is wanted: 4 to 8 once the clip has had more frames than that."""

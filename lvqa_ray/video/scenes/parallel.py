@@ -27,7 +27,7 @@ from lvqa_ray.video.scenes.downscale import Picture
 from lvqa_ray.video.scenes.frame_scores import FrameScorer
 from lvqa_ray.video.spans import ScenePlan
 
-LONGEST_LOOK = 1000
+KEY_FRAME_MOST_PACKETS = 1000
 """Packets that are read at most to find a key frame."""
 OVERLAP = 8
 """Frames that both neighbours look at. A file whose key frames are none differs in the first few after one."""
@@ -65,7 +65,7 @@ def find_parts(row: ProbedVideo, length_s: float) -> list[VideoPart]:
 def _key_at(source: VideoReader, time_s: float) -> int | None:
     """When the first key frame appears that is read after seeking there."""
     source.seek(time_s)
-    packets = islice(source.packets(), LONGEST_LOOK)
+    packets = islice(source.packets(), KEY_FRAME_MOST_PACKETS)
     return next((source.offset_of(each) for each in packets if each.is_keyframe and each.pts is not None), None)
 
 

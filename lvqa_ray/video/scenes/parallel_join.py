@@ -12,7 +12,7 @@ from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.scenes.parallel import OVERLAP
 from lvqa_ray.video.spans import ScenePlan
 
-ANY = FrameSampling(count=1, fps=None, short_side=16, quality=1)
+NO_PICTURES = FrameSampling(count=1, fps=None, short_side=16, quality=1)
 """Stands for no pictures at all."""
 KEPT_S = 2.0
 """How long before a shot its first picture may have come up; should it be older, that shot is decoded once more."""
@@ -35,7 +35,7 @@ class JoinedParts:
         self._detection = detection
         self._least_s = plan.least_s
         self._sampled = sampling is not None
-        self._shots = ClipBuilder(plan, sampling or ANY)
+        self._shots = ClipBuilder(plan, sampling or NO_PICTURES)
         self._moments: CutTracker | None = None
         self._before: ScoredPart | None = None
         self._pictures: dict[float, bytes] = {}

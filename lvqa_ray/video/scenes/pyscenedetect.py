@@ -9,10 +9,10 @@ detectors are imported here. The package itself stays importable for everybody e
 from __future__ import annotations
 
 import sys
+from importlib.abc import InspectLoader
 from importlib.util import find_spec, module_from_spec
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
 
 PACKAGE = "scenedetect"
 
@@ -23,22 +23,23 @@ class LazyPackage(ModuleType):
     Its submodules can be imported at once, because the import system only needs `__path__` of their package.
     """
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the package defines
+    def __getattr__(self, name: str) -> object:
         """Run the package's `__init__`, if it may define the name."""
         spec = self.__spec__
         # cloudpickle asks every loaded module for the names that it looks for: most of them are none of this package.
         if name.startswith("_") or spec is None or spec.loader is None or "_ran" in self.__dict__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if name not in _names(spec.loader):
+        if not isinstance(spec.loader, InspectLoader) or name not in _names(spec.loader):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         self.__dict__["_ran"] = True
         spec.loader.exec_module(self)
         return getattr(self, name)
 
 
-def _names(loader: Any) -> set[str]:  # noqa: ANN401 - loaders of source code have more methods than the base class
+def _names(loader: InspectLoader) -> set[str]:
     """Every name that the package's `__init__` mentions, and its submodules."""
-    mentioned = {part for name in loader.get_code(PACKAGE).co_names for part in name.split(".")}
+    code = loader.get_code(PACKAGE)
+    mentioned = {part for name in (code.co_names if code else ()) for part in name.split(".")}
     return mentioned | {module.name for module in iter_modules(sys.modules[PACKAGE].__path__)}
 
 

@@ -19,7 +19,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.paths import StoragePath
 
-PATIENCE_S = 60.0
+DISK_CHECK_TIMEOUT_S = 60.0
 """How long a node may take to start a process and look."""
 SHOWS_S = 5.0
 """How long a shared disk may take to show what another machine has put there."""
@@ -67,7 +67,7 @@ def _missed_by(machines: dict[str, str], paths: Sequence[str]) -> dict[str, list
         as_task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(paths): machine
         for machine, node in machines.items()
     }
-    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_S)
+    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=DISK_CHECK_TIMEOUT_S)
     found = {}
     for each in done:
         try:
@@ -75,7 +75,7 @@ def _missed_by(machines: dict[str, str], paths: Sequence[str]) -> dict[str, list
         except ray.exceptions.RayError as error:  # it has gone meanwhile
             logger.info("%s does not say what it sees", asked[each], exc_info=error)
     for each in late:
-        logger.warning("%s does not say in %.0f s what it sees", asked[each], PATIENCE_S)
+        logger.warning("%s does not say in %.0f s what it sees", asked[each], DISK_CHECK_TIMEOUT_S)
     return {machine: gone for machine, gone in found.items() if gone}
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -31,19 +31,19 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from lvqa_ray.video.reader.container import is_elsewhere, open_container
+from lvqa_ray.video.reader.container_formats import FLV, PS, TS
 
-FLV = "flv"
-JUMPING = frozenset({"mpegts", "mpeg", FLV})
+JUMPING = frozenset({TS, PS, FLV})
 """Containers whose time stamps may jump: transport streams, program streams, and live recordings in FLV."""
 
 BACK_S = 0.1
 """A step back of more than this is a jump: the frames between are decoded out of order in some files."""
-OVERLAP_S = 1.0
+CLOCK_OVERLAP_S = 1.0
 """A key frame that is decoded no later than the frame before it, by up to this, begins a part that overlaps."""
 AHEAD_S = 10.0
 """A step ahead of more than this is a jump, if it is also longer than so many usual ones."""
-USUAL_STEPS = 20
-FORMAT = 3
+CLOCK_USUAL_STEPS = 20
+CLOCK_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def clock_of(path: str, container: InputContainer, stream: VideoStream) -> Clock
 
 @lru_cache(maxsize=32)
 def _clock_of(path: str, size: int, mtime_ns: int, index: int, format_name: str) -> Clock | None:
-    what = f"{FORMAT} {os.path.realpath(path)} {size} {mtime_ns} {index}"
+    what = f"{CLOCK_FORMAT} {os.path.realpath(path)} {size} {mtime_ns} {index}"
     note = _folder() / f"{sha256(what.encode(errors='surrogateescape')).hexdigest()}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         return _from_json(json.loads(note.read_text(encoding="ascii")))
@@ -167,7 +167,7 @@ def _folder() -> Path:
     return Path(tempfile.gettempdir()) / f"lvqa-clocks-{os.getuid()}"
 
 
-def _from_json(said: Any) -> Clock | None:  # noqa: ANN401 - what JSON holds
+def _from_json(said: Mapping[str, Any] | None) -> Clock | None:
     if said is None:
         return None
     parts = tuple(ClockPart(**part) for part in said["parts"])
@@ -223,12 +223,12 @@ def _jumps(packets: Sequence[Stamped], ticks_per_s: float) -> list[int]:
     """Indices of the packets with which a new part begins."""
     steps = [later.dts - earlier.dts for earlier, later in pairwise(packets)]
     usual = median(abs(step) for step in steps) if steps else 0
-    back, ahead = -BACK_S * ticks_per_s, max(AHEAD_S * ticks_per_s, USUAL_STEPS * usual)
+    back, ahead = -BACK_S * ticks_per_s, max(AHEAD_S * ticks_per_s, CLOCK_USUAL_STEPS * usual)
     starts: list[int] = []
     last = 0  # the last packet that the clock led to
     for index in range(1, len(packets)):
         step = packets[index].dts - packets[last].dts
-        if packets[index].is_key and -OVERLAP_S * ticks_per_s <= step <= 0:
+        if packets[index].is_key and -CLOCK_OVERLAP_S * ticks_per_s <= step <= 0:
             starts.append(index)
             last = index
             continue

@@ -13,12 +13,9 @@ import struct
 from pathlib import Path
 
 from lvqa_ray.video.reader.container import is_elsewhere, opened_elsewhere
-
-MATROSKA = "matroska,webm"
-FLV = "flv"
+from lvqa_ray.video.reader.container_formats import FLV, MATROSKA, MP4
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
-MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 
 _EBML_HEADER = b"\x1a\x45\xdf\xa3"
 _FLV_HEADER = b"FLV\x01"

@@ -1,0 +1,24 @@
+"""The union of the rows that pass from step to step of a pipeline."""
+
+from __future__ import annotations
+
+from lvqa_ray.records.analyzed_video import AnalysisRecord, AnalyzedVideo
+from lvqa_ray.records.parts import ScoredPart, VideoPart
+from lvqa_ray.records.questions import FinishedVideo, QuestionedVideo
+from lvqa_ray.records.rows import CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video
+
+Row = (
+    Video
+    | ProbedVideo
+    | VideoPart
+    | ScoredPart
+    | Clip
+    | CaptionedClip
+    | CaptionedVideo
+    | AnalyzedVideo
+    | AnalysisRecord
+    | QuestionedVideo
+    | FinishedVideo
+    | Failure
+)
+"""Any row that a step takes or makes."""

@@ -68,10 +68,9 @@ def output_at(place: Place) -> Written:
     Raises:
         ConfigError: There is none.
     """
-    from lvqa_ray.dataset.reader import opened  # noqa: PLC0415
-    from lvqa_ray.journal.locations import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
+    from lvqa_ray.dataset.reader import opened  # noqa: PLC0415 - Arrow takes a second to import
 
-    return opened(place, segments_at(place / "cache", make=False))
+    return opened(place)
 
 
 def _write(place: Place, to: Path | None, within_s: float) -> Report:

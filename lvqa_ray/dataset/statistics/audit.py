@@ -15,8 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.compaction import Current
-from lvqa_ray.dataset.current_rows import of_run
+from lvqa_ray.dataset.current_rows import current_outcomes, of_run
 from lvqa_ray.dataset.outcomes import flat, numbers
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.dataset.statistics import significance
@@ -126,7 +125,7 @@ def audit(folder: Place) -> Audit:
         ConfigError: A shard cannot be read.
     """
     seen = _Seen()
-    current = Current.of(folder) if _several_runs(folder) else None
+    current = current_outcomes(folder) if _several_runs(folder) else None
     for rows in _read(folder, "data", current):
         seen.take_records(rows)
     for rows in _read(folder, "drops", current):
@@ -153,12 +152,12 @@ def _several_runs(folder: Place) -> bool:
     return len(runs) > 1
 
 
-def _read(folder: Place, table: TableName, current: Current | None) -> Iterator[pa.Table]:
+def _read(folder: Place, table: TableName, current: Mapping[TableName, pa.Table] | None) -> Iterator[pa.Table]:
     """The rows of a table that stand, shard by shard; columns that an earlier release lacks are null."""
     for shard in shards(folder, table):
         rows = read_shard(shard, list(dict.fromkeys([*COLUMNS[table], VIDEO_ID[table], "run_id"])))
         if current is not None:
-            rows = rows.filter(pa.array(of_run(rows, table, current.tables[table]) >= 0))
+            rows = rows.filter(pa.array(of_run(rows, table, current[table]) >= 0))
         for name in COLUMNS[table]:
             if "." not in name and name not in rows.column_names:
                 rows = rows.append_column(name, pa.nulls(rows.num_rows, SCHEMAS[table].field(name).type))

@@ -21,12 +21,14 @@ from lvqa_ray.dataset.deduplication import compare
 from lvqa_ray.dataset.identities import Identities
 from lvqa_ray.dataset.manifest import keep_ids, manifest_time
 from lvqa_ray.dataset.outcomes import job_hashes, outcomes
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.dataset.resume import remaining, without_copies, without_outcome
 from lvqa_ray.dataset.run_order import run_id_in
 from lvqa_ray.dataset.run_state import is_finished, note_again, note_identities, note_job, note_run
 from lvqa_ray.dataset.shards import fill_empty, write_shard
-from lvqa_ray.dataset.statistics.audit import Audit, audit
-from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
+from lvqa_ray.dataset.statistics.audit import Audit
+from lvqa_ray.dataset.statistics.output_statistics import count
+from lvqa_ray.dataset.statistics.question_counts import Funnel
 from lvqa_ray.dataset.verify import Verdict, verify
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.checks import (
@@ -255,6 +257,7 @@ def _settled(
         with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
             fill_empty(folder)
     verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
+    counted = count(Output(folder), videos.ids)
     bill = spent(segments_at(folder / "cache", make=False), run_id)
     summary = RunSummary(
         output=str(folder),
@@ -267,8 +270,8 @@ def _settled(
         retryable=verdict.retryable,
         unfinished=verdict.unfinished,
         clips=verdict.clips,
-        questions=funnel(folder, videos.ids),
-        audit=audit(folder),
+        questions=counted.selected,
+        audit=counted.audit,
         spent={stage: total(models.values()) for stage, models in bill.items()},
         spent_by_model=bill,
         halted=halted,

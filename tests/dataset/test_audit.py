@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
+from lvqa_ray.dataset.reader import Output
 from lvqa_ray.dataset.shards import write_shard
-from lvqa_ray.dataset.statistics.audit import Audit, audit
+from lvqa_ray.dataset.statistics.audit import Audit
+from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.dataset.statistics.significance import at_least, share, uniform, wilson
 from lvqa_ray.records import LETTERS
 
@@ -66,7 +68,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def audits(folders: tuple[Path, Path]) -> tuple[Audit, Audit]:
-    return audit(folders[0]), audit(folders[1])
+    return count(Output(folders[0])).audit, count(Output(folders[1])).audit
 
 
 def test_where_chance_rules_nothing_is_found(audits: tuple[Audit, Audit]) -> None:

@@ -20,9 +20,7 @@ import pytest
 
 from lvqa_ray.dataset.compaction import settle
 from lvqa_ray.dataset.reader import Output
-from lvqa_ray.dataset.statistics.audit import audit
-from lvqa_ray.dataset.statistics.question_counts import funnel
-from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.statistics.output_statistics import count
 from tests.dataset.test_audit import write
 from tests.fixtures.make_output import restore
 from tests.report.earlier import rewritten
@@ -62,21 +60,26 @@ OUTPUTS: dict[str, Callable[[Path], object]] = {
 def numbers_of(folder: Path) -> dict[str, Any]:
     """All numbers of an output as JSON."""
     ids = pa.array([f"{film}-{n}" for film in ("film", "film2") for n in range(15)] + ["v1", "w", "p", "q"])
-    counted = asdict(count(Output(folder))) | {
-        name: getattr(count(Output(folder)), name) for name in ("asked", "failures", "unfinished")
-    }
-    seconds = counted.pop("clip_seconds")
-    clip_seconds = (
-        [len(seconds), float(seconds.sum()), *np.quantile(seconds, [0, 0.5, 1]).tolist()] if len(seconds) else []
-    )
-    audited = audit(folder)
-    sums = {name: getattr(audited, name) for name in ("asked", "tokens_per_record", "usd_per_record")}
+    counted = count(Output(folder))
+    seconds, audited = counted.clip_seconds, counted.audit
     settle(folder, "20990101T000000000000Z", 20_000)  # as it is when a run counts its questions
+    sums = {name: getattr(audited, name) for name in ("asked", "tokens_per_record", "usd_per_record")}
+    plain = ("videos", "with_records", "alone", "results", "clips", "hours", "dropped", "failures", "unfinished")
+    questions = counted.questions
+    lengths = [len(seconds), float(seconds.sum()), *np.quantile(seconds, [0, 0.5, 1])] if len(seconds) else []
     return {
-        "questions": asdict(funnel(folder, ids)),
+        "questions": asdict(count(Output(folder), ids).selected),
         "audit": asdict(audited) | sums,
-        "report": counted | {"clip_seconds": clip_seconds},
+        "report": {name: getattr(counted, name) for name in plain}
+        | {name: getattr(questions, name) for name in ("asked", "kept", "checks")}
+        | {name: _named(getattr(questions, name)) for name in ("categories", "quota")}
+        | {"failed": [asdict(kind) for kind in counted.failed], "keys": audited.keys}
+        | {"clip_seconds": lengths},
     }
+
+
+def _named(counts: dict[str, Any]) -> dict[str, Any]:
+    return {category or "none": count for category, count in counts.items()}
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

@@ -1,4 +1,7 @@
-"""What chance alone would give: intervals and p values for shares of counted things."""
+"""What chance alone would give: intervals and p values for shares of counted things.
+
+The same as `scipy.stats`, which a test compares, without its import of 0.7 s and 70 MB.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import numpy.typing as npt
 
 Z = 1.959964
 """Standard errors to each side of a 95 % interval."""
+NEGLIGIBLE = 1e-17
+"""A part of a sum that changes none of its digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,16 @@ def at_least(hits: int, of: int, chance: float) -> float:
     """Probability of at least so many hits among independent ones that each come by chance."""
     if hits <= 0:
         return 1.0
-    k = np.arange(hits, of + 1)
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, of + 1)))])
-    logs = factorials[of] - factorials[k] - factorials[of - k] + k * math.log(chance) + (of - k) * math.log1p(-chance)
-    return float(min(1.0, np.exp(logs).sum()))
+    if hits <= of * chance:  # the other tail has fewer terms that count
+        return 1.0 - at_least(of - hits + 1, of, 1.0 - chance)
+    ways = math.lgamma(of + 1) - math.lgamma(hits + 1) - math.lgamma(of - hits + 1)
+    term = math.exp(ways + hits * math.log(chance) + (of - hits) * math.log1p(-chance))
+    total, k = 0.0, hits
+    while term > total * NEGLIGIBLE:
+        total += term
+        term *= (of - k) / (k + 1) * chance / (1.0 - chance)
+        k += 1
+    return min(1.0, total)
 
 
 def uniform(counts: Sequence[int]) -> float:

@@ -10,8 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.storage.lease import RELEASED, Held, Lease, Leases, LocalLeases, Taken, this_kernel
-from lvqa_ray.storage.object_leases import ObjectLeases
+from lvqa_ray.storage.lease import RELEASED, Held, Lease, Leases, LocalLeases, ObjectLeases, Taken, this_kernel
 from lvqa_ray.storage.paths import ObjectPath, Place
 
 BEAT_S = 10.0

@@ -31,8 +31,7 @@ from lvqa_ray.engine.preflight.probe import probed
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
-from lvqa_ray.storage.lease import Lease, Taken
-from lvqa_ray.storage.object_leases import ObjectLeases
+from lvqa_ray.storage.lease import Lease, ObjectLeases, Taken
 from lvqa_ray.storage.options import Access
 from lvqa_ray.storage.paths import ObjectPath, place_of
 from lvqa_ray.storage.remote import listing, look

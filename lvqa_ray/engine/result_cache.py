@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.step_runner import bug
+from lvqa_ray.engine.step_runner import StopSteps, run_step
 from lvqa_ray.journal.index import Index
 from lvqa_ray.journal.locations import for_reading
 from lvqa_ray.journal.reply_store import Kept
@@ -23,7 +23,7 @@ from lvqa_ray.llm.middleware.truncation import Mending
 from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
-from lvqa_ray.stage.steps import ChatStep
+from lvqa_ray.stage.steps import ChatStep, run_steps
 from lvqa_ray.storage.paths import Place
 
 
@@ -135,21 +135,7 @@ class PaidLook:
         async def chat(request: ChatRequest) -> ChatReply:
             return await chats[request.stage](request)
 
-        rows = [row]
-        for step in self._look.asks:
-            done: list[Any] = []
-            for each in rows:
-                if not isinstance(each, step.takes):
-                    done.append(each)
-                    continue
-                try:
-                    done += await step.call(each, chat) if isinstance(step, ChatStep) else step.call(each)
-                except NotKeptError:
-                    raise
-                except Exception as error:
-                    done.append(bug(step.name, each, error))
-            rows = done
-        return rows
+        return await run_steps(self._look.asks, [row], partial(run_step, chat=chat))
 
     def _chat(self, stage: Prompted, answers: Index) -> Chat:
         endpoint = self._endpoints.of(stage.role)
@@ -169,15 +155,12 @@ async def paid(
     """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
     cached = Cached(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
-        made: Sequence[Any] = await step.call(clip, Mending(cached, endpoint))
+        return await run_step(step, clip, Mending(cached, endpoint))
     except NotKeptError:
         return None
-    except Exception as error:
-        return [bug(step.stage.name, clip, error)]
-    return made
 
 
-class NotKeptError(Exception):
+class NotKeptError(StopSteps):
     """The journal has no answer; it is no `ApiError`, which a stage would make into a failure."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from lvqa_ray.records import (
     VideoPart,
     shown,
 )
+from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
 logger = logging.getLogger(__name__)
@@ -63,19 +64,22 @@ def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterato
             yield bug(step.name, row, error)
 
 
-async def along(
-    steps: Sequence[ChatStep | PlainStep],
-    row: Any,  # noqa: ANN401 - any of the frozen rows
-    work: Callable[[ChatStep | PlainStep, Any], Awaitable[Sequence[Any]]],
-) -> Sequence[Any]:
-    """The rows that steps make of a row, one step after another; ``work`` does one step on one row."""
-    rows: Sequence[Any] = [row]
-    for step in steps:
-        done: list[Any] = []
-        for each in rows:
-            done += await work(step, each) if isinstance(each, step.takes) else [each]
-        rows = done
-    return rows
+class StopSteps(Exception):
+    """Ends the steps of a row, raised by the chat that a step is given: no defect of ours, and no `ApiError`."""
+
+
+async def run_step(step: ChatStep | PlainStep, row: Any, chat: Chat) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
+    """The rows that one step makes of a row; a defect of ours becomes a row.
+
+    Raises:
+        StopSteps: The chat says so.
+    """
+    try:
+        return list(await step.call(row, chat) if isinstance(step, ChatStep) else step.call(row))
+    except StopSteps:
+        raise
+    except Exception as error:
+        return [bug(step.name, row, error)]
 
 
 _OWNER: Mapping[type, Callable[[Any], Video]] = {

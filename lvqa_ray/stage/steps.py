@@ -5,7 +5,7 @@ Apart from the pipeline, which knows every stage and with them the video librari
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,3 +62,23 @@ class PlainStep:
     name: str
     takes: type
     call: Callable[[Any], Iterable[Any]]
+
+
+async def run_steps(
+    steps: Sequence[ChatStep | PlainStep],
+    rows: Sequence[Any],
+    do: Callable[[ChatStep | PlainStep, Any], Awaitable[Sequence[Any]]],
+) -> Sequence[Any]:
+    """The rows that steps make of rows, one step after another.
+
+    Args:
+        steps: The steps in order.
+        rows: The rows; a step is done on those that it takes, and passes the others by.
+        do: Does one step on one row.
+    """
+    for step in steps:
+        done: list[Any] = []
+        for row in rows:
+            done += await do(step, row) if isinstance(row, step.takes) else [row]
+        rows = done
+    return rows

@@ -25,7 +25,7 @@ from lvqa_ray.engine.local.clients import LocalChats
 from lvqa_ray.engine.local.pinned_download import Held
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
-from lvqa_ray.engine.step_runner import along, bare, bug, not_fetched, through
+from lvqa_ray.engine.step_runner import bare, not_fetched, run_step, through
 from lvqa_ray.errors import FetchError
 from lvqa_ray.journal.found_clips import FoundClips, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
@@ -33,7 +33,7 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.pipeline import Group, Look, build
 from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
 from lvqa_ray.stage import Chat
-from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 from lvqa_ray.storage.download_cache import Scratch
 
 
@@ -125,7 +125,7 @@ class _Work:
             captions = await self._captions()
             for row in self._pipeline.merge(captions) if captions else ():
                 self._say(row)
-                await along(self._telling, row, self._step)
+                await run_steps(self._telling, [row], self._step)
         finally:
             await self._held.aclose()
 
@@ -202,7 +202,7 @@ class _Work:
                             yield each
             return
         asking = [step for step in group if not isinstance(step, VideoStep)]
-        for out in await along(asking, row, self._made):
+        for out in await run_steps(asking, [row], self._made):
             async with aclosing(self._in_turn(others, out)) as rows:
                 async for each in rows:
                     yield each
@@ -216,7 +216,7 @@ class _Work:
         rows: list[Any] = []
         async with aclosing(self._through(self._pipeline.look, clip)) as looked:
             async for row in looked:
-                rows += await along(self._pipeline.caption, row, self._step)
+                rows += await run_steps(self._pipeline.caption, [row], self._step)
                 if isinstance(row, CaptionedClip):
                     self._say(row)
         return rows
@@ -264,10 +264,7 @@ class _Work:
         return made
 
     async def _made(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
-        try:
-            return list(step.call(row)) if isinstance(step, PlainStep) else list(await step.call(row, self._ask))
-        except Exception as error:
-            return [bug(step.name, row, error)]
+        return await run_step(step, row, self._ask)
 
     async def _ask(self, request: ChatRequest) -> ChatReply:
         return await self._chats[request.stage](request)

@@ -21,7 +21,10 @@ from lvqa_ray.storage.paths import Place, complete, partial_of, readable, write_
 GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20
 """Rows that are held in memory before they are written as one row group."""
+PIECE_ROWS = 2**12
 SCAN_ROWS = 2**15
+SCAN_BYTES = 16 * 2**20
+"""Rows that a scan decodes at once, and that it gathers before they are handed on."""
 FOOTERS_AT_ONCE = 16
 """Shards that are opened ahead while a table is scanned; in a bucket each takes a while."""
 
@@ -140,7 +143,7 @@ def batches(shard: Place, table: TableName, rows: int) -> Iterator[pa.RecordBatc
 
 
 def scan(folder: Place, table: TableName, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of all rows of a table, `SCAN_ROWS` at most in memory at a time.
+    """Some columns of all rows of a table: about `SCAN_ROWS` or `SCAN_BYTES` of them in memory at a time.
 
     Args:
         folder: The output folder.
@@ -152,13 +155,25 @@ def scan(folder: Place, table: TableName, columns: Sequence[str]) -> Iterator[pa
         ConfigError: A shard cannot be read.
     """
     left = iter(shards(folder, table))
+    held: list[pa.RecordBatch] = []
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         ahead = deque((shard, pool.submit(_file, shard)) for shard in islice(left, FOOTERS_AT_ONCE))
         while ahead:
             shard, opening = ahead.popleft()
             ahead.extend((following, pool.submit(_file, following)) for following in islice(left, 1))
             with _readable(shard):
-                yield from _batches(opening.result(), table, SCAN_ROWS, columns)
+                for batch in _batches(opening.result(), table, PIECE_ROWS, columns):
+                    if held and (not batch.schema.equals(held[0].schema) or _enough(held)):
+                        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+                        held = []
+                    held.append(batch)
+    if held:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+
+
+def _enough(held: Sequence[pa.RecordBatch]) -> bool:
+    rows, size = sum(batch.num_rows for batch in held), sum(batch.nbytes for batch in held)
+    return bool(rows >= SCAN_ROWS or size >= SCAN_BYTES)
 
 
 def _file(shard: Place) -> pq.ParquetFile:

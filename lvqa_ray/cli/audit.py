@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.arguments import WHAT, place_given
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
-from lvqa_ray.cli.given import WHAT, place_given
 
 Line = tuple[str, Callable[[Any], str]]
 
@@ -21,12 +21,12 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say what the checks took, and whether keys, lengths or guesses give the answers away."""
-    from lvqa_ray.dataset.reader import Output  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.reader import OutputReader  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.dataset.statistics.output_statistics import count  # noqa: PLC0415
 
     if len(outputs) > 2:
         fail("give one output folder, or two to compare.")
-    found = {output: count(Output(place_given(output))).audit for output in outputs}
+    found = {output: count(OutputReader(place_given(output))).audit for output in outputs}
     for output, audited in found.items():
         if not audited.asked:
             fail(f"{output} holds no questions; give the output folder of a run.")

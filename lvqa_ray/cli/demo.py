@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.audit import print_audit
-from lvqa_ray.cli.display.tables import print_record
+from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
-from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import Overrides, run_and_tell
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError
@@ -52,10 +52,10 @@ def demo(
 
 def _show(folder: Path) -> None:
     """What the checks found, and the first record."""
-    from lvqa_ray.dataset.reader import Output  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.reader import OutputReader  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.dataset.statistics.output_statistics import count  # noqa: PLC0415
 
-    print_audit({str(folder): count(Output(folder)).audit})
+    print_audit({str(folder): count(OutputReader(folder)).audit})
     print_record(folder)
 
 

@@ -14,18 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.current_rows import current_outcomes, of_run
+from lvqa_ray.dataset.current_rows import current_outcomes, match_current_run
 from lvqa_ray.dataset.shards import scan
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments
 from lvqa_ray.records import Turn
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place, readable
+from lvqa_ray.storage.paths import StoragePath, readable
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputReader:
     """An output folder.
 
     Attributes:
@@ -35,7 +35,7 @@ class Output:
         ConfigError: A shard cannot be read.
     """
 
-    folder: Place
+    folder: StoragePath
 
     @property
     def name(self) -> str:
@@ -63,7 +63,7 @@ class Output:
     @property
     def journal(self) -> Segments:
         """The journal of paid answers, which may be missing."""
-        return segments_at(self.folder / "cache", make=False)
+        return open_segments(self.folder / "cache", make=False)
 
     def videos(self) -> int | None:
         """How many videos the last run was about; ``None`` where it did not write that down."""
@@ -111,7 +111,7 @@ class Output:
             if wanted is not None:
                 kept = kept.filter(pc.is_in(kept[ident], value_set=wanted))
             if current is not None and kept.num_rows:
-                kept = kept.filter(pa.array(of_run(kept, table, current) >= 0))
+                kept = kept.filter(pa.array(match_current_run(kept, table, current) >= 0))
             if kept.num_rows:
                 yield (self._where_now(kept, ident) if moves else kept).select(
                     list(dict.fromkeys(name.partition(".")[0] for name in columns))
@@ -148,7 +148,7 @@ class Output:
         return current_outcomes(self.folder) if len(runs) > 1 else None
 
 
-def opened(folder: Place) -> Output:
+def opened(folder: StoragePath) -> OutputReader:
     """The output of a run.
 
     Raises:
@@ -156,4 +156,4 @@ def opened(folder: Place) -> Output:
     """
     if not any((folder / name).exists() for name in ("run.json", *SCHEMAS)):
         raise ConfigError(f"{folder} holds no output; give the output folder of a run.")
-    return Output(folder)
+    return OutputReader(folder)

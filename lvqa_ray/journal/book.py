@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 
 from lvqa_ray.journal.costs import Spent, charge
-from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.index import IndexBuilder, Place
 from lvqa_ray.journal.segments import Segments, names_by_time, scan
 from lvqa_ray.llm.messages import ChatReply
@@ -57,9 +57,9 @@ class Book:
             lines.add(bytes.fromhex(entry.key), name, offset, len(line))
         self._index = lines.index()
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> JournalEntry | None:
         """What stands under a key: the last answer, or the last failure where there is no answer."""
-        found: Entry | None = None
+        found: JournalEntry | None = None
         for place in self._index.places(key):
             entry = self._entry(place)
             if entry is None or entry.key != key:
@@ -69,7 +69,7 @@ class Book:
             found = found or entry
         return found
 
-    def _entry(self, place: Place) -> Entry | None:
+    def _entry(self, place: Place) -> JournalEntry | None:
         try:
             return entry_of(self._segments.read(*place))
         except OSError:

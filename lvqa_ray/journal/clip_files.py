@@ -12,22 +12,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.keyed_log import KeyedLog, index_lines
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.records import Span
-from lvqa_ray.storage.paths import ObjectPath, Place
-from lvqa_ray.video.cutting.cut import ClipFile
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
+from lvqa_ray.video.cutting.clip_file import ClipFile
 
 logger = logging.getLogger(__name__)
 
 
-def files_folder(journal: Place) -> Place:
+def files_folder(journal: StoragePath) -> StoragePath:
     """Where it is written down."""
     return journal / "files"
 
 
-def index_of(journal: Place, kept: ObjectPath) -> Index:
+def index_of(journal: StoragePath, kept: ObjectPath) -> KeyIndex:
     """Where the lines stand of the files that are there, and are as long as they were.
 
     Args:
@@ -37,7 +37,7 @@ def index_of(journal: Place, kept: ObjectPath) -> Index:
     Raises:
         OSError: The store does not answer.
     """
-    segments = segments_at(files_folder(journal), make=False)
+    segments = open_segments(files_folder(journal), make=False)
     sizes = {_key(file.uri[len(kept.uri) + 1 :]): file.size for file in kept.files(below=True)}
 
     def key_of(line: bytes) -> bytes | None:
@@ -48,11 +48,11 @@ def index_of(journal: Place, kept: ObjectPath) -> Index:
             return None
         return key if sizes.get(key) == size else None
 
-    return index_lines(segments, key_of) if sizes else Index.of({})
+    return index_lines(segments, key_of) if sizes else KeyIndex.of({})
 
 
 @dataclass(frozen=True)
-class KeptFiles:
+class ClipFileIndex:
     """Notes what clip files hold, and knows it of those that were there when the pass began.
 
     Attributes:
@@ -61,9 +61,9 @@ class KeptFiles:
         index: Gives the places of the lines.
     """
 
-    journal: Place
+    journal: StoragePath
     run_id: str
-    index: Callable[[], Index]
+    index: Callable[[], KeyIndex]
 
     def noted(self, name: str) -> ClipFile | None:
         """What a file holds, by its name below all of them; ``None`` where that is not known."""

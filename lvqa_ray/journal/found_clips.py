@@ -11,9 +11,9 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.keyed_log import KeyedLog, index_lines
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT
 from lvqa_ray.pipeline import build
@@ -25,17 +25,17 @@ _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
 
-def clips_folder(journal: place.Place) -> place.Place:
+def clips_folder(journal: place.StoragePath) -> place.StoragePath:
     """Where the clips of videos are written down: beside the answers, and not among them."""
     return journal / "clips"
 
 
-def index_of(folder: place.Place) -> Index:
+def index_of(folder: place.StoragePath) -> KeyIndex:
     """Where the lines stand; only their keys are read."""
-    return index_lines(segments_at(folder), _key_of)
+    return index_lines(open_segments(folder), _key_of)
 
 
-def compact(folder: place.Place) -> None:
+def compact(folder: place.StoragePath) -> None:
     """Make one segment of all, with the last line of each video, and none that cannot be read. Nobody may be writing.
 
     Raises:
@@ -43,7 +43,7 @@ def compact(folder: place.Place) -> None:
     """
     if not folder.is_dir():
         return
-    segments = segments_at(folder)
+    segments = open_segments(folder)
     before, index = list(segments.sizes()), index_lines(segments, _key_of)
     name = f"clips-{COMPACT}{next_run_id(before)}.jsonl"
     segments.replace(name, (segments.read(*where) for where in index.last_lines()))
@@ -60,7 +60,7 @@ def _nothing(_: Video) -> tuple[str, ...]:
     return ()
 
 
-class FoundClips:
+class ClipIndex:
     """Keeps the clips of videos: such a video is neither opened nor fetched again to find them.
 
     Its clips know when their pictures are on screen, and with that the names of their answers; the pictures themselves
@@ -77,17 +77,17 @@ class FoundClips:
 
     def __init__(
         self,
-        journal: place.Place,
+        journal: place.StoragePath,
         recipe: str,
         run_id: str,
-        index: Callable[[], Index],
+        index: Callable[[], KeyIndex],
         beside: Callable[[Video], tuple[str, ...]] = _nothing,
     ) -> None:
         self._log = KeyedLog(clips_folder(journal), run_id, index)
         self._recipe = recipe
         self._beside = beside
 
-    def recall(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
         """The clips of a video, or ``None`` where they are not known; one that was recalled before stays as it is."""
         if isinstance(row, Clip):
             return [row]
@@ -103,7 +103,7 @@ class FoundClips:
         except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
             return None
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
         """Write down the clips of a video, if all of them were found."""
         video = row.video if isinstance(row, ProbedVideo) else row
         if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
@@ -164,7 +164,7 @@ def _all_found(made: Sequence[Any]) -> bool:
     return bool(made) and all(isinstance(clip, Clip) for clip in made) and made[-1].last
 
 
-def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None] | None:
+def clips_found(output: place.StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:
     """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
     journal = output / "cache"
     try:
@@ -174,4 +174,4 @@ def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None]
         index = index_of(clips_folder(journal))
     except (ConfigError, OSError, UnicodeDecodeError):
         return None
-    return FoundClips(journal, pipeline.recipe, "none", lambda: index, pipeline.beside).recall
+    return ClipIndex(journal, pipeline.recipe, "none", lambda: index, pipeline.beside).get

@@ -14,7 +14,7 @@ Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class KeyIndex:
     """The places of lines by their keys, as they were when it was made; 24 bytes a line.
 
     Of each key only the first eight bytes are held, so a place might be that of another key: who reads the line looks
@@ -36,7 +36,7 @@ class Index:
     lengths: npt.NDArray[np.uint32]
 
     @classmethod
-    def of(cls, places: Mapping[bytes, Place]) -> Index:
+    def of(cls, places: Mapping[bytes, Place]) -> KeyIndex:
         """An index of places by their keys' bytes."""
         lines = IndexBuilder()
         for key, place in places.items():
@@ -80,11 +80,11 @@ class IndexBuilder:
         self._offsets.append(offset)
         self._lengths.append(length)
 
-    def index(self) -> Index:
+    def index(self) -> KeyIndex:
         """The index of all lines so far."""
         heads = np.array(self._heads, np.uint64)
         order = np.argsort(heads, kind="stable")
-        return Index(
+        return KeyIndex(
             tuple(self._names),
             heads[order],
             np.array(self._segments, np.uint32)[order],

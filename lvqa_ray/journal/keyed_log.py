@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from lvqa_ray.journal.index import Index, IndexBuilder, Place
-from lvqa_ray.journal.locations import for_reading, segments_at
+from lvqa_ray.journal.index import IndexBuilder, KeyIndex, Place
+from lvqa_ray.journal.locations import for_reading, open_segments
 from lvqa_ray.journal.segments import Segments, scan
 from lvqa_ray.storage import paths
 
@@ -23,7 +23,7 @@ class KeyedLog:
         index: Gives the places of the lines.
     """
 
-    def __init__(self, folder: paths.Place, run_id: str, index: Callable[[], Index]) -> None:
+    def __init__(self, folder: paths.StoragePath, run_id: str, index: Callable[[], KeyIndex]) -> None:
         self._folder = folder
         self._run_id = run_id
         self._index = index
@@ -52,7 +52,7 @@ class KeyedLog:
         _segments(self._folder).append(f"{self._folder.name}-{self._run_id}_{_process()}.jsonl", text)
 
 
-def index_lines(segments: Segments, key_of: Callable[[bytes], bytes | None]) -> Index:
+def index_lines(segments: Segments, key_of: Callable[[bytes], bytes | None]) -> KeyIndex:
     """The places of all lines that have a key.
 
     Args:
@@ -67,8 +67,8 @@ def index_lines(segments: Segments, key_of: Callable[[bytes], bytes | None]) -> 
 
 
 @cache
-def _segments(folder: paths.Place) -> Segments:
-    return segments_at(folder)
+def _segments(folder: paths.StoragePath) -> Segments:
+    return open_segments(folder)
 
 
 @cache

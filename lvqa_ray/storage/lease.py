@@ -1,6 +1,6 @@
 """An expiring lock on an output folder, of a disk or of an object store, which its holder renews by a heartbeat.
 
-`Leases` asks of a store what S3 has too: a conditional write, a version, and a clock of its own.
+`LeaseStore` asks of a store what S3 has too: a conditional write, a version, and a clock of its own.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 
-class Taken(Exception):
+class LeaseTakenError(Exception):
     """Somebody else holds it."""
 
 
@@ -84,7 +84,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLease:
     """A lease as a store has it.
 
     Attributes:
@@ -97,7 +97,7 @@ class Held:
     age_s: float
 
 
-class Leases(ABC):
+class LeaseStore(ABC):
     """Where the lease on one folder is kept; each call may raise `OSError`.
 
     Each lease is a file of its own with a number one higher, made only if it is not there. So of two that find the same
@@ -110,10 +110,10 @@ class Leases(ABC):
 
     _NAME = re.compile(r"\.lease-(\d{8})")
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: StoragePath) -> None:
         self._folder = folder
 
-    def latest(self) -> Held | None:
+    def latest(self) -> HeldLease | None:
         """The lease that was put last, expired or not; ``None`` where the folder is free."""
         while numbers := self._numbers():
             path = self._path(max(numbers))
@@ -121,10 +121,10 @@ class Leases(ABC):
                 changed, text = path.stat().st_mtime, path.read_text(encoding="utf-8")
             except FileNotFoundError:
                 continue  # just released
-            return Held(lease_of(text), str(max(numbers)), self._now() - changed)
+            return HeldLease(lease_of(text), str(max(numbers)), self._now() - changed)
         return None
 
-    def put(self, lease: Lease, after: Held | None) -> Held:
+    def put(self, lease: Lease, after: HeldLease | None) -> HeldLease:
         """Take the place of what `latest` gave.
 
         Raises:
@@ -135,31 +135,31 @@ class Leases(ABC):
         numbers = self._numbers()
         if max(numbers) > number:  # this process slept while others came and went
             self._path(number).unlink(missing_ok=True)
-            raise Taken
+            raise LeaseTakenError
         for old in numbers - {number}:
             self._path(old).unlink(missing_ok=True)
-        return Held(lease, str(number), 0.0)
+        return HeldLease(lease, str(number), 0.0)
 
-    def renew(self, held: Held) -> None:
+    def renew(self, held: HeldLease) -> None:
         """Give a sign of life.
 
         Raises:
             Taken: Somebody else has it.
         """
         if max(self._numbers(), default=0) != int(held.version):
-            raise Taken
+            raise LeaseTakenError
         self._touch(held)
 
-    def release(self, held: Held) -> None:
+    def release(self, held: HeldLease) -> None:
         """Let go."""
         self._path(int(held.version)).unlink(missing_ok=True)
 
     @abstractmethod
     def _create(self, number: int, lease: Lease) -> None:
-        """Make the file of a number, or raise `Taken` where it is there."""
+        """Make the file of a number, or raise `LeaseTakenError` where it is there."""
 
     @abstractmethod
-    def _touch(self, held: Held) -> None:
+    def _touch(self, held: HeldLease) -> None:
         """Give the file of a lease the time of now."""
 
     @abstractmethod
@@ -169,7 +169,7 @@ class Leases(ABC):
     def _numbers(self) -> set[int]:
         return {int(match.group(1)) for match in map(self._NAME.fullmatch, self._names()) if match}
 
-    def _path(self, number: int) -> Place:
+    def _path(self, number: int) -> StoragePath:
         return self._folder / f".lease-{number:08d}"
 
     def _now(self) -> float:
@@ -182,7 +182,7 @@ class Leases(ABC):
             probe.unlink(missing_ok=True)
 
 
-class LocalLeases(Leases):
+class LocalLeaseStore(LeaseStore):
     """A lease in a folder that several machines may share: making a file that is not there is atomic on NFS too."""
 
     def _create(self, number: int, lease: Lease) -> None:
@@ -191,22 +191,22 @@ class LocalLeases(Leases):
             with path.open("x", encoding="utf-8") as file:
                 file.write(lease.text)
         except FileExistsError:
-            raise Taken from None
+            raise LeaseTakenError from None
         except OSError:  # an empty file on a full disk would hold the folder for nobody
             path.unlink(missing_ok=True)
             raise
 
-    def _touch(self, held: Held) -> None:
+    def _touch(self, held: HeldLease) -> None:
         try:
             os.utime(str(self._path(int(held.version))))
         except FileNotFoundError:
-            raise Taken from None
+            raise LeaseTakenError from None
 
     def _names(self) -> Iterable[str]:
         return os.listdir(str(self._folder))  # noqa: PTH208 - only names
 
 
-class ObjectLeases(Leases):
+class ObjectLeaseStore(LeaseStore):
     """A lease in an object store.
 
     A lease is made by a write on the condition that there is none of its number (If-None-Match): of two that want the
@@ -231,9 +231,9 @@ class ObjectLeases(Leases):
         if not heeded:
             time.sleep(SETTLES_S)
         if lease_of(path.read_text()).token != lease.token:
-            raise Taken
+            raise LeaseTakenError
 
-    def _touch(self, held: Held) -> None:
+    def _touch(self, held: HeldLease) -> None:
         self._path(int(held.version)).write_bytes(held.lease.text.encode())
 
     def _names(self) -> Iterable[str]:

@@ -14,7 +14,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.dataset.statistics.audit import Audit
 from lvqa_ray.dataset.statistics.output_statistics import count
@@ -70,7 +70,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def audits(folders: tuple[Path, Path]) -> tuple[Audit, Audit]:
-    return count(Output(folders[0])).audit, count(Output(folders[1])).audit
+    return count(OutputReader(folders[0])).audit, count(OutputReader(folders[1])).audit
 
 
 def test_where_chance_rules_nothing_is_found(audits: tuple[Audit, Audit]) -> None:

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from lvqa_ray.dataset.compaction import settle
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.compaction import compact_shards
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.output_statistics import count
 from tests.dataset.test_audit import write
 from tests.fixtures.make_output import restore
@@ -60,15 +60,15 @@ OUTPUTS: dict[str, Callable[[Path], object]] = {
 def numbers_of(folder: Path) -> dict[str, Any]:
     """All numbers of an output as JSON."""
     ids = pa.array([f"{film}-{n}" for film in ("film", "film2") for n in range(15)] + ["v1", "w", "p", "q"])
-    counted = count(Output(folder))
+    counted = count(OutputReader(folder))
     seconds, audited = counted.clip_seconds, counted.audit
-    settle(folder, "20990101T000000000000Z", 20_000)  # as it is when a run counts its questions
+    compact_shards(folder, "20990101T000000000000Z", 20_000)  # as it is when a run counts its questions
     sums = {name: getattr(audited, name) for name in ("asked", "tokens_per_record", "usd_per_record")}
     plain = ("videos", "with_records", "alone", "results", "clips", "hours", "dropped", "failures", "unfinished")
     questions = counted.questions
     lengths = [len(seconds), float(seconds.sum()), *np.quantile(seconds, [0, 0.5, 1])] if len(seconds) else []
     return {
-        "questions": asdict(count(Output(folder), ids).selected),
+        "questions": asdict(count(OutputReader(folder), ids).selected),
         "audit": asdict(audited) | sums,
         "report": {name: getattr(counted, name) for name in plain}
         | {name: getattr(questions, name) for name in ("asked", "kept", "checks")}

@@ -9,8 +9,8 @@ import pytest
 from lvqa_ray.errors import ApiError, Bill, MalformedReply, Refused
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import spent
-from lvqa_ray.journal.entries import Entry
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.entries import JournalEntry
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.journal.segments import LocalSegments
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
@@ -28,7 +28,7 @@ def paid(error: ApiError) -> ApiError:
     return error
 
 
-def said(entry: Entry | None) -> str:
+def said(entry: JournalEntry | None) -> str:
     if entry is None:
         return "-"
     return entry.reply.text if isinstance(entry.reply, ChatReply) else f"{entry.unusable}: {entry.reply}"
@@ -37,7 +37,7 @@ def said(entry: Entry | None) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two runs, of which the later one begins with a torn line."""
-    one, two = (Journal(tmp_path, writer=f"{run}_w", stage="ask") for run in (FIRST, SECOND))
+    one, two = (JournalReplyStore(tmp_path, writer=f"{run}_w", stage="ask") for run in (FIRST, SECOND))
     one.put(key_of(1), answer("first"))
     one.put(key_of(2), paid(Refused("no")), "m")
     one.put(key_of(3), paid(Refused("never")), "m")
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     two.put(key_of(2), answer("mended"))
     two.put(key_of(4), paid(Refused("later")), "m")
     two.close()
-    Journal(tmp_path, writer=f"{SECOND}_v", stage="caption").put(key_of(6), answer("a street"))
+    JournalReplyStore(tmp_path, writer=f"{SECOND}_v", stage="caption").put(key_of(6), answer("a street"))
     return tmp_path
 
 

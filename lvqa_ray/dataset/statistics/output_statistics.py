@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.dataset.outcomes import flat
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.audit import Audit, AuditCounter
 from lvqa_ray.dataset.statistics.question_counts import Funnel, QuestionCounter, counted
 from lvqa_ray.records import TASKS
@@ -115,7 +115,7 @@ class OutputStatistics:
         return dict(drops.most_common())
 
 
-def count(output: Output, selected: Any = None) -> OutputStatistics:  # noqa: ANN401 - Arrow arrays have no types
+def count(output: OutputReader, selected: Any = None) -> OutputStatistics:  # noqa: ANN401 - Arrow arrays have no types
     """Count an output.
 
     Args:

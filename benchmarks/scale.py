@@ -2,6 +2,8 @@
 
 ``--again`` makes such an output in which all N videos are done, and measures ``lvqa run``, which has nothing to do.
 
+``--count N`` makes an output of N times 1,000 videos, with 3,200 records each time, and counts it.
+
 ``--list`` lists a prefix of N objects, page by page, from a server that has nothing but their names.
 
 ``--plan`` makes a corpus of N empty files with a manifest, and an output in which most of them are done, and then
@@ -25,6 +27,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.fakes.listed import ListedBucket
+from tests.report.made import make_output as made_output
+from tests.report.made import many
 
 Row = dict[str, Any]
 PER_FOLDER = 1000
@@ -154,12 +158,24 @@ def step_verify(folder: Path) -> Iterator[str]:
     yield "shards whole: " + verify(folder / "out").line
 
 
+def step_count(folder: Path) -> Iterator[str]:
+    import lvqa_ray.engine.run  # noqa: F401, PLC0415
+    from lvqa_ray.dataset.reader import OutputReader  # noqa: PLC0415
+    from lvqa_ray.dataset.statistics.output_statistics import count  # noqa: PLC0415
+
+    yield "imports"
+    counted = count(OutputReader(folder / "out"))
+    yield f"count: {counted.questions.kept:,} records, {len(counted.clip_seconds):,} clips"
+
+
 STEPS: dict[str, Callable[[Path], Iterator[str]]] = {
     "import": step_import,
     "plan": step_plan,
     "settle": step_settle,
     "verify": step_verify,
 }
+ALONE = {"list": step_list, "count": step_count}
+"""Steps that are measured on data of their own."""
 
 
 def show(row: Row) -> None:
@@ -172,7 +188,7 @@ def measure(step: str, folder: Path) -> list[Row]:
     """Do a step in this process; gives the time of each of its parts, and the peak so far."""
     rows = []
     began, cpu_began = time.perf_counter(), time.process_time()
-    for said in (STEPS | {"list": step_list})[step](folder):
+    for said in (STEPS | ALONE)[step](folder):
         now, cpu = time.perf_counter(), time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         row = {"step": step, "part": said, "seconds": now - began, "cpu_s": cpu - cpu_began, "peak_mb": round(peak)}
@@ -216,12 +232,20 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=3, help="clips of each video in the output")
     parser.add_argument("--folder", type=Path, help="where the corpus is made, or is already")
     parser.add_argument("--list", action="store_true", help="listing a prefix of a bucket")
-    parser.add_argument("--step", choices=(*STEPS, "list"))
+    parser.add_argument("--count", type=int, help="counting an output of so many times 1,000 videos")
+    parser.add_argument("--step", choices=(*STEPS, *ALONE))
     given = parser.parse_args()
     if given.list:
         print(HEAD)
         with ListedBucket(given.videos) as bucket:
             for row in in_a_process("list", Path(bucket.url)):
+                show(row)
+        return
+    if given.count:
+        print(HEAD)
+        with tempfile.TemporaryDirectory() as temporary:
+            many(made_output(Path(temporary) / "out", 1000), given.count)
+            for row in in_a_process("count", Path(temporary)):
                 show(row)
         return
     if given.step:

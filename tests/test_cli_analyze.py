@@ -8,8 +8,8 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from lvqa_ray.cli.analyze import STYLES as NAMED_STYLES
-from lvqa_ray.cli.analyze import TASKS as NAMED_TASKS
+from lvqa_ray.cli.analyze import STYLE_CHOICES as NAMED_STYLES
+from lvqa_ray.cli.analyze import TASK_CHOICES as NAMED_TASKS
 from lvqa_ray.cli.commands import app
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STYLES, TASKS

@@ -4,12 +4,60 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import lvqa_ray
 
 MOST_MODULES = 16
 PACKAGE = Path(lvqa_ray.__file__).parent
+SHARED_MODULE_NAMES = {
+    "analysis",
+    "audit",
+    "cache",
+    "checks",
+    "client",
+    "cut",
+    "endpoint",
+    "errors",
+    "export",
+    "formats",
+    "judge",
+    "manifest",
+    "probe",
+    "prose",
+    "run",
+    "sample",
+    "serve",
+    "subtitles",
+    "tables",
+    "whole",
+}
+"""Names that modules of several packages share today. Take out each name that you make unique; at most 3 may stay."""
+AMBIGUOUS_CLASS_NAMES = {
+    "Analyses",
+    "Done",
+    "Entry",
+    "Estimate",
+    "Header",
+    "Held",
+    "Lease",
+    "Look",
+    "Media",
+    "Output",
+    "Plan",
+    "Reading",
+    "Request",
+    "Seen",
+    "Shot",
+    "Source",
+    "Step",
+    "Verdict",
+    "_Open",
+    "_Tail",
+    "_Written",
+}
+"""Names that several classes share today. Take out each name that you make unique; none may stay."""
 
 
 def test_no_folder_has_more_than_sixteen_modules() -> None:
@@ -47,3 +95,25 @@ def test_a_constant_has_one_name_and_one_meaning() -> None:
                 if name.isupper() and len(name) > 1 and not name.startswith("_"):
                     homes[name].add(path.relative_to(PACKAGE).as_posix())
     assert {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1 and name != "PROMPT"} == {}
+
+
+def test_a_module_name_stands_in_one_package() -> None:
+    modules = {path: [path.stem] for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+    assert _shared(modules) == SHARED_MODULE_NAMES
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    classes = {
+        path: [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)] for path, tree in trees.items()
+    }
+    assert _shared(classes) == AMBIGUOUS_CLASS_NAMES
+
+
+def _shared(names: Mapping[Path, Iterable[str]]) -> set[str]:
+    """The names that stand in several files."""
+    files: dict[str, set[Path]] = {}
+    for path, inside in names.items():
+        for name in inside:
+            files.setdefault(name, set()).add(path)
+    return {name for name, paths in files.items() if len(paths) > 1}

@@ -14,8 +14,8 @@ from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
 
 VIDEO = "(the video of the command)"
 # Those of `records`, which takes as long to import as the whole command line; a test compares them.
-TASKS = ("analysis", "summary", "titles", "mind_map")
-STYLES = ("plot_detail", "summary", "tags", "highlights", "multi_task")
+TASK_CHOICES = ("analysis", "summary", "titles", "mind_map")
+STYLE_CHOICES = ("plot_detail", "summary", "tags", "highlights", "multi_task")
 
 
 def analyze(
@@ -23,9 +23,11 @@ def analyze(
         str | None, typer.Argument(help="A file or a URL. Optional with the --task-id of an earlier result.")
     ] = None,
     *,
-    tasks: Annotated[str, typer.Option(help=f"Results to make, separated by commas: {', '.join(TASKS)}.")] = "summary",
+    tasks: Annotated[
+        str, typer.Option(help=f"Results to make, separated by commas: {', '.join(TASK_CHOICES)}.")
+    ] = "summary",
     style: Annotated[
-        str | None, typer.Option(help=f"Styles of the summary, separated by commas: {', '.join(STYLES)}.")
+        str | None, typer.Option(help=f"Styles of the summary, separated by commas: {', '.join(STYLE_CHOICES)}.")
     ] = None,
     job: Annotated[Path | None, typer.Option(help="Job file (.yaml); its videos are ignored.")] = None,
     out: Annotated[

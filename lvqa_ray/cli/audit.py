@@ -25,11 +25,12 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what the checks removed, and whether position, length or guessing reveals the key."""
-    from lvqa_ray.dataset.statistics.audit import audit as of  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.reader import OutputReader  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.statistics.output_statistics import count  # noqa: PLC0415
 
     if len(outputs) > 2:
         fail("give one output folder, or two to compare.")
-    found = {output: of(place_given(output)) for output in outputs}
+    found = {output: count(OutputReader(place_given(output))).audit for output in outputs}
     for output, audited in found.items():
         if not audited.asked:
             fail(f"{output} has no questions. Give the output folder of a run.")

@@ -52,9 +52,10 @@ def demo(
 
 def _show(folder: Path) -> None:
     """What the checks found, and the first record."""
-    from lvqa_ray.dataset.statistics.audit import audit  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.reader import OutputReader  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.dataset.statistics.output_statistics import count  # noqa: PLC0415
 
-    print_audit({str(folder): audit(folder)})
+    print_audit({str(folder): count(OutputReader(folder)).audit})
     print_record(folder)
 
 

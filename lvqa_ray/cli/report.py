@@ -71,10 +71,9 @@ def output_at(place: StoragePath) -> Written:
     Raises:
         ConfigError: There is none.
     """
-    from lvqa_ray.dataset.reader import opened  # noqa: PLC0415
-    from lvqa_ray.journal.locations import open_segments  # noqa: PLC0415 - Ray and Arrow take seconds to import
+    from lvqa_ray.dataset.reader import opened  # noqa: PLC0415 - Arrow takes a second to import
 
-    return opened(place, open_segments(place / "cache", make=False))
+    return opened(place)
 
 
 def _write(place: StoragePath, to: Path | None, within_s: float) -> Report:

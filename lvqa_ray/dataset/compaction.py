@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from lvqa_ray.dataset.current_outcomes import current_outcomes
 from lvqa_ray.dataset.current_rows import (
     FirstSeen,
+    current_outcomes,
     highest_number,
     key_columns,
     match_current_run,
     row_groups,
     row_numbers,
 )
-from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.shards import ShardWriter, batches, fill_empty, is_current
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from lvqa_ray.storage.paths import StoragePath
 
 ROWS_PER_BATCH = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """Which outcomes stand, by table: ``id`` and ``run_id``, each id once."""
-
-    tables: Mapping[TableName, pa.Table]
-
-    @classmethod
-    def of(cls, folder: StoragePath) -> Current:
-        """Those of an output folder.
-
-        A failure that may pass takes no earlier record away: that one was paid for.
-        """
-        return cls(current_outcomes(outcomes(folder, ["data"]), outcomes(folder, ["failures"])))
 
 
 def compact_shards(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
@@ -51,7 +34,7 @@ def compact_shards(folder: StoragePath, run_id: str, rows_per_shard: int) -> Non
         ConfigError: A shard cannot be read.
         OSError: The new ones cannot be written; the old ones are as they were.
     """
-    for table, current in Current.of(folder).tables.items():
+    for table, current in current_outcomes(folder).items():
         _settle_table(folder, table, current, run_id, rows_per_shard)
     fill_empty(folder)
 

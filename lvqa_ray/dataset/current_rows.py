@@ -1,19 +1,20 @@
-"""Which rows of which videos have come by: a byte a row, so that tens of millions fit.
+"""Which rows of an output are current, and which of them a reader has seen already: a byte a row, for tens of millions.
 
-The rows of a video are numbered in each table: clips and results by their index, records and
-dropped questions by their question.
+A later run replaces the rows of an earlier one, video by video; readers and `settle` share this rule. The rows of a
+video are numbered in each table: clips and results by their index, records and dropped questions by their question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.outcomes import find, numbers
+from lvqa_ray.dataset.outcomes import find, flat, numbers, outcomes
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath
@@ -43,6 +44,32 @@ class FirstSeen:
         return first
 
 
+def current_outcomes(folder: StoragePath) -> Mapping[TableName, pa.Table]:
+    """By table, ``id`` and ``run_id`` of the outcomes whose rows are current, each id once.
+
+    A failure that may pass takes no earlier record away: that one was paid for. All other tables follow the outcome.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    records, failures = outcomes(folder, ["data"]), outcomes(folder, ["failures"])
+    at = pc.index_in(flat(failures["id"]), value_set=flat(records["id"]))
+    # Run ids begin with the time; at a tie the record is current.
+    newer = pc.fill_null(pc.less(_run_ids(records).take(at), _run_ids(failures)), True)
+    gone = failures.filter(pc.and_(newer, pc.invert(flat(failures["retryable"]))))
+    columns = ["id", "run_id"]
+    records = records.filter(pc.invert(pc.is_in(records["id"], value_set=flat(gone["id"])))).select(columns)
+    failures = failures.filter(newer).select(columns)
+    alone = failures.filter(pc.invert(pc.is_in(failures["id"], value_set=flat(records["id"]))))
+    ended = pa.concat_tables([records, alone]).unify_dictionaries()
+    followers = dict.fromkeys(("clips", "drops", "subtitles", "analysis"), ended)
+    return {"data": records, "failures": failures, **followers}
+
+
+def _run_ids(rows: pa.Table) -> Any:  # noqa: ANN401 - Arrow arrays have no types
+    return flat(rows["run_id"].cast(pa.string()))
+
+
 def row_groups(
     folder: StoragePath, table: TableName, columns: list[str]
 ) -> Iterator[tuple[list[tuple[StoragePath, int]], pa.Table]]:
@@ -64,7 +91,7 @@ def row_groups(
         yield group, pa.concat_tables(parts, promote_options="default")
 
 
-def match_current_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
+def match_current_run(rows: pa.Table | pa.RecordBatch, table: TableName, current: pa.Table) -> Places:
     """For each row, which of the current outcomes it belongs to; -1 if to none.
 
     Args:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +21,12 @@ from lvqa_ray.storage.paths import StoragePath, complete, partial_of, readable, 
 GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20
 """Rows that are held in memory before they are written as one row group."""
+PIECE_ROWS = 2**12
+SCAN_ROWS = 2**15
+SCAN_BYTES = 16 * 2**20
+"""Rows that a scan decodes at once, and that it gathers before they are handed on."""
+FOOTERS_AT_ONCE = 16
+"""Shards that are opened ahead while a table is scanned; in a bucket each takes a while."""
 
 
 def write_shard(folder: StoragePath, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
@@ -129,12 +138,52 @@ def read_whole(shard: StoragePath, table: TableName) -> pa.Table:
 
 def batches(shard: StoragePath, table: TableName, rows: int) -> Iterator[pa.RecordBatch]:
     """The same, so many rows at a time."""
-    schema = SCHEMAS[table]
     with _readable(shard):
-        file = pq.ParquetFile(readable(shard))
-        stored = stored_columns(schema.names, file.schema_arrow.names)
-        for batch in file.iter_batches(rows, columns=stored):
-            yield from with_current_columns(pa.Table.from_batches([batch]), schema.names, schema).to_batches()
+        yield from _batches(_file(shard), table, rows, SCHEMAS[table].names)
+
+
+def scan(folder: StoragePath, table: TableName, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of all rows of a table: about `SCAN_ROWS` or `SCAN_BYTES` of them in memory at a time.
+
+    Args:
+        folder: The output folder.
+        table: Which table.
+        columns: Which columns of this release; of one, a part may be named as ``column.part``. Those that a shard of an
+            earlier release lacks are null in it.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    left = iter(shards(folder, table))
+    held: list[pa.RecordBatch] = []
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        ahead = deque((shard, pool.submit(_file, shard)) for shard in islice(left, FOOTERS_AT_ONCE))
+        while ahead:
+            shard, opening = ahead.popleft()
+            ahead.extend((following, pool.submit(_file, following)) for following in islice(left, 1))
+            with _readable(shard):
+                for batch in _batches(opening.result(), table, PIECE_ROWS, columns):
+                    if held and (not batch.schema.equals(held[0].schema) or _enough(held)):
+                        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+                        held = []
+                    held.append(batch)
+    if held:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+
+
+def _enough(held: Sequence[pa.RecordBatch]) -> bool:
+    rows, size = sum(batch.num_rows for batch in held), sum(batch.nbytes for batch in held)
+    return bool(rows >= SCAN_ROWS or size >= SCAN_BYTES)
+
+
+def _file(shard: StoragePath) -> pq.ParquetFile:
+    return pq.ParquetFile(readable(shard), pre_buffer=not isinstance(shard, Path))
+
+
+def _batches(file: pq.ParquetFile, table: TableName, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    stored = stored_columns(columns, file.schema_arrow.names)
+    for batch in file.iter_batches(rows, columns=stored):
+        yield from with_current_columns(pa.Table.from_batches([batch]), columns, SCHEMAS[table]).to_batches()
 
 
 @contextmanager

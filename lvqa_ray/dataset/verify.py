@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lvqa_ray.dataset.compaction import Current
 from lvqa_ray.dataset.current_rows import (
     FirstSeen,
+    current_outcomes,
     highest_number,
     key_columns,
     match_current_run,
@@ -129,7 +129,7 @@ def _verdict(folder: StoragePath, manifest: pa.Table, job_hash: str, count: int)
     ended = _of_manifest(outcomes(folder), manifest, job_hash)
     failed = ended.filter(ended["failed"])
     kinds = flat(failed["kind"].cast(pa.string())).value_counts().to_pylist()
-    current = Current.of(folder).tables
+    current = current_outcomes(folder)
     clips, problems = _clips(folder, current["data"], ended)
     records = current["data"]["id"]
     listed = numbers(pc.is_in(records, value_set=flat(manifest["id"])))

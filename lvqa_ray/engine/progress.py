@@ -20,7 +20,7 @@ from lvqa_ray.journal.costs import total, usage_of
 from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import open_segments
-from lvqa_ray.journal.segments import Segments
+from lvqa_ray.journal.segments import Segments, scan
 from lvqa_ray.records import Usage
 from lvqa_ray.storage.paths import StoragePath
 
@@ -288,9 +288,8 @@ class _Tail:
         """The name of the segment and the line, for each that is new."""
         try:
             names = [name for name in self._segments.sizes() if self._mark in name]
-            for name in names:
-                for line in self._segments.lines(name, self._read_to.get(name, 0)):
-                    self._read_to[name] = self._read_to.get(name, 0) + len(line)
-                    yield name, line
+            for name, offset, line in scan(self._segments, names, self._read_to):
+                self._read_to[name] = offset + len(line)
+                yield name, line
         except OSError:
             return

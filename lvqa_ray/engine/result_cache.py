@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.step_runner import internal_error_row
+from lvqa_ray.engine.step_runner import StopSteps, run_step
 from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.locations import for_reading
 from lvqa_ray.journal.reply_store import ReadOnlyReplyStore
@@ -23,7 +23,7 @@ from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.pipeline import FrameScoring
 from lvqa_ray.records import Clip, Row
 from lvqa_ray.stage import Chat, Prompted
-from lvqa_ray.stage.steps import ChatStep
+from lvqa_ray.stage.steps import ChatStep, run_steps
 from lvqa_ray.storage.paths import StoragePath
 
 
@@ -137,21 +137,7 @@ class PaidFrames:
         async def chat(request: ChatRequest) -> ChatReply:
             return await chats[request.stage](request)
 
-        rows = [row]
-        for step in self._look.asks:
-            done: list[Row] = []
-            for each in rows:
-                if not isinstance(each, step.takes):
-                    done.append(each)
-                    continue
-                try:
-                    done += await step.call(each, chat) if isinstance(step, ChatStep) else step.call(each)
-                except NotKeptError:
-                    raise
-                except Exception as error:
-                    done.append(internal_error_row(step.name, each, error))
-            rows = done
-        return rows
+        return await run_steps(self._look.asks, [row], partial(run_step, chat=chat))
 
     def _chat(self, stage: Prompted, answers: KeyIndex) -> Chat:
         endpoint = self._endpoints.of(stage.role)
@@ -173,15 +159,12 @@ async def paid(
     """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
     cached = CacheMiddleware(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
-        made: Sequence[Row] = await step.call(clip, RetryTruncated(cached, endpoint))
+        return await run_step(step, clip, RetryTruncated(cached, endpoint))
     except NotKeptError:
         return None
-    except Exception as error:
-        return [internal_error_row(step.stage.name, clip, error)]
-    return made
 
 
-class NotKeptError(Exception):
+class NotKeptError(StopSteps):
     """The journal has no answer; it is no `ApiError`, which a stage would make into a failure."""
 
 

@@ -20,12 +20,14 @@ from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.identities import Identities
 from lvqa_ray.dataset.outcomes import job_hashes, outcomes
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.resume import remaining, without_copies, without_outcome
 from lvqa_ray.dataset.run_order import run_id_in
 from lvqa_ray.dataset.run_state import is_finished, write_identities, write_job, write_rerun, write_run
 from lvqa_ray.dataset.shards import fill_empty, write_shard
-from lvqa_ray.dataset.statistics.audit import Audit, audit
-from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
+from lvqa_ray.dataset.statistics.audit import Audit
+from lvqa_ray.dataset.statistics.output_statistics import count
+from lvqa_ray.dataset.statistics.question_counts import Funnel
 from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
 from lvqa_ray.dataset.verify import VerifyResult, verify
 from lvqa_ray.engine.paying import paying
@@ -255,6 +257,7 @@ def _settled(
         with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
             fill_empty(folder)
     verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
+    counted = count(OutputReader(folder), videos.ids)
     bill = spent(open_segments(folder / "cache", make=False), run_id)
     summary = RunSummary(
         output=str(folder),
@@ -267,8 +270,8 @@ def _settled(
         retryable=verdict.retryable,
         unfinished=verdict.unfinished,
         clips=verdict.clips,
-        questions=funnel(folder, videos.ids),
-        audit=audit(folder),
+        questions=counted.selected,
+        audit=counted.audit,
         spent={stage: total(models.values()) for stage, models in bill.items()},
         spent_by_model=bill,
         halted=halted,

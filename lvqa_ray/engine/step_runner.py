@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from lvqa_ray.errors import FetchError
@@ -18,6 +18,7 @@ from lvqa_ray.records import (
     Video,
     redact_url,
 )
+from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
 logger = logging.getLogger(__name__)
@@ -58,19 +59,22 @@ def _one_step(step: VideoStep, rows: Iterable[Row], watcher: Watcher) -> Iterato
             yield internal_error_row(step.name, row, error)
 
 
-async def run_chat_steps(
-    steps: Sequence[ChatStep | PlainStep],
-    row: Row,
-    work: Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]],
-) -> Sequence[Row]:
-    """The rows that steps make of a row, one step after another; ``work`` does one step on one row."""
-    rows: Sequence[Row] = [row]
-    for step in steps:
-        done: list[Row] = []
-        for each in rows:
-            done += await work(step, each) if isinstance(each, step.takes) else [each]
-        rows = done
-    return rows
+class StopSteps(Exception):
+    """Ends the steps of a row, raised by the chat that a step is given: no defect of ours, and no `ApiError`."""
+
+
+async def run_step(step: ChatStep | PlainStep, row: Row, chat: Chat) -> Sequence[Row]:
+    """The rows that one step makes of a row; a defect of ours becomes a row.
+
+    Raises:
+        StopSteps: The chat says so.
+    """
+    try:
+        return list(await step.call(row, chat) if isinstance(step, ChatStep) else step.call(row))
+    except StopSteps:
+        raise
+    except Exception as error:
+        return [internal_error_row(step.name, row, error)]
 
 
 def video_of(row: Row) -> Video:

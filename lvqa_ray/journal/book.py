@@ -5,12 +5,10 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
-from lvqa_ray.journal.costs import usage_of
+from lvqa_ray.journal.costs import charge
 from lvqa_ray.journal.entries import JournalEntry, entry_of
-from lvqa_ray.journal.segments import Segments, by_time
+from lvqa_ray.journal.index import IndexBuilder, Place
+from lvqa_ray.journal.segments import Segments, names_by_time, scan
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
 
@@ -30,14 +28,6 @@ class Pace:
     tokens: array[int] = field(default_factory=lambda: array("L"))
 
 
-@dataclass(slots=True)
-class _Places:
-    heads: array[int] = field(default_factory=lambda: array("Q"))
-    names: array[int] = field(default_factory=lambda: array("L"))
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    lengths: array[int] = field(default_factory=lambda: array("L"))
-
-
 class Book:
     """The lines of a journal, read once from end to end; it may be in use, and it may be missing.
 
@@ -55,25 +45,24 @@ class Book:
         self.spent: dict[str, dict[str, Usage]] = {}
         self.paces: dict[str, Pace] = {}
         self._segments = segments
-        places = _Places()
-        try:
-            self._names = sorted(segments.sizes(), key=by_time)
-        except (FileNotFoundError, NotADirectoryError):
-            self._names = []
-        for number, name in enumerate(self._names):
-            self._read(number, name, places)
-        heads = np.frombuffer(places.heads, np.uint64) if places.heads else np.empty(0, np.uint64)
-        self._order: npt.NDArray[np.int64] = np.argsort(heads, kind="stable")
-        self._heads = heads[self._order]
-        self._places = places
+        lines = IndexBuilder()
+        for name, offset, line in scan(segments, names_by_time(segments)):
+            if (entry := entry_of(line)) is None:
+                continue
+            charge(self.spent, name, entry)
+            if entry.at:
+                pace = self.paces.setdefault(name.partition("-")[0], Pace())
+                pace.at.append(entry.at)
+                pace.seconds.append(entry.seconds)
+                pace.tokens.append(entry.usage.input_tokens + entry.usage.output_tokens)
+            lines.add(bytes.fromhex(entry.key), name, offset, len(line))
+        self._index = lines.index()
 
     def find(self, key: str) -> JournalEntry | None:
         """What stands under a key: the last answer, or the last failure where there is no answer."""
-        head = np.uint64(int(key[:16], 16))
-        first, last = np.searchsorted(self._heads, head, "left"), np.searchsorted(self._heads, head, "right")
         found: JournalEntry | None = None
-        for place in reversed(self._order[first:last]):
-            entry = self._entry(int(place))
+        for place in self._index.places(key):
+            entry = self._entry(place)
             if entry is None or entry.key != key:
                 continue
             if isinstance(entry.reply, ChatReply):
@@ -81,28 +70,8 @@ class Book:
             found = found or entry
         return found
 
-    def _read(self, number: int, name: str, places: _Places) -> None:
-        stage = name.partition("-")[0]
-        models = self.spent.setdefault(stage, {})
-        pace = self.paces.setdefault(stage, Pace())
-        offset = 0
-        for line in self._segments.lines(name, 0):
-            entry = entry_of(line)
-            if entry is not None:
-                models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)
-                if entry.at:
-                    pace.at.append(entry.at)
-                    pace.seconds.append(entry.seconds)
-                    pace.tokens.append(entry.usage.input_tokens + entry.usage.output_tokens)
-                places.heads.append(int(entry.key[:16], 16))
-                places.names.append(number)
-                places.offsets.append(offset)
-                places.lengths.append(len(line))
-            offset += len(line)
-
-    def _entry(self, place: int) -> JournalEntry | None:
-        name = self._names[self._places.names[place]]
+    def _entry(self, place: Place) -> JournalEntry | None:
         try:
-            return entry_of(self._segments.read(name, self._places.offsets[place], self._places.lengths[place]))
+            return entry_of(self._segments.read(*place))
         except OSError:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lvqa_ray.journal.entries import JournalEntry, entry_of
-from lvqa_ray.journal.segments import Segments
+from lvqa_ray.journal.segments import Segments, names_by_time, scan
 from lvqa_ray.records import Usage
 
 
@@ -23,17 +23,15 @@ def total(parts: Iterable[Usage]) -> Usage:
 def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Usage]]:
     """What a run paid, by stage and then by model: also for replies that came to no record."""
     sums: dict[str, dict[str, Usage]] = {}
-    try:
-        names = sorted(segments.sizes())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}  # the journal is gone: its loss has stopped the run, and the summary is still to be had
-    for name in names:
-        stage, _, writer = name.partition("-")
-        if not writer.startswith(f"{run_id}_"):
-            continue
-        for line in segments.lines(name, 0):
-            entry = entry_of(line)
-            if entry is not None:
-                models = sums.setdefault(stage, {})
-                models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)
+    # The journal may be gone: its loss has stopped the run, and the summary is still to be had.
+    names = [name for name in names_by_time(segments) if name.partition("-")[2].startswith(f"{run_id}_")]
+    for name, _, line in scan(segments, names):
+        if (entry := entry_of(line)) is not None:
+            charge(sums, name, entry)
     return sums
+
+
+def charge(sums: dict[str, dict[str, Usage]], segment: str, entry: JournalEntry) -> None:
+    """Add what a line of a segment came to, under its stage and model."""
+    models = sums.setdefault(segment.partition("-")[0], {})
+    models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)

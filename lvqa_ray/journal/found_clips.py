@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
-from functools import cache
 from typing import Any, TypeGuard
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.journal.index import KeyIndex, Place
-from lvqa_ray.journal.locations import for_reading, open_segments
+from lvqa_ray.journal.index import KeyIndex
+from lvqa_ray.journal.keyed_log import KeyedLog, index_lines
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.run_ids import next_run_id
-from lvqa_ray.journal.segments import COMPACT, Segments, by_time
+from lvqa_ray.journal.segments import COMPACT
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Row, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.storage import paths as place
@@ -34,7 +32,7 @@ def clips_folder(journal: place.StoragePath) -> place.StoragePath:
 
 def index_of(folder: place.StoragePath) -> KeyIndex:
     """Where the lines stand; only their keys are read."""
-    return KeyIndex.of(_places(open_segments(folder)))
+    return index_lines(open_segments(folder), _key_of)
 
 
 def compact(folder: place.StoragePath) -> None:
@@ -46,22 +44,16 @@ def compact(folder: place.StoragePath) -> None:
     if not folder.is_dir():
         return
     segments = open_segments(folder)
-    before, places = list(segments.sizes()), _places(segments)
+    before, index = list(segments.sizes()), index_lines(segments, _key_of)
     name = f"clips-{COMPACT}{next_run_id(before)}.jsonl"
-    segments.replace(name, (segments.read(*where) for where in places.values()))
+    segments.replace(name, (segments.read(*where) for where in index.last_lines()))
     for old in before:
         segments.delete(old)
 
 
-def _places(segments: Segments) -> dict[bytes, Place]:
-    places: dict[bytes, Place] = {}
-    for name in sorted(segments.sizes(), key=by_time):
-        offset = 0
-        for line in segments.lines(name, 0):
-            if key := _KEY.match(line):
-                places[bytes.fromhex(key[1].decode())] = (name, offset, len(line))
-            offset += len(line)
-    return places
+def _key_of(line: bytes) -> bytes | None:
+    found = _KEY.match(line)
+    return bytes.fromhex(found[1].decode()) if found else None
 
 
 def _nothing(_: Video) -> tuple[str, ...]:
@@ -91,10 +83,8 @@ class ClipIndex:
         index: Callable[[], KeyIndex],
         beside: Callable[[Video], tuple[str, ...]] = _nothing,
     ) -> None:
-        self._folder = clips_folder(journal)
+        self._log = KeyedLog(clips_folder(journal), run_id, index)
         self._recipe = recipe
-        self._run_id = run_id
-        self._index = index
         self._beside = beside
 
     def get(self, row: Row) -> list[Clip] | None:
@@ -103,13 +93,12 @@ class ClipIndex:
             return [row]
         if not isinstance(row, Video) or not row.fingerprint:
             return None
-        index = self._index()
-        placed = ((key, index.place(key)) for key in self._keys(row))
-        key, place = next(((key, place) for key, place in placed if place is not None), ("", None))
-        if place is None:
+        found = self._log.find(*self._keys(row))
+        if found is None:
             return None
+        key, where = found
         try:
-            said = json.loads(for_reading(self._folder).read(*place))
+            said = self._log.read(where)
             return clips_of(row, said) if said["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
             return None
@@ -119,10 +108,8 @@ class ClipIndex:
         video = row.video if isinstance(row, ProbedVideo) else row
         if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
             return
-        line = {"key": self._keys(video)[0], **written(made)}
         try:
-            name = f"clips-{self._run_id}_{_process()}.jsonl"
-            _segments(self._folder).append(name, json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+            self._log.append({"key": self._keys(video)[0], **written(made)})
         except OSError as error:  # it costs decoding once more, and nothing else
             logger.warning("the clips of %s are not written down (%s)", video.id, error)
 
@@ -175,16 +162,6 @@ def clips_of(video: Video, said: Mapping[str, Any]) -> list[Clip]:
 
 def _all_found(made: Sequence[Row]) -> TypeGuard[Sequence[Clip]]:
     return all(isinstance(row, Clip) for row in made) and any(isinstance(row, Clip) and row.last for row in made[-1:])
-
-
-@cache
-def _segments(folder: place.StoragePath) -> Segments:
-    return open_segments(folder)
-
-
-@cache
-def _process() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def clips_found(output: place.StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:

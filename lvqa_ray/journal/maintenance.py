@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvqa_ray.journal.costs import usage_of
-from lvqa_ray.journal.entries import JournalEntry, entry_of
+from lvqa_ray.journal.costs import charge
+from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.run_ids import next_run_id
-from lvqa_ray.journal.segments import COMPACT, Segments, by_time, segments_of
+from lvqa_ray.journal.segments import COMPACT, Segments, by_time, scan, segments_of
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
 
@@ -42,19 +42,17 @@ def stats(place: Path | Segments) -> Stats:
     segments = segments_of(place)
     counted = Stats()
     sizes = segments.sizes()
-    for stage, names in _by_stage(sizes).items():
+    for names in _by_stage(sizes).values():
         answered: set[bytes] = set()
-        models = counted.spent.setdefault(stage, {})
-        for name in names:
-            counted.segments += 1
-            counted.bytes += sizes[name]
-            for line, entry in _entries(segments, name):
-                if entry is None:
-                    counted.corrupt_lines += bool(line.strip())
-                    continue
-                if entry.reply is not None:
-                    answered.add(bytes.fromhex(entry.key))
-                models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)
+        counted.segments += len(names)
+        counted.bytes += sum(sizes[name] for name in names)
+        for name, _, line in scan(segments, names, torn=True):
+            if (entry := entry_of(line)) is None:
+                counted.corrupt_lines += bool(line.strip())
+                continue
+            if entry.reply is not None:
+                answered.add(bytes.fromhex(entry.key))
+            charge(counted.spent, name, entry)
         counted.answers += len(answered)
     return counted
 
@@ -86,19 +84,19 @@ def compact(place: Path | Segments) -> tuple[Stats, Stats]:
 
 def _needed(segments: Segments, names: Sequence[str]) -> Iterator[bytes]:
     """The lines of a stage that are read, or are a part of the bill."""
-    kept: dict[str, tuple[str, int]] = {}  # key -> the segment and the number of the line that answers it
+    kept: dict[str, tuple[str, int]] = {}  # key -> the segment and the offset of the line that answers it
     answered: set[str] = set()
-    for name in names:
-        for number, (_, entry) in enumerate(_entries(segments, name)):
-            if entry is None or entry.reply is None or (entry.unusable and entry.key in answered):
-                continue
-            kept[entry.key] = (name, number)
-            if isinstance(entry.reply, ChatReply):
-                answered.add(entry.key)
-    for name in names:
-        for number, (line, entry) in enumerate(_entries(segments, name)):
-            if entry is not None and (entry.reply is None or kept[entry.key] == (name, number)):
-                yield line if line.endswith(b"\n") else line + b"\n"
+    for name, offset, line in scan(segments, names, torn=True):
+        entry = entry_of(line)
+        if entry is None or entry.reply is None or (entry.unusable and entry.key in answered):
+            continue
+        kept[entry.key] = (name, offset)
+        if isinstance(entry.reply, ChatReply):
+            answered.add(entry.key)
+    for name, offset, line in scan(segments, names, torn=True):
+        entry = entry_of(line)
+        if entry is not None and (entry.reply is None or kept[entry.key] == (name, offset)):
+            yield line if line.endswith(b"\n") else line + b"\n"
 
 
 def clear(place: Path | Segments) -> int:
@@ -115,9 +113,3 @@ def _by_stage(names: Iterable[str]) -> dict[str, list[str]]:
     for name in sorted((name for name in names if "-" in name and name[0] != "."), key=by_time):
         stages.setdefault(name.partition("-")[0], []).append(name)
     return stages
-
-
-def _entries(segments: Segments, name: str) -> Iterator[tuple[bytes, JournalEntry | None]]:
-    """All lines, the last one even if its end is missing, with what each says."""
-    for line in segments.lines(name, 0, torn=True):
-        yield line, entry_of(line)

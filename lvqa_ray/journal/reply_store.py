@@ -14,7 +14,7 @@ from pathlib import Path
 from lvqa_ray.errors import ApiError
 from lvqa_ray.journal.entries import entry_of, line_of
 from lvqa_ray.journal.index import KeyIndex
-from lvqa_ray.journal.segments import Segments, by_time, segments_of
+from lvqa_ray.journal.segments import Segments, by_time, scan, segments_of
 from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import ChatReply
 
@@ -143,22 +143,14 @@ class JournalReplyStore:
     def _refresh(self) -> None:
         """Read what was added to the segments of the stage since the last look."""
         sizes = self._segments.sizes(self._prefix)
-        for name in sorted(sizes, key=by_time):
-            known = self._read_to.get(name, 0)
-            if sizes[name] > known:
-                self._read_to[name] = self._index(sys.intern(name), known)
-
-    def _index(self, name: str, start: int) -> int:
-        """Note the places of all whole lines from an offset on; gives the offset of the first that is not whole."""
-        offset = start
-        for line in self._segments.lines(name, start):
+        grown = [sys.intern(name) for name in sorted(sizes, key=by_time) if sizes[name] > self._read_to.get(name, 0)]
+        for name, offset, line in scan(self._segments, grown, self._read_to):
             entry = entry_of(line)
             if entry is not None:
                 self._note(entry.key, entry.reply, name, offset, len(line))
             elif line.strip():
                 self.corrupt_lines += 1
-            offset += len(line)
-        return offset
+            self._read_to[name] = offset + len(line)
 
     def _note(self, key: str, reply: ChatReply | ApiError | None, name: str, offset: int, length: int) -> None:
         """Note where a line is; ``None`` for a reply that answers nothing later."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 COMPACT = "compact_"
@@ -158,6 +159,36 @@ class LocalSegments:
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 os.write(descriptor, b"\n")  # or the next answer would be a part of the torn line
         return self._descriptors[name]
+
+
+def names_by_time(segments: Segments) -> list[str]:
+    """The names of all segments by the time at which they were begun; none where the journal is missing."""
+    try:
+        return sorted(segments.sizes(), key=by_time)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def scan(
+    segments: Segments,
+    names: Iterable[str] | None = None,
+    read_to: Mapping[str, int] = MappingProxyType({}),
+    *,
+    torn: bool = False,
+) -> Iterator[tuple[str, int, bytes]]:
+    """The lines of a journal, each with its segment and its offset there.
+
+    Args:
+        segments: The journal.
+        names: Which segments, in which order; all by their time, if not given.
+        read_to: From which offset on, by segment; 0, if not given.
+        torn: Whether a last line without an end counts.
+    """
+    for name in sorted(segments.sizes(), key=by_time) if names is None else names:
+        offset = read_to.get(name, 0)
+        for line in segments.lines(name, offset, torn=torn):
+            yield name, offset, line
+            offset += len(line)
 
 
 def segments_of(place: Path | Segments) -> Segments:

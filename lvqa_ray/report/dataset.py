@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from lvqa_ray.dataset.reader import OutputReader
-from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
@@ -103,7 +103,7 @@ def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
     size = next(
         name
         for name, most in (("n<1K", 1e3), ("1K<n<10K", 1e4), ("10K<n<100K", 1e5), ("100K<n<1M", 1e6), ("n>1M", 1e18))
-        if numbers.kept < most
+        if numbers.questions.kept < most
     )
     head: dict[str, Any] = {
         "license": licence or NO_LICENCE,

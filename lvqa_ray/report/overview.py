@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lvqa_ray.dataset.reader import OutputReader
-from lvqa_ray.dataset.statistics.report_numbers import Numbers
+from lvqa_ray.dataset.statistics.output_statistics import OutputStatistics
 from lvqa_ray.records import Usage
 
 STAGE_ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
@@ -19,7 +19,7 @@ def stages(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (place.get(name, len(STAGE_ORDER) - 1.5), name))
 
 
-def words(output: OutputReader, numbers: Numbers, bill: Usage, shown: int) -> dict[str, Any]:
+def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: int) -> dict[str, Any]:
     """All texts of the head of the page."""
     return {
         "headline": _headline(output, numbers),
@@ -30,13 +30,13 @@ def words(output: OutputReader, numbers: Numbers, bill: Usage, shown: int) -> di
     }
 
 
-def _headline(output: OutputReader, numbers: Numbers) -> str:
+def _headline(output: OutputReader, numbers: OutputStatistics) -> str:
     job = output.run.get("job") or {}
     models = dict.fromkeys(_models(job.get("endpoints") or {}))
-    kept = f"{_several(numbers.kept, 'question')} about {_several(numbers.with_records, 'video')}"
+    kept = f"{_several(numbers.questions.kept, 'question')} about {_several(numbers.with_records, 'video')}"
     if numbers.alone:
         analyzed = f"{_several(numbers.alone, 'video')} analyzed"
-        kept = f"{analyzed} and {kept}" if numbers.kept else analyzed
+        kept = f"{analyzed} and {kept}" if numbers.questions.kept else analyzed
     return f"{kept}{', made with ' + ' and '.join(models) if models else ''}."
 
 
@@ -47,7 +47,7 @@ def _models(endpoints: Mapping[str, Any]) -> Iterable[str]:
                 yield str(at["model"])
 
 
-def _banners(output: OutputReader, numbers: Numbers) -> Iterable[tuple[str, str]]:
+def _banners(output: OutputReader, numbers: OutputStatistics) -> Iterable[tuple[str, str]]:
     summary = output.run.get("summary") or {}
     if summary.get("halted"):
         yield "bad", f"The run stopped before its end: {summary['halted']}"
@@ -60,10 +60,14 @@ def _banners(output: OutputReader, numbers: Numbers) -> Iterable[tuple[str, str]
         yield "warn", f"{_several(numbers.unfinished, 'video')} of the last run have no outcome here."
 
 
-def _tiles(output: OutputReader, numbers: Numbers, bill: Usage) -> Iterable[tuple[str, str, str]]:
+def _tiles(output: OutputReader, numbers: OutputStatistics, bill: Usage) -> Iterable[tuple[str, str, str]]:
     failed = f"{numbers.failures:,} failed" if numbers.failures else "none failed"
     yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
-    yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"
+    yield (
+        "Questions kept",
+        f"{numbers.questions.kept:,}",
+        f"of {numbers.questions.asked:,} asked for{_share(numbers.questions.kept, numbers.questions.asked)}",
+    )
     yield "Length of the videos", seconds(3600 * numbers.hours), "of those with questions"
     if numbers.results:
         lost = sum(fates["failed"] for fates in numbers.results.values())
@@ -72,12 +76,12 @@ def _tiles(output: OutputReader, numbers: Numbers, bill: Usage) -> Iterable[tupl
     tokens = bill.input_tokens + bill.output_tokens
     if bill.cost_usd is not None:
         yield "Cost", dollars(bill.cost_usd), f"{_short(tokens)} tokens"
-        if numbers.kept:
-            yield "Cost of a question", dollars(bill.cost_usd / numbers.kept), "that was kept"
+        if numbers.questions.kept:
+            yield "Cost of a question", dollars(bill.cost_usd / numbers.questions.kept), "that was kept"
     else:
         yield "Tokens", _short(tokens), f"in {bill.calls:,} calls; no price is known"
-        if numbers.kept:
-            yield "Tokens a question", _short(round(tokens / numbers.kept)), "that was kept"
+        if numbers.questions.kept:
+            yield "Tokens a question", _short(round(tokens / numbers.questions.kept)), "that was kept"
     taken = (output.run.get("summary") or {}).get("seconds")
     if taken:
         begun = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", str(output.run["summary"].get("run_id", "")))
@@ -85,7 +89,7 @@ def _tiles(output: OutputReader, numbers: Numbers, bill: Usage) -> Iterable[tupl
         yield "Time of the last run", seconds(taken), when
 
 
-def _fates(numbers: Numbers) -> list[tuple[str, list[tuple[str, int, str]]]]:
+def _fates(numbers: OutputStatistics) -> list[tuple[str, list[tuple[str, int, str]]]]:
     dropped = [(f"dropped by {check}", number, "quiet") for check, number in numbers.dropped.items()]
     return [
         (
@@ -105,11 +109,11 @@ def _fates(numbers: Numbers) -> list[tuple[str, list[tuple[str, int, str]]]]:
                 ("left out by filters", numbers.clips["filtered"], "quiet"),
             ],
         ),
-        ("Questions", [("kept", numbers.kept, "good"), *dropped]),
+        ("Questions", [("kept", numbers.questions.kept, "good"), *dropped]),
     ]
 
 
-def _shown(numbers: Numbers, shown: int) -> str:
+def _shown(numbers: OutputStatistics, shown: int) -> str:
     there = numbers.with_records + numbers.alone + numbers.failures
     if shown >= there:
         return "All that the run made, and what it lost. The numbers above and this list are about the same videos."

@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from lvqa_ray.dataset.reader import OutputReader, opened
-from lvqa_ray.dataset.statistics.report_numbers import Numbers, count
+from lvqa_ray.dataset.statistics.output_statistics import OutputStatistics, count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
@@ -171,7 +171,7 @@ def _pack(value: object) -> str:
     return base64.b64encode(zlib.compress(text.encode(errors="replace"), 9)).decode()
 
 
-def _page(output: OutputReader, numbers: Numbers, book: Book, packed: _Packed) -> bytes:
+def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _Packed) -> bytes:
     room = files("lvqa_ray.report")
     js = (room / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
@@ -22,7 +23,7 @@ from lvqa_ray.records import CaptionedClip, Clip, Failure, Row, Span, Usage, Vid
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.tables import TableRow
 from lvqa_ray.stage import Role
-from lvqa_ray.stage.steps import ChatStep, PlainStep
+from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.stages.cut import CutClips
 
 ClipIndex = Callable[[Video], Sequence[Clip] | None]
@@ -125,33 +126,24 @@ class Replay:
             for clip in clips:
                 said += await self._captioned(caption, clip)
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
-        work: list[Row] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
+        work: Sequence[Row] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
         for group in self._pipeline.ask:
             if isinstance(group, FrameScoring):  # of pictures, all that a request is known by is known without them
                 work = [group.expected(row) if isinstance(row, group.takes) else row for row in work]
                 continue
-            for step in group:
-                work, exchanges = await self._made(step, work)
-                said += exchanges
+            work = await run_steps(group, work, partial(self._made, said=said))
         return said
 
-    async def _made(self, step: ChatStep | PlainStep, work: Sequence[Row]) -> tuple[list[Row], list[Exchange]]:
-        """What a step makes of rows, and what was said for it."""
-        made: list[Row] = []
-        said: list[Exchange] = []
-        for row in work:
-            if not isinstance(row, step.takes):
-                made.append(row)
-                continue
-            if isinstance(step, ChatStep):
-                recorder = _Recorder(self._job, _roles(step), self._book)
-                rows = await _tried(step, row, recorder, self._job)
-                said += recorder.said.values()
-            else:
-                rows = list(step.call(row))
-            # A step that lacks what it needs is passed by: what follows may still be told.
-            made += [one for one in rows if not isinstance(one, Failure)] or [row]
-        return made, said
+    async def _made(self, step: ChatStep | PlainStep, row: Row, said: list[Exchange]) -> Sequence[Row]:
+        """What a step makes of a row; adds what was said for it."""
+        if isinstance(step, ChatStep):
+            recorder = _Recorder(self._job, _roles(step), self._book)
+            rows = await _tried(step, row, recorder, self._job)
+            said += recorder.said.values()
+        else:
+            rows = list(step.call(row))
+        # A step that lacks what it needs is passed by: what follows may still be told.
+        return [one for one in rows if not isinstance(one, Failure)] or [row]
 
     async def _captioned(self, step: ChatStep, clip: Clip) -> list[Exchange]:
         if clip.dropped:

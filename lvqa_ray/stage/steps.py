@@ -63,3 +63,23 @@ class PlainStep:
     name: str
     takes: type
     call: Callable[[Any], Iterable[Row]]
+
+
+async def run_steps(
+    steps: Sequence[ChatStep | PlainStep],
+    rows: Sequence[Row],
+    do: Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]],
+) -> Sequence[Row]:
+    """The rows that steps make of rows, one step after another.
+
+    Args:
+        steps: The steps in order.
+        rows: The rows; a step is done on those that it takes, and passes the others by.
+        do: Does one step on one row.
+    """
+    for step in steps:
+        done: list[Row] = []
+        for row in rows:
+            done += await do(step, row) if isinstance(row, step.takes) else [row]
+        rows = done
+    return rows

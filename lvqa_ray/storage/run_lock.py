@@ -10,8 +10,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.storage.lease import RELEASED, HeldLease, Lease, LeaseStore, LeaseTakenError, LocalLeaseStore, this_kernel
-from lvqa_ray.storage.object_leases import ObjectLeaseStore
+from lvqa_ray.storage.lease import (
+    RELEASED,
+    HeldLease,
+    Lease,
+    LeaseStore,
+    LeaseTakenError,
+    LocalLeaseStore,
+    ObjectLeaseStore,
+    this_kernel,
+)
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 LOCK_HEARTBEAT_S = 10.0

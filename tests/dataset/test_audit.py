@@ -8,13 +8,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import write_shard
-from lvqa_ray.dataset.statistics.audit import Audit, audit
-from lvqa_ray.dataset.statistics.significance import at_least, share, uniform, wilson
+from lvqa_ray.dataset.statistics.audit import Audit
+from lvqa_ray.dataset.statistics.output_statistics import count
+from lvqa_ray.dataset.statistics.significance import Moments, at_least, share, uniform, wilson
 from lvqa_ray.records import LETTERS
 
 RUN = {"run_id": "r", "job_hash": "j", "video": "v", "fingerprint": "f", "input_hash": "i"}
@@ -66,7 +70,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def audits(folders: tuple[Path, Path]) -> tuple[Audit, Audit]:
-    return audit(folders[0]), audit(folders[1])
+    return count(OutputReader(folders[0])).audit, count(OutputReader(folders[1])).audit
 
 
 def test_where_chance_rules_nothing_is_found(audits: tuple[Audit, Audit]) -> None:
@@ -128,3 +132,28 @@ def test_chance_is_computed_right() -> None:
     assert uniform([30, 20, 25, 25]) == pytest.approx(0.5724, abs=1e-4)
     assert uniform([0, 0, 0, 0]) == 1.0
     assert share(0, 0, 0.25).share is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "of"), [(1, 5), (3, 4), (5, 10), (10, 10), (700, 2632), (24_000, 100_000), (260, 1000)]
+)
+def test_chance_is_computed_as_scipy_does(hits: int, of: int) -> None:
+    found = share(hits, of, 0.25)
+    assert found.p == pytest.approx(stats.binomtest(hits, of, 0.25, alternative="greater").pvalue, rel=1e-8)
+    interval = stats.binomtest(hits, of).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-7)
+
+
+def test_the_spread_of_keys_is_judged_as_scipy_does() -> None:
+    for counts in ([30, 20, 25, 25], [3, 0, 0, 0], [600, 200, 250, 250]):
+        assert uniform(counts) == pytest.approx(stats.chisquare(counts).pvalue, rel=1e-9)
+
+
+def test_a_mean_of_parts_is_the_mean_of_all() -> None:
+    values = np.random.default_rng(7).random(1000)
+    parts = [Moments.of_values(part) for part in np.split(values, [0, 1, 10, 700])]
+    found = sum(parts, Moments()).mean()
+    half = 1.959964 * values.std(ddof=1) / 1000**0.5
+    assert found.of == 1000
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-12)

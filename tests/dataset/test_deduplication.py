@@ -1,4 +1,4 @@
-"""Questions that repeat one of another video, and the funnel: on tables as runs leave them, without a Ray."""
+"""Questions that repeat one of another video, and the counts: on tables as runs leave them, without a Ray."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.outcomes import outcomes
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.resume import remaining
 from lvqa_ray.dataset.shards import read_rows, write_shard
-from lvqa_ray.dataset.statistics.question_counts import funnel
+from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.records import (
     AskedQuestion,
     CaptionedVideo,
@@ -88,7 +89,7 @@ def test_of_two_that_are_the_same_the_first_by_id_stays(tmp_path: Path) -> None:
         "b": False,
         "c": True,
     }
-    counted = funnel(tmp_path, pa.array(["a", "b", "c"]))
+    counted = count(OutputReader(tmp_path), pa.array(["a", "b", "c"])).selected
     assert (counted.asked, counted.kept, counted.dropped) == (5, 3, {"duplicates": {"duplicates": 2}})
     assert counted.checks["duplicates"] == {"passed": 3, "dropped": 2}
 
@@ -118,7 +119,10 @@ def test_marked_repeats_stay_and_say_so(tmp_path: Path) -> None:
     assert {name: row["failed_checks"] for name, row in rows.items()} == {"a_q0": [], "b_q0": ["duplicates"]}
     (judged,) = (one for one in rows["b_q0"]["checks"] if one["check"] == "duplicates")
     assert (judged["action"], judged["reason"], judged["score"]) == ("marked", "it repeats a_q0", 1.0)
-    assert funnel(tmp_path, pa.array(["a", "b"])).checks["duplicates"] == {"passed": 1, "marked": 1}
+    assert count(OutputReader(tmp_path), pa.array(["a", "b"])).selected.checks["duplicates"] == {
+        "passed": 1,
+        "marked": 1,
+    }
 
 
 @pytest.mark.parametrize("check", [CheckDuplicates(policy="off"), CheckDuplicates(corpus=False)])
@@ -157,5 +161,5 @@ def test_the_dropped_of_a_video_without_a_record_are_kept_with_its_failure(tmp_p
     write_shard(tmp_path, "failures", "s", [failure_line(failure) | origin])
     compact_shards(tmp_path, LATER, 100)
     assert (ids(tmp_path, "drops"), ids(tmp_path, "failures")) == (["v_q0"], ["v"])
-    counted = funnel(tmp_path, pa.array(["v"]))
+    counted = count(OutputReader(tmp_path), pa.array(["v"])).selected
     assert (counted.asked, counted.kept, counted.dropped) == (1, 0, {"grounding": {"grounding": 1}})

@@ -17,8 +17,7 @@ from lvqa_ray.cli.commands import app
 from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.reader import opened
 from lvqa_ray.dataset.shards import is_current, read_rows, read_whole, shards
-from lvqa_ray.dataset.statistics.audit import audit
-from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.records.tables import SCHEMAS, TableName
@@ -57,10 +56,10 @@ def shown(out: Path, tmp_path: Path) -> dict[str, Any]:
         export_lines(output, tmp_path / "x.json", form)
         lines[form] = sorted((tmp_path / "x.json").read_text(encoding="utf-8").split("\n"))
     numbers = count(output)
-    found = audit(out)
+    found = numbers.audit
     return lines | {
         "audit": (found.quota, found.checks, found.dropped, found.keys, found.videos),
-        "counts": (numbers.kept, numbers.quota, numbers.checks, numbers.failed),
+        "counts": (numbers.questions, numbers.failed),
     }
 
 

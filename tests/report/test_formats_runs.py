@@ -6,8 +6,7 @@ from pathlib import Path
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import write_shard
-from lvqa_ray.dataset.statistics.audit import audit
-from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.statistics.output_statistics import count
 
 
 def test_what_an_earlier_run_dropped_is_not_counted_again(tmp_path: Path) -> None:
@@ -20,6 +19,6 @@ def test_what_an_earlier_run_dropped_is_not_counted_again(tmp_path: Path) -> Non
     write_shard(tmp_path, "data", "2", lines("v", "2", range(4)))
     write_shard(tmp_path, "failures", "2", [{"id": "w", "kind": "refused", "retryable": True, "run_id": "2"}])
     output = OutputReader(tmp_path)
-    assert (count(output).kept, output.rows("drops", ["id"])["id"].to_pylist()) == (7, ["w_q3"])
-    seen = audit(tmp_path)
+    assert (count(output).questions.kept, output.rows("drops", ["id"])["id"].to_pylist()) == (7, ["w_q3"])
+    seen = count(output).audit
     assert (seen.records, seen.asked) == (7, 8)

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Request
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.page import PAGE_BYTES, write_report
 from tests import media
@@ -55,10 +55,12 @@ def test_the_numbers_are_those_of_the_tables(small: Path) -> None:
     numbers = count(OutputReader(small.parent))
     records, drops = list(read_rows(small.parent, "data")), list(read_rows(small.parent, "drops"))
     assert (numbers.videos, numbers.with_records, numbers.failures, numbers.unfinished) == (20, 18, 2, 0)
-    assert (numbers.kept, numbers.dropped) == (len(records), {"structure": len(drops)})
+    assert (numbers.questions.kept, numbers.dropped) == (len(records), {"structure": len(drops)})
     assert numbers.clips == {"captioned": 90, "filtered": 0, "failed": 18}
-    assert sum(numbers.keys.values()) == sum(numbers.categories.values()) == numbers.kept
-    assert numbers.checks["grounding"]["marked"] == sum(bool(row["checks"][0]["action"]) for row in [*records, *drops])
+    assert sum(numbers.audit.keys.values()) == sum(numbers.questions.categories.values()) == numbers.questions.kept
+    assert numbers.questions.checks["grounding"]["marked"] == sum(
+        bool(row["checks"][0]["action"]) for row in [*records, *drops]
+    )
     assert numbers.hours == pytest.approx(18 * 60 / 3600)
     assert [(kind.kind, kind.count, kind.example) for kind in numbers.failed] == [("not_a_video", 2, "film-9")]
 
@@ -212,12 +214,12 @@ def test_of_100_000_records_it_shows_a_sample(chromium: Browser, tmp_path: Path)
     many(folder, 100)
     made = write_report(folder, within_s=0)
     numbers = count(OutputReader(folder))
-    assert numbers.kept >= 99_000
+    assert numbers.questions.kept >= 99_000
     assert made.bytes == Path(made.path).stat().st_size < PAGE_BYTES
     assert (made.videos, made.of) == (250, 31_000)
     with opened(chromium, Path(made.path)) as page:
         assert "A sample: 250 of 31,000 videos" in page.inner_text("#records .lead")
-        assert f"{numbers.kept:,}" in page.inner_text(".tiles")
+        assert f"{numbers.questions.kept:,}" in page.inner_text(".tiles")
         for select in ("#by-fate", "#by-category", "#by-check", "#by-failure"):
             assert len(page.query_selector_all(f"{select} option")) > 1
         assert len(page.query_selector_all("#by-category option")) == 5
@@ -238,5 +240,5 @@ def test_what_is_no_output_and_what_cannot_be_written_is_said(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="cannot be written"):
         write_report(folder, folder / "run.json" / "report.html", within_s=0)
     (folder / "data" / "part-2.parquet").write_bytes(b"torn")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is no readable shard"):
         write_report(folder, within_s=0)

@@ -9,9 +9,7 @@ import pyarrow as pa
 
 from lvqa_ray.dataset.reader import opened
 from lvqa_ray.dataset.shards import write_shard
-from lvqa_ray.dataset.statistics.audit import audit
-from lvqa_ray.dataset.statistics.question_counts import funnel
-from lvqa_ray.dataset.statistics.report_numbers import count
+from lvqa_ray.dataset.statistics.output_statistics import count
 
 ORIGIN = {"video": "v.mp4", "fingerprint": "f", "input_hash": "i", "job_hash": "j", "run_id": "20260101T000000000000Z"}
 
@@ -45,9 +43,8 @@ def test_requested_and_delivered_by_category(tmp_path: Path) -> None:
     write_shard(tmp_path, "drops", "b", [drop("b", "goal")])
     write_shard(tmp_path, "failures", "c", [failure("c", ["temporal", "goal"]), failure("d", [])])
     expected = {"goal": {"requested": 3, "delivered": 2}, "temporal": {"requested": 3, "delivered": 1}}
-    assert funnel(tmp_path, pa.array(["a", "b", "c", "d"])).quota == expected
-    assert audit(tmp_path).quota == expected
-    assert count(opened(tmp_path)).quota == expected
+    counted = count(opened(tmp_path), pa.array(["a", "b", "c", "d"]))
+    assert counted.questions.quota == counted.selected.quota == counted.audit.quota == expected
 
 
 def test_a_failure_beside_an_earlier_record_is_not_counted_twice(tmp_path: Path) -> None:
@@ -55,6 +52,5 @@ def test_a_failure_beside_an_earlier_record_is_not_counted_twice(tmp_path: Path)
     later = failure("a", ["goal"]) | {"retryable": True, "run_id": "20260202T000000000000Z"}
     write_shard(tmp_path, "failures", "a", [later])
     expected = {"goal": {"requested": 1, "delivered": 1}}
-    assert funnel(tmp_path, pa.array(["a"])).quota == expected
-    assert audit(tmp_path).quota == expected
-    assert count(opened(tmp_path)).quota == expected
+    counted = count(opened(tmp_path), pa.array(["a"]))
+    assert counted.questions.quota == counted.selected.quota == counted.audit.quota == expected

@@ -31,8 +31,7 @@ from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
-from lvqa_ray.storage.lease import Lease, LeaseTakenError
-from lvqa_ray.storage.object_leases import ObjectLeaseStore
+from lvqa_ray.storage.lease import Lease, LeaseTakenError, ObjectLeaseStore
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.paths import ObjectPath, storage_path
 from lvqa_ray.storage.remote import file_status, list_files

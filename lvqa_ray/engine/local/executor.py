@@ -24,7 +24,7 @@ from lvqa_ray.engine.local.clients import LocalClients
 from lvqa_ray.engine.local.pinned_download import PinnedDownload
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
-from lvqa_ray.engine.step_runner import internal_error_row, not_fetched, run_chat_steps, run_video_steps, without_images
+from lvqa_ray.engine.step_runner import not_fetched, run_step, run_video_steps, without_images
 from lvqa_ray.errors import FetchError
 from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
@@ -42,7 +42,7 @@ from lvqa_ray.records import (
     Video,
 )
 from lvqa_ray.stage import Chat
-from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
 
 Told = Row | Analysis
@@ -137,7 +137,7 @@ class _VideoRun:
             captions = await self._captions()
             for row in self._pipeline.merge(captions) if captions else ():
                 self._say(row)
-                await run_chat_steps(self._telling, row, self._step)
+                await run_steps(self._telling, [row], self._step)
         finally:
             await self._held.aclose()
 
@@ -216,7 +216,7 @@ class _VideoRun:
                             yield each
             return
         asking = [step for step in group if not isinstance(step, VideoStep)]
-        for out in await run_chat_steps(asking, row, self._made):
+        for out in await run_steps(asking, [row], self._made):
             async with aclosing(self._in_turn(others, out)) as rows:
                 async for each in rows:
                     yield each
@@ -230,7 +230,7 @@ class _VideoRun:
         rows: list[Row] = []
         async with aclosing(self._through(self._pipeline.look, clip)) as looked:
             async for row in looked:
-                rows += await run_chat_steps(self._pipeline.caption, row, self._step)
+                rows += await run_steps(self._pipeline.caption, [row], self._step)
                 if isinstance(row, CaptionedClip):
                     self._say(row)
         return rows
@@ -279,10 +279,7 @@ class _VideoRun:
         return made
 
     async def _made(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
-        try:
-            return list(step.call(row)) if isinstance(step, PlainStep) else list(await step.call(row, self._ask))
-        except Exception as error:
-            return [internal_error_row(step.name, row, error)]
+        return await run_step(step, row, self._ask)
 
     async def _ask(self, request: ChatRequest) -> ChatReply:
         return await self._chats[request.stage](request)

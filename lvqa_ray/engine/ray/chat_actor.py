@@ -14,7 +14,7 @@ from lvqa_ray.engine.ray.metrics import CountCalls
 from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
-from lvqa_ray.engine.step_runner import internal_error_row, run_chat_steps
+from lvqa_ray.engine.step_runner import run_step
 from lvqa_ray.errors import StopRun
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
@@ -25,7 +25,7 @@ from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.records import Row
 from lvqa_ray.stage import Chat, Prompted
-from lvqa_ray.stage.steps import ChatStep, PlainStep
+from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.storage.paths import StoragePath
 
 
@@ -57,23 +57,15 @@ class ChatActor:
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
-        made = await asyncio.gather(*(run_chat_steps(self._steps, row, self._answer) for row in unpack(packed)))
+        made = await asyncio.gather(*(run_steps(self._steps, [row], self._answer) for row in unpack(packed)))
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
 
     async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
-        if isinstance(step, PlainStep):
-            try:
-                return list(step.call(row))
-            except Exception as error:
-                return [internal_error_row(step.name, row, error)]
-        governors = [line.governor for role in step.roles for line in self._lines[role]]
-        chat = _Halting(self._chats, governors)
-        try:
-            answer: Sequence[Row] = await step.call(row, chat)
-        except Exception as error:
-            return [internal_error_row(step.name, row, error)]
-        return [] if chat.halted else answer
+        roles = step.roles if isinstance(step, ChatStep) else ()
+        chat = _Halting(self._chats, [line.governor for role in roles for line in self._lines[role]])
+        rows = await run_step(step, row, chat)
+        return [] if chat.halted else rows
 
 
 class _Halting:

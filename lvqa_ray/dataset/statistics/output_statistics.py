@@ -1,0 +1,232 @@
+"""All numbers of an output, counted in one pass over its tables: ``run.json``, ``lvqa audit`` and the report show them.
+
+The rows are read some thousand at a time. What stays in memory is a few bytes for each video and clip.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvqa_ray.dataset.outcomes import flat
+from lvqa_ray.dataset.reader import OutputReader
+from lvqa_ray.dataset.statistics.audit import Audit, AuditCounter
+from lvqa_ray.dataset.statistics.question_counts import Funnel, QuestionCounter, counted
+from lvqa_ray.records import TASKS
+from lvqa_ray.records.requested import REQUESTED_ONE, REQUESTED_SEVERAL
+from lvqa_ray.records.tables import VIDEO_ID, TableName
+
+COLUMNS: Mapping[TableName, list[str]] = {
+    "data": [
+        "video_id",
+        "category",
+        REQUESTED_ONE,
+        "parsed_reasoning.OPTIONS",
+        "parsed_reasoning.ANSWER",
+        "video_info.duration_sec",
+        "checks",
+        "usage",
+    ],
+    "drops": ["video_id", "check", "kind", REQUESTED_ONE, "checks", "usage"],
+    "failures": ["id", "stage", "kind", "retryable", "message", REQUESTED_SEVERAL, "usage"],
+    "clips": ["duration_sec", "dropped", "error", "usage"],
+    "analysis": ["video_id", "task", "error", "alone"],
+}
+"""What is read of each table, in this order: failures are counted against the records."""
+
+
+@dataclass(slots=True)
+class FailedKind:
+    """Videos that failed in one way and have no record.
+
+    Attributes:
+        stage: Where the first of them failed.
+        example: Id of the first.
+        message: Why that one failed.
+        count: How many.
+        retryable: How many of them a plain rerun tries again.
+    """
+
+    kind: str
+    stage: str
+    example: str
+    message: str
+    count: int = 0
+    retryable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStatistics:
+    """What became of everything.
+
+    Attributes:
+        questions: What became of the questions of the whole output.
+        selected: The same of the questions of the videos that were named.
+        audit: The whole output, measured against chance.
+        videos: Videos of the last run's manifest, or of the tables where there is none.
+        alone: Videos that were asked no questions and have results of tasks about the whole.
+        results: Results of these tasks, of all videos, by task and then by fate, ``made`` or ``failed``.
+        failed: Failed videos by kind, most frequent first.
+        clips: Clips by fate: ``captioned``, ``filtered`` or ``failed``.
+        clip_seconds: Length of every clip that was not filtered out (s).
+        hours: Length of the videos with records (h).
+    """
+
+    questions: Funnel
+    selected: Funnel
+    audit: Audit
+    videos: int
+    alone: int
+    results: dict[str, dict[str, int]]
+    failed: list[FailedKind]
+    clips: dict[str, int]
+    clip_seconds: npt.NDArray[np.float64] = field(repr=False)
+    hours: float
+
+    @property
+    def with_records(self) -> int:
+        """Videos with at least one record."""
+        return self.audit.videos
+
+    @property
+    def failures(self) -> int:
+        """Videos that failed and have no record."""
+        return sum(kind.count for kind in self.failed)
+
+    @property
+    def unfinished(self) -> int:
+        """Videos with no outcome."""
+        return max(0, self.videos - self.with_records - self.alone - self.failures)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Dropped questions by check and, where it says more, kind, most frequent first."""
+        drops: Counter[str] = Counter()
+        for check, kinds in self.questions.dropped.items():
+            for kind, number in kinds.items():
+                drops[check if check == kind else f"{check}: {kind}"] += number
+        return dict(drops.most_common())
+
+
+def count(output: OutputReader, selected: Any = None) -> OutputStatistics:  # noqa: ANN401 - Arrow arrays have no types
+    """Count an output.
+
+    Args:
+        output: The output.
+        selected: Ids of the videos whose questions are counted apart too, as an Arrow array; none, if not given.
+
+    Raises:
+        ConfigError: A shard cannot be read.
+    """
+    counter = _Counter(pa.array([], pa.string()) if selected is None else flat(selected))
+    for table, columns in COLUMNS.items():
+        for rows in output.batches(table, columns):
+            counter.add(table, rows)
+    return counter.statistics(output.videos() or 0)
+
+
+class _Counter:
+    """Counts rows, table by table.
+
+    Args:
+        selected: Ids of the videos whose questions are counted apart too.
+    """
+
+    def __init__(self, selected: Any) -> None:  # noqa: ANN401 - Arrow arrays have no types
+        self._selected = selected
+        self._questions, self._of_selected, self._audit = QuestionCounter(), QuestionCounter(), AuditCounter()
+        self._lengths: list[pa.Table] = []
+        self._with_records: Any = None
+        self._failed: dict[str, FailedKind] = {}
+        self._clips: Counter[str] = Counter(captioned=0, filtered=0, failed=0)
+        self._clip_seconds: list[npt.NDArray[np.float64]] = []
+        self._results: Counter[tuple[str, str]] = Counter()
+        self._alone: set[str] = set()
+
+    def add(self, table: TableName, rows: pa.RecordBatch) -> None:
+        """Count rows of a table."""
+        match table:
+            case "data":
+                self._questions.add_records(rows)
+                self._of_selected.add_records(self._mine(rows, table))
+                self._audit.add_records(rows)
+                length = pc.struct_field(rows["video_info"], "duration_sec")
+                self._lengths.append(_longest(pa.table({"id": rows["video_id"], "s": length})))
+            case "drops":
+                self._questions.add_drops(rows)
+                self._of_selected.add_drops(self._mine(rows, table))
+                self._audit.add_questions(rows, kept=False)
+            case "failures":
+                self._audit.add_usage(rows["usage"])
+                self._add_failures(rows.filter(pc.invert(pc.is_in(rows["id"], value_set=self._recorded()["id"]))))
+            case "clips":
+                self._audit.add_cost("caption", rows["usage"])
+                self._add_clips(rows)
+            case _:
+                self._add_results(rows)
+
+    def statistics(self, videos: int) -> OutputStatistics:
+        """The sums.
+
+        Args:
+            videos: How many videos the last run was about, if it wrote that down.
+        """
+        recorded, questions = self._recorded(), self._questions.counts()
+        failed = sorted(self._failed.values(), key=lambda one: -one.count)
+        outcomes = recorded.num_rows + len(self._alone) + sum(one.count for one in failed)
+        results = {task: {fate: self._results[task, fate] for fate in ("made", "failed")} for task in TASKS}
+        return OutputStatistics(
+            questions=questions,
+            selected=self._of_selected.counts(),
+            audit=self._audit.audit(questions, recorded.num_rows),
+            videos=max(videos, outcomes),
+            alone=len(self._alone),
+            results={task: fates for task, fates in results.items() if any(fates.values())},
+            failed=failed,
+            clips=dict(self._clips),
+            clip_seconds=np.concatenate([np.empty(0), *self._clip_seconds]),
+            hours=(pc.sum(recorded["s"]).as_py() or 0.0) / 3600,
+        )
+
+    def _mine(self, rows: pa.RecordBatch, table: TableName) -> pa.RecordBatch:
+        return rows.filter(pc.is_in(rows[VIDEO_ID[table]], value_set=self._selected))
+
+    def _recorded(self) -> pa.Table:
+        """The videos with records, and how long each is."""
+        if self._with_records is None:
+            none = pa.table({"id": pa.array([], pa.string()), "s": pa.array([], pa.float64())})
+            self._with_records = _longest(pa.concat_tables([none, *self._lengths])).combine_chunks()
+            self._lengths = []
+        return self._with_records
+
+    def _add_failures(self, rows: pa.RecordBatch) -> None:
+        self._questions.add_failures(rows)
+        self._of_selected.add_failures(self._mine(rows, "failures"))
+        for row in rows.select(["id", "stage", "kind", "retryable", "message"]).to_pylist():
+            first = FailedKind(row["kind"], row["stage"], row["id"], row["message"] or "")
+            kind = self._failed.setdefault(row["kind"], first)
+            kind.count += 1
+            kind.retryable += bool(row["retryable"])
+
+    def _add_clips(self, rows: pa.RecordBatch) -> None:
+        kept = rows.filter(pc.is_null(rows["dropped"]))
+        failed = kept.num_rows - kept["error"].null_count
+        self._clips.update(captioned=kept.num_rows - failed, filtered=rows.num_rows - kept.num_rows, failed=failed)
+        self._clip_seconds.append(np.asarray(kept["duration_sec"].to_numpy(zero_copy_only=False), np.float64))
+
+    def _add_results(self, rows: pa.RecordBatch) -> None:
+        self._alone.update(rows.filter(pc.fill_null(rows["alone"], False))["video_id"].unique().to_pylist())
+        for (task, fate), number in counted(rows["task"], pc.if_else(pc.is_valid(rows["error"]), "failed", "made")):
+            self._results[task, fate] += number
+
+
+def _longest(rows: pa.Table) -> pa.Table:
+    """The greatest ``s`` of each ``id``."""
+    return rows.group_by("id").aggregate([("s", "max")]).rename_columns(["id", "s"])

@@ -11,11 +11,10 @@ from typing import Any
 
 from lvqa_ray.config import Job
 from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
-from lvqa_ray.stage import CallCheck
+from lvqa_ray.stage import CallCheck, SeeingCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis.analysis import AnalyzeFilm
 from lvqa_ray.stages.ask import AskQuestions
-from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
@@ -146,7 +145,7 @@ def _recipe(job: Job) -> str:
     if job.listens_otherwise:
         decides["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
     told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
-    return job.model_dump_json(include=decides, exclude={"split": {"max_clips"}}) + told
+    return job.model_dump_json(include=decides, exclude={"split": job.silent_in_split}) + told
 
 
 def _asking(job: Job) -> Sequence[Work | Look]:
@@ -195,7 +194,7 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
 
 
 def _showing(
-    job: Job, stage: AskQuestions | CheckEvidence, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
+    job: Job, stage: AskQuestions | SeeingCheck, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
 ) -> Look:
     """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
     sample = replace(job.sample, count=stage.frames, per_second=None)

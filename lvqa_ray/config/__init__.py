@@ -1,7 +1,7 @@
 """What a run is told: `job`, its `sections` beside the stages, and how it is `written` by hand."""
 
-from lvqa_ray.config.job import Job
+from lvqa_ray.config.job import Job, in_order
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
 from lvqa_ray.config.serve import Serve
 
-__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage"]
+__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "in_order"]

@@ -10,14 +10,6 @@ from lvqa_ray.dataset.reader import Output
 from lvqa_ray.dataset.statistics.report_numbers import Numbers
 from lvqa_ray.journal.costs import Spent
 
-ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
-
-
-def stages(names: Iterable[str]) -> list[str]:
-    """Names of stages in the order of the pipeline; those that are not known come before the last one."""
-    place = {name: number for number, name in enumerate(ORDER)}
-    return sorted(names, key=lambda name: (place.get(name, len(ORDER) - 1.5), name))
-
 
 def words(output: Output, numbers: Numbers, bill: Spent, shown: int) -> dict[str, Any]:
     """All texts of the head of the page."""

@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lvqa_ray.config import in_order
 from lvqa_ray.dataset.reader import Output, opened
 from lvqa_ray.dataset.statistics.report_numbers import Numbers, count
 from lvqa_ray.errors import ConfigError
@@ -186,8 +187,8 @@ def _page(output: Output, numbers: Numbers, book: Book, packed: _Packed) -> byte
         numbers=numbers,
         costs=list(_costs(book.spent)),
         bill=bill,
-        rate=charts.rate(book.paces, overview.stages(book.paces)),
-        waits=charts.waits(book.paces, overview.stages(book.paces)),
+        rate=charts.rate(book.paces, in_order(book.paces)),
+        waits=charts.waits(book.paces, in_order(book.paces)),
         clip_lengths=charts.histogram(numbers.clip_seconds),
         index=packed.index,
         films=packed.films,
@@ -196,6 +197,6 @@ def _page(output: Output, numbers: Numbers, book: Book, packed: _Packed) -> byte
 
 
 def _costs(spent: Mapping[str, Mapping[str, Spent]]) -> Iterator[tuple[str, str, Spent]]:
-    for stage in overview.stages(spent):
+    for stage in in_order(spent):
         for model, paid in spent[stage].items():
             yield stage, model, paid

@@ -10,7 +10,7 @@ them: what is done with these is in `Check`, so that a check of one's own is a c
 """
 
 from lvqa_ray.llm.messages import Chat
-from lvqa_ray.stage.checks import CallCheck, Check, Judging, Mend, Mended, Policy, Said, word_off
+from lvqa_ray.stage.checks import CallCheck, Check, Judging, Mend, Mended, Policy, Said, Sample, SeeingCheck, word_off
 from lvqa_ray.stage.paid import Paid
 from lvqa_ray.stage.prompted import ROLES, Prompted, Role, answer
 
@@ -27,6 +27,8 @@ __all__ = [
     "Prompted",
     "Role",
     "Said",
+    "Sample",
+    "SeeingCheck",
     "answer",
     "word_off",
 ]

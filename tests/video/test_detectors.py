@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lvqa_ray.video.scenes.downscale import FrameSize, Picture, shrinker
 from lvqa_ray.video.scenes.named_detectors import STOCK, STOCK_DETECTORS, check_detector, start_detector
 from lvqa_ray.video.spans import ScenePlan
 from tests import media
+from tests.video.test_parts import check as same_in_parts
 
 BASE, FPS = Fraction(1, 12800), Fraction(25)
 ARGS: dict[str, list[dict[str, Any]]] = {
@@ -160,6 +161,45 @@ def test_a_detector_of_ones_own_is_fed_and_heard(monkeypatch: pytest.MonkeyPatch
     cuts = our_cuts(media.bikes(), detection)
     assert cuts == [3.0, 6.0, 9.0]
     assert LAST[-1].shapes == {(27, 48, 3) if size == (48, 27) else (54, 128, 3)}
+
+
+class MeanChange:
+    """Scores of its own: how much the mean of the picture changes. A `ScoringDetector`."""
+
+    frame_size: FrameSize = "fast"
+    lag_s = 0.0
+    may_run_in_parts = True
+
+    def __init__(self, fps: float, skips: bool = False) -> None:  # noqa: ARG002
+        self.may_skip_frames = skips
+        self.seen: Any = None
+
+    def score(self, frame: Picture) -> tuple[float, ...]:
+        before, self.seen = self.seen, frame.mean(axis=(0, 1))
+        return (0.0,) if before is None else (float(np.abs(self.seen - before).mean()),)
+
+    def feed_scores(self, time_s: float, scores: Sequence[float]) -> list[float]:
+        return [time_s] if self.in_doubt(scores) else []
+
+    def in_doubt(self, scores: Sequence[float]) -> bool:
+        return max(scores) > 8
+
+    def feed(self, time_s: float, frame: Picture) -> list[float]:
+        return self.feed_scores(time_s, self.score(frame))
+
+    def finish(self) -> list[float]:
+        return []
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_scores_of_ones_own_come_to_the_same_in_parts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, skips: bool
+) -> None:
+    registered(monkeypatch, tmp_path, "tests.video.test_detectors:MeanChange", "mean")
+    detection = Detection(detector="mean", args={"skips": skips})
+    assert isinstance(start_detector(detection, BASE, FPS), ScoringDetector)
+    assert len(our_cuts(media.bikes(), detection)) >= 3
+    same_in_parts(media.bikes(), 2.5, detection)
 
 
 LAST: list[EveryThird] = []

@@ -146,7 +146,8 @@ MEMBERS = ("frame_size", "lag_s", "may_skip_frames", "may_run_in_parts", "feed",
 def _made(name: str, make: Any, args: Mapping[str, Any], **more: object) -> Any:  # noqa: ANN401 - as above
     try:
         known = inspect.signature(make).parameters
-        if unknown := [each for each in args if each not in known]:
+        takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
+        if not takes_any and (unknown := [each for each in args if each not in known]):
             takes = ", ".join(each for each in known if each not in more)
             raise PluginError(f"the detector {name} takes no {', '.join(unknown)}; it takes {takes or 'nothing'}")
         return make(**args, **more)

@@ -97,10 +97,10 @@ def test_the_package_of_the_page_is_planned_estimated_run_and_exported(site: Pat
     assert asked == len(kept) + len(dropped) == 4
     assert len(dropped) == 2
     assert all(drop["reason"] == "the question scores 0.2, and 0.7 is needed" for drop in dropped)
-    verdicts = [verdict for row in kept for verdict in row["verdicts"] if verdict["check"] == "interest"]
+    verdicts = [verdict for row in kept for verdict in row["checks"] if verdict["check"] == "interest"]
     assert [(verdict["passed"], round(verdict["score"], 3)) for verdict in verdicts] == [(True, 0.9)] * 2
     assert all(json.loads(row["prompts"])["interest"] == "interest/1" for row in kept)
-    starts = sorted(row["start_s"] for row in made["captions"])
+    starts = sorted(row["timestamp_start"] for row in made["clips"])
     assert starts == pytest.approx([0, 2, 4], abs=0.05), "the detector of the package finds the cuts"
 
     audit = typed(site, "audit", out)

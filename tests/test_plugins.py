@@ -20,6 +20,7 @@ from lvqa_ray.engine.preflight.estimate import estimate
 from lvqa_ray.errors import ConfigError
 from tests import media
 from tests.blocks import ROOT
+from tests.command import lvqa
 from tests.conftest import MODEL, tables
 from tests.engine.test_estimate import LOAD
 from tests.fakes.answers import text_of
@@ -53,14 +54,18 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
 
 
-def typed(site: Path, *words: Any) -> subprocess.CompletedProcess[str]:
+def run_with(site: Path, *words: Any) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     paths = [str(site), env.get("PYTHONPATH", "")]
     env |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200"}
     return subprocess.run([*LVQA, *map(str, words)], capture_output=True, text=True, env=env, check=False, timeout=240)
 
 
-def test_the_package_of_the_page_is_planned_estimated_run_and_exported(site: Path, tmp_path: Path) -> None:
+def test_the_package_of_the_page_is_planned_estimated_run_and_exported(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list(sys.path)
+    monkeypatch.syspath_prepend(str(site))
     film, out, job_file = tmp_path / "film.mp4", tmp_path / "out", tmp_path / "job.yaml"
     media.make_video(film, seconds=6, scenes=(2.0, 4.0))
     scores = iter(["SCORE: 0.9", "SCORE: 0.2"] * 20)
@@ -81,14 +86,14 @@ def test_the_package_of_the_page_is_planned_estimated_run_and_exported(site: Pat
             "engine": {"num_cpus": 2},
         }
         job_file.write_text(yaml.safe_dump(job))
-        plan = typed(site, "plan", job_file)
+        plan = lvqa("plan", job_file)
         assert plan.returncode == 0, plan.stderr
-        said = typed(site, "estimate", job_file)
+        said = lvqa("estimate", job_file)
         assert said.returncode == 0, said.stderr
         assert re.search(r"interest\D+4\b", said.stdout), said.stdout
         assert fake.paid.total() == 0
 
-        run = typed(site, "run", job_file)
+        run = run_with(site, "run", job_file)
         assert run.returncode == 0, run.stderr
 
     made = tables(str(out))
@@ -103,21 +108,22 @@ def test_the_package_of_the_page_is_planned_estimated_run_and_exported(site: Pat
     starts = sorted(row["timestamp_start"] for row in made["clips"])
     assert starts == pytest.approx([0, 2, 4], abs=0.05), "the detector of the package finds the cuts"
 
-    audit = typed(site, "audit", out)
+    audit = lvqa("audit", out)
     assert "interest" in audit.stdout, audit.stdout
-    report = typed(site, "report", out, "--to", tmp_path / "report.html")
+    report = lvqa("report", out, "--seconds", 0, "--to", tmp_path / "report.html")
     assert report.returncode == 0, report.stderr
     assert "dropped by interest" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    exported = typed(site, "export", out, "--format", "plain-qa", "--to", tmp_path / "qa.jsonl")
+    exported = lvqa("export", out, "--format", "plain-qa", "--to", tmp_path / "qa.jsonl")
     assert exported.returncode == 0, exported.stderr
     lines = [json.loads(line) for line in (tmp_path / "qa.jsonl").read_text().splitlines()]
     assert [set(line) for line in lines] == [{"question", "answer"}] * 2
 
-    gone = typed(tmp_path, "run", job_file)
+    monkeypatch.setattr(sys, "path", before)
+    gone = lvqa("run", job_file)
     assert gone.returncode == 2
     assert "there is no detector brightness; there is content" in gone.stderr
     assert "Traceback" not in gone.stderr
-    unknown = typed(tmp_path, "export", out, "--format", "plain-qa")
+    unknown = lvqa("export", out, "--format", "plain-qa")
     assert unknown.returncode == 2
     assert "there is no format plain-qa; there is dataflow-json" in unknown.stderr
 

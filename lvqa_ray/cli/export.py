@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.terminal import fail, plain, say, talk
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.report import output_at
 from lvqa_ray.plugins import PluginError
-from lvqa_ray.report.formats import FORMATS, format_names, format_of
+from lvqa_ray.report.export_formats import FORMATS, format_names, format_of
 
 # None of them has the name of a table, which would then hold what is no Parquet.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
@@ -51,7 +51,7 @@ def export(
     given = output_at(place_given(output))
     target = to or (given.folder if isinstance(given.folder, Path) else Path()) / name
     if lines:
-        from lvqa_ray.report.export import export_lines  # noqa: PLC0415 - Arrow takes a second to import
+        from lvqa_ray.report.export_files import export_lines  # noqa: PLC0415 - Arrow takes a second to import
 
         made = export_lines(given, target, form, test_fraction)
     elif form == "hf":
@@ -61,7 +61,7 @@ def export(
         if not licence:
             talk.print(f"Set the licence in {plain(str(target / 'README.md'))} before you publish it.", soft_wrap=True)
     else:
-        from lvqa_ray.report.subtitles import export_subtitles  # noqa: PLC0415
+        from lvqa_ray.report.subtitle_export import export_subtitles  # noqa: PLC0415
 
         made = export_subtitles(given, target, form.removeprefix("speech-"), speech=FOLDERS[form] == "speech")
     parts = ", ".join(

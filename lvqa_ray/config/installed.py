@@ -9,13 +9,13 @@ from typing import Any, cast
 from pydantic import create_model
 
 from lvqa_ray.plugins import PluginError, installed, load
-from lvqa_ray.stage import CallCheck, Check, Judging
+from lvqa_ray.stage import CallCheck, Check, PolicyMixin
 
 DECLARED = ("role", "version", "usual_reply_tokens")
 """What a check that asks a model has to say of itself."""
 
 
-def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dict[str, Judging]:
+def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dict[str, PolicyMixin]:
     """Checks of packages, made of their settings.
 
     Args:
@@ -36,7 +36,7 @@ def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dic
     return {name: getattr(made, name) for name in given}
 
 
-def check_class(name: str) -> type[Judging]:
+def check_class(name: str) -> type[PolicyMixin]:
     """The class of a check that a package registers.
 
     Raises:
@@ -50,4 +50,4 @@ def check_class(name: str) -> type[Judging]:
     lacking = [each for each in DECLARED if issubclass(check, CallCheck) and not hasattr(check, each)]
     if lacking:
         raise PluginError(f"the check {name} asks a model and does not declare {', '.join(lacking)}")
-    return cast("type[Judging]", check)
+    return cast("type[PolicyMixin]", check)

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from lvqa_ray.config.installed import check_class, installed_checks
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.plugins import installed
-from lvqa_ray.stage import ROLES, CallCheck, Check, Judging, Prompted, Role, SeeingCheck
+from lvqa_ray.stage import ROLES, CallCheck, Check, PolicyMixin, Prompted, Role, SeeingCheck
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.evidence import CheckEvidence
@@ -181,9 +181,9 @@ class Checks(Section):
         return (*asks, *rewrite, reformat, *(() if self.prose.policy == "off" else (self.prose,)))
 
     @property
-    def _on(self) -> Iterator[Judging]:
+    def _on(self) -> Iterator[PolicyMixin]:
         for _, check in self:
-            if isinstance(check, Judging) and check.policy != "off":
+            if isinstance(check, PolicyMixin) and check.policy != "off":
                 yield check
 
     @classmethod

@@ -15,9 +15,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.plugins import PluginError
-from lvqa_ray.video.reader.video_reader import open_source
-from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
-from lvqa_ray.video.scenes.detection import MOST_HELD_FRAMES, MomentFinder, detect_scenes, moments
+from lvqa_ray.video.reader.video_reader import open_video
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
+from lvqa_ray.video.scenes.detection import MOST_HELD_FRAMES, CutTracker, detect_scenes, frame_events
 from lvqa_ray.video.scenes.detectors import Detection, FastDetector, ScoringDetector
 from lvqa_ray.video.scenes.downscale import FrameSize, Picture, shrinker
 from lvqa_ray.video.scenes.named_detectors import STOCK, STOCK_DETECTORS, check_detector, start_detector
@@ -78,8 +78,8 @@ def test_a_fade_of_any_length_is_waited_for(tmp_path: Path, bias: float, final: 
 
 
 def test_few_frames_are_held_while_a_fade_is_waited_for(tmp_path: Path) -> None:
-    with open_source(str(faded(tmp_path / "faded.mp4"))) as source:
-        told = list(moments(source, Detection(detector=f"{STOCK}ThresholdDetector")))
+    with open_video(str(faded(tmp_path / "faded.mp4"))) as source:
+        told = list(frame_events(source, Detection(detector=f"{STOCK}ThresholdDetector")))
     assert len(told) == 450
     held = [moment.frame is not None for moment in told]
     assert all(held[:59]), "what is settled at once is kept whole"
@@ -88,8 +88,8 @@ def test_few_frames_are_held_while_a_fade_is_waited_for(tmp_path: Path) -> None:
 
 def test_clips_and_their_pictures_come_with_a_stock_detector() -> None:
     detection = Detection(detector=f"{STOCK}HistogramDetector")
-    sampling = Sampling(count=2, fps=None, short_side=96, quality=80)
-    clips = iter_shots(str(media.bikes()), detection=detection, plan=ScenePlan(max_s=5), sampling=sampling)
+    sampling = FrameSampling(count=2, fps=None, short_side=96, quality=80)
+    clips = iter_clips(str(media.bikes()), detection=detection, plan=ScenePlan(max_s=5), sampling=sampling)
     shots = [(clip.span, clip.frames()) for clip in clips]
     cuts = stock_cuts(media.bikes(), "HistogramDetector", {})
     assert [round(span.start_s, 3) for span, _ in shots] == [0, *cuts[:-1]], "the last scene is short, and joins"
@@ -110,7 +110,7 @@ def test_a_picture_fed_whole_says_the_same_as_its_scores() -> None:
     whole, scored = (start_detector(Detection(accuracy="exact"), BASE, FPS) for _ in range(2))
     assert isinstance(scored, ScoringDetector)
     found: list[list[float]] = [[], []]
-    with open_source(str(media.bikes())) as source:
+    with open_video(str(media.bikes())) as source:
         shrink = shrinker(source.stream.codec_context.width, source.stream.codec_context.height, "exact")
         for frame in source.frames():
             picture, time_s = shrink(frame), source.time_of(frame)
@@ -252,7 +252,7 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_a_cut_that_is_told_too_late_is_no_cut_in_silence() -> None:
-    finder = MomentFinder(EveryThird(lag_s=0.1), FPS)
+    finder = CutTracker(EveryThird(lag_s=0.1), FPS)
     for number in range(100):
         list(finder.add(number / 25, (number + 1) / 25, ()))
     with pytest.raises(ValueError, match="a cut at 1 s later than its lag_s allows"):

@@ -20,7 +20,7 @@ from lvqa_ray.video.frames.frame_encoder import PLANAR_420
 
 Accuracy = Literal["fast", "exact"]
 FrameSize = Accuracy | tuple[int, int]
-"""Width and height in pixels, or how frames are scaled down with their shape kept; see `Shrinker`."""
+"""Width and height in pixels, or how frames are scaled down with their shape kept; see `Downscaler`."""
 Picture = npt.NDArray[np.uint8]
 """Height x width x 3, BGR; or x 4, with something else behind."""
 
@@ -36,7 +36,7 @@ WORTH_PICKING = 4.0
 """Frames shrunk by less are cheaper to convert whole than to pick blocks of: those would be most of them."""
 
 
-class Shrinker:
+class Downscaler:
     """Makes small BGR pictures out of frames.
 
     ``exact`` gives those of PySceneDetect's OpenCV backend: each pixel is the same where the frame's longest side is an
@@ -83,9 +83,9 @@ class Shrinker:
 
 
 def shrinker(width: int, height: int, size: FrameSize) -> Callable[[VideoFrame], Picture]:
-    """What makes small BGR pictures out of frames: a `Shrinker`, or to a given size the average of all pixels."""
+    """What makes small BGR pictures out of frames: a `Downscaler`, or to a given size the average of all pixels."""
     if isinstance(size, str):
-        return Shrinker(width, height, size)
+        return Downscaler(width, height, size)
     reformatter = VideoReformatter()
 
     def average(frame: VideoFrame) -> Picture:

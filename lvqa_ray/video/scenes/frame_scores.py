@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lvqa_ray.video.reader.video_reader import Source, open_source
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.detectors import SceneDetector, ScoringDetector
 from lvqa_ray.video.scenes.downscale import Picture, shrinker
 
@@ -25,7 +25,7 @@ FORWARD_S = 1.0
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 
 
-class Look(NamedTuple):
+class ScoredFrame(NamedTuple):
     """What was seen of a frame.
 
     Attributes:
@@ -39,7 +39,7 @@ class Look(NamedTuple):
     scores: tuple[float, ...]
 
 
-class Looker:
+class FrameScorer:
     """Looks at the frames of a video, as far as a way of finding scenes needs them.
 
     Args:
@@ -49,7 +49,7 @@ class Looker:
         sparing: Whether the caller can do with frames at least every fifth of a second or so.
     """
 
-    def __init__(self, source: Source, detector: SceneDetector, *, frame_skip: int = 0, sparing: bool) -> None:
+    def __init__(self, source: VideoReader, detector: SceneDetector, *, frame_skip: int = 0, sparing: bool) -> None:
         self._source = source
         self._stride = frame_skip + 1
         codec = source.stream.codec_context
@@ -57,7 +57,7 @@ class Looker:
         self._scoring = detector if isinstance(detector, ScoringDetector) else None
         self._spare_until_s = math.inf if sparing and detector.may_skip_frames and not frame_skip else None
 
-    def looks(self, start_s: float | None = None) -> Iterator[Look]:
+    def looks(self, start_s: float | None = None) -> Iterator[ScoredFrame]:
         """Looks at the frames from a key frame on, or at all, in display order.
 
         Args:
@@ -74,30 +74,30 @@ class Looker:
         else:
             yield from self._most(frames, self._scoring)
 
-    def _all(self, frames: Iterator[VideoFrame]) -> Iterator[Look]:
+    def _all(self, frames: Iterator[VideoFrame]) -> Iterator[ScoredFrame]:
         for number, frame in enumerate(frames):
-            yield self._look(frame) if number % self._stride == 0 else Look(frame, NO_PICTURE, ())
+            yield self._look(frame) if number % self._stride == 0 else ScoredFrame(frame, NO_PICTURE, ())
 
-    def _most(self, frames: Iterator[VideoFrame], scoring: ScoringDetector) -> Iterator[Look]:
+    def _most(self, frames: Iterator[VideoFrame], scoring: ScoringDetector) -> Iterator[ScoredFrame]:
         before: VideoFrame | None = None
-        with Lookback(self._source.path) as lookback:
+        with LookbackReader(self._source.path) as lookback:
             for frame in frames:
                 seen = scoring.seen
                 look = self._look(frame)
                 if before and scoring.in_doubt(look.scores) and self._source.passed_between(before, frame):
-                    self._source.matters(frame)
+                    self._source.keep_from(frame)
                     scoring.seen = seen
                     yield from map(self._look, lookback.between(before, frame))
                     look = self._look(frame)
                 before = frame
                 yield look
 
-    def _look(self, frame: VideoFrame) -> Look:
+    def _look(self, frame: VideoFrame) -> ScoredFrame:
         picture = self._shrink(frame)
-        return Look(frame, picture, self._scoring.score(picture) if self._scoring else ())
+        return ScoredFrame(frame, picture, self._scoring.score(picture) if self._scoring else ())
 
 
-class Lookback:
+class LookbackReader:
     """A second reader of a video, for frames that the first one has passed over.
 
     Args:
@@ -105,8 +105,8 @@ class Lookback:
     """
 
     def __init__(self, path: str) -> None:
-        self._opened = open_source(path)
-        self._source: Source | None = None
+        self._opened = open_video(path)
+        self._source: VideoReader | None = None
         self._frames: Iterator[VideoFrame] = iter(())
         self._next: VideoFrame | None = None
 

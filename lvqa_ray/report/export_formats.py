@@ -139,7 +139,7 @@ def format_of(name: str) -> ExportFormat:
         return FORMATS[name]
     made = load("export_formats", name)
     if not isinstance(made, ExportFormat):
-        raise PluginError(f"the export format {name} is no ExportFormat of lvqa_ray.report.formats")
+        raise PluginError(f"the export format {name} is no ExportFormat of lvqa_ray.report.export_formats")
     return made
 
 

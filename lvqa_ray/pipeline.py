@@ -21,11 +21,10 @@ from lvqa_ray.records import (
     Video,
     VideoPart,
 )
-from lvqa_ray.stage import CallCheck
+from lvqa_ray.stage import CallCheck, SeeingCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 from lvqa_ray.stages.analysis.analyze_video import AnalyzeVideo
 from lvqa_ray.stages.ask import AskQuestions
-from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
@@ -156,7 +155,7 @@ def _recipe(job: Job) -> str:
     if job.listens_otherwise:
         decides["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
     told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
-    return job.model_dump_json(include=decides, exclude={"split": {"max_clips"}}) + told
+    return job.model_dump_json(include=decides, exclude={"split": job.silent_in_split}) + told
 
 
 def _asking(job: Job) -> Sequence[Work | FrameScoring]:
@@ -205,7 +204,7 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
 
 
 def _showing(
-    job: Job, stage: AskQuestions | CheckEvidence, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
+    job: Job, stage: AskQuestions | SeeingCheck, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
 ) -> FrameScoring:
     """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
     sample = replace(job.sample, count=stage.frames, per_second=None)

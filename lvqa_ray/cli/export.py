@@ -10,10 +10,12 @@ import typer
 from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.terminal import fail, plain, say, talk
 from lvqa_ray.cli.report import output_at
+from lvqa_ray.plugins import PluginError
+from lvqa_ray.report.export_formats import FORMATS, format_names, format_of
 
 # None of them has the name of a table, which would then hold what is no Parquet.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
-EXPORT_FORMAT_NAMES = ("dataflow-json", "llava", "sharegpt", "long-rl", "open-ended", *FOLDERS)
+FORMS = (*FORMATS, *FOLDERS)
 
 
 def export(
@@ -27,7 +29,9 @@ def export(
             "folder if OUTPUT is a bucket.",
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(EXPORT_FORMAT_NAMES)}.")] = "dataflow-json",
+    form: Annotated[
+        str, typer.Option("--format", help=f"One of {', '.join(FORMS)}, or of a package.")
+    ] = "dataflow-json",
     test_fraction: Annotated[
         float,
         typer.Option(
@@ -39,18 +43,28 @@ def export(
     ] = "",
 ) -> None:
     """Convert the records, captions or speech of an output to another format."""
-    if form not in EXPORT_FORMAT_NAMES:
-        fail(f"unknown format: {form}. Known formats: {', '.join(EXPORT_FORMAT_NAMES)}.")
+    lines = None
+    if form not in FOLDERS:
+        try:
+            if form not in (known := format_names()):
+                fail(f"unknown format: {form}. Known formats: {', '.join([*known, *FOLDERS])}.")
+            lines = format_of(form)
+        except PluginError as error:
+            fail(f"{error}.")
     if test_fraction and FOLDERS.get(form) in {"captions", "speech"}:
         fail(f"--test-fraction splits records, but {form} holds captions or speech: leave it out.")
     if licence and form != "hf":
         fail("--license is only for the dataset card of hf: leave it out.")
-    suffix = "json" if form == "dataflow-json" else "jsonl"
+    suffix = "json" if lines and lines.array else "jsonl"
     name = FOLDERS.get(form, f"{form.removesuffix('-json')}.{suffix}")
     given = output_at(place_given(output))
     target = to or (given.folder if isinstance(given.folder, Path) else Path()) / name
-    if form == "hf":
-        from lvqa_ray.report.dataset import export_dataset  # noqa: PLC0415 - Arrow takes a second to import
+    if lines:
+        from lvqa_ray.report.export_files import export_lines  # noqa: PLC0415 - Arrow takes a second to import
+
+        made = export_lines(given, target, form, test_fraction)
+    elif form == "hf":
+        from lvqa_ray.report.dataset import export_dataset  # noqa: PLC0415
 
         made = export_dataset(given, target, test_fraction, licence)
         if not licence:
@@ -58,18 +72,14 @@ def export(
                 f"Set the licence in {plain(str(target / 'README.md'))} before you publish the data set.",
                 soft_wrap=True,
             )
-    elif form in FOLDERS:
+    else:
         from lvqa_ray.report.subtitle_export import export_subtitles  # noqa: PLC0415
 
         made = export_subtitles(given, target, form.removeprefix("speech-"), speech=FOLDERS[form] == "speech")
-    else:
-        from lvqa_ray.report.export_files import export_lines  # noqa: PLC0415
-
-        made = export_lines(given, target, form, test_fraction)
     parts = ", ".join(
         f"{number:,} {made.what}{'' if part == 'all' else f' for {part}'}" for part, number in made.counts.items()
     )
-    left_out = f"; {made.left_out:,} left out because they need their options" if made.left_out else ""
+    left_out = f"; {made.left_out:,} left out, {lines.lacks}" if made.left_out and lines else ""
     talk.print(f"{parts}{left_out}", soft_wrap=True)
     for path in made.paths:
         say(str(path))

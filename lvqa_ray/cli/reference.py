@@ -46,16 +46,16 @@ def _section(path: str, schema: Mapping[str, Any], defs: Mapping[str, Any], plai
         if where == "endpoints.llm":
             yield f"\n## {where}\n\n{_said(said)} Its settings are those of `endpoints.vlm`.\n"
             continue
-        yield from _section(where, said, defs, plain[where.rpartition(".")[2]])
+        yield from _section(where, said, defs, plain.get(where.rpartition(".")[2], {}))
 
 
 def _object(field: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The settings that a field holds, if it holds some."""
     for part in (field, *field.get("anyOf", ()), *field.get("oneOf", ()), *field.get("allOf", ())):
         if "$ref" in part:
-            found: Mapping[str, Any] = defs[part["$ref"].rpartition("/")[2]]
-            if "properties" in found:
-                return found
+            part = defs[part["$ref"].rpartition("/")[2]]  # noqa: PLW2901 - what it stands for
+        if "properties" in part:  # checks of installed packages have no definition of their own
+            return part  # type: ignore[no-any-return]  # a part of a JSON schema
     return None
 
 
@@ -94,7 +94,7 @@ def _range(field: Mapping[str, Any]) -> str:
 def _default(name: str, schema: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
     if name in schema.get("required", ()):
         return "required"
-    text = json.dumps(plain.get(name), ensure_ascii=False)
+    text = json.dumps(plain.get(name, schema["properties"][name].get("default")), ensure_ascii=False)
     return f"`{text}`" if len(text) <= LONGEST_DEFAULT_CHARS else "a long text; see `lvqa schema`"
 
 

@@ -6,15 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lvqa_ray.config.job import Job
+    from lvqa_ray.config.job import Job, in_order
     from lvqa_ray.config.places import output_path, storage_options
     from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
     from lvqa_ray.config.serve_section import Serve
 
-__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "output_path", "storage_options"]
+__all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "in_order", "output_path", "storage_options"]
 
 _MODULES = {
     "Job": "job",
+    "in_order": "job",
     "Serve": "serve",
     "storage_options": "places",
     "output_path": "places",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lvqa_ray.config.analysis_section import AnalysisSection, sampled_each
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
@@ -16,6 +17,7 @@ from lvqa_ray.config.serve_section import Serve
 from lvqa_ray.config.yaml_io import mapping, override, sentence
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
+from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.cut import CutClips
@@ -27,6 +29,7 @@ from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.stages.summarize import SummarizeVideo
+from lvqa_ray.stages.transcribe import TranscribeSpeech
 
 HOW = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
 """Fields of a job that change no answer, or are told apart by hand."""
@@ -101,6 +104,13 @@ class Job(Section):
             raise ValueError("caption.media=video shows cut clips to the model: set cut.mode to exact, encode or copy")
         return self
 
+    @model_validator(mode="after")
+    def _named_apart(self) -> Self:
+        names = Counter(stage.name for stage in self.asking)
+        if doubled := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"checks: {doubled[0]} is the name of another stage")
+        return self
+
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
         """A job from a YAML file.
@@ -157,6 +167,12 @@ class Job(Section):
             raise ConfigError(f"{where}: endpoints: {error}") from None
 
     @property
+    def asking(self) -> tuple[Prompted, ...]:
+        """The stages that ask a chat model, in the order of the pipeline but for those about films as a whole."""
+        questions = (self.ask, *self.checks.asking(self.reformat)) if self.ask.wanted else ()
+        return (self.caption, *questions, *self.analysis.stages, self.summarize)
+
+    @property
     def job_hash(self) -> str:
         """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
         content = self._content()
@@ -182,14 +198,37 @@ class Job(Section):
         """Whether the section about speech says anything: jobs from before there was one are still the same jobs."""
         return self.speech != FindSpeech() or self.endpoints.speech is not None
 
+    @property
+    def silent_in_split(self) -> set[str]:
+        """Settings of `split` that are in no key: a limit, and parameters that older jobs did not have."""
+        return {"max_clips"} if self.split.detector_args else {"max_clips", "detector_args"}
+
     def _content(self) -> dict[str, Any]:
         """The settings that change an answer; a section that is off is none of them."""
         off = {"speech": not self.listens_otherwise, "analysis": not self.analysis.tasks}
         content: dict[str, Any] = self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
-        del content["split"]["max_clips"]  # a limit: it decides whether there is an answer, and not which
+        for name in self.silent_in_split:
+            del content["split"][name]
         if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # jobs from before it are still the same jobs
             del content["probe"]["max_lost_share"]
         return content
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of stages in the order of the pipeline; those of checks from packages come before the last one."""
+    place = {name: number for number, name in enumerate(_names(Job))}
+    return sorted(names, key=lambda name: (place.get(name, len(place) - 1.5), name))
+
+
+def _names(section: type[BaseModel]) -> Iterator[str]:
+    for field in section.model_fields.values():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _names(kind)
+        elif isinstance(name := getattr(kind, "name", None), str):
+            yield name
+        if kind is FindSpeech:  # whose settings are those of both
+            yield TranscribeSpeech.name
 
 
 def _hash(content: object) -> str:

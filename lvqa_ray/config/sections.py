@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from lvqa_ray.config.installed import check_class, installed_checks
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.stage import ROLES, CallCheck, Check, Role
+from lvqa_ray.plugins import installed
+from lvqa_ray.stage import ROLES, CallCheck, Check, PolicyMixin, Prompted, Role, SeeingCheck
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.evidence import CheckEvidence
@@ -104,7 +119,13 @@ class Endpoints(Section):
 
 
 class Checks(Section):
-    """What is checked of every question, in this order, and what is done about faults."""
+    """What is checked of every question, in this order, and what is done about faults.
+
+    A field is all that a check needs here: its type says whether it asks a model. A check that an installed package
+    registers has its settings under its name, and runs where a job names it.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     structure: CheckStructure = Field(
         default_factory=CheckStructure, description="Form of the question, its options and its key."
@@ -133,22 +154,55 @@ class Checks(Section):
         default_factory=RewriteQuestion, description="How a question is rewritten by checks with policy repair."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_packages(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
+        """Make the settings of checks that installed packages register into those checks."""
+        if not isinstance(given, Mapping):
+            return given
+        theirs = {name: given[name] for name in given if name not in cls.model_fields}
+        return {**given, **installed_checks(theirs, cls.model_fields)} if theirs else given
+
     @property
     def wanted(self) -> tuple[Check, ...]:
-        """The checks without calls that are to be run, in order."""
-        every: tuple[Check, ...] = (self.structure, self.grounding, self.duplicates, self.shuffle)
-        return tuple(check for check in every if check.policy != "off")
+        """The checks without calls that are to be run, in the order of the fields, and those of packages after them."""
+        return tuple(check for check in self._on if isinstance(check, Check))
 
     @property
     def calling(self) -> tuple[CallCheck, ...]:
-        """The checks with calls that are to be run after them, in order."""
-        every: tuple[CallCheck, ...] = (self.blind, self.solve, self.judge)
-        return tuple(check for check in every if check.policy != "off")
+        """The checks with calls that are to be run after them, in order; those that see pictures are not among them."""
+        return tuple(check for check in self._on if isinstance(check, CallCheck) and not isinstance(check, SeeingCheck))
 
     @property
-    def seeing(self) -> tuple[CheckEvidence, ...]:
+    def seeing(self) -> tuple[SeeingCheck, ...]:
         """Those that are to see pictures, after all others."""
-        return () if self.evidence.policy == "off" else (self.evidence,)
+        return tuple(check for check in self._on if isinstance(check, SeeingCheck))
+
+    def asking(self, reformat: Prompted) -> tuple[Prompted, ...]:
+        """All that ask a model about written questions, in order: checks, rewriting where one repairs, and reasoning.
+
+        Args:
+            reformat: What rewrites the reasoning, between the other checks and that of the prose.
+        """
+        asks = (*self.calling, *self.seeing)
+        rewrite = (self.rewrite,) if any(check.policy == "repair" for check in asks) else ()
+        return (*asks, *rewrite, reformat, *(() if self.prose.policy == "off" else (self.prose,)))
+
+    @property
+    def _on(self) -> Iterator[PolicyMixin]:
+        for _, check in self:
+            if isinstance(check, PolicyMixin) and check.policy != "off":
+                yield check
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema with the checks that are installed, and no others."""
+        schema = handler(core)
+        section = handler.resolve_ref_schema(schema)
+        for name in installed("checks"):
+            section["properties"].setdefault(name, handler(TypeAdapter(check_class(name)).core_schema))
+        section["additionalProperties"] = False
+        return schema
 
 
 class Storage(Section):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from lvqa_ray.config import in_order
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.engine.ray.endpoints import Lines, traffic
 from lvqa_ray.engine.ray.metrics import show
@@ -63,7 +64,7 @@ class Progress:
         clips_failed: Clips there that have none, though they should.
         kept: Questions that are records.
         dropped: Questions that a check took.
-        paid: What was paid by stage.
+        paid: What was paid by stage, in the order of the pipeline.
         cached: Answers in finished videos that came from the journal.
         speeds: What each endpoint does.
         last_failure: The latest failure in one line, or empty.
@@ -199,7 +200,7 @@ class ProgressReader:
             clips_failed=self._clips_failed,
             kept=self._kept,
             dropped=self._dropped,
-            paid=dict(self._paid),
+            paid={stage: self._paid[stage] for stage in in_order(self._paid)},
             cached=self._cached,
             speeds=speeds,
             last_failure=self._last_failure,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import chain
 from pathlib import Path
 
 import lvqa_ray
@@ -33,13 +32,9 @@ def provenance_of(job: Job, run_id: str) -> dict[str, str]:
 
 def _asked(job: Job) -> Iterator[tuple[str, Role, str]]:
     """The stages that ask a model: name, role, and version of the prompt, with a mark where the job has its own."""
-    questions = (job.ask, *job.checks.calling, *job.checks.seeing, job.reformat) if job.ask.wanted else ()
-    prose = (job.checks.prose,) if job.ask.wanted and job.checks.prose.policy != "off" else ()
-    repairs = any(check.policy == "repair" for check in (*job.checks.calling, *job.checks.seeing))
-    rewrite = (job.checks.rewrite,) if job.ask.wanted and repairs else ()
     if job.endpoints.speech is not None:
         yield TranscribeSpeech.name, "speech", TranscribeSpeech.version
-    for stage in chain((job.caption, job.summarize), job.analysis.stages, questions, rewrite, prose):
+    for stage in job.asking:
         own = type(stage)().prompt != stage.prompt
         yield stage.name, stage.role, f"{stage.version}, own" if own else stage.version
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lvqa_ray.records.analyzed_video import AnalysisRecord, AnalyzedVideo
 from lvqa_ray.records.parts import ScoredPart, VideoPart
 from lvqa_ray.records.questions import FinishedVideo, QuestionedVideo
@@ -22,3 +25,6 @@ Row = (
     | Failure
 )
 """Any row that a step takes or makes."""
+
+TableRow = Mapping[str, Any]
+"""A row of a table, as Python values by column."""

@@ -30,9 +30,6 @@ from lvqa_ray.records.uri import redact_url
 
 TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
 
-TableRow = Mapping[str, Any]
-"""A row of a table, as Python values by column."""
-
 VIDEO_ID: Mapping[TableName, str] = {
     "data": "video_id",
     "clips": "video_id",

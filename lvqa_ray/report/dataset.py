@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from lvqa_ray.config import in_order
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.errors import ConfigError
@@ -126,9 +127,7 @@ def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
         numbers=numbers,
         counts=counts,
         licence=licence,
-        models=[
-            (stage, model, spent) for stage in overview.stages(book.spent) for model, spent in book.spent[stage].items()
-        ],
+        models=[(stage, model, spent) for stage in in_order(book.spent) for model, spent in book.spent[stage].items()],
         bill=total(spent for models in book.spent.values() for spent in models.values()),
         dollars=overview.dollars,
         versions=(output.run.get("summary") or {}).get("versions") or {},

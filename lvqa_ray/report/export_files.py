@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,7 @@ from typing import Any, TextIO
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records.tables import TableRow
-from lvqa_ray.report import export_formats
+from lvqa_ray.report.export_formats import format_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +59,27 @@ def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]
 
 
 def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.0) -> Exported:
-    """One file, or two, in one of `formats.EXPORT_FORMATS`.
+    """One file, or two, with an object for each record.
 
     Args:
         output: Output of a run.
         to: The file; where it is divided, ``train`` and ``test`` are put before its suffix. One that ends in ``.json``
             holds an array, whatever the format usually is.
-        form: The format.
+        form: Name of the format, built in or of a package.
         fraction: Share of the videos that become test data.
 
     Raises:
         ConfigError: There are no records, or a file cannot be written.
     """
-    make, columns, array = export_formats.EXPORT_FORMATS[form]
-    return _files(output, to, fraction, make, columns, array=array or to.suffix.lower() == ".json")
-
-
-def _files(
-    output: OutputReader,
-    to: Path,
-    fraction: float,
-    make: Callable[[TableRow], dict[str, Any] | None],
-    columns: list[str],
-    *,
-    array: bool,
-) -> Exported:
+    made_by = format_of(form)
+    array = made_by.array or to.suffix.lower() == ".json"
     parts = ("train", "test") if fraction else ("all",)
     paths = {part: to.with_suffix(f".{part}{to.suffix}") if fraction else to for part in parts}
     counts, left_out = dict.fromkeys(parts, 0), 0
     with ExitStack() as stack:
         files = {part: stack.enter_context(writing(path)) for part, path in paths.items()}
-        for record in records(output, list(dict.fromkeys([*columns, "video_id"]))):
-            made = make(record)
+        for record in records(output, list(dict.fromkeys([*made_by.columns, "video_id"]))):
+            made = made_by.make(record)
             if made is None:
                 left_out += 1
                 continue

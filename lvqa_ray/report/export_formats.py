@@ -1,16 +1,38 @@
-"""What a record is in another tool's words: one function a format, row in, JSON object out."""
+"""What a record is in another tool's words: one function a format, row in, JSON object out.
+
+A package registers a format as an entry point of the group ``lvqa_ray.export_formats``: an `ExportFormat`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.qa.report_letters import without_letters
-from lvqa_ray.records.question_columns import training_messages
-from lvqa_ray.records.tables import TableRow
+from lvqa_ray.records.row import TableRow
 
 Make = Callable[[TableRow], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFormat:
+    """A format of files with an object for each record.
+
+    Attributes:
+        make: Makes the object of a record, or ``None`` of one that the format cannot hold.
+        columns: The columns of `data/` that it needs.
+        array: Whether the file is one JSON array; else it has a line for each object.
+        lacks: Why records are left out, as the end of a sentence.
+    """
+
+    make: Make
+    columns: Sequence[str]
+    array: bool = False
+    lacks: str = "which it cannot hold"
+
 
 DATAFLOW = (
     "id",
@@ -85,21 +107,42 @@ def open_ended(record: TableRow) -> dict[str, Any] | None:
 
 
 def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
+    from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
+
     asked, told = training_messages(
         record["full_question"], record["reformatted_reasoning"], record["parsed_reasoning"]["ANSWER"]
     )
     return [{"from": "human", "value": f"{media}{asked['content']}"}, {"from": "gpt", "value": told["content"]}]
 
 
-EXPORT_FORMATS: Mapping[str, tuple[Make, list[str], bool]] = {
-    "dataflow-json": (
-        dataflow,
-        [*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],
-        True,
+FORMATS: Mapping[str, ExportFormat] = {
+    "dataflow-json": ExportFormat(
+        make=dataflow,
+        columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],
+        array=True,
     ),
-    "llava": (llava, _USED, False),
-    "sharegpt": (sharegpt, _USED, False),
-    "long-rl": (long_rl, _USED, False),
-    "open-ended": (open_ended, _OPEN, False),
+    "llava": ExportFormat(make=llava, columns=_USED),
+    "sharegpt": ExportFormat(make=sharegpt, columns=_USED),
+    "long-rl": ExportFormat(make=long_rl, columns=_USED),
+    "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),
 }
-"""What makes an object of a record, the columns that it needs, and whether the file is one array or has a line each."""
+"""The formats that need no package."""
+
+
+def format_of(name: str) -> ExportFormat:
+    """A format, built in or of a package.
+
+    Raises:
+        PluginError: There is none of that name, or its package cannot be used; one sentence.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    made = load("export_formats", name)
+    if not isinstance(made, ExportFormat):
+        raise PluginError(f"the export format {name} is no ExportFormat of lvqa_ray.report.export_formats")
+    return made
+
+
+def format_names() -> list[str]:
+    """The formats that there are, those of packages at the end."""
+    return [*FORMATS, *(name for name in installed("export_formats") if name not in FORMATS)]

@@ -10,14 +10,6 @@ from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.output_statistics import OutputStatistics
 from lvqa_ray.records import Usage
 
-STAGE_ORDER = ("speech", "caption", "summarize", "summary", "titles", "mind_map", "ask", "blind", "solve", "reformat")
-
-
-def stages(names: Iterable[str]) -> list[str]:
-    """Names of stages in the order of the pipeline; those that are not known come before the last one."""
-    place = {name: number for number, name in enumerate(STAGE_ORDER)}
-    return sorted(names, key=lambda name: (place.get(name, len(STAGE_ORDER) - 1.5), name))
-
 
 def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: int) -> dict[str, Any]:
     """All texts of the head of the page."""

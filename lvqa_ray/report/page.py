@@ -17,13 +17,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lvqa_ray.config import in_order
 from lvqa_ray.dataset.reader import OutputReader, opened
 from lvqa_ray.dataset.statistics.output_statistics import OutputStatistics, count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records import Usage, Video, VideoInfo
-from lvqa_ray.records.tables import TableRow
+from lvqa_ray.records.row import TableRow
 from lvqa_ray.report import analysis_view, charts, films, overview, thumbnails
 from lvqa_ray.report.replay import ClipIndex, Exchange, Replay
 from lvqa_ray.report.sampling import chosen
@@ -187,8 +188,8 @@ def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _
         numbers=numbers,
         costs=list(_costs(book.spent)),
         bill=bill,
-        rate=charts.rate(book.paces, overview.stages(book.paces)),
-        waits=charts.waits(book.paces, overview.stages(book.paces)),
+        rate=charts.rate(book.paces, in_order(book.paces)),
+        waits=charts.waits(book.paces, in_order(book.paces)),
         clip_lengths=charts.histogram(numbers.clip_seconds),
         index=packed.index,
         films=packed.films,
@@ -197,6 +198,6 @@ def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _
 
 
 def _costs(spent: Mapping[str, Mapping[str, Usage]]) -> Iterator[tuple[str, str, Usage]]:
-    for stage in overview.stages(spent):
+    for stage in in_order(spent):
         for model, paid in spent[stage].items():
             yield stage, model, paid

@@ -20,8 +20,8 @@ from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.llm.replies.cleaning import cleaned
 from lvqa_ray.pipeline import FrameScoring, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Row, Span, Usage, Video, VideoInfo
+from lvqa_ray.records.row import TableRow
 from lvqa_ray.records.safe_text import safe_text
-from lvqa_ray.records.tables import TableRow
 from lvqa_ray.stage import Role
 from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.stages.cut import CutClips

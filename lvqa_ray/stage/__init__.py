@@ -10,7 +10,18 @@ them: what is done with these is in `Check`, so that a check of one's own is a c
 """
 
 from lvqa_ray.llm.messages import Chat
-from lvqa_ray.stage.checks import CallCheck, Check, ParsedReply, Policy, PolicyMixin, Repairer, RepairResult, yaml_off
+from lvqa_ray.stage.checks import (
+    CallCheck,
+    Check,
+    ParsedReply,
+    Policy,
+    PolicyMixin,
+    Repairer,
+    RepairResult,
+    Sample,
+    SeeingCheck,
+    yaml_off,
+)
 from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import FEWER, ROLES, Prompted, Role, answer
 
@@ -28,6 +39,8 @@ __all__ = [
     "RepairResult",
     "Repairer",
     "Role",
+    "Sample",
+    "SeeingCheck",
     "answer",
     "yaml_off",
 ]

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, Part
-from lvqa_ray.records import Action, AskedQuestion, CaptionedVideo, Drop, Failure, QuestionedVideo, Usage, Verdict
+from lvqa_ray.records import Action, AskedQuestion, CaptionedVideo, Clip, Drop, Failure, QuestionedVideo, Usage, Verdict
 from lvqa_ray.records.rows import NO_USAGE
 from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import Prompted
 
 T = TypeVar("T")
+Sample = Callable[[Clip], Iterable[Any]]
+"""Takes the pictures of a clip, as the stage `sample` does."""
 Policy = Literal["off", "mark", "repair", "drop"]
 """What a check does about a fault: it is not run; the fault is noted on the record; it is mended where that can be done
 with certainty, and the question dropped where not; or the question is dropped."""
@@ -275,6 +277,20 @@ class CallCheck(Prompted, PolicyMixin):
             except ParseError as error:
                 fault = f"{UNCHECKED}: {error}"
         return ParsedReply(None, usage, fault)
+
+
+class SeeingCheck(CallCheck):
+    """A check that asks about pictures, which are read from the film's file after all other checks.
+
+    Attributes:
+        frames: How many pictures it shows of each span; a field of the class that derives from this.
+    """
+
+    frames: int
+
+    def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
+        """The film with pictures of what its questions cite in `QuestionedVideo.shown`, or why there can be none."""
+        raise NotImplementedError(f"{type(self).__name__} must define show")
 
 
 UNCHECKED = "it could not be checked"

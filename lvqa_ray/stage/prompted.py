@@ -40,6 +40,7 @@ class Prompted:
         name: Name of the stage, in the ledger and in failures.
         role: Which endpoint of the job it asks.
         version: Version of the default prompt; part of the cache key.
+        usual_reply_tokens: Usual length of a reply, for estimates; of one question where a reply holds several.
         known: Placeholders that the stage gives values to.
         required: Placeholders that a prompt must hold to be of use.
     """
@@ -47,6 +48,7 @@ class Prompted:
     name: ClassVar[str]
     role: ClassVar[Role]
     version: ClassVar[str]
+    usual_reply_tokens: ClassVar[int]
     known: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]] = ()
 

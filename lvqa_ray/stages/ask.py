@@ -28,6 +28,7 @@ class AskQuestions(Prompted):
     name: ClassVar[str] = "ask"
     role: ClassVar[Role] = "llm"
     version: ClassVar[str] = "ask/2"
+    usual_reply_tokens: ClassVar[int] = 700
     known: ClassVar[tuple[str, ...]] = ("captions", "video_id", "duration", "questions", "format", "language")
     required: ClassVar[tuple[str, ...]] = ("captions",)
 

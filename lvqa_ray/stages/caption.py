@@ -24,6 +24,7 @@ class CaptionClips(Prompted):
     name: ClassVar[str] = "caption"
     role: ClassVar[Role] = "vlm"
     version: ClassVar[str] = "caption/1"
+    usual_reply_tokens: ClassVar[int] = 250
     known: ClassVar[tuple[str, ...]] = ("video_id", "start", "end", "duration", "asr")
 
     prompt: str = Field(

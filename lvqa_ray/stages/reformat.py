@@ -46,6 +46,7 @@ class ReformatReasoning(Prompted):
     name: ClassVar[str] = "reformat"
     role: ClassVar[Role] = "reformat"
     version: ClassVar[str] = "reformat/2"
+    usual_reply_tokens: ClassVar[int] = 400
     known: ClassVar[tuple[str, ...]] = ("question", "answer", "reason", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question", "answer", "reason")
 

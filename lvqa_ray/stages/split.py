@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
@@ -18,6 +18,7 @@ from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.scenes.clip_builder import iter_clips
 from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.named_detectors import check_detector, may_run_in_parts
 from lvqa_ray.video.scenes.parallel import find_parts, score_part
 from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, fixed_spans
@@ -63,8 +64,15 @@ class SplitVideo:
         default=False,
         description="scenes mode: keep the last part of a split scene even if it is shorter than min_seconds.",
     )
-    detector: Literal["content", "adaptive", "both"] = Field(
-        default="content", description="PySceneDetect's ContentDetector, its AdaptiveDetector (luma only), or both."
+    detector: str = Field(
+        default="content",
+        description="content, adaptive (luma only) or both: fast versions of PySceneDetect's ContentDetector and "
+        "AdaptiveDetector. Or any of its classes, such as pyscenedetect:HistogramDetector, or the name of a detector "
+        "that an installed package registers.",
+    )
+    detector_args: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Parameters of a detector other than content, adaptive and both, such as {threshold: 0.1}.",
     )
     threshold: float = Field(default=27.0, gt=0, description="Threshold of ContentDetector (mean HSV difference).")
     adaptive_threshold: float = Field(
@@ -91,6 +99,11 @@ class SplitVideo:
     def _ordered(self) -> Self:
         if self.min_seconds > self.max_seconds:
             raise ValueError(f"min_seconds ({self.min_seconds:g}) is larger than max_seconds ({self.max_seconds:g})")
+        return self
+
+    @model_validator(mode="after")
+    def _startable(self) -> Self:
+        check_detector(self.detection)
         return self
 
     def __call__(
@@ -139,7 +152,8 @@ class SplitVideo:
             self.check_length(row)
             # What is cut short, or looked at here and there, depends on where one begins.
             length_s = min(LONGEST_PART_S, max(least_s, row.info.duration_sec / parts))
-            found = [] if row.info.partial or self.frame_skip else find_parts(row, length_s)
+            whole = row.info.partial or self.frame_skip or not may_run_in_parts(self.detection)
+            found = [] if whole else find_parts(row, length_s)
         except VideoError as error:
             yield _failure(error, row.video, self.name)
             return
@@ -185,6 +199,7 @@ class SplitVideo:
             adaptive_threshold=self.adaptive_threshold,
             min_scene_frames=self.min_scene_frames,
             frame_skip=self.frame_skip,
+            args=self.detector_args,
         )
 
     @property

@@ -29,6 +29,7 @@ class SummarizeVideo(Prompted):
     name: ClassVar[str] = "summarize"
     role: ClassVar[Role] = "llm"
     version: ClassVar[str] = "summarize/1"
+    usual_reply_tokens: ClassVar[int] = 300
     known: ClassVar[tuple[str, ...]] = ("captions", "lines", "video_id")
     required: ClassVar[tuple[str, ...]] = ("captions",)
 

@@ -25,6 +25,7 @@ class TranscribeSpeech(Prompted):
     name: ClassVar[str] = "transcribe"
     role: ClassVar[Role] = "speech"
     version: ClassVar[str] = "transcribe/1"
+    usual_reply_tokens: ClassVar[int] = 0
 
     async def __call__(self, row: ProbedVideo, chat: Chat) -> list[ProbedVideo | Failure]:
         """The video with what is said in it and without its sound, or the reason why that is not known.

@@ -11,17 +11,11 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.dry_run import _first_asked, _is_too_long, _load, _tasks_asked
-from lvqa_ray.engine.preflight.estimate import (
-    CALL_GROUPS,
-    NOTHING,
-    REPLY_S,
-    USUAL_REPLY_TOKENS,
-    VideoWorkload,
-    estimate,
-    seconds,
-)
+from lvqa_ray.engine.preflight.estimate import CALL_GROUPS, NOTHING, REPLY_S, VideoWorkload, estimate, seconds
 from lvqa_ray.engine.step_runner import with_local_path
 from lvqa_ray.records import Clip, ProbedVideo, QuestionedVideo, Row, Span, Video, VideoInfo
+from lvqa_ray.stages.ask import AskQuestions
+from lvqa_ray.stages.caption import CaptionClips
 from tests.stages.test_checks import film
 
 AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
@@ -38,7 +32,7 @@ def test_tokens_and_dollars_of_one_video() -> None:
     stages = estimate(job(price_in=1, price_out=2), [LOAD])
     caption, ask = stages["caption"], stages["ask"]
     assert (caption.calls, ask.calls, stages["reformat"].calls) == (60, 1, 1)
-    assert caption.output_tokens == 60 * USUAL_REPLY_TOKENS["caption"]
+    assert caption.output_tokens == 60 * CaptionClips.usual_reply_tokens
     pictures = 480 * 29 * 16  # 796 x 448 in squares of 28 px
     assert pictures < caption.input_tokens < 1.15 * pictures
     assert ask.input_tokens > caption.output_tokens, "every caption is read again"
@@ -53,8 +47,8 @@ def test_questions_are_counted_by_video_and_by_minute(ask: dict[str, Any], calls
     several = Job.of({"videos": "v.mp4", "output": "out", "endpoints": {"vlm": AT, "llm": AT}, "ask": ask})
     stages = estimate(several, [LOAD])
     assert (stages["ask"].calls, stages["reformat"].calls) == (calls, questions)
-    assert stages["ask"].output_tokens == questions * USUAL_REPLY_TOKENS["ask"]
-    assert stages["ask"].input_tokens > calls * 60 * USUAL_REPLY_TOKENS["caption"]
+    assert stages["ask"].output_tokens == questions * AskQuestions.usual_reply_tokens
+    assert stages["ask"].input_tokens > calls * 60 * CaptionClips.usual_reply_tokens
 
 
 def test_sound_is_paid_by_the_minute_where_nothing_tells_what_is_said(tmp_path: Path) -> None:
@@ -84,7 +78,7 @@ def test_the_calls_of_the_checks_are_the_checkers() -> None:
     }  # fmt: skip
     blind, solve = stages["blind"], stages["solve"]
     assert {blind.model, solve.model} == {"cheap"}
-    assert solve.input_tokens > 12 * 60 * USUAL_REPLY_TOKENS["caption"], "every try reads all captions"
+    assert solve.input_tokens > 12 * 60 * CaptionClips.usual_reply_tokens, "every try reads all captions"
     assert blind.input_tokens < 16 * 600, "a guess reads none"
     assert solve.cost_usd == pytest.approx((solve.input_tokens + solve.output_tokens) * 0.1 / 1e6)
 
@@ -99,7 +93,7 @@ def test_a_repair_is_the_writers_and_is_checked_again() -> None:
 def test_a_long_film_is_summed_up_once_and_then_asked_in_part() -> None:
     long = replace(LOAD, clips=2160)
     stages = estimate(checked(summarize={"budget": 24_000}), [long])
-    captions = 2160 * (USUAL_REPLY_TOKENS["caption"] + 10)
+    captions = 2160 * (CaptionClips.usual_reply_tokens + 10)
     assert captions < stages["summarize"].input_tokens < 1.5 * captions
     assert stages["ask"].input_tokens < 24_000
     assert stages["solve"].input_tokens < 12 * 24_000
@@ -121,7 +115,7 @@ def test_the_tasks_about_whole_films_are_counted_where_they_are_asked() -> None:
     tasks = {"tasks": ["mind_map"], "summary": {"styles": ["plot_detail", "tags"]}}
     stages = estimate(checked(analysis=tasks, ask={"quota": {}}), [LOAD, replace(LOAD, tasks=False)])
     assert {name: part.calls for name, part in stages.items()} == {"caption": 120, "summary": 2, "mind_map": 1}
-    assert stages["summary"].input_tokens > 2 * 60 * USUAL_REPLY_TOKENS["caption"]
+    assert stages["summary"].input_tokens > 2 * 60 * CaptionClips.usual_reply_tokens
     assert _tasks_asked([])
     assert _tasks_asked(["summarize"])
     assert not _tasks_asked(["ask", "checks"])

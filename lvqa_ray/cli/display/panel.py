@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lvqa_ray.engine.progress import Progress, Speed
 
 PROGRESS_LINE_EVERY_S = 30.0
-STAGES = ("caption", "ask", "blind", "solve", "reformat")
 
 
 class Screen(RenderHook):
@@ -176,10 +175,7 @@ def panel(progress: Progress, title: str) -> Panel:
     clips = f"{_failed(progress.clips_failed)}, {progress.clips:,} clips found"
     work.add_row("captions", _bar(captions, expected or 1), of, clips)
     work.add_row("questions", "", f"{progress.kept:,} kept", f"{progress.dropped:,} dropped")
-    calls = "  ".join(
-        f"{stage} {progress.paid[stage].calls:,}"
-        for stage in sorted(progress.paid, key=lambda stage: (STAGES.index(stage) if stage in STAGES else 9, stage))
-    )
+    calls = "  ".join(f"{stage} {paid.calls:,}" for stage, paid in progress.paid.items())
     below = Table.grid(padding=(0, 2))
     below.add_column(style="bold")
     below.add_column()

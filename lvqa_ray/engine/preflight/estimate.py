@@ -22,22 +22,6 @@ from lvqa_ray.video.frames.frame_encoder import fit
 
 LABEL_TOKENS = 10
 """The time that stands before each picture, or before each caption."""
-USUAL_REPLY_TOKENS = {
-    "caption": 250,
-    "summarize": 300,
-    "ask": 700,
-    "reformat": 400,
-    "blind": 50,
-    "solve": 200,
-    "rewrite": 700,
-    "judge": 120,
-    "evidence": 60,
-    "prose": 150,
-    "summary": 600,
-    "titles": 60,
-    "mind_map": 350,
-}
-"""Assumed length of a reply, or of a question in one, where ``max_tokens`` does not cut it shorter."""
 VIDEO_TOKENS_PER_S = 300
 """Assumed for a clip that is shown as video."""
 REWRITTEN = 0.25
@@ -115,7 +99,7 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
             caption_calls += load.clips
             caption_in += load.clips * _prompt_tokens(job.caption) + shown
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
-    ask_out = min(written * USUAL_REPLY_TOKENS["ask"], ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
+    ask_out = min(written * job.ask.usual_reply_tokens, ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
     told = {
         **_transcripts(job, [load for load in loads if load.asks("caption")]),
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
@@ -171,7 +155,7 @@ def _tasks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dic
             prompts = [task.prompt_of(style) for style in task.styles]
             tokens = len(prompts) * told
         else:
-            prompts, tokens = [task.prompt], len(loads) * USUAL_REPLY_TOKENS["summary"]
+            prompts, tokens = [task.prompt], len(loads) * job.analysis.summary.usual_reply_tokens
         tokens += len(loads) * sum(-(-len(task.system + prompt) // CHARS_PER_TOKEN) for prompt in prompts)
         stages[task.name] = _of(job, task, len(prompts) * len(loads), tokens)
     return stages
@@ -182,7 +166,7 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
     captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
-    question_tokens = USUAL_REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
+    question_tokens = job.ask.usual_reply_tokens // 3  # its reasoning is not shown to who answers it
     stages: dict[str, JobEstimate] = {}
     repairs = 0
     for check in job.checks.calling:
@@ -193,7 +177,7 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
         stages[check.name] = _of(job, check, calls, tokens)
     if repairs:
         rewrite, share = job.checks.rewrite, repairs * REWRITTEN
-        tokens = round(share * (questions * (_prompt_tokens(rewrite) + USUAL_REPLY_TOKENS["ask"]) + captions))
+        tokens = round(share * (questions * (_prompt_tokens(rewrite) + job.ask.usual_reply_tokens) + captions))
         stages[rewrite.name] = _of(job, rewrite, round(share * questions), tokens)
     for seeing in job.checks.seeing:
         once = sum(asked * seeing.frames * _picture_tokens(job, load) for load, asked in checked)
@@ -207,7 +191,7 @@ def _prose(job: Job, questions: int) -> dict[str, JobEstimate]:
     prose = job.checks.prose
     if prose.policy == "off" or not prose.implied:
         return {}
-    shown = USUAL_REPLY_TOKENS["ask"] // 3 + USUAL_REPLY_TOKENS["reformat"]
+    shown = job.ask.usual_reply_tokens // 3 + job.reformat.usual_reply_tokens
     return {prose.name: _of(job, prose, questions, questions * (_prompt_tokens(prose) + shown))}
 
 
@@ -220,17 +204,7 @@ def _picture_tokens(job: Job, load: VideoWorkload) -> int:
 def seconds(job: Job, stages: dict[str, JobEstimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[JobEstimate]]] = {}
-    for stage in (
-        TranscribeSpeech(),
-        job.caption,
-        *job.analysis.stages,
-        job.ask,
-        job.reformat,
-        job.checks.rewrite,
-        *job.checks.calling,
-        *job.checks.seeing,
-        job.checks.prose,
-    ):
+    for stage in (TranscribeSpeech(), *job.asking):
         if stage.name not in stages:
             continue
         replicas = job.endpoints.replicas(stage.role)
@@ -272,7 +246,7 @@ def _prompt_tokens(stage: Prompted) -> int:
 
 
 def _reply_tokens(job: Job, stage: Prompted) -> int:
-    return min(USUAL_REPLY_TOKENS[stage.name], _longest_reply(job, stage) or sys.maxsize)
+    return min(stage.usual_reply_tokens, _longest_reply(job, stage) or sys.maxsize)
 
 
 def _longest_reply(job: Job, stage: Prompted) -> int | None:

@@ -49,16 +49,8 @@ class Trial:
 
 def stages_of(job: Job, role: Role) -> tuple[Prompted, ...]:
     """The stages of a job that ask the endpoint of a role, roles included that it plays in another's place."""
-    checks = job.checks
-    every: list[Prompted] = [job.caption]
-    if job.ask.wanted:
-        calling = (*checks.calling, *checks.seeing)
-        every += [job.ask, *calling]
-        every += [checks.rewrite] if any(check.policy == "repair" for check in calling) else []
-        every += [job.reformat, *([checks.prose] if checks.prose.policy != "off" else [])]
-    every += [*job.analysis.stages, job.summarize]
     played_by = job.endpoints.section
-    return tuple(stage for stage in every if played_by(stage.role) == played_by(role))
+    return tuple(stage for stage in job.asking if played_by(stage.role) == played_by(role))
 
 
 def smallest(job: Job, role: Role) -> ChatRequest:

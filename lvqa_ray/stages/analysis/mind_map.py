@@ -22,6 +22,7 @@ class DrawMindMap(VideoTask):
     task: ClassVar[Task] = "mind_map"
     role: ClassVar[Role] = "llm"
     version: ClassVar[str] = "mind_map/1"
+    usual_reply_tokens: ClassVar[int] = 350
     known: ClassVar[tuple[str, ...]] = (*KNOWN, "summary")
     required: ClassVar[tuple[str, ...]] = ("summary",)
 

@@ -24,6 +24,7 @@ class WriteSummary(VideoTask):
     task: ClassVar[Task] = "summary"
     role: ClassVar[Role] = "llm"
     version: ClassVar[str] = "summary/1"
+    usual_reply_tokens: ClassVar[int] = 600
     known: ClassVar[tuple[str, ...]] = KNOWN
     required: ClassVar[tuple[str, ...]] = ("video_analysis_text", "video_asr_text")
 

@@ -22,6 +22,7 @@ class WriteTitles(VideoTask):
     task: ClassVar[Task] = "titles"
     role: ClassVar[Role] = "llm"
     version: ClassVar[str] = "titles/1"
+    usual_reply_tokens: ClassVar[int] = 60
     known: ClassVar[tuple[str, ...]] = (*KNOWN, "summary", "count")
     required: ClassVar[tuple[str, ...]] = ("summary",)
 

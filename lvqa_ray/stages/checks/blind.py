@@ -26,6 +26,7 @@ class CheckBlind(CallCheck):
     name: ClassVar[str] = "blind"
     role: ClassVar[Role] = "checker"
     version: ClassVar[str] = "blind/2"
+    usual_reply_tokens: ClassVar[int] = 50
     known: ClassVar[tuple[str, ...]] = ("question", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question",)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -13,26 +13,12 @@ from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
-from lvqa_ray.records import (
-    AskedQuestion,
-    CaptionedClip,
-    CaptionedVideo,
-    Clip,
-    Failure,
-    QuestionedVideo,
-    Span,
-    Step,
-    Usage,
-    Verdict,
-)
-from lvqa_ray.stage import FEWER, CallCheck, Chat, ParsedReply, Repairer, Role
-
-Sample = Callable[[Clip], Iterable[Clip | CaptionedClip]]
-"""Takes the pictures of a clip, as the stage `sample` does."""
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Step, Usage, Verdict
+from lvqa_ray.stage import FEWER, Chat, ParsedReply, Repairer, Role, Sample, SeeingCheck
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class CheckEvidence(CallCheck):
+class CheckEvidence(SeeingCheck):
     """Show the VLM pictures of each step's span, and have it say how far they bear out what the step claims.
 
     The verdict's score is that of the weakest step. (LongVT keeps 0.85.) Only the cited spans are decoded.
@@ -41,6 +27,7 @@ class CheckEvidence(CallCheck):
     name: ClassVar[str] = "evidence"
     role: ClassVar[Role] = "vlm"
     version: ClassVar[str] = "evidence/1"
+    usual_reply_tokens: ClassVar[int] = 60
     known: ClassVar[tuple[str, ...]] = ("claim", "start", "end", "video_id")
     required: ClassVar[tuple[str, ...]] = ("claim",)
 

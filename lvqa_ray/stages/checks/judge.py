@@ -25,6 +25,7 @@ class CheckJudge(CallCheck):
     name: ClassVar[str] = "judge"
     role: ClassVar[Role] = "checker"
     version: ClassVar[str] = "judge/1"
+    usual_reply_tokens: ClassVar[int] = 120
     known: ClassVar[tuple[str, ...]] = ("captions", "question", "rubric", "lines", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question", "rubric", "lines")
 

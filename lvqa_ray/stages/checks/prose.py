@@ -24,6 +24,7 @@ class CheckProse(Prompted):
     name: ClassVar[str] = "prose"
     role: ClassVar[Role] = "checker"
     version: ClassVar[str] = "prose/1"
+    usual_reply_tokens: ClassVar[int] = 150
     known: ClassVar[tuple[str, ...]] = ("question", "prose", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question", "prose")
 

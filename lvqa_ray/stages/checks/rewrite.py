@@ -27,6 +27,7 @@ class RewriteQuestion(Prompted):
     name: ClassVar[str] = "rewrite"
     role: ClassVar[Role] = "llm"
     version: ClassVar[str] = "rewrite/1"
+    usual_reply_tokens: ClassVar[int] = 700
     known: ClassVar[tuple[str, ...]] = ("captions", "question", "fault", "format", "video_id")
     required: ClassVar[tuple[str, ...]] = ("captions", "question", "fault")
 

@@ -26,6 +26,7 @@ class CheckSolve(CallCheck):
     name: ClassVar[str] = "solve"
     role: ClassVar[Role] = "checker"
     version: ClassVar[str] = "solve/1"
+    usual_reply_tokens: ClassVar[int] = 200
     known: ClassVar[tuple[str, ...]] = ("question", "captions", "video_id")
     required: ClassVar[tuple[str, ...]] = ("question", "captions")
 

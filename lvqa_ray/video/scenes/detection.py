@@ -1,4 +1,4 @@
-"""Scenes: where the picture cuts, as PySceneDetect sees it, fed with small pictures of frames from PyAV.
+"""Scenes: where the picture cuts, as a scene detector sees it that is fed with small pictures of frames from PyAV.
 
 PyAV decodes what OpenCV's reader silently does not (AV1), and knows when each frame is shown, which a frame number
 divided by a rate does not where the rate varies.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -16,13 +16,19 @@ from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_video
-from lvqa_ray.video.scenes.detectors import CutFinder, Detection
+from lvqa_ray.video.scenes.detectors import Detection, SceneDetector, ScoringDetector
 from lvqa_ray.video.scenes.frame_scores import FrameScorer
-from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode
+from lvqa_ray.video.scenes.named_detectors import start_detector
 from lvqa_ray.video.spans import EPSILON_S
 
 HELD_FRAMES = 32
 """Most decoded frames held back until it is known whether one of them is a cut."""
+USUAL_FPS = Fraction(25)
+"""Assumed of a file that does not say."""
+LONGEST_LAG_S = 60.0
+"""Most that counts of a detector's lag when it is decided how many frames are held."""
+MOST_HELD_FRAMES = 4 * HELD_FRAMES
+"""The same where a detector waits for longer than it said at first, as for the end of a fade; half of them then go."""
 
 
 def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, threads: int = 1) -> Iterator[Span]:
@@ -74,72 +80,100 @@ class FrameEvent:
 class CutTracker:
     """Tells of each frame when it is certain whether a scene begins with it.
 
-    Frames wait for as long as the detector may still call them a cut, which are `Detection.min_scene_frames`, by
-    default 15. Of a longer queue than `HELD_FRAMES` only every so-manieth frame is kept.
+    Frames wait for as long as the detector may still call them a cut (`SceneDetector.lag_s`). Of a longer queue than
+    `HELD_FRAMES` only every n-th frame is kept.
 
     A scene that is too short joins the one after it: the cut at its end does not count. The last scene of the video has
     none after it, and joins the one before it; so the frames from a cut on wait until there are enough of them.
 
     Args:
-        detection: How cuts are found.
-        time_base: Seconds of one unit of the video's times.
+        detector: What finds cuts, at the start of the video.
         fps: Frames a second, ``None`` where the file does not say.
+        frame_skip: Frames that it passes over after each one that it is fed.
         least_s: Scenes shorter than this are too short (s).
         start_s: When the first scene begins; minus infinity where it began before the first frame.
     """
 
     def __init__(
         self,
-        detection: Detection,
-        time_base: Fraction,
+        detector: SceneDetector,
         fps: Fraction | None,
         *,
+        frame_skip: int = 0,
         least_s: float = 0.0,
         start_s: float = 0.0,
     ) -> None:
-        fps = fps or Fraction(25)
-        self._finder = CutFinder(detection, time_base, fps)
-        longest = max(self._finder.lag * (detection.frame_skip + 1), math.ceil(least_s * fps))
+        fps = fps or USUAL_FPS
+        self._near_s = 1 / float(fps)
+        self._detector = detector
+        lag = math.ceil(min(detector.lag_s, LONGEST_LAG_S) * fps - EPSILON_S)
+        longest = max(lag * (frame_skip + 1), math.ceil(least_s * fps))
         self._held_every = -(-longest // HELD_FRAMES) or 1
+        self._held = 0
         self._least_s = least_s - EPSILON_S if least_s else -math.inf
         self._scene_s = start_s
         self._waiting: deque[FrameEvent] = deque()
         self._cuts: set[int] = set()
+        self._settled_s = -math.inf
         self.count = 0
         """Frames so far."""
 
     def add(
-        self, offset: int, time_s: float, end_s: float, scores: Sequence[float], frame: VideoFrame | None = None
+        self, time_s: float, end_s: float, cuts: Iterable[float] | None, frame: VideoFrame | None = None
     ) -> Iterator[FrameEvent]:
         """Take in the next frame, and tell of those that it settles.
 
         Args:
-            offset: When it appears, in units of the time base from the first picture.
-            time_s: The same in seconds.
+            time_s: When it appears, in seconds from the first picture.
             end_s: When it has been shown (s).
-            scores: Of its picture; empty where the detector passes over it.
+            cuts: What the detector says to it; ``None`` where it passes over it.
             frame: The frame, if it is wanted.
+
+        Raises:
+            ValueError: The detector tells of a cut later than it may.
         """
         held = self.count % self._held_every == 0
         self._waiting.append(FrameEvent(time_s, end_s, cut=False, held=held, frame=frame if held else None))
-        if scores:
-            self._cuts.update(map(_key, self._finder.look(offset, time_s, scores)))
+        self._held += held
+        if self._held > MOST_HELD_FRAMES:
+            self._thin()
+        if cuts is not None:
+            self._mark(cuts)
+            self._settled_s = time_s - self._detector.lag_s
         self.count += 1
-        yield from self._released(self._finder.settled_s)
+        yield from self._released(self._settled_s)
 
     def finish(self, end_s: float | None = None) -> Iterator[FrameEvent]:
         """The video is over: tells of all that are left, of which the last one may stay on display until ``end_s``."""
         if self._waiting and end_s is not None:
             self._waiting[-1] = replace(self._waiting[-1], end_s=end_s)
-        self._cuts.update(map(_key, self._finder.finish()))
+        self._mark(self._detector.finish())
         yield from self._released(float("inf"))
+
+    def _mark(self, cuts: Iterable[float]) -> None:
+        """Note the frames nearest to some cuts: a detector's seconds and ours are computed differently."""
+        for cut in cuts:
+            if not self._waiting or cut < self._waiting[0].time_s - self._near_s:
+                raise ValueError(f"the scene detector tells of a cut at {cut:g} s later than its lag_s allows")
+            nearest = min(self._waiting, key=lambda moment: abs(moment.time_s - cut))
+            self._cuts.add(_key(nearest.time_s))
+
+    def _thin(self) -> None:
+        self._held_every *= 2
+        self._held = 0
+        for place, moment in enumerate(self._waiting):
+            number = self.count + 1 - len(self._waiting) + place
+            if moment.held and number % self._held_every:
+                self._waiting[place] = replace(moment, held=False, frame=None)
+            else:
+                self._held += moment.held
 
     def _released(self, settled_s: float) -> Iterator[FrameEvent]:
         settled_s += EPSILON_S
         waiting, cuts = self._waiting, self._cuts
         while waiting and waiting[0].time_s <= settled_s:
             moment = waiting[0]
-            if cuts and (key := round(moment.time_s * 1e6)) in cuts:
+            if cuts and (key := _key(moment.time_s)) in cuts:
                 is_long = moment.time_s - self._scene_s >= self._least_s
                 goes_on = waiting[-1].end_s - moment.time_s >= self._least_s
                 if is_long and not goes_on and not math.isinf(settled_s):
@@ -149,6 +183,7 @@ class CutTracker:
                     self._scene_s = moment.time_s
                     moment = replace(moment, cut=True)
             waiting.popleft()
+            self._held -= moment.held
             yield moment
 
 
@@ -170,16 +205,25 @@ def frame_events(
     Raises:
         VideoError: Not one frame can be decoded.
     """
-    finder = CutTracker(detection, source.time_base, source.fps, least_s=least_s)
+    fps = source.fps or USUAL_FPS
+    detector = start_detector(detection, source.time_base, fps)
+    scoring = detector if isinstance(detector, ScoringDetector) else None
+    finder = CutTracker(detector, fps, frame_skip=detection.frame_skip, least_s=least_s)
+    looker = FrameScorer(source, detector, frame_skip=detection.frame_skip, sparing=sparing)
     frame: VideoFrame | None = None
-    for frame, _, scores in FrameScorer(source, detection, sparing=sparing).looks():
-        offset, time_s, end_s = source.offset_of(frame), source.time_of(frame), source.end_of(frame)
-        yield from finder.add(offset, time_s, end_s, scores, frame if keep else None)
+    for frame, picture, scores in looker.looks():
+        time_s, end_s = source.time_of(frame), source.end_of(frame)
+        cuts: Iterable[float] | None = None
+        if scores and scoring:
+            cuts = scoring.feed_scores(time_s, scores)
+        elif picture.size:
+            cuts = detector.feed(time_s, picture)
+        yield from finder.add(time_s, end_s, cuts, frame if keep else None)
     if frame is None:
         raise no_frames(source.path)
     yield from finder.finish(source.final_end_of(frame))
 
 
-def _key(cut: FrameTimecode) -> int:
-    """Microseconds: the detector's seconds and ours are computed differently."""
-    return round(float(cut.seconds) * 1e6)
+def _key(time_s: float) -> int:
+    """Microseconds."""
+    return round(time_s * 1e6)

@@ -1,21 +1,86 @@
-"""Cuts: PySceneDetect's detectors, fed one small picture at a time, each cut told as soon as it is certain."""
+"""Scene detectors: their protocol, and the fast ones, which are PySceneDetect's fed with scores of frames."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lvqa_ray.video.scenes.downscale import Accuracy, Picture
+from lvqa_ray.video.scenes.downscale import Accuracy, FrameSize, Picture
 from lvqa_ray.video.scenes.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
 
 Detector = Literal["content", "adaptive", "both"]
+IN_DOUBT = 0.85
+"""Part of the threshold at which a change over missing frames may be a cut: movement that goes on may hide some."""
+
+
+class SceneDetector(Protocol):
+    """Finds the cuts of one video, whose frames it is fed in display order; each video gets a new one."""
+
+    @property
+    def frame_size(self) -> FrameSize:
+        """Size of the frames that it is fed: width and height in pixels, or ``exact`` or ``fast``; see `shrinker`."""
+        ...
+
+    @property
+    def lag_s(self) -> float:
+        """How long after a frame it may still call that frame a cut (s); read after each frame, so it may change."""
+        ...
+
+    @property
+    def may_skip_frames(self) -> bool:
+        """Whether frames that no other frame refers to may be missing, which saves half of the decoding."""
+        ...
+
+    @property
+    def may_run_in_parts(self) -> bool:
+        """Whether several workers may look at parts of a long video; only a `ScoringDetector` can."""
+        ...
+
+    def feed(self, time_s: float, frame: Picture) -> Iterable[float]:
+        """Take the next frame: 8-bit BGR, height x width x 3.
+
+        Args:
+            time_s: When the frame appears, in seconds from the first one.
+            frame: The frame.
+
+        Returns:
+            Cuts that are now certain: times of frames that have been fed, no further back than `lag_s`.
+        """
+        ...
+
+    def finish(self) -> Iterable[float]:
+        """The cuts that only the end of the video makes certain."""
+        ...
+
+
+@runtime_checkable
+class ScoringDetector(SceneDetector, Protocol):
+    """A detector that needs nothing of a frame but how much it differs from the one before it.
+
+    So frames can be scored by several workers, and the scores fed in order afterwards.
+    """
+
+    seen: Any
+    """What the next frame will be compared with; may be set back to an earlier value."""
+
+    def score(self, frame: Picture) -> tuple[float, ...]:
+        """How much a frame differs from the one before it; 0 for the first."""
+        ...
+
+    def feed_scores(self, time_s: float, scores: Sequence[float]) -> Iterable[float]:
+        """What `feed` does, with the scores of the frame."""
+        ...
+
+    def in_doubt(self, scores: Sequence[float]) -> bool:
+        """Whether frames that were skipped before this one have to be looked at after all."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +89,7 @@ class Detection:
 
     Attributes:
         detector: ``content`` compares neighbouring frames with ``threshold``, ``adaptive`` with their surroundings, and
-            ``both`` cuts where either does.
+            ``both`` cuts where either does; any other name is one of `lvqa_ray.video.scenes.named_detectors`.
         accuracy: ``exact`` looks at the very pixels that PySceneDetect's OpenCV backend would, ``fast`` at ones near
             them, and where nothing much changes not at every frame.
         threshold: Least mean change of hue, saturation and brightness (0 to 255) that is a cut, for ``content``.
@@ -32,15 +97,22 @@ class Detection:
         min_scene_frames: Shortest scene, in frames.
         frame_skip: Frames to leave out after each one that is looked at; faster, and cuts are found less exactly.
         luma_only: Let ``adaptive`` look at brightness alone.
+        args: Parameters of a detector of another name.
     """
 
-    detector: Detector = "content"
+    detector: str = "content"
     accuracy: Accuracy = "fast"
     threshold: float = 27.0
     adaptive_threshold: float = 3.0
     min_scene_frames: int = 15
     frame_skip: int = 0
     luma_only: bool = True
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether `FastDetector` is the detector."""
+        return self.detector in get_args(Detector)
 
     @property
     def may_spare(self) -> bool:
@@ -62,6 +134,85 @@ class Detection:
         return made
 
 
+class FastDetector:
+    """PySceneDetect's content and adaptive detectors at a tenth of their cost: a `ScoringDetector`.
+
+    Args:
+        detection: Which of them, and their thresholds.
+        time_base: Seconds of one unit of the video's times.
+        fps: Frames a second, on average.
+    """
+
+    may_run_in_parts = True
+
+    def __init__(self, detection: Detection, time_base: Fraction, fps: Fraction) -> None:
+        self.frame_size: FrameSize = detection.accuracy
+        self.may_skip_frames = detection.may_spare
+        self.score = Scorer(detection)
+        self._doubtful = IN_DOUBT * detection.threshold
+        self._ticks, self._per_ticks = time_base.as_integer_ratio()
+        self._finder = CutFinder(detection, time_base, fps)
+        self._time_s: float | None = None
+        self._lag_s = self._finder.lag / float(fps)
+
+    @property
+    def lag_s(self) -> float:
+        """See `SceneDetector`: a number of frames, which take more or less time."""
+        return self._lag_s if self._time_s is None else self._time_s - self._finder.settled_s
+
+    @property
+    def seen(self) -> Any:  # noqa: ANN401 - arrays of OpenCV's
+        """See `ScoringDetector`."""
+        return self.score.seen
+
+    @seen.setter
+    def seen(self, seen: Any) -> None:  # noqa: ANN401
+        self.score.seen = seen
+
+    def feed(self, time_s: float, frame: Picture) -> list[float]:
+        """See `SceneDetector`."""
+        return self.feed_scores(time_s, self.score(frame))
+
+    def feed_scores(self, time_s: float, scores: Sequence[float]) -> list[float]:
+        """See `ScoringDetector`."""
+        self._time_s = time_s
+        offset = round(time_s * self._per_ticks / self._ticks)
+        return [float(cut.seconds) for cut in self._finder.look(offset, time_s, scores)]
+
+    def in_doubt(self, scores: Sequence[float]) -> bool:
+        """See `ScoringDetector`."""
+        return max(scores) >= self._doubtful
+
+    def finish(self) -> list[float]:
+        """See `SceneDetector`."""
+        return [float(cut.seconds) for cut in self._finder.finish()]
+
+
+class FrameLag:
+    """Up to when cuts are certain, of a detector that tells of them some frames late.
+
+    Args:
+        lag: How many frames late.
+        fps: Frames a second, on average.
+    """
+
+    def __init__(self, lag: int, fps: Fraction) -> None:
+        self.lag = lag
+        self._fps = float(fps)
+        self._recent: deque[tuple[int, float]] = deque()  # number and time (s) of the frames that a cut may yet be at
+        self.settled_s = float("-inf")
+        """All cuts up to this time have been told (s)."""
+
+    def add(self, time_s: float) -> int:
+        """Go on to the next frame; returns its number, as PySceneDetect numbers frames."""
+        number = round(time_s * self._fps)
+        self._recent.append((number, time_s))
+        # Some detectors count the frames that they see, others go by frame numbers, which come from times.
+        while len(self._recent) > self.lag and number - self._recent[0][0] >= self.lag:
+            self.settled_s = self._recent.popleft()[1]
+        return number
+
+
 class CutFinder:
     """Finds cuts frame by frame.
 
@@ -78,13 +229,19 @@ class CutFinder:
 
     def __init__(self, detection: Detection, time_base: Fraction, rate: Fraction) -> None:
         self._detectors = detection.detectors()
-        self.lag = max(each.event_buffer_length for each in self._detectors)
         self._time_base, self._rate = time_base, rate
-        self._per_s = float(rate)
-        self._recent: deque[tuple[int, float]] = deque()  # number and time (s) of the frames that a cut may yet be at
+        self._frames = FrameLag(max(each.event_buffer_length for each in self._detectors), rate)
         self._last: int | None = None
-        self.settled_s = float("-inf")
+
+    @property
+    def lag(self) -> int:
+        """How many frames after it a cut is told of at the latest."""
+        return self._frames.lag
+
+    @property
+    def settled_s(self) -> float:
         """All cuts up to this time have been told (s)."""
+        return self._frames.settled_s
 
     def look(self, offset: int, time_s: float, scores: Sequence[float]) -> list[FrameTimecode]:
         """Go on to the next frame, of which `Scorer` has made these scores.
@@ -98,11 +255,7 @@ class CutFinder:
             The positions, among those seen so far, that turn out to be cuts.
         """
         self._last = offset
-        number = round(time_s * self._per_s)  # as PySceneDetect numbers frames
-        self._recent.append((number, time_s))
-        # Some detectors count the frames that they see, others go by frame numbers, which come from times.
-        while len(self._recent) > self.lag and number - self._recent[0][0] >= self.lag:
-            self.settled_s = self._recent.popleft()[1]
+        number = self._frames.add(time_s)
         by_detector = zip(self._detectors, scores, strict=True)
         asked = [(each, score) for each, score in by_detector if each.wants(number, score)]
         position = self._position(offset) if asked else None  # which costs more than all else here

@@ -19,6 +19,8 @@ from av.video.reformatter import VideoReformatter
 from lvqa_ray.video.frames.frame_encoder import PLANAR_420
 
 Accuracy = Literal["fast", "exact"]
+FrameSize = Accuracy | tuple[int, int]
+"""Width and height in pixels, or how frames are scaled down with their shape kept; see `Downscaler`."""
 Picture = npt.NDArray[np.uint8]
 """Height x width x 3, BGR; or x 4, with something else behind."""
 
@@ -78,6 +80,19 @@ class Downscaler:
         # No scaling and no rounding flags: FFmpeg's direct conversion, which is also that of OpenCV's reader.
         bgr = self._reformatter.reformat(frame, format="bgr24", threads=1)
         return cast("Picture", bgr.to_ndarray())
+
+
+def shrinker(width: int, height: int, size: FrameSize) -> Callable[[VideoFrame], Picture]:
+    """What makes small BGR pictures out of frames: a `Downscaler`, or to a given size the average of all pixels."""
+    if isinstance(size, str):
+        return Downscaler(width, height, size)
+    reformatter = VideoReformatter()
+
+    def average(frame: VideoFrame) -> Picture:
+        small = reformatter.reformat(frame, *size, format="bgr24", interpolation="AREA", threads=1)
+        return cast("Picture", small.to_ndarray())
+
+    return average
 
 
 class _Nearest:

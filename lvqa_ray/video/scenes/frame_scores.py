@@ -16,11 +16,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from lvqa_ray.video.reader.video_reader import VideoReader, open_video
-from lvqa_ray.video.scenes.detectors import Detection, Scorer
-from lvqa_ray.video.scenes.downscale import Downscaler, Picture
-
-IN_DOUBT = 0.85
-"""Part of the threshold at which a change over missing frames may be a cut: movement that goes on may hide some."""
+from lvqa_ray.video.scenes.detectors import SceneDetector, ScoringDetector
+from lvqa_ray.video.scenes.downscale import Picture, shrinker
 
 FORWARD_S = 1.0
 """How far decoding on is cheaper than seeking."""
@@ -34,7 +31,7 @@ class ScoredFrame(NamedTuple):
     Attributes:
         frame: The frame.
         picture: The frame, shrunk; empty where the detector passes over it.
-        scores: How much it differs from the one before it, for each detector; empty where there is no picture.
+        scores: How much it differs from the one before it, of a `ScoringDetector`; empty where there is no picture.
     """
 
     frame: VideoFrame
@@ -47,17 +44,18 @@ class FrameScorer:
 
     Args:
         source: The open video.
-        detection: How scenes are found.
+        detector: What finds scenes, at the start of the video; a `ScoringDetector` scores the frames.
+        frame_skip: Frames that it passes over after each one that it looks at.
         sparing: Whether the caller can do with frames at least every fifth of a second or so.
     """
 
-    def __init__(self, source: VideoReader, detection: Detection, *, sparing: bool) -> None:
+    def __init__(self, source: VideoReader, detector: SceneDetector, *, frame_skip: int = 0, sparing: bool) -> None:
         self._source = source
-        self._detection = detection
+        self._stride = frame_skip + 1
         codec = source.stream.codec_context
-        self._shrink = Downscaler(codec.width, codec.height, detection.accuracy)
-        self._scores_of = Scorer(detection)
-        self._spare_until_s = math.inf if sparing and detection.may_spare else None
+        self._shrink = shrinker(codec.width, codec.height, detector.frame_size)
+        self._scoring = detector if isinstance(detector, ScoringDetector) else None
+        self._spare_until_s = math.inf if sparing and detector.may_skip_frames and not frame_skip else None
 
     def looks(self, start_s: float | None = None) -> Iterator[ScoredFrame]:
         """Looks at the frames from a key frame on, or at all, in display order.
@@ -71,25 +69,24 @@ class FrameScorer:
             frames = self._source.frames_from(start_s, spare_until_s=self._spare_until_s)
             offset = round(start_s / self._source.time_base)
             frames = (frame for frame in frames if self._source.offset_of(frame) >= offset)
-        if self._spare_until_s is None:
+        if self._spare_until_s is None or self._scoring is None:
             yield from self._all(frames)
         else:
-            yield from self._most(frames)
+            yield from self._most(frames, self._scoring)
 
     def _all(self, frames: Iterator[VideoFrame]) -> Iterator[ScoredFrame]:
-        stride = self._detection.frame_skip + 1
         for number, frame in enumerate(frames):
-            yield self._look(frame) if number % stride == 0 else ScoredFrame(frame, NO_PICTURE, ())
+            yield self._look(frame) if number % self._stride == 0 else ScoredFrame(frame, NO_PICTURE, ())
 
-    def _most(self, frames: Iterator[VideoFrame]) -> Iterator[ScoredFrame]:
+    def _most(self, frames: Iterator[VideoFrame], scoring: ScoringDetector) -> Iterator[ScoredFrame]:
         before: VideoFrame | None = None
         with LookbackReader(self._source.path) as lookback:
             for frame in frames:
-                seen = self._scores_of.seen
+                seen = scoring.seen
                 look = self._look(frame)
-                if before and self._in_doubt(look) and self._source.passed_between(before, frame):
+                if before and scoring.in_doubt(look.scores) and self._source.passed_between(before, frame):
                     self._source.keep_from(frame)
-                    self._scores_of.seen = seen
+                    scoring.seen = seen
                     yield from map(self._look, lookback.between(before, frame))
                     look = self._look(frame)
                 before = frame
@@ -97,10 +94,7 @@ class FrameScorer:
 
     def _look(self, frame: VideoFrame) -> ScoredFrame:
         picture = self._shrink(frame)
-        return ScoredFrame(frame, picture, self._scores_of(picture))
-
-    def _in_doubt(self, look: ScoredFrame) -> bool:
-        return max(look.scores) >= IN_DOUBT * self._detection.threshold
+        return ScoredFrame(frame, picture, self._scoring.score(picture) if self._scoring else ())
 
 
 class LookbackReader:

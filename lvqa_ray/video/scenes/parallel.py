@@ -21,10 +21,11 @@ from lvqa_ray.records import ProbedVideo, ScoredPart, Span, VideoPart
 from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.clip_builder import ClipBuilder, FrameSampling
-from lvqa_ray.video.scenes.detection import CutTracker
+from lvqa_ray.video.scenes.detection import USUAL_FPS, CutTracker
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.scenes.downscale import Picture
 from lvqa_ray.video.scenes.frame_scores import FrameScorer
+from lvqa_ray.video.scenes.named_detectors import start_scoring
 from lvqa_ray.video.spans import ScenePlan
 
 KEY_FRAME_MOST_PACKETS = 1000
@@ -74,7 +75,7 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
 
     Args:
         part: The part; its video is a local file.
-        detection: How scenes are found; it passes over no frames.
+        detection: How scenes are found, by a `ScoringDetector`; it passes over no frames.
         plan: How they become clips.
         sampling: Which pictures are taken; ``None`` for none.
 
@@ -82,14 +83,15 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
         VideoError: The video cannot be opened.
     """
     offsets, ends_s = array("q"), array("d")
-    scores = tuple(array("d") for _ in detection.detectors())
+    scores: list[array[float]] = []
     head: list[tuple[int, bytes]] = []
     tail: list[tuple[int, bytes]] = []
     tail_scores: tuple[float, ...] = ()
     with open_video(part.video.uri) as source, watch_losses() as losses:
         start_s = float((part.start or 0) * source.time_base)
         taken = _Pictures(source, detection, plan, sampling, start_s) if sampling else None
-        looker = FrameScorer(source, detection, sparing=sampling is None or sampling.is_sparse(plan, source))
+        detector = start_scoring(detection, source.time_base, source.fps or USUAL_FPS)
+        looker = FrameScorer(source, detector, sparing=sampling is None or sampling.is_sparse(plan, source))
         for frame, picture, seen in looker.looks(None if part.start is None else start_s):
             offset = source.offset_of(frame)
             if part.end is not None and offset >= part.end:
@@ -102,6 +104,7 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
                 head.append((offset, _digest(picture)))
             offsets.append(offset)
             ends_s.append(source.end_of(frame))
+            scores = scores or [array("d") for _ in seen]
             for values, score in zip(scores, seen, strict=True):
                 values.append(score)
             if taken:
@@ -114,7 +117,7 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
             fps=source.fps,
             offsets=offsets,
             ends_s=ends_s,
-            scores=scores,
+            scores=tuple(scores),
             head=tuple(head),
             tail=tuple(tail),
             tail_scores=tail_scores,
@@ -131,15 +134,16 @@ class _Pictures:
     ) -> None:
         self.jpegs: dict[float, bytes] = {}
         self._source = source
-        self._moments = CutTracker(
-            detection, source.time_base, source.fps, least_s=plan.least_s, start_s=-math.inf if start_s > 0 else 0.0
-        )
+        fps = source.fps or USUAL_FPS
+        self._detector = start_scoring(detection, source.time_base, fps)
+        self._moments = CutTracker(self._detector, fps, least_s=plan.least_s, start_s=-math.inf if start_s > 0 else 0.0)
         self._shots = ClipBuilder(plan, sampling, start_s, presentation=source.presentation)
 
     def add(self, frame: VideoFrame, scores: Sequence[float]) -> None:
         source = self._source
-        place = source.offset_of(frame), source.time_of(frame), source.end_of(frame)
-        for moment in self._moments.add(*place, scores, frame):
+        time_s = source.time_of(frame)
+        cuts = self._detector.feed_scores(time_s, scores)
+        for moment in self._moments.add(time_s, source.end_of(frame), cuts, frame):
             for shot in self._shots.add(moment):
                 self.jpegs |= {taken.time_s: taken.jpeg for taken in shot.frames()}
 

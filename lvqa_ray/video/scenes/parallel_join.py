@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from lvqa_ray.records import Frame, ScoredPart, Span
 from lvqa_ray.video.scenes.clip_builder import ClipBuilder, ClipCandidate, FrameSampling
-from lvqa_ray.video.scenes.detection import CutTracker, FrameEvent
-from lvqa_ray.video.scenes.detectors import Detection
+from lvqa_ray.video.scenes.detection import USUAL_FPS, CutTracker, FrameEvent
+from lvqa_ray.video.scenes.detectors import Detection, ScoringDetector
+from lvqa_ray.video.scenes.named_detectors import start_scoring
 from lvqa_ray.video.scenes.parallel import OVERLAP
 from lvqa_ray.video.spans import ScenePlan
 
@@ -37,6 +38,7 @@ class JoinedParts:
         self._sampled = sampling is not None
         self._shots = ClipBuilder(plan, sampling or NO_PICTURES)
         self._moments: CutTracker | None = None
+        self._detector: ScoringDetector | None = None
         self._before: ScoredPart | None = None
         self._pictures: dict[float, bytes] = {}
 
@@ -50,16 +52,18 @@ class JoinedParts:
         """
         if part.damaged or not _follows(self._before, part):
             raise PartsDisagreeError(f"{part.video.id} is not the same in parts as in one piece")
-        if self._moments is None:
-            self._moments = CutTracker(self._detection, part.time_base, part.fps, least_s=self._least_s)
+        if self._moments is None or self._detector is None:
+            fps = part.fps or USUAL_FPS
+            self._detector = start_scoring(self._detection, part.time_base, fps)
+            self._moments = CutTracker(self._detector, fps, least_s=self._least_s)
         self._pictures |= part.pictures
         first = self._before.tail_scores if self._before else tuple(values[0] for values in part.scores)
         ticks, per_ticks = part.time_base.as_integer_ratio()
         for offset, end_s, *scores in zip(part.offsets, part.ends_s, *part.scores, strict=True):
-            # The same arithmetic as that of `Source`: times are compared to the last bit.
-            moments = self._moments.add(offset, offset * ticks / per_ticks, end_s, first or scores)
+            time_s = offset * ticks / per_ticks  # the arithmetic of `Source`: times are compared to the last bit
+            cuts = self._detector.feed_scores(time_s, first or scores)
             first = ()
-            yield from self._told(moments)
+            yield from self._told(self._moments.add(time_s, end_s, cuts))
         self._before = replace(part, pictures={})
 
     def finish(self) -> Iterator[tuple[Span, tuple[Frame, ...]]]:

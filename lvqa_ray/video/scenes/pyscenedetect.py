@@ -57,6 +57,20 @@ def _register() -> None:
 _register()
 
 from scenedetect.common import FrameTimecode, Timecode  # noqa: E402 - after the registration
-from scenedetect.detectors import AdaptiveDetector, ContentDetector  # noqa: E402
+from scenedetect.detectors import (  # noqa: E402
+    AdaptiveDetector,
+    ContentDetector,
+    HashDetector,
+    HistogramDetector,
+    ThresholdDetector,
+)
 
-__all__ = ["AdaptiveDetector", "ContentDetector", "FrameTimecode", "Timecode"]
+__all__ = [
+    "AdaptiveDetector",
+    "ContentDetector",
+    "FrameTimecode",
+    "HashDetector",
+    "HistogramDetector",
+    "ThresholdDetector",
+    "Timecode",
+]

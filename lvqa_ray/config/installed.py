@@ -1,0 +1,53 @@
+"""Checks that installed packages register as entry points of the group ``lvqa_ray.checks``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
+from typing import Any, cast
+
+from pydantic import create_model
+
+from lvqa_ray.plugins import PluginError, installed, load
+from lvqa_ray.stage import CallCheck, Check, PolicyMixin
+
+DECLARED = ("role", "version", "usual_reply_tokens")
+"""What a check that asks a model has to say of itself."""
+
+
+def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dict[str, PolicyMixin]:
+    """Checks of packages, made of their settings.
+
+    Args:
+        given: Their settings by name; ``None`` for the defaults.
+        built_in: Names of the checks that need no package, for what is said of a name that does not exist.
+
+    Raises:
+        PluginError: There is no such check, or its package cannot be used; one sentence.
+        pydantic.ValidationError: Settings are wrong.
+    """
+    if unknown := sorted(set(given) - set(installed("checks"))):
+        there_is = f"built in are {', '.join(built_in)}; installed packages register "
+        raise PluginError(f"there is no check {unknown[0]}: {there_is}{', '.join(installed('checks')) or 'none'}")
+    fields: dict[str, Any] = {name: (check_class(name), ...) for name in given}
+    made = create_model("Checks", **fields).model_validate(
+        {name: {} if settings is None else settings for name, settings in given.items()}
+    )
+    return {name: getattr(made, name) for name in given}
+
+
+def check_class(name: str) -> type[PolicyMixin]:
+    """The class of a check that a package registers.
+
+    Raises:
+        PluginError: It cannot be imported, or is no check.
+    """
+    check: Any = load("checks", name)
+    if not (isinstance(check, type) and is_dataclass(check) and issubclass(check, Check | CallCheck)):
+        raise PluginError(f"the check {name} is no dataclass that derives from Check or CallCheck")
+    if (called := getattr(check, "name", None)) != name:
+        raise PluginError(f"the check {name} has to have the name under which it is registered, and has {called}")
+    lacking = [each for each in DECLARED if issubclass(check, CallCheck) and not hasattr(check, each)]
+    if lacking:
+        raise PluginError(f"the check {name} asks a model and does not declare {', '.join(lacking)}")
+    return cast("type[PolicyMixin]", check)

@@ -1,0 +1,56 @@
+"""Plug-ins: checks, export formats and scene detectors that installed packages register as Python entry points.
+
+A package names them in its ``pyproject.toml``, such as ``[project.entry-points."lvqa_ray.checks"]``. Nothing is
+imported until a job or a command names the plug-in, so an installed package changes no job that does not mention it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from lvqa_ray.errors import ConfigError
+
+Group = Literal["checks", "export_formats", "scene_detectors"]
+
+
+class PluginError(ConfigError, ValueError):
+    """A plug-in is not installed or cannot be used; the message is one sentence."""
+
+
+def installed(group: Group) -> dict[str, EntryPoint]:
+    """The entry points of a group by name, in alphabetical order.
+
+    Raises:
+        PluginError: Two packages register the same name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"lvqa_ray.{group}"):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise PluginError(f"{package(other)} and {package(point)} both register {point.name} in lvqa_ray.{group}")
+    return dict(sorted(found.items()))
+
+
+def load(group: Group, name: str) -> Any:  # noqa: ANN401 - whatever the package registers
+    """Import what a package registers under a name.
+
+    Raises:
+        PluginError: There is no such plug-in, or its package cannot be imported.
+    """
+    points = installed(group)
+    if name not in points:
+        raise PluginError(f"there is no {name}; installed packages register {', '.join(points) or 'none'}")
+    point = points[name]
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:
+        why = " ".join(str(error).split()) or "no reason given"
+        raise PluginError(
+            f"{name} of the package {package(point)} cannot be imported ({point.value}): {type(error).__name__}: {why}"
+        ) from error
+
+
+def package(point: EntryPoint) -> str:
+    """Name of the distribution that registers an entry point."""
+    return point.dist.name if point.dist else "unknown"

@@ -1,0 +1,160 @@
+"""Scene detectors by name: the fast ones, any of PySceneDetect's, and those that installed packages register.
+
+``pyscenedetect:HistogramDetector`` is PySceneDetect's own class, fed with the pictures that its OpenCV backend would
+make. Any other name is an entry point of the group ``lvqa_ray.scene_detectors``: a callable that takes ``fps`` and the
+parameters of the job as keywords, and returns a `SceneDetector`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, get_args
+
+import numpy as np
+
+from lvqa_ray.plugins import PluginError, installed, load
+from lvqa_ray.video.scenes import pyscenedetect
+from lvqa_ray.video.scenes.detectors import (
+    Detection,
+    Detector,
+    FastDetector,
+    FrameLag,
+    SceneDetector,
+    ScoringDetector,
+)
+from lvqa_ray.video.scenes.downscale import FrameSize, Picture
+from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode, Timecode
+
+STOCK = "pyscenedetect:"
+STOCK_DETECTORS = (
+    "AdaptiveDetector",
+    "ContentDetector",
+    "HashDetector",
+    "HistogramDetector",
+    "ThresholdDetector",
+)
+
+
+def start_detector(detection: Detection, time_base: Fraction, fps: Fraction) -> SceneDetector:
+    """A new detector, for one video.
+
+    Args:
+        detection: Which one, and its settings.
+        time_base: Seconds of one unit of the video's times.
+        fps: Frames a second, on average.
+
+    Raises:
+        PluginError: There is none of that name, or it does not take these parameters.
+    """
+    if detection.is_fast:
+        return FastDetector(detection, time_base, fps)
+    if detection.detector.startswith(STOCK):
+        return StockDetector(_stock(detection), time_base, fps)
+    made = _made(detection.detector, load("scene_detectors", detection.detector), detection.args, fps=float(fps))
+    lacking = [name for name in MEMBERS if not hasattr(made, name)]
+    if not lacking and made.may_run_in_parts and not isinstance(made, ScoringDetector):
+        lacking = ["score, feed_scores and in_doubt, which may_run_in_parts needs"]
+    if lacking:
+        raise PluginError(f"the detector {detection.detector} lacks {', '.join(lacking)}")
+    return made  # type: ignore[no-any-return]  # whatever the package makes, which has all that the protocol asks
+
+
+def start_scoring(detection: Detection, time_base: Fraction, fps: Fraction) -> ScoringDetector:
+    """A new detector that looks at a video in parts; errors and arguments as for `start_detector`."""
+    detector = start_detector(detection, time_base, fps)
+    if not isinstance(detector, ScoringDetector):
+        raise PluginError(f"{detection.detector} cannot look at a video in parts")
+    return detector
+
+
+def check_detector(detection: Detection) -> None:
+    """Try whether a detector can be started.
+
+    Raises:
+        PluginError: One sentence that says what is wrong with its name or its parameters.
+    """
+    if detection.is_fast:
+        if detection.args:
+            raise PluginError(f"the detector {detection.detector} takes no detector_args: its settings are in split")
+        return
+    known = [*get_args(Detector), *(f"{STOCK}{name}" for name in STOCK_DETECTORS), *installed("scene_detectors")]
+    if detection.detector not in known:
+        raise PluginError(f"there is no detector {detection.detector}; there is {', '.join(known)}")
+    start_detector(detection, Fraction(1, 1000), Fraction(25))
+
+
+def may_run_in_parts(detection: Detection) -> bool:
+    """Whether several workers may look at parts of a long video."""
+    return detection.is_fast or start_detector(detection, Fraction(1, 1000), Fraction(25)).may_run_in_parts
+
+
+class StockDetector:
+    """A detector of PySceneDetect's as a `SceneDetector`: fed with whole pictures, every frame, in one piece.
+
+    Args:
+        detector: PySceneDetect's object, at the start of a video.
+        time_base: Seconds of one unit of the video's times.
+        fps: Frames a second, on average.
+    """
+
+    frame_size: FrameSize = "exact"
+    may_skip_frames = False
+    may_run_in_parts = False
+
+    def __init__(self, detector: Any, time_base: Fraction, fps: Fraction) -> None:  # noqa: ANN401 - it has no types
+        self._detector = detector
+        self._time_base, self._fps = time_base, fps
+        self._frames = FrameLag(detector.event_buffer_length, fps)
+        self._position: FrameTimecode | None = None
+        self._time_s = 0.0
+
+    @property
+    def lag_s(self) -> float:
+        """See `SceneDetector`. A cut between a fade out and the next fade in is told of when the latter comes."""
+        if self._position is None:
+            return self._frames.lag / float(self._fps)
+        fade = getattr(self._detector, "last_fade", {"type": "in"})
+        since_s = float(fade["frame"].seconds) if fade["type"] == "out" else self._time_s
+        return self._time_s - min(self._frames.settled_s, since_s - 1 / float(self._fps))
+
+    def feed(self, time_s: float, frame: Picture) -> list[float]:
+        """See `SceneDetector`."""
+        self._frames.add(time_s)
+        self._time_s = time_s
+        pts = round(time_s / self._time_base)
+        self._position = FrameTimecode(Timecode(pts=pts, time_base=self._time_base), self._fps)
+        bgr = np.ascontiguousarray(frame[:, :, :3])  # some pictures have a fourth channel
+        return [float(cut.seconds) for cut in self._detector.process_frame(self._position, bgr)]
+
+    def finish(self) -> list[float]:
+        """See `SceneDetector`."""
+        if self._position is None:
+            return []
+        return [float(cut.seconds) for cut in self._detector.post_process(self._position)]
+
+
+def _stock(detection: Detection) -> Any:  # noqa: ANN401 - PySceneDetect ships no types
+    args = {"min_scene_len": detection.min_scene_frames, **detection.args}
+    return _made(detection.detector, getattr(pyscenedetect, detection.detector.removeprefix(STOCK)), args)
+
+
+MEMBERS = ("frame_size", "lag_s", "may_skip_frames", "may_run_in_parts", "feed", "finish")
+
+
+def _made(name: str, make: Any, args: Mapping[str, Any], **more: object) -> Any:  # noqa: ANN401 - as above
+    try:
+        known = inspect.signature(make).parameters
+        takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
+        if not takes_any and (unknown := [each for each in args if each not in known]):
+            takes = ", ".join(each for each in known if each not in more)
+            raise PluginError(f"the detector {name} takes no {', '.join(unknown)}; it takes {takes or 'nothing'}")
+        return make(**args, **more)
+    except PluginError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise PluginError(
+            f"the detector {name} cannot be started with {dict(args)}: {type(error).__name__}: {why}"
+        ) from error

@@ -105,7 +105,8 @@ class ReformatReasoning(Prompted):
         self, row: AskedFilm, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
     ) -> _Told | Failure:
         video = row.film.video
-        request = self.asks(Text(text=self.prompt_for(asked, video.id)))
+        facts = {"answer": asked.question.answer, "reason": reason_text(asked.question)}
+        request = self.asks(Text(text=self.prompt_for(asked, video.id)), facts=facts)
         paid = Paid(chat)
         try:
             prose, usage = await self._prose(request, paid)

@@ -55,7 +55,7 @@ class CheckSolve(CallCheck):
                 "captions": told_about(row.film, asked.question.steps),
                 "video_id": row.film.video.id,
             }
-            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
+            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
 
         found = await tally(asked.question, self.tries, ask)
         if found.unread:

@@ -19,8 +19,8 @@ from lvqa_ray.demo import text_recognition
 from lvqa_ray.demo.captions import Caption, Look, Shot
 from lvqa_ray.demo.text_recognition import Pixels
 from lvqa_ray.errors import VideoError
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.reader.media_info import probe
 
 SIZE = (160, 90)  # width, height in pixels: enough for every measure here, whatever the frame's own shape
 CLIP_FRAMES = 8

@@ -38,7 +38,7 @@ def unpack(packed: Packed) -> list[Any]:
     return list(_pickled(packed[COLUMN]))
 
 
-def bundled(packed: Iterable[Packed], most: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Packed]:
+def batch_by_time(packed: Iterable[Packed], most: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Packed]:
     """Join bundles that come fast; one that comes after a while goes on at once.
 
     Args:

@@ -16,9 +16,9 @@ from lvqa_ray.llm.endpoint import DEMO_MODEL
 from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_tree
 from lvqa_ray.qa.formats.multi_question import parse_questions
 from lvqa_ray.qa.formats.text_format import full_question, parse_question, render_question
-from lvqa_ray.qa.repeated_answers import named_option, turned
+from lvqa_ray.qa.repeated_answers import named_option, rotate_options
 from lvqa_ray.qa.rewording import reason_text
-from lvqa_ray.records import LETTERS, AskedFilm, Question, Style
+from lvqa_ray.records import LETTERS, Question, QuestionedVideo, Style
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.judge import CheckJudge
@@ -51,7 +51,7 @@ def test_there_is_a_reply_for_every_stage_that_asks() -> None:
 
 def test_it_finds_the_key_of_every_question_wherever_it_stands(asked: list[tuple[str, Question]]) -> None:
     for number, (film, question) in enumerate(asked):
-        one = turned(question, number % 4)
+        one = rotate_options(question, number % 4)
         reply = told("solve", captions=film, question=full_question(one))
         assert named_option(reply, one) == one.answer, question.question
 
@@ -59,7 +59,7 @@ def test_it_finds_the_key_of_every_question_wherever_it_stands(asked: list[tuple
 def test_without_captions_it_is_right_by_chance(asked: list[tuple[str, Question]]) -> None:
     found = 0
     for _, question in asked:
-        for one in (turned(question, n) for n in range(4)):
+        for one in (rotate_options(question, n) for n in range(4)):
             reply = told("blind", question=full_question(one))
             assert "guess" in reply
             found += named_option(reply, one) == one.answer
@@ -79,7 +79,7 @@ def test_the_stage_gets_its_questions_in_any_wording_and_format(prompt: str, rep
     row = film_of(captions=[line.partition(", ")[2] for line in merged(film).splitlines()])
     stage = AskQuestions(reply_format=reply_format, prompt=prompt)
     (done,) = asyncio.run(stage(row, demo))
-    assert isinstance(done, AskedFilm)
+    assert isinstance(done, QuestionedVideo)
     assert len(done.questions) == 4
     assert done.drops == ()
     for one in done.questions:
@@ -105,7 +105,7 @@ def judged(film: str, question: str) -> dict[str, str]:
     """What the endpoint says of a question, read as the check reads it."""
     one = replace(asked_of(), reasoning=question)
     row = film_of(captions=[line.partition(", ")[2] for line in film.splitlines()])
-    verdict = asyncio.run(CheckJudge().judge(one, AskedFilm(film=row, questions=(one,)), demo))
+    verdict = asyncio.run(CheckJudge().judge(one, QuestionedVideo(film=row, questions=(one,)), demo))
     return {} if verdict.passed else {verdict.reason.partition(":")[0]: verdict.reason}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from lvqa_ray.engine.row_codec import COLUMN, MOST_BYTES, WITHIN_S, Packed, bundled, pack, rows_of, table, unpack
+from lvqa_ray.engine.row_codec import COLUMN, MOST_BYTES, WITHIN_S, Packed, batch_by_time, pack, rows_of, table, unpack
 
 
 class Clock:
@@ -24,7 +24,7 @@ def come(clock: Clock, after_s: list[float], size: int) -> Iterator[Packed]:
 
 def sizes(after_s: list[float], *, most: int = 16, size: int = 1) -> list[int]:
     clock = Clock()
-    bundles = [unpack(packed) for packed in bundled(come(clock, after_s, size), most, clock)]
+    bundles = [unpack(packed) for packed in batch_by_time(come(clock, after_s, size), most, clock)]
     assert [row[0] for rows in bundles for row in rows] == list(range(len(after_s)))
     return [len(rows) for rows in bundles]
 

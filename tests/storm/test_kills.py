@@ -89,10 +89,10 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
 @pytest.mark.parametrize(
     ("name", "when"),
     [
-        ("FlatMap(ChatWork)", (2, 10, 20)),
-        ("FlatMap(work_on_files)", (0, 1, 2)),  # while there is still something to decode
-        ("FlatMap(Assembler)", (2, 10, 20)),
-        ("Governor", (2, 10, 20)),
+        ("FlatMap(ChatActor)", (2, 10, 20)),
+        ("FlatMap(decode_task)", (0, 1, 2)),  # while there is still something to decode
+        ("FlatMap(ClipAssembler)", (2, 10, 20)),
+        ("RateLimiterActor", (2, 10, 20)),
     ],
 )
 def test_a_worker_is_killed_three_times(
@@ -111,7 +111,7 @@ def test_a_worker_is_killed_three_times(
     assert "Traceback" not in said, said
     if status:
         finish(job)
-    check(job, fake, at_risk=AT_ONCE * len(when) if "ChatWork" in name else 0)
+    check(job, fake, at_risk=AT_ONCE * len(when) if "ChatActor" in name else 0)
 
 
 def test_a_node_goes_of_a_cluster_that_shares_no_disk(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from lvqa_ray.config.places import output_of
+from lvqa_ray.config.places import output_path
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.journal.costs import spent, total
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.middleware.budget import Budget
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
@@ -30,9 +30,9 @@ class BudgetActor:
         run_id: Names the run.
     """
 
-    def __init__(self, max_cost: float | None, max_requests: int | None, journal: Place, run_id: str) -> None:
+    def __init__(self, max_cost: float | None, max_requests: int | None, journal: StoragePath, run_id: str) -> None:
         bill = total(
-            line for models in spent(segments_at(journal, make=False), run_id).values() for line in models.values()
+            line for models in spent(open_segments(journal, make=False), run_id).values() for line in models.values()
         )
         self._budget = Budget(max_cost, max_requests, spent_usd=bill.cost_usd or 0.0, sent=bill.calls)
 
@@ -57,11 +57,11 @@ def start(job: Job, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles 
     as_actor: Any = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     return as_actor(**options)(BudgetActor).remote(
-        engine.max_cost, engine.max_requests, output_of(job) / "cache", run_id
+        engine.max_cost, engine.max_requests, output_path(job) / "cache", run_id
     )
 
 
-class RemotePurse:
+class RayBudget:
     """A budget on the cluster.
 
     Args:

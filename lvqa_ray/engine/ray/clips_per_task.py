@@ -26,7 +26,7 @@ def cores() -> float:
     return float(resources().get("CPU", 0.0))
 
 
-def together(videos: int) -> int:
+def clips_per_task(videos: int) -> int:
     """How many clips of a video may be looked at by one task: one, where there are too few videos for all cores."""
     return int(max(1, min(MOST_TOGETHER, videos / (cores() or 1.0))))
 

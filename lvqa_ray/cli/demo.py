@@ -16,6 +16,7 @@ from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
 from lvqa_ray.cli.run import Overrides, run_and_tell
 from lvqa_ray.errors import LvqaError
+from lvqa_ray.llm.endpoint import DEMO_MODEL
 
 DEMO_PORT = 8901
 
@@ -26,19 +27,18 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """Run the real job on a sample video with the embedded endpoint: no key, no cost, and no vision model."""
-    from lvqa_ray.demo.chat import MODEL  # noqa: PLC0415 - pulls in OpenCV
-    from lvqa_ray.demo.film import CREDIT, fetch_film  # noqa: PLC0415
+    from lvqa_ray.demo.film import CREDIT, fetch_film  # noqa: PLC0415 - for the demo alone
 
     if film is None:
         talk.print("Downloading the sample video (58 MB, once) ...")
         film = fetch_film()
         talk.print(f"Video: {CREDIT}")
     talk.print(
-        f"Model: {MODEL}. It is not a vision model: it writes text from measurements of the frames. "
+        f"Model: {DEMO_MODEL}. It is not a vision model: it writes text from measurements of the frames. "
         "The pipeline is the real one."
     )
     with _demo_endpoint() as base_url:
-        endpoint = {"base_url": base_url, "model": MODEL, "api_key_env": None}
+        endpoint = {"base_url": base_url, "model": DEMO_MODEL, "api_key_env": None}
         job = config.Job.of(
             {"videos": [str(film)], "output": out, "endpoints": {"vlm": endpoint, "llm": endpoint}},
             overrides or [],
@@ -66,10 +66,10 @@ def _demo_endpoint() -> Iterator[str]:
 
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(DemoEndpoint(port=DEMO_PORT))
+            endpoint = stack.enter_context(DemoEndpoint(DEMO_PORT))
         except LvqaError:
-            url = stack.enter_context(DemoEndpoint())
-        yield url
+            endpoint = stack.enter_context(DemoEndpoint())
+        yield endpoint.url
 
 
 def demo_endpoint(
@@ -79,10 +79,9 @@ def demo_endpoint(
     """Start the embedded endpoint, which needs no key and is not a vision model. Ctrl-C stops it."""
     import asyncio  # noqa: PLC0415
 
-    from lvqa_ray.demo.chat import MODEL  # noqa: PLC0415 - pulls in OpenCV
-    from lvqa_ray.demo.endpoint import serve  # noqa: PLC0415
+    from lvqa_ray.demo.endpoint import serve  # noqa: PLC0415 - pulls in OpenCV
 
     def ready(url: str) -> None:
-        talk.print(f"{MODEL} at {url} (not a vision model; Ctrl-C stops it)")
+        talk.print(f"{DEMO_MODEL} at {url} (not a vision model; Ctrl-C stops it)")
 
     asyncio.run(serve(host, port, ready))

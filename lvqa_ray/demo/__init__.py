@@ -1,1 +1,1 @@
-"""A loopback endpoint that needs no key, and the sample film, so that the whole job can be tried for nothing."""
+"""The demo: an endpoint on this machine that needs no key, and the sample film, to try the whole job for nothing."""

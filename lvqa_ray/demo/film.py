@@ -17,7 +17,6 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from lvqa_ray.errors import ConfigError
 
@@ -28,68 +27,37 @@ _HINT = "Give a film of your own instead: lvqa demo --film PATH."
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a film lies inside a source distribution.
+    """Where a film lies: a distribution, the zip archive in it, the file in that; and its name in the cache."""
 
-    Attributes:
-        project: Name of the distribution on the package index.
-        version: Its exact version.
-        sdist_sha256: Checksum of the ``.tar.gz``.
-        archive: Path of the zip archive below the folder that the distribution unpacks to.
-        member: Path of the film inside that archive.
-        film_sha256: Checksum of the film.
-        name: File name that the film gets in the cache.
-    """
-
-    project: str
-    version: str
-    sdist_sha256: str
-    archive: str
-    member: str
-    film_sha256: str
-    name: str
+    project: str = "moviepy"
+    version: str = "2.1.2"
+    sdist_sha256: str = "22c57a7472f607eaad9fe80791df67c05082e1060fb74817c4eaac68e138ee77"
+    archive: str = "docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip"
+    member: str = "moviepy_10_minutes/resources/bbb.mp4"
+    film_sha256: str = "475fbbf34c4c367998f80c29ea03b15a743941179b12da3373fc6706e68621d0"
+    name: str = "big_buck_bunny_720p.mp4"
 
 
-BIG_BUCK_BUNNY = Source(
-    project="moviepy",
-    version="2.1.2",
-    sdist_sha256="22c57a7472f607eaad9fe80791df67c05082e1060fb74817c4eaac68e138ee77",
-    archive="docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip",
-    member="moviepy_10_minutes/resources/bbb.mp4",
-    film_sha256="475fbbf34c4c367998f80c29ea03b15a743941179b12da3373fc6706e68621d0",
-    name="big_buck_bunny_720p.mp4",
-)
+BIG_BUCK_BUNNY = Source()
 
 
 def fetch_film(cache_dir: Path | None = None, source: Source = BIG_BUCK_BUNNY) -> Path:
-    """The sample film as a local file, downloaded (58 MB) the first time.
-
-    Args:
-        cache_dir: Folder to keep it in; ``lvqa-ray`` in the user's cache folder by default.
-        source: Which film.
-
-    Returns:
-        Path of a film whose checksum is right.
+    """The sample film as a local file, downloaded (58 MB) the first time into the user's cache or another folder.
 
     Raises:
         ConfigError: It is not there and could not be downloaded, or what came is not what was pinned.
     """
-    folder = cache_dir or _user_cache() / "lvqa-ray"
+    folder = cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvqa-ray"
     film = folder / source.name
     if film.is_file() and _sha256(film) == source.film_sha256:
         return film
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
-            sdist = _download(source, Path(scratch))
-            _extract(sdist, source, film)
+            _extract(_download(source, Path(scratch)), source).replace(film)
     except OSError as error:
         raise ConfigError(f"The sample film cannot be kept in {folder}: {error.strerror or error}. {_HINT}") from error
     return film
-
-
-def _user_cache() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given) if given else Path.home() / ".cache"
 
 
 def _download(source: Source, folder: Path) -> Path:
@@ -98,17 +66,8 @@ def _download(source: Source, folder: Path) -> Path:
         raise ConfigError(f"The sample film is downloaded with pip, which this Python does not have. {_HINT}")
     # Source for this one project only: pip runs its build backend for the metadata, and the backend itself should come
     # as a wheel. Building in isolation stays on, since the environment need not have that backend.
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--no-deps",
-    ]
-    command += ["--no-binary", source.project, "--dest", str(folder), f"{source.project}=={source.version}"]
+    words = f"-m pip download --quiet --disable-pip-version-check --no-input --no-deps --no-binary {source.project} "
+    command = [sys.executable, *words.split(), f"{source.project}=={source.version}", "--dest", str(folder)]
     wanted = f"{source.project} {source.version}"
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)  # noqa: S603 - fixed words
@@ -122,30 +81,24 @@ def _download(source: Source, folder: Path) -> Path:
     return found[0]
 
 
-def _extract(sdist: Path, source: Source, film: Path) -> None:
-    """Take the film out of the distribution, check both, and move the film into place."""
+def _extract(sdist: Path, source: Source) -> Path:
+    """Take the film out of the distribution, next to it, and check both."""
+    wanted = f"{source.project} {source.version}"
     if _sha256(sdist) != source.sdist_sha256:
-        raise ConfigError(f"{source.project} {source.version} does not have the pinned checksum; not used. {_HINT}")
-    partial = sdist.with_name("film.partial")
+        raise ConfigError(f"{wanted} does not have the pinned checksum; not used. {_HINT}")
+    film = sdist.with_name("film.partial")
     try:
         with tarfile.open(sdist) as outer:
             packed = outer.extractfile(f"{source.project}-{source.version}/{source.archive}")
             if packed is None:
                 raise KeyError(source.archive)
-            with zipfile.ZipFile(packed) as inner, inner.open(source.member) as stream:
-                _copy(stream, partial)
+            with zipfile.ZipFile(packed) as inner, inner.open(source.member) as stream, film.open("wb") as out:
+                shutil.copyfileobj(stream, out, 1 << 20)
     except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ConfigError(
-            f"{source.project} {source.version} does not hold the film where it should. {_HINT}"
-        ) from error
-    if _sha256(partial) != source.film_sha256:
-        raise ConfigError(f"The film in {source.project} {source.version} does not have the pinned checksum. {_HINT}")
-    partial.replace(film)
-
-
-def _copy(stream: IO[bytes], path: Path) -> None:
-    with path.open("wb") as out:
-        shutil.copyfileobj(stream, out, 1 << 20)
+        raise ConfigError(f"{wanted} does not hold the film where it should. {_HINT}") from error
+    if _sha256(film) != source.film_sha256:
+        raise ConfigError(f"The film in {wanted} does not have the pinned checksum. {_HINT}")
+    return film
 
 
 def _sha256(path: Path) -> str:

@@ -33,6 +33,8 @@ _CALLS = (
 AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of the wait before a request is sent again."""
+DEMO_MODEL = "lvqa-demo-no-vlm"
+"""The model of the demo endpoint (`lvqa demo`)."""
 _OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -213,6 +215,11 @@ class Endpoint(BaseModel):
     def is_loopback(self) -> bool:
         """Whether the endpoint is on this very machine."""
         return is_loopback(self.base_url)
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether it is the demo endpoint on this machine: it alone is sent the stage and the facts of a request."""
+        return self.model == DEMO_MODEL and self.is_loopback
 
     def api_key(self) -> SecretStr:
         """The key, read from the environment of the calling process.

@@ -76,6 +76,8 @@ class ChatRequest:
         temperature: Sampling temperature, ``None`` for the endpoint's default.
         max_tokens: Longest reply in tokens, ``None`` for the endpoint's default.
         reply_schema: What the endpoint is to hold the reply to; ``None`` for plain text.
+        facts: What the prompt was filled with, by name. Only the demo endpoint is sent it, so that it reads no prompts;
+            not part of the cache key.
         stale: Whether what the journal holds was of no use, so that a run which does failures again asks anew; not part
             of the cache key.
         key: The cache key, once it is known: it is worked out once, and not for every attempt.
@@ -88,6 +90,7 @@ class ChatRequest:
     temperature: float | None = None
     max_tokens: int | None = None
     reply_schema: ReplySchema | None = None
+    facts: Mapping[str, JsonValue] = field(default_factory=dict, compare=False, repr=False)
     stale: bool = False
     key: str = field(default="", compare=False)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
@@ -257,20 +257,23 @@ class CallCheck(Prompted, PolicyMixin):
         """
         raise NotImplementedError(f"{type(self).__name__} must define judge")
 
-    async def read(self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T]) -> ParsedReply[T]:
+    async def read(
+        self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T], facts: Mapping[str, JsonValue] | None = None
+    ) -> ParsedReply[T]:
         """What a reply says; one that cannot be read is asked for once more.
 
         Args:
             chat: Who is asked.
             parts: The user's message.
             reads: Reads a reply; raises a `ParseError` where it cannot.
+            facts: What the prompt was filled with, for the demo endpoint.
 
         Raises:
             ApiError: There is no answer.
         """
         usage, fault = Usage(), ""
         for attempt in range(2):
-            reply = await chat(self.asks(*parts, attempt=attempt))
+            reply = await chat(self.asks(*parts, attempt=attempt, facts=facts))
             usage += reply.usage
             try:
                 return ParsedReply(reads(reply.text), usage)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, Self, get_args
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm import prompt_template
@@ -79,14 +79,21 @@ class Prompted:
         """A prompt, the stage's own if none is given, with its placeholders replaced."""
         return prompt_template.fill(self.prompt if prompt is None else prompt, {**values, **self.values})
 
-    def asks(self, *parts: Part, attempt: int = 0) -> ChatRequest:
-        """The request that these parts of a user message make."""
+    def asks(self, *parts: Part, attempt: int = 0, facts: Mapping[str, JsonValue] | None = None) -> ChatRequest:
+        """The request that these parts of a user message make.
+
+        Args:
+            parts: The user message.
+            attempt: Counts up for every fresh try.
+            facts: What the prompt was filled with, for the demo endpoint.
+        """
         system = (Message.of("system", self.system),) if self.system else ()
         return ChatRequest(
             stage=self.name,
             version=self.version,
             messages=(*system, Message(role="user", parts=parts)),
             attempt=attempt,
+            facts=facts or {},
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )

@@ -76,7 +76,7 @@ class VideoTask(Prompted):
         made = Analysis(task=self.task, style=style or "", note=row.note)
         if (before := self.missing(row)) is not None:
             return replace(made, failure=replace(before, stage=self.name))
-        request = self.request(row, wish, prompt=prompt or self.prompt, layout=layout)
+        request = self.request(row, wish, prompt=prompt or self.prompt, layout=layout, style=style)
         usage, kind, last, raw = Usage(), "", "", ""
 
         def usable(text: str) -> bool:
@@ -109,7 +109,9 @@ class VideoTask(Prompted):
         """Why the task cannot be done at all."""
         return row.failure
 
-    def request(self, row: AnalyzedVideo, wish: Wish, *, prompt: str, layout: str = "") -> ChatRequest:
+    def request(
+        self, row: AnalyzedVideo, wish: Wish, *, prompt: str, layout: str = "", style: Style | None = None
+    ) -> ChatRequest:
         """What is sent: the prompt, then what it does not hold of language, further material and format."""
         film, summary = row.film, row.summary
         values = {
@@ -131,7 +133,7 @@ class VideoTask(Prompted):
         ):
             if given and f"{{{name}}}" not in prompt:
                 text = f"{text.rstrip()}\n\n{words}"
-        return self.asks(Text(text=text))
+        return self.asks(Text(text=text), facts={**values, "style": style})
 
     def own_values(self) -> dict[str, str]:
         """Values of placeholders of the task's own."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
@@ -239,7 +239,9 @@ class AskQuestions(Prompted):
             prompt = f"{prompt.rstrip()}\n\n{layout}"
         pictures = list(_pictures(film.shown)) if film.shown else []
         text = f"{prompt}\n\n{PICTURES}" if pictures else prompt
-        return replace(self.asks(Text(text=text), *pictures, attempt=attempt), reply_schema=shape.schema)
+        facts: dict[str, JsonValue] = {**values, "count": len(part), "earlier": [*earlier]}
+        request = self.asks(Text(text=text), *pictures, attempt=attempt, facts=facts)
+        return replace(request, reply_schema=shape.schema)
 
     def _wanted(self, part: Sequence[str], earlier: Sequence[str]) -> str:
         about = {**CATEGORIES, **self.categories}

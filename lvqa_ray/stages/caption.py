@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, DegenerateReply, TooLong
@@ -112,10 +112,12 @@ class CaptionClips(Prompted):
         if clip.speech and prompt == PROMPT:
             prompt = f"{PROMPT}\n\n{HEARD}"
         parts: list[Part] = [Text(text=self.filled(values, prompt))]
+        times: list[JsonValue] = []
         if self.media == "video":
             shown = clip.media_span or clip.span
             parts.append(Text(text=f"The clip shows the video from {shown.start_s:.2f} s to {shown.end_s:.2f} s:"))
             parts.append(Media(identity=clip.identity, mime="video/mp4", data=clip.media))
+            times.append(shown.start_s)
         total = len(clip.frames)
         count = total if count is None else count
         for index in ((2 * place + 1) * total // (2 * count) for place in range(count)):
@@ -123,7 +125,8 @@ class CaptionClips(Prompted):
             size, jpeg = (f" 1/{factor}", smaller(frame.jpeg, factor)) if factor > 1 else ("", frame.jpeg)
             parts.append(Text(text=f"Frame at {frame.time_s:.2f} s:"))
             parts.append(Media(identity=f"{clip.identity} #{index}{size}", mime="image/jpeg", data=jpeg))
-        return self.asks(*parts)
+            times.append(frame.time_s)
+        return self.asks(*parts, facts={**values, "times": times})
 
 
 def _is_caption(text: str) -> bool:

@@ -107,7 +107,8 @@ class ReformatReasoning(Prompted):
         self, row: QuestionedVideo, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
     ) -> _Told | Failure:
         video = row.film.video
-        request = self.asks(Text(text=self.prompt_for(asked, video.id)))
+        facts = {"answer": asked.question.answer, "reason": reason_text(asked.question)}
+        request = self.asks(Text(text=self.prompt_for(asked, video.id)), facts=facts)
         paid = CostMeter(chat)
         try:
             prose, usage = await self._prose(request, paid)

@@ -76,7 +76,8 @@ class SummarizeVideo(Prompted):
     async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> list[str]:
         """The lines of the summary of one window; none where the reply is empty."""
         values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": video.id}
-        reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(strip_thinking(text)))
+        request = self.asks(Text(text=self.filled(values)), facts=values)
+        reply = await answer(chat, request, lambda text: bool(strip_thinking(text)))
         text = strip_thinking(reply.text)
         spans = [span for line in run if (span := span_of(line))]
         start, end = min(first for first, _ in spans), max(last for _, last in spans)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from lvqa_ray.demo.describe import Picture, open_picture
+from lvqa_ray.demo.pictures import Picture, open_picture
 
 Pixels = npt.NDArray[np.uint8]
 HEIGHT, WIDTH = 448, 796
@@ -47,15 +47,10 @@ def shown(images: Sequence[Pixels], start_s: float = 0.0) -> list[Picture]:
     return [open_picture(jpeg(image), f"{start_s + i:.2f} s") for i, image in enumerate(images)]
 
 
-def image_parts(images: Sequence[Pixels], start_s: float | None = 0.0) -> list[dict[str, object]]:
-    """The frames as parts of a message, each with its time unless there is no start."""
-    parts: list[dict[str, object]] = []
-    for i, image in enumerate(images):
-        if start_s is not None:
-            parts.append({"type": "text", "text": f"Frame at {start_s + i:.2f} s:"})
-        url = "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()
-        parts.append({"type": "image_url", "image_url": {"url": url}})
-    return parts
+def image_parts(images: Sequence[Pixels]) -> list[dict[str, object]]:
+    """The frames as parts of a message."""
+    urls = ["data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode() for image in images]
+    return [{"type": "image_url", "image_url": {"url": url}} for url in urls]
 
 
 def video(images: Sequence[Pixels], fps: int = 4) -> bytes:

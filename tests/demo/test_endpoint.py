@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -17,22 +18,23 @@ from typing import Any
 import openai
 import pytest
 
-from lvqa_ray.demo import chat, facts
+from lvqa_ray.demo.captions import STATED, looks
 from lvqa_ray.demo.endpoint import DemoEndpoint, serve
+from lvqa_ray.demo.replies import ABOUT
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.endpoint import DEMO_MODEL
 from lvqa_ray.qa.formats.json_format import parse_json_question
 from lvqa_ray.qa.formats.text_format import parse_question
-from lvqa_ray.qa.rewording import merged_line
+from lvqa_ray.qa.rewording import merged_line, reason_text
 from tests.demo.pictures import HEIGHT, WIDTH, flat, image_parts, texture, video
 
 FRAMES = [flat(0, 0, 120)] * 2 + [texture()[:HEIGHT, :WIDTH]] * 2
-ASK = "{captions}\n\nReply in this format:\n\nQUESTION: <the question>\nOPTIONS:\nA. <first>"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with DemoEndpoint() as url:
-        yield url
+    with DemoEndpoint() as endpoint:
+        yield endpoint.url
 
 
 def request(url: str, data: bytes | None = None, method: str = "GET") -> tuple[int, Any]:
@@ -49,9 +51,13 @@ def post(url: str, body: object) -> tuple[int, Any]:
 
 
 def said(url: str, content: object, **more: object) -> Any:
-    status, reply = post(url, {"model": chat.MODEL, "messages": [{"role": "user", "content": content}], **more})
+    status, reply = post(url, {"model": DEMO_MODEL, "messages": [{"role": "user", "content": content}], **more})
     assert status == 200, reply
     return reply
+
+
+def told(stage: str, **facts: object) -> dict[str, object]:
+    return {"stage": stage, "facts": facts}
 
 
 def text_of(reply: Any) -> str:
@@ -62,14 +68,12 @@ def test_models(url: str) -> None:
     status, reply = request(f"{url}/models")
     assert status == 200
     assert [model["id"] for model in reply["data"]] == ["lvqa-demo-no-vlm"]
-    assert request(f"{url}/models/{chat.MODEL}")[0] == 200
-    assert request(f"{url}/models/other")[1]["error"]["code"] == "model_not_found"
 
 
 def test_through_the_openai_client(url: str) -> None:
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        reply = client.chat.completions.create(model=chat.MODEL, messages=[{"role": "user", "content": "Hello?"}])
-        assert reply.choices[0].message.content == chat.ABOUT
+        reply = client.chat.completions.create(model=DEMO_MODEL, messages=[{"role": "user", "content": "Hello?"}])
+        assert reply.choices[0].message.content == ABOUT
         assert reply.choices[0].finish_reason == "stop"
         assert reply.usage is not None
         assert reply.usage.prompt_tokens == 2
@@ -79,49 +83,39 @@ def test_through_the_openai_client(url: str) -> None:
 
 
 def test_a_caption_speaks_of_the_frames_and_their_times(url: str) -> None:
-    reply = said(url, [{"type": "text", "text": "Describe the clip."}, *image_parts(FRAMES, 30)])
-    assert text_of(reply).startswith("From 30.00 s to 31.00 s the picture is dark, plain and mainly red")
+    times = [30.0, 31.0, 32.0, 33.0]
+    reply = said(url, image_parts(FRAMES), lvqa=told("caption", times=times))
+    assert text_of(reply).startswith("From 30.00 s to 31.00 s the picture is dark and mainly red")
     assert "Between 31.00 s and 32.00 s the shot changes" in text_of(reply)
     assert reply["usage"]["prompt_tokens"] >= 4 * 29 * 16
 
 
-def test_frames_without_times_are_numbered(url: str) -> None:
-    assert text_of(said(url, image_parts(FRAMES, None))).startswith("From frame 1 to frame 2 the picture is dark")
+def test_a_request_without_a_stage_is_captioned_and_its_frames_are_numbered(url: str) -> None:
+    assert text_of(said(url, image_parts(FRAMES))).startswith("From frame 1 to frame 2 the picture is dark")
 
 
-@pytest.mark.parametrize(
-    ("lead", "start"),
-    [
-        ("Describe the clip.", f"{facts.CLIP_TIMES} From 0.25 s to 1.75 s"),
-        ("The clip shows the video from 50.00 s to 54.00 s:", "From 50.25 s to 51.75 s"),
-    ],
-)
-def test_a_clip_file(url: str, lead: str, start: str) -> None:
+def test_a_clip_file(url: str) -> None:
     data = "data:video/mp4;base64," + base64.b64encode(video([flat(0, 0, 120)] * 8 + [flat(220, 120, 40)] * 8)).decode()
-    parts = [{"type": "text", "text": lead}, {"type": "video_url", "video_url": {"url": data}}]
-    text = text_of(said(url, parts))
-    assert text.startswith(start)
-    assert len(facts.parse(text).shots) == 2
+    parts = [{"type": "text", "text": "Describe the clip."}, {"type": "video_url", "video_url": {"url": data}}]
+    for start_s, facts in ((0, {}), (50, {"times": [50.0]})):
+        text = text_of(said(url, parts, lvqa=told("caption", **facts)))
+        assert text.startswith(f"From {start_s}.25 s to {start_s + 1}.75 s")
+        assert len(looks(STATED, text)) == 2
 
 
 def test_a_question_and_its_rewriting(url: str) -> None:
     clips = [[flat(0, 0, 120)] * 2, [flat(220, 120, 40)] * 2, [flat(60, 140, 60)] * 2, [flat(40, 220, 235)] * 2]
-    captions = [text_of(said(url, image_parts(clip, 10.0 * i))) for i, clip in enumerate(clips)]
+    captions = [text_of(said(url, image_parts(clip), lvqa=told("caption", times=[1, 2]))) for clip in clips]
     merged = "\n".join(merged_line(10 * i, 10 * i + 10, caption) for i, caption in enumerate(captions))
-    question = parse_question(text_of(said(url, ASK.format(captions=merged))))
+    asked = told("ask", captions=merged, count=1, earlier=[])
+    question = parse_question(text_of(said(url, "Ask.", lvqa=asked)))
     assert len(set(question.options.values())) == 4
-    reason = "Start thinking.\n" + "\n".join(f"Step {i}: {step.reasons[0]}" for i, step in enumerate(question.steps, 1))
-    text = text_of(said(url, f'"question": "{question.question}"\n"answer": "{question.answer}"\n"reason": "{reason}"'))
+    facts = told("reformat", reason=reason_text(question), answer=question.answer)
+    text = text_of(said(url, "Write prose.", lvqa=facts))
     assert text.endswith(f"Therefore, the correct answer is {question.answer}.")
-
-
-def test_a_question_as_json_is_the_same_question(url: str) -> None:
-    clips = [[flat(0, 0, 120)] * 2, [flat(220, 120, 40)] * 2, [flat(60, 140, 60)] * 2, [flat(40, 220, 235)] * 2]
-    captions = [text_of(said(url, image_parts(clip, 10.0 * i))) for i, clip in enumerate(clips)]
-    asked = ASK.format(captions="\n".join(merged_line(10 * i, 10 * i + 10, text) for i, text in enumerate(captions)))
     held_to = {"type": "json_schema", "json_schema": {"name": "question", "schema": {}}}
-    question = parse_json_question(text_of(said(url, asked, response_format=held_to)))
-    assert replace(question, steps=()) == replace(parse_question(text_of(said(url, asked))), steps=())
+    as_json = parse_json_question(text_of(said(url, "Ask.", lvqa=asked, response_format=held_to)))
+    assert replace(as_json, steps=()) == replace(question, steps=())
 
 
 def test_two_films_differ(url: str) -> None:
@@ -130,8 +124,14 @@ def test_two_films_differ(url: str) -> None:
     assert one == text_of(said(url, image_parts(FRAMES)))
 
 
-def test_a_question_without_facts_is_declined(url: str) -> None:
-    assert text_of(said(url, ASK.format(captions="From 0 to 10, a dog barks."))).startswith("I'm sorry")
+def test_an_unknown_stage_and_a_missing_fact_are_errors(url: str) -> None:
+    body = {"model": DEMO_MODEL, "messages": [{"role": "user", "content": "Hello?"}]}
+    status, reply = post(url, body | {"lvqa": told("translate")})
+    assert (status, reply["error"]["code"]) == (400, "unknown_stage")
+    assert "no reply for the stage 'translate', only for caption, " in reply["error"]["message"]
+    status, reply = post(url, body | {"lvqa": told("ask", count=1)})
+    assert (status, reply["error"]["code"]) == (400, "missing_fact")
+    assert reply["error"]["message"] == "The stage came without the fact 'captions'."
 
 
 def test_the_token_limit_cuts_and_says_so(url: str) -> None:
@@ -149,17 +149,18 @@ GOOD = [{"role": "user", "content": "Hello?"}]
     [
         ({"model": "other", "messages": GOOD}, 404, "model_not_found"),
         ({"messages": GOOD}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": GOOD, "stream": True}, 400, "unsupported_value"),
-        ({"model": chat.MODEL, "messages": GOOD, "n": 2}, 400, "unsupported_value"),
-        ({"model": chat.MODEL, "messages": GOOD, "max_tokens": "many"}, 400, "invalid_request"),
-        ({"model": chat.MODEL}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": []}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": "Hello?"}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": ["Hello?"]}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": [{"role": ["user"], "content": "x"}]}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": [{"role": "user", "content": 7}]}, 400, "invalid_request"),
-        ({"model": chat.MODEL, "messages": [{"role": "user", "content": [7]}]}, 400, "unsupported_value"),
-        ({"model": chat.MODEL, "messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": GOOD, "stream": True}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": GOOD, "n": 2}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": GOOD, "max_tokens": "many"}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": []}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": "Hello?"}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": ["Hello?"]}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": [{"role": ["user"], "content": "x"}]}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": [{"role": "user", "content": 7}]}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": [{"role": "user", "content": [7]}]}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": [{"role": "user", "content": [{"type": "sound"}]}]}, 400, "invalid_request"),
+        ({"model": DEMO_MODEL, "messages": GOOD, "lvqa": "ask"}, 400, "invalid_request"),
         ([], 400, "invalid_request"),
         (None, 400, "invalid_request"),
     ],
@@ -174,7 +175,7 @@ def test_bad_bodies(url: str, body: object, status: int, code: str) -> None:
     ("image", "code"),
     [
         ("http://192.0.2.1/cat.jpg", "invalid_image_url"),
-        ("data:image/jpeg;base64,@@@", "invalid_base64"),
+        ("data:image/jpeg;base64,@@@", "invalid_image"),
         ("data:image/jpeg;base64,AAAA", "invalid_image"),
         ("data:image/jpeg;base64,", "invalid_image"),
         ("data:video/mp4;base64,AAAA", "invalid_image"),
@@ -183,7 +184,7 @@ def test_bad_bodies(url: str, body: object, status: int, code: str) -> None:
 )
 def test_bad_pictures(url: str, image: str, code: str) -> None:
     content = [{"type": "image_url", "image_url": {"url": image}}]
-    status, reply = post(url, {"model": chat.MODEL, "messages": [{"role": "user", "content": content}]})
+    status, reply = post(url, {"model": DEMO_MODEL, "messages": [{"role": "user", "content": content}]})
     assert (status, reply["error"]["code"]) == (400, code)
 
 
@@ -207,27 +208,25 @@ def test_it_stays_responsive_under_load(url: str) -> None:
         assert len({text_of(reply.result()) for reply in waiting}) == 1
 
 
-def test_only_this_machine_unless_told() -> None:
-    with pytest.raises(ConfigError, match="this machine only"), DemoEndpoint(host="0.0.0.0"):  # noqa: S104
-        pass
+def test_only_this_machine() -> None:
+    with pytest.raises(ConfigError, match="this machine only"):
+        asyncio.run(serve("0.0.0.0"))  # noqa: S104 - which is refused
 
 
 def test_a_taken_port_is_one_sentence(url: str) -> None:
     port = urllib.parse.urlsplit(url).port
-    with pytest.raises(ConfigError, match=f"port {port}"), DemoEndpoint(port=port or 0):
+    with pytest.raises(ConfigError, match=f"port {port}"), DemoEndpoint(port or 0):
         pass
 
 
 def test_it_ends_with_the_block_and_with_its_parent() -> None:
-    endpoint = DemoEndpoint()
-    with endpoint as url:
-        assert request(f"{url}/models")[0] == 200
+    with DemoEndpoint() as endpoint:
+        assert request(f"{endpoint.url}/models")[0] == 200
     with pytest.raises(urllib.error.URLError):
-        request(f"{url}/models")
-    assert endpoint.pid is None
+        request(f"{endpoint.url}/models")
     code = (
         "import os, signal, sys\nfrom lvqa_ray.demo.endpoint import DemoEndpoint\n"
-        "print(DemoEndpoint().__enter__(), flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+        "print(DemoEndpoint().__enter__().url, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     parent = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     url = parent.stdout.strip()
@@ -246,7 +245,3 @@ def test_the_room_does_not_load_ray() -> None:
     code = "import sys, lvqa_ray.demo.endpoint; sys.exit('ray' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0
-
-
-def test_serve_is_there_for_the_command_line() -> None:
-    assert serve.__kwdefaults__ == {"expose": False}

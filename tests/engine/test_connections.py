@@ -61,7 +61,7 @@ def test_a_run_contacts_its_endpoints_only(tmp_path: Path) -> None:
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 def test_text_recognition_contacts_nobody(tmp_path: Path) -> None:
     pytest.importorskip("rapidocr")
-    program = "import time; from lvqa_ray.demo.reading import _engine; assert _engine(); time.sleep(4)"
+    program = "import time; from lvqa_ray.demo.text_recognition import _engine; assert _engine(); time.sleep(4)"
     lines = traced(tmp_path, sys.executable, "-c", program, XDG_CACHE_HOME=str(tmp_path), HOME=str(tmp_path))
     assert others(lines) == set()
     assert not list(tmp_path.rglob("onnxruntime*")), "nothing is stored to be sent later"

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from lvqa_ray.demo import whole
+from lvqa_ray.demo.replies import REPLIES, Asked
 
 _CAPTION_LINE = re.compile(r"^From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), (.+)$", re.MULTILINE)
 _REASON_LINE = re.compile(r"^\s*(?:[-*•]|Step \d+:)\s*(.+)$", re.MULTILINE)
@@ -16,6 +16,14 @@ _THINGS = ("street", "kitchen", "meadow", "river", "stage", "workshop", "harbour
 _EVENTS = ("a bird lands", "a door opens", "two people talk", "a light goes out", "a ball rolls past", "rain begins")
 _COUNT = re.compile(r"\bWrite (\d+) hard multiple-choice questions\b")
 _KIND = re.compile(r"^\d+\. (\w+): ", re.MULTILINE)
+_GIVEN = re.compile(r"This is what happens in a video:\n\n(.*?)\n\n(?:Write (\d+) titles|Order what)", re.DOTALL)
+_STYLES = {
+    "Tell the whole story of the video": "plot_detail",
+    "Sum up the video for somebody": "summary",
+    "Reply with one tag a line": "tags",
+    "Name the moments that would make somebody": "highlights",
+    'Its fields are "title", a text; "tags"': "multi_task",
+}
 _STEMS = (
     "Which of these is seen first?",
     "What is the very last thing to be shown before the end?",
@@ -30,7 +38,7 @@ def answer(body: dict[str, Any]) -> str:
     text = text_of(body)
     if (verdict := check(text)) is not None:
         return verdict
-    if told := whole.tell(text):
+    if told := of_a_whole_film(text):
         return told
     if media and "hard multiple-choice question" not in text:
         return caption(media)
@@ -41,6 +49,18 @@ def answer(body: dict[str, Any]) -> str:
         written = question(text, _asked_before(text))
         return as_json(written) if as_schema else written
     return prose(text)
+
+
+def of_a_whole_film(text: str) -> str:
+    """What the demo endpoint tells of a film as a whole; empty for any other request."""
+    if given := _GIVEN.search(text):
+        stage, count = ("titles", given[2]) if given[2] else ("mind_map", "")
+        return REPLIES[stage](Asked({"summary": given[1], "count": count}))
+    style = next((style for mark, style in _STYLES.items() if mark in text), "")
+    if not style or not _CAPTION_LINE.search(text):
+        return ""
+    seen, _, said = text.partition("Second, what is said in it")
+    return REPLIES["summary"](Asked({"video_analysis_text": seen, "video_asr_text": said, "style": style}))
 
 
 def check(text: str) -> str | None:

@@ -54,9 +54,11 @@ def test_what_is_a_hit(fields: dict[str, Any]) -> None:
     assert other(**fields) == cache_key(ENDPOINT, REQUEST)
 
 
-def test_the_stage_and_the_bytes_do_not_count() -> None:
+def test_the_stage_the_facts_and_the_bytes_do_not_count() -> None:
     parts = (replace(FRAME, data=b""), Text(text="Was ist das? äöü"))
-    same = replace(REQUEST, stage="x", messages=(REQUEST.messages[0], Message(role="user", parts=parts)))
+    same = replace(
+        REQUEST, stage="x", facts={"captions": "x"}, messages=(REQUEST.messages[0], Message(role="user", parts=parts))
+    )
     assert cache_key(ENDPOINT, same) == cache_key(ENDPOINT, REQUEST)
     assert cache_key(ENDPOINT, replace(REQUEST, temperature=0.2)) == cache_key(ENDPOINT, REQUEST)
 

@@ -9,12 +9,13 @@ import logging
 import pickle
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from lvqa_ray import errors
-from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.endpoint import DEMO_MODEL, Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
@@ -107,6 +108,19 @@ def test_parts_become_content(fake: FakeEndpoint) -> None:
     assert {name: body[name] for name in ("model", "temperature", "max_tokens", "top_p")} == {
         "model": "fake-vlm", "temperature": 0.5, "max_tokens": 99, "top_p": 0.8,
     }  # fmt: skip
+
+
+def test_only_the_demo_endpoint_is_sent_the_stage_and_the_facts(fake: FakeEndpoint) -> None:
+    fake.models = ("fake-vlm", DEMO_MODEL)
+    request = replace(request_of("hello"), facts={"captions": "half \ud83d of a pair", "count": 2})
+    ask(fake, request)
+    ask(fake, request, model=DEMO_MODEL)
+    ask(fake, request_of("hello"), model=DEMO_MODEL)
+    told = {"stage": "caption", "facts": {"captions": "half \ufffd of a pair", "count": 2}}
+    assert [sent.body.get("lvqa") for sent in fake.requests] == [None, told, None]
+    places = {"http://127.0.0.1:8901/v1": True, "http://[::1]/v1": True, "https://api.openai.com/v1": False}
+    places |= {"http://127.0.0.1.example.com/v1": False, "http://192.0.2.1/v1": False}
+    assert {url: Endpoint(base_url=url, model=DEMO_MODEL).is_demo for url in places} == places
 
 
 def test_a_request_sets_its_own_sampling(fake: FakeEndpoint) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lvqa_ray.config import Checks
-from lvqa_ray.demo.compose import compose_several
+from lvqa_ray.demo.questions import write
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records import (
     AskedQuestion,
@@ -30,7 +30,7 @@ from lvqa_ray.stages.checks.duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.checks.grounding import CheckGrounding
 from lvqa_ray.stages.checks.structure import CheckStructure
 from lvqa_ray.stages.merge import MergeCaptions
-from tests.demo.test_compose import long_film, merged
+from tests.demo.test_questions import long_film, merged
 from tests.fakes import answers
 from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
@@ -152,7 +152,7 @@ def test_what_the_embedded_endpoint_writes_is_sound() -> None:
     for seed in range(60):
         captions = merged(long_film(seed, clips=20))
         lines = [line.partition(", ")[2] for line in captions.splitlines()]
-        questions = [parse_question(text) for _, text in compose_several(captions, 4)]
+        questions = write(captions, 4)
         rows = tuple(asked(question, f"v_q{n}") for n, question in enumerate(questions))
         row = checked(QuestionedVideo(film=film("v", lines), questions=rows), checks)
         assert row.drops == ()
@@ -302,8 +302,7 @@ def test_of_many_questions_just_the_planted_repeats_are_found() -> None:
     texts: list[tuple[str, str]] = []
     planted = set()
     for seed in range(60):
-        for number, (_, said) in enumerate(compose_several(merged(long_film(seed, clips=20)), 4)):
-            question = parse_question(said)
+        for number, question in enumerate(write(merged(long_film(seed, clips=20)), 4)):
             texts.append((f"{seed:03d}_{number}", corpus_text(question.question, list(question.options.values()))))
             if seed % 10 == 0:
                 planted.add(f"z{seed:03d}_{number}")

@@ -9,21 +9,20 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.demo import answer as demo
-from lvqa_ray.demo import prose as demo_prose
-from lvqa_ray.demo.compose import compose_several
+from lvqa_ray.demo.questions import write
 from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.qa.fact_consistency import prose_fault
 from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
-from lvqa_ray.qa.formats.text_format import full_question, parse_question
+from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text
 from lvqa_ray.records import LETTERS, Failure, FinishedVideo, Question, QuestionedVideo, Record, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.reformat import ReformatReasoning
-from tests.demo.test_compose import long_film, merged
+from tests.demo import asking
+from tests.demo.test_questions import long_film, merged
 from tests.fakes import answers
 from tests.fakes.endpoint import FakeEndpoint
 from tests.stages.test_checks import SOUND, asked, film
@@ -150,19 +149,11 @@ def test_what_is_seen_before_a_conclusion_stays() -> None:
 def test_of_what_the_embedded_endpoint_writes_nothing_is_lost_and_the_key_follows() -> None:
     count = 0
     for seed in range(10):
-        for _, text in compose_several(merged(long_film(seed, clips=20)), 4):
-            question = parse_question(text)
-            request = demo_prose.find(
-                f'"question": "{full_question(question)}"\n\n"answer": "{question.answer}"\n\n"reason": '
-                f'"{reason_text(question)}"\n\nReply'
-            )
-            assert request is not None
-            prose = demo_prose.rewrite(request)
+        for question in write(merged(long_film(seed, clips=20)), 4):
+            prose = asking.told("reformat", reason=reason_text(question), answer=question.answer)
             assert prose_fault(question, prose) == ""
-            prompt = CheckProse().filled({"question": full_question(question), "prose": without_conclusion(prose)})
-            found = demo.find(prompt)
-            assert found is not None
-            assert read_choice(demo.answer(found, prompt), question).letter == question.answer, prompt
+            said = asking.told("prose", question=full_question(question), prose=without_conclusion(prose))
+            assert read_choice(said, question).letter == question.answer, prose
             count += 1
     assert count >= 35
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from lvqa_ray.demo import digest
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.context_windows import (
     PARTS_HEADING,
@@ -149,14 +148,6 @@ def test_windows_hold_all_lines_in_order_and_none_is_too_long() -> None:
     assert all(sum(map(tokens, run)) <= 3000 for run in runs)
     assert tokens("ab cd") == 2
     assert tokens("犬が走る") == 4
-
-
-def test_the_embedded_endpoint_thins_out_what_it_is_to_sum_up() -> None:
-    text = SummarizeVideo().filled({"captions": film(captions=["A."] * 40).captions, "lines": "6", "video_id": "v"})
-    assert digest.wanted(text) == 6
-    lines = digest.digest(text, 6).splitlines()
-    assert len(lines) == 6
-    assert (lines[0].startswith("From 0 to "), "to 400," in lines[-1]) == (True, True)
 
 
 def test_the_prompt_is_the_one_that_was_looked_at() -> None:

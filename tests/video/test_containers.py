@@ -15,8 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 import lvqa_ray
-from lvqa_ray.demo.clip import sample
-from lvqa_ray.demo.describe import NotAPicture
+from lvqa_ray.demo.pictures import BadBody, open_clip
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.audio.subtitles import Sidecar, read_sidecar
 from lvqa_ray.video.frames.frame_sampling import sample_frames
@@ -52,8 +51,8 @@ def test_no_list_of_files_opens_one(tmp_path: Path) -> None:
                 probe(path)
             with pytest.raises(VideoError):
                 sample_frames(path, [0.0], short_side=64, quality=80, reader="decord")
-            with suppress(NotAPicture):
-                sample(data)
+            with suppress(BadBody):
+                open_clip(data)
             with pytest.raises(VideoError):
                 read_sidecar(Sidecar((tmp_path / name).rename(tmp_path / "film.srt")))
     assert not opened

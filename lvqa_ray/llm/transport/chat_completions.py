@@ -89,6 +89,9 @@ class OpenAITransport:
         }
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
+        if self._endpoint.is_demo and request.facts:
+            facts = {name: _whole(fact) if isinstance(fact, str) else fact for name, fact in request.facts.items()}
+            body["lvqa"] = {"stage": request.stage, "facts": facts}
         if self._streams:
             body["stream"] = True
             if self._tells_usage:

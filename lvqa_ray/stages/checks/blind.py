@@ -56,8 +56,8 @@ class CheckBlind(CallCheck):
         """Whether too many guesses are right."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
-            prompt = self.filled({"question": question, "video_id": row.film.video.id})
-            return await chat(self.asks(Text(text=prompt), attempt=attempt))
+            values = {"question": question, "video_id": row.film.video.id}
+            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
 
         found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -103,20 +103,20 @@ class CheckEvidence(SeeingCheck):
 
     async def _scored(self, step: Step, clip: Clip, chat: Chat) -> ParsedReply[float]:
         """The score of one step; fewer pictures are shown where they are too many for the model."""
-        for share in FEWER[:-1]:
-            try:
-                return await self.read(chat, self._parts(step, clip, share), read_score)
-            except TooLong:
-                continue
-        return await self.read(chat, self._parts(step, clip, FEWER[-1]), read_score)
-
-    def _parts(self, step: Step, clip: Clip, share: int) -> Sequence[Part]:
         values = {
             "claim": "\n".join(f"- {reason}" for reason in step.reasons),
             "start": f"{clip.span.start_s:.2f}",
             "end": f"{clip.span.end_s:.2f}",
             "video_id": clip.video.id,
         }
+        for share in FEWER[:-1]:
+            try:
+                return await self.read(chat, self._parts(values, clip, share), read_score, values)
+            except TooLong:
+                continue
+        return await self.read(chat, self._parts(values, clip, FEWER[-1]), read_score, values)
+
+    def _parts(self, values: Mapping[str, str], clip: Clip, share: int) -> Sequence[Part]:
         parts: list[Part] = [Text(text=self.filled(values))]
         for index, frame in list(enumerate(clip.frames))[::share]:
             parts.append(Text(text=f"Frame at {frame.time_s:.2f} s:"))

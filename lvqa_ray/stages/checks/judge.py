@@ -53,7 +53,8 @@ class CheckJudge(CallCheck):
             "lines": "\n".join(f"{_shown(name)}: <yes or no> - <why, in one sentence>" for name in points),
             "video_id": row.film.video.id,
         }
-        said = await self.read(chat, [Text(text=self.filled(values))], lambda text: read_points(text, self.rubric))
+        parts = [Text(text=self.filled(values))]
+        said = await self.read(chat, parts, lambda text: read_points(text, self.rubric), values)
         if said.value is None:
             return Verdict(check=self.name, passed=False, reason=said.fault, usage=said.usage)
         found = said.value

@@ -59,7 +59,7 @@ class CheckProse(Prompted):
             "video_id": video_id,
         }
         try:
-            reply = await chat(self.asks(Text(text=self.filled(values))))
+            reply = await chat(self.asks(Text(text=self.filled(values)), facts=values))
         except ApiError as error:
             if error.retryable:
                 raise

@@ -57,7 +57,7 @@ class RewriteQuestion(Prompted):
             "format": TEXT.one.words,
             "video_id": row.film.video.id,
         }
-        request = self.asks(Text(text=self.filled(values)), attempt=attempt)
+        request = self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values)
         reply = await answer(chat, request, TEXT.one.reads)
         try:
             question = located(parse_question(reply.text), row.film)

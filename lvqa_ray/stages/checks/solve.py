@@ -68,7 +68,7 @@ class CheckSolve(CallCheck):
                 "captions": captions_for_question(row.film, asked.question.steps),
                 "video_id": row.film.video.id,
             }
-            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
+            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
 
         found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:

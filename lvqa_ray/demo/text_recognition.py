@@ -1,0 +1,90 @@
+"""Text in pictures: a cheap guess at the picture that holds most of it, then character recognition in that one.
+
+Recognition costs far more than all other measures, so it is limited: one picture of a request, `MAX_WIDTH` pixels wide,
+one at a time in the whole process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lvqa_ray.video.onnx import disable_telemetry
+
+SCAN_HEIGHT = 224  # pixels: text of a twentieth of the picture's height is still 10 pixels tall
+MAX_WIDTH = 640
+MAX_LINES = 4
+MIN_SCORE = 0.9
+
+Pixels = npt.NDArray[np.uint8]
+
+_one_at_a_time = threading.Lock()
+
+
+def read(pictures: Sequence[Pixels]) -> tuple[int, tuple[str, ...]]:
+    """The place of the picture that holds most text, and its first lines from top to bottom.
+
+    There are no lines where nothing is recognised with confidence, or the recogniser's package is not installed.
+    """
+    counts = [_line_count(_shrunk(picture, SCAN_HEIGHT / picture.shape[0])) for picture in pictures]
+    place = max(range(len(counts)), key=lambda place: (counts[place], place))  # a title that fades in is whole later
+    if not counts[place]:
+        return place, ()
+    with _one_at_a_time:
+        engine = _engine()
+        found = engine(_shrunk(pictures[place], MAX_WIDTH / pictures[place].shape[1])) if engine else None
+    if found is None or found.boxes is None:
+        return place, ()
+    sure = [clean(text) for text, score in zip(found.txts, found.scores, strict=True) if score >= MIN_SCORE]
+    return place, tuple(dict.fromkeys(line for line in sure if sum(map(str.isalnum, line)) >= 3))[:MAX_LINES]
+
+
+def clean(text: str) -> str:
+    """A line of text as a caption can quote it: one line, no quotation marks of ours, at most 60 characters."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.translate(str.maketrans('“”"', "'''")).split())[:60].strip()
+
+
+def _line_count(picture: Pixels) -> int:
+    """How many parts of the picture look like a line of text: thin strokes, close together, in a long and low row.
+
+    Set on a film full of leaves and grass. Letters taller than a tenth of the picture are not found.
+    """
+    gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    lines = 0
+    for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
+        strokes = (cv2.morphologyEx(gray, operation, np.ones((9, 9), np.uint8)) > 60).astype(np.uint8)
+        joined = cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((1, 11), np.uint8))
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
+        for label in range(1, count):
+            x, y, width, height, area = (int(value) for value in stats[label])
+            if width < max(30, 5 * height) or not 5 <= height <= 40 or area < 0.6 * width * height:
+                continue
+            box = np.s_[y : y + height, x : x + width]
+            lines += int(((strokes[box] > 0) & (labels[box] == label)).mean() >= 0.15)
+    return lines
+
+
+def _shrunk(pixels: Pixels, scale: float) -> Pixels:
+    """The picture with its sides times so much; nothing is enlarged."""
+    size = [max(1, round(side * min(1, scale))) for side in pixels.shape[1::-1]]
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@cache
+def _engine() -> Any | None:  # noqa: ANN401 - it ships no types
+    """The recogniser, or nothing where its package is not installed. Its models come with the package."""
+    disable_telemetry()
+    try:
+        from rapidocr import RapidOCR  # noqa: PLC0415 - a second of loading that most requests never need
+    except ImportError:
+        return None
+    threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+    limits = {"Det.limit_type": "max", "Det.limit_side_len": MAX_WIDTH}
+    return RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False, **threads, **limits})

@@ -9,17 +9,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.journal.clip_files import KeptFiles
-from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure
 from lvqa_ray.storage.paths import ObjectPath, Place
 from lvqa_ray.video.cutting.sidecar_index import NOTES
+
+if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+    from lvqa_ray.config import Job
+    from lvqa_ray.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def _without_file(clip: Clip) -> Clip:
 
 def media_of(job: Job) -> Media:
     """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
+    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - see above
+
     place = output_of(job) / "media"
     if isinstance(place, Path):
         return Media(place, place)

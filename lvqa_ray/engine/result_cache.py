@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lvqa_ray.config import Job
 from lvqa_ray.engine.step_runner import bug
 from lvqa_ray.journal.index import Index
 from lvqa_ray.journal.locations import for_reading
@@ -20,11 +19,14 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import Answers, Cached
 from lvqa_ray.llm.middleware.truncation import Mending
-from lvqa_ray.pipeline import Look
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
 from lvqa_ray.storage.paths import Place
+
+if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+    from lvqa_ray.config import Job
+    from lvqa_ray.pipeline import Look
 
 
 class Memory(Protocol):

@@ -203,7 +203,7 @@ def _run(
         # Anew, since Ray has its own way with signals.
         with ray_for(job), stop.listening(), watch_ray():
             check_disks(folder, todo)
-            purse = start_purse(job, run_id)
+            purse = start_purse(job.engine, folder / "cache", run_id)
             lines = start_lines(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):

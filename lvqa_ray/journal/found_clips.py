@@ -12,13 +12,11 @@ from dataclasses import asdict, astuple, fields
 from functools import cache
 from typing import Any
 
-from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.index import Index, Place
 from lvqa_ray.journal.locations import for_reading, segments_at
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT, Segments, by_time
-from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.storage import paths as place
 
@@ -189,6 +187,9 @@ def _process() -> str:
 
 def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None] | None:
     """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
+    from lvqa_ray.config import Job  # noqa: PLC0415 - they know every stage: who decodes needs few of them
+    from lvqa_ray.pipeline import build  # noqa: PLC0415 - as above
+
     journal = output / "cache"
     try:
         if not clips_folder(journal).is_dir():

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from lvqa_ray.config.places import output_of
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import segments_at
@@ -14,7 +13,7 @@ from lvqa_ray.llm.middleware.budget import Budget
 from lvqa_ray.storage.paths import Place
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
-    from lvqa_ray.config import Job
+    from lvqa_ray.config import Engine
 
 
 class BudgetActor:
@@ -49,16 +48,13 @@ class BudgetActor:
         return self._budget.exhausted
 
 
-def start(job: Job, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(engine: Engine, journal: Place, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles have no type of their own
     """The budget of a run, on the cluster; ``None`` where the job sets no limit, so that it costs nothing."""
-    engine = job.engine
     if engine.max_cost is None and engine.max_requests is None:
         return None
     as_actor: Any = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    return as_actor(**options)(BudgetActor).remote(
-        engine.max_cost, engine.max_requests, output_of(job) / "cache", run_id
-    )
+    return as_actor(**options)(BudgetActor).remote(engine.max_cost, engine.max_requests, journal, run_id)
 
 
 class RemotePurse:

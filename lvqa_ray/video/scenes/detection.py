@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from av.video.frame import VideoFrame
 
@@ -18,7 +19,9 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
 from lvqa_ray.video.scenes.detectors import CutFinder, Detection
 from lvqa_ray.video.scenes.frame_scores import Looker
-from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode
+
+if TYPE_CHECKING:  # loaded where scenes are detected
+    from lvqa_ray.video.scenes.scored_detectors import FrameTimecode
 
 HELD_FRAMES = 32
 """Most decoded frames held back until it is known whether one of them is a cut."""

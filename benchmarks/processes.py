@@ -14,7 +14,12 @@ from tests.storm.storm import below
 class Watch(Watcher):
     """Looks at the output folder and at the memory of the processes while a run goes on."""
 
-    WHO: ClassVar = {"assembler": "FlatMap(Assembler)", "governor": "ray::Governor", "chat": "FlatMap(ChatWork)"}
+    WHO: ClassVar = {
+        "asking": "FlatMap(FilmWork)",
+        "assembler": "FlatMap(Assembler)",
+        "governor": "ray::Governor",
+        "chat": "FlatMap(ChatWork)",
+    }
 
     def __init__(self, folder: Path) -> None:
         self.first_record = float("inf")

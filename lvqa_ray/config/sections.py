@@ -189,8 +189,8 @@ class Engine(Section):
     chat_workers: int | None = Field(
         default=None,
         ge=1,
-        description="Worker processes that talk to endpoints, for each phase; null for one for every 256 requests that "
-        "may be under way, started as they are needed.",
+        description="Worker processes that talk to endpoints, for each phase; null for one in all where no more than "
+        "256 requests may be under way, else for one for every 256, started as they are needed.",
     )
     rows_per_shard: int = Field(default=20_000, ge=1, description="Rows of a finished shard.")
     passes: int = Field(

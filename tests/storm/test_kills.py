@@ -25,6 +25,14 @@ from tests.storm.storm import Run, check, corpus, job_file
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(1200)]
 
+ASKING = ("FlatMap(FilmWork)", "FlatMap(ChatWork)")
+"""Processes that have requests under way."""
+A_PROCESS_EACH = ("FlatMap(ChatWork)", "FlatMap(Assembler)")
+"""Processes of a run that has one for each phase; by default one does all that asks."""
+A_PROCESS_EACH = ("FlatMap(ChatWork)", "FlatMap(Assembler)")
+"""Processes of a run that has one for each phase; by default one does all that asks."""
+A_PROCESS_EACH = ("FlatMap(ChatWork)", "FlatMap(Assembler)")
+"""Processes of a run that has one for each phase; by default one does all that asks."""
 AT_ONCE = 3
 """Requests that may be under way at once."""
 
@@ -89,16 +97,18 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
 @pytest.mark.parametrize(
     ("name", "when"),
     [
-        ("FlatMap(ChatWork)", (2, 10, 20)),
+        ("FlatMap(FilmWork)", (2, 10, 20)),
         ("FlatMap(work_on_files)", (0, 1, 2)),  # while there is still something to decode
-        ("FlatMap(Assembler)", (2, 10, 20)),
         ("Governor", (2, 10, 20)),
+        ("FlatMap(ChatWork)", (2, 10, 20)),
+        ("FlatMap(Assembler)", (2, 10, 20)),
     ],
 )
 def test_a_worker_is_killed_three_times(
     tmp_path: Path, films: list[Path], fake: FakeEndpoint, name: str, when: tuple[int, ...]
 ) -> None:
-    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE})
+    settings = {"num_cpus": 2, "passes": 5, "chat_workers": 1 if name in A_PROCESS_EACH else None}
+    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE}, engine=settings)
     with Run(job) as run:
         for after in when:
             assert run.wait_until(partial(paid_for, fake, after)), run.said()
@@ -111,7 +121,7 @@ def test_a_worker_is_killed_three_times(
     assert "Traceback" not in said, said
     if status:
         finish(job)
-    check(job, fake, at_risk=AT_ONCE * len(when) if "ChatWork" in name else 0)
+    check(job, fake, at_risk=AT_ONCE * len(when) if name in ASKING else 0)
 
 
 def test_a_node_goes_of_a_cluster_that_shares_no_disk(

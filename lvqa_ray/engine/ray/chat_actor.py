@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from lvqa_ray.engine.ray.budget_actor import RemotePurse
+from lvqa_ray.engine.ray.clip_assembler import Assembler
 from lvqa_ray.engine.ray.endpoints import Line, Lines
 from lvqa_ray.engine.ray.metrics import Metered
 from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk
@@ -23,6 +24,7 @@ from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import Way, chat_along
 from lvqa_ray.llm.ratelimit.client import Permits
 from lvqa_ray.llm.transport.transcriptions import wire
+from lvqa_ray.records import CaptionedClip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.storage.paths import Place
@@ -54,9 +56,12 @@ class ChatWork:
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
-        made = await asyncio.gather(*(along(self._steps, row, self._answer) for row in unpack(packed)))
+        made = await asyncio.gather(*map(self._through, unpack(packed)))
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
+
+    async def _through(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
+        return await along(self._steps, row, self._answer)
 
     async def _answer(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
         if isinstance(step, PlainStep):
@@ -71,6 +76,43 @@ class ChatWork:
         except Exception as error:
             return [bug(step.name, row, error)]
         return [] if chat.halted else answer
+
+
+class FilmWork(ChatWork):
+    """All that asks endpoints, from the captions of clips to the questions about their videos, in one process.
+
+    A pool of it has one actor, since the captions of a video have to come together. If it dies, its open videos have no
+    outcome in this pass, and the next pass finds their answers in the journal.
+
+    Args:
+        lines: The endpoints of every role.
+        journal: Folder of the journal of paid answers.
+        run_id: Names the segments that this run writes.
+        caption: The steps that clips go through.
+        merge: Makes the rows of a video from its clips.
+        ask: The steps that videos go through.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        journal: Place,
+        run_id: str,
+        *,
+        caption: Sequence[ChatStep],
+        merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]],
+        ask: Sequence[ChatStep | PlainStep],
+    ) -> None:
+        super().__init__([*caption, *ask], lines, journal, run_id)
+        self._caption, self._ask = caption, ask
+        self._assembler = Assembler(merge)
+
+    async def _through(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
+        done: list[Any] = []
+        for captioned in await along(self._caption, row, self._answer):
+            for made in self._assembler.take(captioned):
+                done += await along(self._ask, made, self._answer)
+        return done
 
 
 class _Halting:

@@ -42,10 +42,11 @@ class Assembler:
 
         A video that fails in the middle has no last clip: those that came, or come later, are dropped.
         """
-        out = [made for row in unpack(packed) for made in self._take(row)]
+        out = [made for row in unpack(packed) for made in self.take(row)]
         return [pack(*out)] if out else []
 
-    def _take(self, row: Any) -> Iterable[Any]:  # noqa: ANN401 - any of the frozen rows
+    def take(self, row: Any) -> Iterable[Any]:  # noqa: ANN401 - any of the frozen rows
+        """The rows to go on with after one row, as a call does for a bundle."""
         if isinstance(row, Failure):
             self._failed.add(row.video.id)
             self._open.pop(row.video.id, None)

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,6 +19,8 @@ from lvqa_ray.journal.locations import segments_at
 from lvqa_ray.journal.reply_store import Journal
 from lvqa_ray.storage.paths import ObjectPath, Place
 
+MOST_IN_DRIVER = 2**20
+"""Bytes of a journal that are read sooner than a worker starts."""
 logger = logging.getLogger(__name__)
 
 
@@ -30,15 +34,26 @@ class Known:
 
 
 def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
-    """A reference to what is `Known` now; a task reads it, so that it is never in the driver's memory.
+    """A reference to what is `Known` now; a task reads what is large, so that it is never in the driver's memory.
 
     Args:
         journal: Folder of the journal of paid answers.
         stages: The stages whose answers are wanted.
         files: Where the clip files are kept, if there are any.
     """
+    wanted = sorted(set(stages))
+    if isinstance(journal, Path) and _bytes_in(journal) <= MOST_IN_DRIVER:
+        return ray.put(_read(journal, wanted, files))
     as_task: Any = ray.remote  # its types know of functions without options only
-    return as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
+    return as_task(num_cpus=0)(_read).remote(journal, wanted, files)
+
+
+def _bytes_in(journal: Path) -> float:
+    """How many bytes the segments have; without end where that cannot be found out."""
+    try:
+        return sum(path.stat().st_size for path in journal.rglob("*.jsonl"))
+    except OSError:
+        return inf
 
 
 def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:

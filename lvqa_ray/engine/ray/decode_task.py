@@ -13,7 +13,7 @@ from lvqa_ray.engine.clip_uploads import Media
 from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import Memory
-from lvqa_ray.engine.row_codec import Packed, bundled, pack, unpack
+from lvqa_ray.engine.row_codec import Bundling, Packed, bundled, pack, unpack
 from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
@@ -34,7 +34,7 @@ def work_on_files(
     bounds: Bounds,
     scratch: Scratch,
     media: Media,
-    most: int,
+    most: int | Bundling,
 ) -> Iterator[Packed]:
     """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
 

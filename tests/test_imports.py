@@ -32,8 +32,15 @@ def test_a_process_loads_no_more_than_it_uses(module: str, spared: list[str]) ->
 
 
 def test_the_sdk_is_whole_for_who_imports_it_later() -> None:
-    program = "import lvqa_ray.llm.transport.connection, openai\nassert openai.AsyncOpenAI and openai.types.Completion"
-    assert loaded(program, [TYPES_OF_SDK]) == [TYPES_OF_SDK]
+    program = """
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.transport.connection import Connection
+Connection(Endpoint(base_url="http://127.0.0.1:1/v1", model="m"))
+"""
+    client, types = "openai._vendor.httpx_aiohttp", TYPES_OF_SDK
+    assert loaded(program, [client, types]) == [client]
+    program += "import openai\nassert openai.AsyncOpenAI and openai.types.Completion"
+    assert loaded(program, [client, types]) == [client, types]
 
 
 def test_detectors_are_loaded_where_scenes_are_found() -> None:

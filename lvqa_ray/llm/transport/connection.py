@@ -16,9 +16,6 @@ from lvqa_ray.llm.transport.certificates import own_certificates
 from lvqa_ray.llm.transport.proxies import proxy_for
 from lvqa_ray.llm.transport.proxy_faults import AUTH_REQUIRED, of_proxy, wants_password
 
-register("openai")  # its `__init__` loads the types of all of its API, which takes half a CPU second in each process
-from openai._vendor.httpx_aiohttp import Httpx2AiohttpClient  # noqa: E402 - after the registration
-
 PATHS = ("/chat/completions", "/audio/transcriptions", "/models")
 SAME_METHOD = (307, 308)
 """Redirects that keep method and body; they are followed once."""
@@ -30,6 +27,21 @@ LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 """The SDK's own."""
 ORGANIZATION, PROJECT = "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"
 """Variables of the environment that the SDK heeds."""
+
+
+def _client_of_sdk() -> Any:  # noqa: ANN401 - a class that mypy does not see
+    """The SDK's HTTP client on aiohttp, where possible without the SDK's `__init__`.
+
+    That loads the types of all of its API, which takes half a CPU second in each process.
+    """
+    register("openai")
+    try:
+        from openai._vendor.httpx_aiohttp import Httpx2AiohttpClient  # noqa: PLC0415 - after the registration
+    except ImportError:  # another release keeps it elsewhere
+        import openai  # noqa: PLC0415 - as above
+
+        return openai.DefaultAioHttpClient
+    return Httpx2AiohttpClient
 
 
 class Connection:
@@ -60,8 +72,7 @@ class Connection:
             raise broken
         # On aiohttp, which takes half the CPU of the SDK's default. The environment is read by modules of our own. A
         # redirect is not followed by itself: with 301, 302 and 303 the request would lose its body.
-        client: Any = Httpx2AiohttpClient
-        self.client: httpx2.AsyncClient = client(
+        self.client: httpx2.AsyncClient = _client_of_sdk()(
             timeout=TIMEOUT,
             limits=LIMITS,
             trust_env=False,

@@ -129,8 +129,8 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
     from pydantic import SecretStr  # noqa: PLC0415
 
     from lvqa_ray.engine.ray import rate_limit_actor  # noqa: PLC0415
-    from lvqa_ray.engine.ray.chat_actor import ChatWork  # noqa: PLC0415
-    from lvqa_ray.engine.ray.endpoints import Line  # noqa: PLC0415
+    from lvqa_ray.engine.ray.chat_actor import ChatActor  # noqa: PLC0415
+    from lvqa_ray.engine.ray.endpoints import EndpointHandle  # noqa: PLC0415
     from lvqa_ray.llm.ratelimit.limits import Limits  # noqa: PLC0415
     from lvqa_ray.stage import Prompted  # noqa: PLC0415
     from lvqa_ray.stage.steps import ChatStep  # noqa: PLC0415
@@ -149,10 +149,10 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
 
     endpoint = endpoint_of(given)
     handle = rate_limit_actor.start(Limits.of(endpoint))
-    lines = {"llm": [Line(endpoint=endpoint, api_key=SecretStr(""), governor=handle)]}
+    lines = {"llm": [EndpointHandle(endpoint=endpoint, api_key=SecretStr(""), governor=handle)]}
     steps = [ChatStep(stage=Bench(), takes=Video, call=call)]
 
-    class Work(ChatWork):
+    class Work(ChatActor):
         def __init__(self) -> None:
             super().__init__(steps, lines, Path(folder), "bench")
 

@@ -23,7 +23,7 @@ from benchmarks.films import loop, make_noise
 from benchmarks.media_methods import CUTS, DECODE, METHODS, PART, REFERENCE, REFERENCE_PART, SCENES, STOCK
 from benchmarks.scoring import f1
 from lvqa_ray.demo.film import fetch_film
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 
 LENGTHS_MIN = (1.0, 2.0, 4.0, 10.0)
 LONGEST_REFERENCE_MIN = 4.0

@@ -10,18 +10,18 @@ from pathlib import Path
 import av
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import CutMode, cut_clip
+from lvqa_ray.video.cutting.clip_file import CutMode, cut_clip
 from lvqa_ray.video.cutting.reencode import EncodedPicture, Encoding
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.reader.video_reader import Source, open_source
-from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
 from lvqa_ray.video.scenes.detection import detect_scenes
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan, fixed_spans
 
 CLIP_S = 10.0
-SAMPLING = Sampling(count=8, fps=None, short_side=448, quality=85)
+SAMPLING = FrameSampling(count=8, fps=None, short_side=448, quality=85)
 DECODE = "decode only (PyAV, one thread)"
 STOCK = "stock PySceneDetect, opencv"
 REFERENCE = "re-encode, seek after the input"
@@ -63,7 +63,7 @@ def fast_frames(film: str) -> list[float]:
 
 
 def _shots(film: str, detection: Detection) -> list[float]:
-    for shot in iter_shots(film, detection=detection, plan=ScenePlan(max_s=CLIP_S), sampling=SAMPLING):
+    for shot in iter_clips(film, detection=detection, plan=ScenePlan(max_s=CLIP_S), sampling=SAMPLING):
         shot.frames()
     return []
 
@@ -113,8 +113,8 @@ def _cut_after_input(film: str, spans: Iterable[Span]) -> list[float]:
 
 
 @contextmanager
-def _from_the_start(film: str) -> Iterator[Source]:
-    with open_source(film) as source:
+def _from_the_start(film: str) -> Iterator[VideoReader]:
+    with open_video(film) as source:
         source.frames_from = lambda _time_s: source.frames()  # type: ignore[method-assign, assignment, misc]
         yield source
 

@@ -13,11 +13,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lvqa_ray.records import ProbedVideo, Video
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
 from lvqa_ray.video.scenes.detectors import Detection
-from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel import find_parts, score_part
 from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import ScenePlan
 
@@ -28,16 +28,16 @@ Row = dict[str, Any]
 def film(path: str) -> Row:
     """CPU seconds of one real film in scenes mode, with its pictures: in one piece, and in parts that are joined."""
     detection, plan = Detection(), ScenePlan(max_s=10.0)
-    sampling = Sampling(count=8, fps=None, short_side=448, quality=85)
+    sampling = FrameSampling(count=8, fps=None, short_side=448, quality=85)
     row = ProbedVideo(video=Video(id="film", uri=path, fingerprint="f"), info=probe(path))
     clock = time.process_time
     begun = clock()
-    whole = [(shot.span, shot.frames()) for shot in iter_shots(path, detection=detection, plan=plan, sampling=sampling)]
+    whole = [(shot.span, shot.frames()) for shot in iter_clips(path, detection=detection, plan=plan, sampling=sampling)]
     whole_s = clock() - begun
     parts, joining, parts_s, joining_s = [], JoinedParts(detection, plan, sampling), [], 0.0
     for part in find_parts(row, PART_S):
         begun = clock()
-        looked = look_at(part, detection=detection, plan=plan, sampling=sampling)
+        looked = score_part(part, detection=detection, plan=plan, sampling=sampling)
         parts_s.append(clock() - begun)
         begun = clock()
         parts += joining.add(looked)

@@ -16,9 +16,9 @@ class Watch(Watcher):
 
     WHO: ClassVar = {
         "asking": "FlatMap(FilmWork)",
-        "assembler": "FlatMap(Assembler)",
-        "governor": "ray::Governor",
-        "chat": "FlatMap(ChatWork)",
+        "assembler": "FlatMap(ClipAssembler)",
+        "governor": "ray::RateLimiterActor",
+        "chat": "FlatMap(ChatActor)",
     }
 
     def __init__(self, folder: Path) -> None:

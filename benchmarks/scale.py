@@ -55,12 +55,12 @@ def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash
     from lvqa_ray.dataset.outcomes import OUTCOME  # noqa: PLC0415
     from lvqa_ray.dataset.shards import write_shard  # noqa: PLC0415
     from lvqa_ray.records import Video  # noqa: PLC0415
-    from lvqa_ray.storage.options import Access  # noqa: PLC0415
+    from lvqa_ray.storage.options import StorageOptions  # noqa: PLC0415
 
     nothing = Video(id="", uri="", fingerprint="").input_hash
     provenance = {"job_hash": job_hash, "run_id": "20260101T000000000000Z", "input_hash": nothing}
     identities = Identities(folder, OUTCOME.empty_table())
-    prints = identities.identify(read_manifest([str(manifest)], done), Access.here()).fingerprints.to_pylist()
+    prints = identities.identify(read_manifest([str(manifest)], done), StorageOptions.here()).fingerprints.to_pylist()
     folder.mkdir()
     identities.store()
     with manifest.open() as file:
@@ -103,10 +103,10 @@ def step_plan(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.identities import Identities  # noqa: PLC0415
-    from lvqa_ray.dataset.manifest import keep_ids, store_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.outcomes import outcomes  # noqa: PLC0415
     from lvqa_ray.dataset.resume import remaining  # noqa: PLC0415
-    from lvqa_ray.storage.options import Access  # noqa: PLC0415
+    from lvqa_ray.dataset.stored_manifest import store_manifest, with_stable_ids  # noqa: PLC0415
+    from lvqa_ray.storage.options import StorageOptions  # noqa: PLC0415
 
     job = job_of(folder)
     yield "imports"
@@ -114,10 +114,10 @@ def step_plan(folder: Path) -> Iterator[str]:
     yield f"read_manifest: {len(videos)} videos"
     done = outcomes(Path(job.output))
     yield f"outcomes: {len(done)}"
-    videos = Identities(Path(job.output), done).identify(videos, Access.here())
+    videos = Identities(Path(job.output), done).identify(videos, StorageOptions.here())
     yield "identify"
-    videos = keep_ids(videos, done, Path(job.output))
-    yield "keep_ids"
+    videos = with_stable_ids(videos, done, Path(job.output))
+    yield "with_stable_ids"
     todo = remaining(videos, done, job.job_hash)
     yield f"remaining: {len(todo.videos)}"
     store_manifest(Path(job.output), videos, job.job_hash)
@@ -127,21 +127,21 @@ def step_plan(folder: Path) -> Iterator[str]:
 def step_list(folder: Path) -> Iterator[str]:
     """The folder is the address of a server."""
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
-    from lvqa_ray.storage.options import Access  # noqa: PLC0415
-    from lvqa_ray.storage.remote import listing  # noqa: PLC0415
+    from lvqa_ray.storage.options import StorageOptions  # noqa: PLC0415
+    from lvqa_ray.storage.remote import list_files  # noqa: PLC0415
 
-    access = Access(str(folder).replace(":/", "://"), path_style=True, key="id", secret="none")  # noqa: S106
+    access = StorageOptions(str(folder).replace(":/", "://"), path_style=True, key="id", secret="none")  # noqa: S106
     yield "imports"
-    yield f"listing: {sum(1 for _ in listing('s3://corpus/films', access))} objects"
+    yield f"listing: {sum(1 for _ in list_files('s3://corpus/films', access))} objects"
     yield f"read_manifest: {len(read_manifest(['s3://corpus/films/'], access=access))} videos"
 
 
 def step_settle(folder: Path) -> Iterator[str]:
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
-    from lvqa_ray.dataset.compaction import settle  # noqa: PLC0415
+    from lvqa_ray.dataset.compaction import compact_shards  # noqa: PLC0415
 
     yield "imports"
-    settle(folder / "out", "20260102T000000000000Z", PER_SHARD)
+    compact_shards(folder / "out", "20260102T000000000000Z", PER_SHARD)
     yield "settle"
 
 
@@ -183,9 +183,9 @@ def measure(step: str, folder: Path) -> list[Row]:
 
 def again(folder: Path) -> None:
     """Run a job of which everything is done, by the command line; without a report: the output is made up."""
-    from lvqa_ray.dataset.run_state import note_run  # noqa: PLC0415
+    from lvqa_ray.dataset.run_state import write_run  # noqa: PLC0415
 
-    note_run(folder / "out", job_of(folder), {}, finished=True)
+    write_run(folder / "out", job_of(folder), {}, finished=True)
     path = folder / "job.yaml"
     path.write_text(json.dumps(job_of(folder).model_dump(mode="json")))
     command = [sys.executable, "-c", "from lvqa_ray.cli import main; main()", "run", str(path), "--no-report"]

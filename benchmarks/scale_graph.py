@@ -38,9 +38,9 @@ from lvqa_ray.engine import run
 from lvqa_ray.engine.ray import chat_actor, decode_task, graph
 from lvqa_ray.engine.result_cache import PaidCaptions
 from lvqa_ray.engine.row_codec import Packed, pack
-from lvqa_ray.engine.step_runner import through
-from lvqa_ray.journal.found_clips import FoundClips
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.engine.step_runner import run_video_steps
+from lvqa_ray.journal.found_clips import ClipIndex
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
 from lvqa_ray.llm.middleware import client
 from lvqa_ray.pipeline import Pipeline, build
@@ -97,7 +97,7 @@ class NoChild:
 
     def __call__(self, steps: Sequence[VideoStep], row: object, _: str | None = None) -> Iterator[Packed]:
         """See `Decoder`."""
-        return map(pack, through(steps, row, lambda *_: None))
+        return map(pack, run_video_steps(steps, row, lambda *_: None))
 
 
 def pipeline(job: Job, *_: object, clips: int, takes_s: float) -> Pipeline:
@@ -117,10 +117,10 @@ def in_worker() -> None:
     decode_task.decoder = NoChild
     clock = Clock(Path(os.environ["LVQA_SCALE_CLOCKS"]) / str(os.getpid()))
     client.cache_key = clock.of(client.cache_key)
-    for owner, names in ((Journal, ("__init__", "get", "put")), (FoundClips, ("recall", "note"))):
+    for owner, names in ((JournalReplyStore, ("__init__", "get", "put")), (ClipIndex, ("recall", "note"))):
         for name in names:
             setattr(owner, name, clock.of(getattr(owner, name)))
-    PaidCaptions.recall = clock.of(PaidCaptions.recall)
+    PaidCaptions.get = clock.of(PaidCaptions.get)
 
 
 class Clock:

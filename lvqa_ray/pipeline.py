@@ -9,10 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvqa_ray.records import AnalyzedFilm, AskedFilm, CaptionedClip, Clip, Film, ProbedVideo, Video, VideoPart
+from lvqa_ray.records import (
+    AnalyzedVideo,
+    CaptionedClip,
+    CaptionedVideo,
+    Clip,
+    ProbedVideo,
+    QuestionedVideo,
+    Video,
+    VideoPart,
+)
 from lvqa_ray.stage import CallCheck
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
-from lvqa_ray.stages.analysis.analysis import AnalyzeFilm
+from lvqa_ray.stages.analysis.analyze_video import AnalyzeVideo
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.speech import FindSpeech
@@ -27,7 +36,7 @@ Group = Work | Sequence[VideoStep]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FrameScoring:
     """Steps that read a film's file, so that those after them can show it to a model.
 
     Attributes:
@@ -82,7 +91,7 @@ class Pipeline:
     look: Sequence[VideoStep]
     caption: Sequence[ChatStep]
     merge: Callable[[Sequence[CaptionedClip]], Iterable[Any]]
-    ask: Sequence[Work | Look]
+    ask: Sequence[Work | FrameScoring]
     expected: Callable[..., Clip | None]
     recipe: str
     beside: Callable[[Video], tuple[str, ...]]
@@ -151,31 +160,31 @@ def _recipe(job: Job) -> str:
     return job.model_dump_json(include=decides, exclude={"split": {"max_clips"}}) + told
 
 
-def _asking(job: Job) -> Sequence[Work | Look]:
+def _asking(job: Job) -> Sequence[Work | FrameScoring]:
     """What films go through: tasks about the whole, then questions, checks, and at the end prose.
 
     Pictures are read where a check sees some.
     """
-    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, Film, job.summarize), *analyzing(job)]
+    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, CaptionedVideo, job.summarize), *analyzing(job)]
     if not job.ask.wanted:
         return [told]
-    questions = [*told, ChatStep(job.ask, Film, job.ask)]
+    questions = [*told, ChatStep(job.ask, CaptionedVideo, job.ask)]
     first: list[ChatStep | PlainStep] = [
         *questions,
-        *(PlainStep(check.name, AskedFilm, check) for check in job.checks.wanted),
+        *(PlainStep(check.name, QuestionedVideo, check) for check in job.checks.wanted),
         *(_checked(job, check) for check in job.checks.calling),
     ]
     prose = job.checks.prose
     rewritten = partial(job.reformat, check=prose)
     last: list[ChatStep | PlainStep] = [
-        ChatStep(job.reformat, AskedFilm, rewritten, helpers=() if prose.policy == "off" else (prose,))
+        ChatStep(job.reformat, QuestionedVideo, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
-    groups: list[Work | Look] = [[*first, *last]]
+    groups: list[Work | FrameScoring] = [[*first, *last]]
     for evidence in job.checks.seeing:
-        seen = ChatStep(evidence, AskedFilm, evidence)
-        groups = [first, _showing(job, evidence, AskedFilm, [seen], reads=_has_questions), [seen, *last]]
+        seen = ChatStep(evidence, QuestionedVideo, evidence)
+        groups = [first, _showing(job, evidence, QuestionedVideo, [seen], reads=_has_questions), [seen, *last]]
     if job.ask.frames:
-        groups.insert(0, _showing(job, job.ask, Film, questions))
+        groups.insert(0, _showing(job, job.ask, CaptionedVideo, questions))
     return groups
 
 
@@ -183,27 +192,29 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
     """The tasks about a film as a whole, each a step; none, if the job names none."""
     if not job.analysis.tasks:
         return []
-    analyze = AnalyzeFilm(
+    analyze = AnalyzeVideo(
         tasks=job.analysis.wanted,
         shorten=job.summarize.shortened,
         budget=job.summarize.budget,
         alone=not job.ask.wanted,
     )
     return [
-        ChatStep(job.summarize, Film, analyze.begin),
-        *(ChatStep(task, AnalyzedFilm, partial(task, wish=job.analysis.wish)) for task in job.analysis.stages),
-        PlainStep(analyze.name, AnalyzedFilm, analyze.finish),
+        ChatStep(job.summarize, CaptionedVideo, analyze.begin),
+        *(ChatStep(task, AnalyzedVideo, partial(task, wish=job.analysis.wish)) for task in job.analysis.stages),
+        PlainStep(analyze.name, AnalyzedVideo, analyze.finish),
     ]
 
 
 def _showing(
     job: Job, stage: AskQuestions | CheckEvidence, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
-) -> Look:
+) -> FrameScoring:
     """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
     sample = replace(job.sample, count=stage.frames, per_second=None)
     show: Callable[..., Iterable[Any]] = stage.show
     step = VideoStep(stage.name, takes, partial(show, sample=sample), reads=reads)
-    return Look([step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks)
+    return FrameScoring(
+        [step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks
+    )
 
 
 def _told(row: Any, *, show: Callable[[Any], Iterable[Any]]) -> Any:  # noqa: ANN401 - any of the frozen rows
@@ -214,15 +225,17 @@ def _as_told(expected: Callable[[Clip], Clip], clip: Clip) -> Iterable[Clip]:
     return [expected(clip)]
 
 
-def _has_questions(row: AskedFilm) -> bool:
+def _has_questions(row: QuestionedVideo) -> bool:
     return bool(row.questions)
 
 
 def _checked(job: Job, check: CallCheck) -> ChatStep:
     if check.policy != "repair":
-        return ChatStep(check, AskedFilm, check)
+        return ChatStep(check, QuestionedVideo, check)
     rewrite = job.checks.rewrite
-    return ChatStep(check, AskedFilm, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,))
+    return ChatStep(
+        check, QuestionedVideo, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,)
+    )
 
 
 def _expected(

@@ -16,17 +16,17 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.middleware.cache import Cached, Noted
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
-from lvqa_ray.llm.middleware.retry import Retrying
-from lvqa_ray.llm.middleware.truncation import Mending
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.middleware.retry import RetryMiddleware
+from lvqa_ray.llm.middleware.truncation import RetryTruncated
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.replies.cleaning import Cleaning
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records.tables import SCHEMAS
@@ -102,12 +102,14 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
 def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
     """The whole client path of a stage, in this process."""
     endpoint = Endpoint(base_url=fake.base_url, model=MODEL, api_key_env=None, max_attempts=2)
-    permits = Permits(LocalDesk(Limiter(replace(Limits.of(endpoint), open_after=50))))
+    permits = LeasePool(LocalLeaseServer(Limiter(replace(Limits.of(endpoint), open_after=50))))
     key_of = partial(cache_key, endpoint)
-    journal = Journal(tmp_path / "journal", writer="test", stage="test")
-    wire = Noted(OpenAITransport(endpoint, SecretStr("")), journal, key_of, endpoint.model)
-    limited = Limited(Replica(wire, permits))
-    return Cleaning(Mending(Cached(Retrying(limited, 2, base_s=0.01), journal, key_of), endpoint))
+    journal = JournalReplyStore(tmp_path / "journal", writer="test", stage="test")
+    wire = RecordPaidReplies(OpenAITransport(endpoint, SecretStr("")), journal, key_of, endpoint.model)
+    limited = RateLimitMiddleware(Replica(wire, permits))
+    return Cleaning(
+        RetryTruncated(CacheMiddleware(RetryMiddleware(limited, 2, base_s=0.01), journal, key_of), endpoint)
+    )
 
 
 def tables(output: str) -> dict[str, list[dict[str, Any]]]:

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.commands import app
-from lvqa_ray.cli.display.tables import print_questions
-from lvqa_ray.cli.given import named
+from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.run_state import note_run
+from lvqa_ray.dataset.run_state import write_run
 from lvqa_ray.errors import ConfigError
 from tests.conftest import MODEL
 from tests.dataset.test_resume import line, put
@@ -105,7 +105,7 @@ def test_a_plan_says_what_would_be_done_again_and_why(tmp_path: Path, job_file: 
 
     earlier = Job.load(job_file, ["ask.system=Be kind.", "caption.system=Be brief."])
     (tmp_path / "out").mkdir()
-    note_run(tmp_path / "out", earlier, None)
+    write_run(tmp_path / "out", earlier, None)
     one, two, _ = read_manifest(earlier.videos)
     made = {"job_hash": earlier.job_hash}
     put(tmp_path / "out", "data", "a", line("v", 0, **made, fingerprint=one.fingerprint))

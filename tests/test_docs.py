@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from lvqa_ray.cli.commands import app
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
-from lvqa_ray.records import AskedQuestion, Film, Question, Video, VideoInfo
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Question, Video, VideoInfo
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from tests.blocks import PAGES, ROOT, commands
 from tests.test_cli_tutorial import ORDER
@@ -61,7 +61,7 @@ def test_examples_of_the_pages_work(monkeypatch: pytest.MonkeyPatch) -> None:
     check = page.CheckLength(most=10)
     video = Video(id="v", uri="v.mp4", fingerprint="f")
     info = VideoInfo(num_frames=1, height=1, width=1, fps=1.0, duration_sec=1.0)
-    film = Film(video=video, info=info, clips=(), captions="", num_clips=0)
+    film = CaptionedVideo(video=video, info=info, clips=(), captions="", num_clips=0)
     for stem, passed in (("Why?", True), ("Why is it so long?", False)):
         question = Question(question=stem, options={"A": "a", "B": "b", "C": "c", "D": "d"}, answer="A", steps=())
         verdict = check.judge(AskedQuestion(id="q", category="goal", question=question, reasoning=""), film)

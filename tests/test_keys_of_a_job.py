@@ -14,13 +14,13 @@ from lvqa_ray.config import Job
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.records import (
-    AskedFilm,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
-    Film,
-    FinishedFilm,
+    FinishedVideo,
     Frame,
     ProbedVideo,
+    QuestionedVideo,
     Usage,
     Video,
     VideoInfo,
@@ -61,11 +61,11 @@ def keys(job: Job, video: Video = VIDEO) -> dict[str, list[str]]:
             })  # fmt: skip
             captioned += await job.caption(shown, chat)
         (film,) = job.merge(captioned)
-        assert isinstance(film, Film)
+        assert isinstance(film, CaptionedVideo)
         (asked,) = await job.ask(film, chat)
-        assert isinstance(asked, AskedFilm)
+        assert isinstance(asked, QuestionedVideo)
         (finished,) = await job.reformat(asked, chat)
-        assert isinstance(finished, FinishedFilm)
+        assert isinstance(finished, FinishedVideo)
 
     asyncio.run(ask())
     return found

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from lvqa_ray.cli.display.panel import Lines, as_json, panel
-from lvqa_ray.engine.progress import Progress, Watch
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.progress import Progress, ProgressReader
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from tests.dataset.test_resume import line, put
 
 RUN = "20260101T000000000000Z"
@@ -26,16 +26,16 @@ def answers(folder: Path, stage: str, count: int) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[Path, Watch, list[Traffic]]:
+def run(tmp_path: Path) -> tuple[Path, ProgressReader, list[EndpointStats]]:
     """A run of four videos that is under way, and what its governor says next."""
     (tmp_path / "cache" / "clips").mkdir(parents=True)
     (tmp_path / "cache" / f"caption-{RUN[:-1]}1Z_old.jsonl").write_text("of another run\n")
-    said: list[Traffic] = [Traffic()]
-    watch = Watch(tmp_path, RUN, 4, lambda: {"m at h": said[-1]}, {"m at h": (500, None)})
+    said: list[EndpointStats] = [EndpointStats()]
+    watch = ProgressReader(tmp_path, RUN, 4, lambda: {"m at h": said[-1]}, {"m at h": (500, None)})
     return tmp_path, watch, said
 
 
-def test_each_look_adds_what_is_new(run: tuple[Path, Watch, list[Traffic]]) -> None:
+def test_each_look_adds_what_is_new(run: tuple[Path, ProgressReader, list[EndpointStats]]) -> None:
     folder, watch, said = run
     assert (watch.look().share, watch.look().left_s, watch.look().cost_usd) == (0.0, None, None)
     (folder / "cache" / "clips" / f"clips-{RUN}_a.jsonl").write_text(json.dumps({"key": "", "clips": [{}] * 10}) + "\n")
@@ -51,7 +51,7 @@ def test_each_look_adds_what_is_new(run: tuple[Path, Watch, list[Traffic]]) -> N
     clips = [{"caption": "A dog runs."}] * 14 + [{"error": "refused"}, {"dropped": "fps_max"}]
     put(folder, "clips", f"part-{RUN}-1-0", *(line("v", 0, index=n, **of_run, **clip) for n, clip in enumerate(clips)))
     answers(folder, "ask", 2)
-    said.append(Traffic(answered=12, failed={"rate_limited": 3}, in_flight=4, most_in_flight=8, tokens=180))
+    said.append(EndpointStats(answered=12, failed={"rate_limited": 3}, in_flight=4, most_in_flight=8, tokens=180))
     seen = watch.look()
     assert (seen.done, seen.failed, seen.kept, seen.cached, seen.paid["ask"].calls) == (1, 1, 2, 6, 2)
     assert (seen.captions, seen.clips_failed) == (14, 1), "four of them came from the journal"
@@ -62,11 +62,11 @@ def test_each_look_adds_what_is_new(run: tuple[Path, Watch, list[Traffic]]) -> N
     assert watch.look().kept == 2, "nothing is counted twice"
 
 
-def test_the_panel_and_the_line_say_the_same(run: tuple[Path, Watch, list[Traffic]]) -> None:
+def test_the_panel_and_the_line_say_the_same(run: tuple[Path, ProgressReader, list[EndpointStats]]) -> None:
     folder, watch, said = run
     answers(folder, "caption", 3)
     put(folder, "failures", f"part-{RUN}-1-1", line("w", 0, run_id=RUN, kind="refused", message="I [can] not."))
-    said.append(Traffic(answered=3, failed={"rate_limited": 2}, in_flight=1, most_in_flight=8, tokens=45))
+    said.append(EndpointStats(answered=3, failed={"rate_limited": 2}, in_flight=1, most_in_flight=8, tokens=45))
     progress = watch.look()
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     console.print(panel(progress, "lvqa: [out]"))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lvqa_ray.cli.display.layout import pairs, show, show_rows
 from lvqa_ray.cli.display.panel import Screen
-from lvqa_ray.cli.display.tables import total_cost
+from lvqa_ray.cli.display.summaries import total_cost
 from lvqa_ray.cli.display.terminal import ConsoleHandler, _Visible, plain
 from lvqa_ray.cli.display.visible import json_text, visible
 from lvqa_ray.engine.progress import Progress

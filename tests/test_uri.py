@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import base_name, bucket_and_key, folder_of, is_address, path_of_file_url, sent_url, suffix_of
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.patterns import split
-from lvqa_ray.storage.remote import look
+from lvqa_ray.storage.remote import file_status
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_a_url_is_sent_as_it_was_meant(given: str, sent: str) -> None:
 
 
 def test_what_is_secret_is_not_shown_whatever_the_case_of_the_scheme() -> None:
-    assert shown("HTTPS://me:secret@h/ep #1.mp4?sig=secret") == "HTTPS://h/ep %231.mp4"
-    assert shown("s3://b/what?#.mp4") == "s3://b/what?#.mp4"
+    assert redact_url("HTTPS://me:secret@h/ep #1.mp4?sig=secret") == "HTTPS://h/ep %231.mp4"
+    assert redact_url("s3://b/what?#.mp4") == "s3://b/what?#.mp4"
 
 
 def test_the_parts_of_names() -> None:
@@ -59,7 +59,7 @@ def test_a_part_that_exists_is_no_pattern() -> None:
 def test_a_url_whose_host_or_port_cannot_be_is_no_address(uri: str) -> None:
     assert not is_address(uri)
     with pytest.raises(FetchError) as found:
-        look(uri, Access.here())
+        file_status(uri, StorageOptions.here())
     assert (found.value.kind, found.value.retryable) == ("missing_file", False)
 
 

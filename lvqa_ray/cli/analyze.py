@@ -16,24 +16,24 @@ import typer
 from lvqa_ray.cli.display.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of
+from lvqa_ray.config.places import storage_options
 from lvqa_ray.errors import ConfigError, RunStopped
 from lvqa_ray.records import (
     STYLES,
     TASKS,
     Analysis,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
     ProbedVideo,
     Video,
-    shown,
+    redact_url,
 )
 from lvqa_ray.records.timecodes import clock, clocks
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.local.analysis_document import Dossier
+    from lvqa_ray.engine.local.analysis_document import AnalysisDocument
 
 VIDEO = "(the video of the command)"
 
@@ -86,23 +86,25 @@ def analyze(
 
 
 def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) -> int:
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415
-    from lvqa_ray.engine.local.analysis_document import Dossier  # noqa: PLC0415
-    from lvqa_ray.engine.local.analysis_store import NAME, Dossiers  # noqa: PLC0415
-    from lvqa_ray.engine.local.executor import Analyst  # noqa: PLC0415 - the video libraries take a second to import
-    from lvqa_ray.engine.preflight.checks import check_output  # noqa: PLC0415
-    from lvqa_ray.storage.paths import said  # noqa: PLC0415
-    from lvqa_ray.storage.run_lock import lock  # noqa: PLC0415
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_document import AnalysisDocument  # noqa: PLC0415
+    from lvqa_ray.engine.local.analysis_store import NAME, AnalysisStore  # noqa: PLC0415
+    from lvqa_ray.engine.local.executor import LocalExecutor  # noqa: PLC0415 - the video libraries take a second to import
+    from lvqa_ray.engine.preflight.validation import check_output  # noqa: PLC0415
+    from lvqa_ray.storage.paths import describe_os_error  # noqa: PLC0415
+    from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415
 
-    folder = output_of(job)
+    folder = output_path(job)
     if task_id and not NAME.fullmatch(task_id):
         fail(f"--task-id {task_id} is no name: letters, digits, '_', '-' and '.', at most 120 of them.")
     check_output(folder)
-    with lock(folder):
-        kept = Dossiers(folder)
+    with run_lock(folder):
+        kept = AnalysisStore(folder)
         subject = _video(job, video, kept.of(task_id) if task_id else [], task_id)
-        analyst = Analyst(job)
-        dossier = Dossier(task=task_id or subject.id, session=analyst.run_id, video=subject, tasks=job.analysis.wanted)
+        analyst = LocalExecutor(job)
+        dossier = AnalysisDocument(
+            task=task_id or subject.id, session=analyst.run_id, video=subject, tasks=job.analysis.wanted
+        )
 
         async def all_of_it() -> None:
             here = asyncio.current_task()
@@ -127,7 +129,7 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
         except asyncio.CancelledError:
             return 128 + signal.SIGTERM
         except OSError as error:  # of the output, after the first paid call
-            raise RunStopped(said(error)) from error
+            raise RunStopped(describe_os_error(error)) from error
     teller.end(dossier)
     if analyst.chats.exhausted:
         return 3
@@ -136,11 +138,11 @@ def _analyze(job: Job, video: str | None, task_id: str | None, teller: _Teller) 
 
 def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: str | None) -> Video:
     """What is to be analyzed: the video that is named, or the one of an earlier result."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.identities import identified  # noqa: PLC0415
 
-    access = access_of(job.storage)
+    access = storage_options(job.storage)
     if video is None:
         if not task_id:
             fail("name a video, or the --task-id of an earlier result.")
@@ -150,12 +152,12 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
         with suppress(ConfigError):
             file = read_manifest([known["uri"]], access=access)[0]
             # A result of an earlier release names the file by its stamp, and so do the keys of its answers.
-            return file if file.fingerprint == known["fingerprint"] else identified(file, output_of(job), access)
+            return file if file.fingerprint == known["fingerprint"] else identified(file, output_path(job), access)
         return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all may be in the journal
     found = read_manifest([video], access=access)
     if len(found) != 1:
-        fail(f"{shown(video)} holds {len(found)} videos; name one, or use lvqa run.")
-    return identified(found[0], output_of(job), access)
+        fail(f"{redact_url(video)} holds {len(found)} videos; name one, or use lvqa run.")
+    return identified(found[0], output_path(job), access)
 
 
 class _Teller:
@@ -172,7 +174,7 @@ class _Teller:
         self._shots = 0
         self._next = 0
 
-    def tell(self, row: Any, dossier: Dossier) -> None:  # noqa: ANN401 - any of the frozen rows
+    def tell(self, row: Any, dossier: AnalysisDocument) -> None:  # noqa: ANN401 - any of the frozen rows
         """Print what a row tells; shots in the order of time."""
         match row:
             case ProbedVideo():
@@ -182,7 +184,7 @@ class _Teller:
                 self._say(f"{dossier.found} shots")
             case CaptionedClip():
                 self._tell_shots(dossier)
-            case Film():
+            case CaptionedVideo():
                 self._say(f"seen: {row.num_clips} of {len(row.clips)} shots")
                 if row.speech and self._as_json:
                     self._data({"event": "speech", "lines": [asdict(line) for line in row.speech]})
@@ -191,7 +193,7 @@ class _Teller:
             case Failure():
                 talk.print(f"[bold red]failed:[/] {plain(row.stage)}: {plain(row.message)}", soft_wrap=True)
 
-    def end(self, dossier: Dossier) -> None:
+    def end(self, dossier: AnalysisDocument) -> None:
         """Say what it came to."""
         document = dossier.document()
         if self._as_json:
@@ -203,7 +205,7 @@ class _Teller:
             f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; kept as {dossier.task}"
         )
 
-    def _tell_shots(self, dossier: Dossier) -> None:
+    def _tell_shots(self, dossier: AnalysisDocument) -> None:
         while (row := dossier.captions.get(self._next)) is not None:
             self._next += 1
             if "analysis" not in dossier.tasks or not row.caption.strip():

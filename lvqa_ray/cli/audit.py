@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.arguments import WHAT, place_given
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
-from lvqa_ray.cli.given import WHAT, place_given
 
 Line = tuple[str, Callable[[Any], str]]
 

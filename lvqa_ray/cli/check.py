@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.display.layout import show, table
-from lvqa_ray.cli.display.tables import print_questions
+from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.cli.display.terminal import data, plain, say_json, talk
-from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
 from lvqa_ray.config import Job
 
@@ -59,11 +59,11 @@ def preview(
     overrides: Overrides = None,
 ) -> None:
     """Do the first videos of a job from end to end and show what comes of them; a later run does not do them again."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as above
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - as above
 
     loaded = Job.load(job, [f"limit={count}", *(overrides or [])])
     name = named(loaded, job)
     status = run_and_tell(loaded, name)
     if loaded.ask.wanted:
-        print_questions(output_of(loaded), name)
+        print_questions(output_path(loaded), name)
     raise typer.Exit(status)

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from lvqa_ray.cli import analyze, audit, books, cache, check, demo, export, report, run, serve
+from lvqa_ray.cli import analyze, audit, cache_commands, check, demo, export, report, results, run, serve
 from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError, RunStopped
-from lvqa_ray.storage.paths import said
+from lvqa_ray.storage.paths import describe_os_error
 
 app = typer.Typer(
     help="Turn long videos into reasoning QA training data.",
@@ -28,15 +28,15 @@ app.command()(check.check)
 app.command()(check.preview)
 app.command()(run.plan)
 app.command()(run.estimate)
-app.command()(books.failures)
-app.command()(books.retry)
-app.command()(books.verify)
+app.command()(results.failures)
+app.command()(results.retry)
+app.command()(results.verify)
 app.command()(audit.audit)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(demo.demo)
 app.command("demo-endpoint")(demo.demo_endpoint)
-app.add_typer(cache.app, name="cache")
+app.add_typer(cache_commands.app, name="cache")
 
 
 def status() -> int:
@@ -56,7 +56,7 @@ def status() -> int:
     except BrokenPipeError:
         return stop_at_broken_pipe()
     except OSError as error:  # of a disk or store
-        fail(said(error))
+        fail(describe_os_error(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own mistakes of usage
             fail(error.format_message())

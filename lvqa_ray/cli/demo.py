@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.audit import print_audit
-from lvqa_ray.cli.display.tables import print_record
+from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
-from lvqa_ray.cli.given import named
 from lvqa_ray.cli.run import Overrides, run_and_tell
 from lvqa_ray.config import Job
 from lvqa_ray.errors import LvqaError

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.terminal import fail, plain, say, talk
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.report import output_at
 
 # None of them has the name of a table, which would then hold what is no Parquet.
@@ -47,11 +47,11 @@ def export(
         if not licence:
             talk.print(f"Set the licence in {plain(str(target / 'README.md'))} before you publish it.", soft_wrap=True)
     elif form in FOLDERS:
-        from lvqa_ray.report.subtitles import export_subtitles  # noqa: PLC0415
+        from lvqa_ray.report.subtitle_export import export_subtitles  # noqa: PLC0415
 
         made = export_subtitles(given, target, form.removeprefix("speech-"), speech=FOLDERS[form] == "speech")
     else:
-        from lvqa_ray.report.export import export_lines  # noqa: PLC0415
+        from lvqa_ray.report.export_files import export_lines  # noqa: PLC0415
 
         made = export_lines(given, target, form, test_fraction)
     parts = ", ".join(

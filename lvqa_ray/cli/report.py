@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.terminal import plain, say, talk
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.errors import LvqaError
 
 if TYPE_CHECKING:
-    from lvqa_ray.dataset.reader import Output as Written
+    from lvqa_ray.dataset.reader import OutputReader as Written
     from lvqa_ray.report.page import Report
-    from lvqa_ray.storage.paths import Place
+    from lvqa_ray.storage.paths import StoragePath
 
 AFTER_A_RUN_S = 10.0
 """How long thumbnails may take at the end of a run, and prompts as long again."""
@@ -37,7 +37,7 @@ def report(
     say(str(made.path))
 
 
-def report_after_run(folder: Place, told: str, *, quiet: bool = False) -> None:
+def report_after_run(folder: StoragePath, told: str, *, quiet: bool = False) -> None:
     """Write the report where that is cheap, and say where it is; whatever goes wrong with it is no fault of the run.
 
     Args:
@@ -62,19 +62,19 @@ def report_after_run(folder: Place, told: str, *, quiet: bool = False) -> None:
             talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
 
 
-def output_at(place: Place) -> Written:
+def output_at(place: StoragePath) -> Written:
     """The output at a place.
 
     Raises:
         ConfigError: There is none.
     """
     from lvqa_ray.dataset.reader import opened  # noqa: PLC0415
-    from lvqa_ray.journal.locations import segments_at  # noqa: PLC0415 - Ray and Arrow take seconds to import
+    from lvqa_ray.journal.locations import open_segments  # noqa: PLC0415 - Ray and Arrow take seconds to import
 
-    return opened(place, segments_at(place / "cache", make=False))
+    return opened(place, open_segments(place / "cache", make=False))
 
 
-def _write(place: Place, to: Path | None, within_s: float) -> Report:
+def _write(place: StoragePath, to: Path | None, within_s: float) -> Report:
     from lvqa_ray.journal.found_clips import clips_found  # noqa: PLC0415 - as above
     from lvqa_ray.report.page import write_report  # noqa: PLC0415
 

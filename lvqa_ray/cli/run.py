@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from lvqa_ray.cli.arguments import JOB_FILES, named
 from lvqa_ray.cli.display.panel import Lines, Screen, talkative
-from lvqa_ray.cli.display.tables import print_plan, print_summary
+from lvqa_ray.cli.display.summaries import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
-from lvqa_ray.cli.given import JOB_FILES, named
 from lvqa_ray.cli.report import report_after_run
 from lvqa_ray.config import Job
 
@@ -86,10 +86,10 @@ def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, st
 
 def _fresh(job: Job) -> Job:
     """The job with an output folder that holds nothing: the next number behind its own that is free."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - it takes a second to import
     from lvqa_ray.storage.paths import holds_anything  # noqa: PLC0415 - it takes a second to import
 
-    given = output_of(job)
+    given = output_path(job)
     numbered = (given.with_name(f"{given.name}-{number}") for number in itertools.count(2))
     folder = next(folder for folder in itertools.chain([given], numbered) if not holds_anything(folder))
     if folder != given:
@@ -146,7 +146,7 @@ def run_and_tell(
     """
     if verbose:
         talkative(talk)
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - as below
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - as below
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
 
@@ -158,7 +158,7 @@ def run_and_tell(
         # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
         print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
         if report and not summary.signal:
-            report_after_run(output_of(job), told, quiet=quiet)
+            report_after_run(output_path(job), told, quiet=quiet)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except OSError:  # a terminal or a pipe that is closed, or a full disk behind it, says nothing about the run

@@ -41,11 +41,11 @@ def serve(
         )
     if token and len(token) < SHORTEST_TOKEN:
         fail(f"the token in {settings.token_env} has fewer than {SHORTEST_TOKEN} characters; openssl rand -hex 24.")
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415
-    from lvqa_ray.engine.preflight.checks import check_endpoints, check_output, check_prices  # noqa: PLC0415
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415
+    from lvqa_ray.engine.preflight.validation import check_endpoints, check_output, check_prices  # noqa: PLC0415
     from lvqa_ray.engine.ray.serve_deployment import run_ingress  # noqa: PLC0415 - Ray takes seconds to import
 
-    check_output(output_of(loaded))
+    check_output(output_path(loaded))
     check_prices(loaded)
     check_endpoints(loaded)
     place = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}/"

@@ -2,6 +2,6 @@
 
 from lvqa_ray.config.job import Job
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
-from lvqa_ray.config.serve import Serve
+from lvqa_ray.config.serve_section import Serve
 
 __all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage"]

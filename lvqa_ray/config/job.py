@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lvqa_ray.config.analysis import Analyses, sampled_each
+from lvqa_ray.config.analysis_section import AnalysisSection, sampled_each
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
-from lvqa_ray.config.serve import Serve
-from lvqa_ray.config.written import mapping, override, sentence
+from lvqa_ray.config.serve_section import Serve
+from lvqa_ray.config.yaml_io import mapping, override, sentence
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
 from lvqa_ray.stages.ask import AskQuestions
@@ -26,7 +26,7 @@ from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import SplitVideo
-from lvqa_ray.stages.summarize import SummarizeFilm
+from lvqa_ray.stages.summarize import SummarizeVideo
 
 HOW = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
 """Fields of a job that change no answer, or are told apart by hand."""
@@ -53,11 +53,12 @@ class Job(Section):
     sample: SampleFrames = Field(default_factory=SampleFrames, description="Which pictures the model sees.")
     caption: CaptionClips = Field(default_factory=CaptionClips, description="How clips are captioned.")
     merge: MergeCaptions = Field(default_factory=MergeCaptions, description="How captions are joined.")
-    summarize: SummarizeFilm = Field(
-        default_factory=SummarizeFilm, description="How films are told whose captions are too many for one prompt."
+    summarize: SummarizeVideo = Field(
+        default_factory=SummarizeVideo, description="How films are told whose captions are too many for one prompt."
     )
-    analysis: Analyses = Field(
-        default_factory=Analyses, description="What is told of each video as a whole, beside the questions about it."
+    analysis: AnalysisSection = Field(
+        default_factory=AnalysisSection,
+        description="What is told of each video as a whole, beside the questions about it.",
     )
     ask: AskQuestions = Field(default_factory=AskQuestions, description="How the questions are asked for.")
     checks: Checks = Field(default_factory=Checks, description="What is checked, and what is done about faults.")

@@ -6,30 +6,30 @@ from pathlib import Path
 
 from lvqa_ray.config.job import Job
 from lvqa_ray.config.sections import Storage
-from lvqa_ray.storage.download_cache import Scratch
-from lvqa_ray.storage.options import Access, is_store
-from lvqa_ray.storage.paths import Place, place_of
+from lvqa_ray.storage.download_cache import DownloadCache
+from lvqa_ray.storage.options import StorageOptions, is_store
+from lvqa_ray.storage.paths import StoragePath, storage_path
 
 
-def access_of(storage: Storage) -> Access:
+def storage_options(storage: Storage) -> StorageOptions:
     """How object stores are reached: what the section ``storage`` says, and the environment of this process.
 
     Raises:
         ConfigError: The profile is not known here.
     """
-    return Access.of(**storage.model_dump())
+    return StorageOptions.of(**storage.model_dump())
 
 
-def output_of(job: Job) -> Place:
+def output_path(job: Job) -> StoragePath:
     """The output folder of a job.
 
     Raises:
         ConfigError: How its store is to be reached cannot be found out.
     """
-    return place_of(job.output, access_of(job.storage)) if is_store(job.output) else Path(job.output)
+    return storage_path(job.output, storage_options(job.storage)) if is_store(job.output) else Path(job.output)
 
 
-def scratch_of(job: Job) -> Scratch:
+def download_cache(job: Job) -> DownloadCache:
     """The cache of downloaded videos on this node, bounded by ``engine.scratch_gb``."""
     most_bytes = round(job.engine.scratch_gb * 2**30)
-    return Scratch(folder=job.engine.scratch_dir, most_bytes=most_bytes, access=access_of(job.storage))
+    return DownloadCache(folder=job.engine.scratch_dir, most_bytes=most_bytes, access=storage_options(job.storage))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import is_remote, open_in_parts, read_at
 
 WINDOW = 2**16
@@ -24,14 +24,14 @@ ReadAt = Callable[[int, int], bytes]
 """Reads bytes of a file: from an offset, a number of them."""
 
 
-def contents(uris: Sequence[bytes], access: Access) -> list[str]:
+def contents(uris: Sequence[bytes], access: StorageOptions) -> list[str]:
     """The content hash of each file; empty for a file that is empty or cannot be read in parts."""
     remote = any(b"://" in uri and is_remote(os.fsdecode(uri)) for uri in uris)
     with ThreadPoolExecutor(REMOTE_AT_ONCE if remote else LOCAL_AT_ONCE) as pool:
         return list(pool.map(lambda uri: content(uri, access), uris))
 
 
-def content(uri: bytes, access: Access) -> str:
+def content(uri: bytes, access: StorageOptions) -> str:
     """16 hex digits that name the content of a file, wherever it is stored; empty as for `contents`."""
     name = os.fsdecode(uri)
     try:
@@ -78,6 +78,6 @@ def _pread(descriptor: int, start: int, count: int) -> bytes:
 
 
 @contextmanager
-def _opened_remote(uri: str, access: Access) -> Iterator[tuple[int, ReadAt]]:
+def _opened_remote(uri: str, access: StorageOptions) -> Iterator[tuple[int, ReadAt]]:
     with closing(open_in_parts(uri, access)) as file:
         yield int(file.size), lambda start, count: read_at(uri, file, start, count)

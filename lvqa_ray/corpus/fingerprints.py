@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from lvqa_ray.corpus.video_table import COLUMNS, Videos
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
-from lvqa_ray.storage.options import Access, is_store
-from lvqa_ray.storage.remote import RemoteFile, is_remote, look
+from lvqa_ray.records import redact_url
+from lvqa_ray.storage.options import StorageOptions, is_store
+from lvqa_ray.storage.remote import RemoteFile, file_status, is_remote
 
 LOOKS_AT_ONCE = 16
 """Groups of files that are looked at at the same time, where a look takes long: on a network, or in a bucket."""
@@ -30,7 +30,7 @@ SLOW_S = 2e-4
 """Time of a look from which threads gain something; below, they only take turns at Python's lock."""
 
 
-def fingerprinted(videos: Videos, access: Access) -> Videos:
+def fingerprinted(videos: Videos, access: StorageOptions) -> Videos:
     """The videos, each with its stamp in the column of fingerprints; it stays empty where there is no file.
 
     Args:
@@ -55,20 +55,20 @@ def fingerprinted(videos: Videos, access: Access) -> Videos:
     return Videos.joined(parts)
 
 
-def _fingerprints(looks: Sequence[tuple[bytes, str]], access: Access) -> list[str]:
+def _fingerprints(looks: Sequence[tuple[bytes, str]], access: StorageOptions) -> list[str]:
     return [known or _fingerprint(uri, access) for uri, known in looks]
 
 
-def fingerprint(uri: str, access: Access | None = None) -> str:
+def fingerprint(uri: str, access: StorageOptions | None = None) -> str:
     """The stamp of a file: 16 hex digits that change with its location, size or time; empty if there is no file."""
     # The path as the bytes that it is: a name in another encoding than UTF-8 is a name too.
-    return _fingerprint(os.fsencode(uri), Access.here() if access is None else access)
+    return _fingerprint(os.fsencode(uri), StorageOptions.here() if access is None else access)
 
 
-def _fingerprint(uri: bytes, access: Access) -> str:
+def _fingerprint(uri: bytes, access: StorageOptions) -> str:
     if b"://" in uri and is_remote(os.fsdecode(uri)):
         try:
-            return of_remote(look(os.fsdecode(uri), access))
+            return of_remote(file_status(os.fsdecode(uri), access))
         except FetchError as error:  # the worker that meets it says why
             # Empty would make all files that could not be reached one and the same.
             return "" if error.kind == "missing_file" else _unknown(os.fsdecode(uri))
@@ -79,7 +79,7 @@ def _fingerprint(uri: bytes, access: Access) -> str:
     return _local(uri, stat)
 
 
-def stamp_elsewhere(uri: str, before: str, access: Access) -> str:
+def stamp_elsewhere(uri: str, before: str, access: StorageOptions) -> str:
     """The stamp that a file would have in another location: equal to one of there, it is the same file, moved.
 
     Args:
@@ -95,7 +95,7 @@ def stamp_elsewhere(uri: str, before: str, access: Access) -> str:
         except (OSError, ValueError):
             return ""
     try:
-        return of_remote(replace(look(uri, access), uri=before))
+        return of_remote(replace(file_status(uri, access), uri=before))
     except FetchError:
         return ""
 
@@ -112,7 +112,7 @@ def all_out_of_reach(videos: Videos) -> bool:
 def of_remote(file: RemoteFile) -> str:
     """The stamp of a file in a store or on a server."""
     # A signature is another one every day; the file it leads to is the same.
-    place = shown(file.uri) if file.version else file.uri
+    place = redact_url(file.uri) if file.version else file.uri
     return _short(f"{place}\0{file.size}\0{file.version}".encode())
 
 
@@ -122,7 +122,7 @@ def out_of_reach(uri: str, stamp: str) -> bool:
 
 
 def _unknown(uri: str) -> str:
-    return _short(f"unknown\0{shown(uri)}".encode())
+    return _short(f"unknown\0{redact_url(uri)}".encode())
 
 
 def _short(what: bytes) -> str:

@@ -18,13 +18,13 @@ from lvqa_ray.corpus.manifest_files import check_remote, local
 from lvqa_ray.corpus.video_ids import safe, stem, unique
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError, FetchError
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.uri import folder_of, scheme_of, suffix_of
 from lvqa_ray.storage.folders import files_below
-from lvqa_ray.storage.options import Access, is_store
-from lvqa_ray.storage.paths import Place
-from lvqa_ray.storage.patterns import Source, split, split_uri
-from lvqa_ray.storage.remote import fetch, listing, look
+from lvqa_ray.storage.options import StorageOptions, is_store
+from lvqa_ray.storage.paths import StoragePath
+from lvqa_ray.storage.patterns import UriPattern, split, split_uri
+from lvqa_ray.storage.remote import download, file_status, list_files
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"
@@ -36,7 +36,11 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def read_manifest(
-    sources: Sequence[str], limit: int | None = None, *, without: Place | None = None, access: Access | None = None
+    sources: Sequence[str],
+    limit: int | None = None,
+    *,
+    without: StoragePath | None = None,
+    access: StorageOptions | None = None,
 ) -> Videos:
     """The videos of a job, in the order in which they are named.
 
@@ -53,22 +57,22 @@ def read_manifest(
         ConfigError: A source does not exist, a line cannot be read, there is no video at all, or all are in a bucket
             that cannot be reached.
     """
-    access = Access.here() if access is None else access
+    access = StorageOptions.here() if access is None else access
     try:
         found = Videos.joined(part for source in sources for part in _parts(source, without, access))
         if not found:
-            raise ConfigError(f"there is no video in {', '.join(map(shown, sources))}.")
+            raise ConfigError(f"there is no video in {', '.join(map(redact_url, sources))}.")
         videos = fingerprinted(unique(found)[:limit], access)
         if all_out_of_reach(videos):  # S3 says why only where it is asked for a list
-            next(listing(videos[0].uri.rpartition("/")[0], access, below=False, page=1), None)
+            next(list_files(videos[0].uri.rpartition("/")[0], access, below=False, page=1), None)
         return videos
     except FetchError as error:
         raise ConfigError(str(error)) from None
     except (OSError, ValueError, RuntimeError, csv.Error) as error:  # a path or a line that cannot be
-        raise ConfigError(f"{', '.join(map(shown, sources))} cannot be read: {error}.") from None
+        raise ConfigError(f"{', '.join(map(redact_url, sources))} cannot be read: {error}.") from None
 
 
-def _parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Table]:
+def _parts(source: str, without: StoragePath | None, access: StorageOptions) -> Iterator[pa.Table]:
     """The videos of a source, as tables."""
     if scheme_of(source) not in ("", "file"):
         check_remote(source, "videos")
@@ -81,7 +85,7 @@ def _parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Ta
         yield Videos.of(_videos_of(source, path, without)).table
 
 
-def _videos_of(source: str, path: Path, without: Place | None) -> Iterator[Video]:
+def _videos_of(source: str, path: Path, without: StoragePath | None) -> Iterator[Video]:
     barred = without if isinstance(without, Path) else None
     if path.is_dir():
         files = files_below(path, VIDEO_SUFFIXES, without=barred)
@@ -99,9 +103,9 @@ def _videos_of(source: str, path: Path, without: Place | None) -> Iterator[Video
     yield from map(_plain, files)
 
 
-def _remote_parts(source: str, without: Place | None, access: Access) -> Iterator[pa.Table]:
+def _remote_parts(source: str, without: StoragePath | None, access: StorageOptions) -> Iterator[pa.Table]:
     """The videos of a source in another place; one at http(s):// is a manifest or a video, and never a pattern."""
-    found = split_uri(source, access) if is_store(source) else Source(source, "")
+    found = split_uri(source, access) if is_store(source) else UriPattern(source, "")
     suffix = "" if found.pattern or source.endswith("/") else suffix_of(source)
     if suffix in manifest_files.SUFFIXES:
         yield from _remote_manifest(source, suffix, access)
@@ -111,37 +115,37 @@ def _remote_parts(source: str, without: Place | None, access: Access) -> Iterato
         yield Videos.of(_listed(source, found, without, access)).table
 
 
-def _is_object(uri: str, suffix: str, access: Access) -> bool:
+def _is_object(uri: str, suffix: str, access: StorageOptions) -> bool:
     """Whether a name in a store is that of an object, and no prefix; one that says it is a video may be missing."""
     if uri.endswith("/"):  # what some tools put there for a folder
         return False
     try:
-        look(uri, access)
+        file_status(uri, access)
     except FetchError:
         if suffix not in VIDEO_SUFFIXES:
             return False
     else:
         return True
     try:
-        return next(listing(uri, access, page=1), None) is None
+        return next(list_files(uri, access, page=1), None) is None
     except FetchError:  # of a store that lets nobody list, objects can be named
         return True
 
 
-def _remote_manifest(source: str, suffix: str, access: Access) -> Iterator[pa.Table]:
+def _remote_manifest(source: str, suffix: str, access: StorageOptions) -> Iterator[pa.Table]:
     """The videos of a manifest in another place; those that it names without a full path are beside it."""
     with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
-        fetch(source, copy, sys.maxsize, access)
+        download(source, copy, sys.maxsize, access)
         try:
             yield from manifest_files.read_rows(Path(copy.name), beside=folder_of(source))
         except ConfigError as error:
-            raise ConfigError(str(error).replace(copy.name, shown(source))) from None
+            raise ConfigError(str(error).replace(copy.name, redact_url(source))) from None
 
 
-def _listed(source: str, found: Source, without: Place | None, access: Access) -> Iterator[Video]:
+def _listed(source: str, found: UriPattern, without: StoragePath | None, access: StorageOptions) -> Iterator[Video]:
     any_there = False
     # A million of them: `PurePosixPath` takes 10 us for a suffix.
-    for file in listing(found.base, access, pattern=found.pattern):
+    for file in list_files(found.base, access, pattern=found.pattern):
         if splitext(file.uri)[1].lower() in VIDEO_SUFFIXES and not file.uri.startswith(f"{without}/"):
             any_there = True
             yield Video(id=safe(stem(file.uri)), uri=file.uri, fingerprint=of_remote(file))

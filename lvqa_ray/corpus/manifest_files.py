@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from lvqa_ray.corpus.video_ids import safe, safe_all, stem
 from lvqa_ray.corpus.video_table import AT_ONCE, columns
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.uri import path_of_file_url, scheme_of
 from lvqa_ray.storage.remote import is_remote
@@ -267,7 +267,7 @@ def check_remote(uri: str, where: str) -> None:
         ConfigError: Says which are.
     """
     if not is_remote(uri):
-        raise ConfigError(f"{where}: {shown(uri)}: only files, s3:// and http(s):// are read.")
+        raise ConfigError(f"{where}: {redact_url(uri)}: only files, s3:// and http(s):// are read.")
 
 
 def local(name: str) -> Path:

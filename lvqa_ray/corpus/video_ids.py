@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import base_name
 from lvqa_ray.storage.remote import is_remote
 
@@ -67,7 +67,9 @@ def unique(videos: Videos) -> Videos:
     for at, name, place in zip(several, names.to_pylist(), places.take(pa.array(several)).to_pylist(), strict=True):
         if of_name[name] > 1:
             video = videos[int(at)]
-            what = shown(video.uri) if of_place[place] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
+            what = (
+                redact_url(video.uri) if of_place[place] == 1 else f"{video.uri}\0{video.conversation}\0{video.extra}"
+            )
             ids[int(at)] = apart(video.id, what)
     return videos.renamed(ids)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.records import Turn, Video, shown
+from lvqa_ray.records import Turn, Video, redact_url
 
 COLUMNS = pa.schema(
     [
@@ -200,4 +200,4 @@ def _as_said(uris: Any) -> Any:  # noqa: ANN401 - as above
     else:
         if not pc.any(pc.match_substring(said, "://")).as_py():
             return said
-    return pa.array([shown(os.fsdecode(uri)).encode(errors="replace").decode() for uri in uris.to_pylist()])
+    return pa.array([redact_url(os.fsdecode(uri)).encode(errors="replace").decode() for uri in uris.to_pylist()])

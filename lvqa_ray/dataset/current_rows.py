@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from lvqa_ray.dataset.outcomes import find, numbers
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.records.tables import VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 ROWS_AT_ONCE = 1_000_000
 Places = npt.NDArray[np.int64]
 
 
-class Seen:
+class FirstSeen:
     """Notes what came by.
 
     Args:
@@ -44,14 +44,14 @@ class Seen:
 
 
 def row_groups(
-    folder: Place, table: TableName, columns: list[str]
-) -> Iterator[tuple[list[tuple[Place, int]], pa.Table]]:
+    folder: StoragePath, table: TableName, columns: list[str]
+) -> Iterator[tuple[list[tuple[StoragePath, int]], pa.Table]]:
     """Columns of a table, as many shards at a time as make a million rows: with the shards and their lengths.
 
     Raises:
         ConfigError: A shard cannot be read.
     """
-    group: list[tuple[Place, int]] = []
+    group: list[tuple[StoragePath, int]] = []
     parts: list[pa.Table] = []
     for shard in shards(folder, table):
         part = read_shard(shard, columns)
@@ -64,7 +64,7 @@ def row_groups(
         yield group, pa.concat_tables(parts, promote_options="default")
 
 
-def of_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
+def match_current_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
     """For each row, which of the current outcomes it belongs to; -1 if to none.
 
     Args:
@@ -80,11 +80,11 @@ def of_run(rows: pa.Table, table: TableName, current: pa.Table) -> Places:
     return np.where(same, at, -1)
 
 
-def highest_number(folder: Place, table: TableName, current: pa.Table) -> Places:
+def highest_number(folder: StoragePath, table: TableName, current: pa.Table) -> Places:
     """The highest number of a row of each of the current outcomes, -1 where there is none."""
     highest = np.full(current.num_rows, -1, dtype=np.int64)
     for _, rows in row_groups(folder, table, key_columns(table)):
-        at = of_run(rows, table, current)
+        at = match_current_run(rows, table, current)
         kept = at >= 0
         np.maximum.at(highest, at[kept], row_numbers(rows, table)[kept])
     return highest

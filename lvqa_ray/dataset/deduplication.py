@@ -13,20 +13,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.manifest import stored_manifest
 from lvqa_ray.dataset.outcomes import flat
 from lvqa_ray.dataset.shards import read_shard, read_whole, replace_shard, shards, write_shard
+from lvqa_ray.dataset.stored_manifest import stored_manifest
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates, corpus_text
 from lvqa_ray.stages.reformat import NOTHING_LEFT
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 Repeats = Mapping[str, tuple[str, float]]
 OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage")
 """Columns of a record that the row of a dropped question has too."""
 
 
-def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
+def drop_repeated_questions(folder: StoragePath, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
     """Do what the check's policy says with the questions that repeat one of another video.
 
     What takes a record's place is written before the record goes: after a kill in between the record still counts,
@@ -67,7 +67,7 @@ def compare(folder: Place, check: CheckDuplicates, job_hash: str, run_id: str) -
             shard.unlink()
 
 
-def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
+def _note_drops(folder: StoragePath, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
     """Write the lines that take the place of records: of dropped questions, and of videos that have none left."""
     going: list[dict[str, Any]] = []
     for shard in shards(folder, "data"):
@@ -103,7 +103,7 @@ def _note_drops(folder: Place, check: CheckDuplicates, repeats: Repeats, job_has
     write_shard(folder, "failures", f"corpus-{run_id}", failures.values())
 
 
-def _earlier_names(folder: Place) -> Callable[[pa.Table], Any]:
+def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], Any]:
     """Tells which records are of a film that the manifest has under another id: a film does not repeat itself."""
     stored = stored_manifest(folder)
     if stored is None:
@@ -118,7 +118,7 @@ def _earlier_names(folder: Place) -> Callable[[pa.Table], Any]:
     return earlier
 
 
-def _texts(folder: Place, job_hash: str, left_out: Callable[[pa.Table], Any]) -> Iterator[tuple[str, str]]:
+def _texts(folder: StoragePath, job_hash: str, left_out: Callable[[pa.Table], Any]) -> Iterator[tuple[str, str]]:
     """The questions of a job's records, with their ids."""
     columns = ["id", "video_id", "fingerprint", "job_hash", "parsed_reasoning.QUESTION", "parsed_reasoning.OPTIONS"]
     for shard in shards(folder, "data"):

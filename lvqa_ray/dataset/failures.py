@@ -13,7 +13,7 @@ from lvqa_ray.dataset.outcomes import find, numbers, outcomes
 from lvqa_ray.dataset.remedies import mend
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
 
@@ -42,7 +42,7 @@ class Kind:
     mend: str
 
 
-def failures(output: Place, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """The videos whose latest outcome is a failure, and the tasks about videos that failed.
 
     Args:
@@ -87,7 +87,7 @@ def _task(row: Mapping[str, Any]) -> dict[str, Any]:
     return said | {"message": row["error_message"], "retryable": row["retryable"], "video": row["video"]}
 
 
-def by_kind(output: Place, kinds: Collection[str] = ()) -> list[Kind]:
+def by_kind(output: StoragePath, kinds: Collection[str] = ()) -> list[Kind]:
     """The failures summed up, most frequent first; arguments and errors as for `failures`."""
     first: dict[str, dict[str, Any]] = {}
     count: dict[str, int] = {}

@@ -23,13 +23,13 @@ from lvqa_ray.corpus.content import content, contents
 from lvqa_ray.corpus.fingerprints import fingerprint, out_of_reach, stamp_elsewhere
 from lvqa_ray.corpus.video_table import COLUMNS, Videos
 from lvqa_ray.dataset.current_rows import row_groups
-from lvqa_ray.dataset.manifest import FILE as MANIFEST
 from lvqa_ray.dataset.outcomes import OUTCOME, find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
-from lvqa_ray.records import Video, shown
+from lvqa_ray.dataset.stored_manifest import FILE as MANIFEST
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.tables import VIDEO_ID, TableName
-from lvqa_ray.storage.options import Access
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.paths import StoragePath
 from lvqa_ray.storage.remote import is_remote
 
 FILE = "fingerprints.parquet"
@@ -40,7 +40,7 @@ AT_ONCE = 2**16
 """Files that are read before their content is compared."""
 
 
-def identified(video: Video, folder: Place, access: Access) -> Video:
+def identified(video: Video, folder: StoragePath, access: StorageOptions) -> Video:
     """One video with the fingerprint of its content, as the runs of an output name it; nothing is written."""
     given = Videos.of([replace(video, fingerprint=fingerprint(video.uri, access))])
     return replace(video, fingerprint=Identities(folder, OUTCOME.empty_table()).identify(given, access)[0].fingerprint)
@@ -54,7 +54,7 @@ class Identities:
         done: Its outcomes, as `outcomes` gives them.
     """
 
-    def __init__(self, folder: Place, done: pa.Table) -> None:
+    def __init__(self, folder: StoragePath, done: pa.Table) -> None:
         self._folder = folder
         self._done = done
         path = folder / FILE
@@ -63,7 +63,7 @@ class Identities:
         self._known = read_shard(path, ["stamp", "fingerprint"]) if path.exists() else empty.select([0, 2])
         self._new: list[pa.Table] = []
 
-    def identify(self, videos: Videos, access: Access) -> Videos:
+    def identify(self, videos: Videos, access: StorageOptions) -> Videos:
         """The videos with the fingerprint of their content; a file that cannot be read keeps its stamp.
 
         Args:
@@ -121,7 +121,7 @@ class Identities:
         if len(old):
             self._new.append(pa.table([old, pa.nulls(len(old), pa.string()), old], schema=SCHEMA))
 
-    def _found(self, videos: Videos, places: Any, prints: Any, access: Access) -> Any:  # noqa: ANN401 - as above
+    def _found(self, videos: Videos, places: Any, prints: Any, access: StorageOptions) -> Any:  # noqa: ANN401 - as above
         """The fingerprints, those at some places by content."""
         table = pa.concat_tables([self._table, *self._new])
         read = table.filter(pc.is_valid(table["content"]))
@@ -169,7 +169,7 @@ class _Before:
         access: How stores are reached.
     """
 
-    def __init__(self, folder: Place, prints: Any, wanted: Set[str], access: Access) -> None:  # noqa: ANN401 - as above
+    def __init__(self, folder: StoragePath, prints: Any, wanted: Set[str], access: StorageOptions) -> None:  # noqa: ANN401 - as above
         self._access = access
         self._named: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for where, fingerprint_ in _located(folder, prints) if len(prints) else ():
@@ -178,7 +178,7 @@ class _Before:
 
     def of(self, uri: str, hashed: str) -> str:
         """The fingerprint that an earlier release gave to this file in another location; empty if it had none."""
-        named: Sequence[tuple[str, str]] = self._named.get(basename(shown(uri)), ())
+        named: Sequence[tuple[str, str]] = self._named.get(basename(redact_url(uri)), ())
         for where, before in named:
             if stamp_elsewhere(uri, where, self._access) == before:
                 return before
@@ -189,7 +189,7 @@ class _Before:
         return ""
 
 
-def _located(folder: Place, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as above
+def _located(folder: StoragePath, prints: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - as above
     """Where the files with these fingerprints were."""
     prints, told = flat(prints), []
     if (path := folder / MANIFEST).exists():

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.dataset.task_outcomes import task_outcomes
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 FEW = ["run_id", "job_hash"]
 """Columns of few different values."""
@@ -27,7 +27,7 @@ OUTCOME = pa.schema(
 ``alone`` says that it was asked no question, and has results in ``analysis/``."""
 
 
-def outcomes(folder: Place, tables: Sequence[TableName] = ("failures", "data")) -> pa.Table:
+def outcomes(folder: StoragePath, tables: Sequence[TableName] = ("failures", "data")) -> pa.Table:
     """The latest outcome of every video in an output folder, with the columns of `OUTCOME`.
 
     Run ids begin with the time, so the largest is the latest; within a run, a record goes before a failure. A video
@@ -57,7 +57,7 @@ def outcomes(folder: Place, tables: Sequence[TableName] = ("failures", "data")) 
     return rows.take(pa.array(numbers(latest["order_max"]) % rows.num_rows))
 
 
-def job_hashes(folder: Place) -> set[str]:
+def job_hashes(folder: StoragePath) -> set[str]:
     """The hashes of the jobs whose rows an output holds.
 
     Raises:
@@ -71,7 +71,7 @@ def job_hashes(folder: Place) -> set[str]:
     return found
 
 
-def _rows(shard: Place, table: TableName) -> pa.Table:
+def _rows(shard: StoragePath, table: TableName) -> pa.Table:
     failed = table == "failures"
     ident = VIDEO_ID[table]
     columns = [ident, "fingerprint", "input_hash", *FEW, *(["retryable", "kind"] if failed else [])]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.standing import standing
+from lvqa_ray.dataset.current_outcomes import current_outcomes
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.segments import LocalSegments, Segments
 from lvqa_ray.records import Turn
@@ -56,7 +56,7 @@ class Folder(Protocol):
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputReader:
     """An output folder.
 
     Attributes:
@@ -179,7 +179,7 @@ class Output:
         last = self._latest("failures").join(failures, ["id", "run_id"]).group_by(["id", "run_id"])
         tries = last.aggregate([("retryable", "max")]).rename_columns(["id", "run_id", "retryable"])
         may_pass = pc.fill_null(tries["retryable"], False)
-        tables = standing(self._records(), tries.set_column(2, "retryable", may_pass))
+        tables = current_outcomes(self._records(), tries.set_column(2, "retryable", may_pass))
         return {name: rows.rename_columns(["video", "run"]) for name, rows in tables.items()}
 
     def _records(self) -> pa.Table:
@@ -234,7 +234,7 @@ def _of_one_schema(shards: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
             start = end
 
 
-def opened(folder: Folder, segments: Segments | None = None) -> Output:
+def opened(folder: Folder, segments: Segments | None = None) -> OutputReader:
     """The output of a run.
 
     Raises:
@@ -242,4 +242,4 @@ def opened(folder: Folder, segments: Segments | None = None) -> Output:
     """
     if not any((folder / name).exists() for name in ("run.json", *SCHEMAS)):
         raise ConfigError(f"{folder} holds no output; give the output folder of a run.")
-    return Output(folder, segments)
+    return OutputReader(folder, segments)

@@ -16,7 +16,7 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.outcomes import find, flat, numbers
 
 
-class Why(StrEnum):
+class RerunReason(StrEnum):
     """Why a video is to be done, or is not; of several reasons the first counts."""
 
     NEW = "new"
@@ -32,7 +32,7 @@ class Why(StrEnum):
 class Reason(NamedTuple):
     """A reason; where settings changed, with the hash of the job that made the outcome."""
 
-    why: Why
+    why: RerunReason
     job_hash: str = ""
 
 
@@ -67,44 +67,44 @@ def remaining(
     found = find(videos.ids, done["id"])
     known = found >= 0
     row = done.take(pa.array(np.where(known, found, 0))) if done.num_rows else done
-    why = np.full(len(videos), list(Why).index(Why.NEW), dtype=np.int8)
+    why = np.full(len(videos), list(RerunReason).index(RerunReason.NEW), dtype=np.int8)
 
-    def mark(where: np.ndarray[tuple[int], np.dtype[np.bool_]], reason: Why) -> None:
-        why[known & where] = list(Why).index(reason)
+    def mark(where: np.ndarray[tuple[int], np.dtype[np.bool_]], reason: RerunReason) -> None:
+        why[known & where] = list(RerunReason).index(reason)
 
     if done.num_rows:
         retryable = numbers(row["retryable"])
         # The video, or a task about it.
         failed = numbers(row["failed"]) | numbers(pc.is_valid(row["kind"].cast(pa.string())))
-        mark(known, Why.DONE)
+        mark(known, RerunReason.DONE)
         if only is None:
             # The first reason is written last.
-            mark(failed & retry_failures, Why.AGAIN)
-            mark(failed & retryable, Why.RETRY)
-            mark(~numbers(pc.equal(row["job_hash"].cast(pa.string()), job_hash)), Why.SETTINGS)
-            mark(~numbers(pc.equal(row["input_hash"], videos.input_hashes)), Why.INPUT)
-            mark(~numbers(pc.equal(row["fingerprint"], videos.fingerprints)), Why.FILE)
+            mark(failed & retry_failures, RerunReason.AGAIN)
+            mark(failed & retryable, RerunReason.RETRY)
+            mark(~numbers(pc.equal(row["job_hash"].cast(pa.string()), job_hash)), RerunReason.SETTINGS)
+            mark(~numbers(pc.equal(row["input_hash"], videos.input_hashes)), RerunReason.INPUT)
+            mark(~numbers(pc.equal(row["fingerprint"], videos.fingerprints)), RerunReason.FILE)
         else:
             wanted = pc.is_in(row["kind"].cast(pa.string()), value_set=pa.array(list(only), pa.string()))
-            mark(failed & (numbers(wanted) if only else failed), Why.AGAIN)
+            mark(failed & (numbers(wanted) if only else failed), RerunReason.AGAIN)
     if only is not None:
-        why[why != list(Why).index(Why.AGAIN)] = list(Why).index(Why.ASIDE)
+        why[why != list(RerunReason).index(RerunReason.AGAIN)] = list(RerunReason).index(RerunReason.ASIDE)
     return _todo(videos, why, row)
 
 
 def _todo(videos: Videos, why: np.ndarray[tuple[int], np.dtype[np.int8]], row: pa.Table) -> Todo:
-    plain = [Reason(reason) for reason in Why]
-    chosen = ~np.isin(why, [list(Why).index(Why.DONE), list(Why).index(Why.ASIDE)])
+    plain = [Reason(reason) for reason in RerunReason]
+    chosen = ~np.isin(why, [list(RerunReason).index(RerunReason.DONE), list(RerunReason).index(RerunReason.ASIDE)])
     reasons = [plain[code] for code in why[chosen]]
-    changed = why[chosen] == list(Why).index(Why.SETTINGS)
+    changed = why[chosen] == list(RerunReason).index(RerunReason.SETTINGS)
     if changed.any():
         made_by = flat(row["job_hash"]).filter(pa.array(chosen)).filter(pa.array(changed))
-        of = [Reason(Why.SETTINGS, job_hash) for job_hash in made_by.dictionary.to_pylist()]
+        of = [Reason(RerunReason.SETTINGS, job_hash) for job_hash in made_by.dictionary.to_pylist()]
         for place, code in zip(np.flatnonzero(changed), numbers(made_by.indices), strict=True):
             reasons[place] = of[code]
     counts = Counter(reasons)
-    for reason in (Why.DONE, Why.ASIDE):
-        if count := int((why == list(Why).index(reason)).sum()):
+    for reason in (RerunReason.DONE, RerunReason.ASIDE):
+        if count := int((why == list(RerunReason).index(reason)).sum()):
             counts[Reason(reason)] = count
     return Todo(videos.where(chosen), reasons, counts)
 
@@ -125,7 +125,7 @@ def without_copies(videos: Videos) -> tuple[Videos, Videos]:
     return (videos, videos.where(~first)) if first.all() else (videos.where(first), videos.where(~first))
 
 
-def told(
+def describe_reasons(
     counts: Mapping[Reason, int], settings: Mapping[str, Mapping[str, str]], now: Mapping[str, str]
 ) -> dict[str, int]:
     """Reasons in words, with their counts, most frequent first.

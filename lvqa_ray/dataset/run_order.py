@@ -10,12 +10,12 @@ import pyarrow as pa
 from lvqa_ray.dataset.run_state import run_ids_of
 from lvqa_ray.journal.clip_files import files_folder
 from lvqa_ray.journal.found_clips import clips_folder
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.run_ids import next_run_id
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 
-def run_id_in(folder: Place, done: pa.Table) -> str:
+def run_id_in(folder: StoragePath, done: pa.Table) -> str:
     """The id of a run that begins now.
 
     Args:
@@ -29,8 +29,8 @@ def run_id_in(folder: Place, done: pa.Table) -> str:
     return next_run_id(chain(of_rows, run_ids_of(folder), segment_names(folder / "cache")))
 
 
-def segment_names(journal: Place) -> Iterator[str]:
+def segment_names(journal: StoragePath) -> Iterator[str]:
     """The names of all segments of a journal, and of what is written down beside the answers; each holds a run id."""
     for part in (journal, clips_folder(journal), files_folder(journal)):
         if part.is_dir():
-            yield from segments_at(part, make=False).sizes()
+            yield from open_segments(part, make=False).sizes()

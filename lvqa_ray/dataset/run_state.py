@@ -14,18 +14,18 @@ from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest_files import local
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.identities import Identities
-from lvqa_ray.dataset.manifest import store_manifest, update_manifest
+from lvqa_ray.dataset.stored_manifest import store_manifest, update_manifest
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import scheme_of, without_fragment
-from lvqa_ray.storage.paths import Place, write_whole
+from lvqa_ray.storage.paths import StoragePath, write_whole
 
 JOB, RUN = "job.yaml", "run.json"
 NOT_STORED = "?not-stored"
 """Stands where a signature was, which is a secret."""
 
 
-def note_job(folder: Place, job: Job, videos: Videos) -> None:
+def write_job(folder: StoragePath, job: Job, videos: Videos) -> None:
     """Write down what a run is about: a job file that can be run as it is, and the videos.
 
     Raises:
@@ -37,20 +37,20 @@ def note_job(folder: Place, job: Job, videos: Videos) -> None:
         store_manifest(folder, videos, job.job_hash)
 
 
-def note_again(folder: Place, job: Job, videos: Videos) -> None:
+def write_rerun(folder: StoragePath, job: Job, videos: Videos) -> None:
     """Write down that some videos of the last run are done again, which may have changed meanwhile; errors as above."""
     with _writable(folder):
         update_manifest(folder, videos, job.job_hash)
 
 
-def note_identities(folder: Place, identities: Identities) -> None:
+def write_identities(folder: StoragePath, identities: Identities) -> None:
     """Write down which content the files have, where that is new; errors as above."""
     with _writable(folder):
         identities.store()
 
 
-def note_run(
-    folder: Place,
+def write_run(
+    folder: StoragePath,
     job: Job,
     summary: Mapping[str, Any] | None,
     *,
@@ -71,7 +71,7 @@ def note_run(
     Raises:
         ConfigError: It cannot be written.
     """
-    this = job.model_dump(mode="json") | {"videos": [shown(video) for video in job.videos]}
+    this = job.model_dump(mode="json") | {"videos": [redact_url(video) for video in job.videos]}
     jobs = {known: each for known, each in jobs_of(folder).items() if hashes is None or known in hashes}
     said = {
         "job": this,
@@ -86,12 +86,12 @@ def note_run(
         _write(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
 
-def is_finished(folder: Place) -> bool:
+def is_finished(folder: StoragePath) -> bool:
     """Whether the last run that had something to do came to its end."""
     return _said(folder).get("finished") is True
 
 
-def jobs_of(folder: Place) -> dict[str, Any]:
+def jobs_of(folder: StoragePath) -> dict[str, Any]:
     """The job of each job hash whose rows may be in an output."""
     said = _said(folder)
     jobs, last = said.get("jobs"), {said.get("job_hash"): said.get("job")}
@@ -99,7 +99,7 @@ def jobs_of(folder: Place) -> dict[str, Any]:
     return jobs if isinstance(jobs, dict) else {known: job for known, job in last.items() if known and job}
 
 
-def run_ids_of(folder: Place) -> list[str]:
+def run_ids_of(folder: StoragePath) -> list[str]:
     """The ids of the last run that began and of the last that ended, as far as they are written down."""
     said = _said(folder)
     summary = said.get("summary")
@@ -107,13 +107,13 @@ def run_ids_of(folder: Place) -> list[str]:
     return [run_id for run_id in known if isinstance(run_id, str)]
 
 
-def settings_of(folder: Place) -> dict[str, dict[str, str]]:
+def settings_of(folder: StoragePath) -> dict[str, dict[str, str]]:
     """Of every job hash that an output was made with, the hashes of its sections; empty where that is not known."""
     settings = _said(folder).get("settings")
     return settings if isinstance(settings, dict) else {}
 
 
-def stored_job(folder: Place, given: Path | None, overrides: Iterable[str]) -> Job:
+def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]) -> Job:
     """The job of the last run in an output folder.
 
     Args:
@@ -151,10 +151,10 @@ def _anywhere(source: str) -> str:
     """A source as it may be stored and is found from any folder."""
     if scheme_of(source) in ("", "file"):
         return str(local(source).absolute())
-    return source if shown(source) == without_fragment(source) else shown(source) + NOT_STORED
+    return source if redact_url(source) == without_fragment(source) else redact_url(source) + NOT_STORED
 
 
-def _said(folder: Place) -> dict[str, Any]:
+def _said(folder: StoragePath) -> dict[str, Any]:
     try:
         said = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -163,12 +163,12 @@ def _said(folder: Place) -> dict[str, Any]:
 
 
 @contextmanager
-def _writable(path: Place) -> Iterator[None]:
+def _writable(path: StoragePath) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
-def _write(path: Place, text: str) -> None:
+def _write(path: StoragePath, text: str) -> None:
     write_whole(path, text.encode(errors="replace"))

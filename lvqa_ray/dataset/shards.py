@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import stored_columns, with_current_columns
 from lvqa_ray.records.tables import EMPTY_SHARD, RELEASE, SCHEMAS, TableName, no_rows
-from lvqa_ray.storage.paths import Place, complete, partial_of, readable, write_whole
+from lvqa_ray.storage.paths import StoragePath, complete, partial_of, readable, write_whole
 
 GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20
 """Rows that are held in memory before they are written as one row group."""
 
 
-def write_shard(folder: Place, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
+def write_shard(folder: StoragePath, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
     """Write one shard: complete under its name, or not there at all.
 
     Args:
@@ -51,7 +51,7 @@ def _encodable(value: Any) -> Any:  # noqa: ANN401 - any value of a line
     return [_encodable(inner) for inner in value] if isinstance(value, list) else value
 
 
-def read_rows(folder: Place, table: TableName, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(folder: StoragePath, table: TableName, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """All lines of a table, shard by shard, or some columns of them.
 
     Raises:
@@ -61,12 +61,12 @@ def read_rows(folder: Place, table: TableName, columns: list[str] | None = None)
         yield from read_shard(shard, columns).to_pylist()
 
 
-def shards(folder: Place, table: TableName) -> list[Place]:
+def shards(folder: StoragePath, table: TableName) -> list[StoragePath]:
     """The complete shards of a table that hold rows, by name; see `fill_empty` for the one that holds none."""
     return sorted((shard for shard in (folder / table).glob("*.parquet") if shard.name != EMPTY_SHARD), key=str)
 
 
-def fill_empty(folder: Place) -> None:
+def fill_empty(folder: StoragePath) -> None:
     """Give each table without rows one shard with its columns, and take that shard from the tables that have rows.
 
     Readers such as DuckDB and polars find no columns in a folder without files, and fail.
@@ -84,7 +84,7 @@ def fill_empty(folder: Place) -> None:
             write_whole(folder / table / EMPTY_SHARD, no_rows(schema))
 
 
-def is_current(shard: Place, table: TableName) -> bool:
+def is_current(shard: StoragePath, table: TableName) -> bool:
     """Whether a shard has the columns of this release, in their order.
 
     Raises:
@@ -94,19 +94,19 @@ def is_current(shard: Place, table: TableName) -> bool:
         return _has(shard, SCHEMAS[table])
 
 
-def _is_of_this_release(shard: Place, schema: pa.Schema) -> bool:
+def _is_of_this_release(shard: StoragePath, schema: pa.Schema) -> bool:
     try:
         return _has(shard, schema)
     except (pa.ArrowException, OSError):
         return False
 
 
-def _has(shard: Place, schema: pa.Schema) -> bool:
+def _has(shard: StoragePath, schema: pa.Schema) -> bool:
     there = pq.read_schema(readable(shard))
     return bool(there.equals(schema)) and RELEASE.items() <= (there.metadata or {}).items()
 
 
-def read_shard(shard: Place, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
+def read_shard(shard: StoragePath, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
     """A shard, or some columns of it; those of few different values may be had as dictionaries.
 
     A shard of an earlier release has the columns of this one, but for those that nothing in it yields.
@@ -122,12 +122,12 @@ def read_shard(shard: Place, columns: list[str] | None = None, *, few: Sequence[
         return with_current_columns(file.read(columns=stored_columns(columns, there)), columns)
 
 
-def read_whole(shard: Place, table: TableName) -> pa.Table:
+def read_whole(shard: StoragePath, table: TableName) -> pa.Table:
     """A shard with all columns of its table in this release; errors as above."""
     return pa.Table.from_batches(list(batches(shard, table, GROUP_ROWS)), schema=SCHEMAS[table])
 
 
-def batches(shard: Place, table: TableName, rows: int) -> Iterator[pa.RecordBatch]:
+def batches(shard: StoragePath, table: TableName, rows: int) -> Iterator[pa.RecordBatch]:
     """The same, so many rows at a time."""
     schema = SCHEMAS[table]
     with _readable(shard):
@@ -138,7 +138,7 @@ def batches(shard: Place, table: TableName, rows: int) -> Iterator[pa.RecordBatc
 
 
 @contextmanager
-def _readable(shard: Place) -> Iterator[None]:
+def _readable(shard: StoragePath) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -158,7 +158,7 @@ def damaged(error: Exception) -> bool:
     return isinstance(error, pa.ArrowInvalid) or (isinstance(error, OSError) and error.errno is None)
 
 
-def replace_shard(rows: pa.Table, path: Place) -> None:
+def replace_shard(rows: pa.Table, path: StoragePath) -> None:
     """Write rows under a temporary name, then move them into place."""
     with ShardWriter(lambda: path, rows.schema, rows.num_rows) as out:
         out.write(rows)
@@ -173,12 +173,12 @@ class ShardWriter:
         rows_per_shard: Length of a shard.
     """
 
-    def __init__(self, name: Callable[[], Place], schema: pa.Schema, rows_per_shard: int) -> None:
+    def __init__(self, name: Callable[[], StoragePath], schema: pa.Schema, rows_per_shard: int) -> None:
         self._name = name
         self._schema = schema
         self._room = self._rows_per_shard = rows_per_shard
         self._held: list[pa.Table] = []
-        self._path: Place = Path()
+        self._path: StoragePath = Path()
         self._partial = Path()
         self._file: pq.ParquetWriter | None = None
 

@@ -6,13 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.dataset.shards import read_shard, shards
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 SAME = ["fingerprint", "input_hash", "job_hash"]
 COLUMNS = ["video_id", "run_id", *SAME, "index", "error", "retryable", "alone"]
 
 
-def task_outcomes(folder: Place) -> pa.Table:
+def task_outcomes(folder: StoragePath) -> pa.Table:
     """A row for each video and run with results alone, or with a task that failed.
 
     Returns:

@@ -12,14 +12,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lvqa_ray.dataset.compaction import Current
-from lvqa_ray.dataset.current_rows import Seen, highest_number, key_columns, of_run, row_groups, row_numbers
-from lvqa_ray.dataset.manifest import stored_manifest
+from lvqa_ray.dataset.current_rows import (
+    FirstSeen,
+    highest_number,
+    key_columns,
+    match_current_run,
+    row_groups,
+    row_numbers,
+)
 from lvqa_ray.dataset.outcomes import find, flat, numbers, outcomes
 from lvqa_ray.dataset.shards import damaged, shards
+from lvqa_ray.dataset.stored_manifest import stored_manifest
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.earlier import fits
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place, readable
+from lvqa_ray.storage.paths import StoragePath, readable
 
 SHOWN = 3
 """Ids that a sentence names."""
@@ -27,7 +34,7 @@ AGAIN = "run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyResult:
     """What was found.
 
     Attributes:
@@ -87,7 +94,7 @@ class Verdict:
         return f"Not in order: {count}. {' '.join((*left, *self.problems))}"
 
 
-def verify(folder: Place, *, since: float | None = None, run_id: str = "") -> Verdict:
+def verify(folder: StoragePath, *, since: float | None = None, run_id: str = "") -> VerifyResult:
     """Check an output, shard by shard and with little memory.
 
     Args:
@@ -106,19 +113,19 @@ def verify(folder: Place, *, since: float | None = None, run_id: str = "") -> Ve
     try:
         stored = stored_manifest(folder)
     except ConfigError as error:
-        return Verdict(shards=count, problems=(*broken, str(error)))
+        return VerifyResult(shards=count, problems=(*broken, str(error)))
     if stored is None:
-        return Verdict(shards=count, problems=(*broken, f"There is no manifest of a run in {folder}: {AGAIN}."))
+        return VerifyResult(shards=count, problems=(*broken, f"There is no manifest of a run in {folder}: {AGAIN}."))
     manifest, job_hash = stored
     if broken:
-        return Verdict(videos=manifest.num_rows, shards=count, problems=tuple(broken))
+        return VerifyResult(videos=manifest.num_rows, shards=count, problems=tuple(broken))
     try:
         return _verdict(folder, manifest, job_hash, count)
     except (ConfigError, pa.ArrowException, OSError) as error:  # in a shard that was not read whole
-        return Verdict(videos=manifest.num_rows, shards=count, problems=(" ".join(str(error).split()),))
+        return VerifyResult(videos=manifest.num_rows, shards=count, problems=(" ".join(str(error).split()),))
 
 
-def _verdict(folder: Place, manifest: pa.Table, job_hash: str, count: int) -> Verdict:
+def _verdict(folder: StoragePath, manifest: pa.Table, job_hash: str, count: int) -> VerifyResult:
     ended = _of_manifest(outcomes(folder), manifest, job_hash)
     failed = ended.filter(ended["failed"])
     kinds = flat(failed["kind"].cast(pa.string())).value_counts().to_pylist()
@@ -127,7 +134,7 @@ def _verdict(folder: Place, manifest: pa.Table, job_hash: str, count: int) -> Ve
     records = current["data"]["id"]
     listed = numbers(pc.is_in(records, value_set=flat(manifest["id"])))
     of_failed = numbers(pc.is_in(records, value_set=flat(failed["id"])))
-    return Verdict(
+    return VerifyResult(
         videos=manifest.num_rows,
         records=ended.num_rows - failed.num_rows,
         alone=int(numbers(ended["alone"]).sum()),
@@ -153,7 +160,7 @@ def _of_manifest(done: pa.Table, manifest: pa.Table, job_hash: str) -> pa.Table:
     return mine.filter(same)
 
 
-def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]:
+def _shard(shard: StoragePath, table: TableName, since: float | None) -> Iterator[str]:
     """What is wrong with a shard."""
     mend = f"move it away, and {AGAIN}: its videos are done again, and what is paid for comes from the journal."
     try:
@@ -178,13 +185,13 @@ def _shard(shard: Place, table: TableName, since: float | None) -> Iterator[str]
             yield f"{shard} could not be read ({why}); {AGAIN}."
 
 
-def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
+def _repeats(folder: StoragePath, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Which rows stand twice, or where a later outcome has taken their place."""
     for table in ("data", "failures", "drops", "subtitles", "analysis"):
-        once = Seen(highest_number(folder, table, current[table]))
+        once = FirstSeen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
         for _, rows in row_groups(folder, table, key_columns(table)):
-            at = of_run(rows, table, current[table])
+            at = match_current_run(rows, table, current[table])
             good = at >= 0
             good[good] = once.first(at[good], row_numbers(rows, table)[good])
             too_many += rows[VIDEO_ID[table]].filter(pa.array(~good)).to_pylist()
@@ -195,14 +202,14 @@ def _repeats(folder: Place, current: Mapping[TableName, pa.Table]) -> Iterator[s
             )
 
 
-def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
+def _clips(folder: StoragePath, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
     """How many clips there are of videos that ended, and which records lack some of theirs."""
-    seen = Seen(highest := highest_number(folder, "clips", records))
+    seen = FirstSeen(highest := highest_number(folder, "clips", records))
     captions, gaps, good = (np.zeros(records.num_rows, dtype=np.int64) for _ in range(3))
     total = 0
     for group, rows in row_groups(folder, "clips", ["video_id", "run_id", "index", "error", "dropped"]):
         total += int((find(rows["video_id"], ended["id"]) >= 0).sum())
-        at = of_run(rows, "clips", records)
+        at = match_current_run(rows, "clips", records)
         mine = at >= 0
         has_caption = np.concatenate([_has_caption(shard) for shard, _ in group])
         has_error = numbers(pc.is_valid(rows["error"]))
@@ -213,7 +220,7 @@ def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list
         np.add.at(good, at[mine], (told[mine] & seen.first(at[mine], row_numbers(rows, "clips")[mine])))
     whole = np.ones(records.num_rows, dtype=np.bool_)
     for _, rows in row_groups(folder, "data", ["video_id", "run_id", "num_clips", "gaps"]):
-        at = of_run(rows, "data", records)
+        at = match_current_run(rows, "data", records)
         mine = at >= 0
         as_told = numbers(pc.fill_null(rows["num_clips"], 0)) == captions[at]
         as_told &= numbers(pc.fill_null(pc.list_value_length(rows["gaps"]), 0)) == gaps[at]
@@ -226,7 +233,7 @@ def _clips(folder: Place, records: pa.Table, ended: pa.Table) -> tuple[int, list
     return total, [f"{len(lacking)} records lack rows of clips/, or have too many ({_some(lacking)}): {mend}."]
 
 
-def _has_caption(shard: Place) -> npt.NDArray[np.bool_]:
+def _has_caption(shard: StoragePath) -> npt.NDArray[np.bool_]:
     """For each row of a shard of clips, whether it has a caption; texts are read only where the footer does not say."""
     file = pq.ParquetFile(readable(shard))
     parts = []

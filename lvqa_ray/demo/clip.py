@@ -8,8 +8,8 @@ import av
 
 from lvqa_ray.demo.describe import NotAPicture, Picture, open_picture
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+from lvqa_ray.video.reader.container_formats import open_input
 from lvqa_ray.video.reader.display import Presentation
-from lvqa_ray.video.reader.formats import open_input
 
 FRAMES = 8
 SHORT_SIDE = 448  # pixels

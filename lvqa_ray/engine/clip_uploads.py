@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
-from lvqa_ray.journal.clip_files import KeptFiles
+from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.records import CaptionedClip, Clip, Failure
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
 
 if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class ClipUploader:
     """Where clip files go.
 
     Attributes:
@@ -34,8 +34,8 @@ class Media:
     """
 
     folder: Path
-    place: Place
-    files: KeptFiles | None = None
+    place: StoragePath
+    files: ClipFileIndex | None = None
 
     def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
         """What will be made of a clip, without its pictures; ``None`` where its file is still to be cut."""
@@ -103,13 +103,13 @@ def _without_file(clip: Clip) -> Clip:
     return replace(clip, media_path="", media_span=None, media_mode="")
 
 
-def media_of(job: Job) -> Media:
+def clip_uploader(job: Job) -> ClipUploader:
     """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - see above
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - see above
 
-    place = output_of(job) / "media"
+    place = output_path(job) / "media"
     if isinstance(place, Path):
-        return Media(place, place)
+        return ClipUploader(place, place)
     begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"
     output = hashlib.sha256(str(place).encode()).hexdigest()[:12]
-    return Media(Path(f"{begin}-media-{os.getuid()}-{output}"), place)
+    return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), place)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lvqa_ray.errors import ConfigError, RunStopped
-from lvqa_ray.storage.paths import Place, said
-from lvqa_ray.storage.run_lock import Hold
+from lvqa_ray.storage.paths import StoragePath, describe_os_error
+from lvqa_ray.storage.run_lock import RunLock
 
 
 @contextmanager
-def paying(folder: Place, hold: Hold, halted: str = "") -> Iterator[None]:
+def paying(folder: StoragePath, hold: RunLock, halted: str = "") -> Iterator[None]:
     """Turn errors of the output into `RunStopped` for as long as the block runs.
 
     Args:
@@ -25,5 +25,5 @@ def paying(folder: Place, hold: Hold, halted: str = "") -> Iterator[None]:
     try:
         yield
     except (ConfigError, OSError) as error:
-        why = hold.lost or halted or (said(error) if isinstance(error, OSError) else str(error))
+        why = hold.lost or halted or (describe_os_error(error) if isinstance(error, OSError) else str(error))
         raise RunStopped(why if str(folder) in why else f"{folder}: {why}") from error

@@ -13,15 +13,15 @@ from pathlib import Path
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.engine.ray.endpoints import Lines, traffic
 from lvqa_ray.engine.ray.metrics import show
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent
 from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.found_clips import clips_folder
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 MINUTE_S = 60.0
 STORE_EVERY_S = 30.0
@@ -40,7 +40,7 @@ class Speed:
         tokens_limit: Most tokens a minute.
     """
 
-    traffic: Traffic
+    traffic: EndpointStats
     requests: float
     tokens: float
     requests_limit: int | None = None
@@ -124,7 +124,7 @@ class Progress:
         return self.cost_usd / self.share if self.cost_usd is not None and self.share > 0.02 else None
 
 
-class Watch:
+class ProgressReader:
     """Looks at a run, again and again; each look reads only what is new.
 
     Args:
@@ -138,10 +138,10 @@ class Watch:
 
     def __init__(
         self,
-        folder: Place,
+        folder: StoragePath,
         run_id: str,
         videos: int,
-        ask: Callable[[], Mapping[str, Traffic]],
+        ask: Callable[[], Mapping[str, EndpointStats]],
         limits: Mapping[str, tuple[int | None, int | None]] | None = None,
         *,
         machine: Callable[[], Machine] = Machine.now,
@@ -151,8 +151,8 @@ class Watch:
         self._machine = machine
         self._began = time.monotonic()
         journal, found = folder / "cache", clips_folder(folder / "cache")
-        self._journal = _Tail(segments_at(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
-        self._found = _Tail(segments_at(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
+        self._journal = _Tail(open_segments(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
+        self._found = _Tail(open_segments(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
         self._every_s = 0.0 if isinstance(folder, Path) else STORE_EVERY_S
         self._next = 0.0
         self._shards: set[str] = set()
@@ -167,7 +167,7 @@ class Watch:
         self._moved = self._began
 
     @classmethod
-    def of(cls, folder: Place, run_id: str, videos: int, lines: Lines) -> Watch:
+    def of(cls, folder: StoragePath, run_id: str, videos: int, lines: Lines) -> ProgressReader:
         """The watch over a run on these lines."""
         limits = {
             line.endpoint.label: (line.endpoint.requests_per_minute, line.endpoint.tokens_per_minute)
@@ -175,7 +175,7 @@ class Watch:
         }
         return cls(folder, run_id, videos, lambda: traffic(lines), limits)
 
-    def ask(self) -> Mapping[str, Traffic]:
+    def ask(self) -> Mapping[str, EndpointStats]:
         """The traffic now, which the metrics then show too."""
         now = self._ask()
         show(now)
@@ -256,13 +256,13 @@ class Watch:
                 self._failed.add(row["id"])
                 self._last_failure = f"{row['id']}: {row['kind']}: {row['message'] or ''}"
 
-    def _fresh(self, table: str) -> Iterator[Place]:
+    def _fresh(self, table: str) -> Iterator[StoragePath]:
         for shard in shards(self._folder, table):  # type: ignore[arg-type]
             if self._run_id in shard.name and not shard.name.startswith("settled") and str(shard) not in self._shards:
                 self._shards.add(str(shard))
                 yield shard
 
-    def _speed(self, label: str, now: Traffic) -> Speed:
+    def _speed(self, label: str, now: EndpointStats) -> Speed:
         """The last minute, or what there is of it; a governor that came back counts from nothing."""
         past = self._past.setdefault(label, deque())
         requests = now.answered + sum(now.failed.values())

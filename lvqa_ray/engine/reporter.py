@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from lvqa_ray.engine.progress import Progress, Watch
+from lvqa_ray.engine.progress import Progress, ProgressReader
 from lvqa_ray.engine.ray.waiting import STILL_S
 
 EVERY_S = 2.0
@@ -30,7 +30,7 @@ class Reporter:
         self._on_progress = on_progress
         self._began = time.monotonic()
         self._phase, self._since = "", self._began
-        self._watch: Watch | None = None
+        self._watch: ProgressReader | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="reporter", daemon=True)
@@ -52,7 +52,7 @@ class Reporter:
         self._phase, self._since = waiting, time.monotonic()
 
     @contextmanager
-    def watching(self, watch: Watch) -> Iterator[None]:
+    def watching(self, watch: ProgressReader) -> Iterator[None]:
         """Report what a watch sees for as long as a pass runs, and once more at its end."""
         self._watch = watch
         try:

@@ -10,46 +10,46 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lvqa_ray.engine.step_runner import bug
-from lvqa_ray.journal.index import Index
+from lvqa_ray.engine.step_runner import internal_error_row
+from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.locations import for_reading
-from lvqa_ray.journal.reply_store import Kept
+from lvqa_ray.journal.reply_store import ReadOnlyReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.llm.middleware.cache import Answers, Cached
-from lvqa_ray.llm.middleware.truncation import Mending
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, ReplyStore
+from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.records import Clip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
     from lvqa_ray.config import Job
-    from lvqa_ray.pipeline import Look
+    from lvqa_ray.pipeline import FrameScoring
 
 
-class Memory(Protocol):
+class ResultCache(Protocol):
     """Spares a group of steps their work on a row."""
 
-    def recall(self, row: Any) -> Iterable[Any] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Any) -> Iterable[Any] | None:  # noqa: ANN401 - any of the frozen rows
         """The rows that the steps would make of a row, or ``None`` where that is not known."""
         ...
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
         """Keep what the steps made of a row; of clips without their pictures."""
         ...
 
 
-class Nothing:
+class NoCache:
     """A memory for steps whose work is not known from earlier."""
 
-    def recall(self, _: Any) -> None:  # noqa: ANN401 - any of the frozen rows
-        """See `Memory`."""
+    def get(self, _: Any) -> None:  # noqa: ANN401 - any of the frozen rows
+        """See `ResultCache`."""
         return
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
-        """See `Memory`."""
+    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+        """See `ResultCache`."""
 
 
 class PaidCaptions:
@@ -69,13 +69,13 @@ class PaidCaptions:
 
     def __init__(
         self,
-        journal: Place,
+        journal: StoragePath,
         step: ChatStep,
         endpoint: Endpoint,
         *,
         ask_again: bool,
         expected: Callable[[Clip], Clip | None],
-        index: Callable[[], Index],
+        index: Callable[[], KeyIndex],
     ) -> None:
         self._journal = journal
         self._step = step
@@ -84,21 +84,21 @@ class PaidCaptions:
         self._expected = expected
         self._index = index
 
-    def recall(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
-        """See `Memory`."""
+    def get(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+        """See `ResultCache`."""
         if not isinstance(row, Clip) or row.dropped or row.lost_s:
             return None
         index = self._index()
         if not len(index) or any(frame.jpeg for frame in row.frames) or (clip := self._expected(row)) is None:
             return None
-        kept = Kept(for_reading(self._journal), index)
+        kept = ReadOnlyReplyStore(for_reading(self._journal), index)
         return asyncio.run(paid(self._step, clip, kept, self._endpoint, ask_again=self._ask_again))
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
         """Nothing: the journal is written by who pays."""
 
 
-class PaidLook:
+class PaidFrames:
     """The answers about films that the journal holds: what would only be read to be shown for them is not read.
 
     As with captions, the stages themselves ask.
@@ -110,15 +110,17 @@ class PaidLook:
         index: Gives the places of the answers, by stage.
     """
 
-    def __init__(self, journal: Place, look: Look, job: Job, index: Callable[[], Mapping[str, Index]]) -> None:
+    def __init__(
+        self, journal: StoragePath, look: FrameScoring, job: Job, index: Callable[[], Mapping[str, KeyIndex]]
+    ) -> None:
         self._journal = journal
         self._look = look
         self._endpoints = job.endpoints
         self._ask_again = job.engine.retry_failures
         self._index = index
 
-    def recall(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
-        """See `Memory`."""
+    def get(self, row: Any) -> Sequence[Any] | None:  # noqa: ANN401 - any of the frozen rows
+        """See `ResultCache`."""
         answers = self._index()
         # The last one asks about what is read: those before it may have had nothing to ask.
         if not isinstance(row, self._look.takes) or not len(answers[self._look.asks[-1].name]):
@@ -128,10 +130,10 @@ class PaidLook:
         except NotKeptError:
             return None
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
+    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - as above
         """Nothing: the journal is written by who pays."""
 
-    async def _asked(self, row: Any, answers: Mapping[str, Index]) -> Sequence[Any]:  # noqa: ANN401 - as above
+    async def _asked(self, row: Any, answers: Mapping[str, KeyIndex]) -> Sequence[Any]:  # noqa: ANN401 - as above
         chats = {stage.name: self._chat(stage, answers[stage.name]) for stage in asked_by(self._look)}
 
         async def chat(request: ChatRequest) -> ChatReply:
@@ -149,33 +151,35 @@ class PaidLook:
                 except NotKeptError:
                     raise
                 except Exception as error:
-                    done.append(bug(step.name, each, error))
+                    done.append(internal_error_row(step.name, each, error))
             rows = done
         return rows
 
-    def _chat(self, stage: Prompted, answers: Index) -> Chat:
+    def _chat(self, stage: Prompted, answers: KeyIndex) -> Chat:
         endpoint = self._endpoints.of(stage.role)
-        kept = Kept(for_reading(self._journal), answers)
-        return Mending(Cached(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again), endpoint)
+        kept = ReadOnlyReplyStore(for_reading(self._journal), answers)
+        return RetryTruncated(
+            CacheMiddleware(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again), endpoint
+        )
 
 
-def asked_by(look: Look) -> Sequence[Prompted]:
+def asked_by(look: FrameScoring) -> Sequence[Prompted]:
     """The stages that ask about what is read."""
     steps = [step for step in look.asks if isinstance(step, ChatStep)]
     return [stage for step in steps for stage in (step.stage, *step.helpers)]
 
 
 async def paid(
-    step: ChatStep, clip: Clip, answers: Answers, endpoint: Endpoint, *, ask_again: bool
+    step: ChatStep, clip: Clip, answers: ReplyStore, endpoint: Endpoint, *, ask_again: bool
 ) -> Sequence[Any] | None:
     """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
-    cached = Cached(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
+    cached = CacheMiddleware(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
-        made: Sequence[Any] = await step.call(clip, Mending(cached, endpoint))
+        made: Sequence[Any] = await step.call(clip, RetryTruncated(cached, endpoint))
     except NotKeptError:
         return None
     except Exception as error:
-        return [bug(step.stage.name, clip, error)]
+        return [internal_error_row(step.stage.name, clip, error)]
     return made
 
 

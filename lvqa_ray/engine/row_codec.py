@@ -59,7 +59,7 @@ class Bundling:
         return int(min(self.most, max(self.first, gone / self.tasks)))
 
 
-def bundled(
+def batch_by_time(
     packed: Iterable[Packed], most: int | Bundling, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Packed]:
     """Join bundles that come fast; one that comes after a while goes on at once.

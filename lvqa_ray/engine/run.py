@@ -13,23 +13,23 @@ from importlib.metadata import version
 import ray
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import settle
-from lvqa_ray.dataset.deduplication import compare
+from lvqa_ray.dataset.compaction import compact_shards
+from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.identities import Identities
-from lvqa_ray.dataset.manifest import keep_ids, manifest_time
 from lvqa_ray.dataset.outcomes import job_hashes, outcomes
 from lvqa_ray.dataset.resume import remaining, without_copies, without_outcome
 from lvqa_ray.dataset.run_order import run_id_in
-from lvqa_ray.dataset.run_state import is_finished, note_again, note_identities, note_job, note_run
+from lvqa_ray.dataset.run_state import is_finished, write_identities, write_job, write_rerun, write_run
 from lvqa_ray.dataset.shards import fill_empty, write_shard
 from lvqa_ray.dataset.statistics.audit import Audit, audit
 from lvqa_ray.dataset.statistics.question_counts import Funnel, funnel
-from lvqa_ray.dataset.verify import Verdict, verify
+from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
+from lvqa_ray.dataset.verify import VerifyResult, verify
 from lvqa_ray.engine.paying import paying
-from lvqa_ray.engine.preflight.checks import (
+from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_endpoints,
     check_output,
@@ -37,23 +37,23 @@ from lvqa_ray.engine.preflight.checks import (
     check_prompts,
     check_whisper,
 )
-from lvqa_ray.engine.progress import Watch
+from lvqa_ray.engine.progress import ProgressReader
 from lvqa_ray.engine.provenance import code_version, provenance_of
-from lvqa_ray.engine.ray.budget_actor import start as start_purse
+from lvqa_ray.engine.ray.budget_actor import start as start_budget
 from lvqa_ray.engine.ray.datasink import TableSink
-from lvqa_ray.engine.ray.endpoints import Lines, halt, start_lines, why_halted
+from lvqa_ray.engine.ray.endpoints import Lines, connect_endpoints, halt, why_halted
 from lvqa_ray.engine.ray.graph import run_pass
-from lvqa_ray.engine.ray.session.cluster import ray_for
+from lvqa_ray.engine.ray.session.cluster import ray_session_for
 from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
-from lvqa_ray.engine.ray.session.shared_disk import check_disks
+from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
 from lvqa_ray.engine.reporter import OnProgress, Reporter
-from lvqa_ray.engine.shutdown import Stop
+from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import Spent, spent, total
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.tables import failure_line
-from lvqa_ray.storage.run_lock import Hold, lock
+from lvqa_ray.storage.run_lock import RunLock, run_lock
 
 CLOCKS_DIFFER_S = 60.0
 """Seconds by which the time of a shard may be before that of the manifest, which was written first."""
@@ -99,7 +99,7 @@ class RunSummary:
     spent_by_model: dict[str, dict[str, Spent]]
     halted: str
     seconds: float
-    verdict: Verdict
+    verdict: VerifyResult
     over_budget: bool = False
     signal: int = 0
     versions: dict[str, str] = field(default_factory=dict)
@@ -146,14 +146,14 @@ def run(
         Interrupted: A signal came where nothing was under way, or a second one.
     """
     started = time.time()
-    folder = output_of(job)
-    stop = Stop(on_stop)
+    folder = output_path(job)
+    stop = GracefulShutdown(on_stop)
     with stop.listening(), Reporter(on_progress) as reporter:
         reporter.phase("the list of the videos")
-        videos = read_manifest(job.videos, job.limit, without=folder, access=access_of(job.storage))
+        videos = read_manifest(job.videos, job.limit, without=folder, access=storage_options(job.storage))
         check_prompts(job, videos)
         check_output(folder)
-        with lock(folder) as hold:
+        with run_lock(folder) as hold:
             try:
                 return _run(job, videos, started, reporter, only=only, hold=hold, stop=stop)
             except ConfigError:
@@ -169,14 +169,14 @@ def _run(
     reporter: Reporter,
     *,
     only: Collection[str] | None,
-    hold: Hold,
-    stop: Stop,
+    hold: RunLock,
+    stop: GracefulShutdown,
 ) -> RunSummary:
-    folder = output_of(job)
+    folder = output_path(job)
     reporter.phase("the outcomes of earlier runs")
     done = outcomes(folder)
     identities = Identities(folder, done)
-    videos = keep_ids(identities.identify(videos, access_of(job.storage)), done, folder)
+    videos = with_stable_ids(identities.identify(videos, storage_options(job.storage)), done, folder)
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures, only=only).videos
     try:
         run_id = run_id_in(folder, done)
@@ -190,21 +190,21 @@ def _run(
         check_addresses(job, todo)
         keys = check_endpoints(job)
     if only is None:
-        note_job(folder, job, videos)
+        write_job(folder, job, videos)
     elif todo:
-        note_again(folder, job, todo)
-    note_identities(folder, identities)
+        write_rerun(folder, job, todo)
+    write_identities(folder, identities)
     if not todo:
         return _settled(job, videos, todo, run_id, started, reporter=reporter, hold=hold, stop=stop)
-    note_run(folder, job, None, run_id=run_id)
+    write_run(folder, job, None, run_id=run_id)
     reporter.phase("Ray to start")
     over_budget = False
     try:
         # Anew, since Ray has its own way with signals.
-        with ray_for(job), stop.listening(), watch_ray():
-            check_disks(folder, todo)
-            purse = start_purse(job.engine, folder / "cache", run_id)
-            lines = start_lines(job, keys, folder / "cache", purse)
+        with ray_session_for(job), stop.listening(), watch_ray():
+            check_shared_disk(folder, todo)
+            purse = start_budget(job.engine, folder / "cache", run_id)
+            lines = connect_endpoints(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):
                 with stop.draining(partial(halt, lines), _patience_s(job)):
@@ -236,26 +236,26 @@ def _settled(
     started: float,
     *,
     reporter: Reporter,
-    hold: Hold,
-    stop: Stop,
+    hold: RunLock,
+    stop: GracefulShutdown,
     halted: str = "",
     over_budget: bool = False,
 ) -> RunSummary:
     """Put the output in order after the last pass, and sum it up."""
-    folder = output_of(job)
+    folder = output_path(job)
     reporter.phase("the tables to be put in order and checked")
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
-            settle(folder, run_id, job.engine.rows_per_shard)
+            compact_shards(folder, run_id, job.engine.rows_per_shard)
             if not halted:
-                compare(folder, job.checks.duplicates, job.job_hash, run_id)
+                drop_repeated_questions(folder, job.checks.duplicates, job.job_hash, run_id)
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
     elif not hold.lost:
         with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
             fill_empty(folder)
     verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
-    bill = spent(segments_at(folder / "cache", make=False), run_id)
+    bill = spent(open_segments(folder / "cache", make=False), run_id)
     summary = RunSummary(
         output=str(folder),
         run_id=run_id,
@@ -282,7 +282,7 @@ def _settled(
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             hashes = None if verdict.problems else job_hashes(folder)
-            note_run(folder, job, asdict(summary), run_id=run_id, finished=not halted, hashes=hashes)
+            write_run(folder, job, asdict(summary), run_id=run_id, finished=not halted, hashes=hashes)
         except ConfigError:
             if not halted:
                 raise
@@ -294,11 +294,11 @@ def _patience_s(job: Job) -> float:
     return max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
 
 
-def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: Hold) -> str:
+def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock) -> str:
     """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
-    folder, passes, provenance = output_of(job), job.engine.passes, provenance_of(job, run_id)
+    folder, passes, provenance = output_path(job), job.engine.passes, provenance_of(job, run_id)
     lost: list[Video] = []
-    watch = Watch.of(folder, run_id, len(todo), lines)
+    watch = ProgressReader.of(folder, run_id, len(todo), lines)
     # Copies of a film wait until the first one is done: their answers then come from the journal.
     for part, videos in enumerate(without_copies(todo)):
         left = videos

@@ -28,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
         self.signum = signum
 
 
-class Stop:
+class GracefulShutdown:
     """What signals have asked for. A third one ends the process, whatever it is doing.
 
     Args:

@@ -9,19 +9,19 @@ from typing import Any
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import (
-    AnalyzedFilm,
+    AnalysisRecord,
     AnalyzedVideo,
-    AskedFilm,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
-    FinishedFilm,
-    LookedPart,
+    FinishedVideo,
     ProbedVideo,
+    QuestionedVideo,
+    ScoredPart,
     Video,
     VideoPart,
-    shown,
+    redact_url,
 )
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 
@@ -31,7 +31,7 @@ Watcher = Callable[[str, Any], None]
 """Is told the name of a step and the row that it is working on, each time before it goes on with that."""
 
 
-def through(steps: Sequence[VideoStep], row: Any, watcher: Watcher) -> Iterator[Any]:  # noqa: ANN401 - any frozen row
+def run_video_steps(steps: Sequence[VideoStep], row: Any, watcher: Watcher) -> Iterator[Any]:  # noqa: ANN401 - any frozen row
     """The rows that steps make of a row, as they come.
 
     Raises:
@@ -60,10 +60,10 @@ def _one_step(step: VideoStep, rows: Iterable[Any], watcher: Watcher) -> Iterato
         except MemoryError:
             raise
         except Exception as error:
-            yield bug(step.name, row, error)
+            yield internal_error_row(step.name, row, error)
 
 
-async def along(
+async def run_chat_steps(
     steps: Sequence[ChatStep | PlainStep],
     row: Any,  # noqa: ANN401 - any of the frozen rows
     work: Callable[[ChatStep | PlainStep, Any], Awaitable[Sequence[Any]]],
@@ -82,14 +82,14 @@ _OWNER: Mapping[type, Callable[[Any], Video]] = {
     Video: lambda row: row,
     ProbedVideo: lambda row: row.video,
     VideoPart: lambda row: row.video,
-    LookedPart: lambda row: row.video,
+    ScoredPart: lambda row: row.video,
     Clip: lambda row: row.video,
     CaptionedClip: lambda row: row.clip.video,
-    Film: lambda row: row.video,
-    AnalyzedFilm: lambda row: row.film.video,
-    AnalyzedVideo: lambda row: row.video,
-    AskedFilm: lambda row: row.film.video,
-    FinishedFilm: lambda row: row.video,
+    CaptionedVideo: lambda row: row.video,
+    AnalyzedVideo: lambda row: row.film.video,
+    AnalysisRecord: lambda row: row.video,
+    QuestionedVideo: lambda row: row.film.video,
+    FinishedVideo: lambda row: row.video,
     Failure: lambda row: row.video,
 }
 
@@ -99,7 +99,7 @@ def video_of(row: Any) -> Video:  # noqa: ANN401 - any of the frozen rows
     return _OWNER[type(row)](row)
 
 
-def elsewhere(
+def with_local_path(
     work: Callable[[Any], Iterable[Any]],
     row: Any,  # noqa: ANN401 - any of the frozen rows
     path: str | None,
@@ -110,7 +110,7 @@ def elsewhere(
         yield from work(row)
         return
     for out in work(_with_video(row, replace(video, uri=path), {})):
-        yield _with_video(out, video, {path: shown(video.uri)})
+        yield _with_video(out, video, {path: redact_url(video.uri)})
 
 
 def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any of the frozen rows
@@ -120,7 +120,7 @@ def _with_video(row: Any, video: Video, names: Mapping[str, str]) -> Any:  # noq
         case CaptionedClip():
             failure = row.failure and _with_video(row.failure, video, names)
             return replace(row, clip=_with_video(row.clip, video, names), failure=failure)
-        case AskedFilm():
+        case QuestionedVideo():
             shown_spans = tuple(replace(clip, video=video) for clip in row.shown)
             return replace(row, film=replace(row.film, video=video), shown=shown_spans)
         case Failure():
@@ -144,18 +144,18 @@ def not_fetched(steps: Sequence[VideoStep], row: Any, error: FetchError) -> Capt
     name = next(step.name for step in steps if isinstance(row, step.takes))
     video = video_of(row)
     # A film's captions are paid for: the file was there when they were made, and may be there again.
-    retryable = error.retryable or isinstance(row, Film | AskedFilm)
+    retryable = error.retryable or isinstance(row, CaptionedVideo | QuestionedVideo)
     return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 
-def bare(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows
+def without_images(row: Any) -> Any:  # noqa: ANN401 - any of the frozen rows
     """A row without its pictures, of which only the times are kept."""
     if not isinstance(row, Clip):
         return row
     return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
 
 
-def bug(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
+def internal_error_row(stage: str, row: Any, error: Exception) -> CaptionedClip | Failure:  # noqa: ANN401 - any of the frozen rows
     """The row that stands for one that a defect of ours kept from being made."""
     logger.error("stage %s failed on a row", stage, exc_info=error)
     failure = Failure(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvqa_ray.journal.costs import Spent
-from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.llm.messages import ChatReply
 
@@ -66,11 +66,11 @@ class Book:
         self._heads = heads[self._order]
         self._places = places
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> JournalEntry | None:
         """What stands under a key: the last answer, or the last failure where there is no answer."""
         head = np.uint64(int(key[:16], 16))
         first, last = np.searchsorted(self._heads, head, "left"), np.searchsorted(self._heads, head, "right")
-        found: Entry | None = None
+        found: JournalEntry | None = None
         for place in reversed(self._order[first:last]):
             entry = self._entry(int(place))
             if entry is None or entry.key != key:
@@ -99,7 +99,7 @@ class Book:
                 places.lengths.append(len(line))
             offset += len(line)
 
-    def _entry(self, place: int) -> Entry | None:
+    def _entry(self, place: int) -> JournalEntry | None:
         name = self._names[self._places.names[place]]
         try:
             return entry_of(self._segments.read(name, self._places.offsets[place], self._places.lengths[place]))

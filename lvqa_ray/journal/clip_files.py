@@ -15,21 +15,21 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from lvqa_ray.journal import index
-from lvqa_ray.journal.locations import for_reading, segments_at
+from lvqa_ray.journal.locations import for_reading, open_segments
 from lvqa_ray.journal.segments import Segments, by_time
 from lvqa_ray.records import Span
-from lvqa_ray.storage.paths import ObjectPath, Place
-from lvqa_ray.video.cutting.cut import ClipFile
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
+from lvqa_ray.video.cutting.clip_file import ClipFile
 
 logger = logging.getLogger(__name__)
 
 
-def files_folder(journal: Place) -> Place:
+def files_folder(journal: StoragePath) -> StoragePath:
     """Where it is written down."""
     return journal / "files"
 
 
-def index_of(journal: Place, kept: ObjectPath) -> index.Index:
+def index_of(journal: StoragePath, kept: ObjectPath) -> index.KeyIndex:
     """Where the lines stand of the files that are there, and are as long as they were.
 
     Args:
@@ -39,7 +39,7 @@ def index_of(journal: Place, kept: ObjectPath) -> index.Index:
     Raises:
         OSError: The store does not answer.
     """
-    segments = segments_at(files_folder(journal), make=False)
+    segments = open_segments(files_folder(journal), make=False)
     sizes = {_key(file.uri[len(kept.uri) + 1 :]): file.size for file in kept.files(below=True)}
     places: dict[bytes, index.Place] = {}
     for name in sorted(segments.sizes(), key=by_time) if sizes else ():
@@ -53,11 +53,11 @@ def index_of(journal: Place, kept: ObjectPath) -> index.Index:
             if sizes.get(key) == size:
                 places[key] = (name, offset, len(line))
             offset += len(line)
-    return index.Index.of(places)
+    return index.KeyIndex.of(places)
 
 
 @dataclass(frozen=True)
-class KeptFiles:
+class ClipFileIndex:
     """Notes what clip files hold, and knows it of those that were there when the pass began.
 
     Attributes:
@@ -66,9 +66,9 @@ class KeptFiles:
         index: Gives the places of the lines.
     """
 
-    journal: Place
+    journal: StoragePath
     run_id: str
-    index: Callable[[], index.Index]
+    index: Callable[[], index.KeyIndex]
 
     def noted(self, name: str) -> ClipFile | None:
         """What a file holds, by its name below all of them; ``None`` where that is not known."""
@@ -96,8 +96,8 @@ def _key(name: str) -> bytes:
 
 
 @cache
-def _segments(folder: Place) -> Segments:
-    return segments_at(folder)
+def _segments(folder: StoragePath) -> Segments:
+    return open_segments(folder)
 
 
 @cache

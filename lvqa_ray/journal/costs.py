@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.segments import Segments
 
 
@@ -28,7 +28,7 @@ class Spent:
     cost_usd: float | None = None
 
     @classmethod
-    def on(cls, entry: Entry) -> Spent:
+    def on(cls, entry: JournalEntry) -> Spent:
         """What one line of the journal came to."""
         usage = entry.usage
         return cls(1, int(bool(entry.unusable)), usage.input_tokens, usage.output_tokens, usage.cost_usd)

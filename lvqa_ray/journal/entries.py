@@ -16,7 +16,7 @@ _JSON = json.JSONEncoder(separators=(",", ":"))  # made once: `json.dumps` makes
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A line as it is read.
 
     Attributes:
@@ -58,7 +58,7 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
     return f"{line}\n".encode("ascii")
 
 
-def entry_of(line: bytes) -> Entry | None:
+def entry_of(line: bytes) -> JournalEntry | None:
     """A line of a segment, or ``None`` where it is no entry."""
     try:
         said = json.loads(line)
@@ -67,7 +67,7 @@ def entry_of(line: bytes) -> Entry | None:
         return None
 
 
-def _entry(said: dict[str, Any]) -> Entry:
+def _entry(said: dict[str, Any]) -> JournalEntry:
     cost, model = said["cost_usd"], str(said["model"])
     usage = Usage(
         calls=1,
@@ -78,11 +78,11 @@ def _entry(said: dict[str, Any]) -> Entry:
     at, seconds = float(said.get("at", 0.0)), float(said.get("s", 0.0))
     if "error" in said:
         kind = str(said["error"])
-        return Entry(said["key"], model, usage, _failure(kind, said, usage), kind, at=at)
+        return JournalEntry(said["key"], model, usage, _failure(kind, said, usage), kind, at=at)
     if not isinstance(said["text"], str) or not said["text"]:
         raise ValueError("an answer has a text")
     reply = ChatReply(text=said["text"], model=model, usage=usage, seconds=seconds)
-    return Entry(said["key"], model, usage, reply, at=at, seconds=seconds)
+    return JournalEntry(said["key"], model, usage, reply, at=at, seconds=seconds)
 
 
 def _failure(kind: str, said: dict[str, Any], usage: Usage) -> ApiError | None:

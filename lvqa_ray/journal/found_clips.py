@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.journal.index import Index, Place
-from lvqa_ray.journal.locations import for_reading, segments_at
+from lvqa_ray.journal.index import KeyIndex, Place
+from lvqa_ray.journal.locations import for_reading, open_segments
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT, Segments, by_time
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Span, Subtitle, Video, VideoInfo
@@ -25,17 +25,17 @@ _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
 
-def clips_folder(journal: place.Place) -> place.Place:
+def clips_folder(journal: place.StoragePath) -> place.StoragePath:
     """Where the clips of videos are written down: beside the answers, and not among them."""
     return journal / "clips"
 
 
-def index_of(folder: place.Place) -> Index:
+def index_of(folder: place.StoragePath) -> KeyIndex:
     """Where the lines stand; only their keys are read."""
-    return Index.of(_places(segments_at(folder)))
+    return KeyIndex.of(_places(open_segments(folder)))
 
 
-def compact(folder: place.Place) -> None:
+def compact(folder: place.StoragePath) -> None:
     """Make one segment of all, with the last line of each video, and none that cannot be read. Nobody may be writing.
 
     Raises:
@@ -43,7 +43,7 @@ def compact(folder: place.Place) -> None:
     """
     if not folder.is_dir():
         return
-    segments = segments_at(folder)
+    segments = open_segments(folder)
     before, places = list(segments.sizes()), _places(segments)
     name = f"clips-{COMPACT}{next_run_id(before)}.jsonl"
     segments.replace(name, (segments.read(*where) for where in places.values()))
@@ -66,7 +66,7 @@ def _nothing(_: Video) -> tuple[str, ...]:
     return ()
 
 
-class FoundClips:
+class ClipIndex:
     """Keeps the clips of videos: such a video is neither opened nor fetched again to find them.
 
     Its clips know when their pictures are on screen, and with that the names of their answers; the pictures themselves
@@ -83,10 +83,10 @@ class FoundClips:
 
     def __init__(
         self,
-        journal: place.Place,
+        journal: place.StoragePath,
         recipe: str,
         run_id: str,
-        index: Callable[[], Index],
+        index: Callable[[], KeyIndex],
         beside: Callable[[Video], tuple[str, ...]] = _nothing,
     ) -> None:
         self._folder = clips_folder(journal)
@@ -95,7 +95,7 @@ class FoundClips:
         self._index = index
         self._beside = beside
 
-    def recall(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
+    def get(self, row: Any) -> list[Clip] | None:  # noqa: ANN401 - any of the frozen rows
         """The clips of a video, or ``None`` where they are not known; one that was recalled before stays as it is."""
         if isinstance(row, Clip):
             return [row]
@@ -112,7 +112,7 @@ class FoundClips:
         except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
             return None
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
+    def put(self, row: Any, made: Sequence[Any]) -> None:  # noqa: ANN401 - any of the frozen rows
         """Write down the clips of a video, if all of them were found."""
         video = row.video if isinstance(row, ProbedVideo) else row
         if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
@@ -176,8 +176,8 @@ def _all_found(made: Sequence[Any]) -> bool:
 
 
 @cache
-def _segments(folder: place.Place) -> Segments:
-    return segments_at(folder)
+def _segments(folder: place.StoragePath) -> Segments:
+    return open_segments(folder)
 
 
 @cache
@@ -185,7 +185,7 @@ def _process() -> str:
     return uuid.uuid4().hex[:8]
 
 
-def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None] | None:
+def clips_found(output: place.StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:
     """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
     from lvqa_ray.config import Job  # noqa: PLC0415 - they know every stage: who decodes needs few of them
     from lvqa_ray.pipeline import build  # noqa: PLC0415 - as above
@@ -198,4 +198,4 @@ def clips_found(output: place.Place) -> Callable[[Video], Sequence[Clip] | None]
         index = index_of(clips_folder(journal))
     except (ConfigError, OSError, UnicodeDecodeError):
         return None
-    return FoundClips(journal, pipeline.recipe, "none", lambda: index, pipeline.beside).recall
+    return ClipIndex(journal, pipeline.recipe, "none", lambda: index, pipeline.beside).get

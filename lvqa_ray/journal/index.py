@@ -13,7 +13,7 @@ Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class KeyIndex:
     """The places of lines by their keys, as they were when it was made; 24 bytes a key.
 
     Of each key only the first eight bytes are held, so a place might be that of another key: who reads the line looks
@@ -34,7 +34,7 @@ class Index:
     lengths: npt.NDArray[np.uint32]
 
     @classmethod
-    def of(cls, places: Mapping[bytes, Place]) -> Index:
+    def of(cls, places: Mapping[bytes, Place]) -> KeyIndex:
         """An index of places by their keys' bytes."""
         names = tuple(sorted({name for name, _, _ in places.values()}))
         number = {name: at for at, name in enumerate(names)}

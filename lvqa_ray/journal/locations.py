@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from lvqa_ray.journal.object_segments import LISTED_S, RolledSegments
+from lvqa_ray.journal.object_segments import LISTED_S, ObjectStoreSegments
 from lvqa_ray.journal.segments import LocalSegments, Segments
-from lvqa_ray.storage.paths import ObjectPath, Place, complete, partial_of
+from lvqa_ray.storage.paths import ObjectPath, StoragePath, complete, partial_of
 
 
-def segments_at(place: Place, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:
+def open_segments(place: StoragePath, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:
     """The segments of a place.
 
     Args:
@@ -21,13 +21,13 @@ def segments_at(place: Place, *, make: bool = True, listed_s: float = LISTED_S) 
     """
     if isinstance(place, Path):
         return LocalSegments(place, make=make)
-    return RolledSegments(Objects(place), listed_s=listed_s)
+    return ObjectStoreSegments(Objects(place), listed_s=listed_s)
 
 
 @lru_cache(maxsize=8)
-def for_reading(place: Place) -> Segments:
+def for_reading(place: StoragePath) -> Segments:
     """The segments of a place for all readers of this process, which share what was fetched."""
-    return segments_at(place, make=False)
+    return open_segments(place, make=False)
 
 
 class Objects:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvqa_ray.journal.costs import Spent
-from lvqa_ray.journal.entries import Entry, entry_of
+from lvqa_ray.journal.entries import JournalEntry, entry_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT, Segments, by_time, segments_of
 from lvqa_ray.llm.messages import ChatReply
@@ -116,7 +116,7 @@ def _by_stage(names: Iterable[str]) -> dict[str, list[str]]:
     return stages
 
 
-def _entries(segments: Segments, name: str) -> Iterator[tuple[bytes, Entry | None]]:
+def _entries(segments: Segments, name: str) -> Iterator[tuple[bytes, JournalEntry | None]]:
     """All lines, the last one even if its end is missing, with what each says."""
     for line in segments.lines(name, 0, torn=True):
         yield line, entry_of(line)

@@ -62,7 +62,7 @@ class _Tail:
     data: bytearray = field(default_factory=bytearray)
 
 
-class RolledSegments:
+class ObjectStoreSegments:
     """Segments of which the last one grows in memory and is uploaded twice a second, by a thread of its own.
 
     A line is uploaded at once where none was a moment ago. All others of half a second go out together, and who wants

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.journal.entries import entry_of, line_of
-from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.segments import Segments, by_time, segments_of
 from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import ChatReply
@@ -21,7 +21,7 @@ from lvqa_ray.llm.messages import ChatReply
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
-class Journal:
+class JournalReplyStore:
     """Answers in append-only segments ``{stage}-{writer}.jsonl``, one writer each, one line an answer.
 
     On a disk, each line is written before `put` returns; `kept` waits for it on a store. A segment that ends in the
@@ -62,9 +62,9 @@ class Journal:
         """The keys that are known to have an answer."""
         return {key.hex() for key in self._places}
 
-    def index(self) -> Index:
+    def index(self) -> KeyIndex:
         """Where the answers stand that are known now."""
-        return Index.of(self._places)
+        return KeyIndex.of(self._places)
 
     def get(self, key: str) -> ChatReply | ApiError | None:
         """The answer under a key, the failure that stands for it, or ``None``.
@@ -173,7 +173,7 @@ class Journal:
             self._places[digest] = (name, offset, length)
 
 
-class Kept:
+class ReadOnlyReplyStore:
     """The answers of a journal through an index that was made of it: reads, and never writes.
 
     Args:
@@ -181,7 +181,7 @@ class Kept:
         index: Where its answers stand.
     """
 
-    def __init__(self, segments: Segments, index: Index) -> None:
+    def __init__(self, segments: Segments, index: KeyIndex) -> None:
         self.broken: OSError | None = None
         self._segments = segments
         self._index = index

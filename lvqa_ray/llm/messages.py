@@ -114,7 +114,7 @@ class ChatReply:
         return self.raw or self.text
 
 
-def heard(request: ChatRequest) -> float:
+def audio_seconds(request: ChatRequest) -> float:
     """Seconds of sound in a request."""
     return sum(part.seconds for message in request.messages for part in message.parts if isinstance(part, Media))
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.qa.formats.multi_question import Reading
+from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.records import Usage
 
-Reader = Callable[[str], Sequence[Reading]]
+Reader = Callable[[str], Sequence[ParsedQuestions]]
 
 
 @dataclass(slots=True)
-class Batch:
+class BestReply:
     """What has been read so far, and what was wrong with the last reply.
 
     Attributes:
@@ -27,7 +27,7 @@ class Batch:
     """
 
     count: int
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[ParsedQuestions] = field(default_factory=list)
     kind: str = ParseFault.NO_QUESTION
     problem: str = ""
     raw: str = ""
@@ -59,11 +59,11 @@ class Batch:
         """Remember what is wrong with the last reply."""
         self.kind, self.problem, self.raw = kind, problem, raw
 
-    def filled(self) -> list[Reading]:
+    def filled(self) -> list[ParsedQuestions]:
         """A reading for each question that was asked for; those that no reply holds are empty."""
         missing = self.count - len(self.readings)
-        return [*self.readings, *[Reading("", "" if self.readings else self.raw)] * missing]
+        return [*self.readings, *[ParsedQuestions("", "" if self.readings else self.raw)] * missing]
 
 
-def _usable(readings: Sequence[Reading]) -> int:
+def _usable(readings: Sequence[ParsedQuestions]) -> int:
     return sum(reading.question is not None for reading in readings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lvqa_ray.records import Film, Step
+from lvqa_ray.records import CaptionedVideo, Step
 
 WINDOW, OVERVIEW, DETAIL = 8, 4, 2
 """Shares of the budget: it holds so many windows, overviews, or sets of windows that are shown at once."""
@@ -37,7 +37,7 @@ def windows(lines: Sequence[str], budget: int) -> list[list[str]]:
     return runs
 
 
-def told_in_part(film: Film, part: int, of: int) -> str:
+def captions_for_batch(film: CaptionedVideo, part: int, of: int) -> str:
     """What somebody is told who is to write one of several sets of questions: each is about other windows.
 
     Args:
@@ -53,7 +53,7 @@ def told_in_part(film: Film, part: int, of: int) -> str:
     return _told(film, [line for place in chosen for line in runs[place]])
 
 
-def told_about(film: Film, steps: Sequence[Step]) -> str:
+def captions_for_question(film: CaptionedVideo, steps: Sequence[Step]) -> str:
     """What somebody is told who looks at one question: the windows that its steps cite, or at least the cited lines.
 
     A step that cites more than there is room for was written from the overview, and is told by that alone: the steps
@@ -84,7 +84,7 @@ def span_of(line: str) -> tuple[float, float] | None:
     return (float(match[1]), float(match[2])) if match else None
 
 
-def _told(film: Film, lines: Sequence[str]) -> str:
+def _told(film: CaptionedVideo, lines: Sequence[str]) -> str:
     return f"{WHOLE}\n{film.overview}\n\n{PARTS}\n" + "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lvqa_ray.qa.formats.conclusion import concluded
 from lvqa_ray.qa.formats.text_format import full_question
-from lvqa_ray.qa.rewording import without_captions
+from lvqa_ray.qa.rewording import replace_caption_mentions
 from lvqa_ray.records import Question
 
 _SOURCE = re.compile(
@@ -56,8 +56,8 @@ def prose_fault(question: Question, prose: str) -> str:
 def _faults(question: Question, prose: str) -> Iterator[str]:
     told = [reason for step in question.steps for reason in step.reasons]
     source = "\n".join([full_question(question), *told, *(step.timestamp for step in question.steps)])
-    reasons = without_captions("\n".join(told))
-    if without_captions(prose) != prose or _SOURCE.search(prose):
+    reasons = replace_caption_mentions("\n".join(told))
+    if replace_caption_mentions(prose) != prose or _SOURCE.search(prose):
         yield "it speaks of captions or descriptions"
     if listed := _STEP.search(prose):
         yield f"it is a list and no prose: '{listed[0].strip()}'"

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RepeatedAnswers:
     """How often the key was found.
 
     Attributes:
@@ -24,14 +24,14 @@ class Tally:
         tries: Answers that could be read: they name one option, or say that they choose none.
         right: Those that name the key.
         usage: What they cost.
-        why: What was said before each right answer, without line breaks; empty where nothing was.
+        rationales: What was said before each right answer, without line breaks; empty where nothing was.
     """
 
     asked: int
     tries: int
     right: int
     usage: Usage
-    why: tuple[str, ...] = ()
+    rationales: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -46,7 +46,7 @@ class Tally:
         return f"only {self.tries} of {self.asked} replies name an option on a line 'ANSWER: B'"
 
 
-def turned(q: Question, turns: int) -> Question:
+def rotate_options(q: Question, turns: int) -> Question:
     """The question with its options moved on by so many places; its steps are left out."""
     to = {letter: LETTERS[(place + turns) % len(LETTERS)] for place, letter in enumerate(LETTERS)}
     options: dict[Letter, str] = {to[letter]: text for letter, text in q.options.items()}
@@ -71,7 +71,7 @@ async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
     return [one for one in found if not isinstance(one, BaseException)]
 
 
-async def tally(q: Question, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> Tally:
+async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
     """Ask several times, each with the options in other places, so that a liking for a letter gains nothing.
 
     Args:
@@ -82,13 +82,17 @@ async def tally(q: Question, tries: int, ask: Callable[[str, int], Awaitable[Cha
     Raises:
         ApiError: One of the calls gave no answer.
     """
-    asked = [turned(q, number) for number in range(tries)]
+    asked = [rotate_options(q, number) for number in range(tries)]
     replies = await all_of(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     read = [(read_choice(reply.text, one), one) for reply, one in zip(replies, asked, strict=True)]
     right = [choice for choice, one in read if choice.letter == one.answer]
-    why = tuple(choice.said[:MOST_SAID] for choice in right)
-    return Tally(
-        tries, sum(choice.read for choice, _ in read), len(right), sum((reply.usage for reply in replies), Usage()), why
+    rationales = tuple(choice.said[:MOST_SAID] for choice in right)
+    return RepeatedAnswers(
+        tries,
+        sum(choice.read for choice, _ in read),
+        len(right),
+        sum((reply.usage for reply in replies), Usage()),
+        rationales,
     )
 
 

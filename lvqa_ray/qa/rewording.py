@@ -98,7 +98,7 @@ def merged_line(start_s: float, end_s: float, caption: str, decimals: int = 0) -
     return f"From {cut(start_s, decimals)} to {cut(end_s, decimals)}, {text}"
 
 
-def without_captions(text: str) -> str:
+def replace_caption_mentions(text: str) -> str:
     """Let a text speak of the video where it speaks of the captions it was written from.
 
     Touched, in upper or lower case:
@@ -142,11 +142,13 @@ def reason_text(q: Question) -> str:
     """The reasoning as the reformat prompt takes it.
 
     ``Start thinking.`` on the first line, then a line ``Step i: reason reason`` for each step: its reasons in order, in
-    the wording of `without_captions`, each closed with a full stop if it has no closing mark.
+    the wording of `replace_caption_mentions`, each closed with a full stop if it has no closing mark.
     """
     lines = ["Start thinking."]
     for number, step in enumerate(q.steps, start=1):
-        lines.append(f"Step {number}: " + " ".join(_sentence(without_captions(reason)) for reason in step.reasons))
+        lines.append(
+            f"Step {number}: " + " ".join(_sentence(replace_caption_mentions(reason)) for reason in step.reasons)
+        )
     return "\n".join(lines)
 
 

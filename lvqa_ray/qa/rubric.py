@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 
 _MARKS = re.compile(r"^[\s>#*_`•-]+|[*`]+|_+$")
 _POINT = re.compile(r"(?P<name>[^:]+?)\s*:\s*(?P<said>yes|no)\b[\s.,;:–—-]*(?P<why>.*)", re.IGNORECASE)  # noqa: RUF001
@@ -26,7 +26,7 @@ def read_points(reply: str, names: Collection[str]) -> dict[str, str]:
         ParseError: A point has no such line, or two that differ.
     """
     said: dict[str, tuple[bool, str]] = {}
-    for line in without_draft(reply).splitlines():
+    for line in strip_thinking(reply).splitlines():
         match = _POINT.fullmatch(_MARKS.sub("", line).strip())
         name = _folded(match["name"]) if match else ""
         if match is None or name not in map(_folded, names):
@@ -45,7 +45,7 @@ def read_score(reply: str) -> float:
     Raises:
         ParseError: There is none.
     """
-    for line in reversed(without_draft(reply).splitlines()):
+    for line in reversed(strip_thinking(reply).splitlines()):
         match = _SCORE.fullmatch(_MARKS.sub("", line).strip())
         if match is not None and (score := float(match["score"].replace(",", "."))) <= 1:
             return score

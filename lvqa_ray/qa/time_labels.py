@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lvqa_ray.records import Clip, Film, Question, Span, Step
+from lvqa_ray.records import CaptionedVideo, Clip, Question, Span, Step
 
 MOST_DECIMALS = 3
 SAME_S = 1e-6
@@ -42,7 +42,7 @@ def _read(span: Span, decimals: int) -> tuple[float, float]:
     return float(cut(span.start_s, decimals)), float(cut(span.end_s, decimals))
 
 
-def located(question: Question, film: Film) -> Question:
+def located(question: Question, film: CaptionedVideo) -> Question:
     """The question with the clips and the exact times that its steps cite."""
     clips = [row.clip for row in film.clips if row.caption.strip()]
     spans = [clip.span for clip in clips]

@@ -1,25 +1,25 @@
 """The values that pass between stages (`rows`, `questions`, `analysis`) and the tables they end in (`tables`)."""
 
-from lvqa_ray.records.analysis import STYLES, TASKS, Analysis, AnalyzedFilm, AnalyzedVideo, Style, Task
-from lvqa_ray.records.parts import LookedPart, VideoPart
+from lvqa_ray.records.analyzed_video import STYLES, TASKS, Analysis, AnalysisRecord, AnalyzedVideo, Style, Task
+from lvqa_ray.records.parts import ScoredPart, VideoPart
 from lvqa_ray.records.questions import (
     LETTERS,
     Action,
-    AskedFilm,
     AskedQuestion,
     Drop,
-    FinishedFilm,
+    FinishedVideo,
     Letter,
     Question,
+    QuestionedVideo,
     Record,
     Step,
     Verdict,
 )
 from lvqa_ray.records.rows import (
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
     Frame,
     ProbedVideo,
     Span,
@@ -29,7 +29,7 @@ from lvqa_ray.records.rows import (
     Video,
     VideoInfo,
 )
-from lvqa_ray.records.uri import STORES, shown
+from lvqa_ray.records.uri import STORES, redact_url
 
 __all__ = [
     "LETTERS",
@@ -38,22 +38,22 @@ __all__ = [
     "TASKS",
     "Action",
     "Analysis",
-    "AnalyzedFilm",
+    "AnalysisRecord",
     "AnalyzedVideo",
-    "AskedFilm",
     "AskedQuestion",
     "CaptionedClip",
+    "CaptionedVideo",
     "Clip",
     "Drop",
     "Failure",
-    "Film",
-    "FinishedFilm",
+    "FinishedVideo",
     "Frame",
     "Letter",
-    "LookedPart",
     "ProbedVideo",
     "Question",
+    "QuestionedVideo",
     "Record",
+    "ScoredPart",
     "Span",
     "Step",
     "Style",
@@ -65,5 +65,5 @@ __all__ = [
     "Video",
     "VideoInfo",
     "VideoPart",
-    "shown",
+    "redact_url",
 ]

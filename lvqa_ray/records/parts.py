@@ -29,7 +29,7 @@ class VideoPart(ProbedVideo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookedPart(VideoPart):
+class ScoredPart(VideoPart):
     """A part of which every frame has been looked at.
 
     Attributes:

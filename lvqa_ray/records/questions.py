@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvqa_ray.records.rows import Clip, Failure, Film, Span, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
 
 Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
@@ -128,7 +128,7 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedFilm:
+class QuestionedVideo:
     """A film with the questions that were written about it.
 
     Attributes:
@@ -139,7 +139,7 @@ class AskedFilm:
         shown: The spans that the questions cite, with pictures, while a check needs them.
     """
 
-    film: Film
+    film: CaptionedVideo
     questions: tuple[AskedQuestion, ...]
     drops: tuple[Drop, ...] = ()
     usage: Usage = NO_USAGE
@@ -172,7 +172,7 @@ class Record:
         requested: The category that was requested at its place.
     """
 
-    film: Film
+    film: CaptionedVideo
     id: str
     category: str
     reasoning: str
@@ -187,7 +187,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedFilm:
+class FinishedVideo:
     """All that became of a video whose captions are complete.
 
     Attributes:

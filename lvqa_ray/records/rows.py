@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from lvqa_ray.errors import ApiError, VideoError
 from lvqa_ray.records.sound import Sound
-from lvqa_ray.records.uri import shown
+from lvqa_ray.records.uri import redact_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Video:
 
     Attributes:
         id: Unique in the corpus and safe as a file name.
-        uri: Local path or URL of the file; a signed URL is a secret, to be shown as `shown`.
+        uri: Local path or URL of the file; a signed URL is a secret, to be shown as `redact_url`.
         fingerprint: Changes when the file changes; empty when there is no file.
         conversation: The input's own turns; a first human turn that says something replaces the caption prompt.
         extra: The input's further columns as one JSON object.
@@ -39,7 +39,7 @@ class Video:
     @property
     def content(self) -> str:
         """Names what is in the file: its fingerprint; its place, where there was no file when it was looked for."""
-        return self.fingerprint or shown(self.uri)
+        return self.fingerprint or redact_url(self.uri)
 
     @property
     def input_hash(self) -> str:
@@ -313,7 +313,7 @@ class CaptionedClip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Film:
+class CaptionedVideo:
     """A video with all its clips, in time order, and their merged captions.
 
     Attributes:

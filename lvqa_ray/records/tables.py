@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvqa_ray.records.analysis import AnalyzedVideo
+from lvqa_ray.records.analyzed_video import AnalysisRecord
 from lvqa_ray.records.question_columns import (
     CHECKS,
     MESSAGES,
@@ -26,7 +26,7 @@ from lvqa_ray.records.questions import Drop, Record
 from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.timecodes import frame_range, timecode
-from lvqa_ray.records.uri import shown
+from lvqa_ray.records.uri import redact_url
 
 TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
 
@@ -347,7 +347,7 @@ def subtitle_lines(clip: Clip) -> list[dict[str, Any]]:
     ]
 
 
-def analysis_lines(row: AnalyzedVideo) -> Iterator[dict[str, Any]]:
+def analysis_lines(row: AnalysisRecord) -> Iterator[dict[str, Any]]:
     """The lines of ``analysis/`` of a video, one a result."""
     for index, made in enumerate(row.results):
         failure = made.failure
@@ -371,7 +371,7 @@ def analysis_lines(row: AnalyzedVideo) -> Iterator[dict[str, Any]]:
 
 
 def _origin(video: Video) -> dict[str, str]:
-    return {"video": shown(video.uri), "fingerprint": video.fingerprint, "input_hash": video.input_hash}
+    return {"video": redact_url(video.uri), "fingerprint": video.fingerprint, "input_hash": video.input_hash}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def shown(uri: str) -> str:
+def redact_url(uri: str) -> str:
     """A path or URL as it may be shown: without the query, which may be a signature, and without name and password."""
     if uri[:4].lower() != "http" or scheme_of(uri) not in WEB:
         return uri

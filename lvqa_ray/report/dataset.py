@@ -14,20 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
-from lvqa_ray.report.export import Exported, split_of
+from lvqa_ray.report.export_files import Exported, split_of
 
 ROWS_PER_FILE = 20_000
 NO_LICENCE = "unknown"
 
 
-def export_dataset(output: Output, to: Path, fraction: float = 0.0, licence: str = "") -> Exported:
+def export_dataset(output: OutputReader, to: Path, fraction: float = 0.0, licence: str = "") -> Exported:
     """Write the records as Parquet, and a card.
 
     Args:
@@ -64,7 +64,7 @@ def export_dataset(output: Output, to: Path, fraction: float = 0.0, licence: str
     return Exported([to], counts)
 
 
-def _tables(output: Output, folder: Path, fraction: float) -> dict[str, int]:
+def _tables(output: OutputReader, folder: Path, fraction: float) -> dict[str, int]:
     parts = ("train", "test") if fraction else ("train",)
     counts = dict.fromkeys(parts, 0)
     for part in parts:
@@ -76,7 +76,7 @@ def _tables(output: Output, folder: Path, fraction: float) -> dict[str, int]:
     return counts
 
 
-def _of_part(output: Output, part: str, fraction: float) -> Iterator[pa.RecordBatch]:
+def _of_part(output: OutputReader, part: str, fraction: float) -> Iterator[pa.RecordBatch]:
     for batch in output.batches("data", SCHEMAS["data"].names):
         if fraction:
             mine = [split_of(video, fraction) == part for video in batch["video_id"].to_pylist()]
@@ -98,7 +98,7 @@ def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _card(output: Output, counts: dict[str, int], licence: str) -> str:
+def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
     numbers, book = count(output), Book(output.journal)
     size = next(
         name

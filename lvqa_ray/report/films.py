@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import Span, Turn, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
-from lvqa_ray.report import whole
+from lvqa_ray.report import analysis_view
 from lvqa_ray.report.replay import Exchange, Told
 
 Film = dict[str, Any]
@@ -25,12 +25,12 @@ _COLUMNS: Mapping[TableName, str] = {
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
     "fps media_start media_end",
-    "analysis": whole.RESULT,
-    "subtitles": whole.SAID,
+    "analysis": analysis_view.RESULT,
+    "subtitles": analysis_view.SAID,
 }
 
 
-def films(output: Output, videos: Sequence[str], told: Told | None) -> Iterator[Film]:
+def films(output: OutputReader, videos: Sequence[str], told: Told | None) -> Iterator[Film]:
     """The videos of these ids, in their order.
 
     Args:
@@ -65,7 +65,9 @@ def natural(ident: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", ident)]
 
 
-def _by_video(output: Output, table: TableName, columns: list[str], videos: Collection[str]) -> dict[str, list[Any]]:
+def _by_video(
+    output: OutputReader, table: TableName, columns: list[str], videos: Collection[str]
+) -> dict[str, list[Any]]:
     ident = VIDEO_ID[table]
     more = [ident, "video", "fingerprint", "input_hash", "job_hash"]
     found: dict[str, list[Any]] = {}
@@ -75,7 +77,7 @@ def _by_video(output: Output, table: TableName, columns: list[str], videos: Coll
 
 
 def _film(
-    ident: str, rows: Mapping[TableName, list[Any]], output: Output, told: Told | None, turns: Mapping[str, Turns]
+    ident: str, rows: Mapping[TableName, list[Any]], output: OutputReader, told: Told | None, turns: Mapping[str, Turns]
 ) -> Film:
     records, drops = (sorted(rows[name], key=lambda row: natural(row["id"])) for name in ("data", "drops"))
     clips = sorted(rows["clips"], key=lambda row: row["index"])
@@ -90,8 +92,8 @@ def _film(
         "captions": records[0]["captions"] if records else "",
         "clips": [_clip(clip) for clip in clips],
         "questions": [*map(_record, records), *map(_drop, drops)],
-        "results": whole.results(rows["analysis"]),
-        "subtitles": whole.said(rows["subtitles"]),
+        "results": analysis_view.results(rows["analysis"]),
+        "subtitles": analysis_view.said(rows["subtitles"]),
         "failure": None,
         "said": [],
         "unsaid": "",
@@ -110,7 +112,7 @@ def _said(
     origin: Mapping[str, Any],
     film: Film,
     rows: tuple[Sequence[Any], Sequence[Any]],
-    output: Output,
+    output: OutputReader,
     told: Told | None,
 ) -> tuple[str, list[Exchange]]:
     """Why prompts cannot be shown, or the exchanges."""

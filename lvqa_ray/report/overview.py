@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.report_numbers import Numbers
 from lvqa_ray.journal.costs import Spent
 
@@ -19,7 +19,7 @@ def stages(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (place.get(name, len(ORDER) - 1.5), name))
 
 
-def words(output: Output, numbers: Numbers, bill: Spent, shown: int) -> dict[str, Any]:
+def words(output: OutputReader, numbers: Numbers, bill: Spent, shown: int) -> dict[str, Any]:
     """All texts of the head of the page."""
     return {
         "headline": _headline(output, numbers),
@@ -30,7 +30,7 @@ def words(output: Output, numbers: Numbers, bill: Spent, shown: int) -> dict[str
     }
 
 
-def _headline(output: Output, numbers: Numbers) -> str:
+def _headline(output: OutputReader, numbers: Numbers) -> str:
     job = output.run.get("job") or {}
     models = dict.fromkeys(_models(job.get("endpoints") or {}))
     kept = f"{_several(numbers.kept, 'question')} about {_several(numbers.with_records, 'video')}"
@@ -47,7 +47,7 @@ def _models(endpoints: Any) -> Iterable[str]:  # noqa: ANN401 - as it stands in 
                 yield str(at["model"])
 
 
-def _banners(output: Output, numbers: Numbers) -> Iterable[tuple[str, str]]:
+def _banners(output: OutputReader, numbers: Numbers) -> Iterable[tuple[str, str]]:
     summary = output.run.get("summary") or {}
     if summary.get("halted"):
         yield "bad", f"The run stopped before its end: {summary['halted']}"
@@ -60,7 +60,7 @@ def _banners(output: Output, numbers: Numbers) -> Iterable[tuple[str, str]]:
         yield "warn", f"{_several(numbers.unfinished, 'video')} of the last run have no outcome here."
 
 
-def _tiles(output: Output, numbers: Numbers, bill: Spent) -> Iterable[tuple[str, str, str]]:
+def _tiles(output: OutputReader, numbers: Numbers, bill: Spent) -> Iterable[tuple[str, str, str]]:
     failed = f"{numbers.failures:,} failed" if numbers.failures else "none failed"
     yield "Videos with questions", f"{numbers.with_records:,}", f"of {numbers.videos:,}, {failed}"
     yield "Questions kept", f"{numbers.kept:,}", f"of {numbers.asked:,} asked for{_share(numbers.kept, numbers.asked)}"

@@ -17,15 +17,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from lvqa_ray.dataset.reader import Output, opened
+from lvqa_ray.dataset.reader import OutputReader, opened
 from lvqa_ray.dataset.statistics.report_numbers import Numbers, count
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import Spent, total
 from lvqa_ray.records import Video, VideoInfo
-from lvqa_ray.report import charts, films, overview, thumbnails, whole
-from lvqa_ray.report.choice import chosen
-from lvqa_ray.report.replay import Exchange, FoundClips, Replay, Row
+from lvqa_ray.report import analysis_view, charts, films, overview, thumbnails
+from lvqa_ray.report.replay import ClipIndex, Exchange, Replay, Row
+from lvqa_ray.report.sampling import chosen
 
 MOST_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
@@ -63,7 +63,7 @@ class _Packed:
 
 
 def write_report(
-    output: Output | Path, to: Path | None = None, *, found: FoundClips | None = None, within_s: float = 120.0
+    output: OutputReader | Path, to: Path | None = None, *, found: ClipIndex | None = None, within_s: float = 120.0
 ) -> Report:
     """Write the report of an output, whether its run is over or not.
 
@@ -94,7 +94,7 @@ def write_report(
     return Report(str(path), len(html), packed.shown, numbers.with_records + numbers.alone + numbers.failures)
 
 
-def _packed(output: Output, videos: list[str], book: Book, found: FoundClips | None, within_s: float) -> _Packed:
+def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipIndex | None, within_s: float) -> _Packed:
     """As many of the videos as there is room for, with thumbnails for as many of them as there is room and time for."""
     replay = Replay(output.job, book, found) if output.job else None
     end = time.monotonic() + max(within_s, LEAST_PROMPTS_S)
@@ -160,7 +160,7 @@ def _entries(number: int, film: films.Film) -> list[list[Any]]:
     elif not film["questions"]:
         lost = [f"{one['task']}: {one['failure']['kind']}" for one in film["results"] if one["failure"]]
         text = "\n".join(one["text"] for one in film["results"])
-        title = whole.title(film["results"], film["id"])
+        title = analysis_view.title(film["results"], film["id"])
         entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title])
     return entries
 
@@ -170,7 +170,7 @@ def _pack(value: object) -> str:
     return base64.b64encode(zlib.compress(text.encode(errors="replace"), 9)).decode()
 
 
-def _page(output: Output, numbers: Numbers, book: Book, packed: _Packed) -> bytes:
+def _page(output: OutputReader, numbers: Numbers, book: Book, packed: _Packed) -> bytes:
     room = files("lvqa_ray.report")
     js = (room / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

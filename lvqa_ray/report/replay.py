@@ -15,10 +15,10 @@ from lvqa_ray.config import Job
 from lvqa_ray.errors import BadRequest, TooLong
 from lvqa_ray.journal.book import Book
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, heard
-from lvqa_ray.llm.middleware.truncation import Mending
+from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text, audio_seconds
+from lvqa_ray.llm.middleware.truncation import RetryTruncated
 from lvqa_ray.llm.replies.cleaning import cleaned
-from lvqa_ray.pipeline import Look, Pipeline, build
+from lvqa_ray.pipeline import FrameScoring, Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.stage import Role
@@ -26,7 +26,7 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep
 from lvqa_ray.stages.cut import CutClips
 
 Row = Mapping[str, Any]
-FoundClips = Callable[[Video], Sequence[Clip] | None]
+ClipIndex = Callable[[Video], Sequence[Clip] | None]
 """Gives the clips of a video as they were found, with the times and the identity of their pictures, if it can."""
 Told = Callable[[Video, VideoInfo, Sequence[Row]], "list[Exchange] | None"]
 """Tells what was said about a video, or ``None`` where there is no time to look it up; see `Replay`."""
@@ -86,7 +86,7 @@ class _Recorder:
             clip=self.clip,
         )
         if isinstance(entry.reply, ChatReply):
-            return entry.reply if heard(request) else cleaned(entry.reply)
+            return entry.reply if audio_seconds(request) else cleaned(entry.reply)
         raise entry.reply or BadRequest("asked for again", status=400)
 
 
@@ -103,7 +103,7 @@ class Replay:
         found: Knows the clips of videos; without it, they are what the job's settings make of their rows.
     """
 
-    def __init__(self, job: Job, book: Book, found: FoundClips | None = None) -> None:
+    def __init__(self, job: Job, book: Book, found: ClipIndex | None = None) -> None:
         self._job = job
         self._book = book
         self._found = found
@@ -128,7 +128,7 @@ class Replay:
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
         work: list[Any] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
         for group in self._pipeline.ask:
-            if isinstance(group, Look):  # of pictures, all that a request is known by is known without them
+            if isinstance(group, FrameScoring):  # of pictures, all that a request is known by is known without them
                 work = [group.expected(row) if isinstance(row, group.takes) else row for row in work]
                 continue
             for step in group:
@@ -202,7 +202,7 @@ def _roles(step: ChatStep) -> Mapping[str, Role]:
 async def _tried(step: ChatStep, row: Any, recorder: _Recorder, job: Job) -> list[Any]:  # noqa: ANN401 - any frozen row
     """What a stage makes of a row; nothing where it would need what is no longer there, such as the pictures."""
     try:
-        return list(await step.call(row, Mending(recorder, job.endpoints.of(step.role))))
+        return list(await step.call(row, RetryTruncated(recorder, job.endpoints.of(step.role))))
     except Exception:  # a stage may be one of the user's own, and a report is no place to fail
         return []
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
 from lvqa_ray.records.uri import scheme_of
-from lvqa_ray.video.frames.contact_sheet import Strip, strip
+from lvqa_ray.video.frames.contact_sheet import ContactSheet, contact_sheet
 
 OF_ONE_VIDEO_S = 15.0
 """Longest time for the thumbnails of one video."""
 
 
-def strips(wanted: Mapping[str, tuple[str, Sequence[Span]]], *, within_s: float) -> Iterator[tuple[str, Strip]]:
+def strips(wanted: Mapping[str, tuple[str, Sequence[Span]]], *, within_s: float) -> Iterator[tuple[str, ContactSheet]]:
     """Take thumbnails of local videos, one after the other, until the time is over.
 
     Args:
@@ -50,8 +50,8 @@ def _end(pool: ProcessPoolExecutor) -> None:
         process.kill()
 
 
-def _strip(path: str, spans: Sequence[Span], within_s: float) -> Strip | None:
+def _strip(path: str, spans: Sequence[Span], within_s: float) -> ContactSheet | None:
     try:
-        return strip(path, spans, within_s=within_s)
+        return contact_sheet(path, spans, within_s=within_s)
     except VideoError:
         return None

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from lvqa_ray.config import Serve
-from lvqa_ray.records import STORES, shown
+from lvqa_ray.records import STORES, redact_url
 from lvqa_ray.serve.invalid import invalid
-from lvqa_ray.storage.ssrf import Guard
+from lvqa_ray.storage.ssrf import SsrfGuard
 
 LONGEST = 8192
 """Characters of an address; signed ones are long."""
@@ -46,7 +46,7 @@ def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) ->
         raise invalid("videoUrl names no host.")
     if parts.username is not None or parts.password is not None:
         raise invalid("videoUrl holds a user name or a password; use a signed address instead.")
-    guard = Guard(settings.networks)
+    guard = SsrfGuard(settings.networks)
     port = parts.port or {"http": 80, "https": 443}[scheme]
     try:
         found = {str(each[4][0]) for each in resolve(parts.hostname, port, type=socket.SOCK_STREAM)}
@@ -54,7 +54,7 @@ def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) ->
         raise invalid(f"videoUrl: there is no host {parts.hostname}.") from None
     if any(guard.refuses(address) for address in found):
         raise invalid(
-            f"videoUrl: {shown(uri)} leads to an address that is not public, which serve.networks allows not."
+            f"videoUrl: {redact_url(uri)} leads to an address that is not public, which serve.networks allows not."
         )
     return uri
 

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of, scratch_of
+from lvqa_ray.config.places import download_cache, output_path, storage_options
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
-from lvqa_ray.engine.local.analysis_document import Dossier
-from lvqa_ray.engine.local.analysis_store import Dossiers
-from lvqa_ray.engine.local.executor import Analyst
-from lvqa_ray.records import Analysis, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video, shown
+from lvqa_ray.engine.local.analysis_document import AnalysisDocument
+from lvqa_ray.engine.local.analysis_store import AnalysisStore
+from lvqa_ray.engine.local.executor import LocalExecutor
+from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
 from lvqa_ray.serve.addresses import checked
+from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
-from lvqa_ray.serve.wanted import Wanted, job_for
-from lvqa_ray.storage.ssrf import Guard
+from lvqa_ray.storage.ssrf import SsrfGuard
 
 GROWTH = 1.1
 """Shots are told of when they are by so much more: events hold all that is known, and are not to add up to squares."""
@@ -43,7 +43,7 @@ class Running:
         news: Set, and then replaced by another, whenever there is one more.
     """
 
-    dossier: Dossier
+    dossier: AnalysisDocument
     events: list[tuple[str, str]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     work: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Running:
             case CaptionedClip() if len(self.dossier.captions) >= GROWTH * self.told_shots:
                 self.told_shots = len(self.dossier.captions)
                 self.tell(GROWN, "analysis")
-            case Film():
+            case CaptionedVideo():
                 self.tell(MADE, "analysis")
             case Analysis() if row.task != "analysis" and row.failure is None:
                 self.tell(MADE, row.task)
@@ -86,7 +86,7 @@ class Running:
         return self.events[since:]
 
 
-class Analyses:
+class AnalysisRuns:
     """Starts analyses, finds them again, and stops them.
 
     Args:
@@ -99,25 +99,25 @@ class Analyses:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._settings = job.serve
-        self._analyst = Analyst(job)
-        self._access = replace(access_of(job.storage), guard=Guard(job.serve.networks))
+        self._analyst = LocalExecutor(job)
+        self._access = replace(storage_options(job.storage), guard=SsrfGuard(job.serve.networks))
         most = round(job.serve.max_gb * 2**30)
-        self._scratch = replace(scratch_of(job), access=self._access, largest=(most, "serve.max_gb"))
+        self._scratch = replace(download_cache(job), access=self._access, largest=(most, "serve.max_gb"))
         self._free = asyncio.Semaphore(job.serve.at_once)
         self._running: dict[str, Running] = {}
 
-    def kept(self, workspace: str) -> Dossiers:
+    def kept(self, workspace: str) -> AnalysisStore:
         """The documents of a workspace."""
-        return Dossiers(output_of(self._job), self._settings.kept_days, workspace)
+        return AnalysisStore(output_path(self._job), self._settings.kept_days, workspace)
 
     def forget(self) -> None:
         """Remove the documents that are kept no longer."""
-        served = output_of(self._job) / "served"
+        served = output_path(self._job) / "served"
         with suppress(OSError):
             for workspace in [*served.iterdir()]:
                 self.kept(workspace.name).forget()
 
-    async def start(self, wanted: Wanted, workspace: str) -> Running:
+    async def start(self, wanted: AnalysisRequest, workspace: str) -> Running:
         """Start an analysis.
 
         Raises:
@@ -135,10 +135,12 @@ class Analyses:
         uri = await self._address(wanted, before)
         job = job_for(wanted, self._job, uri)
         task = wanted.task or str(uuid.uuid4())
-        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == shown(uri) else ""
+        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
         video = Video(id=named_after(uri), uri=uri, fingerprint=known)
-        asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": shown(uri)}
-        dossier = Dossier(task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked)
+        asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)}
+        dossier = AnalysisDocument(
+            task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked
+        )
         running = Running(dossier)
         self._running[dossier.session] = running
         running.tell(STARTED)
@@ -164,24 +166,24 @@ class Analyses:
         await asyncio.gather(*(self.stop(running) for running in [*self._running.values()]))
         await self._analyst.aclose()
 
-    async def _before(self, wanted: Wanted, workspace: str) -> dict[str, Any] | None:
+    async def _before(self, wanted: AnalysisRequest, workspace: str) -> dict[str, Any] | None:
         if not wanted.base or not wanted.task:
             return None
         return await asyncio.to_thread(self.kept(workspace).load, wanted.task, wanted.base)
 
-    async def _address(self, wanted: Wanted, before: dict[str, Any] | None) -> str:
+    async def _address(self, wanted: AnalysisRequest, before: dict[str, Any] | None) -> str:
         uri = wanted.video or ""
         if before and uri == before["video"]["uri"] and uri.startswith(("http://", "https://")):
             return uri  # it was checked, and is only fetched if it has to be, under guard
         return await asyncio.to_thread(checked, uri, self._settings)
 
-    async def _made(self, running: Running, job: Job, kept: Dossiers) -> None:
+    async def _made(self, running: Running, job: Job, kept: AnalysisStore) -> None:
         dossier = running.dossier
         try:
             async with self._free, aclosing(self._rows(job, dossier)) as rows:
                 async for row in rows:
                     running.add(row)
-                    if isinstance(row, Film | Analysis):
+                    if isinstance(row, CaptionedVideo | Analysis):
                         await asyncio.to_thread(kept.save, dossier.document())
         except asyncio.CancelledError:
             dossier.state = "stopped"
@@ -203,10 +205,10 @@ class Analyses:
             self._running.pop(dossier.session, None)
             running.tell(FINISHED if dossier.state == "done" else FAILED)
 
-    async def _rows(self, job: Job, dossier: Dossier) -> AsyncGenerator[Any, None]:
+    async def _rows(self, job: Job, dossier: AnalysisDocument) -> AsyncGenerator[Any, None]:
         video = dossier.video
         if not video.fingerprint:
-            video = await asyncio.to_thread(identified, video, output_of(self._job), self._access)
+            video = await asyncio.to_thread(identified, video, output_path(self._job), self._access)
             dossier.video = video
         gb = await asyncio.to_thread(_gb, video.uri)
         if gb > self._settings.max_gb:
@@ -224,7 +226,7 @@ class Analyses:
 
 
 def _refused(video: Video, kind: str, why: str) -> Failure:
-    return Failure(video=video, stage="service", kind=kind, message=f"{shown(video.uri)}: {why}.")
+    return Failure(video=video, stage="service", kind=kind, message=f"{redact_url(video.uri)}: {why}.")
 
 
 def _gb(path: str) -> float:

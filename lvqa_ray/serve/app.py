@@ -14,15 +14,15 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of
-from lvqa_ray.engine.preflight.checks import check_output
-from lvqa_ray.serve.analyses import Analyses
-from lvqa_ray.serve.door import App, Door
+from lvqa_ray.config.places import output_path
+from lvqa_ray.engine.preflight.validation import check_output
+from lvqa_ray.serve.analyses import AnalysisRuns
+from lvqa_ray.serve.auth import App, TokenAuth
 from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.serve.plain_routes import PlainRoutes
-from lvqa_ray.serve.seed_request import from_validation
-from lvqa_ray.serve.seed_route import ROUTE, SeedRoute, as_event
-from lvqa_ray.storage.run_lock import lock
+from lvqa_ray.serve.quanmiao_request import from_validation
+from lvqa_ray.serve.quanmiao_route import ROUTE, QuanmiaoRoute, as_event
+from lvqa_ray.storage.run_lock import run_lock
 
 FORGET_EVERY_S = 3600.0
 
@@ -34,13 +34,13 @@ def make_app(job: Job, token: str) -> App:
         job: Endpoints, stages, limits, and the output, which it holds for as long as it runs.
         token: What clients have to send; empty for none.
     """
-    state: dict[str, Analyses] = {}
+    state: dict[str, AnalysisRuns] = {}
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
-        check_output(output_of(job))
-        with lock(output_of(job)):
-            analyses = state["analyses"] = Analyses(job)
+        check_output(output_path(job))
+        with run_lock(output_path(job)):
+            analyses = state["analyses"] = AnalysisRuns(job)
             forgetting = asyncio.create_task(_forgetting(analyses))
             try:
                 yield
@@ -56,14 +56,14 @@ def make_app(job: Job, token: str) -> App:
         docs_url=None,  # which would load a script from elsewhere
         redoc_url=None,
     )
-    for routes in (SeedRoute(lambda: state["analyses"]), PlainRoutes(lambda: state["analyses"])):
+    for routes in (QuanmiaoRoute(lambda: state["analyses"]), PlainRoutes(lambda: state["analyses"])):
         app.include_router(routes.router)
     _add_errors(app)
     _add_pages(app)
-    return Door(app, token)
+    return TokenAuth(app, token)
 
 
-async def _forgetting(analyses: Analyses) -> None:
+async def _forgetting(analyses: AnalysisRuns) -> None:
     while True:
         await asyncio.to_thread(analyses.forget)
         await asyncio.sleep(FORGET_EVERY_S)

@@ -23,7 +23,7 @@ class TokenUsage(_Part):
     total_tokens: int = 0
 
 
-class Shot(_Part):
+class ResponseShot(_Part):
     """What is seen in a shot; times in milliseconds."""
 
     start_time: int
@@ -52,7 +52,7 @@ class Told(_Part):
 class Analyzed(Told):
     """What is seen, shot by shot."""
 
-    video_shot_analysis_results: list[Shot] = Field(default_factory=list)
+    video_shot_analysis_results: list[ResponseShot] = Field(default_factory=list)
 
 
 class Captions(_Part):
@@ -75,7 +75,7 @@ class MindMap(Told):
     video_mind_mappings: list[Node] = Field(default_factory=list)
 
 
-class Output(_Part):
+class ResponseOutput(_Part):
     """The results that there are so far."""
 
     video_analysis_result: Analyzed | None = None
@@ -88,11 +88,11 @@ class Output(_Part):
 class Payload(_Part):
     """The results so far, and what they cost together."""
 
-    output: Output = Field(default_factory=Output)
+    output: ResponseOutput = Field(default_factory=ResponseOutput)
     usage: TokenUsage = Field(default_factory=TokenUsage)
 
 
-class Header(_Part):
+class ResponseHeader(_Part):
     """Which event this is, of which analysis, and what went wrong, if something did."""
 
     event: str
@@ -107,7 +107,7 @@ class Header(_Part):
 class Response(_Part):
     """One event."""
 
-    header: Header
+    header: ResponseHeader
     payload: Payload = Field(default_factory=Payload)
     request_id: str
 
@@ -120,7 +120,7 @@ def payload(document: Mapping[str, Any]) -> Payload:
     """What the document of an analysis holds by now."""
     results = {result["task"]: result for result in reversed(document["results"]) if not result["failure"]}
     seen = document["speech"] is not None and (document["clips"]["all_found"] or document["state"] != "running")
-    output = Output()
+    output = ResponseOutput()
     if shots := document["shots"]:
         told = results.get("analysis")
         over = document["state"] != "running" or document["clips"]["looked_at"]
@@ -129,7 +129,7 @@ def payload(document: Mapping[str, Any]) -> Payload:
             text=told["text"] if told else "",
             usage=_usage(told["usage"] if told else {}),
             video_shot_analysis_results=[
-                Shot(start_time=shot["start_ms"], end_time=shot["end_ms"], text=shot["text"]) for shot in shots
+                ResponseShot(start_time=shot["start_ms"], end_time=shot["end_ms"], text=shot["text"]) for shot in shots
             ],
         )
     if document["speech"] is not None:

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from lvqa_ray.engine.local.analysis_store import NAME
-from lvqa_ray.serve.analyses import Analyses, Running
-from lvqa_ray.serve.described import DOCUMENT, EVENTS, Session, errors
+from lvqa_ray.serve.analyses import AnalysisRuns, Running
+from lvqa_ray.serve.analysis_request import AnalysisRequest
 from lvqa_ray.serve.invalid import RefusedError
+from lvqa_ray.serve.openapi import DOCUMENT, EVENTS, Session, errors
 from lvqa_ray.serve.streams import event_stream, own_words, stream
-from lvqa_ray.serve.wanted import Wanted
 
 OWN = "v1"
 """The workspace of these routes."""
@@ -27,7 +27,7 @@ class PlainRoutes:
         analyses: Gives the analyses of the service, once it lives.
     """
 
-    def __init__(self, analyses: Callable[[], Analyses]) -> None:
+    def __init__(self, analyses: Callable[[], AnalysisRuns]) -> None:
         self._analyses = analyses
 
     @property
@@ -51,7 +51,7 @@ class PlainRoutes:
         )
         return router
 
-    async def start(self, wanted: Wanted) -> JSONResponse:
+    async def start(self, wanted: AnalysisRequest) -> JSONResponse:
         """Start an analysis, which goes on when the client is gone."""
         running = await self._analyses().start(wanted, OWN)
         return JSONResponse(running.dossier.document(), status_code=202)

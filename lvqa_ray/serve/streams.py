@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fastapi.responses import StreamingResponse
 
-from lvqa_ray.serve.analyses import FAILED, Analyses, Running
-from lvqa_ray.serve.envelope import Header, Payload, Response, payload
+from lvqa_ray.serve.analyses import FAILED, AnalysisRuns, Running
+from lvqa_ray.serve.envelope import Payload, Response, ResponseHeader, payload
 
 LOOK_EVERY_S = 0.5
 """How often it is looked whether the client is still there."""
@@ -42,7 +42,9 @@ async def stream(running: Running, words: Words, gone: Gone, *, since: int = 0) 
             yield ": still here\n\n"
 
 
-async def owned(analyses: Analyses, running: Running, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+async def owned(
+    analyses: AnalysisRuns, running: Running, events: AsyncGenerator[str, None]
+) -> AsyncGenerator[str, None]:
     """The events of an analysis that is made for one client alone: it ends with the client."""
     try:
         async for event in events:
@@ -67,13 +69,13 @@ def own_words(running: Running) -> Words:
     return words
 
 
-def seed_words(running: Running, request_id: str, trace_id: str) -> Words:
+def quanmiao_words(running: Running, request_id: str, trace_id: str) -> Words:
     """Events in the names of RunVideoAnalysis."""
 
     def words(name: str, about: str) -> str:
         dossier = running.dossier
         code, message = why(running) if name == FAILED else (None, None)
-        header = Header(
+        header = ResponseHeader(
             event=name,
             event_info=about,
             session_id=dossier.session,
@@ -97,5 +99,5 @@ def why(running: Running) -> tuple[str, str]:
 
 def refusal(code: str, message: str, request_id: str, trace_id: str, task_id: str = "") -> str:
     """A request that was not taken on, in the names of RunVideoAnalysis."""
-    header = Header(event=FAILED, trace_id=trace_id, task_id=task_id, error_code=code, error_message=message)
+    header = ResponseHeader(event=FAILED, trace_id=trace_id, task_id=task_id, error_code=code, error_message=message)
     return Response(header=header, payload=Payload(), request_id=request_id).text()

@@ -10,8 +10,8 @@ them: what is done with these is in `Check`, so that a check of one's own is a c
 """
 
 from lvqa_ray.llm.messages import Chat
-from lvqa_ray.stage.checks import CallCheck, Check, Judging, Mend, Mended, Policy, Said, word_off
-from lvqa_ray.stage.paid import Paid
+from lvqa_ray.stage.checks import CallCheck, Check, ParsedReply, Policy, PolicyMixin, Repairer, RepairResult, yaml_off
+from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import ROLES, Prompted, Role, answer
 
 __all__ = [
@@ -19,14 +19,14 @@ __all__ = [
     "CallCheck",
     "Chat",
     "Check",
-    "Judging",
-    "Mend",
-    "Mended",
-    "Paid",
+    "CostMeter",
+    "ParsedReply",
     "Policy",
+    "PolicyMixin",
     "Prompted",
+    "RepairResult",
+    "Repairer",
     "Role",
-    "Said",
     "answer",
-    "word_off",
+    "yaml_off",
 ]

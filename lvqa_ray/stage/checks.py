@@ -13,9 +13,9 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, Part
-from lvqa_ray.records import Action, AskedFilm, AskedQuestion, Drop, Failure, Film, Usage, Verdict
+from lvqa_ray.records import Action, AskedQuestion, CaptionedVideo, Drop, Failure, QuestionedVideo, Usage, Verdict
 from lvqa_ray.records.questions import NO_USAGE
-from lvqa_ray.stage.paid import Paid
+from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import Prompted
 
 T = TypeVar("T")
@@ -24,13 +24,13 @@ Policy = Literal["off", "mark", "repair", "drop"]
 with certainty, and the question dropped where not; or the question is dropped."""
 
 
-def word_off(given: object) -> object:
+def yaml_off(given: object) -> object:
     """The word off, where YAML has made a truth value of it."""
     return "off" if given is False else given
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Judging:
+class PolicyMixin:
     """What all checks have in common: a policy, and what it makes of their verdicts.
 
     Attributes:
@@ -41,11 +41,11 @@ class Judging:
 
     policy: Policy = Field(default="drop", description="What is done about a fault: off, mark, repair or drop.")
 
-    _off = field_validator("policy", mode="before")(word_off)
+    _off = field_validator("policy", mode="before")(yaml_off)
 
     def decided(
-        self, row: AskedFilm, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
-    ) -> AskedFilm:
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+    ) -> QuestionedVideo:
         """Do what the policy says about each verdict.
 
         Args:
@@ -81,10 +81,10 @@ class Judging:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Check(Judging):
+class Check(PolicyMixin):
     """A check that makes no call."""
 
-    def __call__(self, row: AskedFilm) -> list[AskedFilm]:
+    def __call__(self, row: QuestionedVideo) -> list[QuestionedVideo]:
         """The film with the verdicts on its questions, and without those that this drops."""
         verdicts = self.verdicts(row)
         if self.policy != "repair":
@@ -93,26 +93,26 @@ class Check(Judging):
         mended = [None if verdict.passed else self.mended(asked, row.film) for asked, verdict in faulty]
         return [self.decided(row, verdicts, mended)]
 
-    def verdicts(self, row: AskedFilm) -> Sequence[Verdict]:
+    def verdicts(self, row: QuestionedVideo) -> Sequence[Verdict]:
         """A verdict for each question, in order; a check that compares questions overrides this."""
         return [self.judge(asked, row.film) for asked in row.questions]
 
-    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:
+    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:
         """Say whether one question is sound."""
         raise NotImplementedError(f"{type(self).__name__} must define judge or verdicts")
 
-    def mended(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:
+    def mended(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:
         """The question without its fault, if `repaired` finds one that passes."""
         found = self.repaired(asked, film)
         return found if found is not None and self.judge(found, film).passed else None
 
-    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
+    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
         """What the question is like with its fault taken away, or nothing where that cannot be done with certainty."""
         return None
 
 
 @plain_dataclass(frozen=True, slots=True)
-class Mended:
+class RepairResult:
     """What came of having a question written anew.
 
     Attributes:
@@ -127,7 +127,7 @@ class Mended:
 
 
 @plain_dataclass(frozen=True, slots=True)
-class Said(Generic[T]):
+class ParsedReply(Generic[T]):
     """What a reply says.
 
     Attributes:
@@ -141,7 +141,7 @@ class Said(Generic[T]):
     fault: str = ""
 
 
-class Mend(Protocol):
+class Repairer(Protocol):
     """Has a question written anew, so that it is rid of a fault.
 
     Raises:
@@ -153,13 +153,15 @@ class Mend(Protocol):
         """How often it may be tried for one question."""
         ...
 
-    async def __call__(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+    async def __call__(
+        self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
+    ) -> RepairResult:
         """The new question, or why there is none; the attempts on one question are counted from 0."""
         ...
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class CallCheck(Prompted, Judging):
+class CallCheck(Prompted, PolicyMixin):
     """A check that asks an endpoint about each question.
 
     A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will is a fault
@@ -171,7 +173,9 @@ class CallCheck(Prompted, Judging):
         """How many calls a question usually takes."""
         return 1
 
-    async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
+    async def __call__(
+        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+    ) -> list[QuestionedVideo | Failure]:
         """The film with the verdicts on its questions, and without those that this drops."""
         verdicts: list[Verdict] = []
         mended: list[AskedQuestion | None] = []
@@ -183,10 +187,10 @@ class CallCheck(Prompted, Judging):
         return [self.decided(row, verdicts, mended)]
 
     async def _ruled(
-        self, asked: AskedQuestion, row: AskedFilm, chat: Chat, mend: Mend | None
+        self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat, mend: Repairer | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if it has a fault that could be mended, the question without it."""
-        paid = Paid(chat)
+        paid = CostMeter(chat)
         try:
             verdict = await self.judge(asked, row, paid)
             if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
@@ -200,7 +204,7 @@ class CallCheck(Prompted, Judging):
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
     async def _repaired(
-        self, asked: AskedQuestion, row: AskedFilm, first: Verdict, chat: Chat, mend: Mend
+        self, asked: AskedQuestion, row: QuestionedVideo, first: Verdict, chat: Chat, mend: Repairer
     ) -> tuple[Verdict, AskedQuestion | None]:
         """Have a question written anew until it passes, for so many rounds; its verdict bears the cost of all of them.
 
@@ -214,12 +218,12 @@ class CallCheck(Prompted, Judging):
             except ApiError as error:
                 if error.retryable:
                     raise
-                made = Mended(None, str(error), Usage.of(error))
+                made = RepairResult(None, str(error), Usage.of(error))
             usage += made.usage
             if made.asked is None:
                 reason = made.reason
                 continue
-            paid = Paid(chat)
+            paid = CostMeter(chat)
             try:
                 last = await self.judge(made.asked, row, paid)
             except ApiError as error:
@@ -241,7 +245,7 @@ class CallCheck(Prompted, Judging):
         """The verdict on a question about which nothing could be found out; as where a call fails, it is no pass."""
         return Verdict(check=self.name, passed=False, reason=f"{UNCHECKED}: {why}", usage=usage)
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Say whether one question of a film is sound.
 
         Raises:
@@ -249,7 +253,7 @@ class CallCheck(Prompted, Judging):
         """
         raise NotImplementedError(f"{type(self).__name__} must define judge")
 
-    async def read(self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T]) -> Said[T]:
+    async def read(self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T]) -> ParsedReply[T]:
         """What a reply says; one that cannot be read is asked for once more.
 
         Args:
@@ -265,10 +269,10 @@ class CallCheck(Prompted, Judging):
             reply = await chat(self.asks(*parts, attempt=attempt))
             usage += reply.usage
             try:
-                return Said(reads(reply.text), usage)
+                return ParsedReply(reads(reply.text), usage)
             except ParseError as error:
                 fault = f"{UNCHECKED}: {error}"
-        return Said(None, usage, fault)
+        return ParsedReply(None, usage, fault)
 
 
 UNCHECKED = "it could not be checked"

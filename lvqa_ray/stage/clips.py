@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Frame, ProbedVideo, Span, shown
-from lvqa_ray.video.scenes.clip_builder import Sampling
+from lvqa_ray.records import CaptionedClip, Clip, Frame, ProbedVideo, Span, redact_url
+from lvqa_ray.video.scenes.clip_builder import FrameSampling
 
 Judge = Callable[[Clip], Clip]
 """Marks a clip as dropped, or leaves it as it is."""
@@ -18,7 +18,7 @@ class Sampler(Protocol):
     """Says which pictures of a clip are taken, and puts them into its row."""
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> FrameSampling:
         """Which pictures."""
 
     def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
@@ -78,7 +78,7 @@ class ClipMaker:
             case None:
                 raise VideoError(
                     VideoFault.NO_CLIPS,
-                    f"{shown(self._row.video.uri)} ({self._row.info.duration_sec:.2f} s) has no clip under these "
+                    f"{redact_url(self._row.video.uri)} ({self._row.info.duration_sec:.2f} s) has no clip under these "
                     "settings; lower split.min_seconds or the seconds to remove",
                 )
             case CaptionedClip() as captioned:
@@ -91,6 +91,7 @@ def too_many_clips(row: ProbedVideo, most: int) -> VideoError:
     """Make the error for a video that has more clips than a job allows."""
     return VideoError(
         VideoFault.TOO_MANY_CLIPS,
-        f"{shown(row.video.uri)} says that it is {row.info.duration_sec / 3600:.1f} hours long, which makes more than "
-        f"split.max_clips={most} clips; check its length, and raise split.max_clips or split.max_seconds if it is true",
+        f"{redact_url(row.video.uri)} says that it is {row.info.duration_sec / 3600:.1f} hours long, which makes "
+        f"more than split.max_clips={most} clips; check its length, and raise split.max_clips or split.max_seconds "
+        "if it is true",
     )

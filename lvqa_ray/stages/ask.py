@@ -12,13 +12,13 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
-from lvqa_ray.qa.best_reply import Batch
-from lvqa_ray.qa.context_windows import told_in_part
-from lvqa_ray.qa.formats.reply_format import JSON, TEXT, Form
+from lvqa_ray.qa.best_reply import BestReply
+from lvqa_ray.qa.context_windows import captions_for_batch
+from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
 from lvqa_ray.qa.question_plan import CATEGORIES, attributed, planned, unrequested
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Film, Span, Usage
-from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Drop, Failure, QuestionedVideo, Span, Usage
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -105,7 +105,7 @@ class AskQuestions(Prompted):
         """The category of each question that a video of this length is asked."""
         return planned(self.quota, duration_s, self.per_minute, self.most) if self.wanted else ()
 
-    def show(self, film: Film, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[Film | Failure]:
+    def show(self, film: CaptionedVideo, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[CaptionedVideo | Failure]:
         """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none.
 
         Where the file itself cannot be had, that is a failure for now: its captions are paid for.
@@ -118,7 +118,7 @@ class AskQuestions(Prompted):
             else:
                 yield replace(out.failure, stage=self.name, clip_id="", retryable=out.failure.kind in NOT_HAD)
 
-    async def __call__(self, film: Film, chat: Chat) -> list[AskedFilm | Failure]:
+    async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[QuestionedVideo | Failure]:
         """The film with its questions, or the reason why there is none, with the reply that could not be read."""
         plan = self.plan(film.info.duration_sec)
         written = _Written(tuple(plan), film.video.id, usage=film.usage)
@@ -126,25 +126,27 @@ class AskQuestions(Prompted):
         for start in range(0, len(plan), self.per_call):
             part = plan[start : start + self.per_call]
             earlier = [asked.question.question for asked in written.questions]
-            paid = Paid(chat)
+            paid = CostMeter(chat)
             try:
                 batch = await self._ask(film, paid, form, part, start=start, earlier=earlier)
                 if batch is None:
                     form = TEXT
                     written.note = "the endpoint takes no JSON schema: asked for text"
-                    batch = await self._ask(film, paid, form, part, start=start, earlier=earlier) or Batch(len(part))
+                    batch = await self._ask(film, paid, form, part, start=start, earlier=earlier) or BestReply(
+                        len(part)
+                    )
             except ApiError as error:
                 if error.retryable or len(plan) <= self.per_call:
                     usage = written.usage + paid.by(error)
                     failure = Failure.of(error, video=film.video, stage=self.name)
                     return [replace(failure, usage=usage, requested=plan)]
-                batch = Batch(len(part), usage=paid.by(error))
+                batch = BestReply(len(part), usage=paid.by(error))
                 batch.wrong(error.kind, str(error), error.raw)
             written.take(start, batch)
         if not written.questions:
             return [written.failure(film)]
         return [
-            AskedFilm(
+            QuestionedVideo(
                 film=replace(film, shown=None),
                 questions=tuple(replace(one, question=located(one.question, film)) for one in written.questions),
                 drops=tuple(written.drops),
@@ -154,8 +156,15 @@ class AskQuestions(Prompted):
         ]
 
     async def _ask(
-        self, film: Film, chat: Chat, form: Form, part: Sequence[str], *, start: int, earlier: Sequence[str]
-    ) -> Batch | None:
+        self,
+        film: CaptionedVideo,
+        chat: Chat,
+        form: ReplyFormat,
+        part: Sequence[str],
+        *,
+        start: int,
+        earlier: Sequence[str],
+    ) -> BestReply | None:
         """Ask for some questions in one format, until all of them can be read or the tries are used up.
 
         Of several questions those that can be read are taken; only a reply without any is worth asking anew.
@@ -167,7 +176,7 @@ class AskQuestions(Prompted):
             ApiError: There is no answer.
         """
         shape = form.shape(len(part))
-        batch = Batch(len(part))
+        batch = BestReply(len(part))
         for fresh in range(self.fresh_tries + 1):
             request = self.request(film, part=part, start=start, earlier=earlier, attempt=fresh, form=form)
             for _ in range(self.reasks + 1):
@@ -193,13 +202,13 @@ class AskQuestions(Prompted):
 
     def request(
         self,
-        film: Film,
+        film: CaptionedVideo,
         *,
         part: Sequence[str] | None = None,
         start: int = 0,
         earlier: Sequence[str] = (),
         attempt: int = 0,
-        form: Form | None = None,
+        form: ReplyFormat | None = None,
     ) -> ChatRequest:
         """What is sent for some questions about a film, from a place in the plan on; by default the first, as text."""
         plan = self.plan(film.info.duration_sec)
@@ -207,7 +216,7 @@ class AskQuestions(Prompted):
         shape = (form or TEXT).shape(len(part))
         layout = shape.words + (f"\n\n{LANGUAGE.format(language=self.language)}" if self.language else "")
         values = {
-            "captions": told_in_part(film, start // self.per_call, -(-len(plan) // self.per_call)),
+            "captions": captions_for_batch(film, start // self.per_call, -(-len(plan) // self.per_call)),
             "video_id": film.video.id,
             "duration": f"{film.info.duration_sec:.0f}",
             "questions": self._wanted(part, earlier),
@@ -243,9 +252,9 @@ class _Written:
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
     note: str = ""
-    last: Batch | None = None
+    last: BestReply | None = None
 
-    def take(self, start: int, batch: Batch) -> None:
+    def take(self, start: int, batch: BestReply) -> None:
         """Add what was read for the questions from a place on."""
         self.usage += batch.usage
         self.calls += batch.calls
@@ -284,9 +293,9 @@ class _Written:
                 )
             )
 
-    def failure(self, film: Film) -> Failure:
+    def failure(self, film: CaptionedVideo) -> Failure:
         """Why there is no question."""
-        batch = self.last or Batch(0)
+        batch = self.last or BestReply(0)
         return Failure(
             video=film.video,
             stage=AskQuestions.name,

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, DegenerateReply, TooLong
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Part, Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Usage, Video
 from lvqa_ray.stage import Chat, Prompted, Role, answer
 from lvqa_ray.video.frames.jpeg import smaller
@@ -45,7 +45,7 @@ class CaptionClips(Prompted):
         except ApiError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure, note=clip.note)]
-        caption, kind, message = without_draft(reply.text), "", ""
+        caption, kind, message = strip_thinking(reply.text), "", ""
         if not caption:
             kind, message = "empty_reply", "the reply holds a draft and no caption"
         elif len(caption) > MOST_CHARS:
@@ -125,7 +125,7 @@ class CaptionClips(Prompted):
 
 
 def _is_caption(text: str) -> bool:
-    return 0 < len(without_draft(text)) <= MOST_CHARS
+    return 0 < len(strip_thinking(text)) <= MOST_CHARS
 
 
 def _left_out(count: int, kept: int, factor: int = 1) -> str:

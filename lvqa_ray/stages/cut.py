@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ConfigError, VideoError
 from lvqa_ray.records import CaptionedClip, Clip, Failure
-from lvqa_ray.video.cutting.cut import ClipFile, clip_name, cut_clip
+from lvqa_ray.video.cutting.clip_file import ClipFile, clip_name, cut_clip
 from lvqa_ray.video.cutting.reencode import Codec, Encoding
 from lvqa_ray.video.cutting.sidecar_index import note, noted
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.errors import VideoFault
 from lvqa_ray.qa.rewording import merged_line
 from lvqa_ray.qa.time_labels import decimals
-from lvqa_ray.records import CaptionedClip, Failure, Film, Subtitle, shown
+from lvqa_ray.records import CaptionedClip, CaptionedVideo, Failure, Subtitle, redact_url
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,7 +30,7 @@ class MergeCaptions:
 
     def __call__(
         self, clips: Sequence[CaptionedClip], *, heard: bool = True, max_lost_share: float = 0.0
-    ) -> Iterator[Film | Failure]:
+    ) -> Iterator[CaptionedVideo | Failure]:
         """The film, or the reason why its captions are not enough.
 
         A clip whose call may yet succeed fails the video for now, so that a rerun can fill the gap; only gaps that will
@@ -64,7 +64,7 @@ class MergeCaptions:
         if damage or waiting or not lines or captioned < self.min_captioned * wanted:
             yield self._failure(clips, damage or waiting or next(iter(failures), None), captioned, wanted)
         else:
-            yield Film(
+            yield CaptionedVideo(
                 video=video,
                 info=info,
                 clips=tuple(clips),
@@ -85,7 +85,7 @@ class MergeCaptions:
                 if rejected
                 else "the captions are empty or too few"
             )
-            return Failure(video=video, stage=self.name, kind=kind, message=f"{shown(video.uri)}: {message}")
+            return Failure(video=video, stage=self.name, kind=kind, message=f"{redact_url(video.uri)}: {message}")
         failed = sum(row.failure is not None for row in clips)
         return Failure(
             video=video,

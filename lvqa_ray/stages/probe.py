@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Video, shown
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Video, redact_url
+from lvqa_ray.video.reader.media_info import probe
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -63,7 +63,7 @@ class ProbeVideo:
         mend = "set probe.damaged=keep to use the rest" if self.damaged == "fail" else "raise probe.max_lost_share"
         error = VideoError(
             VideoFault.DAMAGED,
-            f"{clip.lost_s:.2f} s of clip {clip.id} ({shown(clip.video.uri)}) do not decode; get the file again, "
+            f"{clip.lost_s:.2f} s of clip {clip.id} ({redact_url(clip.video.uri)}) do not decode; get the file again, "
             f"or {mend}",
         )
         failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)

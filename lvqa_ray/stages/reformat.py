@@ -14,11 +14,11 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import ChatRequest, Message, Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import full_question
-from lvqa_ray.qa.rewording import reason_text, without_captions
-from lvqa_ray.records import AskedFilm, AskedQuestion, Drop, Failure, FinishedFilm, Record, Usage, Verdict, Video
-from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
+from lvqa_ray.qa.rewording import reason_text, replace_caption_mentions
+from lvqa_ray.records import AskedQuestion, Drop, Failure, FinishedVideo, QuestionedVideo, Record, Usage, Verdict, Video
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
 class ProseCheck(Protocol):
@@ -55,8 +55,8 @@ class ReformatReasoning(Prompted):
     )
 
     async def __call__(
-        self, row: AskedFilm, chat: Chat, check: ProseCheck | None = None
-    ) -> list[FinishedFilm | Failure]:
+        self, row: QuestionedVideo, chat: Chat, check: ProseCheck | None = None
+    ) -> list[FinishedVideo | Failure]:
         """The finished film: a record for each question, or the reason why there is none.
 
         With a check, prose that has a fault is written once more or marked, as its policy says. A call that may yet
@@ -99,14 +99,14 @@ class ReformatReasoning(Prompted):
         failure = next(iter(failures), None) or _nothing_left(video, drops) if not records else None
         if failure:  # of what was paid, the questions bear all but their writing
             failure = replace(failure, usage=row.usage)
-        return [FinishedFilm(video=video, records=records, drops=tuple(drops), failure=failure)]
+        return [FinishedVideo(video=video, records=records, drops=tuple(drops), failure=failure)]
 
     async def _rewritten(
-        self, row: AskedFilm, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
+        self, row: QuestionedVideo, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
     ) -> _Told | Failure:
         video = row.film.video
         request = self.asks(Text(text=self.prompt_for(asked, video.id)))
-        paid = Paid(chat)
+        paid = CostMeter(chat)
         try:
             prose, usage = await self._prose(request, paid)
             if not prose:
@@ -145,13 +145,13 @@ class ReformatReasoning(Prompted):
         return prose, usage, "" if prose else "it is empty"
 
     async def _prose(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage]:
-        reply = await answer(chat, request, lambda text: bool(without_draft(text)))
-        return without_draft(reply.text), reply.usage
+        reply = await answer(chat, request, lambda text: bool(strip_thinking(text)))
+        return strip_thinking(reply.text), reply.usage
 
     def prompt_for(self, asked: AskedQuestion, video_id: str) -> str:
         """The prompt for a question, as it is sent and stored."""
         values = {
-            "question": without_captions(full_question(asked.question)),
+            "question": replace_caption_mentions(full_question(asked.question)),
             "answer": asked.question.answer,
             "reason": reason_text(asked.question),
             "video_id": video_id,

@@ -10,10 +10,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, shown
-from lvqa_ray.video.frames.sample import sample_frames
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, Span, redact_url
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
-from lvqa_ray.video.scenes.clip_builder import Sampling
+from lvqa_ray.video.scenes.clip_builder import FrameSampling
 
 INSTANT_S = 0.001
 
@@ -70,10 +70,10 @@ class SampleFrames:
         return replace(clip, frames=tuple(Frame(time_s=time, jpeg=b"") for time in times), identity=self.identity(clip))
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> FrameSampling:
         """Which pictures are taken, for a pass that takes those of all clips."""
         count = self.count if self.per_second is None else None
-        return Sampling(count=count, fps=self.per_second, short_side=self.short_side, quality=self.quality)
+        return FrameSampling(count=count, fps=self.per_second, short_side=self.short_side, quality=self.quality)
 
     def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
         """The clip with pictures that such a pass has taken, or the reason why there are none.
@@ -83,7 +83,7 @@ class SampleFrames:
         """
         if not frames:
             error = VideoError(
-                VideoFault.NO_FRAMES, f"{shown(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
+                VideoFault.NO_FRAMES, f"{redact_url(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
             )
             return CaptionedClip(
                 clip=clip, failure=Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)

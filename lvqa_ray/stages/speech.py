@@ -17,9 +17,9 @@ from lvqa_ray.records import Failure, ProbedVideo, Subtitle, Video
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.video.audio.pcm import MIMES, RATE, Form, encoded, sound_of
-from lvqa_ray.video.audio.silence_split import parts_of
+from lvqa_ray.video.audio.silence_split import split_at_silence
 from lvqa_ray.video.audio.subtitles import read_sidecar, read_stream, sidecar_of
-from lvqa_ray.video.audio.whisper import LONGEST_S, written_down
+from lvqa_ray.video.audio.whisper import LONGEST_S, transcribe
 
 Source = Literal["sidecar", "stream", "endpoint", "whisper"]
 
@@ -118,7 +118,7 @@ class FindSpeech:
     def _sounds(self, row: ProbedVideo) -> Iterator[Sound]:
         """The sound of a video in parts, but for what is silent."""
         end_s = row.info.duration_sec
-        for part in parts_of(sound_of(row.video.uri, end_s), 60 * self.part_minutes):
+        for part in split_at_silence(sound_of(row.video.uri, end_s), 60 * self.part_minutes):
             start_ms, end_ms = (round(1000 * at / RATE) for at in (part.start, part.end))
             yield Sound(
                 start_ms=start_ms,
@@ -134,7 +134,7 @@ class FindSpeech:
             if not self.whisper_model or row.sound:
                 return ()
             sound = sound_of(path, row.info.duration_sec)
-            return written_down(parts_of(sound, LONGEST_S), self.whisper_model, self.prompt)
+            return transcribe(split_at_silence(sound, LONGEST_S), self.whisper_model, self.prompt)
         if source == "stream":
             return read_stream(path, self.languages)
         sidecar = sidecar_of(path, self.languages)

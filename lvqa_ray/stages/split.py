@@ -12,13 +12,13 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, LookedPart, ProbedVideo, Span, Video, VideoPart
+from lvqa_ray.records import CaptionedClip, Clip, Failure, Frame, ProbedVideo, ScoredPart, Span, Video, VideoPart
 from lvqa_ray.stage.clips import ClipMaker, Judge, Sampler, too_many_clips
 from lvqa_ray.video.reader.decode_losses import watch_losses
-from lvqa_ray.video.scenes.clip_builder import iter_shots
+from lvqa_ray.video.scenes.clip_builder import iter_clips
 from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
-from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel import find_parts, score_part
 from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, fixed_spans
 
@@ -142,11 +142,11 @@ class SplitVideo:
             return
         yield from found or self(row, judge=judge, sampler=sampler)
 
-    def look(self, part: VideoPart, *, sampler: Sampler | None = None) -> Iterator[LookedPart | Failure]:
+    def look(self, part: VideoPart, *, sampler: Sampler | None = None) -> Iterator[ScoredPart | Failure]:
         """All that finding scenes needs to know of a part, and its pictures where there is a sampler."""
         sampling = sampler.sampling if sampler else None
         try:
-            yield look_at(part, detection=self.detection, plan=self.plan, sampling=sampling)
+            yield score_part(part, detection=self.detection, plan=self.plan, sampling=sampling)
         except VideoError as error:
             yield Failure.of(error, video=part.video, stage=self.name)
 
@@ -204,7 +204,7 @@ class SplitVideo:
             for scene in iter_scenes(row.video.uri, self.detection, least_s=self.plan.least_s):
                 yield from ((span, None) for span in self.plan.clips(scene))
         else:
-            shots = iter_shots(row.video.uri, detection=self.detection, plan=self.plan, sampling=sampler.sampling)
+            shots = iter_clips(row.video.uri, detection=self.detection, plan=self.plan, sampling=sampler.sampling)
             yield from ((shot.span, shot.frames) for shot in shots)
 
     def fewest_clips(self, row: ProbedVideo) -> int:
@@ -243,7 +243,7 @@ class JoiningClips:
         self._clips = clips
         self._stage = stage
 
-    def add(self, part: LookedPart) -> Iterator[Clip | CaptionedClip | Failure]:
+    def add(self, part: ScoredPart) -> Iterator[Clip | CaptionedClip | Failure]:
         """Take in the next part; yields the clips that it settles, and with the last part all that are left.
 
         Raises:

@@ -12,15 +12,15 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.context_windows import OVERVIEW, span_of, tokens, windows
 from lvqa_ray.qa.repeated_answers import all_of
-from lvqa_ray.records import Failure, Film, Usage, Video
-from lvqa_ray.stage import Chat, Paid, Prompted, Role, answer
+from lvqa_ray.records import CaptionedVideo, Failure, Usage, Video
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SummarizeFilm(Prompted):
+class SummarizeVideo(Prompted):
     """Sum up the captions of a long film window by window, and the summaries again, until all of it is told in short.
 
     A film whose captions fit the budget is left alone. Every line of a summary keeps the seconds that it covers.
@@ -44,7 +44,7 @@ class SummarizeFilm(Prompted):
     )
     lines: int = Field(default=6, ge=1, description="Most lines of the summary of one window.")
 
-    async def __call__(self, film: Film, chat: Chat) -> list[Film | Failure]:
+    async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[CaptionedVideo | Failure]:
         """The film, with an overview if it needs one, or the reason why there is none."""
         if tokens(film.captions) <= self.budget:
             return [film]
@@ -56,7 +56,7 @@ class SummarizeFilm(Prompted):
 
     async def shortened(self, video: Video, lines: Sequence[str], chat: Chat) -> tuple[list[str], Usage] | Failure:
         """Lines that tell the same in the room that an overview has, and what that cost; or why there are none."""
-        paid = Paid(chat)
+        paid = CostMeter(chat)
         while sum(map(tokens, lines)) > self.budget // OVERVIEW:
             before = sum(map(tokens, lines))
             runs = windows(lines, self.budget)
@@ -75,8 +75,8 @@ class SummarizeFilm(Prompted):
     async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> list[str]:
         """The lines of the summary of one window; none where the reply is empty."""
         values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": video.id}
-        reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(without_draft(text)))
-        text = without_draft(reply.text)
+        reply = await answer(chat, self.asks(Text(text=self.filled(values))), lambda text: bool(strip_thinking(text)))
+        text = strip_thinking(reply.text)
         spans = [span for line in run if (span := span_of(line))]
         start, end = min(first for first, _ in spans), max(last for _, last in spans)
         lines = [line.strip() for line in text.splitlines()]

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import IO
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.uri import suffix_of
-from lvqa_ray.storage.options import Access
-from lvqa_ray.storage.remote import SETTING, fetch, is_remote, look, too_large
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.remote import SETTING, download, file_status, is_remote, too_large
 
 WAIT_S = 900.0
 LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Scratch:
+class DownloadCache:
     """The scratch folder of a node.
 
     Attributes:
@@ -41,7 +41,7 @@ class Scratch:
 
     folder: str
     most_bytes: int
-    access: Access = field(default_factory=Access)
+    access: StorageOptions = field(default_factory=StorageOptions)
     largest: tuple[int, str] | None = None
     stopped: Callable[[], bool] = bool  # it is wanted
 
@@ -60,7 +60,7 @@ class Scratch:
         except OSError as error:
             raise FetchError(
                 "no_room",
-                f"{shown(video.uri)} cannot be put into {self._root} ({error.strerror}); set engine.scratch_dir.",
+                f"{redact_url(video.uri)} cannot be put into {self._root} ({error.strerror}); set engine.scratch_dir.",
                 retryable=True,
             ) from None
         with file:
@@ -93,11 +93,11 @@ class Scratch:
             try:
                 out.truncate(0)  # what a fetch left behind that was killed
                 most, setting = self.largest or (self.most_bytes, SETTING)
-                size = look(video.uri, self.access).size
+                size = file_status(video.uri, self.access).size
                 if size and size > most:
                     raise too_large(video.uri, size, most, setting)
                 self._make_room(video.uri, size or 0, out)
-                fetch(video.uri, out, most, self.access, setting=setting, stopped=self.stopped)
+                download(video.uri, out, most, self.access, setting=setting, stopped=self.stopped)
                 part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)
@@ -115,8 +115,8 @@ class Scratch:
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",
-                    f"there was no room for {shown(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in it "
-                    "are in use; raise engine.scratch_gb.",
+                    f"there was no room for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in "
+                    "it are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )
             time.sleep(LOOK_EVERY_S)

@@ -1,6 +1,6 @@
 """A hold on an output folder that ends by itself when its holder is heard of no more.
 
-`Leases` asks of a store what S3 has too: a conditional write, a version, and a clock of its own.
+`LeaseStore` asks of a store what S3 has too: a conditional write, a version, and a clock of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
 
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 
-class Taken(Exception):
+class LeaseTakenError(Exception):
     """Somebody else holds it."""
 
 
@@ -75,7 +75,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLease:
     """A lease as a store has it.
 
     Attributes:
@@ -88,14 +88,14 @@ class Held:
     age_s: float
 
 
-class Leases(Protocol):
+class LeaseStore(Protocol):
     """Where the lease on one folder is kept; each call may raise `OSError`."""
 
-    def latest(self) -> Held | None:
+    def latest(self) -> HeldLease | None:
         """The lease that was put last, expired or not; ``None`` where the folder is free."""
         ...
 
-    def put(self, lease: Lease, after: Held | None) -> Held:
+    def put(self, lease: Lease, after: HeldLease | None) -> HeldLease:
         """Take the place of what `latest` gave.
 
         Raises:
@@ -103,7 +103,7 @@ class Leases(Protocol):
         """
         ...
 
-    def renew(self, held: Held) -> None:
+    def renew(self, held: HeldLease) -> None:
         """Give a sign of life.
 
         Raises:
@@ -111,12 +111,12 @@ class Leases(Protocol):
         """
         ...
 
-    def release(self, held: Held) -> None:
+    def release(self, held: HeldLease) -> None:
         """Let go."""
         ...
 
 
-def take_over(numbers: Set[int], number: int, path_of: Callable[[int], Place]) -> None:
+def take_over(numbers: Set[int], number: int, path_of: Callable[[int], StoragePath]) -> None:
     """Remove the leases before one that was just put down.
 
     Args:
@@ -129,12 +129,12 @@ def take_over(numbers: Set[int], number: int, path_of: Callable[[int], Place]) -
     """
     if max(numbers) > number:
         path_of(number).unlink(missing_ok=True)
-        raise Taken
+        raise LeaseTakenError
     for old in numbers - {number}:
         path_of(old).unlink(missing_ok=True)
 
 
-class LocalLeases:
+class LocalLeaseStore:
     """A lease in a folder that several machines may share.
 
     Each lease is a file of its own with a number one higher, made only if it is not there, which is atomic on NFS too.
@@ -150,44 +150,44 @@ class LocalLeases:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def latest(self) -> Held | None:
-        """See `Leases`."""
+    def latest(self) -> HeldLease | None:
+        """See `LeaseStore`."""
         while numbers := self._numbers():
             path = self._path(max(numbers))
             try:
                 changed, text = path.stat().st_mtime, path.read_text(encoding="utf-8")
             except FileNotFoundError:
                 continue  # just released
-            return Held(lease_of(text), str(max(numbers)), self._now() - changed)
+            return HeldLease(lease_of(text), str(max(numbers)), self._now() - changed)
         return None
 
-    def put(self, lease: Lease, after: Held | None) -> Held:
-        """See `Leases`."""
+    def put(self, lease: Lease, after: HeldLease | None) -> HeldLease:
+        """See `LeaseStore`."""
         number = int(after.version) + 1 if after else 1
         path = self._path(number)
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(lease)))
         except FileExistsError:
-            raise Taken from None
+            raise LeaseTakenError from None
         except OSError:  # an empty file on a full disk would hold the folder for nobody
             path.unlink(missing_ok=True)
             raise
         take_over(self._numbers(), number, self._path)
-        return Held(lease, str(number), 0.0)
+        return HeldLease(lease, str(number), 0.0)
 
-    def renew(self, held: Held) -> None:
-        """See `Leases`."""
+    def renew(self, held: HeldLease) -> None:
+        """See `LeaseStore`."""
         path = self._path(int(held.version))
         if max(self._numbers(), default=0) != int(held.version):
-            raise Taken
+            raise LeaseTakenError
         try:
             os.utime(path)
         except FileNotFoundError:
-            raise Taken from None
+            raise LeaseTakenError from None
 
-    def release(self, held: Held) -> None:
-        """See `Leases`."""
+    def release(self, held: HeldLease) -> None:
+        """See `LeaseStore`."""
         self._path(int(held.version)).unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:

@@ -8,7 +8,7 @@ import time
 import uuid
 from dataclasses import asdict
 
-from lvqa_ray.storage.lease import Held, Lease, Taken, lease_of, take_over
+from lvqa_ray.storage.lease import HeldLease, Lease, LeaseTakenError, lease_of, take_over
 from lvqa_ray.storage.paths import ObjectPath
 
 SETTLES_S = 3.0
@@ -16,8 +16,8 @@ SETTLES_S = 3.0
 _NAME = re.compile(r"\.lease-(\d{8})")
 
 
-class ObjectLeases:
-    """A lease as `LocalLeases` has it, of objects.
+class ObjectLeaseStore:
+    """A lease as `LocalLeaseStore` has it, of objects.
 
     A lease is made by a write on the condition that there is none of its number (If-None-Match): of two that want the
     same one, the store lets one have it. AWS and most others heed that. One that does not is found out by a second
@@ -33,7 +33,7 @@ class ObjectLeases:
         self._folder = folder
         self._settles_s = settles_s
 
-    def latest(self) -> Held | None:
+    def latest(self) -> HeldLease | None:
         """See `Leases`."""
         while numbers := self._numbers():
             path = self._path(max(numbers))
@@ -41,10 +41,10 @@ class ObjectLeases:
                 changed, text = path.stat().st_mtime, path.read_text()
             except FileNotFoundError:
                 continue  # just released
-            return Held(lease_of(text), str(max(numbers)), self._now() - changed)
+            return HeldLease(lease_of(text), str(max(numbers)), self._now() - changed)
         return None
 
-    def put(self, lease: Lease, after: Held | None) -> Held:
+    def put(self, lease: Lease, after: HeldLease | None) -> HeldLease:
         """See `Leases`."""
         number = int(after.version) + 1 if after else 1
         path, text = self._path(number), json.dumps(asdict(lease)).encode()
@@ -58,17 +58,17 @@ class ObjectLeases:
         if not heeded:
             time.sleep(self._settles_s)
         if lease_of(path.read_text()).token != lease.token:
-            raise Taken
+            raise LeaseTakenError
         take_over(self._numbers(), number, self._path)
-        return Held(lease, str(number), 0.0)
+        return HeldLease(lease, str(number), 0.0)
 
-    def renew(self, held: Held) -> None:
+    def renew(self, held: HeldLease) -> None:
         """See `Leases`."""
         if max(self._numbers(), default=0) != int(held.version):
-            raise Taken
+            raise LeaseTakenError
         self._path(int(held.version)).write_bytes(json.dumps(asdict(held.lease)).encode())
 
-    def release(self, held: Held) -> None:
+    def release(self, held: HeldLease) -> None:
         """See `Leases`."""
         self._path(int(held.version)).unlink(missing_ok=True)
 

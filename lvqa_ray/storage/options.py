@@ -18,7 +18,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import STORES
 from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.http_session import check_variables, session, store_proxies
-from lvqa_ray.storage.ssrf import Guard
+from lvqa_ray.storage.ssrf import SsrfGuard
 
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
@@ -32,7 +32,7 @@ def is_store(uri: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class StorageOptions:
     """A way to object stores; its secrets show in no text. Without anything, botocore's own rules hold.
 
     Attributes:
@@ -53,7 +53,7 @@ class Access:
     key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
-    guard: Guard | None = None
+    guard: SsrfGuard | None = None
 
     @classmethod
     def of(

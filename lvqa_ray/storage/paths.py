@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import bucket_and_key, scheme_of
-from lvqa_ray.storage.options import Access, is_store
-from lvqa_ray.storage.remote import RemoteFile, address, listing, look, names, read_at
-from lvqa_ray.storage.retries import again, code_of
+from lvqa_ray.storage.options import StorageOptions, is_store
+from lvqa_ray.storage.remote import RemoteFile, address, file_status, list_files, list_names, read_at
+from lvqa_ray.storage.retries import code_of, retry_io
 
 EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 """What S3 says where a condition does not hold."""
 T = TypeVar("T")
 
 
-class Status(NamedTuple):
+class FileStatus(NamedTuple):
     """What `ObjectPath.stat` tells, named as by `os.stat`: bytes, and seconds since the epoch by the store's clock."""
 
     st_size: int
@@ -48,7 +48,7 @@ class ObjectPath:
     """
 
     uri: str
-    access: Access = field(default_factory=Access, compare=False)
+    access: StorageOptions = field(default_factory=StorageOptions, compare=False)
 
     def __str__(self) -> str:
         return self.uri
@@ -79,7 +79,7 @@ class ObjectPath:
 
     def iterdir(self) -> Iterator[Self]:
         """The objects and the prefixes right below it, by name; they come page by page."""
-        return (self / name for name in self._each(names(self.uri, self.access)))
+        return (self / name for name in self._each(list_names(self.uri, self.access)))
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """Objects right below it whose names match."""
@@ -88,12 +88,12 @@ class ObjectPath:
 
     def files(self, *, below: bool = False) -> Iterator[RemoteFile]:
         """The objects right below it, or all below it, by name; they come page by page."""
-        return self._each(listing(self.uri, self.access, below=below))
+        return self._each(list_files(self.uri, self.access, below=below))
 
-    def stat(self) -> Status:
+    def stat(self) -> FileStatus:
         """Size and time."""
-        found = self._told(lambda: look(self.uri, self.access))
-        return Status(found.size or 0, found.changed)
+        found = self._told(lambda: file_status(self.uri, self.access))
+        return FileStatus(found.size or 0, found.changed)
 
     def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
         """The content, or a stretch of it."""
@@ -128,7 +128,7 @@ class ObjectPath:
                     raise
                 self.filesystem.pipe_file(address(self.uri), data)
 
-        self._told(lambda: again(self.uri, once, lasting=(FileExistsError,)))
+        self._told(lambda: retry_io(self.uri, once, lasting=(FileExistsError,)))
 
     def upload(self, file: Path) -> None:
         """Put a local file in its place, whole."""
@@ -153,7 +153,7 @@ class ObjectPath:
     @property
     def filesystem(self) -> Any:  # noqa: ANN401 - as above
         """The file system behind it."""
-        return self._told(lambda: again(self.uri, lambda: self.access.filesystem(self.uri)))
+        return self._told(lambda: retry_io(self.uri, lambda: self.access.filesystem(self.uri)))
 
     def abort_uploads(self) -> None:
         """Give up the uploads below it that a dead process has begun: nobody sees them, and they cost money."""
@@ -177,7 +177,7 @@ class ObjectPath:
             yield one
 
     def _asked(self, call: Callable[[], T]) -> T:
-        return self._told(lambda: again(self.uri, call))
+        return self._told(lambda: retry_io(self.uri, call))
 
     def _told(self, call: Callable[[], T]) -> T:
         try:
@@ -224,24 +224,24 @@ class _Input(io.RawIOBase):
         return found
 
 
-Place = Path | ObjectPath
+StoragePath = Path | ObjectPath
 
 
-def place_of(uri: str, access: Access | None = None) -> Place:
+def storage_path(uri: str, access: StorageOptions | None = None) -> StoragePath:
     """The place of a name; how stores are reached is what the environment says, if not given."""
     if is_store(uri):
-        return ObjectPath(uri.rstrip("/"), Access.here() if access is None else access)
+        return ObjectPath(uri.rstrip("/"), StorageOptions.here() if access is None else access)
     return Path(uri)
 
 
-def partial_of(place: Place) -> Path:
+def partial_of(place: StoragePath) -> Path:
     """Where a file is written before it is `complete`."""
     if isinstance(place, Path):
         return place.with_name(f".{place.name}.{os.getpid()}.partial")
     return Path(tempfile.gettempdir()) / f"lvqa-{uuid.uuid4().hex}-{place.name}"
 
 
-def complete(partial: Path, place: Place) -> None:
+def complete(partial: Path, place: StoragePath) -> None:
     """Put a file in its place, whole.
 
     Raises:
@@ -254,7 +254,7 @@ def complete(partial: Path, place: Place) -> None:
     partial.unlink()
 
 
-def write_whole(place: Place, data: bytes) -> None:
+def write_whole(place: StoragePath, data: bytes) -> None:
     """Write a file that is complete under its name, or not there at all; errors as above."""
     if isinstance(place, ObjectPath):
         place.write_bytes(data)
@@ -267,21 +267,21 @@ def write_whole(place: Place, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def readable(place: Place) -> Any:  # noqa: ANN401 - what pyarrow takes for a file
+def readable(place: StoragePath) -> Any:  # noqa: ANN401 - what pyarrow takes for a file
     """What a reader of Parquet is given; errors as above."""
     return place if isinstance(place, Path) else place.open_input()
 
 
-def said(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """An unforeseen error of a disk or a store in one sentence, which quotes no server."""
     if isinstance(error.__cause__, FetchError):
         return str(error.__cause__)
     if error.errno is None or error.errno <= 0:
         return f"A file or a store could not be used ({type(error).__name__})."
-    where = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    where = f"{redact_url(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
     return f"{where}{os.strerror(error.errno)}."
 
 
-def holds_anything(place: Place) -> bool:
+def holds_anything(place: StoragePath) -> bool:
     """Whether a place is taken."""
     return place.exists() and not (place.is_dir() and not any(True for _ in place.iterdir()))

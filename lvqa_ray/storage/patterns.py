@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lvqa_ray.records.uri import MAGIC, bucket_and_key
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import is_there
 
 
-class Source(NamedTuple):
+class UriPattern(NamedTuple):
     """A source of a job.
 
     Attributes:
@@ -27,7 +27,7 @@ class Source(NamedTuple):
     pattern: str
 
 
-def split(name: str, exists: Callable[[str], bool]) -> Source:
+def split(name: str, exists: Callable[[str], bool]) -> UriPattern:
     """The literal part of a name and its pattern.
 
     Args:
@@ -37,11 +37,11 @@ def split(name: str, exists: Callable[[str], bool]) -> Source:
     parts = name.split("/")
     for number, part in enumerate(parts):
         if MAGIC.search(part) and not exists("/".join(parts[: number + 1])):
-            return Source("/".join(parts[:number]) or "/" * (number > 0), "/".join(parts[number:]))
-    return Source(name, "")
+            return UriPattern("/".join(parts[:number]) or "/" * (number > 0), "/".join(parts[number:]))
+    return UriPattern(name, "")
 
 
-def split_uri(uri: str, access: Access) -> Source:
+def split_uri(uri: str, access: StorageOptions) -> UriPattern:
     """The same of a store's URI.
 
     Raises:
@@ -50,4 +50,4 @@ def split_uri(uri: str, access: Access) -> Source:
     scheme = uri.partition("://")[0]
     bucket, key = bucket_and_key(uri)
     found = split(key, lambda name: is_there(f"{scheme}://{bucket}/{name}", access))
-    return Source(f"{scheme}://{bucket}/{found.base}".rstrip("/") if found.pattern else uri, found.pattern)
+    return UriPattern(f"{scheme}://{bucket}/{found.base}".rstrip("/") if found.pattern else uri, found.pattern)

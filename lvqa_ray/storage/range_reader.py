@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import Failure, Video, shown
-from lvqa_ray.storage.options import Access
+from lvqa_ray.records import Failure, Video, redact_url
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import open_in_parts, read_at
 from lvqa_ray.video.reader.container import files_opened_by
 
 
-def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access, video: Video) -> Iterator[Any]:
+def probe_by_ranges(
+    name: str, call: Callable[[Video], Iterable[Any]], access: StorageOptions, video: Video
+) -> Iterator[Any]:
     """What a stage makes of a video in another place, fetching only what it reads.
 
     Args:
@@ -43,13 +45,13 @@ def in_ranges(name: str, call: Callable[[Video], Iterable[Any]], access: Access,
     else:
         for row in rows:  # what is said of a file may name it, and its address may hold a signature
             told = isinstance(row, Failure)
-            yield replace(row, message=row.message.replace(video.uri, shown(video.uri))) if told else row
+            yield replace(row, message=row.message.replace(video.uri, redact_url(video.uri))) if told else row
 
 
 class _Ranges(io.RawIOBase):
     """A file for FFmpeg, which drops what Python raises: it is kept here, and nothing is asked for after it."""
 
-    def __init__(self, uri: str, access: Access) -> None:
+    def __init__(self, uri: str, access: StorageOptions) -> None:
         super().__init__()
         self.fault: FetchError | None = None
         self._uri = uri

@@ -10,11 +10,11 @@ from itertools import count
 from typing import IO, Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import MAGIC, bucket_and_key, scheme_of, sent_url
 from lvqa_ray.storage import web
-from lvqa_ray.storage.options import SCHEMES, Access, is_store
-from lvqa_ray.storage.retries import again, code_of
+from lvqa_ray.storage.options import SCHEMES, StorageOptions, is_store
+from lvqa_ray.storage.retries import code_of, retry_io
 from lvqa_ray.storage.web_faults import refuse_web_page
 
 BLOCK = 2**24
@@ -46,7 +46,7 @@ def is_remote(uri: str) -> bool:
     return scheme_of(uri) in SCHEMES
 
 
-def look(uri: str, access: Access) -> RemoteFile:
+def file_status(uri: str, access: StorageOptions) -> RemoteFile:
     """What is known of a file.
 
     Raises:
@@ -63,7 +63,7 @@ def look(uri: str, access: Access) -> RemoteFile:
             raise FileNotFoundError
         return _remote(uri, info)
 
-    return again(uri, once)
+    return retry_io(uri, once)
 
 
 def _head(files: Any, bucket: str, key: str) -> dict[str, Any]:  # noqa: ANN401 - fsspec has no types
@@ -78,8 +78,8 @@ def _head(files: Any, bucket: str, key: str) -> dict[str, Any]:  # noqa: ANN401 
     return found
 
 
-def listing(
-    uri: str, access: Access, *, pattern: str = "", below: bool = True, page: int = 1000
+def list_files(
+    uri: str, access: StorageOptions, *, pattern: str = "", below: bool = True, page: int = 1000
 ) -> Iterator[RemoteFile]:
     """The files of a store below a prefix, by name.
 
@@ -112,18 +112,18 @@ def listing(
             yield _remote(f"{uri.partition('://')[0]}://{bucket}/{name}", info)
 
 
-def is_there(uri: str, access: Access) -> bool:
-    """Whether a store has an object of just this name, or objects below it; errors as of `look`."""
+def is_there(uri: str, access: StorageOptions) -> bool:
+    """Whether a store has an object of just this name, or objects below it; errors as of `file_status`."""
     try:
-        look(uri, access)
+        file_status(uri, access)
     except FetchError as error:
         if error.kind != "missing_file":
             raise
-        return next(listing(uri, access, page=1), None) is not None
+        return next(list_files(uri, access, page=1), None) is not None
     return True
 
 
-def names(uri: str, access: Access, *, page: int = 1000) -> Iterator[str]:
+def list_names(uri: str, access: StorageOptions, *, page: int = 1000) -> Iterator[str]:
     """The names of the files and folders right below a prefix of a store, in order.
 
     S3 is not asked for what is in the folders, however much that is.
@@ -140,7 +140,7 @@ def names(uri: str, access: Access, *, page: int = 1000) -> Iterator[str]:
     prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
     if scheme_of(uri) != "s3":
         folder = f"{bucket}/{prefix}"
-        found = again(uri, lambda: access.filesystem(uri).ls(folder, detail=False))
+        found = retry_io(uri, lambda: access.filesystem(uri).ls(folder, detail=False))
         yield from sorted(name.rstrip("/").rpartition("/")[2] for name in found)
         return
     for each in _s3_pages(uri, access, bucket, prefix, below=False, page=page):
@@ -150,11 +150,11 @@ def names(uri: str, access: Access, *, page: int = 1000) -> Iterator[str]:
 
 
 def _s3_pages(
-    uri: str, access: Access, bucket: str, prefix: str, *, below: bool, page: int
+    uri: str, access: StorageOptions, bucket: str, prefix: str, *, below: bool, page: int
 ) -> Iterator[dict[str, Any]]:
     options: dict[str, Any] = {"MaxKeys": page} | ({} if below else {"Delimiter": "/"})
     while True:
-        found: dict[str, Any] = again(
+        found: dict[str, Any] = retry_io(
             uri,
             lambda: access.filesystem(uri).call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options),
         )
@@ -164,9 +164,11 @@ def _s3_pages(
         options["ContinuationToken"] = found["NextContinuationToken"]
 
 
-def _all(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def _all(
+    uri: str, access: StorageOptions, bucket: str, prefix: str, *, below: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
     folder = f"{bucket}/{prefix.rpartition('/')[0]}"
-    found: dict[str, Any] = again(
+    found: dict[str, Any] = retry_io(
         uri, lambda: access.filesystem(uri).find(folder, maxdepth=None if below else 1, detail=True)
     )
     for name in sorted(found):
@@ -175,11 +177,11 @@ def _all(uri: str, access: Access, bucket: str, prefix: str, *, below: bool) -> 
             yield key, found[name]
 
 
-def fetch(
+def download(
     uri: str,
     out: IO[bytes],
     most_bytes: int,
-    access: Access,
+    access: StorageOptions,
     *,
     setting: str = SETTING,
     stopped: Callable[[], bool] = bool,
@@ -205,22 +207,22 @@ def fetch(
             promised = file.size
             while chunk := file.read(BLOCK):
                 if not copied and not is_store(uri):
-                    refuse_web_page(shown(uri), chunk)
+                    refuse_web_page(redact_url(uri), chunk)
                 copied += len(chunk)
                 if copied > most_bytes:
                     raise too_large(uri, copied, most_bytes, setting)
                 if stopped():
-                    raise FetchError("stopped", f"{shown(uri)} is not wanted any more.", retryable=True)
+                    raise FetchError("stopped", f"{redact_url(uri)} is not wanted any more.", retryable=True)
                 out.write(chunk)
         if promised is not None and copied < promised:
             raise ConnectionError
         out.truncate()
         out.flush()
 
-    again(uri, once)
+    retry_io(uri, once)
 
 
-def _opened(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
+def _opened(uri: str, access: StorageOptions) -> Any:  # noqa: ANN401 - fsspec has no types
     files = access.filesystem(uri)
     if is_store(uri):
         return files.open(address(uri), "rb", block_size=BLOCK)
@@ -228,23 +230,23 @@ def _opened(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no ty
     return files.open(address(uri), "rb", block_size=0, size=1)
 
 
-def open_in_parts(uri: str, access: Access) -> Any:  # noqa: ANN401 - fsspec has no types
+def open_in_parts(uri: str, access: StorageOptions) -> Any:  # noqa: ANN401 - fsspec has no types
     """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
 
     Raises:
         FetchError: It is not there, or its server gives no parts of files (``not_in_parts``), or a web page.
     """
-    files, found = access.filesystem(uri), look(uri, access)
+    files, found = access.filesystem(uri), file_status(uri, access)
     if not found.size or not found.in_parts:
         raise _not_in_parts(uri)
     held = {"maxblocks": PARTS_HELD}
     size = {} if is_store(uri) else {"size": found.size}
-    file = again(
+    file = retry_io(
         uri,
         lambda: files.open(address(uri), "rb", block_size=PART, cache_type="blockcache", cache_options=held, **size),
     )
     if size:
-        refuse_web_page(shown(uri), read_at(uri, file, 0, min(found.size, 512)))
+        refuse_web_page(redact_url(uri), read_at(uri, file, 0, min(found.size, 512)))
         file.seek(0)
     return file
 
@@ -266,14 +268,14 @@ def read_at(uri: str, file: Any, at: int, size: int) -> bytes:  # noqa: ANN401 -
             raise _not_in_parts(uri)
         return found
 
-    return again(uri, once)
+    return retry_io(uri, once)
 
 
 def too_large(uri: str, size: int, most_bytes: int, setting: str = SETTING) -> FetchError:
     """The error for a file that is larger than a setting allows."""
     return FetchError(
         "too_large",
-        f"{shown(uri)} has {size / 2**30:.2f} GB or more, and {setting} is {most_bytes / 2**30:.2f}; "
+        f"{redact_url(uri)} has {size / 2**30:.2f} GB or more, and {setting} is {most_bytes / 2**30:.2f}; "
         "raise it, or leave the file out.",
     )
 
@@ -295,4 +297,4 @@ def _remote(uri: str, info: dict[str, Any]) -> RemoteFile:
 
 
 def _not_in_parts(uri: str) -> FetchError:
-    return FetchError("not_in_parts", f"The server of {shown(uri)} gives no parts of files.")
+    return FetchError("not_in_parts", f"The server of {redact_url(uri)} gives no parts of files.")

@@ -12,7 +12,7 @@ from math import inf
 from typing import TypeVar
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import WEB, is_address, scheme_of
 from lvqa_ray.storage import web_faults
 from lvqa_ray.storage.ssrf import ForbiddenAddressError
@@ -68,7 +68,7 @@ PASSING_CODES = frozenset({"RequestTimeout", "OperationAborted", "IncompleteBody
 ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.networks does not allow it")
 
 
-def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
+def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
     """The answer of a call that is made up to four times, where making it again may help.
 
     The waits between are 0.5, 1 and 2 s with jitter, or what the server asks for (``Retry-After``) up to a minute. A
@@ -95,7 +95,7 @@ def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ..
         except Exception as error:
             if isinstance(error, lasting):
                 raise
-            fault = _own(error) or fault_of(uri, error)
+            fault = _own(error) or to_fetch_error(uri, error)
             asked_s = web_faults.wait_asked_s(error) or 0.0
             if fault.kind != "not_fetched" or not (code_of(error) in PASSING_CODES or web_faults.passes(error)):
                 raise fault from None
@@ -110,7 +110,7 @@ def again(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ..
 
 def _host(uri: str) -> str:
     """The host and port of a URL; empty for a store, of which a bucket is no host."""
-    return shown(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
+    return redact_url(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
 
 
 def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
@@ -122,10 +122,10 @@ def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
     return FetchError(fault.kind, f"{str(fault).removesuffix('.')} ({how}).", retryable=fault.retryable)
 
 
-def fault_of(uri: str, error: Exception) -> FetchError:
+def to_fetch_error(uri: str, error: Exception) -> FetchError:
     """What went wrong, in our words: by S3's code first, then by HTTP status, then by how the connection ended."""
-    place = shown(uri)
-    if said := ASTRAY if _led_astray(error) else CODES.get(code_of(error)):
+    place = redact_url(uri)
+    if said := ASTRAY if _is_ssrf_refusal(error) else CODES.get(code_of(error)):
         sentence = said[1].format(uri=place)
         return FetchError(said[0], f"{sentence}.", retryable=said[0] == "forbidden")
     if status := web_faults.status_of(error):
@@ -159,7 +159,7 @@ def _own(error: BaseException) -> FetchError | None:
     return next((each for each in web_faults.causes(error) if isinstance(each, FetchError)), None)
 
 
-def _led_astray(error: BaseException) -> bool:
+def _is_ssrf_refusal(error: BaseException) -> bool:
     """Whether the guard of a connection is behind an error, which fsspec hides behind one of Python's."""
     found = (getattr(each, "os_error", each) for each in web_faults.causes(error))
     return any(isinstance(each, ForbiddenAddressError) for each in found)

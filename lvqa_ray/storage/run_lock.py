@@ -10,23 +10,23 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.storage.lease import RELEASED, Held, Lease, Leases, LocalLeases, Taken, this_kernel
-from lvqa_ray.storage.object_leases import ObjectLeases
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.lease import RELEASED, HeldLease, Lease, LeaseStore, LeaseTakenError, LocalLeaseStore, this_kernel
+from lvqa_ray.storage.object_leases import ObjectLeaseStore
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 BEAT_S = 10.0
 EXPIRES_S = 90.0
 """A holder on another machine that gave no sign of life for so long is taken for dead."""
 
 
-class Hold:
+class RunLock:
     """A hold on a folder, renewed from a thread.
 
     Attributes:
         lost: Why it is held no more, in one sentence; empty while it is.
     """
 
-    def __init__(self, leases: Leases, held: Held, beat_s: float) -> None:
+    def __init__(self, leases: LeaseStore, held: HeldLease, beat_s: float) -> None:
         self.lost = ""
         self._when_lost: Callable[[str], object] = len  # which does nothing
         self._leases = leases
@@ -46,7 +46,7 @@ class Hold:
             with suppress(OSError):  # the next beat may do
                 try:
                     self._leases.renew(self._held)
-                except Taken:
+                except LeaseTakenError:
                     self.lost = "another run took the output folder over, because this one gave no sign of life."
                     self._when_lost(self.lost)
                     return
@@ -63,9 +63,9 @@ class Hold:
 
 
 @contextmanager
-def lock(
-    folder: Place, leases: Leases | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
-) -> Iterator[Hold]:
+def run_lock(
+    folder: StoragePath, leases: LeaseStore | None = None, *, beat_s: float = BEAT_S, expires_s: float = EXPIRES_S
+) -> Iterator[RunLock]:
     """Hold an output folder for as long as the block runs.
 
     On one machine the operating system lets go when the process dies. What is seen of another machine is its lease,
@@ -83,9 +83,9 @@ def lock(
     with ExitStack() as stack:
         free_here = None
         if isinstance(folder, ObjectPath):
-            leases = leases or ObjectLeases(folder)
+            leases = leases or ObjectLeaseStore(folder)
         else:
-            leases = leases or LocalLeases(folder)
+            leases = leases or LocalLeaseStore(folder)
             free_here = _lock_here(stack.enter_context((folder / ".lock").open("a", encoding="utf-8")))
         before = leases.latest()
         if free_here is False:
@@ -95,8 +95,8 @@ def lock(
             rest = f" If it is dead, its hold ends in {expires_s - before.age_s:.0f} s."
             raise _in_use(folder, before, rest)
         try:
-            hold = Hold(leases, leases.put(Lease.mine(), before), beat_s)
-        except Taken:
+            hold = RunLock(leases, leases.put(Lease.mine(), before), beat_s)
+        except LeaseTakenError:
             raise _in_use(folder, leases.latest(), "") from None
         try:
             _give_up_uploads(folder)
@@ -107,7 +107,7 @@ def lock(
             hold.release()
 
 
-def _give_up_uploads(folder: Place) -> None:
+def _give_up_uploads(folder: StoragePath) -> None:
     if isinstance(folder, ObjectPath):
         with suppress(OSError):  # not everybody may list them, and all that they cost is room
             folder.abort_uploads()
@@ -126,7 +126,7 @@ def _lock_here(file: IO[str]) -> bool | None:
     return True
 
 
-def _in_use(folder: Place, held: Held | None, rest: str) -> ConfigError:
+def _in_use(folder: StoragePath, held: HeldLease | None, rest: str) -> ConfigError:
     who = held.lease if held else Lease()
     heard = f", last heard of {held.age_s:.0f} s ago" if held else ""
     return ConfigError(f"{folder} is in use by {who.holder}{heard}; wait for that run, or stop it.{rest}")

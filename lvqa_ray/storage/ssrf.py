@@ -26,7 +26,7 @@ class ForbiddenAddressError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class SsrfGuard:
     """Lets connections to the public network pass, and to networks that are named.
 
     Attributes:

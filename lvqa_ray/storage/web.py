@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lvqa_ray.errors import FetchError
-from lvqa_ray.records import shown
+from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import sent_url
 
 REFUSES_HEAD = frozenset({400, 401, 403, 404, 405, 410, 501})
@@ -32,7 +32,9 @@ def info(files: Any, url: str, *, head: bool) -> dict[str, Any]:  # noqa: ANN401
     try:
         _ = files.encode_url(sent_url(url)).port
     except ValueError:
-        raise FetchError("missing_file", f"{shown(url)} is no address that can be asked for; correct it.") from None
+        raise FetchError(
+            "missing_file", f"{redact_url(url)} is no address that can be asked for; correct it."
+        ) from None
     found: dict[str, Any] = sync(files.loop, _info, files, sent_url(url), head)
     return found
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.preflight.checks import check_endpoints
 from lvqa_ray.engine.preflight.doctor import check
+from lvqa_ray.engine.preflight.validation import check_endpoints
 from lvqa_ray.errors import ConfigError, FetchError
-from lvqa_ray.storage.options import Access
-from lvqa_ray.storage.remote import look
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.remote import file_status
 from tests import media
 from tests.cases import Row, case, folder
 from tests.fakes.dialects import Ask, Dialect, Proxy, Reply, answered, error
@@ -61,7 +61,7 @@ class Heard(logging.Handler):
 def seen_before_a_run(job: Job) -> tuple[str, str]:
     """What a run does at its start, and the sentence that it says."""
     heard = Heard()
-    logger = logging.getLogger("lvqa_ray.engine.preflight.checks")
+    logger = logging.getLogger("lvqa_ray.engine.preflight.validation")
     logger.addHandler(heard)
     try:
         check_endpoints(job)
@@ -231,10 +231,10 @@ def variables(place: Path) -> Iterable[Row]:
         files.files["/film.mp4"] = b"x" * 1000
         film = "http://videos.example.invalid/film.mp4"
         with environment(HTTP_PROXY=proxy.url):
-            yield "a video by HTTP_PROXY", 1000, look(film, Access()).size
+            yield "a video by HTTP_PROXY", 1000, file_status(film, StorageOptions()).size
         with environment(ALL_PROXY="socks://h:1"):
             try:
-                kind, said = "found", str(look(film, Access()))
+                kind, said = "found", str(file_status(film, StorageOptions()))
             except FetchError as refusal:
                 kind, said = refusal.kind, str(refusal)
             yield "a video, socks://", ("forbidden", True), (kind, "ALL_PROXY" in said)

@@ -11,14 +11,14 @@ from pathlib import Path
 from lvqa_ray.dataset.identities import identified
 from lvqa_ray.journal.run_ids import FORM, next_run_id
 from lvqa_ray.records import Video
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from tests.cases import Row, case
 
 SIZE = 2 * 2**20
 
 
 def content(path: Path) -> str:
-    return identified(Video(id="v", uri=str(path), fingerprint=""), path.parent, Access.here()).fingerprint
+    return identified(Video(id="v", uri=str(path), fingerprint=""), path.parent, StorageOptions.here()).fingerprint
 
 
 def moved(film: Path) -> Path:

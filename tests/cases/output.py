@@ -17,7 +17,7 @@ from lvqa_ray.dataset.shards import fill_empty
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.qa.question_plan import attributed
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import CaptionedClip, Clip, Film, Span, Video, VideoInfo
+from lvqa_ray.records import CaptionedClip, CaptionedVideo, Clip, Span, Video, VideoInfo
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.video.audio.subtitles import sidecar_of
@@ -109,7 +109,7 @@ def subtitles(folder: Path) -> Iterator[Row]:
         yield f"{', '.join(names)} for {languages or 'any'}", expected, found and found.path.name
 
 
-def _film(spans: list[tuple[float, float]]) -> Film:
+def _film(spans: list[tuple[float, float]]) -> CaptionedVideo:
     video = Video(id="v", uri="/v.mp4", fingerprint="f")
     info = VideoInfo(num_frames=1, height=90, width=160, fps=25.0, duration_sec=spans[-1][1])
     clips = [
@@ -117,7 +117,7 @@ def _film(spans: list[tuple[float, float]]) -> Film:
         for index, (start, end) in enumerate(spans)
     ]
     (film,) = MergeCaptions()([CaptionedClip(clip=clip, caption="A dog.") for clip in clips])
-    if not isinstance(film, Film):
+    if not isinstance(film, CaptionedVideo):
         raise TypeError("the captions are not merged")
     return film
 

@@ -10,10 +10,10 @@ import simplejpeg
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import cut_clip
+from lvqa_ray.video.cutting.clip_file import cut_clip
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.frames.jpeg import Pixels
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 from tests import media
 from tests.cases import Row, case, folder
 from tests.video import odd

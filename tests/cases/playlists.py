@@ -13,7 +13,7 @@ import httpx2
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.records import Failure
 from tests.cases import Row, case, folder
 from tests.fakes.endpoint import FakeEndpoint

@@ -11,7 +11,7 @@ from typing import Any
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.replies.repetition import repetition
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records.safe_text import safe_text
 from tests.cases import Row, case, folder
 from tests.fakes.scripted import Reply, completion, stream
@@ -28,7 +28,7 @@ def kind(outcome: Outcome) -> str:
 def drafts(_: Path) -> Iterable[Row]:
     for file in sorted(folder("02").glob("*.json")):
         said = json.loads(file.read_text())
-        yield file.stem, said["caption_right"], without_draft(said["content"])
+        yield file.stem, said["caption_right"], strip_thinking(said["content"])
     draft = "DRAFT the user wants a description."
     for name, reply in {
         "harmony (openai/harmony)": f"<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final<|message|>{ANSWER}<|return|>",
@@ -46,11 +46,11 @@ def drafts(_: Path) -> Iterable[Row]:
         "after the answer": f"{ANSWER}\n<reflection>{draft}</reflection>",
         "llama, another turn": f"{ANSWER}<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd now?",
     }.items():
-        yield name, ANSWER, without_draft(reply)
-    yield "unclosed draft (qwen-code #8818)", "", without_draft(f"<thinking>{draft}")
-    yield "harmony without a final channel", "", without_draft(f"<|channel|>analysis<|message|>{draft}")
+        yield name, ANSWER, strip_thinking(reply)
+    yield "unclosed draft (qwen-code #8818)", "", strip_thinking(f"<thinking>{draft}")
+    yield "harmony without a final channel", "", strip_thinking(f"<|channel|>analysis<|message|>{draft}")
     for text in ("The page shows an <answer> tag in HTML.", 'It reads "<think>" and "</think>".', "It shows 3 < 5."):
-        yield "text", text, without_draft(text)
+        yield "text", text, strip_thinking(text)
 
 
 @case("02", "characters and loops")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lvqa_ray.llm.prompt_template import fill, placeholders
-from lvqa_ray.serve.seed_request import ASR, SHOTS, read
+from lvqa_ray.serve.quanmiao_request import ASR, SHOTS, read
 from tests.cases import Row, case, folder
 
 VALUES = {"video_analysis_text": "(shots)", "video_asr_text": "(speech)", "video_extra_info": "(more)"}

@@ -16,9 +16,9 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Failure, Video
 from lvqa_ray.stages.probe import ProbeVideo
-from lvqa_ray.storage.download_cache import Scratch
-from lvqa_ray.storage.options import Access
-from lvqa_ray.storage.remote import look
+from lvqa_ray.storage.download_cache import DownloadCache
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.remote import file_status
 from tests.cases import Row, case, folder
 from tests.fakes.files import bucket, free_port, s3_server
 from tests.fakes.statuses import StatusServer
@@ -28,7 +28,7 @@ FETCHED = "fetched"
 FORBIDDEN, NOT_FETCHED, MISSING = ("forbidden", True), ("not_fetched", True), ("missing_file", False)
 
 
-def fetched(uri: str, scratch: Scratch) -> object:
+def fetched(uri: str, scratch: DownloadCache) -> object:
     """What becomes of a video in another place: fetched, or the kind of its failure and whether a rerun may mend it."""
     try:
         with scratch.local(Video(id="x", uri=uri, fingerprint="")) as path:
@@ -41,7 +41,7 @@ def fetched(uri: str, scratch: Scratch) -> object:
 def http_statuses(out: Path) -> Iterator[Row]:
     """Statuses of public file servers, for good and in passing, and what no server answers."""
     film = (folder("14") / "corners.mp4").read_bytes()
-    scratch = Scratch(str(out / "scratch"), 2**30)
+    scratch = DownloadCache(str(out / "scratch"), 2**30)
     with StatusServer(film) as server, SelfSigned(out) as self_signed:
         always = dict.fromkeys((401, 402, 403, 407, 451), FORBIDDEN)
         always |= {404: MISSING, 410: MISSING}
@@ -99,7 +99,7 @@ KEYS = (
 def keys(out: Path) -> Iterator[Row]:
     """Every key by its name and by a listing, with decoys where a part of the key would name another object."""
     with s3_server(out) as there, ThreadPoolExecutor(8) as pool:
-        access = Access.of(environ=there)
+        access = StorageOptions.of(environ=there)
         films = bucket(there)
         films.mkdir("films")
         decoys = ("ep ", "sess", "what", "x", "aA.mp4")
@@ -108,7 +108,7 @@ def keys(out: Path) -> Iterator[Row]:
             films.call_s3("put_object", Bucket="films", Key=f"in/{key}", Body=key.encode())
 
         list(pool.map(put, dict.fromkeys((*decoys, *KEYS))))
-        scratch = Scratch(str(out / "scratch"), 2**30, access)
+        scratch = DownloadCache(str(out / "scratch"), 2**30, access)
 
         def content(key: str) -> object:
             try:
@@ -140,9 +140,9 @@ def keys(out: Path) -> Iterator[Row]:
     yield from _on_disk(out / "disk")
 
 
-def _kind(uri: str, access: Access) -> str:
+def _kind(uri: str, access: StorageOptions) -> str:
     try:
-        return look(uri, access).uri
+        return file_status(uri, access).uri
     except FetchError as error:
         return error.kind
 

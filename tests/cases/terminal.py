@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lvqa_ray.cli.display.tables import print_questions
+from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.engine.secrets import decoder_environment
 from tests import media
 from tests.cases import Row, case

@@ -17,9 +17,9 @@ from av.video.stream import VideoStream
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
 from lvqa_ray.video.audio.pcm import RATE, sound_of
-from lvqa_ray.video.cutting.cut import CutMode, cut_clip
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.cutting.clip_file import CutMode, cut_clip
+from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.reader.media_info import probe
 from lvqa_ray.video.spans import fixed_spans
 from tests.cases import Row, case, folder
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.manifest import keep_ids, store_manifest, stored_manifest
 from lvqa_ray.dataset.outcomes import outcomes
-from lvqa_ray.dataset.resume import Why, remaining
+from lvqa_ray.dataset.resume import RerunReason, remaining
+from lvqa_ray.dataset.stored_manifest import store_manifest, stored_manifest, with_stable_ids
 from lvqa_ray.records import Video
 from tests.dataset.test_resume import line, put
 
@@ -23,14 +23,14 @@ def films(folder: Path, *names: str) -> list[str]:
 
 def ids(sources: list[str], out: Path) -> dict[str, str]:
     """The name of each file's folder, with the id that the file has."""
-    videos = keep_ids(read_manifest(sources), outcomes(out), out)
+    videos = with_stable_ids(read_manifest(sources), outcomes(out), out)
     assert len({video.id for video in videos}) == len(videos)
     return {Path(video.uri).parent.name: video.id for video in videos}
 
 
 def done(out: Path, sources: list[str], *, failed: bool = False) -> None:
     """Give every video of these sources a row, as a run would."""
-    videos = keep_ids(read_manifest(sources), outcomes(out), out)
+    videos = with_stable_ids(read_manifest(sources), outcomes(out), out)
     rows = [
         line(video.id, 0, video=video.uri, fingerprint=video.fingerprint, input_hash=video.input_hash)
         for video in videos
@@ -44,9 +44,9 @@ def test_a_second_file_of_the_same_name_changes_no_id(tmp_path: Path) -> None:
     both = ids([first, second], out)
     assert both["a"] == "x"
     assert both["b"].startswith("x-")
-    todo = remaining(keep_ids(read_manifest([first, second]), outcomes(out), out), outcomes(out), "j")
+    todo = remaining(with_stable_ids(read_manifest([first, second]), outcomes(out), out), outcomes(out), "j")
     assert [(video.uri, reason.why) for video, reason in zip(todo.videos, todo.reasons, strict=True)] == [
-        (second, Why.NEW)
+        (second, RerunReason.NEW)
     ]
     done(out, [first, second])
     assert ids([second, first], out) == both
@@ -66,7 +66,7 @@ def test_a_file_that_moved_keeps_its_id_and_is_new_work(tmp_path: Path) -> None:
     Path(first).unlink()
     assert ids([second], out) == {"b": "x"}
     todo = remaining(read_manifest([second]), outcomes(out), "j")
-    assert [reason.why for reason in todo.reasons] == [Why.FILE]
+    assert [reason.why for reason in todo.reasons] == [RerunReason.FILE]
 
 
 def test_an_id_of_the_manifest_is_left_alone(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_one_file_with_other_data_beside_it_keeps_the_id_of_each(tmp_path: Path)
     manifest.write_text(json.dumps([{"video": first, "take": 1}]))
     done(out, [str(manifest)])
     manifest.write_text(json.dumps([{"video": first, "take": 1}, {"video": first, "take": 2}]))
-    one, two = keep_ids(read_manifest([str(manifest)]), outcomes(out), out)
+    one, two = with_stable_ids(read_manifest([str(manifest)]), outcomes(out), out)
     assert one.id == "x"
     assert two.id.startswith("x-")
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.outcomes import outcomes
-from lvqa_ray.dataset.resume import Why, remaining
+from lvqa_ray.dataset.resume import RerunReason, remaining
 from lvqa_ray.dataset.shards import read_rows, shards, write_shard
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Turn, Video
@@ -57,7 +57,12 @@ def test_only_what_has_no_lasting_outcome_remains(tmp_path: Path) -> None:
     videos = [video("done"), video("other-job"), video("changed", "g"), video("broken"), video("flaky"), video("new")]
     left = remaining(Videos.of(videos), outcomes(tmp_path), "j")
     assert [row.id for row in left.videos] == ["other-job", "changed", "flaky", "new"]
-    assert left.reasons == [(Why.SETTINGS, "k"), (Why.FILE, ""), (Why.RETRY, ""), (Why.NEW, "")]
+    assert left.reasons == [
+        (RerunReason.SETTINGS, "k"),
+        (RerunReason.FILE, ""),
+        (RerunReason.RETRY, ""),
+        (RerunReason.NEW, ""),
+    ]
     assert sum(left.counts.values()) == 6
 
 
@@ -66,7 +71,7 @@ def test_settling_keeps_the_latest_outcome_of_each_video(tmp_path: Path) -> None
     put(tmp_path, "clips", "a", clip("v", 0), clip("w", 0))
     put(tmp_path, "data", "b", line("v", 1))
     put(tmp_path, "clips", "b", clip("v", 1, caption="new"))
-    settle(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
     assert [row["id"] for row in read_rows(tmp_path, "failures")] == ["w"]
     assert [(row["id"], row["caption"]) for row in read_rows(tmp_path, "clips")] == [("w_0", None), ("v_0", "new")]
@@ -109,7 +114,7 @@ def test_a_task_that_failed_is_tried_again_and_results_alone_are_an_outcome(tmp_
     put(tmp_path, "analysis", "b", result("flaky", 1))
     put(tmp_path, "data", "b", line("flaky", 1))
     put(tmp_path, "failures", "b", line("alone", 1, retryable=True), line("good", 1, retryable=False))
-    settle(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     kept = {(row["video_id"], row["index"], row["run_id"]) for row in read_rows(tmp_path, "analysis")}
     assert kept == {
         ("flaky", 0, RUNS[1]), ("broken", 0, RUNS[0]), ("alone", 0, RUNS[0]),
@@ -123,7 +128,7 @@ def test_a_failure_that_may_pass_takes_no_record_away(tmp_path: Path) -> None:
     put(tmp_path, "clips", "a", clip("v", 0), clip("w", 0))
     put(tmp_path, "failures", "b", line("v", 1, retryable=True), line("w", 1, retryable=False))
     put(tmp_path, "clips", "b", clip("v", 1), clip("w", 1))
-    settle(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v"]
     assert {row["id"] for row in read_rows(tmp_path, "failures")} == {"v", "w"}
     assert {(row["id"], row["run_id"]) for row in read_rows(tmp_path, "clips")} == {("v_0", RUNS[0]), ("w_0", RUNS[1])}
@@ -149,10 +154,10 @@ def test_small_shards_are_joined_and_repeated_lines_go(tmp_path: Path) -> None:
     for name in "abcde":
         put(tmp_path, "data", name, line(f"v{name}", 0))
     put(tmp_path, "data", "f", line("va", 0))  # what a kill between writing and deleting leaves
-    settle(tmp_path, RUNS[1], 2)
+    compact_shards(tmp_path, RUNS[1], 2)
     assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == ["va", "vb", "vc", "vd", "ve"]
     for most in (100, 4, 2, 100):
-        settle(tmp_path, RUNS[1], most)
+        compact_shards(tmp_path, RUNS[1], most)
         assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == ["va", "vb", "vc", "vd", "ve"]
     assert len(shards(tmp_path, "data")) == 1
 
@@ -160,9 +165,9 @@ def test_small_shards_are_joined_and_repeated_lines_go(tmp_path: Path) -> None:
 def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
     put(tmp_path, "data", "a", line("v", 0))
     put(tmp_path, "data", "b", line("w", 0))
-    settle(tmp_path, RUNS[0], 100)
+    compact_shards(tmp_path, RUNS[0], 100)
     before = [(path.name, path.stat().st_mtime) for path in shards(tmp_path, "data")]
-    settle(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     assert [(path.name, path.stat().st_mtime) for path in shards(tmp_path, "data")] == before
 
 
@@ -186,5 +191,5 @@ def test_shards_of_a_release_with_fewer_columns_are_joined_with_those_of_today(t
     put(tmp_path, "clips", "b", clip("w", 1, lost_sec=1.5))
     old = tmp_path / "clips" / "a.parquet"
     pq.write_table(pq.read_table(old).drop_columns(["lost_sec"]), old)
-    settle(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     assert [(row["id"], row["lost_sec"]) for row in read_rows(tmp_path, "clips")] == [("v_0", None), ("w_0", 1.5)]

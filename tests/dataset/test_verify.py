@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.failures import by_kind, failures
-from lvqa_ray.dataset.manifest import store_manifest
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.dataset.verify import Verdict, verify
+from lvqa_ray.dataset.stored_manifest import store_manifest
+from lvqa_ray.dataset.verify import VerifyResult, verify
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import TableName
 from tests.dataset.test_resume import RUNS, clip, line, put, result, video
@@ -58,7 +58,7 @@ def test_results_alone_count_and_a_task_that_failed_is_told(tmp_path: Path) -> N
 def test_an_output_in_order_is_one_line(tmp_path: Path) -> None:
     whole(tmp_path)
     verdict = verify(tmp_path)
-    assert verdict == Verdict(videos=3, records=2, failures={"empty_file": 1}, clips=5, shards=3)
+    assert verdict == VerifyResult(videos=3, records=2, failures={"empty_file": 1}, clips=5, shards=3)
     assert verdict.ok
     assert verdict.line == (
         "Verified: 2 with records + 1 failed = 3 of 3 videos, no id twice, 3 shards readable, 5 clips whole."
@@ -129,15 +129,15 @@ def test_several_questions_of_a_video_are_several_records(tmp_path: Path) -> Non
     put(tmp_path, "data", "a", *lines)
     put(tmp_path, "drops", "a", line("v_q1", 0, id="v_q1_q3", check="structure"))
     put(tmp_path, "clips", "a", clip("v_q1", 0, caption="A street."))
-    assert verify(tmp_path) == Verdict(videos=1, records=1, clips=1, shards=3)
+    assert verify(tmp_path) == VerifyResult(videos=1, records=1, clips=1, shards=3)
     put(tmp_path, "data", "b", lines[1])
     assert "1 rows of data/ stand twice" in verify(tmp_path).line
-    settle(tmp_path, RUNS[0], 100)
+    compact_shards(tmp_path, RUNS[0], 100)
     assert verify(tmp_path).ok
     assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == [row["id"] for row in lines]
     put(tmp_path, "data", "c", line("v_q1", 1, num_clips=1, gaps=[]))
     put(tmp_path, "clips", "c", clip("v_q1", 1, caption="A street."))
-    settle(tmp_path, RUNS[1], 100)
+    compact_shards(tmp_path, RUNS[1], 100)
     assert [row["id"] for row in read_rows(tmp_path, "data")] == ["v_q1"]
     assert list(read_rows(tmp_path, "drops")) == []
 

@@ -14,8 +14,8 @@ from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.demo.facts import ClipFacts, Look, Shot
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.formats.text_format import full_question, parse_question, render_question
-from lvqa_ray.qa.repeated_answers import named_option, turned
-from lvqa_ray.records import LETTERS, AskedFilm, Question, Usage
+from lvqa_ray.qa.repeated_answers import named_option, rotate_options
+from lvqa_ray.records import LETTERS, Question, QuestionedVideo, Usage
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.checks.judge import CheckJudge
@@ -40,7 +40,7 @@ def reply(prompt: str) -> str:
 
 def test_it_finds_the_key_of_every_question_wherever_it_stands(asked: list[tuple[str, Question]]) -> None:
     for number, (film, question) in enumerate(asked):
-        one = turned(question, number % 4)
+        one = rotate_options(question, number % 4)
         prompt = CheckSolve().filled({"captions": film, "question": full_question(one), "video_id": "v"})
         assert named_option(reply(prompt), one) == one.answer, question.question
 
@@ -48,7 +48,7 @@ def test_it_finds_the_key_of_every_question_wherever_it_stands(asked: list[tuple
 def test_without_captions_it_is_right_by_chance(asked: list[tuple[str, Question]]) -> None:
     right = 0
     for film, question in asked:
-        for one in (turned(question, n) for n in range(4)):
+        for one in (rotate_options(question, n) for n in range(4)):
             said = reply(CheckBlind().filled({"question": full_question(one), "video_id": film}))
             assert "guess" in said
             right += named_option(said, one) == one.answer
@@ -77,7 +77,7 @@ def judged(film: str, question: str) -> dict[str, str]:
 
     captions = [line.partition(", ")[2] for line in film.splitlines()]
     one = replace(asked_of(), reasoning=question)
-    verdict = asyncio.run(check.judge(one, AskedFilm(film=film_of(captions=captions), questions=(one,)), chat))
+    verdict = asyncio.run(check.judge(one, QuestionedVideo(film=film_of(captions=captions), questions=(one,)), chat))
     return {} if verdict.passed else {verdict.reason.partition(":")[0]: verdict.reason}
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lvqa_ray.engine.local.analysis_store import Dossiers
+from lvqa_ray.engine.local.analysis_store import AnalysisStore
 
 
 def document(session: str, days_ago: float) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def document(session: str, days_ago: float) -> dict[str, Any]:
 
 
 def test_what_is_too_old_goes_and_what_cannot_be_read_stays(tmp_path: Path) -> None:
-    kept = Dossiers(tmp_path, kept_days=7)
+    kept = AnalysisStore(tmp_path, kept_days=7)
     young, old = document("young", 6.9), document("old", 7.1)
     for each in (young, old):
         kept.save(each)

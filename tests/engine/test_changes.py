@@ -11,7 +11,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.dataset.run_state import note_job, note_run, stored_job
+from lvqa_ray.dataset.run_state import stored_job, write_job, write_run
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.preflight.dry_run import plan
@@ -149,8 +149,8 @@ def test_the_stored_job_is_complete_or_says_what_it_lacks(
     job = job.model_copy(update={"videos": job.videos[1:]})
     out = Path(job.output)
     out.mkdir()
-    note_job(out, job, read_manifest(job.videos))  # as a run does it
-    note_run(out, job, None)
+    write_job(out, job, read_manifest(job.videos))  # as a run does it
+    write_run(out, job, None)
     assert b"secret" not in b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     with pytest.raises(ConfigError, match="signed addresses"):
         stored_job(out, None, [])

@@ -7,9 +7,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.engine.ray.clip_assembler import Assembler
+from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
 from lvqa_ray.engine.row_codec import pack, unpack
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Film, Span, Video, VideoInfo
+from lvqa_ray.records import CaptionedClip, CaptionedVideo, Clip, Failure, Span, Video, VideoInfo
 from lvqa_ray.stages.merge import MergeCaptions
 
 INFO = VideoInfo(num_frames=250, height=90, width=160, fps=25, duration_sec=10)
@@ -30,9 +30,9 @@ def clips(video_id: str, count: int) -> list[CaptionedClip]:
 def test_every_video_leaves_once_with_all_its_clips_in_order(counts: list[int], seed: int) -> None:
     rows = [clip for number, count in enumerate(counts) for clip in clips(f"v{number}", count)]
     random.Random(seed).shuffle(rows)  # noqa: S311
-    assembler = Assembler(MergeCaptions())
+    assembler = ClipAssembler(MergeCaptions())
     out = [made for row in rows for packed in assembler(pack(row)) for made in unpack(packed)]
-    films = {row.video.id: row for row in out if isinstance(row, Film)}
+    films = {row.video.id: row for row in out if isinstance(row, CaptionedVideo)}
     assert set(films) == {f"v{number}" for number in range(len(counts))}
     for number, count in enumerate(counts):
         lines = films[f"v{number}"].captions.splitlines()
@@ -42,13 +42,13 @@ def test_every_video_leaves_once_with_all_its_clips_in_order(counts: list[int], 
 
 def test_a_failure_of_a_video_passes_by() -> None:
     failure = Failure(video=clips("v", 1)[0].clip.video, stage="probe", kind="k", message="m")
-    assert [unpack(row) for row in Assembler(MergeCaptions())(pack(failure))] == [[failure]]
+    assert [unpack(row) for row in ClipAssembler(MergeCaptions())(pack(failure))] == [[failure]]
 
 
 def test_a_video_that_fails_in_the_middle_takes_its_clips_along_whenever_they_come() -> None:
     first, second, last = clips("v", 3)
     failure = Failure(video=first.clip.video, stage="split", kind="decoder_crashed", message="m")
-    assembler = Assembler(MergeCaptions())
+    assembler = ClipAssembler(MergeCaptions())
     out = [made for row in (first, failure, second, last) for packed in assembler(pack(row)) for made in unpack(packed)]
     assert out == [failure]
     (packed,) = assembler(pack(first, *clips("w", 1), second))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.clip_uploads import Media, media_of
+from lvqa_ray.engine.clip_uploads import ClipUploader, clip_uploader
 from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Span, Video, VideoInfo
@@ -19,12 +19,12 @@ VIDEO = Video(id="v", uri="v.mp4", fingerprint="f")
 
 
 @pytest.fixture
-def media(tmp_path: Path) -> Media:
-    return Media(tmp_path / "staged", ObjectPath("s3://films/out/media"))
+def media(tmp_path: Path) -> ClipUploader:
+    return ClipUploader(tmp_path / "staged", ObjectPath("s3://films/out/media"))
 
 
 @pytest.fixture
-def clip(media: Media) -> Clip:
+def clip(media: ClipUploader) -> Clip:
     """A clip that was cut."""
     file = media.folder / "v" / "0.mp4"
     file.parent.mkdir(parents=True)
@@ -36,7 +36,7 @@ def clip(media: Media) -> Clip:
     return Clip(video=VIDEO, info=info, index=0, span=whole, last=True, **held)  # type: ignore[arg-type]
 
 
-def made(media: Media, row: Clip | CaptionedClip) -> Clip | CaptionedClip:
+def made(media: ClipUploader, row: Clip | CaptionedClip) -> Clip | CaptionedClip:
     (packed,) = media.kept([pack(row)])
     (row,) = unpack(packed)
     assert not [path for path in media.folder.rglob("*") if path.is_file()], "nothing stays on the node"
@@ -44,13 +44,13 @@ def made(media: Media, row: Clip | CaptionedClip) -> Clip | CaptionedClip:
 
 
 def test_a_clip_that_is_uploaded_is_named_by_its_place(
-    media: Media, clip: Clip, monkeypatch: pytest.MonkeyPatch
+    media: ClipUploader, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ObjectPath, "upload", lambda *_: None)
     assert made(media, clip) == replace(clip, media_path="s3://films/out/media/v/0.mp4")
 
 
-def test_a_clip_that_failed_after_it_was_cut_names_no_file(media: Media, clip: Clip) -> None:
+def test_a_clip_that_failed_after_it_was_cut_names_no_file(media: ClipUploader, clip: Clip) -> None:
     row = failed(clip, Failure(video=VIDEO, stage="sample", kind="damaged", message="x", retryable=False))
     out = made(media, row)  # type: ignore[arg-type]
     assert isinstance(out, CaptionedClip)
@@ -58,7 +58,7 @@ def test_a_clip_that_failed_after_it_was_cut_names_no_file(media: Media, clip: C
 
 
 def test_a_clip_that_cannot_be_uploaded_names_no_file(
-    media: Media, clip: Clip, monkeypatch: pytest.MonkeyPatch
+    media: ClipUploader, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def upload(*_: object) -> None:
         raise PermissionError(13, "s3://films is not open to these credentials")
@@ -75,7 +75,7 @@ def test_two_outputs_share_no_folder_of_a_node() -> None:
     def folder(output: str) -> Path:
         at = {"base_url": "http://localhost", "model": "m"}
         job = {"videos": ["v.mp4"], "output": output, "endpoints": {"vlm": at, "llm": at}}
-        return media_of(Job.model_validate(job)).folder
+        return clip_uploader(Job.model_validate(job)).folder
 
     assert folder("s3://films/a") != folder("s3://films/b")
     assert folder("s3://films/a") == folder("s3://films/a")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits, DecodeProcess
 from lvqa_ray.engine.row_codec import unpack
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video, VideoInfo
 from lvqa_ray.stage.steps import VideoStep
@@ -29,12 +29,12 @@ SCENES = [
     VideoStep("probe", Video, ProbeVideo()),
     VideoStep("split", ProbedVideo, partial(SplitVideo(mode="scenes", max_seconds=1.0), sampler=SampleFrames(count=8))),
 ]
-BOUNDS = Bounds(still_s=60, slowest=60, memory_bytes=2**30)
+BOUNDS = DecodeLimits(stall_timeout_s=60, slowest=60, memory_bytes=2**30)
 
 
 @pytest.fixture
-def decoder() -> Iterator[Decoder]:
-    decoder = Decoder(BOUNDS)
+def decoder() -> Iterator[DecodeProcess]:
+    decoder = DecodeProcess(BOUNDS)
     yield decoder
     if decoder.pid:
         os.kill(decoder.pid, signal.SIGKILL)
@@ -49,7 +49,7 @@ def video(path: Path) -> Video:
     return Video(id=path.stem, uri=str(path), fingerprint="f")
 
 
-def rows(decoder: Decoder, row: Any, steps: list[VideoStep] = STEPS) -> list[Any]:
+def rows(decoder: DecodeProcess, row: Any, steps: list[VideoStep] = STEPS) -> list[Any]:
     return [made for packed in decoder(steps, row) for made in unpack(packed)]
 
 
@@ -57,7 +57,7 @@ def children() -> list[int]:
     return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
 
 
-def test_rows_are_those_of_the_steps_and_the_child_is_kept(decoder: Decoder, tmp_path: Path) -> None:
+def test_rows_are_those_of_the_steps_and_the_child_is_kept(decoder: DecodeProcess, tmp_path: Path) -> None:
     films = [media.make_video(tmp_path / f"{name}.mp4", seconds=3) for name in "ab"]
     first = rows(decoder, video(films[0]))
     pid = decoder.pid
@@ -68,7 +68,7 @@ def test_rows_are_those_of_the_steps_and_the_child_is_kept(decoder: Decoder, tmp
     assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0), "it gives way to all others"
 
 
-def test_a_row_that_no_step_takes_costs_no_child(decoder: Decoder, tmp_path: Path) -> None:
+def test_a_row_that_no_step_takes_costs_no_child(decoder: DecodeProcess, tmp_path: Path) -> None:
     failure = Failure(video=video(tmp_path / "x.mp4"), stage="probe", kind="k", message="m")
     assert rows(decoder, failure) == [failure]
     assert decoder.pid is None
@@ -79,7 +79,7 @@ def test_a_row_that_no_step_takes_costs_no_child(decoder: Decoder, tmp_path: Pat
     [(signal.SIGSEGV, "SIGSEGV", False), (signal.SIGKILL, "killed from outside", True)],
 )
 def test_a_decoder_that_dies_in_the_middle_is_a_failure_and_what_it_gave_is_kept(
-    decoder: Decoder, film: Path, number: signal.Signals, says: str, retryable: bool
+    decoder: DecodeProcess, film: Path, number: signal.Signals, says: str, retryable: bool
 ) -> None:
     before = children()
     given = decoder(SCENES, video(film))
@@ -97,7 +97,7 @@ def test_a_decoder_that_dies_in_the_middle_is_a_failure_and_what_it_gave_is_kept
 
 @pytest.mark.timeout(60)
 def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
-    decoder = Decoder(Bounds(still_s=2, slowest=60, memory_bytes=2**30))
+    decoder = DecodeProcess(DecodeLimits(stall_timeout_s=2, slowest=60, memory_bytes=2**30))
     before = children()
     given = decoder(SCENES, video(film))
     next(given)
@@ -111,12 +111,14 @@ def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_decoder_that_goes_on_for_too_long_is_ended(film: Path) -> None:
-    *_, last = rows(Decoder(Bounds(still_s=0.2, slowest=0.001, memory_bytes=2**30)), video(film), SCENES)
+    *_, last = rows(
+        DecodeProcess(DecodeLimits(stall_timeout_s=0.2, slowest=0.001, memory_bytes=2**30)), video(film), SCENES
+    )
     assert last.kind == "decoder_timeout"
 
 
 def test_waiting_for_those_who_take_the_rows_counts_for_nothing(film: Path) -> None:
-    given = Decoder(Bounds(still_s=2, slowest=60, memory_bytes=2**30))(SCENES, video(film))
+    given = DecodeProcess(DecodeLimits(stall_timeout_s=2, slowest=60, memory_bytes=2**30))(SCENES, video(film))
     next(given)
     time.sleep(4)
     assert all(isinstance(made, Clip) for packed in given for made in unpack(packed))
@@ -125,7 +127,7 @@ def test_waiting_for_those_who_take_the_rows_counts_for_nothing(film: Path) -> N
 def test_a_picture_that_wants_too_much_memory_is_a_failure(tmp_path: Path) -> None:
     bomb = media.make_bomb(tmp_path / "bomb.mov")
     assert bomb.stat().st_size < 2e6
-    decoder = Decoder(Bounds(still_s=60, slowest=600, memory_bytes=200 * 2**20))
+    decoder = DecodeProcess(DecodeLimits(stall_timeout_s=60, slowest=600, memory_bytes=200 * 2**20))
     steps = [VideoStep("sample", Clip, SampleFrames())]
     info = VideoInfo(num_frames=2, height=8000, width=8000, fps=25, duration_sec=0.1)
     clip = Clip(video=video(bomb), info=info, index=0, span=Span(start_s=0, end_s=0.1), last=True)
@@ -137,7 +139,7 @@ def test_a_picture_that_wants_too_much_memory_is_a_failure(tmp_path: Path) -> No
     assert len(rows(decoder, video(good))) == 1
 
 
-def test_rows_that_nobody_takes_any_more_end_the_child(decoder: Decoder, film: Path) -> None:
+def test_rows_that_nobody_takes_any_more_end_the_child(decoder: DecodeProcess, film: Path) -> None:
     before = children()
     given = decoder(SCENES, video(film))
     next(given)

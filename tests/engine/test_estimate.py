@@ -11,14 +11,14 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.dry_run import _first_asked, _is_too_long, _load, _tasks_asked
-from lvqa_ray.engine.preflight.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, Load, estimate, seconds
-from lvqa_ray.engine.step_runner import elsewhere
-from lvqa_ray.records import AskedFilm, Clip, ProbedVideo, Span, Video, VideoInfo
+from lvqa_ray.engine.preflight.estimate import NOTHING, ORDER, REPLY_S, REPLY_TOKENS, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.step_runner import with_local_path
+from lvqa_ray.records import Clip, ProbedVideo, QuestionedVideo, Span, Video, VideoInfo
 from tests.stages.test_checks import film
 
 AT: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "model": "qwen2.5-vl-7b", "max_concurrency": 10}
 INFO = VideoInfo(num_frames=15000, height=1080, width=1920, fps=25, duration_sec=600)
-LOAD = Load(ProbedVideo(video=Video(id="v", uri="/v.mp4", fingerprint="f"), info=INFO), clips=60, frames=480)
+LOAD = VideoWorkload(ProbedVideo(video=Video(id="v", uri="/v.mp4", fingerprint="f"), info=INFO), clips=60, frames=480)
 
 
 def job(**at: Any) -> Job:
@@ -148,7 +148,7 @@ def test_a_video_shown_as_video_is_counted_by_its_length() -> None:
         {"videos": "v", "output": "o", "endpoints": {"vlm": AT, "llm": AT}, "cut": {"mode": "copy"},
          "caption": {"media": "video"}}
     )  # fmt: skip
-    assert estimate(shown, [Load(LOAD.row, 60, 0)])["caption"].input_tokens > 600 * 300
+    assert estimate(shown, [VideoWorkload(LOAD.row, 60, 0)])["caption"].input_tokens > 600 * 300
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ def test_what_changed_tells_what_is_asked_anew(changed: set[str], first: str) ->
 
 def test_a_row_of_questions_finds_its_video_elsewhere_and_comes_back_under_its_name() -> None:
     video = Video(id="v", uri="s3://b/v.mp4", fingerprint="f")
-    row = AskedFilm(film=replace(film(), video=video), questions=())
+    row = QuestionedVideo(film=replace(film(), video=video), questions=())
 
-    def show(at: AskedFilm) -> Iterator[AskedFilm]:
+    def show(at: QuestionedVideo) -> Iterator[QuestionedVideo]:
         assert at.film.video.uri == "/scratch/v.mp4"
         span = Span(start_s=0, end_s=1)
         clip = Clip(video=at.film.video, info=at.info, index=0, span=span, last=False)
         yield replace(at, shown=(clip,))
 
-    (out,) = elsewhere(show, row, "/scratch/v.mp4")
+    (out,) = with_local_path(show, row, "/scratch/v.mp4")
     assert (out.film.video, out.shown[0].video) == (video, video)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.engine.ray.clip_assembler import Assembler
+from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
 from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.step_runner import through
+from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Video
 from tests import media
@@ -101,8 +101,8 @@ def test_damage_fails_the_video_where_the_job_says_so(make_job: JobMaker, tmp_pa
     pipeline = build(job)
     rows: list[Any] = [Video(id="garbage", uri=str(garbage), fingerprint="f")]
     for steps in (pipeline.split, pipeline.look):
-        rows = [out for row in rows for out in through(steps, row, lambda *_: None)]
-    assembler = Assembler(pipeline.merge)
+        rows = [out for row in rows for out in run_video_steps(steps, row, lambda *_: None)]
+    assembler = ClipAssembler(pipeline.merge)
     captioned = [CaptionedClip(clip=row, caption="A block.") if isinstance(row, Clip) else row for row in rows]
     made = [out for row in captioned for packed in assembler(pack(row)) for out in unpack(packed)]
     (failure,) = (row for row in made if not isinstance(row, CaptionedClip))

@@ -13,11 +13,11 @@ from lvqa_ray.corpus import content
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.identities import FILE, Identities
-from lvqa_ray.dataset.manifest import keep_ids, store_manifest
 from lvqa_ray.dataset.outcomes import outcomes
-from lvqa_ray.dataset.resume import Why, remaining
+from lvqa_ray.dataset.resume import RerunReason, remaining
 from lvqa_ray.dataset.shards import read_shard
-from lvqa_ray.storage.options import Access
+from lvqa_ray.dataset.stored_manifest import store_manifest, with_stable_ids
+from lvqa_ray.storage.options import StorageOptions
 from tests.dataset.test_resume import line, put
 from tests.fakes.files import FileServer, bucket, s3_server
 
@@ -38,8 +38,8 @@ def write(path: Path, head: bytes = b"", middle: bytes = b"", tail: bytes = b"",
 def planned(out: Path, *sources: Path | str) -> Videos:
     """The videos as a run has them before it begins; nothing is written."""
     done = outcomes(out)
-    videos = Identities(out, done).identify(read_manifest([str(source) for source in sources]), Access.here())
-    return keep_ids(videos, done, out)
+    videos = Identities(out, done).identify(read_manifest([str(source) for source in sources]), StorageOptions.here())
+    return with_stable_ids(videos, done, out)
 
 
 def done(out: Path, *sources: Path | str, job_hash: str = "j") -> Videos:
@@ -47,7 +47,7 @@ def done(out: Path, *sources: Path | str, job_hash: str = "j") -> Videos:
     so_far = outcomes(out)
     identities = Identities(out, so_far)
     named = read_manifest([str(source) for source in sources])
-    videos = keep_ids(identities.identify(named, Access.here()), so_far, out)
+    videos = with_stable_ids(identities.identify(named, StorageOptions.here()), so_far, out)
     store_manifest(out, videos, job_hash)
     identities.store()
     rows = [
@@ -66,7 +66,7 @@ def done(out: Path, *sources: Path | str, job_hash: str = "j") -> Videos:
     return videos
 
 
-def left(out: Path, videos: Videos) -> list[Why]:
+def left(out: Path, videos: Videos) -> list[RerunReason]:
     return [reason.why for reason in remaining(videos, outcomes(out), "j").reasons]
 
 
@@ -121,14 +121,14 @@ def test_a_changed_file_is_new_work_under_its_id(film: Path, out: Path, where: s
     (now,) = videos = planned(out, film)
     assert now.id == before.id
     assert now.fingerprint != before.fingerprint
-    assert left(out, videos) == [Why.FILE]
+    assert left(out, videos) == [RerunReason.FILE]
 
 
 def test_a_small_file_is_hashed_as_a_whole(tmp_path: Path) -> None:
     one, other = (tmp_path / name for name in ("a.mp4", "b.mp4"))
     one.write_bytes(bytes(500_000))
     other.write_bytes(bytes(100_000) + b"!" + bytes(399_999))
-    assert len(set(content.contents([os.fsencode(one), os.fsencode(other)], Access.here()))) == 2
+    assert len(set(content.contents([os.fsencode(one), os.fsencode(other)], StorageOptions.here()))) == 2
 
 
 def test_files_that_are_known_are_not_read(film: Path, out: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_copy_that_joins_takes_no_id(film: Path, out: Path, tmp_path: Path) ->
     shutil.copyfile(film, tmp_path / "copy.mp4")
     videos = planned(out, tmp_path / "copy.mp4", film)
     assert [video.id for video in videos] == ["copy", before.id]
-    assert left(out, videos) == [Why.NEW]
+    assert left(out, videos) == [RerunReason.NEW]
 
 
 def test_files_that_change_places_keep_their_ids(out: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_film_in_a_bucket_is_the_one_on_the_disk(tmp_path: Path, out: Path) ->
             files.mkdir(name)
         files.put_file(str(film), "films/film.mp4")
         files.put_file(str(film), "others/long/film.mp4", chunksize=multipart, max_concurrency=1)
-        access = Access(
+        access = StorageOptions(
             there["AWS_ENDPOINT_URL"],
             path_style=True,
             key=there["AWS_ACCESS_KEY_ID"],
@@ -257,7 +257,7 @@ def test_an_id_of_the_manifest_stays_with_its_row_whatever_moved(film: Path, out
     (tmp_path / "between").rename(other)
     videos = planned(out, manifest)
     assert videos.ids.to_pylist() == ["film", "other"]
-    assert left(out, videos) == [Why.FILE, Why.FILE]
+    assert left(out, videos) == [RerunReason.FILE, RerunReason.FILE]
     # Nor does a moved file that brings no id take it from another row.
     film.rename(tmp_path / "a/moved.mp4")
     write(film, b"third")

@@ -13,9 +13,9 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.local.analysis_document import Dossier
-from lvqa_ray.engine.local.executor import Analyst
-from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedClip, Clip, Failure, Film, ProbedVideo
+from lvqa_ray.engine.local.analysis_document import AnalysisDocument
+from lvqa_ray.engine.local.executor import LocalExecutor
+from lvqa_ray.records import Analysis, AnalysisRecord, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo
 from lvqa_ray.video.audio.pcm import RATE
 from tests import media
 from tests.conftest import MODEL, JobMaker
@@ -37,7 +37,7 @@ def analyzed(job: Job, *, until: type = Nothing) -> list[Any]:
     """The rows of the job's first video, or those to the first of a kind."""
 
     async def taken() -> list[Any]:
-        analyst = Analyst(job)
+        analyst = LocalExecutor(job)
         rows: list[Any] = []
         try:
             async with aclosing(analyst.rows(job, read_manifest(job.videos)[0])) as coming:
@@ -56,8 +56,8 @@ def of(kind: type, rows: Sequence[Any]) -> list[Any]:
     return [row for row in rows if isinstance(row, kind)]
 
 
-def dossier(rows: Sequence[Any], job: Job) -> Dossier:
-    made = Dossier(task="t", session="s", video=read_manifest(job.videos)[0], tasks=job.analysis.wanted)
+def dossier(rows: Sequence[Any], job: Job) -> AnalysisDocument:
+    made = AnalysisDocument(task="t", session="s", video=read_manifest(job.videos)[0], tasks=job.analysis.wanted)
     for row in rows:
         made.add(row)
     return made
@@ -74,10 +74,10 @@ def test_everything_comes_and_a_second_time_costs_nothing(
     rows = analyzed(job)
     assert [type(row) for row in rows[:2]] == [ProbedVideo, Clip]
     assert len(of(Clip, rows)) == len(of(CaptionedClip, rows)) == 4
-    (told_film,) = of(Film, rows)
+    (told_film,) = of(CaptionedVideo, rows)
     assert told_film.num_clips == 4
     assert [result.task for result in of(Analysis, rows)] == ["analysis", "summary", "titles", "mind_map"]
-    assert isinstance(rows[-1], AnalyzedVideo)
+    assert isinstance(rows[-1], AnalysisRecord)
     made = dossier(rows, job).document()
     assert made["state"] == "done"
     assert [(shot["start_ms"], shot["end_ms"]) for shot in made["shots"]] == [

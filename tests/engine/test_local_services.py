@@ -24,9 +24,9 @@ PROGRAM = """
 import sys
 import ray
 from lvqa_ray.config import Job
-from lvqa_ray.engine.ray.session.cluster import ray_for
+from lvqa_ray.engine.ray.session.cluster import ray_session_for
 at = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
-with ray_for(Job.of({"videos": ["x"], "output": "x", "endpoints": {"vlm": at, "llm": at}, "engine": {"num_cpus": 2}})):
+with ray_session_for(Job.of({"videos": ["x"], "output": "x", "endpoints": {"vlm": at, "llm": at}, "engine": {"num_cpus": 2}})):
     made = ray.data.range(3, override_num_blocks=3).map(lambda row: {"id": 2 * row["id"]}).take_all()
     print(sorted(row["id"] for row in made), flush=True)
     sys.stdin.read()

@@ -14,18 +14,18 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import RunStopped, StopRun
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.maintenance import stats
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Message
-from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
-from lvqa_ray.storage.options import Access
+from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.paths import ObjectPath
 from tests import media
 from tests.conftest import JobMaker
@@ -78,8 +78,8 @@ def test_at_most_what_is_in_flight_is_lost(
             run(job)
         took_s = time.monotonic() - begun
         paid = fake.paid.total()
-        place = ObjectPath(output, Access.here())
-        kept = stats(segments_at(place / "cache")).answers
+        place = ObjectPath(output, StorageOptions.here())
+        kept = stats(open_segments(place / "cache")).answers
         assert paid - kept <= AT_ONCE, f"lost at {lost_at}, {took_s:.0f} s"
         assert paid <= lost_at[0] + 2 * AT_ONCE
         assert took_s < 300
@@ -95,11 +95,11 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
     """The client path alone, with 60 requests that wait for four permits."""
     with FakeEndpoint(latency_s=0.1) as fake, Gateway(s3["AWS_ENDPOINT_URL"]) as gateway:
         at = Endpoint(base_url=fake.base_url, model="m", max_concurrency=AT_ONCE, max_attempts=1)
-        place = ObjectPath(f"s3://lost/client {how}", Access.here())
+        place = ObjectPath(f"s3://lost/client {how}", StorageOptions.here())
         through = replace(place, access=replace(place.access, endpoint_url=gateway.url))
-        journal = Journal(segments_at(through), writer="w", stage="ask")
+        journal = JournalReplyStore(open_segments(through), writer="w", stage="ask")
         wire = OpenAITransport(at, SecretStr(""))
-        chat = chat_along([Way(at, wire, Permits(LocalDesk(Limiter(Limits.of(at)))))], journal)
+        chat = build_client([EndpointRoute(at, wire, LeasePool(LocalLeaseServer(Limiter(Limits.of(at)))))], journal)
         asked = [
             ChatRequest(stage="ask", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(60)
         ]
@@ -120,7 +120,7 @@ def test_a_client_pays_for_no_more_than_what_is_in_flight(s3: Mapping[str, str],
             return [call.exception() for call in done]
 
         ended = asyncio.run(run_all())
-        kept = stats(segments_at(place)).answers
+        kept = stats(open_segments(place)).answers
         assert fake.paid.total() - kept <= AT_ONCE
         assert fake.paid.total() < 12 + 3 * AT_ONCE
         lasting = how != "drop"

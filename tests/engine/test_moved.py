@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.preflight.dry_run import plan
 from lvqa_ray.engine.provenance import code_version
@@ -54,7 +54,7 @@ def test_a_corpus_that_moved_is_done_and_two_copies_are_paid_for_once(
     again = run(make_job(there, **settings))
     assert (again.records, again.already_done, again.verdict.ok) == (1, 1, True)
     assert (rows(again.output), fake.paid.total()) == (before, paid)
-    known = Output(Path(again.output)).rows("data", ["id", "video"]).to_pylist()
+    known = OutputReader(Path(again.output)).rows("data", ["id", "video"]).to_pylist()
     assert known == [{"id": "one_q0", "video": str(there / "one.mp4")}], "exports and the report find it there"
 
     # Under another name of the manifest's own, and with two copies of another film.

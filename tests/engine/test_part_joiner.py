@@ -12,12 +12,12 @@ import pytest
 
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.ray.clips_per_task import spread
-from lvqa_ray.engine.ray.part_joiner import Joiner
+from lvqa_ray.engine.ray.part_joiner import PartJoiner
 from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.run import run
-from lvqa_ray.engine.step_runner import through
+from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import Pipeline, Spread, build
-from lvqa_ray.records import Clip, Failure, LookedPart, Video
+from lvqa_ray.records import Clip, Failure, ScoredPart, Video
 from tests import media
 from tests.conftest import JobMaker
 from tests.fakes.endpoint import FakeEndpoint
@@ -41,20 +41,24 @@ class Notes:
     def __init__(self) -> None:
         self.kept: list[Any] = []
 
-    def recall(self, _: Any) -> None:
+    def get(self, _: Any) -> None:
         return
 
-    def note(self, row: Any, made: Sequence[Any]) -> None:
+    def put(self, row: Any, made: Sequence[Any]) -> None:
         self.kept.append((row, list(made)))
 
 
 def rows_of(pipeline: Pipeline, path: Path) -> list[Any]:
     video = Video(id="film", uri=str(path), fingerprint="f")
-    rows: list[Any] = list(through(pipeline.split, video, lambda *_: None))
-    return [out for row in rows for out in through(pipeline.parts.look if pipeline.parts else [], row, lambda *_: None)]
+    rows: list[Any] = list(run_video_steps(pipeline.split, video, lambda *_: None))
+    return [
+        out
+        for row in rows
+        for out in run_video_steps(pipeline.parts.look if pipeline.parts else [], row, lambda *_: None)
+    ]
 
 
-def given(joiner: Joiner, rows: Sequence[Any]) -> list[Any]:
+def given(joiner: PartJoiner, rows: Sequence[Any]) -> list[Any]:
     return [out for row in rows for packed in joiner(pack(row)) for out in unpack(packed)]
 
 
@@ -65,8 +69,8 @@ def test_parts_come_to_the_same_clips_in_any_order(make_job: JobMaker, film: Pat
     assert pipeline.parts
     parts = rows_of(pipeline, film)
     assert len(parts) >= 4
-    assert all(isinstance(part, LookedPart) for part in parts)
-    joiner = Joiner(pipeline.parts.joining, notes := Notes())
+    assert all(isinstance(part, ScoredPart) for part in parts)
+    joiner = PartJoiner(pipeline.parts.joining, notes := Notes())
     made = given(joiner, [*parts[:0:-1], whole[0]])
     assert made == whole[:1], "nothing is told before its turn, and other rows pass by"
     made = given(joiner, parts[:1])
@@ -86,9 +90,9 @@ def test_a_video_has_one_failure_or_waits_for_a_pass_in_one_piece(make_job: JobM
     assert pipeline.parts
     first, second, *_ = rows_of(pipeline, film)
     failure = Failure(video=first.video, stage="split", kind="decoder_crashed", message="x")
-    joiner = Joiner(pipeline.parts.joining, notes := Notes())
+    joiner = PartJoiner(pipeline.parts.joining, notes := Notes())
     assert given(joiner, [second, failure, failure, first]) == [failure]
-    joiner = Joiner(pipeline.parts.joining, notes)
+    joiner = PartJoiner(pipeline.parts.joining, notes)
     assert given(joiner, [replace(second, damaged=True), first, second]) == []
     assert notes.kept == []
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from lvqa_ray.engine.ray import rate_limit_actor
-from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk, Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats, RayLeaseServer
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.outcome import Estimate
+from lvqa_ray.llm.ratelimit.outcome import TokenEstimate
 from lvqa_ray.records import Usage
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -32,7 +32,7 @@ class Worker:
     """Makes calls that take a while, under the limits of a governor."""
 
     def __init__(self, handle: Any) -> None:
-        self._chat = Limited(Replica(self._call, Permits(RemoteDesk(handle))))
+        self._chat = RateLimitMiddleware(Replica(self._call, LeasePool(RayLeaseServer(handle))))
         self._under_way = 0
 
     async def _call(self, request: ChatRequest) -> ChatReply:
@@ -65,7 +65,7 @@ def test_a_count_of_the_day_that_cannot_be_read_stops_the_run_in_a_sentence(tmp_
     (tmp_path / "spoilt.json").write_text("[1")
     for place, says in ((tmp_path, "Is a directory"), (tmp_path / "spoilt.json", "delete it")):
         handle = rate_limit_actor.start(Limits(max_concurrency=1, requests_per_day=10), place)
-        assert isinstance(ray.get(handle.take.remote("h", [Estimate()])), StopRun)
+        assert isinstance(ray.get(handle.acquire_batch.remote("h", [TokenEstimate()])), StopRun)
         assert says in traffic(handle).halted
 
 
@@ -78,10 +78,10 @@ def until(what: Any, seconds: float) -> float:
     return time.monotonic() - begun
 
 
-def traffic(handle: Any) -> Traffic:
+def traffic(handle: Any) -> EndpointStats:
     import ray
 
-    found: Traffic = ray.get(handle.traffic.remote())
+    found: EndpointStats = ray.get(handle.traffic.remote())
     return found
 
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.preflight.checks import check_endpoints
 from lvqa_ray.engine.preflight.readiness import readiness
 from lvqa_ray.engine.preflight.trials import smallest, stages_of, trials
+from lvqa_ray.engine.preflight.validation import check_endpoints
 from lvqa_ray.errors import ConfigError, NotFound
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.transport.base_urls import alternatives

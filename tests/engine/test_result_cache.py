@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.engine.run import run
 from lvqa_ray.journal.book import Book
-from lvqa_ray.journal.found_clips import FoundClips, clips_folder, clips_of, compact, index_of, written
-from lvqa_ray.journal.index import Index
+from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, clips_of, compact, index_of, written
+from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.records import Clip, Frame, Span, Video, VideoInfo
 from lvqa_ray.report.films import films
 from lvqa_ray.report.replay import Replay
@@ -47,32 +47,32 @@ def clips(count: int = 3) -> list[Clip]:
 
 def test_clips_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert clips_of(VIDEO, written(clips())) == clips()
-    found = FoundClips(tmp_path, "recipe", "run", lambda: index_of(clips_folder(tmp_path)))
-    found.note(VIDEO, clips())
-    found.note(replace(VIDEO, fingerprint="g"), clips()[:2])  # stopped in the middle: not all were found
+    found = ClipIndex(tmp_path, "recipe", "run", lambda: index_of(clips_folder(tmp_path)))
+    found.put(VIDEO, clips())
+    found.put(replace(VIDEO, fingerprint="g"), clips()[:2])  # stopped in the middle: not all were found
     with next((tmp_path / "clips").iterdir()).open("ab") as torn:
         torn.write(b'{"key":"00')
-    FoundClips(tmp_path, "recipe", "later", lambda: Index.of({})).note(VIDEO, clips())  # a second worker was at it
+    ClipIndex(tmp_path, "recipe", "later", lambda: KeyIndex.of({})).put(VIDEO, clips())  # a second worker was at it
     copy = replace(VIDEO, id="w", uri="/w.mp4")
-    assert found.recall(copy) == [replace(clip, video=copy) for clip in clips()]
+    assert found.get(copy) == [replace(clip, video=copy) for clip in clips()]
     size = sum(path.stat().st_size for path in clips_folder(tmp_path).iterdir())
     for _ in range(2):
         compact(clips_folder(tmp_path))
     (segment,) = clips_folder(tmp_path).iterdir()
     assert segment.stat().st_size < size / 1.9
-    assert found.recall(copy) == [replace(clip, video=copy) for clip in clips()]
-    assert found.recall(replace(VIDEO, fingerprint="g")) is None
-    other = FoundClips(tmp_path, "another recipe", "run", lambda: index_of(clips_folder(tmp_path)))
-    assert other.recall(VIDEO) is None
+    assert found.get(copy) == [replace(clip, video=copy) for clip in clips()]
+    assert found.get(replace(VIDEO, fingerprint="g")) is None
+    other = ClipIndex(tmp_path, "another recipe", "run", lambda: index_of(clips_folder(tmp_path)))
+    assert other.get(VIDEO) is None
 
 
 def test_an_index_finds_what_it_was_made_of() -> None:
     places = {bytes([n, 255 - n] * 16): (f"s{n % 3}", 10 * n, n) for n in range(256)}
-    index = Index.of(places)
+    index = KeyIndex.of(places)
     assert len(index) == 256
     assert all(index.place(key.hex()) == place for key, place in places.items())
     assert index.place(bytes([1, 1] * 16).hex()) is None
-    assert Index.of({}).place("00" * 32) is None
+    assert KeyIndex.of({}).place("00" * 32) is None
 
 
 def turn_into_noise(path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_was_cut_and_paid_is_not_done_again(make_job: JobMaker, fake: FakeE
     notes = (Path(job.output) / "media" / "film" / ".cuts.jsonl").read_text().split()
     assert len(notes) == 6, "each was cut once"
 
-    output = Output(Path(job.output))
+    output = OutputReader(Path(job.output))
     (shown,) = films(output, ["film"], Replay(job, Book(output.journal)))
     assert [one["stage"] for one in shown["said"]][:6] == ["caption"] * 6
     assert "The clip shows the video from 1.00 s to 2.00 s" in str(shown["said"][1]["messages"])

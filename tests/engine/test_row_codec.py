@@ -12,7 +12,7 @@ from lvqa_ray.engine.row_codec import (
     WITHIN_S,
     Bundling,
     Packed,
-    bundled,
+    batch_by_time,
     pack,
     rows_of,
     table,
@@ -35,7 +35,7 @@ def come(clock: Clock, after_s: list[float], size: int) -> Iterator[Packed]:
 
 def sizes(after_s: list[float], *, most: int | Bundling = 16, size: int = 1) -> list[int]:
     clock = Clock()
-    bundles = [unpack(packed) for packed in bundled(come(clock, after_s, size), most, clock)]
+    bundles = [unpack(packed) for packed in batch_by_time(come(clock, after_s, size), most, clock)]
     assert [row[0] for rows in bundles for row in rows] == list(range(len(after_s)))
     return [len(rows) for rows in bundles]
 

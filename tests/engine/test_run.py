@@ -15,8 +15,8 @@ from lvqa_ray.dataset.reader import opened
 from lvqa_ray.engine.run import RunSummary, run
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.export import export_lines
-from lvqa_ray.report.formats import DATAFLOW as COLUMNS
+from lvqa_ray.report.export_files import export_lines
+from lvqa_ray.report.export_formats import DATAFLOW as COLUMNS
 from tests import media
 from tests.conftest import MODEL, tables
 from tests.fakes.answers import media_urls, text_of

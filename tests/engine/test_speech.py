@@ -11,7 +11,7 @@ import pysubs2
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.run import run
 from lvqa_ray.journal.book import Book
@@ -19,7 +19,7 @@ from lvqa_ray.journal.found_clips import clips_found
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.films import films
 from lvqa_ray.report.replay import Replay
-from lvqa_ray.report.subtitles import export_subtitles
+from lvqa_ray.report.subtitle_export import export_subtitles
 from lvqa_ray.video.audio.pcm import RATE
 from tests import media
 from tests.conftest import MODEL, tables
@@ -154,7 +154,7 @@ def test_the_table_and_the_files_hold_every_line(
     assert "broken.srt holds no line of text" in notes["broken_0"]
     assert verify(folder / "out").ok
     for form in ("srt", "vtt"):
-        made = export_subtitles(Output(folder / "out"), tmp_path / form, form, speech=True)
+        made = export_subtitles(OutputReader(folder / "out"), tmp_path / form, form, speech=True)
         assert made.counts == {"all": 3}
         read = pysubs2.load(str(tmp_path / form / f"stream.{form}"))
         assert [(line.start, line.end, line.plaintext) for line in read] == STREAM
@@ -163,7 +163,7 @@ def test_the_table_and_the_files_hold_every_line(
 def test_the_report_finds_what_was_asked(
     done: dict[str, list[dict[str, Any]]], folder: Path, fake: FakeEndpoint
 ) -> None:
-    output = Output(folder / "out")
+    output = OutputReader(folder / "out")
     replay = Replay(job_of(folder, fake), Book(output.journal), clips_found(folder / "out"))
     (shown,) = films(output, ["stream"], replay)
     assert [one["stage"] for one in shown["said"]] == ["caption", "caption", "ask", "reformat"]

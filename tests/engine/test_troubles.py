@@ -15,7 +15,7 @@ from lvqa_ray.dataset.shards import shards
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.qa.formats.text_format import parse_question
-from lvqa_ray.storage.run_lock import lock
+from lvqa_ray.storage.run_lock import run_lock
 from tests import media
 from tests.command import cells, lvqa
 from tests.conftest import MODEL, JobMaker, tables
@@ -238,7 +238,7 @@ def made_smaller(out: Path) -> None:
     before = cells(lvqa("cache", "stats", out).stdout)
     assert (before["answers"], before["lines that cannot be read"]) == ("2", "1")
     assert before[f"caption: {MODEL}"].startswith("3 paid, 2 of no use (")
-    with lock(out):
+    with run_lock(out):
         held = lvqa("cache", "compact", out)
     assert (held.returncode, "is in use by process" in held.stderr) == (2, True)
     assert lvqa("cache", "compact", out).returncode == 0

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.engine import progress as progress_module
-from lvqa_ray.engine.progress import Progress, Watch
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.progress import Progress, ProgressReader
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.waiting import Machine, stopped_processes, waiting_for
 from lvqa_ray.engine.reporter import Reporter
 
@@ -24,27 +24,35 @@ BUSY = Machine(4, 1)
     ("traffic", "machine", "says"),
     [
         ({}, Machine(4, 1, (7, 8)), "kill -CONT 7 8"),
-        ({"m at h": Traffic(halted="no key")}, BUSY, "requests under way at m at h before the run stops"),
-        ({"m at h": Traffic(down_s=40, failed={"overloaded": 3})}, BUSY, "no usable answer for 40 s (3 x overloaded)"),
-        ({"m at h": Traffic(in_flight=2), "n": Traffic()}, BUSY, "answers to requests under way: 2 of m at h"),
-        ({"m at h": Traffic()}, BUSY, "the decoders: 3 of 4 cores are at work"),
-        ({"m at h": Traffic()}, Machine(4, 4), "Ray to start tasks or workers"),
+        ({"m at h": EndpointStats(halted="no key")}, BUSY, "requests under way at m at h before the run stops"),
+        (
+            {"m at h": EndpointStats(down_s=40, failed={"overloaded": 3})},
+            BUSY,
+            "no usable answer for 40 s (3 x overloaded)",
+        ),
+        (
+            {"m at h": EndpointStats(in_flight=2), "n": EndpointStats()},
+            BUSY,
+            "answers to requests under way: 2 of m at h",
+        ),
+        ({"m at h": EndpointStats()}, BUSY, "the decoders: 3 of 4 cores are at work"),
+        ({"m at h": EndpointStats()}, Machine(4, 4), "Ray to start tasks or workers"),
         ({}, Machine(0, 0), "a node with CPU cores"),
     ],
 )
-def test_the_most_certain_cause_comes_first(traffic: dict[str, Traffic], machine: Machine, says: str) -> None:
+def test_the_most_certain_cause_comes_first(traffic: dict[str, EndpointStats], machine: Machine, says: str) -> None:
     assert says in waiting_for(traffic, machine)
 
 
 def test_a_watch_says_it_once_nothing_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").mkdir()
-    said = [Traffic(in_flight=1)]
-    watch = Watch(tmp_path, "r", 1, lambda: {"m": said[-1]}, machine=lambda: BUSY)
+    said = [EndpointStats(in_flight=1)]
+    watch = ProgressReader(tmp_path, "r", 1, lambda: {"m": said[-1]}, machine=lambda: BUSY)
     monkeypatch.setattr(progress_module, "STILL_S", 0.2)
     assert watch.look().waiting == ""
     time.sleep(0.3)
     assert watch.look().waiting == "answers to requests under way: 1 of m"
-    said.append(Traffic(answered=1))
+    said.append(EndpointStats(answered=1))
     assert (watch.look().waiting, watch.look().still_s < 0.2) == ("", True)
 
 

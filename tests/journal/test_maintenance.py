@@ -9,7 +9,7 @@ import pytest
 from lvqa_ray.errors import ApiError, Bill, MalformedReply, Refused
 from lvqa_ray.journal.costs import total
 from lvqa_ray.journal.maintenance import clear, compact, stats
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
 
@@ -30,21 +30,21 @@ def paid(error: ApiError) -> ApiError:
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     """Two writers: an answer given twice, a refusal that was mended and one that was not, no text, a torn line."""
-    one, two = (Journal(tmp_path, writer=name, stage="ask") for name in ("a", "b"))
+    one, two = (JournalReplyStore(tmp_path, writer=name, stage="ask") for name in ("a", "b"))
     one.put(key_of(1), answer("first"))
     one.put(key_of(2), paid(Refused("no")), "m")
     one.put(key_of(3), paid(Refused("never")), "m")
     one.put(key_of(4), paid(MalformedReply("empty")), "m")
     two.put(key_of(1), answer("second"))
     two.put(key_of(2), answer("mended"))
-    Journal(tmp_path, writer="a", stage="caption").put(key_of(5), answer("a street"))
+    JournalReplyStore(tmp_path, writer="a", stage="caption").put(key_of(5), answer("a street"))
     with (tmp_path / "ask-b.jsonl").open("ab") as file:
         file.write(b"{torn")
     return tmp_path
 
 
 def answers(folder: Path, stage: str) -> dict[int, str]:
-    journal = Journal(folder, writer="x", stage=stage)
+    journal = JournalReplyStore(folder, writer="x", stage=stage)
     found = {n: journal.get(key_of(n)) for n in range(1, 6)}
     return {n: reply.text if isinstance(reply, ChatReply) else str(reply) for n, reply in found.items() if reply}
 

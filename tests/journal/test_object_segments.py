@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import pytest
 
 from lvqa_ray.journal.maintenance import compact, stats
-from lvqa_ray.journal.object_segments import RolledSegments
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.object_segments import ObjectStoreSegments
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
 
@@ -68,26 +68,26 @@ def answer(n: int) -> ChatReply:
     return ChatReply(text=f"answer {n} {'x' * 40}", model="m", usage=Usage(calls=1, input_tokens=n, output_tokens=1))
 
 
-def text(journal: Journal, n: int) -> str:
+def text(journal: JournalReplyStore, n: int) -> str:
     reply = journal.get(key_of(n))
     return reply.text if isinstance(reply, ChatReply) else ""
 
 
-def segments(shelf: Shelf, patience_s: float = 60.0) -> RolledSegments:
-    return RolledSegments(shelf, every_s=0.01, roll_bytes=1000, patience_s=patience_s)
+def segments(shelf: Shelf, patience_s: float = 60.0) -> ObjectStoreSegments:
+    return ObjectStoreSegments(shelf, every_s=0.01, roll_bytes=1000, patience_s=patience_s)
 
 
 def test_answers_that_were_told_to_be_kept_are_on_the_store() -> None:
     shelf = Shelf()
 
-    async def put(journal: Journal, n: int) -> None:
+    async def put(journal: JournalReplyStore, n: int) -> None:
         journal.put(key_of(n), answer(n))
         await journal.kept()
-        other = Journal(segments(shelf), writer="other", stage="ask")
+        other = JournalReplyStore(segments(shelf), writer="other", stage="ask")
         assert text(other, n) == answer(n).text
 
     async def run() -> None:
-        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf), writer="one", stage="ask")
         await asyncio.gather(*(put(journal, n) for n in range(40)))
         assert all(text(journal, n) == answer(n).text for n in range(40))
 
@@ -98,7 +98,7 @@ def test_answers_that_were_told_to_be_kept_are_on_the_store() -> None:
     assert stats(segments(shelf)).answers == 40
     before, after = compact(segments(shelf))
     assert (before.answers, after.answers, after.segments) == (40, 40, 1)
-    again = Journal(segments(shelf), writer="two", stage="ask")
+    again = JournalReplyStore(segments(shelf), writer="two", stage="ask")
     assert [text(again, n) for n in range(40)] == [answer(n).text for n in range(40)]
 
 
@@ -107,7 +107,7 @@ def test_one_who_gives_up_waiting_takes_nobody_else_along() -> None:
     shelf.open.clear()
 
     async def run() -> None:
-        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf), writer="one", stage="ask")
         journal.put(key_of(1), answer(1))
         waiting = [asyncio.create_task(journal.kept()) for _ in range(2)]
         await asyncio.sleep(0.02)
@@ -125,7 +125,7 @@ def test_a_store_that_takes_no_more_is_said_to_all_who_wait() -> None:
     shelf.full = True
 
     async def run() -> None:
-        journal = Journal(segments(shelf, patience_s=0), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf, patience_s=0), writer="one", stage="ask")
         journal.put(key_of(1), answer(1))
         with pytest.raises(OSError, match="may not be written"):
             await journal.kept()
@@ -142,7 +142,7 @@ def test_a_store_that_refuses_for_good_is_said_at_once(fault: int) -> None:
     shelf.full, shelf.fault = True, fault
 
     async def run() -> None:
-        journal = Journal(segments(shelf, patience_s=60.0), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf, patience_s=60.0), writer="one", stage="ask")
         journal.put(key_of(1), answer(1))
         with pytest.raises(OSError, match="may not be written"):
             await asyncio.wait_for(journal.kept(), 5)
@@ -155,7 +155,7 @@ def test_a_slow_look_holds_up_no_event_loop_and_misses_nothing() -> None:
     shelf = Shelf()
 
     async def run() -> None:
-        journal = Journal(RolledSegments(shelf, every_s=0.01, listed_s=0.0), writer="one", stage="ask")
+        journal = JournalReplyStore(ObjectStoreSegments(shelf, every_s=0.01, listed_s=0.0), writer="one", stage="ask")
         shelf.listing.clear()
         shelf.listed.clear()
         looking = [asyncio.create_task(journal.find(key_of(n))) for n in (1, 2)]
@@ -172,7 +172,7 @@ def test_a_slow_look_holds_up_no_event_loop_and_misses_nothing() -> None:
 def test_closing_waits_for_a_store_that_takes_nothing_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     shelf = Shelf()
     shelf.full = True
-    journal = Journal(RolledSegments(shelf, every_s=0.01, closing_s=0.05), writer="one", stage="ask")
+    journal = JournalReplyStore(ObjectStoreSegments(shelf, every_s=0.01, closing_s=0.05), writer="one", stage="ask")
     journal.put(key_of(1), answer(1))
     journal.close()
     assert "is not written" in caplog.text
@@ -186,7 +186,7 @@ def test_an_upload_that_fails_is_made_again_and_nobody_is_told_before_it_is() ->
     shelf.full = True
 
     async def run() -> None:
-        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf), writer="one", stage="ask")
         waiting = []
         for n in range(30):  # more than a segment holds
             journal.put(key_of(n), answer(n))
@@ -212,7 +212,7 @@ def test_a_store_that_takes_no_more_for_long_is_said_to_the_first_and_the_last()
     shelf.full = True
 
     async def run() -> None:
-        journal = Journal(segments(shelf, patience_s=0.2), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf, patience_s=0.2), writer="one", stage="ask")
         waiting = []
         for n in range(3):
             journal.put(key_of(n), answer(n))
@@ -229,12 +229,12 @@ def test_a_store_that_takes_no_more_for_long_is_said_to_the_first_and_the_last()
 
 def test_what_another_has_paid_for_is_seen_as_soon_as_a_listing_is_old() -> None:
     shelf = Shelf()
-    other = Journal(RolledSegments(shelf, listed_s=0.0), writer="other", stage="ask")
-    watch = RolledSegments(shelf, listed_s=60.0)
+    other = JournalReplyStore(ObjectStoreSegments(shelf, listed_s=0.0), writer="other", stage="ask")
+    watch = ObjectStoreSegments(shelf, listed_s=60.0)
     assert not watch.sizes()
 
     async def pay() -> None:
-        journal = Journal(segments(shelf), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf), writer="one", stage="ask")
         journal.put(key_of(1), answer(1))
         await journal.kept()
 
@@ -257,7 +257,7 @@ def test_where_reading_takes_long_a_listing_lasts_longer(monkeypatch: pytest.Mon
             return super().sizes()
 
     shelf = Far()
-    far = RolledSegments(shelf)
+    far = ObjectStoreSegments(shelf)
     for _ in range(100):
         far.sizes()
         now += 1.0

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.journal.entries import entry_of
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
 from tests.journal.paid import REPLY, key_of
 
 
 def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "new" / "cache", writer="w1", stage="caption")
+    journal = JournalReplyStore(tmp_path / "new" / "cache", writer="w1", stage="caption")
     unpriced = replace(REPLY, usage=replace(REPLY.usage, cost_usd=None))
     journal.put(key_of(1), REPLY)
     journal.put(key_of(2), unpriced)
-    again = Journal(tmp_path / "new" / "cache", writer="w2", stage="caption")
+    again = JournalReplyStore(tmp_path / "new" / "cache", writer="w2", stage="caption")
     for one in (journal, again):
         assert one.get(key_of(1)) == REPLY
         assert one.get(key_of(2)) == unpriced
@@ -33,16 +33,16 @@ def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
 
 
 def test_stages_are_apart(tmp_path: Path) -> None:
-    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), REPLY)
-    assert not Journal(tmp_path, writer="w", stage="asks").keys()
+    JournalReplyStore(tmp_path, writer="w", stage="ask").put(key_of(1), REPLY)
+    assert not JournalReplyStore(tmp_path, writer="w", stage="asks").keys()
     with pytest.raises(ValueError, match="named by"):
-        Journal(tmp_path, writer="w", stage="ask-more")
+        JournalReplyStore(tmp_path, writer="w", stage="ask-more")
     with pytest.raises(ValueError, match="named by"):
-        Journal(tmp_path, writer="../w", stage="ask")
+        JournalReplyStore(tmp_path, writer="../w", stage="ask")
 
 
 def test_answers_of_other_writers_are_found_while_they_write(tmp_path: Path) -> None:
-    one, two = (Journal(tmp_path, writer=name, stage="ask") for name in ("one", "two"))
+    one, two = (JournalReplyStore(tmp_path, writer=name, stage="ask") for name in ("one", "two"))
     for n in range(6):
         (one, two)[n % 2].put(key_of(n), replace(REPLY, text=f"answer {n}"))
     for journal in (one, two):
@@ -52,15 +52,15 @@ def test_answers_of_other_writers_are_found_while_they_write(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 200])
 def test_a_torn_tail_costs_one_answer_and_no_other(tmp_path: Path, cut: int) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal = JournalReplyStore(tmp_path, writer="w", stage="ask")
     for n in range(3):
         journal.put(key_of(n), replace(REPLY, text="long " * 60))
     segment = tmp_path / "ask-w.jsonl"
     segment.write_bytes(segment.read_bytes()[:-cut])
-    again = Journal(tmp_path, writer="w", stage="ask")
+    again = JournalReplyStore(tmp_path, writer="w", stage="ask")
     assert again.keys() == {key_of(0), key_of(1)}
     again.put(key_of(3), REPLY)  # must not become a part of the torn line
-    third = Journal(tmp_path, writer="x", stage="ask")
+    third = JournalReplyStore(tmp_path, writer="x", stage="ask")
     torn_line_is_whole = cut == 1  # only the line's end was missing
     assert third.keys() == {key_of(n) for n in (0, 1, 3)} | ({key_of(2)} if torn_line_is_whole else set())
     assert third.corrupt_lines == (0 if torn_line_is_whole else 1)
@@ -81,12 +81,12 @@ def test_a_torn_tail_costs_one_answer_and_no_other(tmp_path: Path, cut: int) -> 
     ],
 )
 def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line: bytes) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal = JournalReplyStore(tmp_path, writer="w", stage="ask")
     journal.put(key_of(1), REPLY)
     with (tmp_path / "ask-w.jsonl").open("ab") as file:
         file.write(line + b"\n")
     journal.put(key_of(2), REPLY)
-    again = Journal(tmp_path, writer="w", stage="ask")
+    again = JournalReplyStore(tmp_path, writer="w", stage="ask")
     assert again.keys() == {key_of(1), key_of(2)}
     assert again.get(key_of(2)) == REPLY
     assert again.corrupt_lines == 1
@@ -103,18 +103,18 @@ def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert Journal(tmp_path, writer="w", stage="ask").keys() == {"0" * 64}
+    assert JournalReplyStore(tmp_path, writer="w", stage="ask").keys() == {"0" * 64}
 
 
 def test_a_segment_that_is_gone_is_a_miss(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal = JournalReplyStore(tmp_path, writer="w", stage="ask")
     journal.put(key_of(1), REPLY)
     (tmp_path / "ask-w.jsonl").unlink()
     assert journal.get(key_of(1)) is None
 
 
 def test_an_answer_that_cannot_be_read_now_is_not_taken_for_a_miss(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, writer="w", stage="ask")
+    journal = JournalReplyStore(tmp_path, writer="w", stage="ask")
     journal.put(key_of(1), REPLY)
     (tmp_path / "ask-w.jsonl").rename(tmp_path / "kept")
     (tmp_path / "ask-w.jsonl").mkdir()
@@ -127,7 +127,7 @@ def test_an_answer_that_cannot_be_read_now_is_not_taken_for_a_miss(tmp_path: Pat
 
 def test_a_line_is_plain_json(tmp_path: Path) -> None:
     begun = time.time()
-    Journal(tmp_path, writer="w", stage="ask").put(key_of(1), replace(REPLY, seconds=1.5))
+    JournalReplyStore(tmp_path, writer="w", stage="ask").put(key_of(1), replace(REPLY, seconds=1.5))
     said = json.loads((tmp_path / "ask-w.jsonl").read_text())
     assert begun - 1 <= said.pop("at") <= time.time() + 1
     assert said == {

@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.scripted import Reply, Scripted
 
@@ -38,8 +38,10 @@ def ask(
 
         async def all_of_them() -> list[Outcome]:
             wire = OpenAITransport(endpoint, SecretStr(""))
-            permits = Permits(LocalDesk(Limiter(Limits.of(endpoint))))
-            chat = chat_along([Way(endpoint, wire, permits)], Journal(folder, writer="w", stage="caption"))
+            permits = LeasePool(LocalLeaseServer(Limiter(Limits.of(endpoint))))
+            chat = build_client(
+                [EndpointRoute(endpoint, wire, permits)], JournalReplyStore(folder, writer="w", stage="caption")
+            )
             outcomes: list[Outcome] = []
             for text in texts or ("What is seen?",):
                 try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lvqa_ray.llm.ratelimit.adaptive_concurrency import START, Concurrency
+from lvqa_ray.llm.ratelimit.adaptive_concurrency import START, AdaptiveConcurrency
 
 Server = Callable[[int, random.Random], tuple[bool, float, int]]
 """In flight -> whether it is turned away, seconds until it ends, tokens of the reply."""
@@ -18,7 +18,7 @@ def simulate(
     most: int, server: Server, requests: int = 6000, stages: int = 1, demand: int = 10_000, *, seed: int = 1
 ) -> list[int]:
     """The limit after each request, against a server whose clients always have work."""
-    control, rng, now = Concurrency(most), random.Random(seed), 0.0  # noqa: S311
+    control, rng, now = AdaptiveConcurrency(most), random.Random(seed), 0.0  # noqa: S311
     under_way: list[tuple[float, int, float, int, bool, int, str]] = []
     limits: list[int] = []
     for number in range(requests):

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, BudgetSpent
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.budget import Budget, Budgeted, LocalPurse, estimate_usd
-from lvqa_ray.llm.middleware.cache import Cached, Noted
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
-from lvqa_ray.llm.middleware.retry import Retrying
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.budget import Budget, BudgetMiddleware, LocalBudget, estimate_usd
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.middleware.retry import RetryMiddleware
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 
@@ -73,11 +73,11 @@ def ask(fake: FakeEndpoint, folder: Path, budget: Budget, count: int) -> list[Ch
     """Many requests at once, over the whole client path."""
     at = Endpoint(base_url=fake.base_url, model="m", price_in=1000, price_out=1000, max_tokens=30, max_concurrency=8)
     key_of = partial(cache_key, at)
-    journal = Journal(folder, writer="w", stage="ask")
+    journal = JournalReplyStore(folder, writer="w", stage="ask")
     wire = OpenAITransport(at, SecretStr(""))
-    paying = Budgeted(Noted(wire, journal, key_of, "m"), LocalPurse(budget), at)
-    limited = Limited(Replica(paying, Permits(LocalDesk(Limiter(Limits.of(at))))))
-    cached = Cached(Retrying(limited, 6, base_s=0.001), journal, key_of)
+    paying = BudgetMiddleware(RecordPaidReplies(wire, journal, key_of, "m"), LocalBudget(budget), at)
+    limited = RateLimitMiddleware(Replica(paying, LeasePool(LocalLeaseServer(Limiter(Limits.of(at))))))
+    cached = CacheMiddleware(RetryMiddleware(limited, 6, base_s=0.001), journal, key_of)
     requests = [
         ChatRequest(stage="ask", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(count)
     ]

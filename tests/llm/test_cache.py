@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.journal import maintenance
 from lvqa_ray.journal.entries import entry_of
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.error_policy import POLICIES
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.cache import Cached, Noted
-from lvqa_ray.llm.middleware.retry import Retrying
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies
+from lvqa_ray.llm.middleware.retry import RetryMiddleware
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
@@ -42,9 +42,9 @@ class Counting:
         return REPLY
 
 
-def cached_over(inner: Chat, folder: Path, endpoint: Endpoint = ENDPOINT) -> Cached:
-    journal, key_of = Journal(folder, writer="w", stage="ask"), partial(cache_key, endpoint)
-    return Cached(Noted(inner, journal, key_of, "m"), journal, key_of)
+def cached_over(inner: Chat, folder: Path, endpoint: Endpoint = ENDPOINT) -> CacheMiddleware:
+    journal, key_of = JournalReplyStore(folder, writer="w", stage="ask"), partial(cache_key, endpoint)
+    return CacheMiddleware(RecordPaidReplies(inner, journal, key_of, "m"), journal, key_of)
 
 
 def test_a_miss_is_paid_and_a_hit_is_not(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
 
     async def run() -> None:
         full, key_of = Full(), partial(cache_key, ENDPOINT)
-        cached = Cached(Noted(inner, full, key_of, "m"), full, key_of)
+        cached = CacheMiddleware(RecordPaidReplies(inner, full, key_of, "m"), full, key_of)
         for n in range(3):
             with pytest.raises(errors.StopRun, match="No space left"):
                 await cached(replace(REQUEST, attempt=n))
@@ -131,8 +131,8 @@ def test_what_cannot_be_kept_is_not_asked_for() -> None:
 def test_a_request_that_waited_while_the_disk_filled_up_is_not_sent(tmp_path: Path) -> None:
     inner = Counting()
     folder = tmp_path / "journal"
-    journal = Journal(folder, writer="w", stage="ask")
-    noted = Noted(inner, journal, partial(cache_key, ENDPOINT), "m")
+    journal = JournalReplyStore(folder, writer="w", stage="ask")
+    noted = RecordPaidReplies(inner, journal, partial(cache_key, ENDPOINT), "m")
     folder.rmdir()
     with pytest.raises(OSError, match="No such file"):
         journal.put("00" * 32, REPLY)
@@ -170,10 +170,10 @@ class Line:
     def __init__(self, fake: FakeEndpoint, folder: Path, writer: str, *, ask_again: bool = False) -> None:
         endpoint = Endpoint(base_url=fake.base_url, model="m", price_in=1, price_out=1)
         key_of = partial(cache_key, endpoint)
-        journal = Journal(folder, writer=writer, stage="ask")
+        journal = JournalReplyStore(folder, writer=writer, stage="ask")
         self.wire = OpenAITransport(endpoint, SecretStr(""))
-        retrying = Retrying(Noted(self.wire, journal, key_of, "m"), 6, base_s=0.001)
-        self.cached = Cached(retrying, journal, key_of, ask_again=ask_again)
+        retrying = RetryMiddleware(RecordPaidReplies(self.wire, journal, key_of, "m"), 6, base_s=0.001)
+        self.cached = CacheMiddleware(retrying, journal, key_of, ask_again=ask_again)
 
     def ask(self, *requests: ChatRequest) -> list[ChatReply | BaseException]:
         async def all_of_them() -> list[ChatReply | BaseException]:
@@ -236,7 +236,7 @@ def test_a_reply_that_may_do_better_is_on_the_bill_and_asked_again(tmp_path: Pat
         (second,) = Line(fake, tmp_path, "two").ask(REQUEST)
         assert isinstance(second, ChatReply)
         assert second.usage.cached == 0
-    journal = Journal(tmp_path, writer="three", stage="ask")
+    journal = JournalReplyStore(tmp_path, writer="three", stage="ask")
     assert (len(journal), journal.corrupt_lines) == (1, 0)
     assert len((tmp_path / "ask-one.jsonl").read_bytes().splitlines()) == attempts
 
@@ -266,16 +266,16 @@ def test_what_is_not_sent_yet_is_given_up_with_its_last_caller(tmp_path: Path) -
         return REPLY
 
     async def ask() -> None:
-        journal = Journal(tmp_path, writer="w", stage="caption")
+        journal = JournalReplyStore(tmp_path, writer="w", stage="caption")
         names = partial(cache_key, ENDPOINT)
-        wire = Noted(pays, journal, names, "m", on_wire)
+        wire = RecordPaidReplies(pays, journal, names, "m", on_wire)
         turn = asyncio.Event()
 
         async def waits(request: ChatRequest) -> ChatReply:
             await turn.wait()
             return await wire(request)
 
-        cached = Cached(waits, journal, names, on_wire=on_wire)
+        cached = CacheMiddleware(waits, journal, names, on_wire=on_wire)
         gone, stays = (asyncio.create_task(cached(replace(REQUEST, attempt=attempt))) for attempt in (0, 1))
         also = asyncio.create_task(cached(replace(REQUEST, attempt=1)))
         await asyncio.sleep(0)

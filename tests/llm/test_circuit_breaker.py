@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvqa_ray.llm.ratelimit.circuit_breaker import LONGEST_PAUSE_S, PATIENCE_S, Breaker
+from lvqa_ray.llm.ratelimit.circuit_breaker import LONGEST_PAUSE_S, PATIENCE_S, CircuitBreaker
 
 
-def opened(max_outage_s: float = 900) -> Breaker:
-    breaker = Breaker(max_outage_s, 3)
+def opened(max_outage_s: float = 900) -> CircuitBreaker:
+    breaker = CircuitBreaker(max_outage_s, 3)
     for number in range(3):
         assert breaker.wait_s(0) == 0
         breaker.failed(number, 0.0)
@@ -17,7 +17,7 @@ def opened(max_outage_s: float = 900) -> Breaker:
 
 
 def test_failures_with_answers_between_them_do_not_open_it() -> None:
-    breaker = Breaker(900, 3)
+    breaker = CircuitBreaker(900, 3)
     for number in range(50):
         breaker.failed(number, float(number))
         breaker.failed(number, float(number))

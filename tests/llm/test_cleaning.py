@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.errors import DegenerateReply
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.replies.repetition import repetition
 from lvqa_ray.records import Usage
 
@@ -37,9 +37,9 @@ def asked(folder: Path, text: str = "", *, ask_again: bool = False, times: int =
         )
 
     async def ask() -> list[ChatReply]:
-        journal = Journal(folder, writer=writer, stage="caption")
-        permits = Permits(LocalDesk(Limiter(Limits.of(ENDPOINT))))
-        chat = chat_along([Way(ENDPOINT, wire, permits)], journal, ask_again=ask_again)
+        journal = JournalReplyStore(folder, writer=writer, stage="caption")
+        permits = LeasePool(LocalLeaseServer(Limiter(Limits.of(ENDPOINT))))
+        chat = build_client([EndpointRoute(ENDPOINT, wire, permits)], journal, ask_again=ask_again)
         return [await chat(REQUEST) for _ in range(times)]
 
     return asyncio.run(ask()), sent
@@ -51,14 +51,14 @@ def test_a_reply_is_cleaned_and_the_journal_keeps_what_was_received(tmp_path: Pa
     assert first.text == second.text == "A red block moves."
     assert "DRAFT" in first.received
     assert "\x1b" not in first.received + first.model
-    kept = Journal(tmp_path, writer="r", stage="caption").get(cache_key(ENDPOINT, REQUEST))
+    kept = JournalReplyStore(tmp_path, writer="r", stage="caption").get(cache_key(ENDPOINT, REQUEST))
     assert isinstance(kept, ChatReply)
     assert kept.text == DIRTY
 
 
 def test_an_answer_that_was_paid_by_an_earlier_release_is_cleaned_and_not_paid_again(tmp_path: Path) -> None:
     old = ChatReply(text=DIRTY, model="m", usage=Usage(calls=1, input_tokens=5, output_tokens=7))
-    Journal(tmp_path, writer="old", stage="caption").put(cache_key(ENDPOINT, REQUEST), old)
+    JournalReplyStore(tmp_path, writer="old", stage="caption").put(cache_key(ENDPOINT, REQUEST), old)
     (reply,), sent = asked(tmp_path, "never")
     assert (reply.text, reply.usage.cached, sent) == ("A red block moves.", 1, 0)
 

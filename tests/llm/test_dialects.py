@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lvqa_ray import errors
-from lvqa_ray.llm.transport import errors as faults
+from lvqa_ray.llm.transport import error_mapping as faults
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.analysis_replies import read_fields
 
 A = "A block moves to the right."
@@ -136,17 +136,17 @@ TEXT = [
 
 @pytest.mark.parametrize("reply", MARKED)
 def test_the_answer_is_found(reply: str) -> None:
-    assert without_draft(reply) == A
+    assert strip_thinking(reply) == A
 
 
 @pytest.mark.parametrize("reply", NO_ANSWER)
 def test_a_draft_never_passes_for_an_answer(reply: str) -> None:
-    assert without_draft(reply) == ""
+    assert strip_thinking(reply) == ""
 
 
 @pytest.mark.parametrize("reply", TEXT)
 def test_text_about_tags_survives(reply: str) -> None:
-    assert without_draft(reply) == reply
+    assert strip_thinking(reply) == reply
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_text_about_tags_survives(reply: str) -> None:
 )
 def test_long_replies_end_soon(piece: str) -> None:
     started = time.monotonic()
-    without_draft(f"a{piece * 20_000}b")
+    strip_thinking(f"a{piece * 20_000}b")
     assert time.monotonic() - started < 5
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lvqa_ray.qa.context_windows import span_of
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.time_labels import cut, decimals, located
-from lvqa_ray.records import AskedQuestion, CaptionedClip, Clip, Failure, Film, Span, Video, VideoInfo
+from lvqa_ray.records import AskedQuestion, CaptionedClip, CaptionedVideo, Clip, Failure, Span, Video, VideoInfo
 from lvqa_ray.records.question_columns import question_value
 from lvqa_ray.stages.checks.grounding import CheckGrounding
 from lvqa_ray.stages.merge import MergeCaptions
@@ -33,13 +33,13 @@ def captioned(spans: list[tuple[float, float]], lost: frozenset[int] = frozenset
     ]
 
 
-def film_of(spans: list[tuple[float, float]], lost: frozenset[int] = frozenset()) -> Film:
+def film_of(spans: list[tuple[float, float]], lost: frozenset[int] = frozenset()) -> CaptionedVideo:
     (film,) = MergeCaptions(min_captioned=0)(captioned(spans, lost))
-    assert isinstance(film, Film)
+    assert isinstance(film, CaptionedVideo)
     return film
 
 
-def labels_of(film: Film) -> list[str]:
+def labels_of(film: CaptionedVideo) -> list[str]:
     return [line.removeprefix("From ").partition(",")[0] for line in film.captions.splitlines()]
 
 

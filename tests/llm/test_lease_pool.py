@@ -11,13 +11,13 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
-from lvqa_ray.llm.middleware.retry import Retrying
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.middleware.retry import RetryMiddleware
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import HOLDER_TTL_S, Limiter
-from lvqa_ray.llm.ratelimit.limits import Lease, Limits
-from lvqa_ray.llm.ratelimit.outcome import MEDIA_TOKENS, Done, Estimate, Failed
-from lvqa_ray.llm.ratelimit.server import CHUNK, LocalDesk, News
+from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.outcome import MEDIA_TOKENS, FailureScope, RequestOutcome, TokenEstimate
+from lvqa_ray.llm.ratelimit.server import CHUNK, LimiterStatus, LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
@@ -26,7 +26,7 @@ REQUEST = ChatRequest(stage="ask", version="1", messages=(Message.of("user", "x"
 REPLY = ChatReply(text="x", model="m", usage=Usage(calls=1, input_tokens=1))
 
 
-class FarDesk(LocalDesk):
+class FarDesk(LocalLeaseServer):
     """A desk as far away as an actor, which counts how often it is called."""
 
     def __init__(self, limiter: Limiter) -> None:
@@ -34,23 +34,23 @@ class FarDesk(LocalDesk):
         self.chunks: list[int] = []
         self.reports = 0
 
-    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | errors.StopRun:
+    async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | errors.StopRun:
         await asyncio.sleep(0.002)
-        answer = await super().take(holder, estimates)
+        answer = await super().acquire_batch(holder, estimates)
         self.chunks.append(0 if isinstance(answer, errors.StopRun) else len(answer))
         return answer
 
-    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
+    async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
         await asyncio.sleep(0.002)
         self.reports += 1
-        return await super().report(done)
+        return await super().release_batch(done)
 
 
 def test_the_estimate_counts_text_pictures_and_the_reply() -> None:
     picture = Media(identity="i", mime="image/jpeg", data=b"")
     message = Message(role="user", parts=(Text(text="x" * 400), picture, picture))
     request = ChatRequest(stage="s", version="1", messages=(message,), max_tokens=50)
-    assert Estimate.of(request) == Estimate(100 + 2 * MEDIA_TOKENS, 50)
+    assert TokenEstimate.of(request) == TokenEstimate(100 + 2 * MEDIA_TOKENS, 50)
 
 
 @pytest.mark.parametrize("limits", [Limits(64), Limits(64, requests_per_minute=100_000)])
@@ -62,8 +62,8 @@ def test_much_traffic_needs_few_calls_to_the_desk(limits: Limits) -> None:
         return REPLY
 
     async def run() -> None:
-        permits = Permits(desk)
-        await asyncio.gather(*[Limited(Replica(call, permits))(REQUEST) for _ in range(2000)])
+        permits = LeasePool(desk)
+        await asyncio.gather(*[RateLimitMiddleware(Replica(call, permits))(REQUEST) for _ in range(2000)])
         await asyncio.sleep(0.2)
 
     asyncio.run(run())
@@ -82,7 +82,7 @@ def test_failures_that_come_together_are_reported_together() -> None:
         raise errors.BadRequest("made to order")
 
     async def run() -> None:
-        limited = Limited(Replica(call, Permits(desk)))
+        limited = RateLimitMiddleware(Replica(call, LeasePool(desk)))
         said = await asyncio.gather(*[limited(REQUEST) for _ in range(300)], return_exceptions=True)
         assert all(isinstance(one, errors.BadRequest) for one in said)
         await asyncio.sleep(0.1)
@@ -100,7 +100,7 @@ def test_two_holders_share_what_there_is() -> None:
     async def run() -> None:
         desk = FarDesk(limiter)
 
-        def call_of(name: str) -> Limited:
+        def call_of(name: str) -> RateLimitMiddleware:
             async def call(_: ChatRequest) -> ChatReply:
                 now[name] += 1
                 assert sum(now.values()) <= 8
@@ -110,7 +110,7 @@ def test_two_holders_share_what_there_is() -> None:
                 served.append(name)
                 return REPLY
 
-            return Limited(Replica(call, Permits(desk)))
+            return RateLimitMiddleware(Replica(call, LeasePool(desk)))
 
         served: list[str] = []
         a, b = call_of("a"), call_of("b")
@@ -138,15 +138,15 @@ def test_cancelled_and_failed_calls_give_their_lease_back() -> None:
         raise errors.Overloaded("busy", status=503)
 
     async def run() -> None:
-        permits = Permits(LocalDesk(limiter))
-        calls = [asyncio.create_task(Limited(Replica(forever, permits))(REQUEST)) for _ in range(3)]
+        permits = LeasePool(LocalLeaseServer(limiter))
+        calls = [asyncio.create_task(RateLimitMiddleware(Replica(forever, permits))(REQUEST)) for _ in range(3)]
         await asyncio.sleep(0.01)
         assert limiter.in_flight == 1
         for call in reversed(calls):  # those that wait first, then the one that is under way
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         with pytest.raises(errors.Overloaded):
-            await Limited(Replica(fails, permits))(REQUEST)
+            await RateLimitMiddleware(Replica(fails, permits))(REQUEST)
         assert limiter.in_flight == 0
 
     asyncio.run(run())
@@ -162,8 +162,8 @@ def test_first_come_first_served() -> None:
         return ChatReply(text="x", model="m", usage=Usage(calls=1, input_tokens=1))
 
     async def run() -> None:
-        permits = Permits(LocalDesk(Limiter(Limits(2, None, 5000))))
-        limited = Limited(Replica(call, permits))
+        permits = LeasePool(LocalLeaseServer(Limiter(Limits(2, None, 5000))))
+        limited = RateLimitMiddleware(Replica(call, permits))
         big = ChatRequest(stage="s", version="1", messages=(Message.of("user", "x"),), attempt=1, max_tokens=4998)
         asked = [REQUEST, big, *[REQUEST] * 10]
         await asyncio.gather(*[limited(request) for request in asked])
@@ -176,7 +176,9 @@ async def ask_many(
     fake: FakeEndpoint, limiter: Limiter, count: int, attempts: int = 6
 ) -> list[ChatReply | BaseException]:
     transport = OpenAITransport(Endpoint(base_url=fake.base_url, model="m"), SecretStr(""))
-    chat = Retrying(Limited(Replica(transport, Permits(LocalDesk(limiter)))), attempts, base_s=0.01)
+    chat = RetryMiddleware(
+        RateLimitMiddleware(Replica(transport, LeasePool(LocalLeaseServer(limiter)))), attempts, base_s=0.01
+    )
     requests = [
         ChatRequest(stage="s", version="1", messages=(Message.of("user", f"number {n}"),)) for n in range(count)
     ]
@@ -233,10 +235,11 @@ def test_work_goes_where_there_is_room() -> None:
         wires = [OpenAITransport(Endpoint(base_url=at.base_url, model="m"), SecretStr("")) for at in (first, second)]
         limits = [Limits(4, requests_per_minute=5), Limits(4)]
         replicas = [
-            Replica(wire, Permits(LocalDesk(Limiter(limit)))) for wire, limit in zip(wires, limits, strict=True)
+            Replica(wire, LeasePool(LocalLeaseServer(Limiter(limit))))
+            for wire, limit in zip(wires, limits, strict=True)
         ]
         try:
-            chat = Limited(*replicas)
+            chat = RateLimitMiddleware(*replicas)
             return await asyncio.gather(*[chat(REQUEST) for _ in range(60)], return_exceptions=True)
         finally:
             for wire in wires:
@@ -251,7 +254,7 @@ def test_work_goes_where_there_is_room() -> None:
 def test_a_replica_that_stops_is_left_out_and_the_last_stops_the_run() -> None:
     async def run(*fakes: FakeEndpoint) -> list[ChatReply | BaseException]:
         wires = [OpenAITransport(Endpoint(base_url=at.base_url, model="m"), SecretStr("")) for at in fakes]
-        chat = Limited(*[Replica(wire, Permits(LocalDesk(Limiter(Limits(4))))) for wire in wires])
+        chat = RateLimitMiddleware(*[Replica(wire, LeasePool(LocalLeaseServer(Limiter(Limits(4))))) for wire in wires])
         try:
             return await asyncio.gather(*[chat(REQUEST) for _ in range(30)], return_exceptions=True)
         finally:
@@ -294,12 +297,12 @@ def test_a_worker_that_was_stopped_sends_nothing_under_leases_from_before() -> N
     desk = FarDesk(Limiter(Limits(1)))
 
     async def run() -> None:
-        first, second = Permits(desk, lambda: now[0]), Permits(desk, lambda: now[0])
-        held = await first.acquire(Estimate(1))
-        waiting = asyncio.create_task(second.acquire(Estimate(1)))
+        first, second = LeasePool(desk, lambda: now[0]), LeasePool(desk, lambda: now[0])
+        held = await first.acquire(TokenEstimate(1))
+        waiting = asyncio.create_task(second.acquire(TokenEstimate(1)))
         await asyncio.sleep(0.05)
         now[0] += HOLDER_TTL_S  # the time that passes while the process of the second is stopped
-        await first.release(held, Done(failed=Failed.DOWN, used=Estimate()))
+        await first.release(held, RequestOutcome(failed=FailureScope.DOWN, used=TokenEstimate()))
         lease = await asyncio.wait_for(waiting, 5)
         assert desk._limiter.in_flight == 1
         assert lease.id != held.id

@@ -13,12 +13,12 @@ from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
 from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HANDOVER_S, HOLDER_TTL_S, Limiter
-from lvqa_ray.llm.ratelimit.limits import Lease, Limits
-from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S
 
-OK = Done()
-DOWN = Done(failed=Failed.DOWN)
+OK = RequestOutcome()
+DOWN = RequestOutcome(failed=FailureScope.DOWN)
 
 
 class Clock:
@@ -29,14 +29,14 @@ class Clock:
         return self.now
 
 
-def lease_of(limiter: Limiter, tokens: int = 1, holder: str = "h") -> Lease:
-    answer = limiter.acquire(Estimate(tokens), holder)
-    assert isinstance(answer, Lease), f"to wait {answer} s"
+def lease_of(limiter: Limiter, tokens: int = 1, holder: str = "h") -> SendLease:
+    answer = limiter.acquire(TokenEstimate(tokens), holder)
+    assert isinstance(answer, SendLease), f"to wait {answer} s"
     return answer
 
 
 def wait_of(limiter: Limiter, tokens: int = 1) -> float:
-    answer = limiter.acquire(Estimate(tokens), "h")
+    answer = limiter.acquire(TokenEstimate(tokens), "h")
     assert isinstance(answer, float), "not to wait"
     assert answer > 0
     return answer
@@ -52,22 +52,24 @@ HOLDERS = st.sampled_from(["a", "b"])
 class LimiterMachine(RuleBasedStateMachine):
     """Any mix of asking, giving back unused and used, failing, dying and waiting."""
 
-    leases: Bundle[tuple[Lease, int]] = Bundle("leases")
+    leases: Bundle[tuple[SendLease, int]] = Bundle("leases")
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
         self.limiter = Limiter(LIMITS, self.clock)
-        self.sent: list[tuple[float, Estimate] | None] = []  # when, and what it takes; None for one that was not sent
+        self.sent: list[
+            tuple[float, TokenEstimate] | None
+        ] = []  # when, and what it takes; None for one that was not sent
         self.out: dict[str, str] = {}  # leases that are out, and whose they are
         self.heard = {"a": self.clock.now, "b": self.clock.now}
 
     @rule(target=leases, holder=HOLDERS, tokens_in=TOKENS, tokens_out=TOKENS)
-    def acquire(self, holder: str, tokens_in: int, tokens_out: int) -> tuple[Lease, int]:
+    def acquire(self, holder: str, tokens_in: int, tokens_out: int) -> tuple[SendLease, int]:
         for _ in range(40):  # several limits may be in the way, one after the other; then there is room: no one starves
-            answer = self.limiter.acquire(Estimate(tokens_in, tokens_out), holder)
+            answer = self.limiter.acquire(TokenEstimate(tokens_in, tokens_out), holder)
             self.heard[holder] = self.clock.now
-            if isinstance(answer, Lease):
+            if isinstance(answer, SendLease):
                 self.sent.append((self.clock.now, answer.estimate))
                 self.out[answer.id] = holder
                 return answer, len(self.sent) - 1
@@ -78,17 +80,19 @@ class LimiterMachine(RuleBasedStateMachine):
     @rule(
         taken=consumes(leases),
         used=st.sampled_from([None, 0.0, 0.5, 1.0]),
-        failed=st.sampled_from([None, None, None, *Failed]),
+        failed=st.sampled_from([None, None, None, *FailureScope]),
     )
-    def release(self, taken: tuple[Lease, int], used: float | None, failed: Failed | None) -> None:
+    def release(self, taken: tuple[SendLease, int], used: float | None, failed: FailureScope | None) -> None:
         lease, number = taken
-        true = None if used is None else Estimate(int(lease.estimate.input * used), int(lease.estimate.output * used))
-        done = Done(used=true, failed=failed)
+        true = (
+            None if used is None else TokenEstimate(int(lease.estimate.input * used), int(lease.estimate.output * used))
+        )
+        done = RequestOutcome(used=true, failed=failed)
         if lease.id in self.out:
             self.heard[self.out.pop(lease.id)] = self.clock.now
             entry = self.sent[number]
             assert entry is not None
-            self.sent[number] = None if failed is Failed.UNSENT else (entry[0], true or entry[1])
+            self.sent[number] = None if failed is FailureScope.NOT_SENT else (entry[0], true or entry[1])
         self.limiter.release(lease, done)
         self.limiter.release(lease, OK)  # twice does no harm
 
@@ -100,7 +104,7 @@ class LimiterMachine(RuleBasedStateMachine):
             self.wait(2 * BEAT_S + 1)
             names = []
             self.out = {name: owner for name, owner in self.out.items() if owner != holder}
-        self.limiter.heard(holder, [Lease(name, Estimate()) for name in names])
+        self.limiter.heartbeat(holder, [SendLease(name, TokenEstimate()) for name in names])
         self.heard[holder] = self.clock.now
 
     @rule(_=consumes(leases))
@@ -117,7 +121,7 @@ class LimiterMachine(RuleBasedStateMachine):
     @rule(seconds=SECONDS.map(lambda seconds: seconds * 6))
     def penalise(self, seconds: float) -> None:
         self.limiter.penalise(seconds)
-        assert isinstance(self.limiter.acquire(Estimate(), "a"), float)
+        assert isinstance(self.limiter.acquire(TokenEstimate(), "a"), float)
         self.heard["a"] = self.clock.now
 
     @invariant()
@@ -159,7 +163,7 @@ def test_a_bucket_would_let_through_more() -> None:
     sent: list[float] = []
     clock.now += 59
     for _ in range(300):
-        while isinstance(answer := limiter.acquire(Estimate()), Lease):
+        while isinstance(answer := limiter.acquire(TokenEstimate()), SendLease):
             limiter.release(answer, OK)
             sent.append(clock.now)
         clock.now += 0.5
@@ -169,27 +173,27 @@ def test_a_bucket_would_let_through_more() -> None:
 @pytest.mark.parametrize(
     ("limits", "estimate"),
     [
-        (Limits(10, tokens_per_minute=1000), Estimate(500, 400)),
-        (Limits(10, input_tokens_per_minute=1000), Estimate(900, 9000)),
-        (Limits(10, output_tokens_per_minute=1000), Estimate(9000, 900)),
+        (Limits(10, tokens_per_minute=1000), TokenEstimate(500, 400)),
+        (Limits(10, input_tokens_per_minute=1000), TokenEstimate(900, 9000)),
+        (Limits(10, output_tokens_per_minute=1000), TokenEstimate(9000, 900)),
     ],
 )
-def test_tokens_come_back_when_fewer_were_used(limits: Limits, estimate: Estimate) -> None:
+def test_tokens_come_back_when_fewer_were_used(limits: Limits, estimate: TokenEstimate) -> None:
     limiter = Limiter(limits, Clock())
     first = limiter.acquire(estimate)
-    assert isinstance(first, Lease)
-    assert limiter.acquire(Estimate(200, 200)) == pytest.approx(WINDOW_S + SLACK_S)
-    limiter.release(first, Done(used=Estimate(10, 10)))
+    assert isinstance(first, SendLease)
+    assert limiter.acquire(TokenEstimate(200, 200)) == pytest.approx(WINDOW_S + SLACK_S)
+    limiter.release(first, RequestOutcome(used=TokenEstimate(10, 10)))
     second = limiter.acquire(estimate)
-    assert isinstance(second, Lease)
+    assert isinstance(second, SendLease)
     limiter.release(second, DOWN)  # nobody knows what it used: the estimate stands
-    assert isinstance(limiter.acquire(Estimate(200, 200)), float)
+    assert isinstance(limiter.acquire(TokenEstimate(200, 200)), float)
 
 
 def test_what_was_not_sent_does_not_count() -> None:
     limiter = Limiter(Limits(10, requests_per_minute=1, requests_per_day=1), Clock())
     for _ in range(3):
-        limiter.release(lease_of(limiter), Done(failed=Failed.UNSENT, used=Estimate()))
+        limiter.release(lease_of(limiter), RequestOutcome(failed=FailureScope.NOT_SENT, used=TokenEstimate()))
     lease_of(limiter)
     assert wait_of(limiter)
 
@@ -209,10 +213,10 @@ def test_leases_of_the_dead_are_used_again_soon() -> None:
     alive = lease_of(limiter, holder="lives")
     for _ in range(3):
         clock.now += BEAT_S
-        limiter.heard("lives", [alive])
+        limiter.heartbeat("lives", [alive])
         assert wait_of(limiter)
     clock.now += BEAT_S
-    limiter.heard("lives", [alive])
+    limiter.heartbeat("lives", [alive])
     lease_of(limiter, holder="lives")
     assert limiter.in_flight == 2
 
@@ -223,7 +227,7 @@ def test_one_who_was_only_slow_has_its_leases_again() -> None:
     slow = lease_of(limiter, holder="slow")
     clock.now += HOLDER_TTL_S
     assert limiter.in_flight == 0
-    limiter.heard("slow", [slow])
+    limiter.heartbeat("slow", [slow])
     assert limiter.in_flight == 1
     limiter.release(slow, OK)
     assert limiter.in_flight == 0
@@ -237,8 +241,8 @@ def test_a_limiter_that_takes_over_assumes_the_worst() -> None:
     after = Limiter(Limits(3), clock, took_over=True)
     assert wait_of(after) == pytest.approx(HANDOVER_S)
     clock.now += BEAT_S
-    after.heard("a", out[:1])
-    after.heard("b", out[1:])
+    after.heartbeat("a", out[:1])
+    after.heartbeat("b", out[1:])
     clock.now += HANDOVER_S - BEAT_S
     lease_of(after)
     assert wait_of(after)
@@ -249,7 +253,7 @@ def test_a_limiter_that_takes_over_assumes_the_worst() -> None:
 def test_a_wait_asked_for_holds_everyone() -> None:
     clock = Clock()
     limiter = Limiter(Limits(10), clock)
-    limiter.release(lease_of(limiter), Done(failed=Failed.CROWDED, wait_s=20))
+    limiter.release(lease_of(limiter), RequestOutcome(failed=FailureScope.OVERLOAD, wait_s=20))
     limiter.penalise(5)
     assert wait_of(limiter) == limiter.held_s() == pytest.approx(20)
     limiter.penalise(1e9)
@@ -258,7 +262,7 @@ def test_a_wait_asked_for_holds_everyone() -> None:
 
 def test_a_limit_that_is_used_up_holds_everyone_though_the_call_went_well() -> None:
     limiter = Limiter(Limits(10), Clock())
-    limiter.release(lease_of(limiter), Done(wait_s=6))
+    limiter.release(lease_of(limiter), RequestOutcome(wait_s=6))
     assert wait_of(limiter) == pytest.approx(6)
 
 
@@ -274,7 +278,7 @@ def test_an_outage_is_waited_for_and_then_given_up() -> None:
         if clock.now < 1100:
             limiter.release(lease_of(limiter), DOWN)
     with pytest.raises(errors.EndpointDown, match="down for 100 s"):
-        limiter.acquire(Estimate())
+        limiter.acquire(TokenEstimate())
     assert isinstance(limiter.halted, errors.StopRun)
 
 
@@ -294,10 +298,10 @@ def test_an_outage_that_ends_is_forgotten() -> None:
 def test_a_stop_is_for_everyone() -> None:
     limiter = Limiter(Limits(10), Clock())
     first = errors.QuotaExceeded("The account is empty.", status=402)
-    limiter.release(lease_of(limiter), Done(failed=Failed.ITSELF, stop=first))
+    limiter.release(lease_of(limiter), RequestOutcome(failed=FailureScope.REQUEST, stop=first))
     for _ in range(2):
         with pytest.raises(errors.QuotaExceeded, match="The account is empty") as caught:
-            limiter.acquire(Estimate())
+            limiter.acquire(TokenEstimate())
         assert caught.value is not first
         assert caught.value.status == 402
     assert limiter.in_flight == 0
@@ -317,15 +321,15 @@ def test_roles_that_share_a_key_share_the_strictest_limits() -> None:
 def test_the_leases_of_a_stopped_holder_stay_until_it_is_gone() -> None:
     clock, stopped = Clock(), {"asleep"}
     limiter = Limiter(Limits(2), clock, is_stopped=stopped.__contains__)
-    lease = limiter.acquire(Estimate(1), "asleep")
-    assert isinstance(lease, Lease)
+    lease = limiter.acquire(TokenEstimate(1), "asleep")
+    assert isinstance(lease, SendLease)
     for _ in range(10):
         clock.now += HOLDER_TTL_S
         assert limiter.in_flight == 1
     stopped.clear()  # continued: it has time to be heard of
     clock.now += HOLDER_TTL_S - 1
     assert limiter.in_flight == 1
-    limiter.heard("asleep", [lease])
+    limiter.heartbeat("asleep", [lease])
     clock.now += HOLDER_TTL_S - 1
     assert limiter.in_flight == 1
     clock.now += 1
@@ -335,7 +339,7 @@ def test_the_leases_of_a_stopped_holder_stay_until_it_is_gone() -> None:
 def test_a_limiter_that_was_stopped_itself_drops_nobody_it_could_not_hear() -> None:
     clock = Clock()
     limiter = Limiter(Limits(1), clock)
-    assert isinstance(limiter.acquire(Estimate(1), "a"), Lease)
+    assert isinstance(limiter.acquire(TokenEstimate(1), "a"), SendLease)
     clock.now += 10 * HOLDER_TTL_S
     limiter.woken()
     assert limiter.in_flight == 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvqa_ray.llm.prompt_template import check, fill, placeholders
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 
 
 def test_names_are_found_and_doubled_braces_are_text() -> None:
@@ -44,4 +44,4 @@ def test_values_arrive_unchanged(values: dict[str, str]) -> None:
     ],
 )
 def test_a_draft_is_taken_off(reply: str, answer: str) -> None:
-    assert without_draft(reply) == answer
+    assert strip_thinking(reply) == answer

@@ -10,7 +10,7 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.llm.ratelimit.outcome import Done, Failed
+from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome
 from lvqa_ray.llm.ratelimit.rejections import Rejections
 from tests.fakes.scripted import Reply, completion, stream
 from tests.llm.asking import ask
@@ -190,17 +190,17 @@ def test_rejections_with_names_of_requests_in_them_are_for_the_same_reason(tmp_p
 
 def test_answers_of_an_earlier_run_are_no_proof_for_ever() -> None:
     rejections = Rejections(2)
-    rejected = Done(failed=Failed.ITSELF, rejected="bad picture 7", stage="caption", proven=True)
+    rejected = RequestOutcome(failed=FailureScope.REQUEST, rejected="bad picture 7", stage="caption", proven=True)
     assert [rejections.note(rejected) is None for _ in range(20)] == [True] * 19 + [False]
     rejections = Rejections(2)
-    rejections.note(Done(stage="caption"))
+    rejections.note(RequestOutcome(stage="caption"))
     assert all(rejections.note(rejected) is None for _ in range(20)), "a fresh answer is one"
 
 
 def test_an_endpoint_that_answers_one_stage_may_reject_all_of_another() -> None:
     rejections = Rejections(2)
-    assert rejections.note(Done(stage="caption")) is None
-    rejected = Done(failed=Failed.ITSELF, rejected="bad picture 7")
+    assert rejections.note(RequestOutcome(stage="caption")) is None
+    rejected = RequestOutcome(failed=FailureScope.REQUEST, rejected="bad picture 7")
     for stage, stops in [("caption", False), ("caption", False), ("ask", False), ("ask", True)]:
         stop = rejections.note(rejected._replace(stage=stage))
         assert (stop is not None) is stops

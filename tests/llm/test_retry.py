@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from lvqa_ray import errors
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
-from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S, Retrying
+from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S, RetryMiddleware
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault
@@ -48,7 +48,7 @@ class Highest(random.Random):
 
 
 def run(script: Scripted, max_attempts: int = 6, rng: random.Random | None = None) -> ChatReply:
-    return asyncio.run(Retrying(script, max_attempts, rng=rng, sleep=script.sleep)(REQUEST))
+    return asyncio.run(RetryMiddleware(script, max_attempts, rng=rng, sleep=script.sleep)(REQUEST))
 
 
 def test_waits_double_up_to_the_cap() -> None:
@@ -59,7 +59,7 @@ def test_waits_double_up_to_the_cap() -> None:
 
 @given(st.integers(), st.integers(1, 2000))
 def test_jitter_is_full(seed: int, attempt: int) -> None:
-    wait_s = Retrying(Scripted(), 1, rng=random.Random(seed))._wait_s(attempt, None)  # noqa: S311
+    wait_s = RetryMiddleware(Scripted(), 1, rng=random.Random(seed))._wait_s(attempt, None)  # noqa: S311
     assert wait_s is not None
     assert 0 <= wait_s <= min(60, 0.5 * 2.0 ** min(attempt - 1, 100))
 
@@ -102,14 +102,14 @@ def test_too_long_a_wait_ends_it() -> None:
 
 def test_at_least_one_attempt() -> None:
     with pytest.raises(ValueError, match="max_attempts"):
-        Retrying(Scripted(), 0)
+        RetryMiddleware(Scripted(), 0)
 
 
 def test_over_http() -> None:
     async def ask(url: str) -> ChatReply:
         transport = OpenAITransport(Endpoint(base_url=url, model="m"), SecretStr(""))
         try:
-            return await Retrying(transport, 6, base_s=0.01)(REQUEST)
+            return await RetryMiddleware(transport, 6, base_s=0.01)(REQUEST)
         finally:
             await transport.aclose()
 

@@ -12,11 +12,11 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from lvqa_ray.errors import AuthFailed, BadRequest, MalformedReply
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.middleware.budget import estimate_usd
-from lvqa_ray.llm.middleware.cache import Cached, Noted
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies
 from lvqa_ray.llm.pricing import sound_usd
 from lvqa_ray.llm.transport.transcriptions import Transcriber, wire
 from lvqa_ray.records.transcript import Segment, Transcript
@@ -146,8 +146,8 @@ def test_what_may_come_back(answer: Any, texts: tuple[str, ...] | None) -> None:
 def test_it_is_paid_once_and_then_read_from_the_journal(fake: FakeEndpoint, tmp_path: Path) -> None:
     async def ask() -> list[ChatReply]:
         to = wire(endpoint(fake, price_minute=0.6), SecretStr(""), sound=True)
-        journal = Journal(tmp_path, writer="w", stage="transcribe")
-        cached = Cached(Noted(to, journal, lambda _: "00" * 32, "m"), journal, lambda _: "00" * 32)
+        journal = JournalReplyStore(tmp_path, writer="w", stage="transcribe")
+        cached = CacheMiddleware(RecordPaidReplies(to, journal, lambda _: "00" * 32, "m"), journal, lambda _: "00" * 32)
         try:
             return [await cached(request()), await cached(request())]
         finally:

@@ -10,7 +10,7 @@ import pytest
 
 from lvqa_ray import errors
 from lvqa_ray.llm.rate_headers import retry_after_s
-from lvqa_ray.llm.transport import errors as faults
+from lvqa_ray.llm.transport import error_mapping as faults
 from lvqa_ray.llm.transport.error_body import names_in, quote_of
 
 KEY = "tk_live.9f8e7d"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lvqa_ray.qa.rewording import merged_line, reason_text, without_captions
+from lvqa_ray.qa.rewording import merged_line, reason_text, replace_caption_mentions
 from lvqa_ray.records import Question, Step
 
 CAPTIONS = {
@@ -148,12 +148,12 @@ KEPT = [
 
 @pytest.mark.parametrize(("text", "expected"), CHANGED.items(), ids=CHANGED)
 def test_captions_as_the_source_become_the_video(text: str, expected: str) -> None:
-    assert without_captions(text) == expected
+    assert replace_caption_mentions(text) == expected
 
 
 @pytest.mark.parametrize("text", KEPT)
 def test_other_captions_are_left_alone(text: str) -> None:
-    assert without_captions(text) == text
+    assert replace_caption_mentions(text) == text
 
 
 WORDS = [
@@ -195,13 +195,13 @@ WORDS = [
 @example("the captions video captions")
 @given(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join) | st.text())
 def test_rewriting_twice_changes_nothing_more(text: str) -> None:
-    once = without_captions(text)
-    assert without_captions(once) == once
+    once = replace_caption_mentions(text)
+    assert replace_caption_mentions(once) == once
 
 
 @given(st.text())
 def test_text_without_captions_is_kept(text: str) -> None:
-    assert "caption" in text.lower() or without_captions(text) == text
+    assert "caption" in text.lower() or replace_caption_mentions(text) == text
 
 
 @pytest.mark.timeout(30)
@@ -209,7 +209,7 @@ def test_text_without_captions_is_kept(text: str) -> None:
     "unit", ["the ", "the captions ", "video ", " ", "captions", "all of ", "captions " + "a" * 50]
 )
 def test_long_texts_end(unit: str) -> None:
-    without_captions(unit * (200_000 // len(unit)))
+    replace_caption_mentions(unit * (200_000 // len(unit)))
 
 
 def test_reason_text_lists_the_steps() -> None:

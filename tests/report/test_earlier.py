@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.dataset.compaction import settle
+from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.reader import opened
 from lvqa_ray.dataset.shards import is_current, read_rows, read_whole, shards
 from lvqa_ray.dataset.statistics.audit import audit
@@ -22,8 +22,8 @@ from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.records.tables import SCHEMAS, TableName
-from lvqa_ray.report.export import export_lines
-from lvqa_ray.report.subtitles import export_subtitles
+from lvqa_ray.report.export_files import export_lines
+from lvqa_ray.report.subtitle_export import export_subtitles
 from tests.report import earlier
 from tests.report.made import make_output
 
@@ -90,7 +90,7 @@ def test_every_column_of_this_release_is_read_from_an_old_shard(mixed: Path) -> 
 def test_a_run_writes_old_shards_anew_so_that_any_reader_takes_the_table(mixed: Path) -> None:
     before = sorted(row["id"] for row in read_rows(mixed, "data", ["id"]))
     assert "other columns" not in str(verify(mixed).problems)
-    settle(mixed, "20990101T000000000000Z", 1000)
+    compact_shards(mixed, "20990101T000000000000Z", 1000)
     for table in SCHEMAS:
         assert all(is_current(shard, table) for shard in shards(mixed, table))
         assert duckdb.read_parquet(f"{mixed}/{table}/*.parquet").columns == SCHEMAS[table].names

@@ -9,7 +9,7 @@ import pytest
 from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records.question_columns import open_twin
-from lvqa_ray.report.formats import llava, open_ended, sharegpt
+from lvqa_ray.report.export_formats import llava, open_ended, sharegpt
 
 
 def row(asks: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.dataset.statistics.audit import audit
 from lvqa_ray.dataset.statistics.report_numbers import count
@@ -19,7 +19,7 @@ def test_what_an_earlier_run_dropped_is_not_counted_again(tmp_path: Path) -> Non
     write_shard(tmp_path, "drops", "1", [*lines("v", "1", range(2, 4)), *lines("w", "1", range(3, 4))])
     write_shard(tmp_path, "data", "2", lines("v", "2", range(4)))
     write_shard(tmp_path, "failures", "2", [{"id": "w", "kind": "refused", "retryable": True, "run_id": "2"}])
-    output = Output(tmp_path)
+    output = OutputReader(tmp_path)
     assert (count(output).kept, output.rows("drops", ["id"])["id"].to_pylist()) == (7, ["w_q3"])
     seen = audit(tmp_path)
     assert (seen.records, seen.asked) == (7, 8)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, Request
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.statistics.report_numbers import count
 from lvqa_ray.errors import ConfigError
@@ -52,7 +52,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_numbers_are_those_of_the_tables(small: Path) -> None:
-    numbers = count(Output(small.parent))
+    numbers = count(OutputReader(small.parent))
     records, drops = list(read_rows(small.parent, "data")), list(read_rows(small.parent, "drops"))
     assert (numbers.videos, numbers.with_records, numbers.failures, numbers.unfinished) == (20, 18, 2, 0)
     assert (numbers.kept, numbers.dropped) == (len(records), {"structure": len(drops)})
@@ -68,7 +68,7 @@ def test_rows_that_a_later_run_replaced_are_not_counted(tmp_path: Path) -> None:
 
     put(tmp_path, "data", "a", line("v", 0), line("w", 0))
     put(tmp_path, "data", "b", line("v", 1), line("v", 1, id="v_q1"))
-    assert Output(tmp_path).rows("data", ["id"])["id"].to_pylist() == ["w", "v", "v_q1"]
+    assert OutputReader(tmp_path).rows("data", ["id"])["id"].to_pylist() == ["w", "v", "v_q1"]
 
 
 def test_a_reader_finds_a_record_and_sees_where_its_reasons_look(chromium: Browser, small: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_reader_finds_a_record_and_sees_where_its_reasons_look(chromium: Brows
 
 
 def test_what_is_told_of_the_whole_is_shown_with_its_map_and_what_is_said(chromium: Browser, small: Path) -> None:
-    numbers = count(Output(small.parent))
+    numbers = count(OutputReader(small.parent))
     assert numbers.results["mind_map"] == {"made": 16, "failed": 2}
     with opened(chromium, small) as page:
         assert "Results about whole videos" in page.inner_text(".tiles")
@@ -135,7 +135,7 @@ def test_a_video_without_questions_is_listed_by_its_title(chromium: Browser, tmp
     )
     made = write_report(tmp_path, within_s=0)
     assert (made.videos, made.of) == (1, 1)
-    assert count(Output(tmp_path)).unfinished == 0
+    assert count(OutputReader(tmp_path)).unfinished == 0
     with opened(chromium, Path(made.path)) as page:
         assert "1 video analyzed." in page.inner_text("#overview")
         assert page.inner_text(".list button").split("\n")[0].startswith("Dog")
@@ -211,7 +211,7 @@ def test_of_100_000_records_it_shows_a_sample(chromium: Browser, tmp_path: Path)
     folder = make_output(tmp_path / "out", 310)
     many(folder, 100)
     made = write_report(folder, within_s=0)
-    numbers = count(Output(folder))
+    numbers = count(OutputReader(folder))
     assert numbers.kept >= 99_000
     assert made.bytes == Path(made.path).stat().st_size < MOST_BYTES
     assert (made.videos, made.of) == (250, 31_000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.engine.run import run
 from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.found_clips import clips_found
@@ -41,7 +41,7 @@ def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_j
     fake.fail_next(Fault.NULL_CONTENT)
     assert run(job).exit_status == 0
     folder = Path(job.output)
-    output = Output(folder)
+    output = OutputReader(folder)
     book = Book(output.journal)
     (shown,) = films(output, ["film"], Replay(job, book, clips_found(folder)))
     said = [exchange for exchange in shown["said"] if not exchange["error"]]

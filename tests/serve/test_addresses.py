@@ -17,9 +17,9 @@ from lvqa_ray.config import Serve
 from lvqa_ray.errors import FetchError
 from lvqa_ray.serve.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError
-from lvqa_ray.storage.options import Access
-from lvqa_ray.storage.remote import fetch, look
-from lvqa_ray.storage.ssrf import Guard
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.remote import download, file_status
+from lvqa_ray.storage.ssrf import SsrfGuard
 
 PUBLIC = "93.184.216.34"
 
@@ -38,16 +38,16 @@ def leads_to(*addresses: str) -> Callable[..., Any]:
     ],
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    assert Guard().refuses(address)
+    assert SsrfGuard().refuses(address)
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "8.8.8.8", "2606:2800:220:1::1", "64:ff9b::808:808", "::ffff:8.8.8.8"])
 def test_a_public_one_is_not(address: str) -> None:
-    assert not Guard().refuses(address)
+    assert not SsrfGuard().refuses(address)
 
 
 def test_networks_that_are_named_may_be_reached() -> None:
-    guard = Guard(("10.0.0.0/8",))
+    guard = SsrfGuard(("10.0.0.0/8",))
     assert not guard.refuses("10.1.2.3")
     assert not guard.refuses("::ffff:10.1.2.3")
     assert guard.refuses("192.168.1.1")
@@ -150,20 +150,20 @@ def server() -> Iterator[str]:
 def test_the_address_of_each_connection_is_looked_at_again(server: str, tmp_path: Path) -> None:
     """Whatever the name was taken for before: what counts is where the socket would go, also after a redirect."""
     get = partial(_got, to=tmp_path / "got")
-    for guard in (None, Guard(("127.0.0.0/8", "::1"))):
+    for guard in (None, SsrfGuard(("127.0.0.0/8", "::1"))):
         assert get(f"{server}/away", guard) == b"12345"
     port = server.rpartition(":")[2]
     for uri in (f"{server}/film", f"http://localhost:{port}/film"):
         with pytest.raises(FetchError, match="not public") as refused:
-            get(uri, Guard())
+            get(uri, SsrfGuard())
         assert refused.value.kind == "forbidden"
     with pytest.raises(FetchError, match="not public"):
-        get(f"{server}/elsewhere", Guard(("127.0.0.1/32",)))
+        get(f"{server}/elsewhere", SsrfGuard(("127.0.0.1/32",)))
 
 
-def _got(uri: str, guard: Guard | None, *, to: Path) -> bytes:
-    access = replace(Access.here(), guard=guard)
-    look(uri, access)
+def _got(uri: str, guard: SsrfGuard | None, *, to: Path) -> bytes:
+    access = replace(StorageOptions.here(), guard=guard)
+    file_status(uri, access)
     with to.open("w+b") as out:
-        fetch(uri, out, 100, access)
+        download(uri, out, 100, access)
     return to.read_bytes()

@@ -16,7 +16,7 @@ from lvqa_ray.llm.messages import ChatRequest, Media, Text
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.qa.question_plan import planned
-from lvqa_ray.records import AskedFilm, Failure, Film, FinishedFilm, Usage
+from lvqa_ray.records import CaptionedVideo, Failure, FinishedVideo, QuestionedVideo, Usage
 from lvqa_ray.records.question_columns import open_twin
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import PICTURES, AskQuestions
@@ -45,7 +45,7 @@ def said(request: ChatRequest) -> str:
     return "\n".join(part.text for part in request.messages[-1].parts if isinstance(part, Text))
 
 
-def short() -> Film:
+def short() -> CaptionedVideo:
     return film("v", ["A dog runs over a meadow.", "The dog sleeps under a tree."])
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_asked_is_refused_before_it_is_paid(given: dict[str, Any]
 @pytest.mark.parametrize("reply_format", ["text", "json_schema"])
 def test_several_questions_come_in_one_reply(go: Go, chat: Chat, fake: FakeEndpoint, reply_format: Any) -> None:
     (row,) = go(AskQuestions(reply_format=reply_format)(FILM, chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     assert [one.id for one in row.questions] == ["v_q0", "v_q1", "v_q2", "v_q3"]
     assert [one.category for one in row.questions] == ["temporal", "goal", "spatial", "plot"]
     assert all(parse_question(one.reasoning) == one.question for one in row.questions)
@@ -184,7 +184,7 @@ def test_a_reply_without_any_question_is_asked_for_anew_and_then_a_failure(
 def test_each_question_becomes_a_record_and_bears_its_part_of_the_cost(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     (row,) = go(AskQuestions()(FILM, chat))
     (done,) = go(ReformatReasoning()(row, chat))
-    assert isinstance(done, FinishedFilm)
+    assert isinstance(done, FinishedVideo)
     assert [record.id for record in done.records] == ["v_q0", "v_q1", "v_q2", "v_q3"]
     assert all(record.question.question in record.prompt for record in done.records)
     parts = sum((record.usage["ask"] for record in done.records), Usage())
@@ -275,7 +275,7 @@ def test_what_was_written_is_never_what_is_missing(
     quota = dict.fromkeys([named.get(name, name) for name in ("temporal", "goal", "plot")], 1)
     stage = AskQuestions(quota=quota, categories={"Cooking": "what is cooked"}, reasks=0)
     (row,) = asyncio.run(stage(FILM, chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     found = [(one.id, one.category) for one in row.questions] + [(drop.id, drop.category) for drop in row.drops]
     assert found == [(f"v_q{place}", named.get(name, name)) for place, name in enumerate(categories)]
     assert len(row.questions) == len(said)
@@ -294,7 +294,7 @@ def test_a_writer_that_sees_is_shown_pictures_of_the_whole_film(tmp_path: Path) 
     at = replace(short(), video=replace(short().video, uri=str(path)), info=replace(short().info, duration_sec=6.0))
     stage = AskQuestions(quota={"goal": 1}, frames=3)
     (shown,) = stage.show(at, SampleFrames(count=3, short_side=64))
-    assert isinstance(shown, Film)
+    assert isinstance(shown, CaptionedVideo)
     request = stage.request(shown)
     assert [part.mime for part in request.messages[-1].parts if isinstance(part, Media)] == ["image/jpeg"] * 3
     assert said(request).endswith(f"{PICTURES}\nFrame at 1.00 s:\nFrame at 3.00 s:\nFrame at 5.00 s:")

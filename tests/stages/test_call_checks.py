@@ -17,8 +17,8 @@ from lvqa_ray.errors import ApiError, Bill, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
-from lvqa_ray.qa.repeated_answers import named_option, turned
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Drop, Failure, Frame, Usage, Verdict
+from lvqa_ray.qa.repeated_answers import named_option, rotate_options
+from lvqa_ray.records import AskedQuestion, Clip, Drop, Failure, Frame, QuestionedVideo, Usage, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Prompted
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.evidence import CheckEvidence
@@ -33,7 +33,7 @@ from tests.fakes.faults import Fault, Status
 from tests.stages.test_checks import SOUND, asked, film, with_stem
 
 ROWS = tuple(asked(with_stem(f"Why is it that the door number {n} stays shut?"), f"v_q{n}") for n in range(20))
-ROW = AskedFilm(film=film(), questions=ROWS)
+ROW = QuestionedVideo(film=film(), questions=ROWS)
 
 
 def key(row: AskedQuestion) -> str:
@@ -44,7 +44,7 @@ def test_what_can_be_guessed_is_caught_and_a_liking_for_a_letter_gains_nothing(c
     guessable = ROWS[::3]
     fake.answer = Solver(blind={row.question.question: key(row) for row in guessable}, seeing={}, letter="C")
     (row,) = asyncio.run(CheckBlind(tries=5, threshold=0.6)(ROW, chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     assert {drop.id for drop in row.drops} == {one.id for one in guessable}
     assert {drop.reason for drop in row.drops} == {
         "5 of 5 guesses without the video are right; one says: Let me see. B. comes to mind."
@@ -61,12 +61,12 @@ def test_a_wrong_key_is_caught_and_the_share_of_right_answers_is_kept(chat: Chat
     seen |= {row.question.question: row.question.options["A"] for row in wrong}
     fake.answer = Solver(blind={}, seeing=seen)
     (row,) = asyncio.run(CheckSolve()(ROW, chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     assert {drop.id for drop in row.drops} == {one.id for one in wrong}
     assert [one.verdicts[-1].score for one in row.questions] == [1.0] * (len(ROWS) - len(wrong))
     assert SOUND.steps[0].reasons[0] not in str(fake.requests[0].body), "it sees no reasoning"
     (easy,) = asyncio.run(CheckSolve(policy="mark", most=0.9)(ROW, chat))
-    assert isinstance(easy, AskedFilm)
+    assert isinstance(easy, QuestionedVideo)
     assert all(one.verdicts[-1].action == "marked" for one in easy.questions)
     assert len(fake.requests) == 3 * len(ROWS), "the second time all answers are in the journal"
 
@@ -82,7 +82,7 @@ def test_a_call_that_may_succeed_waits_and_one_that_never_will_is_no_pass(chat: 
 def test_what_was_paid_before_a_call_failed_for_good_is_on_the_verdict(chat: Chat, fake: FakeEndpoint) -> None:
     fake.fail_next(Status(400), times=1)
     (row,) = asyncio.run(CheckBlind(policy="mark")(replace(ROW, questions=ROWS[:1]), chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     (verdict,) = row.questions[0].verdicts
     assert verdict.reason.startswith("it could not be checked: ")
     assert (verdict.usage.calls, verdict.usage.input_tokens > 0) == (3, True)
@@ -99,10 +99,10 @@ def rewriter(*replies: str, guessed: AskedQuestion) -> Callable[[dict[str, Any]]
     return answer
 
 
-def repaired(row: AskedFilm, chat: Chat) -> AskedFilm:
+def repaired(row: QuestionedVideo, chat: Chat) -> QuestionedVideo:
     mend = RewriteQuestion().with_checks(Checks().wanted)
     (made,) = asyncio.run(CheckBlind(policy="repair")(row, chat, mend))
-    assert isinstance(made, AskedFilm)
+    assert isinstance(made, QuestionedVideo)
     return made
 
 
@@ -172,7 +172,7 @@ def judged(questions: dict[str, Verdict | ApiError]) -> CallCheck:
     """A check that has made up its mind."""
 
     class Sure(CheckBlind):
-        async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:  # noqa: ARG002 - as it is called
+        async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:  # noqa: ARG002 - as it is called
             found = questions[asked.question.question]
             if isinstance(found, ApiError):
                 raise found
@@ -198,7 +198,7 @@ def test_a_new_version_that_cannot_be_judged_bears_the_cost_of_all_before_it(of:
     if of.retryable:
         assert isinstance(row, Failure)
         return
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     (drop,) = row.drops
     assert drop.reason == "it can be guessed; after being rewritten: it could not be checked: It was cut off."
     assert drop.verdicts[-1].usage == Usage(calls=5, input_tokens=2210, output_tokens=20, cost_usd=1.75)
@@ -254,7 +254,7 @@ def test_a_solver_of_known_skill_keeps_the_share_that_chance_says(check: Any, sk
         wrong = draw.choice([other for other in "ABCD" if other != letter])
         return ChatReply(text=f"ANSWER: {letter if draw.random() < skill else wrong}", model="m", usage=Usage())
 
-    (row,) = asyncio.run(check(AskedFilm(film=film(), questions=many), chat))
+    (row,) = asyncio.run(check(QuestionedVideo(film=film(), questions=many), chat))
     assert len(row.questions) / len(many) == pytest.approx(kept, abs=3 * (kept * (1 - kept) / len(many)) ** 0.5)
 
 
@@ -343,6 +343,6 @@ def test_replies_that_cannot_be_read_are_no_wrong_guesses(check: Any, replies: t
 
 
 def test_four_turns_bring_the_key_to_every_place() -> None:
-    assert sorted(turned(SOUND, n).answer for n in range(4)) == ["A", "B", "C", "D"]
+    assert sorted(rotate_options(SOUND, n).answer for n in range(4)) == ["A", "B", "C", "D"]
     for n in range(4):
-        assert turned(SOUND, n).options[turned(SOUND, n).answer] == SOUND.options["C"]
+        assert rotate_options(SOUND, n).options[rotate_options(SOUND, n).answer] == SOUND.options["C"]

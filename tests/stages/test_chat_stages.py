@@ -15,7 +15,18 @@ import simplejpeg
 
 from lvqa_ray.errors import ParseFault
 from lvqa_ray.qa.formats.text_format import parse_question
-from lvqa_ray.records import AskedFilm, CaptionedClip, Clip, Failure, Film, Frame, Span, Turn, Video, VideoInfo
+from lvqa_ray.records import (
+    CaptionedClip,
+    CaptionedVideo,
+    Clip,
+    Failure,
+    Frame,
+    QuestionedVideo,
+    Span,
+    Turn,
+    Video,
+    VideoInfo,
+)
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
@@ -55,9 +66,9 @@ def failure(retryable: bool) -> Failure:
     return Failure(video=VIDEO, clip_id="v_1", stage="caption", kind="k", message="why", retryable=retryable)
 
 
-def film() -> Film:
+def film() -> CaptionedVideo:
     (row,) = MergeCaptions()([captioned(0), captioned(1, "The dog\nsleeps.")])
-    assert isinstance(row, Film)
+    assert isinstance(row, CaptionedVideo)
     return row
 
 
@@ -169,7 +180,7 @@ def test_a_caption_that_was_cut_off_is_asked_for_with_twice_the_tokens(go: Go, c
 
 def test_captions_are_merged_in_time_order_one_line_each() -> None:
     (row,) = MergeCaptions()([captioned(1, "The dog\nsleeps."), captioned(0)])
-    assert isinstance(row, Film)
+    assert isinstance(row, CaptionedVideo)
     assert row.captions == "From 0 to 10, a dog runs.\nFrom 10 to 20, the dog sleeps."
     assert row.num_clips == 2
 
@@ -191,14 +202,14 @@ def test_too_few_captions_fail_the_video(clips: list[CaptionedClip], kind: str, 
 
 def test_a_gap_that_will_stay_is_left_out_where_the_share_allows_it() -> None:
     (row,) = MergeCaptions(min_captioned=0.5)([captioned(0), captioned(1, "", failure=failure(retryable=False))])
-    assert isinstance(row, Film)
+    assert isinstance(row, CaptionedVideo)
     assert row.num_clips == 1
     assert row.clips[1].failure is not None
 
 
 def test_a_question_is_asked_and_parsed(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     (row,) = go(AskQuestions(quota=ONE)(film(), chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     (asked,) = row.questions
     assert (asked.id, asked.category) == ("v_q0", "goal")
     assert asked.question == parse_question(asked.reasoning)
@@ -208,7 +219,7 @@ def test_a_question_is_asked_and_parsed(go: Go, chat: Chat, fake: FakeEndpoint) 
 def test_a_reply_that_does_not_parse_is_sent_back_once_with_the_error(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.BAD_QUESTION)
     (row,) = go(AskQuestions(quota=ONE)(film(), chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     roles = [message["role"] for message in fake.requests[-1].body["messages"]]
     assert roles == ["user", "assistant", "user"]
     assert "cannot be used" in sent(fake)
@@ -228,8 +239,8 @@ def test_replies_that_never_parse_are_a_failure_with_the_reply(go: Go, chat: Cha
 def test_a_question_can_come_as_json(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     (row,) = go(AskQuestions(quota=ONE, reply_format="json_schema")(film(), chat))
     (text,) = go(AskQuestions(quota=ONE)(film(), chat))
-    assert isinstance(row, AskedFilm)
-    assert isinstance(text, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
+    assert isinstance(text, QuestionedVideo)
     assert parse_question(row.questions[0].reasoning) == row.questions[0].question
     assert (row.questions[0].question.steps, row.note) == (text.questions[0].question.steps, "")
     held_to = fake.requests[0].body["response_format"]["json_schema"]
@@ -242,7 +253,7 @@ def test_a_question_can_come_as_json(go: Go, chat: Chat, fake: FakeEndpoint) -> 
 def test_json_that_cannot_be_read_is_sent_back_with_the_error(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.BAD_QUESTION)
     (row,) = go(AskQuestions(quota=ONE, reply_format="json_schema")(film(), chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     assert "answer: Field required" in sent(fake)
     fake.answer = lambda _: '{"question": "Why?", '
     (lost,) = go(AskQuestions(quota=ONE, reply_format="json_schema", system="Hm.")(film(), chat))
@@ -257,7 +268,7 @@ def test_an_endpoint_without_schemas_is_asked_for_text_and_that_is_noted(
     stage = AskQuestions(quota=ONE, reply_format="json_schema")
     for attempt in ("first", "second"):
         (row,) = go(replace(stage, system=attempt)(film(), chat))
-        assert isinstance(row, AskedFilm)
+        assert isinstance(row, QuestionedVideo)
         assert row.note == "the endpoint takes no JSON schema: asked for text"
     assert ["response_format" in request.body for request in fake.requests] == [True, False, False]
     (finished,) = go(ReformatReasoning()(row, chat))
@@ -273,7 +284,7 @@ def test_a_call_that_fails_is_a_failure_and_not_a_lost_row(go: Go, chat: Chat, f
 
 def test_a_record_holds_the_turn_that_was_sent(go: Go, chat: Chat, fake: FakeEndpoint) -> None:
     (asked,) = go(AskQuestions(quota=ONE)(film(), chat))
-    assert isinstance(asked, AskedFilm)
+    assert isinstance(asked, QuestionedVideo)
     (finished,) = go(ReformatReasoning()(asked, chat))
     (row,) = finished.records
     assert sent(fake) == row.prompt

@@ -12,12 +12,12 @@ from lvqa_ray.config import Checks
 from lvqa_ray.demo.compose import compose_several
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records import (
-    AskedFilm,
     AskedQuestion,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
-    Film,
     Question,
+    QuestionedVideo,
     Span,
     Step,
     Verdict,
@@ -36,7 +36,7 @@ from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
 
 
-def film(name: str = "v", captions: Sequence[str] = ("A dog runs.",) * 3, *, length_s: float = 10.0) -> Film:
+def film(name: str = "v", captions: Sequence[str] = ("A dog runs.",) * 3, *, length_s: float = 10.0) -> CaptionedVideo:
     """A film of clips of equal length; an empty caption is a gap."""
     video = Video(id=name, uri=f"/{name}.mp4", fingerprint="f")
     info = VideoInfo(num_frames=100, height=90, width=160, fps=25, duration_sec=length_s * len(captions))
@@ -48,7 +48,7 @@ def film(name: str = "v", captions: Sequence[str] = ("A dog runs.",) * 3, *, len
         for n, span in enumerate(spans)
     ]
     (made,) = MergeCaptions(min_captioned=0.1)(clips)
-    assert isinstance(made, Film)
+    assert isinstance(made, CaptionedVideo)
     return made
 
 
@@ -85,20 +85,20 @@ def with_span(start_s: float, end_s: float) -> Question:
     return replace(SOUND, steps=(SOUND.steps[0], last))
 
 
-def verdict(check: Check, question: Question, on: Film | None = None) -> Verdict:
-    (row,) = check(AskedFilm(film=on or film(), questions=(asked(question),)))
+def verdict(check: Check, question: Question, on: CaptionedVideo | None = None) -> Verdict:
+    (row,) = check(QuestionedVideo(film=on or film(), questions=(asked(question),)))
     return (row.questions or row.drops)[0].verdicts[-1]
 
 
-async def _written(films: Sequence[Film], chat: Chat) -> list[AskedFilm]:
+async def _written(films: Sequence[CaptionedVideo], chat: Chat) -> list[QuestionedVideo]:
     rows = [await AskQuestions(reasks=0, fresh_tries=0)(one, chat) for one in films]
-    return [row for (row,) in rows if isinstance(row, AskedFilm)]
+    return [row for (row,) in rows if isinstance(row, QuestionedVideo)]
 
 
-def checked(row: AskedFilm, checks: Checks) -> AskedFilm:
+def checked(row: QuestionedVideo, checks: Checks) -> QuestionedVideo:
     for check in checks.wanted:
         (row,) = check(row)
-        assert isinstance(row, AskedFilm)
+        assert isinstance(row, QuestionedVideo)
     return row
 
 
@@ -154,7 +154,7 @@ def test_what_the_embedded_endpoint_writes_is_sound() -> None:
         lines = [line.partition(", ")[2] for line in captions.splitlines()]
         questions = [parse_question(text) for _, text in compose_several(captions, 4)]
         rows = tuple(asked(question, f"v_q{n}") for n, question in enumerate(questions))
-        row = checked(AskedFilm(film=film("v", lines), questions=rows), checks)
+        row = checked(QuestionedVideo(film=film("v", lines), questions=rows), checks)
         assert row.drops == ()
         assert all(one.passed for question in row.questions for one in question.verdicts)
         written += len(row.questions)
@@ -253,7 +253,7 @@ def test_grounding_leaves_the_sound_alone(question: Question, captions: tuple[st
 
 
 def test_a_policy_decides_what_becomes_of_a_fault() -> None:
-    row = AskedFilm(film=film(), questions=(asked(with_span(25, 40)), asked(SOUND, "w")))
+    row = QuestionedVideo(film=film(), questions=(asked(with_span(25, 40)), asked(SOUND, "w")))
     (marked,) = CheckGrounding(policy="mark")(row)
     assert [one.verdicts[0].action for one in marked.questions] == ["marked", ""]
     (mended,) = CheckGrounding(policy="repair")(row)
@@ -265,7 +265,7 @@ def test_a_policy_decides_what_becomes_of_a_fault() -> None:
     assert [one.id for one in left.questions] == ["w"]
     (drop,) = left.drops
     assert (drop.check, drop.kind, drop.question) == ("grounding", "grounding", row.questions[0].question)
-    hopeless = AskedFilm(film=film(), questions=(asked(with_span(90, 95)),))
+    hopeless = QuestionedVideo(film=film(), questions=(asked(with_span(90, 95)),))
     (lost,) = CheckGrounding(policy="repair")(hopeless)
     assert (lost.questions, lost.drops[0].verdicts[0].action) == ((), "dropped")
     assert [check.name for check in Checks(grounding=CheckGrounding(policy="off")).wanted] == [
@@ -276,7 +276,9 @@ def test_a_policy_decides_what_becomes_of_a_fault() -> None:
 
 
 def test_a_reference_to_captions_can_be_repaired() -> None:
-    row = AskedFilm(film=film(), questions=(asked(with_stem("According to the captions, why does she go back?")),))
+    row = QuestionedVideo(
+        film=film(), questions=(asked(with_stem("According to the captions, why does she go back?")),)
+    )
     (mended,) = CheckStructure(policy="repair")(row)
     assert mended.questions[0].question.question == "According to the video, why does she go back?"
     assert mended.questions[0].verdicts[0].action == "repaired"

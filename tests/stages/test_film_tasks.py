@@ -17,10 +17,10 @@ from lvqa_ray.errors import RateLimited
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.pipeline import analyzing
 from lvqa_ray.qa.context_windows import tokens
-from lvqa_ray.records import STYLES, Analysis, AnalyzedFilm, AnalyzedVideo, Film, Subtitle, Usage
+from lvqa_ray.records import STYLES, Analysis, AnalysisRecord, AnalyzedVideo, CaptionedVideo, Subtitle, Usage
 from lvqa_ray.stage import Chat
-from lvqa_ray.stage.film_task import Wish
 from lvqa_ray.stage.steps import ChatStep
+from lvqa_ray.stage.video_task import Wish
 from lvqa_ray.stages.analysis.mind_map import DrawMindMap
 from lvqa_ray.stages.analysis.summary import WriteSummary
 from lvqa_ray.stages.analysis.titles import WriteTitles
@@ -40,7 +40,7 @@ def job(*tasks: str, ask: Any = None, **settings: Any) -> Job:
     return Job.of(given | {"summarize": budget, "analysis": {"tasks": tasks, **settings}})
 
 
-async def analyzed(job: Job, film: Film, chat: Chat) -> tuple[Sequence[Analysis], list[Any]]:
+async def analyzed(job: Job, film: CaptionedVideo, chat: Chat) -> tuple[Sequence[Analysis], list[Any]]:
     """The results of a job's tasks, and what goes on from there."""
     rows: list[Any] = [film]
     for step in analyzing(job):
@@ -54,11 +54,11 @@ async def analyzed(job: Job, film: Film, chat: Chat) -> tuple[Sequence[Analysis]
                 done += step.call(row)
         rows = done
     made, *rest = rows
-    assert isinstance(made, AnalyzedVideo)
+    assert isinstance(made, AnalysisRecord)
     return made.results, rest
 
 
-def told(job: Job, film: Film, chat: Chat) -> tuple[Sequence[Analysis], list[Any]]:
+def told(job: Job, film: CaptionedVideo, chat: Chat) -> tuple[Sequence[Analysis], list[Any]]:
     return asyncio.run(analyzed(job, film, chat))
 
 
@@ -209,7 +209,7 @@ def test_the_prompts_are_those_that_were_looked_at(name: str) -> None:
     stage, style, wish = STAGES[name]
     chat, asked = saying('{"title": "t", "tags": ["a"], "highlights": ["h"]}' if style == "multi_task" else TREE)
     before = Analysis(task="summary", text="A dog runs home.")
-    row = AnalyzedFilm(film=SPOKEN, shots=SPOKEN.captions, speech="From 1 to 3, Come back!", results=(before,))
+    row = AnalyzedVideo(film=SPOKEN, shots=SPOKEN.captions, speech="From 1 to 3, Come back!", results=(before,))
     (made,) = asyncio.run(stage(row, chat, wish))
     assert made.results[-1].failure is None
     golden = Path(__file__).parent / "golden" / f"{name}.txt"

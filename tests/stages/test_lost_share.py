@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.step_runner import through
+from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import build
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Film, Video
+from lvqa_ray.records import CaptionedClip, CaptionedVideo, Clip, Failure, Video
 from tests import media
 from tests.conftest import JobMaker
 
@@ -21,7 +21,7 @@ def looked_at(job: Job, film: Path) -> list[Any]:
     rows: list[Any] = [Video(id="film", uri=str(film), fingerprint="f")]
     pipeline = build(job)
     for steps in (pipeline.split, pipeline.look):
-        rows = [out for row in rows for out in through(steps, row, lambda *_: None)]
+        rows = [out for row in rows for out in run_video_steps(steps, row, lambda *_: None)]
     return rows
 
 
@@ -53,7 +53,7 @@ def test_a_film_of_which_a_little_is_lost_does_without_it(make_job: JobMaker, tm
     for share, kept in ((0.0, 0), (0.3, 1), (1.0, 1)):
         job = make_job(film, **settings, probe={"max_lost_share": share})
         rows = looked_at(job, film)
-        assert isinstance(merged(job, rows), Film if kept else Failure)
+        assert isinstance(merged(job, rows), CaptionedVideo if kept else Failure)
         left_out = sum(isinstance(row, CaptionedClip) for row in rows)
         assert bool(left_out) is (share < 1)
 

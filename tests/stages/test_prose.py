@@ -19,7 +19,7 @@ from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
 from lvqa_ray.qa.formats.text_format import full_question, parse_question
 from lvqa_ray.qa.repeated_answers import named_option
 from lvqa_ray.qa.rewording import reason_text
-from lvqa_ray.records import LETTERS, AskedFilm, Failure, FinishedFilm, Question, Record, Usage
+from lvqa_ray.records import LETTERS, Failure, FinishedVideo, Question, QuestionedVideo, Record, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.reformat import ReformatReasoning
@@ -174,9 +174,9 @@ def reader(*proses: str, says: str = "C") -> Callable[[dict[str, Any]], str]:
 
 
 def told(chat: Chat, check: CheckProse) -> Record:
-    row = AskedFilm(film=film(), questions=(asked(TOLD),))
+    row = QuestionedVideo(film=film(), questions=(asked(TOLD),))
     (done,) = asyncio.run(ReformatReasoning()(row, chat, check))
-    assert isinstance(done, FinishedFilm)
+    assert isinstance(done, FinishedVideo)
     (record,) = done.records
     return record
 
@@ -236,13 +236,13 @@ def test_a_second_version_that_never_comes_is_marked_and_one_that_may_come_is_wa
         error.bill = Bill(100, 20, None)
         raise error
 
-    row = AskedFilm(film=film(), questions=(asked(TOLD),))
+    row = QuestionedVideo(film=film(), questions=(asked(TOLD),))
     (done,) = asyncio.run(ReformatReasoning()(row, chat, CheckProse()))
     if of.retryable:
         assert isinstance(done, Failure)
         assert done.retryable
         return
-    assert isinstance(done, FinishedFilm)
+    assert isinstance(done, FinishedVideo)
     (record,) = done.records
     (verdict,) = record.verdicts
     assert (verdict.action, verdict.passed, done.drops) == ("marked", False, ())

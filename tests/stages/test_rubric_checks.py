@@ -13,7 +13,7 @@ import pytest
 from lvqa_ray.errors import ParseError
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.rubric import read_points, read_score
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Question, Step, Video
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Failure, Question, QuestionedVideo, Step, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.checks.judge import RUBRIC, CheckJudge
@@ -42,8 +42,8 @@ def test_each_point_of_the_rubric_is_found_where_it_was_planted(chat: Chat, fake
         return "\n".join(lines)
 
     fake.answer = judge
-    (row,) = asyncio.run(CheckJudge(policy="drop")(AskedFilm(film=film(), questions=ROWS), chat))
-    assert isinstance(row, AskedFilm)
+    (row,) = asyncio.run(CheckJudge(policy="drop")(QuestionedVideo(film=film(), questions=ROWS), chat))
+    assert isinstance(row, QuestionedVideo)
     assert {drop.id: drop.reason for drop in row.drops} == {
         "v_q0": "ambiguous: so",
         "v_q5": "subjective: so; outside_knowledge: so",
@@ -55,8 +55,8 @@ def test_each_point_of_the_rubric_is_found_where_it_was_planted(chat: Chat, fake
 
 def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_is_then_no_pass(chat: Chat, fake: FakeEndpoint) -> None:
     fake.answer = lambda _: "It looks fine to me."
-    (row,) = asyncio.run(CheckJudge(policy="drop")(AskedFilm(film=film(), questions=ROWS[:1]), chat))
-    assert isinstance(row, AskedFilm)
+    (row,) = asyncio.run(CheckJudge(policy="drop")(QuestionedVideo(film=film(), questions=ROWS[:1]), chat))
+    assert isinstance(row, QuestionedVideo)
     assert "it could not be checked: The reply has no line 'ambiguous: yes'" in row.drops[0].reason
     assert row.drops[0].verdicts[-1].usage.calls == 2
 
@@ -97,7 +97,7 @@ CUTS = (2.0, 4.0, 6.0)
 
 
 @pytest.fixture(scope="module")
-def filmed(tmp_path_factory: pytest.TempPathFactory) -> Film:
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> CaptionedVideo:
     path = media.make_video(tmp_path_factory.mktemp("film") / "v.mp4", seconds=8, scenes=CUTS)
     video = Video(id="v", uri=str(path), fingerprint="f")
     made = film(captions=("x",) * 4, length_s=2.0)
@@ -121,18 +121,18 @@ def claims(number: int, *, wrong: bool) -> AskedQuestion:
 
 
 def test_what_cannot_be_seen_in_the_cited_spans_is_caught_and_nothing_else_is_decoded(
-    chat: Chat, fake: FakeEndpoint, filmed: Film
+    chat: Chat, fake: FakeEndpoint, filmed: CaptionedVideo
 ) -> None:
     wrong = {1, 4, 8}
     rows = tuple(claims(n, wrong=n in wrong) for n in range(10))
     check = CheckEvidence(policy="drop", frames=3)
     sample = SampleFrames(count=check.frames, short_side=64)
-    (shown,) = check.show(AskedFilm(film=filmed, questions=rows), sample)
-    assert isinstance(shown, AskedFilm)
+    (shown,) = check.show(QuestionedVideo(film=filmed, questions=rows), sample)
+    assert isinstance(shown, QuestionedVideo)
     assert [(clip.span.start_s, len(clip.frames)) for clip in shown.shown] == [(0.2, 3), (2.2, 3), (4.2, 3), (6.2, 3)]
     fake.answer = Witness()
     (row,) = asyncio.run(check(shown, chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     assert {int(drop.id[3:]) for drop in row.drops} == wrong
     assert {drop.reason for drop in row.drops} == {"what is claimed of 6.2 to 7.8 scores 0"}
     assert all(one.verdicts[-1].score == 1.0 for one in row.questions)
@@ -142,17 +142,17 @@ def test_what_cannot_be_seen_in_the_cited_spans_is_caught_and_nothing_else_is_de
     assert all(time % 2 >= 0.2 and time % 2 <= 1.8 for time in times)
 
 
-def test_a_span_that_does_not_decode_is_no_evidence(chat: Chat, filmed: Film) -> None:
+def test_a_span_that_does_not_decode_is_no_evidence(chat: Chat, filmed: CaptionedVideo) -> None:
     longer = replace(filmed, info=replace(filmed.info, duration_sec=60.0))
     beyond = Step(timestamp="40 to 42", start_s=40, end_s=42, reasons=("x",))
     question = asked(replace(ROWS[0].question, steps=(beyond,)))
     check = CheckEvidence(policy="mark", frames=3)
-    (shown,) = check.show(AskedFilm(film=longer, questions=(question,)), SampleFrames(count=3))
-    assert isinstance(shown, AskedFilm)
+    (shown,) = check.show(QuestionedVideo(film=longer, questions=(question,)), SampleFrames(count=3))
+    assert isinstance(shown, QuestionedVideo)
     assert len(shown.shown) == 1
     assert all(isinstance(clip, Clip) and not clip.frames for clip in shown.shown)
     (row,) = asyncio.run(check(shown, chat))
-    assert isinstance(row, AskedFilm)
+    assert isinstance(row, QuestionedVideo)
     assert row.questions[0].verdicts[-1].reason == "no picture of 40 to 42 can be decoded"
 
 
@@ -160,21 +160,23 @@ def test_a_span_that_does_not_decode_is_no_evidence(chat: Chat, filmed: Film) ->
     ("content", "kind"), [(None, "missing_file"), (b"", "empty_file"), (b"no video " * 99, "not_a_video")]
 )
 def test_a_file_that_is_gone_for_a_moment_costs_no_question(
-    filmed: Film, tmp_path: Path, content: bytes | None, kind: str
+    filmed: CaptionedVideo, tmp_path: Path, content: bytes | None, kind: str
 ) -> None:
     path = tmp_path / "v.mkv"
     if content is not None:
         path.write_bytes(content)
     gone = replace(filmed, video=replace(filmed.video, uri=str(path)))
-    row = AskedFilm(film=gone, questions=(claims(0, wrong=False), claims(1, wrong=False)))
+    row = QuestionedVideo(film=gone, questions=(claims(0, wrong=False), claims(1, wrong=False)))
     (failed,) = CheckEvidence(policy="drop").show(row, SampleFrames(count=3))
     assert isinstance(failed, Failure)
     assert (failed.stage, failed.kind, failed.clip_id, failed.retryable) == ("evidence", kind, "", True)
 
 
-def test_a_moment_is_shown_with_the_second_around_it(filmed: Film) -> None:
+def test_a_moment_is_shown_with_the_second_around_it(filmed: CaptionedVideo) -> None:
     question = replace(ROWS[0].question, steps=(Step(timestamp="8 to 9", start_s=8, end_s=9, reasons=("x",)),))
-    (shown,) = CheckEvidence(frames=2).show(AskedFilm(film=filmed, questions=(asked(question),)), SampleFrames(count=2))
-    assert isinstance(shown, AskedFilm)
+    (shown,) = CheckEvidence(frames=2).show(
+        QuestionedVideo(film=filmed, questions=(asked(question),)), SampleFrames(count=2)
+    )
+    assert isinstance(shown, QuestionedVideo)
     (clip,) = shown.shown
     assert (clip.span.start_s, clip.span.end_s, len(clip.frames)) == (7.5, 8.0, 2)

@@ -11,7 +11,7 @@ import pytest
 
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.rewording import reason_text
-from lvqa_ray.records import AskedFilm, AskedQuestion, Question
+from lvqa_ray.records import AskedQuestion, Question, QuestionedVideo
 from lvqa_ray.stages.checks.shuffle import ShuffleOptions
 from tests.stages.test_checks import SOUND, film
 
@@ -24,9 +24,11 @@ REASONED = replace(
 )
 
 
-def shuffled(ids: list[str], question: Question = REASONED, stage: ShuffleOptions | None = None) -> AskedFilm:
+def shuffled(ids: list[str], question: Question = REASONED, stage: ShuffleOptions | None = None) -> QuestionedVideo:
     rows = tuple(AskedQuestion(id=one, category="", question=question, reasoning="as written") for one in ids)
-    (row,) = (stage or ShuffleOptions())(AskedFilm(film=film(ids[0].rpartition("_q")[0] or ids[0]), questions=rows))
+    (row,) = (stage or ShuffleOptions())(
+        QuestionedVideo(film=film(ids[0].rpartition("_q")[0] or ids[0]), questions=rows)
+    )
     return row
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.records import CaptionedClip, Clip, Failure, Film, ProbedVideo, Span, Subtitle, Video, VideoInfo
+from lvqa_ray.records import CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.stages.caption import PROMPT, CaptionClips
 from lvqa_ray.stages.merge import MergeCaptions
 from lvqa_ray.stages.speech import FindSpeech
@@ -133,11 +133,11 @@ def test_a_caption_is_asked_for_with_what_is_said_and_without_it_as_ever() -> No
 
 
 def test_merged_captions_tell_each_line_once() -> None:
-    def merged(*, heard: bool, lacking: bool = False) -> Film:
+    def merged(*, heard: bool, lacking: bool = False) -> CaptionedVideo:
         rows = [CaptionedClip(clip=clip, caption=f"Scene {clip.index}") for clip in clips(replace(ROW, speech=SAID))]
         rows[0] = replace(rows[0], caption="" if lacking else "A room.")
         (film,) = MergeCaptions(min_captioned=0.5)(rows, heard=heard)
-        assert isinstance(film, Film)
+        assert isinstance(film, CaptionedVideo)
         return film
 
     assert merged(heard=True).captions.splitlines() == [

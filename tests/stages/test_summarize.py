@@ -12,12 +12,12 @@ import pytest
 
 from lvqa_ray.demo import digest
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
-from lvqa_ray.qa.context_windows import PARTS, WHOLE, tokens, told_about, told_in_part, windows
-from lvqa_ray.records import AskedFilm, Failure, Film, Usage
+from lvqa_ray.qa.context_windows import PARTS, WHOLE, captions_for_batch, captions_for_question, tokens, windows
+from lvqa_ray.records import CaptionedVideo, Failure, QuestionedVideo, Usage
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.checks.solve import CheckSolve
-from lvqa_ray.stages.summarize import SummarizeFilm
+from lvqa_ray.stages.summarize import SummarizeVideo
 from tests.fakes import answers
 from tests.fakes.endpoint import FakeEndpoint
 from tests.stages.test_checks import SOUND, film
@@ -25,7 +25,7 @@ from tests.stages.test_checks import SOUND, film
 HOURS_6 = film("six", [f"{answers.caption([str(n)])[:-1]}, while {'somebody says a word or two, ' * 14}of clip {n}."
                        for n in range(2160)])  # fmt: skip
 CONTEXT = 32_000
-SUMMARIZE = SummarizeFilm(budget=24_000)
+SUMMARIZE = SummarizeVideo(budget=24_000)
 ASK = AskQuestions(quota=dict.fromkeys(("temporal", "goal", "spatial", "plot", "causal", "counting"), 2), per_call=4)
 
 
@@ -33,13 +33,13 @@ def sent(fake: FakeEndpoint, mark: str) -> list[str]:
     return [text for one in fake.requests if mark in (text := answers.text_of(one.body))]
 
 
-async def asked_of(chat: Chat) -> tuple[Film, AskedFilm, AskedFilm]:
+async def asked_of(chat: Chat) -> tuple[CaptionedVideo, QuestionedVideo, QuestionedVideo]:
     (told,) = await SUMMARIZE(HOURS_6, chat)
-    assert isinstance(told, Film)
+    assert isinstance(told, CaptionedVideo)
     (written,) = await ASK(told, chat)
-    assert isinstance(written, AskedFilm)
+    assert isinstance(written, QuestionedVideo)
     (solved,) = await CheckSolve(policy="drop", tries=1)(written, chat)
-    assert isinstance(solved, AskedFilm)
+    assert isinstance(solved, QuestionedVideo)
     return told, written, solved
 
 
@@ -79,16 +79,16 @@ def test_six_hours_fit_into_a_model_of_32k(chat: Chat, fake: FakeEndpoint) -> No
 def test_what_is_cited_is_shown_and_what_was_written_from_the_overview_is_told_by_it() -> None:
     told = replace(HOURS_6, overview="From 0 to 21600, much happens", budget=24_000)
     near = [replace(SOUND.steps[0], start_s=9000.0, end_s=9010.0)]
-    text = told_about(told, near)
+    text = captions_for_question(told, near)
     assert text.startswith(WHOLE)
     assert "of clip 900." in text
     assert "of clip 10." not in text
     far = [replace(SOUND.steps[0], start_s=2000.0 * n, end_s=2000.0 * n + 10) for n in range(10)]
-    text = told_about(told, far)
+    text = captions_for_question(told, far)
     assert all(f"of clip {200 * n}." in text for n in range(10)), "the cited lines, where their windows are too many"
     assert tokens(text) < told.budget
     wide = [replace(SOUND.steps[0], start_s=0.0, end_s=20000.0), *near]
-    text = told_about(told, wide)
+    text = captions_for_question(told, wide)
     assert told.overview in text
     assert "of clip 900." in text
     assert "of clip 10." not in text
@@ -96,8 +96,8 @@ def test_what_is_cited_is_shown_and_what_was_written_from_the_overview_is_told_b
 
 def test_a_film_that_fits_is_told_by_its_captions_and_costs_nothing(chat: Chat, fake: FakeEndpoint) -> None:
     short = film()
-    assert asyncio.run(SummarizeFilm()(short, chat)) == [short]
-    assert told_in_part(short, 0, 1) == told_about(short, SOUND.steps) == short.captions
+    assert asyncio.run(SummarizeVideo()(short, chat)) == [short]
+    assert captions_for_batch(short, 0, 1) == captions_for_question(short, SOUND.steps) == short.captions
     assert fake.requests == []
 
 
@@ -123,12 +123,12 @@ def test_a_summary_keeps_its_times_or_stands_for_its_window(reply: str, overview
         return ChatReply(text=reply, model="m", usage=Usage(calls=1))
 
     long = film(captions=["word " * 150] * 12)
-    (told,) = asyncio.run(SummarizeFilm(budget=1600, prompt="{captions}")(long, chat))
+    (told,) = asyncio.run(SummarizeVideo(budget=1600, prompt="{captions}")(long, chat))
     if overview is None:
         assert isinstance(told, Failure)
         assert (told.stage, told.usage.calls > 0) == ("summarize", True)
         return
-    assert isinstance(told, Film)
+    assert isinstance(told, CaptionedVideo)
     spans = re.findall(r"^From (\d+) to (\d+),", told.overview, re.MULTILINE)
     assert (spans[0][0], spans[-1][1]) == ("0", "120")
 
@@ -143,7 +143,7 @@ def test_windows_hold_all_lines_in_order_and_none_is_too_long() -> None:
 
 
 def test_the_embedded_endpoint_thins_out_what_it_is_to_sum_up() -> None:
-    text = SummarizeFilm().filled({"captions": film(captions=["A."] * 40).captions, "lines": "6", "video_id": "v"})
+    text = SummarizeVideo().filled({"captions": film(captions=["A."] * 40).captions, "lines": "6", "video_id": "v"})
     assert digest.wanted(text) == 6
     lines = digest.digest(text, 6).splitlines()
     assert len(lines) == 6
@@ -157,8 +157,8 @@ def test_the_prompt_is_the_one_that_was_looked_at() -> None:
         sent.extend(part.text for part in request.messages[-1].parts if isinstance(part, Text))
         return ChatReply(text="From 0 to 10, a dog runs.", model="m", usage=Usage())
 
-    asyncio.run(SummarizeFilm()._summed(film().video, film().captions.splitlines(), chat))
-    assert f"{SummarizeFilm.version}\n\n{sent[0]}\n" == (GOLDEN / "summarize.txt").read_text()
+    asyncio.run(SummarizeVideo()._summed(film().video, film().captions.splitlines(), chat))
+    assert f"{SummarizeVideo.version}\n\n{sent[0]}\n" == (GOLDEN / "summarize.txt").read_text()
 
 
 GOLDEN = Path(__file__).parent / "golden"

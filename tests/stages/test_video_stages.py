@@ -12,7 +12,7 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.step_runner import through
+from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video
 from lvqa_ray.records.tables import clip_line
@@ -23,7 +23,7 @@ from lvqa_ray.stages.probe import ProbeVideo
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.video.reader.decode_losses import watch_losses
-from lvqa_ray.video.reader.video_reader import open_source
+from lvqa_ray.video.reader.video_reader import open_video
 from tests import media
 
 
@@ -258,10 +258,10 @@ def test_a_damaged_clip_is_not_copied(tmp_path: Path) -> None:
     job = scenes_job(split={"mode": "fixed", "max_seconds": 2}, cut={"mode": "exact"})
     pipeline = build(job, tmp_path / "media")
     (probed,) = pipeline.split[0].call(Video(id="film", uri=str(film), fingerprint="f"))
-    clips = [row for clip in splitting(pipeline).call(probed) for row in through(pipeline.look, clip, print)]
+    clips = [row for clip in splitting(pipeline).call(probed) for row in run_video_steps(pipeline.look, clip, print)]
     assert [clip.media_mode for clip in clips] == ["exact", "exact", "encode"]
     assert [bool(clip.lost_s) for clip in clips] == [False, False, True]
-    with watch_losses() as losses, open_source(clips[2].media_path) as source:
+    with watch_losses() as losses, open_video(clips[2].media_path) as source:
         assert len(list(source.frames())) > 40
     assert losses.within(Span(start_s=0, end_s=2)) == 0
 

@@ -25,19 +25,19 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.failures import by_kind
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.verify import verify
-from lvqa_ray.engine.local.analysis_store import Dossiers
-from lvqa_ray.engine.preflight.checks import check_output
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.local.analysis_store import AnalysisStore
+from lvqa_ray.engine.preflight.corpus_probe import probed
+from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Failure, ProbedVideo, Video
-from lvqa_ray.storage.lease import Lease, Taken
-from lvqa_ray.storage.object_leases import ObjectLeases
-from lvqa_ray.storage.options import Access
-from lvqa_ray.storage.paths import ObjectPath, place_of
-from lvqa_ray.storage.remote import listing, look
-from lvqa_ray.storage.remote import names as right_below
-from lvqa_ray.storage.run_lock import lock
+from lvqa_ray.storage.lease import Lease, LeaseTakenError
+from lvqa_ray.storage.object_leases import ObjectLeaseStore
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.paths import ObjectPath, storage_path
+from lvqa_ray.storage.remote import file_status, list_files
+from lvqa_ray.storage.remote import list_names as right_below
+from lvqa_ray.storage.run_lock import run_lock
 from tests import media
 from tests.command import cells, lvqa
 from tests.conftest import JobMaker
@@ -78,20 +78,22 @@ def test_a_prefix_a_pattern_and_an_object_are_videos(s3: Mapping[str, str]) -> N
 def test_a_long_listing_comes_page_by_page(s3: Mapping[str, str]) -> None:
     names = [f"film{number:04d}" for number in range(5)]
     bucket(s3).pipe({f"films/many/{name}.mp4": b"x" for name in names})
-    files = listing("s3://films/many", Access.here(), page=2)
+    files = list_files("s3://films/many", StorageOptions.here(), page=2)
     assert isinstance(files, Iterator)
     found = list(files)
     assert [Path(file.uri).stem for file in found] == names
-    assert found[-1] == look(found[-1].uri, Access.here()), "a listing and a header write times in two ways"
+    assert found[-1] == file_status(found[-1].uri, StorageOptions.here()), (
+        "a listing and a header write times in two ways"
+    )
     bucket(s3).pipe({f"films/many/{name}/x": b"x" for name in ("film0002-a", "z")} | {"films/many/a": b"x"})
     both = sorted(["a", "film0002-a", "z", *(f"{name}.mp4" for name in names)])
-    assert list(right_below("s3://films/many/", Access.here(), page=2)) == both
-    assert [path.name for path in place_of("s3://films/many").iterdir()] == both
-    assert not list(place_of("s3://films/none").iterdir())
+    assert list(right_below("s3://films/many/", StorageOptions.here(), page=2)) == both
+    assert [path.name for path in storage_path("s3://films/many").iterdir()] == both
+    assert not list(storage_path("s3://films/none").iterdir())
 
 
 def test_documents_in_a_bucket_are_found_again_and_forgotten(s3: Mapping[str, str]) -> None:
-    kept = Dossiers(place_of("s3://films/served"), kept_days=7)
+    kept = AnalysisStore(storage_path("s3://films/served"), kept_days=7)
     young, other, old = document("young", 1), document("other", 1) | {"task": "u"}, document("old", 8)
     for each in (young, other, old):
         kept.save(each)
@@ -168,7 +170,7 @@ def test_a_run_from_buckets_and_urls_into_a_bucket(
     assert {path.suffix for path in scratch.iterdir()} == {".mp4", ""}
     assert not list(scratch.with_name("scratch-media").rglob("*.mp4"))
 
-    place = place_of(OUT)
+    place = storage_path(OUT)
     rows = {row["video_id"]: row["video"] for row in read_rows(place, "data")}
     assert rows["one"] == "s3://films/long/one.mp4"
     for row in read_rows(place, "clips"):
@@ -234,30 +236,30 @@ def test_a_bucket_that_cannot_be_written_is_one_sentence(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=sentence) as raised:
-        check_output(place_of(output))
+        check_output(storage_path(output))
     assert "another" not in str(raised.value)
 
 
 def test_one_run_at_a_time_holds_a_bucket(s3: Mapping[str, str]) -> None:
-    place = place_of("s3://films/held")
+    place = storage_path("s3://films/held")
     assert isinstance(place, ObjectPath)
     elsewhere = Lease(host="far", pid=1, kernel="other", token="t")  # noqa: S106 - no secret
-    held = ObjectLeases(place).put(elsewhere, None)
-    with pytest.raises(Taken):
-        ObjectLeases(place).put(Lease.mine(), None)
-    with pytest.raises(ConfigError, match="process 1 on far"), lock(place):
+    held = ObjectLeaseStore(place).put(elsewhere, None)
+    with pytest.raises(LeaseTakenError):
+        ObjectLeaseStore(place).put(Lease.mine(), None)
+    with pytest.raises(ConfigError, match="process 1 on far"), run_lock(place):
         pass
     time.sleep(2)  # the store tells whole seconds
-    with lock(place, expires_s=0.5) as hold:
-        with pytest.raises(Taken):
-            ObjectLeases(place).renew(held)
-        with pytest.raises(ConfigError, match="in use by process"), lock(place):
+    with run_lock(place, expires_s=0.5) as hold:
+        with pytest.raises(LeaseTakenError):
+            ObjectLeaseStore(place).renew(held)
+        with pytest.raises(ConfigError, match="in use by process"), run_lock(place):
             pass
         assert not hold.lost
-    assert ObjectLeases(place).latest() is None
+    assert ObjectLeaseStore(place).latest() is None
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    ObjectLeases(place).put(replace(Lease.mine(), pid=int(dead.stdout)), None)
-    with lock(place):  # of a process of this machine that is gone: without a wait
+    ObjectLeaseStore(place).put(replace(Lease.mine(), pid=int(dead.stdout)), None)
+    with run_lock(place):  # of a process of this machine that is gone: without a wait
         pass
 
 
@@ -274,11 +276,11 @@ def test_an_upload_that_was_broken_off_leaves_nothing(s3: Mapping[str, str]) -> 
 
     begin()
     assert left()
-    with lock(place_of("s3://films/torn")):
+    with run_lock(storage_path("s3://films/torn")):
         assert not left(), "of a run that died"
         begin()
     assert not left(), "of a worker that died in this run"
-    assert not place_of("s3://films/torn").exists()
+    assert not storage_path("s3://films/torn").exists()
 
 
 def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: None, tmp_path: Path) -> None:
@@ -309,7 +311,7 @@ def test_a_killed_run_goes_on_in_its_bucket(s3: Mapping[str, str], ray_session: 
         assert (summary.records, summary.exit_status) == (2, 0)
         # What was under way, and what was answered in the second before that.
         assert sum(times - 1 for times in fake.paid.values()) <= 2 + 2 * 2
-        clips = list(read_rows(place_of("s3://films/killed"), "clips"))
+        clips = list(read_rows(storage_path("s3://films/killed"), "clips"))
         assert all(bucket(s3).info(row["media_path"])["size"] > 1000 for row in clips)
         names = {row["media_path"].removeprefix("s3://") for row in clips if row["usage"]["cached"]}
         same = [name for name in names if before.get(name) == bucket(s3).info(name)["LastModified"]]

@@ -12,7 +12,7 @@ from lvqa_ray.corpus.fingerprints import fingerprint
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.records import Video
-from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.download_cache import DownloadCache
 from tests.fakes.files import FileServer
 
 BODY = bytes(range(256)) * 400
@@ -27,26 +27,26 @@ def server() -> Iterator[FileServer]:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Scratch:
-    return Scratch(folder=str(tmp_path / "scratch"), most_bytes=250_000)
+def scratch(tmp_path: Path) -> DownloadCache:
+    return DownloadCache(folder=str(tmp_path / "scratch"), most_bytes=250_000)
 
 
 def video(server: FileServer, name: str) -> Video:
     return Video(id=name, uri=f"{server.url}/{name}.mp4?{SECRET}", fingerprint="f")
 
 
-def files(scratch: Scratch) -> list[str]:
+def files(scratch: DownloadCache) -> list[str]:
     return sorted(path.name for path in Path(scratch.folder).iterdir() if path.name != ".room")
 
 
-def test_a_local_video_stays_where_it_is(scratch: Scratch) -> None:
+def test_a_local_video_stays_where_it_is(scratch: DownloadCache) -> None:
     with scratch.local(Video(id="a", uri="/films/a.mp4", fingerprint="f")) as path:
         assert path == "/films/a.mp4"
 
 
 @pytest.mark.parametrize("says_length", [True, False])
 def test_a_file_comes_whole_and_once_for_all_who_want_it(
-    server: FileServer, scratch: Scratch, says_length: bool
+    server: FileServer, scratch: DownloadCache, says_length: bool
 ) -> None:
     server.says_length = says_length
     seen: list[bytes] = []
@@ -67,7 +67,7 @@ def test_a_file_comes_whole_and_once_for_all_who_want_it(
 
 
 @pytest.mark.parametrize("trouble", ["drop", 503, 500, 429])
-def test_what_passes_is_waited_for(server: FileServer, scratch: Scratch, trouble: int | str) -> None:
+def test_what_passes_is_waited_for(server: FileServer, scratch: DownloadCache, trouble: int | str) -> None:
     server.troubles["/a.mp4"] = [trouble, trouble]
     with scratch.local(video(server, "a")) as path:
         assert Path(path).read_bytes() == BODY
@@ -84,7 +84,7 @@ def test_what_passes_is_waited_for(server: FileServer, scratch: Scratch, trouble
     ],
 )
 def test_what_does_not_pass_is_said_without_the_signature(
-    server: FileServer, scratch: Scratch, troubles: list[int | str], kind: str, retryable: bool
+    server: FileServer, scratch: DownloadCache, troubles: list[int | str], kind: str, retryable: bool
 ) -> None:
     server.troubles["/a.mp4"] = troubles
     with pytest.raises(FetchError) as caught, scratch.local(video(server, "a")):
@@ -99,7 +99,7 @@ def test_what_does_not_pass_is_said_without_the_signature(
 @pytest.mark.parametrize("says_length", [True, False])
 def test_a_file_beyond_the_limit_is_refused(server: FileServer, tmp_path: Path, says_length: bool) -> None:
     server.says_length = says_length
-    small = Scratch(folder=str(tmp_path / "small"), most_bytes=100_000)
+    small = DownloadCache(folder=str(tmp_path / "small"), most_bytes=100_000)
     with pytest.raises(FetchError, match="raise it") as caught, small.local(video(server, "a")):
         pass
     assert (caught.value.kind, caught.value.retryable) == ("too_large", False)
@@ -108,7 +108,7 @@ def test_a_file_beyond_the_limit_is_refused(server: FileServer, tmp_path: Path, 
 
 
 def test_the_file_that_was_not_used_for_longest_goes_and_none_that_is_in_use(
-    server: FileServer, scratch: Scratch
+    server: FileServer, scratch: DownloadCache
 ) -> None:
     with scratch.local(video(server, "a")) as first:
         with scratch.local(video(server, "b")) as second:
@@ -118,7 +118,7 @@ def test_the_file_that_was_not_used_for_longest_goes_and_none_that_is_in_use(
     assert server.gets == {"/a.mp4": 1, "/b.mp4": 1, "/c.mp4": 1}
 
 
-def test_where_all_are_in_use_one_waits_for_room(server: FileServer, scratch: Scratch) -> None:
+def test_where_all_are_in_use_one_waits_for_room(server: FileServer, scratch: DownloadCache) -> None:
     came = threading.Event()
 
     def use() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from lvqa_ray.dataset.shards import read_rows
-from lvqa_ray.storage.paths import place_of
+from lvqa_ray.storage.paths import storage_path
 from tests import media
 from tests.conftest import MODEL
 from tests.fakes.endpoint import FakeEndpoint
@@ -143,7 +143,7 @@ def check(job: Path, fake: FakeEndpoint, *, at_risk: int = 0, failures: Sequence
         failures: Videos that are to have failed.
     """
     settings = yaml.safe_load(job.read_text())
-    output = place_of(settings["output"])
+    output = storage_path(settings["output"])
     records = list(read_rows(output, "data"))
     failed = list(read_rows(output, "failures"))
     ids = Counter([*(row["video_id"] for row in records), *(row["id"] for row in failed)])

@@ -25,13 +25,13 @@ from tests.storm.storm import Run, check, corpus, job_file
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(1200)]
 
-ASKING = ("FlatMap(FilmWork)", "FlatMap(ChatWork)")
+ASKING = ("FlatMap(FilmWork)", "FlatMap(ChatActor)")
 """Processes that have requests under way."""
-A_PROCESS_EACH = ("FlatMap(ChatWork)", "FlatMap(Assembler)")
+A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
 """Processes of a run that has one for each phase; by default one does all that asks."""
-A_PROCESS_EACH = ("FlatMap(ChatWork)", "FlatMap(Assembler)")
+A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
 """Processes of a run that has one for each phase; by default one does all that asks."""
-A_PROCESS_EACH = ("FlatMap(ChatWork)", "FlatMap(Assembler)")
+A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
 """Processes of a run that has one for each phase; by default one does all that asks."""
 AT_ONCE = 3
 """Requests that may be under way at once."""
@@ -98,10 +98,10 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
     ("name", "when"),
     [
         ("FlatMap(FilmWork)", (2, 10, 20)),
-        ("FlatMap(work_on_files)", (0, 1, 2)),  # while there is still something to decode
-        ("Governor", (2, 10, 20)),
-        ("FlatMap(ChatWork)", (2, 10, 20)),
-        ("FlatMap(Assembler)", (2, 10, 20)),
+        ("FlatMap(decode_task)", (0, 1, 2)),  # while there is still something to decode
+        ("RateLimiterActor", (2, 10, 20)),
+        ("FlatMap(ChatActor)", (2, 10, 20)),
+        ("FlatMap(ClipAssembler)", (2, 10, 20)),
     ],
 )
 def test_a_worker_is_killed_three_times(

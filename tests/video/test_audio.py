@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lvqa_ray.video.audio.pcm import FORMS, RATE, Form, Samples, encoded, sound_of
-from lvqa_ray.video.audio.silence_split import OVERLAP_S, WINDOW, parts_of
+from lvqa_ray.video.audio.silence_split import OVERLAP_S, WINDOW, split_at_silence
 from tests import media
 from tests.fakes.ears import measured
 from tests.spoken import spoken, with_sound
@@ -60,7 +60,7 @@ def test_every_form_can_be_heard(form: Form) -> None:
 
 def test_long_sound_is_cut_where_nobody_speaks(film: Path, tmp_path: Path) -> None:
     path = str(with_sound(film, tmp_path / "talk.mkv", SAID))
-    parts = list(parts_of(sound_of(path, 12.0), 6.0))
+    parts = list(split_at_silence(sound_of(path, 12.0), 6.0))
     assert len(parts) == 3
     found = [part.start / RATE + start for part in parts for start in starts(part.samples)]
     assert found == pytest.approx([at for at, _ in SAID], abs=0.05)
@@ -72,12 +72,12 @@ def test_long_sound_is_cut_where_nobody_speaks(film: Path, tmp_path: Path) -> No
 def test_sound_without_a_pause_is_cut_with_an_overlap_and_silence_gives_nothing() -> None:
     noise = np.random.default_rng(1).normal(0, 3000, 30 * RATE).astype(np.int16)
     pieces = [noise[at : at + 700] for at in range(0, len(noise), 700)]
-    parts = list(parts_of(iter(pieces), 10.0))
+    parts = list(split_at_silence(iter(pieces), 10.0))
     assert [part.start for part in parts] == [n * 8 * RATE for n in range(len(parts))]
     assert all(before.end - after.start == OVERLAP_S * RATE for before, after in pairwise(parts))
     assert parts[-1].end == len(noise)
     assert all(np.array_equal(part.samples, noise[part.start : part.end]) for part in parts)
-    assert list(parts_of(iter([np.zeros(60 * RATE, np.int16)]), 10.0)) == []
-    assert list(parts_of(iter([]), 10.0)) == []
+    assert list(split_at_silence(iter([np.zeros(60 * RATE, np.int16)]), 10.0)) == []
+    assert list(split_at_silence(iter([]), 10.0)) == []
     short = np.full(WINDOW // 2, 5000, np.int16)
-    assert [len(part.samples) for part in parts_of(iter([short]), 10.0)] == [len(short)]
+    assert [len(part.samples) for part in split_at_silence(iter([short]), 10.0)] == [len(short)]

@@ -10,13 +10,13 @@ import pytest
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import ProbedVideo, Video
 from lvqa_ray.stages.split import SplitVideo
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.reader.media_info import probe
 from lvqa_ray.video.reader.timing import clock
 from lvqa_ray.video.reader.timing.clock import Clock, Stamped, build
 from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
-from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel import find_parts, score_part
 from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import ScenePlan
 from tests.cases import folder
@@ -99,7 +99,7 @@ def test_scenes_of_a_joined_recording_are_the_same_in_parts() -> None:
     scenes = list(iter_scenes(path, Detection(), least_s=plan.least_s))
     assert [round(scene.end_s, 2) for scene in scenes] == [6.0, 12.0]
     row = ProbedVideo(video=Video(id="v", uri=path, fingerprint="f"), info=probe(path))
-    parts = [look_at(part, detection=Detection(), plan=plan, sampling=None) for part in find_parts(row, 3.0)]
+    parts = [score_part(part, detection=Detection(), plan=plan, sampling=None) for part in find_parts(row, 3.0)]
     assert len(parts) >= 3
     joining = JoinedParts(Detection(), plan, None)
     assert [span for span, _ in [*(s for part in parts for s in joining.add(part)), *joining.finish()]] == scenes

@@ -19,10 +19,10 @@ from lvqa_ray.demo.clip import sample
 from lvqa_ray.demo.describe import NotAPicture
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.audio.subtitles import Sidecar, read_sidecar
-from lvqa_ray.video.frames.sample import sample_frames
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.container import files_opened_by
-from lvqa_ray.video.reader.formats import has_signature
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.container_formats import has_signature
+from lvqa_ray.video.reader.media_info import probe
 from tests import media
 from tests.opened import watched
 from tests.playlists import lists, private_film
@@ -174,7 +174,7 @@ def test_one_function_opens_containers_for_reading() -> None:
         for line in path.read_text(encoding="utf-8").splitlines()
         if "av.open(" in line and '"w"' not in line
     }
-    assert {call.partition(":")[0] for call in calls} == {"video/reader/formats.py"}
+    assert {call.partition(":")[0] for call in calls} == {"video/reader/container_formats.py"}
 
 
 def test_a_pattern_of_picture_names_opens_none_of_them(tmp_path: Path) -> None:

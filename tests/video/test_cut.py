@@ -10,9 +10,9 @@ import pytest
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import CutMode, clip_name, cut_clip
+from lvqa_ray.video.cutting.clip_file import CutMode, clip_name, cut_clip
 from lvqa_ray.video.cutting.reencode import Encoding
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 from tests import media
 from tests.video.films import counted, transcoded, trimmed
 

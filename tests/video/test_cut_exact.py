@@ -19,9 +19,9 @@ import pytest
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import ClipFile, CutMode, cut_clip
+from lvqa_ray.video.cutting.clip_file import ClipFile, CutMode, cut_clip
 from lvqa_ray.video.cutting.reencode import LONG_FRAME, Encoding
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 from tests import media
 from tests.video.films import joined, slides, x264_video
 

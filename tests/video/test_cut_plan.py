@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, Plan, Stamp, plan_cut
+from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, SmartCutPlan, Stamp, plan_cut
 
 
 def stamps(shown: Sequence[int], idrs: Sequence[int]) -> list[Stamp]:
@@ -12,7 +12,7 @@ def stamps(shown: Sequence[int], idrs: Sequence[int]) -> list[Stamp]:
     return [Stamp(pts + 2, dts, 1, dts in idrs) for dts, pts in enumerate(shown)]
 
 
-def plan(packets: Sequence[Stamp], start: float, end: float) -> Plan:
+def plan(packets: Sequence[Stamp], start: float, end: float) -> SmartCutPlan:
     return plan_cut(packets, start=start, end=end, slack=0.01, long_frame=1.5)
 
 

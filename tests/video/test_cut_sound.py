@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.audio.pcm import RATE, Samples, sound_of
-from lvqa_ray.video.cutting.cut import CutMode, cut_clip
+from lvqa_ray.video.cutting.clip_file import CutMode, cut_clip
 from tests.video.films import counted
 
 

@@ -15,15 +15,15 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import CutMode, cut_clip
+from lvqa_ray.video.cutting.clip_file import CutMode, cut_clip
 from lvqa_ray.video.cutting.reencode import Encoding
-from lvqa_ray.video.frames.contact_sheet import strip
+from lvqa_ray.video.frames.contact_sheet import contact_sheet
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.frames.hdr import tone_mapped
 from lvqa_ray.video.frames.jpeg import Pixels
-from lvqa_ray.video.frames.sample import sample_frames
 from lvqa_ray.video.reader.display import Orientation
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.scenes.clip_builder import Sampling, scenes_with_frames
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, scenes_with_frames
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.spans import ScenePlan
 from tests import cases
@@ -40,10 +40,10 @@ def ways(path: Path, folder: Path) -> dict[str, Pixels]:
     for mode in ("encode", "copy", "exact"):
         cut_clip(shown, SECOND, folder / f"{mode}.mp4", mode=mode)
         sampled[mode] = sample_frames(str(folder / f"{mode}.mp4"), [0.0], short_side=120, quality=95)[0].jpeg
-    settings = Sampling(count=1, fps=None, short_side=120, quality=95)
+    settings = FrameSampling(count=1, fps=None, short_side=120, quality=95)
     ((_, frames), *_) = scenes_with_frames(shown, detection=Detection(), plan=ScenePlan(max_s=9), sampling=settings)
     sampled["scenes"] = frames[0].jpeg
-    seen = strip(shown, [SECOND], short_side=120, quality=95)
+    seen = contact_sheet(shown, [SECOND], short_side=120, quality=95)
     assert seen is not None
     sampled["strip"] = seen.jpeg
     return {way: simplejpeg.decode_jpeg(jpeg) for way, jpeg in sampled.items()}

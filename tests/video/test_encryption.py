@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 from tests import cases, media
 from tests.video.odd import encrypted_films
 

@@ -12,7 +12,7 @@ import simplejpeg
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Frame
 from lvqa_ray.video.frames.frame_encoder import fit
-from lvqa_ray.video.frames.sample import sample_frames
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from tests import media
 
 Reader = Literal["pyav", "decord"]

@@ -14,17 +14,17 @@ from scenedetect import ContentDetector, FrameTimecode
 from lvqa_ray.records import Span
 from lvqa_ray.video.reader.decode_losses import watch_losses
 from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
-from lvqa_ray.video.reader.video_reader import open_source
-from lvqa_ray.video.scenes.detection import Moment, moments
+from lvqa_ray.video.reader.video_reader import open_video
+from lvqa_ray.video.scenes.detection import FrameEvent, frame_events
 from lvqa_ray.video.scenes.detectors import CutFinder, Detection
-from lvqa_ray.video.scenes.frame_scores import Lookback
+from lvqa_ray.video.scenes.frame_scores import LookbackReader
 from tests import media
 from tests.video.films import transcoded, x264_video
 
 
-def seen(path: Path, *, sparing: bool, detection: Detection | None = None) -> list[Moment]:
-    with open_source(str(path)) as source:
-        return list(moments(source, detection or Detection(), sparing=sparing))
+def seen(path: Path, *, sparing: bool, detection: Detection | None = None) -> list[FrameEvent]:
+    with open_video(str(path)) as source:
+        return list(frame_events(source, detection or Detection(), sparing=sparing))
 
 
 def check(path: Path) -> float:
@@ -81,7 +81,7 @@ def test_movement_is_looked_at_closely_and_not_taken_for_cuts() -> None:
 
 def test_frames_between_two_come_from_anywhere(tmp_path: Path) -> None:
     path = x264_video(tmp_path / "film.mp4", "bframes=3:b-adapt=0:keyint=50", frames=200)
-    with open_source(str(path)) as source, Lookback(str(path)) as lookback:
+    with open_video(str(path)) as source, LookbackReader(str(path)) as lookback:
         frames = list(source.frames())
         for first, last in ((3, 6), (6, 8), (8, 9), (9, 12), (60, 62), (140, 144), (190, 199)):
             between = lookback.between(frames[first], frames[last])

@@ -8,7 +8,7 @@ import av
 import pytest
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.frames.sample import sample_frames
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.decode_losses import Losses, watch_losses
 from lvqa_ray.video.scenes.detection import detect_scenes
 from lvqa_ray.video.scenes.detectors import Detection

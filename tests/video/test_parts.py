@@ -11,36 +11,38 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.records import Frame, LookedPart, ProbedVideo, Span, Video
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots
+from lvqa_ray.records import Frame, ProbedVideo, ScoredPart, Span, Video
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
 from lvqa_ray.video.scenes.detectors import Detection
-from lvqa_ray.video.scenes.parallel import find_parts, look_at
+from lvqa_ray.video.scenes.parallel import find_parts, score_part
 from lvqa_ray.video.scenes.parallel_join import JoinedParts, PartsDisagreeError
 from lvqa_ray.video.spans import ScenePlan
 from tests import media
 
-EIGHT = Sampling(count=8, fps=None, short_side=64, quality=85)
-RATE = Sampling(count=None, fps=3.0, short_side=64, quality=85)
+EIGHT = FrameSampling(count=8, fps=None, short_side=64, quality=85)
+RATE = FrameSampling(count=None, fps=3.0, short_side=64, quality=85)
 PLAN = ScenePlan(max_s=1.1, min_s=0.3)
 Shots = list[tuple[Span, tuple[Frame, ...]]]
 
 
-def looked(path: Path, length_s: float, detection: Detection, sampling: Sampling | None) -> list[LookedPart]:
+def looked(path: Path, length_s: float, detection: Detection, sampling: FrameSampling | None) -> list[ScoredPart]:
     row = ProbedVideo(video=Video(id="v", uri=str(path), fingerprint="f"), info=probe(str(path)))
     parts = find_parts(row, length_s)
-    return [look_at(part, detection=detection, plan=PLAN, sampling=sampling) for part in parts]
+    return [score_part(part, detection=detection, plan=PLAN, sampling=sampling) for part in parts]
 
 
-def joined(parts: list[LookedPart], detection: Detection, sampling: Sampling | None) -> Shots:
+def joined(parts: list[ScoredPart], detection: Detection, sampling: FrameSampling | None) -> Shots:
     joining = JoinedParts(detection, PLAN, sampling)
     return [*(shot for part in parts for shot in joining.add(part)), *joining.finish()]
 
 
-def check(path: Path, length_s: float = 1.0, detection: Detection | None = None, sampling: Sampling = EIGHT) -> None:
+def check(
+    path: Path, length_s: float = 1.0, detection: Detection | None = None, sampling: FrameSampling = EIGHT
+) -> None:
     """Spans and times of pictures are those of one piece, and so is each picture that is there: most of them."""
     detection = detection or Detection()
-    whole = [(s.span, s.frames()) for s in iter_shots(str(path), detection=detection, plan=PLAN, sampling=sampling)]
+    whole = [(s.span, s.frames()) for s in iter_clips(str(path), detection=detection, plan=PLAN, sampling=sampling)]
     parts = looked(path, length_s, detection, sampling)
     assert len(parts) >= 2
     shots = joined(parts, detection, sampling)

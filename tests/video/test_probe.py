@@ -11,7 +11,7 @@ import pytest
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import VideoInfo
-from lvqa_ray.video.reader.probe import probe
+from lvqa_ray.video.reader.media_info import probe
 from tests import media
 
 

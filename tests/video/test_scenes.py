@@ -13,11 +13,11 @@ import scenedetect
 from av.video.frame import VideoFrame
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.reader.video_reader import Source, open_source
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.detection import detect_scenes, iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection, Detector, Scorer
-from lvqa_ray.video.scenes.downscale import Accuracy, Shrinker
+from lvqa_ray.video.scenes.downscale import Accuracy, Downscaler
 from tests import media
 from tests.video.films import OPTIONS, transcoded
 
@@ -71,14 +71,14 @@ def test_exact_cuts_are_the_stock_ones_when_frames_are_skipped(skip: int) -> Non
 def test_exact_pictures_are_those_that_stock_makes(tmp_path: Path, size: tuple[int, int], most: int) -> None:
     path = media.make_video(tmp_path / "film.mp4", seconds=0.2, size=size)
     capture = cv2.VideoCapture(str(path))
-    with open_source(str(path)) as source:
+    with open_video(str(path)) as source:
         for frame in source.frames():
             _, whole = capture.read()
             factor = max(size) / 256
             stock = cv2.resize(whole, (round(size[0] / factor), round(size[1] / factor)))
-            ours = Shrinker(*size, "exact")(frame)
+            ours = Downscaler(*size, "exact")(frame)
             assert np.abs(ours[..., :3].astype(int) - stock).max() <= most
-            assert Shrinker(*size, "fast")(frame).shape == (stock.shape[0] // 2, stock.shape[1] // 2, 3)
+            assert Downscaler(*size, "fast")(frame).shape == (stock.shape[0] // 2, stock.shape[1] // 2, 3)
 
 
 @pytest.mark.parametrize("luma_only", [False, True])
@@ -110,14 +110,14 @@ def test_a_scene_is_told_while_the_rest_is_unread(
 
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     decoded = [0]
-    frames = Source.frames
+    frames = VideoReader.frames
 
-    def counted(source: Source, **settings: Any) -> Iterator[VideoFrame]:
+    def counted(source: VideoReader, **settings: Any) -> Iterator[VideoFrame]:
         for frame in frames(source, **settings):
             decoded[0] += 1
             yield frame
 
-    monkeypatch.setattr(Source, "frames", counted)
+    monkeypatch.setattr(VideoReader, "frames", counted)
     return decoded
 
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import cut_clip
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.reader.video_reader import open_source
+from lvqa_ray.video.cutting.clip_file import cut_clip
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.reader.video_reader import open_video
 from tests.video.films import counted
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
 def test_the_pictures_after_a_seek_are_those_of_their_times(tmp_path: Path, codec: str) -> None:
     path = counted(tmp_path / "film.vob", codec, frames=75)
-    with open_source(str(counted(tmp_path / "film.mkv", codec, frames=75))) as source:
+    with open_video(str(counted(tmp_path / "film.mkv", codec, frames=75))) as source:
         wanted = [np.asarray(frame.to_ndarray(), np.uint8) for frame in source.frames()]
-    with open_source(str(path)) as source:
+    with open_video(str(path)) as source:
         for start_s in (0.5, 0.8, 1.3, 1.9, 2.5):
             frames = source.frames_from(start_s)
             for _, frame in zip(range(12), frames, strict=False):

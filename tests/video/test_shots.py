@@ -10,19 +10,19 @@ from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
-from lvqa_ray.video.frames.sample import sample_frames
+from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.frame_dropping import MOST_PASSED
 from lvqa_ray.video.scenes import clip_builder as shots
-from lvqa_ray.video.scenes.clip_builder import Sampling, iter_shots, scenes_with_frames
+from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips, scenes_with_frames
 from lvqa_ray.video.scenes.detection import iter_scenes
 from lvqa_ray.video.scenes.detectors import Detection
-from lvqa_ray.video.scenes.frame_buffer import Candidate, Shelf
+from lvqa_ray.video.scenes.frame_buffer import BufferedFrame, FrameBuffer
 from lvqa_ray.video.spans import ScenePlan
 from tests import media
 from tests.video.test_scenes import count_decoded
 
-EIGHT = Sampling(count=8, fps=None, short_side=64, quality=85)
-RATE = Sampling(count=None, fps=3.0, short_side=64, quality=85)
+EIGHT = FrameSampling(count=8, fps=None, short_side=64, quality=85)
+RATE = FrameSampling(count=None, fps=3.0, short_side=64, quality=85)
 PLANS = (
     ScenePlan(max_s=10),
     ScenePlan(max_s=1),
@@ -40,13 +40,13 @@ def expected(path: Path, plan: ScenePlan, detection: Detection) -> list[Span]:
     return [clip for scene in scenes for clip in plan.clips(scene)]
 
 
-def check(path: Path, plan: ScenePlan, sampling: Sampling) -> None:
+def check(path: Path, plan: ScenePlan, sampling: FrameSampling) -> None:
     """The spans are those of two passes, and so are the pictures, but for the time error that is documented."""
     check_with(Detection(accuracy="exact"), 0, path, plan, sampling)
     check_with(Detection(accuracy="fast"), SPARED_S, path, plan, sampling)
 
 
-def check_with(detection: Detection, spared_s: float, path: Path, plan: ScenePlan, sampling: Sampling) -> None:
+def check_with(detection: Detection, spared_s: float, path: Path, plan: ScenePlan, sampling: FrameSampling) -> None:
     got = list(scenes_with_frames(str(path), detection=detection, plan=plan, sampling=sampling))
     assert [span for span, _ in got] == expected(path, plan, detection)
     for span, frames in got:
@@ -63,7 +63,7 @@ def check_with(detection: Detection, spared_s: float, path: Path, plan: ScenePla
 
 @pytest.mark.parametrize("sampling", [EIGHT, RATE], ids=["count", "rate"])
 @pytest.mark.parametrize("plan", PLANS, ids=str)
-def test_pictures_are_those_of_two_passes(film: Path, plan: ScenePlan, sampling: Sampling) -> None:
+def test_pictures_are_those_of_two_passes(film: Path, plan: ScenePlan, sampling: FrameSampling) -> None:
     check(film, plan, sampling)
 
 
@@ -83,13 +83,13 @@ def test_odd_videos(tmp_path: Path, kind: str) -> None:
         static=kind == "static",
         b_frames=5 if kind == "b_frames" else 0,
     )
-    for sampling in (EIGHT, RATE, Sampling(count=1, fps=None, short_side=64, quality=85)):
+    for sampling in (EIGHT, RATE, FrameSampling(count=1, fps=None, short_side=64, quality=85)):
         check(path, ScenePlan(max_s=4), sampling)
 
 
 def test_a_real_clip_in_long_scenes() -> None:
     for plan in (ScenePlan(max_s=10), ScenePlan(max_s=1.5)):
-        check(media.bikes(), plan, Sampling(count=2, fps=None, short_side=64, quality=85))
+        check(media.bikes(), plan, FrameSampling(count=2, fps=None, short_side=64, quality=85))
 
 
 def test_a_truncated_file_keeps_what_was_decoded(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_truncated_file_keeps_what_was_decoded(tmp_path: Path) -> None:
 def test_a_long_scene_gives_its_clips_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = media.make_video(tmp_path / "film.mp4", seconds=8)
     decoded = count_decoded(monkeypatch)
-    shots = iter_shots(str(path), detection=Detection(), plan=ScenePlan(max_s=1), sampling=EIGHT)
+    shots = iter_clips(str(path), detection=Detection(), plan=ScenePlan(max_s=1), sampling=EIGHT)
     first = next(shots)
     assert first.span == Span(start_s=0, end_s=1)
     assert decoded[0] <= 25 * 1.5 + 17
@@ -125,7 +125,7 @@ def test_pictures_that_nobody_asks_for_are_not_encoded(film: Path, monkeypatch: 
         return b""
 
     monkeypatch.setattr(JpegEncoder, "encode", encode)
-    for shot in iter_shots(str(film), detection=Detection(), plan=PLANS[0], sampling=EIGHT):
+    for shot in iter_clips(str(film), detection=Detection(), plan=PLANS[0], sampling=EIGHT):
         if shot.span.start_s == 0:
             shot.frames()
     assert 0 < len(encoded) <= 8
@@ -136,10 +136,10 @@ class Numbers(JpegEncoder):
         return str(frame.pts).encode()
 
 
-def shelf_of(times: Sequence[float], count: int, sure_s: Sequence[float] = ()) -> Shelf:
-    shelf = Shelf(0.0, sure_s=sure_s, count=count, encoder=Numbers(short_side=8, quality=1), compact=False)
+def shelf_of(times: Sequence[float], count: int, sure_s: Sequence[float] = ()) -> FrameBuffer:
+    shelf = FrameBuffer(0.0, sure_s=sure_s, count=count, encoder=Numbers(short_side=8, quality=1), compact=False)
     for time in times:
-        shelf.add(Candidate(time, VideoFrame(8, 8, "yuv420p")))
+        shelf.add(BufferedFrame(time, VideoFrame(8, 8, "yuv420p")))
     return shelf
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
-from lvqa_ray.video.frames.sample import sample_frames
-from lvqa_ray.video.reader.video_reader import open_source
+from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.reader.video_reader import open_video
 from tests import media
 from tests.video.test_scenes import count_decoded
 
@@ -19,7 +19,7 @@ from tests.video.test_scenes import count_decoded
 def test_every_picture_is_the_same(tmp_path: Path, codec: str, vfr: bool) -> None:
     path = media.make_video(tmp_path / "film.mp4", seconds=6, codec=codec, vfr=vfr, b_frames=5, gop=30)
     encoder = JpegEncoder(short_side=64, quality=85)
-    with open_source(str(path)) as source:
+    with open_video(str(path)) as source:
         whole = [(source.time_of(frame), encoder.encode(frame)) for frame in source.frames()]
     chance = np.random.default_rng(1)
     for count in (1, 3, 20):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import cut_clip
-from lvqa_ray.video.reader.probe import probe
-from lvqa_ray.video.reader.video_reader import open_source
+from lvqa_ray.video.cutting.clip_file import cut_clip
+from lvqa_ray.video.reader.media_info import probe
+from lvqa_ray.video.reader.video_reader import open_video
 from tests.video.films import as_avi, counted
 
 
@@ -38,13 +38,13 @@ def test_each_picture_of_an_avi_has_its_own_time(tmp_path: Path, codec: str, b_f
 
 def test_the_sound_of_an_avi_begins_with_its_first_packet(tmp_path: Path) -> None:
     """The picture of which is shown later, but was not when it was written."""
-    with open_source(str(as_avi(tmp_path / "film.avi", counted(tmp_path / "film.ts", "libx264")))) as source:
+    with open_video(str(as_avi(tmp_path / "film.avi", counted(tmp_path / "film.ts", "libx264")))) as source:
         assert source.sound_start_s == 0
         assert source.start_s > 0
 
 
 def pictures(path: Path, start_s: float = 0.0) -> list[tuple[float, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]]:
-    with open_source(str(path)) as source:
+    with open_video(str(path)) as source:
         return [
             (source.time_of(frame), np.asarray(frame.to_ndarray(), np.uint8)) for frame in source.frames_from(start_s)
         ]

@@ -127,7 +127,7 @@ class Warnings(logging.Handler):
 
 def show_warnings() -> None:
     """Print what is found before a run and does not stop it."""
-    logger = logging.getLogger("lvqa_ray.engine.preflight.checks")
+    logger = logging.getLogger("lvqa_ray.engine.preflight.validation")
     if not any(isinstance(handler, Warnings) for handler in logger.handlers):
         logger.addHandler(Warnings(logging.WARNING))
         logger.propagate = False  # or the handler of the root would print them again

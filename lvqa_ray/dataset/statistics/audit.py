@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvqa_ray.dataset.compaction import Current
-from lvqa_ray.dataset.current_rows import of_run
+from lvqa_ray.dataset.current_rows import match_current_run
 from lvqa_ray.dataset.outcomes import flat, numbers
 from lvqa_ray.dataset.shards import read_shard, shards
 from lvqa_ray.dataset.statistics import significance
@@ -24,7 +24,7 @@ from lvqa_ray.dataset.statistics.significance import Mean, Share
 from lvqa_ray.records import LETTERS
 from lvqa_ray.records.requested import against, requested
 from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 GUESS = 1 / len(LETTERS)
 BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
@@ -119,7 +119,7 @@ class Audit:
         return sum(cost for cost in costs if cost is not None) / self.records
 
 
-def audit(folder: Place) -> Audit:
+def audit(folder: StoragePath) -> Audit:
     """Look at all questions of an output folder.
 
     Raises:
@@ -144,7 +144,7 @@ def audit(folder: Place) -> Audit:
     return seen.summed()
 
 
-def _several_runs(folder: Place) -> bool:
+def _several_runs(folder: StoragePath) -> bool:
     """Whether there may be rows that a later run has replaced."""
     runs: set[str] = set()
     for table in SCHEMAS:
@@ -153,12 +153,12 @@ def _several_runs(folder: Place) -> bool:
     return len(runs) > 1
 
 
-def _read(folder: Place, table: TableName, current: Current | None) -> Iterator[pa.Table]:
+def _read(folder: StoragePath, table: TableName, current: Current | None) -> Iterator[pa.Table]:
     """The rows of a table that stand, shard by shard; columns that an earlier release lacks are null."""
     for shard in shards(folder, table):
         rows = read_shard(shard, list(dict.fromkeys([*COLUMNS[table], VIDEO_ID[table], "run_id"])))
         if current is not None:
-            rows = rows.filter(pa.array(of_run(rows, table, current.tables[table]) >= 0))
+            rows = rows.filter(pa.array(match_current_run(rows, table, current.tables[table]) >= 0))
         for name in COLUMNS[table]:
             if "." not in name and name not in rows.column_names:
                 rows = rows.append_column(name, pa.nulls(rows.num_rows, SCHEMAS[table].field(name).type))

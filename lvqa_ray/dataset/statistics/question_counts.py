@@ -14,7 +14,7 @@ from lvqa_ray.dataset.current_rows import row_groups
 from lvqa_ray.dataset.outcomes import flat
 from lvqa_ray.records.requested import SEVERAL, against, requested
 from lvqa_ray.records.tables import SCHEMAS, TableName
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 TABLES: Mapping[TableName, list[str]] = {
     "data": ["video_id", "category", "requested_category", "checks"],
@@ -43,7 +43,7 @@ class Funnel:
     quota: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def funnel(folder: Place, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays have no types
+def funnel(folder: StoragePath, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays have no types
     """Count the questions of some videos.
 
     Args:
@@ -84,7 +84,7 @@ def funnel(folder: Place, done: Any) -> Funnel:  # noqa: ANN401 - Arrow arrays h
     )
 
 
-def _of_failures(folder: Place, done: Any) -> Counter[str]:  # noqa: ANN401 - Arrow arrays have no types
+def _of_failures(folder: StoragePath, done: Any) -> Counter[str]:  # noqa: ANN401 - Arrow arrays have no types
     """Requested questions of videos that failed, and have no record of an earlier run."""
     kept = [rows["video_id"] for _, rows in row_groups(folder, "data", ["video_id"])]
     held = flat(pa.chunked_array([chunk for column in kept for chunk in column.chunks], pa.string()))
@@ -95,7 +95,7 @@ def _of_failures(folder: Place, done: Any) -> Counter[str]:  # noqa: ANN401 - Ar
     return wanted
 
 
-def _rows(folder: Place, table: TableName, done: Any) -> Iterator[pa.Table]:  # noqa: ANN401 - as above
+def _rows(folder: StoragePath, table: TableName, done: Any) -> Iterator[pa.Table]:  # noqa: ANN401 - as above
     """The rows of some videos, many at a time."""
     schema = SCHEMAS[table]
     for _, rows in row_groups(folder, table, TABLES[table]):

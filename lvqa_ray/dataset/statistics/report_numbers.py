@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import LETTERS, TASKS
 from lvqa_ray.records.requested import ONE, SEVERAL, against, requested
 
@@ -87,7 +87,7 @@ class Numbers:
         return max(0, self.videos - self.with_records - self.alone - self.failures)
 
 
-def count(output: Output) -> Numbers:
+def count(output: OutputReader) -> Numbers:
     """Count an output.
 
     Raises:
@@ -124,7 +124,7 @@ def count(output: Output) -> Numbers:
     )
 
 
-def _quota(output: Output, data: pa.Table, drops: pa.Table, done: Any) -> dict[str, dict[str, int]]:  # noqa: ANN401
+def _quota(output: OutputReader, data: pa.Table, drops: pa.Table, done: Any) -> dict[str, dict[str, int]]:  # noqa: ANN401
     failed = output.rows("failures", ["id", SEVERAL])
     failed = failed.filter(pc.invert(pc.is_in(failed["id"], value_set=done)))
     delivered = _counted(pc.fill_null(data["category"], ""))
@@ -132,7 +132,7 @@ def _quota(output: Output, data: pa.Table, drops: pa.Table, done: Any) -> dict[s
     return {name or "none": counts for name, counts in quota.items()}
 
 
-def _failures(output: Output, done: Any) -> list[FailedKind]:  # noqa: ANN401 - Arrow arrays have no types
+def _failures(output: OutputReader, done: Any) -> list[FailedKind]:  # noqa: ANN401 - Arrow arrays have no types
     rows = output.rows("failures", ["id", "stage", "kind", "retryable", "message"])
     rows = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=done)))
     kinds: list[FailedKind] = []
@@ -144,7 +144,7 @@ def _failures(output: Output, done: Any) -> list[FailedKind]:  # noqa: ANN401 - 
     return kinds
 
 
-def _results(output: Output) -> tuple[int, dict[str, dict[str, int]]]:
+def _results(output: OutputReader) -> tuple[int, dict[str, dict[str, int]]]:
     rows = output.rows("analysis", ["video_id", "task", "error", "alone"])
     alone = rows.filter(pc.fill_null(rows["alone"], False))
     fate = pc.if_else(pc.is_valid(rows["error"]), "failed", "made")
@@ -155,7 +155,7 @@ def _results(output: Output) -> tuple[int, dict[str, dict[str, int]]]:
     return len(pc.unique(alone["video_id"])), {task: counts[task] for task in TASKS if task in counts}
 
 
-def _clips(output: Output) -> tuple[dict[str, int], npt.NDArray[np.float64]]:
+def _clips(output: OutputReader) -> tuple[dict[str, int], npt.NDArray[np.float64]]:
     rows = output.rows("clips", ["duration_sec", "dropped", "error"])
     kept = rows.filter(pc.is_null(rows["dropped"]))
     failed = kept.num_rows - kept["error"].null_count

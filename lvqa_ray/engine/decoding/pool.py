@@ -8,13 +8,13 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
-from lvqa_ray.engine.decoding.thread_iterator import pumped
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits, DecodeProcess
+from lvqa_ray.engine.decoding.thread_iterator import iterate_in_thread
 from lvqa_ray.engine.row_codec import unpack
 from lvqa_ray.stage.steps import VideoStep
 
 
-class Decoders:
+class DecodePool:
     """Children that decode, started when they are needed and kept; who asks while all are at work waits.
 
     Args:
@@ -22,20 +22,20 @@ class Decoders:
         most: How many there may be.
     """
 
-    def __init__(self, bounds: Bounds, most: int) -> None:
+    def __init__(self, bounds: DecodeLimits, most: int) -> None:
         self._bounds = bounds
         self._free = asyncio.Semaphore(most)
-        self._idle: list[Decoder] = []
-        self._all: list[Decoder] = []
+        self._idle: list[DecodeProcess] = []
+        self._all: list[DecodeProcess] = []
 
     async def rows(self, steps: Sequence[VideoStep], row: Any, path: str | None = None) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any of the frozen rows
-        """The rows that steps make of a row, as they come; arguments as for a `Decoder`.
+        """The rows that steps make of a row, as they come; arguments as for a `DecodeProcess`.
 
         Close it (`contextlib.aclosing`): a child that works for nobody is then ended at once.
         """
         await self._free.acquire()
         decoder = self._taken()
-        made = pumped(partial(decoder, steps, row, path), decoder.interrupt, partial(self._back, decoder))
+        made = iterate_in_thread(partial(decoder, steps, row, path), decoder.interrupt, partial(self._back, decoder))
         async with aclosing(made):
             async for packed in made:
                 for out in unpack(packed):
@@ -47,13 +47,13 @@ class Decoders:
             decoder.interrupt()
             decoder.close()
 
-    def _taken(self) -> Decoder:
+    def _taken(self) -> DecodeProcess:
         if self._idle:
             return self._idle.pop()
-        decoder = Decoder(self._bounds)
+        decoder = DecodeProcess(self._bounds)
         self._all.append(decoder)
         return decoder
 
-    def _back(self, decoder: Decoder) -> None:
+    def _back(self, decoder: DecodeProcess) -> None:
         self._idle.append(decoder)
         self._free.release()

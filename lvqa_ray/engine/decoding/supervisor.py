@@ -22,12 +22,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lvqa_ray.engine.decoding.worker import NEWS, ROW, At, Done, Order
+from lvqa_ray.engine.decoding.worker import NEWS, ROW, DecodeFinished, DecodeProgress, DecodeRequest
 from lvqa_ray.engine.row_codec import COLUMN, Packed, pack
 from lvqa_ray.engine.secrets import decoder_environment
 from lvqa_ray.engine.step_runner import failed, video_of
 from lvqa_ray.errors import VideoFault
-from lvqa_ray.records import Failure, shown
+from lvqa_ray.records import Failure, redact_url
 from lvqa_ray.stage.steps import VideoStep
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
@@ -43,16 +43,16 @@ UNKNOWN_LENGTH_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class DecodeLimits:
     """What decoding may take.
 
     Attributes:
-        still_s: Longest time in which a row neither comes nor a byte is read or written.
+        stall_timeout_s: Longest time in which a row neither comes nor a byte is read or written.
         slowest: Longest time that a row may take in all, as a multiple of its video's length; ``still_s`` comes on top.
         memory_bytes: Most memory of the process that decodes.
     """
 
-    still_s: float
+    stall_timeout_s: float
     slowest: float
     memory_bytes: int
 
@@ -63,15 +63,15 @@ class Bounds:
 
 
 @cache
-def decoder(bounds: Bounds) -> Decoder:
+def decoder(bounds: DecodeLimits) -> DecodeProcess:
     """The one decoder of this process."""
-    return Decoder(bounds)
+    return DecodeProcess(bounds)
 
 
-class Decoder:
+class DecodeProcess:
     """Puts rows through steps in a child process, which is started when it is needed and again when it has died."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: DecodeLimits) -> None:
         self._bounds = bounds
         self._child: _Child | None = None
         self._busy: _Child | None = None
@@ -95,7 +95,7 @@ class Decoder:
         if self._interrupted:  # while the child was starting
             child.kill()
         try:
-            yield from self._rows(child, Order(steps, row, path))
+            yield from self._rows(child, DecodeRequest(steps, row, path))
         except BaseException:
             child.end()
             raise
@@ -124,9 +124,9 @@ class Decoder:
         """The idle child's process id."""
         return self._child.pid if self._child else None
 
-    def _rows(self, child: _Child, order: Order) -> Iterator[Packed]:
+    def _rows(self, child: _Child, order: DecodeRequest) -> Iterator[Packed]:
         steps, row = order.steps, order.row
-        at = At(next(step.name for step in steps if isinstance(row, step.takes)), 0.0)
+        at = DecodeProgress(next(step.name for step in steps if isinstance(row, step.takes)), 0.0)
         watch = _Watch(self._bounds, child.pid)
         child.send(pickle.dumps(order))
         while True:
@@ -142,10 +142,10 @@ class Decoder:
                 yield {COLUMN: message[1:]}
                 continue
             news = pickle.loads(message[1:])  # noqa: S301 - from the child that we started
-            if isinstance(news, At):
+            if isinstance(news, DecodeProgress):
                 at = news
                 watch.length_s = max(watch.length_s, at.length_s)
-            elif isinstance(news, Done):
+            elif isinstance(news, DecodeFinished):
                 if news.out_of_memory:
                     child.end()
                     yield pack(_failure(row, at.stage, VideoFault.DECODER_MEMORY, _too_large(self._bounds)))
@@ -155,7 +155,7 @@ class Decoder:
 class _Watch:
     """Watches one row: its time and memory. Only waiting for the child counts."""
 
-    def __init__(self, bounds: Bounds, pid: int) -> None:
+    def __init__(self, bounds: DecodeLimits, pid: int) -> None:
         self.length_s = 0.0
         self._bounds = bounds
         self._pid = pid
@@ -171,7 +171,7 @@ class _Watch:
             now = time.monotonic()
             self._waited_s += now - before
             before = now
-            allowed = bounds.still_s + bounds.slowest * (self.length_s or UNKNOWN_LENGTH_S)
+            allowed = bounds.stall_timeout_s + bounds.slowest * (self.length_s or UNKNOWN_LENGTH_S)
             if self._waited_s > allowed:
                 why = f"takes more than {allowed:.0f} s (engine.decode_slowest); re-encode it or leave it out."
                 return VideoFault.DECODER_TIMEOUT, why
@@ -182,12 +182,13 @@ class _Watch:
             moved = _bytes_moved(self._pid)
             if moved != self._moved:
                 self._moved, seen = moved, now
-            if now - seen > bounds.still_s:
-                why = f"stood still for {bounds.still_s:g} s (engine.decode_still_s); re-encode it or leave it out."
+            if now - seen > bounds.stall_timeout_s:
+                limit = f"{bounds.stall_timeout_s:g} s (engine.decode_still_s)"
+                why = f"stood still for {limit}; re-encode it or leave it out."
                 return VideoFault.DECODER_TIMEOUT, why
 
 
-def _too_large(bounds: Bounds) -> str:
+def _too_large(bounds: DecodeLimits) -> str:
     size = f"{bounds.memory_bytes / 2**30:.2g} GB"
     return f"needs more memory than {size} (engine.decode_memory_gb); scale it down or leave it out."
 
@@ -290,5 +291,5 @@ def _crash(row: Any, stage: str, status: int) -> Any:  # noqa: ANN401 - any of t
 
 def _failure(row: Any, stage: str, kind: VideoFault, why: str, *, retryable: bool = False) -> Any:  # noqa: ANN401
     video = video_of(row)
-    message = f"Decoding {shown(video.uri)} {why}"
+    message = f"Decoding {redact_url(video.uri)} {why}"
     return failed(row, Failure(video=video, stage=stage, kind=str(kind), message=message, retryable=retryable))

@@ -13,7 +13,7 @@ AHEAD = 4
 """Items that are made before they are taken, at most."""
 
 
-async def pumped(
+async def iterate_in_thread(
     make: Callable[[], Generator[T, None, None]], stop: Callable[[], object], ended: Callable[[], object]
 ) -> AsyncGenerator[T, None]:
     """What a generator gives.

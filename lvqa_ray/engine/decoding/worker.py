@@ -23,7 +23,7 @@ from lvqa_ray.stage.steps import VideoStep
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DecodeRequest:
     """What the child is to do: put a row through steps, with its video at a path of this node if one is given."""
 
     steps: Sequence[VideoStep]
@@ -32,7 +32,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class DecodeProgress:
     """Which step the child is working in, and how long its video is (s; 0 if that is not known yet)."""
 
     stage: str
@@ -40,7 +40,7 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class DecodeFinished:
     """The row is done with, or has met the bound of memory and the child dies."""
 
     out_of_memory: bool = False
@@ -63,32 +63,32 @@ def main() -> None:
     try:
         connection.send_bytes(NEWS)
         while True:
-            order: Order = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the worker that started us
+            order: DecodeRequest = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the worker that started us
             _obey(order, connection)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _obey(order: Order, connection: Connection) -> None:
+def _obey(order: DecodeRequest, connection: Connection) -> None:
     # Not at the top: what this needs is loaded where loading it counts as starting up.
-    from lvqa_ray.engine.step_runner import elsewhere, through  # noqa: PLC0415
+    from lvqa_ray.engine.step_runner import run_video_steps, with_local_path  # noqa: PLC0415
 
-    said: At | None = None
+    said: DecodeProgress | None = None
 
     def say(stage: str, row: Any) -> None:  # noqa: ANN401 - any of the frozen rows
         nonlocal said
-        at = At(stage, row.info.duration_sec if hasattr(row, "info") else 0.0)
+        at = DecodeProgress(stage, row.info.duration_sec if hasattr(row, "info") else 0.0)
         if at != said:
             said = at
             connection.send_bytes(NEWS + pickle.dumps(at))
 
     try:
-        for out in elsewhere(partial(through, order.steps, watcher=say), order.row, order.path):
+        for out in with_local_path(partial(run_video_steps, order.steps, watcher=say), order.row, order.path):
             connection.send_bytes(ROW + pickle.dumps(out, protocol=pickle.HIGHEST_PROTOCOL))
     except MemoryError:
-        connection.send_bytes(NEWS + pickle.dumps(Done(out_of_memory=True)))
+        connection.send_bytes(NEWS + pickle.dumps(DecodeFinished(out_of_memory=True)))
         raise SystemExit(0) from None  # who knows what it has left behind
-    connection.send_bytes(NEWS + pickle.dumps(Done()))
+    connection.send_bytes(NEWS + pickle.dumps(DecodeFinished()))
 
 
 def _load() -> None:
@@ -96,8 +96,8 @@ def _load() -> None:
     for name in (
         "lvqa_ray.engine.step_runner",
         "lvqa_ray.video.scenes.clip_builder",
-        "lvqa_ray.video.cutting.cut",
-        "lvqa_ray.video.frames.sample",
+        "lvqa_ray.video.cutting.clip_file",
+        "lvqa_ray.video.frames.frame_sampling",
     ):
         importlib.import_module(name)
 

@@ -11,11 +11,11 @@ from lvqa_ray.qa.rewording import merged_line
 from lvqa_ray.qa.time_labels import decimals
 from lvqa_ray.records import (
     Analysis,
-    AnalyzedVideo,
+    AnalysisRecord,
     CaptionedClip,
+    CaptionedVideo,
     Clip,
     Failure,
-    Film,
     ProbedVideo,
     Span,
     Subtitle,
@@ -23,7 +23,7 @@ from lvqa_ray.records import (
     Usage,
     Video,
     VideoInfo,
-    shown,
+    redact_url,
 )
 
 State = Literal["running", "done", "failed", "stopped"]
@@ -35,7 +35,7 @@ def now() -> str:
 
 
 @dataclass(slots=True, kw_only=True)
-class Dossier:
+class AnalysisDocument:
     """An analysis and what came of it.
 
     Attributes:
@@ -80,11 +80,11 @@ class Dossier:
                 self.speech = row.heard if row.index == 0 else self.speech
             case CaptionedClip():
                 self.captions[row.clip.index] = row
-            case Film():
+            case CaptionedVideo():
                 self.speech, self.info, self.looked = row.speech, row.info, True
             case Analysis():
                 self.results.append(row)
-            case AnalyzedVideo():
+            case AnalysisRecord():
                 self.state = "failed" if self.lacks else "done"
             case Failure():
                 self.state, self.failure = "failed", row
@@ -124,7 +124,7 @@ class Dossier:
             "updated": now(),
             "video": {
                 "id": self.video.id,
-                "uri": shown(self.video.uri),
+                "uri": redact_url(self.video.uri),
                 "fingerprint": self.video.fingerprint,
                 "info": self.info and asdict(self.info),
             },

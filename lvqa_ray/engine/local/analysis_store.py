@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lvqa_ray.storage.paths import Place, write_whole
+from lvqa_ray.storage.paths import StoragePath, write_whole
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
 """What a task or a session may be called: it becomes the name of a file."""
@@ -18,7 +18,7 @@ KEPT_DAYS = 7.0
 logger = logging.getLogger(__name__)
 
 
-class Dossiers:
+class AnalysisStore:
     """Documents by task and session; one that is older than they are kept is as good as gone.
 
     Args:
@@ -27,7 +27,7 @@ class Dossiers:
         workspace: Keeps those of some users apart from the others'.
     """
 
-    def __init__(self, output: Place, kept_days: float = KEPT_DAYS, workspace: str = "") -> None:
+    def __init__(self, output: StoragePath, kept_days: float = KEPT_DAYS, workspace: str = "") -> None:
         self._folder = output / "served" / workspace if workspace else output / "analyses"
         self._kept = timedelta(days=kept_days)
 
@@ -71,11 +71,11 @@ class Dossiers:
                         gone += 1
         return gone
 
-    def _in(self, folder: Place) -> Iterator[Place]:
+    def _in(self, folder: StoragePath) -> Iterator[StoragePath]:
         with suppress(OSError):
             yield from [*folder.iterdir()]
 
-    def _kept_one(self, place: Place) -> dict[str, Any] | None:
+    def _kept_one(self, place: StoragePath) -> dict[str, Any] | None:
         document = _read(place)
         return None if document is None or self._too_old(document) else document
 
@@ -83,7 +83,7 @@ class Dossiers:
         return datetime.now(UTC) - datetime.fromisoformat(document["updated"]) > self._kept
 
 
-def _read(place: Place) -> dict[str, Any] | None:
+def _read(place: StoragePath) -> dict[str, Any] | None:
     """A document; ``None`` where there is none, or none that can be read."""
     try:
         document: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.locations import open_segments
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.middleware.budget import Budget, LocalPurse
-from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
-from lvqa_ray.llm.ratelimit.daily_quota import Day
+from lvqa_ray.llm.middleware.budget import Budget, LocalBudget
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
-from lvqa_ray.llm.ratelimit.server import LocalDesk
+from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.stage import Chat, Prompted
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 LOOK_EVERY_S = 0.02
 Name = tuple[str, str, str]
@@ -35,10 +35,10 @@ Name = tuple[str, str, str]
 @dataclass(slots=True)
 class _Gate:
     limiter: Limiter
-    permits: Permits
+    permits: LeasePool
 
 
-class LocalChats:
+class LocalClients:
     """Chats by stage, which share the limits of their endpoints, the journals and the budget.
 
     An endpoint that has stopped for good (its key is refused, it has been down for too long) is tried again by whoever
@@ -53,11 +53,11 @@ class LocalChats:
         ConfigError: The variable of a key is not set.
     """
 
-    def __init__(self, job: Job, folder: Place, run_id: str) -> None:
+    def __init__(self, job: Job, folder: StoragePath, run_id: str) -> None:
         engine = job.engine
         bounded = engine.max_cost is not None or engine.max_requests is not None
         self._budget = Budget(engine.max_cost, engine.max_requests)
-        self._purse = LocalPurse(self._budget) if bounded else None
+        self._purse = LocalBudget(self._budget) if bounded else None
         self._retry_failures = engine.retry_failures
         self._folder = folder
         self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
@@ -65,7 +65,7 @@ class LocalChats:
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
         self._gates: dict[Name, _Gate] = {}
         self._wires: dict[str, OpenAITransport] = {}
-        self._journals: dict[str, Journal] = {}
+        self._journals: dict[str, JournalReplyStore] = {}
         self._opening = asyncio.Lock()
         self._chats: dict[tuple[str, ...], Chat] = {}
 
@@ -74,7 +74,7 @@ class LocalChats:
         """Why nothing more may be asked; empty while the budget lasts."""
         return self._budget.exhausted
 
-    def journal(self, stage: str) -> Journal:
+    def journal(self, stage: str) -> JournalReplyStore:
         """The answers to a stage.
 
         Raises:
@@ -100,8 +100,10 @@ class LocalChats:
         which = (stage.name, *(at.model_dump_json() for at in endpoints))
         if which not in self._chats:
             sound = stage.role == "speech"
-            ways = [Way(at, self._wire(at, sound=sound), self._gate(at).permits, self._purse) for at in endpoints]
-            self._chats[which] = chat_along(ways, self.journal(stage.name), ask_again=self._retry_failures)
+            ways = [
+                EndpointRoute(at, self._wire(at, sound=sound), self._gate(at).permits, self._purse) for at in endpoints
+            ]
+            self._chats[which] = build_client(ways, self.journal(stage.name), ask_again=self._retry_failures)
         return self._chats[which]
 
     async def aclose(self) -> None:
@@ -116,8 +118,8 @@ class LocalChats:
                 await each.aclose()
         await asyncio.gather(*(asyncio.to_thread(journal.close) for journal in self._journals.values()))
 
-    def _opened(self, stage: str) -> Journal:
-        return Journal(segments_at(self._folder), writer=self._writer, stage=stage)
+    def _opened(self, stage: str) -> JournalReplyStore:
+        return JournalReplyStore(open_segments(self._folder), writer=self._writer, stage=stage)
 
     def _name(self, at: Endpoint) -> Name:
         return at.base_url, self._key(at).get_secret_value(), at.model
@@ -137,6 +139,6 @@ class LocalChats:
             limits = Limits.of(*([known for known in self._known if self._name(known) == name] or [at]))
             public = f"{at.base_url} {at.api_key_env} {at.model}"  # nothing made of the key
             day = self._folder / f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json"
-            limiter = Limiter(limits, day=Day(limits.requests_per_day, day))
-            self._gates[name] = _Gate(limiter, Permits(LocalDesk(limiter)))
+            limiter = Limiter(limits, day=DailyQuota(limits.requests_per_day, day))
+            self._gates[name] = _Gate(limiter, LeasePool(LocalLeaseServer(limiter)))
         return self._gates[name]

@@ -16,28 +16,28 @@ from itertools import chain
 from typing import Any
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of, scratch_of
+from lvqa_ray.config.places import download_cache, output_path
 from lvqa_ray.dataset.run_order import segment_names
-from lvqa_ray.engine.clip_uploads import media_of
-from lvqa_ray.engine.decoding.pool import Decoders
-from lvqa_ray.engine.decoding.supervisor import Bounds
-from lvqa_ray.engine.local.clients import LocalChats
-from lvqa_ray.engine.local.pinned_download import Held
+from lvqa_ray.engine.clip_uploads import clip_uploader
+from lvqa_ray.engine.decoding.pool import DecodePool
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits
+from lvqa_ray.engine.local.clients import LocalClients
+from lvqa_ray.engine.local.pinned_download import PinnedDownload
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
-from lvqa_ray.engine.step_runner import along, bare, bug, not_fetched, through
+from lvqa_ray.engine.step_runner import internal_error_row, not_fetched, run_chat_steps, run_video_steps, without_images
 from lvqa_ray.errors import FetchError
-from lvqa_ray.journal.found_clips import FoundClips, clips_folder, index_of
+from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
-from lvqa_ray.pipeline import Group, Look, build
-from lvqa_ray.records import AnalyzedFilm, CaptionedClip, Clip, Failure, Film, ProbedVideo, Video
+from lvqa_ray.pipeline import FrameScoring, Group, build
+from lvqa_ray.records import AnalyzedVideo, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
-from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.download_cache import DownloadCache
 
 
-class Analyst:
+class LocalExecutor:
     """Takes videos through the steps of a job, any number at once; they share endpoints, decoders and the journal.
 
     Args:
@@ -49,12 +49,12 @@ class Analyst:
     """
 
     def __init__(self, job: Job, run_id: str = "") -> None:
-        self.journal = output_of(job) / "cache"
+        self.journal = output_path(job) / "cache"
         self.run_id = run_id or next_run_id(segment_names(self.journal))
-        self.chats = LocalChats(job, self.journal, self.run_id)
-        self.decoders = Decoders(Bounds.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
+        self.chats = LocalClients(job, self.journal, self.run_id)
+        self.decoders = DecodePool(DecodeLimits.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 
-    async def rows(self, job: Job, video: Video, scratch: Scratch | None = None) -> AsyncGenerator[Any, None]:
+    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Any, None]:
         """Everything that comes of a video, as it comes.
 
         Close it (`contextlib.aclosing`) to stop the work: decoding ends, and no request is sent any more; what is paid
@@ -67,10 +67,10 @@ class Analyst:
 
         Yields:
             `ProbedVideo`, each `Clip` as it is found (without its pictures), each `CaptionedClip` as it is answered,
-            the `Film`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, after which nothing comes.
+            the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
         """
         said: asyncio.Queue[Any] = asyncio.Queue()
-        work = _Work(self, job, video, scratch or scratch_of(job), said.put_nowait)
+        work = _VideoRun(self, job, video, scratch or download_cache(job), said.put_nowait)
 
         async def all_of_it() -> None:
             try:
@@ -94,18 +94,20 @@ class Analyst:
         await self.chats.aclose()
 
 
-class _Work:
+class _VideoRun:
     """One video on its way."""
 
-    def __init__(self, analyst: Analyst, job: Job, video: Video, scratch: Scratch, say: Callable[[Any], None]) -> None:
+    def __init__(
+        self, analyst: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, say: Callable[[Any], None]
+    ) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
-        media = media_of(job)
+        media = clip_uploader(job)
         self._pipeline = build(job, media.folder)
         self._telling: list[ChatStep | PlainStep] = [
-            step for group in self._pipeline.ask if not isinstance(group, Look) for step in group
+            step for group in self._pipeline.ask if not isinstance(group, FrameScoring) for step in group
         ]
         self._analyst, self._job, self._video, self._media, self._say = analyst, job, video, media, say
-        self._held = Held(scratch, video)
+        self._held = PinnedDownload(scratch, video)
         self._asking = [
             stage
             for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._telling)
@@ -125,7 +127,7 @@ class _Work:
             captions = await self._captions()
             for row in self._pipeline.merge(captions) if captions else ():
                 self._say(row)
-                await along(self._telling, row, self._step)
+                await run_chat_steps(self._telling, row, self._step)
         finally:
             await self._held.aclose()
 
@@ -159,14 +161,14 @@ class _Work:
         return captions
 
     async def _clips(self) -> AsyncGenerator[Any, None]:
-        found = FoundClips(
+        found = ClipIndex(
             self._analyst.journal,
             self._pipeline.recipe,
             self._analyst.run_id,
             lambda: index_of(clips_folder(self._analyst.journal)),
             self._pipeline.beside,
         )
-        known = await asyncio.to_thread(found.recall, self._video)
+        known = await asyncio.to_thread(found.get, self._video)
         if known is not None:
             self._say(ProbedVideo(video=self._video, info=known[0].info, speech=known[0].heard))
             for clip in known:
@@ -183,9 +185,9 @@ class _Work:
                 self._say(row)
                 async with aclosing(self._in_turn([then, *others], row)) as clips:
                     async for out in clips:
-                        made.append(bare(out))
+                        made.append(without_images(out))
                         yield out
-        await asyncio.to_thread(found.note, self._video, made)
+        await asyncio.to_thread(found.put, self._video, made)
 
     async def _in_turn(self, groups: Sequence[Group], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
         """The rows that groups of steps make of a row."""
@@ -202,7 +204,7 @@ class _Work:
                             yield each
             return
         asking = [step for step in group if not isinstance(step, VideoStep)]
-        for out in await along(asking, row, self._made):
+        for out in await run_chat_steps(asking, row, self._made):
             async with aclosing(self._in_turn(others, out)) as rows:
                 async for each in rows:
                     yield each
@@ -216,7 +218,7 @@ class _Work:
         rows: list[Any] = []
         async with aclosing(self._through(self._pipeline.look, clip)) as looked:
             async for row in looked:
-                rows += await along(self._pipeline.caption, row, self._step)
+                rows += await run_chat_steps(self._pipeline.caption, row, self._step)
                 if isinstance(row, CaptionedClip):
                     self._say(row)
         return rows
@@ -236,7 +238,7 @@ class _Work:
     async def _through(self, steps: Sequence[VideoStep], row: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - any frozen row
         """The rows that video steps make of a row; in a child process, if they open the file."""
         if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
-            for out in through(steps, row, _unwatched):
+            for out in run_video_steps(steps, row, _unwatched):
                 yield out
             return
         try:
@@ -255,11 +257,11 @@ class _Work:
     async def _step(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
         made = await self._made(step, row)
         for out in made:
-            if isinstance(out, AnalyzedFilm):
+            if isinstance(out, AnalyzedVideo):
                 for result in out.results[self._told :]:
                     self._say(result)
                 self._told = len(out.results)
-            elif not isinstance(out, Film):  # which has been told
+            elif not isinstance(out, CaptionedVideo):  # which has been told
                 self._say(out)
         return made
 
@@ -267,7 +269,7 @@ class _Work:
         try:
             return list(step.call(row)) if isinstance(step, PlainStep) else list(await step.call(row, self._ask))
         except Exception as error:
-            return [bug(step.name, row, error)]
+            return [internal_error_row(step.name, row, error)]
 
     async def _ask(self, request: ChatRequest) -> ChatReply:
         return await self._chats[request.stage](request)

@@ -8,13 +8,13 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from lvqa_ray.engine.decoding.thread_iterator import pumped
+from lvqa_ray.engine.decoding.thread_iterator import iterate_in_thread
 from lvqa_ray.records import Video
-from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.download_cache import DownloadCache
 from lvqa_ray.storage.remote import is_remote
 
 
-class Held:
+class PinnedDownload:
     """Fetches a video when its path is first asked for, and holds it until it is closed.
 
     Args:
@@ -22,7 +22,7 @@ class Held:
         video: The video; a local one is used where it is.
     """
 
-    def __init__(self, scratch: Scratch, video: Video) -> None:
+    def __init__(self, scratch: DownloadCache, video: Video) -> None:
         self._video = video
         self._over = threading.Event()
         self._scratch = replace(scratch, stopped=self._over.is_set)
@@ -38,7 +38,7 @@ class Held:
         if not is_remote(self._video.uri):
             return self._video.uri
         if self._path is None:
-            self._files = pumped(self._hold, self._over.set, int)
+            self._files = iterate_in_thread(self._hold, self._over.set, int)
             self._path = asyncio.ensure_future(anext(self._files))
         return await asyncio.shield(self._path)
 

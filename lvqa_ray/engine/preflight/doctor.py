@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
-from lvqa_ray.engine.preflight.checks import check_output, check_prices, check_prompts, check_whisper
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.readiness import readiness
 from lvqa_ray.engine.preflight.trials import smallest, trials
+from lvqa_ray.engine.preflight.validation import check_output, check_prices, check_prompts, check_whisper
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest
@@ -68,7 +68,7 @@ def check(job: Job, *, paid: bool) -> Iterator[Finding]:
 
 def _places(job: Job) -> Iterator[Finding]:
     try:
-        check_output(output_of(job))
+        check_output(output_path(job))
         yield Finding("output", True, f"{job.output} can be written.")
     except ConfigError as error:
         yield Finding("output", False, str(error))
@@ -86,7 +86,7 @@ def _places(job: Job) -> Iterator[Finding]:
 
 def _videos(job: Job) -> Iterator[Finding]:
     try:
-        videos = read_manifest(job.videos, job.limit, without=output_of(job), access=access_of(job.storage))
+        videos = read_manifest(job.videos, job.limit, without=output_path(job), access=storage_options(job.storage))
         check_prompts(job, videos)
     except ConfigError as error:
         yield Finding("videos", False, str(error))

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of, output_of
+from lvqa_ray.config.places import output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.identities import Identities
-from lvqa_ray.dataset.manifest import keep_ids
 from lvqa_ray.dataset.outcomes import outcomes
-from lvqa_ray.dataset.resume import changed, remaining, told
+from lvqa_ray.dataset.resume import changed, describe_reasons, remaining
 from lvqa_ray.dataset.run_state import settings_of
-from lvqa_ray.engine.preflight.checks import check_addresses, check_endpoints, check_prices, check_prompts
-from lvqa_ray.engine.preflight.estimate import NOTHING, Estimate, Load, estimate, seconds
-from lvqa_ray.engine.preflight.probe import probed
+from lvqa_ray.dataset.stored_manifest import with_stable_ids
+from lvqa_ray.engine.preflight.corpus_probe import probed
+from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.preflight.validation import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.errors import VideoError
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.records import Clip, ProbedVideo, Span
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DryRun:
     """What a run would do.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
     clips: int
     frames: int
     pictures: str
-    stages: dict[str, Estimate]
+    stages: dict[str, JobEstimate]
     busy_s: float
     exact: bool
 
@@ -60,7 +60,7 @@ class Plan:
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
-def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
+def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
     """Look at every video's header and count.
 
     Args:
@@ -70,11 +70,11 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     Raises:
         ConfigError: What would keep the run from starting.
     """
-    videos = read_manifest(job.videos, job.limit, without=output_of(job), access=access_of(job.storage))
+    videos = read_manifest(job.videos, job.limit, without=output_path(job), access=storage_options(job.storage))
     check_prompts(job, videos)
-    done, settings, now = outcomes(output_of(job)), settings_of(output_of(job)), job.part_hashes
-    videos = Identities(output_of(job), done).identify(videos, access_of(job.storage))
-    videos = keep_ids(videos, done, output_of(job))
+    done, settings, now = outcomes(output_path(job)), settings_of(output_path(job)), job.part_hashes
+    videos = Identities(output_path(job), done).identify(videos, storage_options(job.storage))
+    videos = with_stable_ids(videos, done, output_path(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
     if ask_endpoints and todo.videos:
         check_prices(job)
@@ -90,10 +90,10 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> Plan:
     exact = job.split.mode == "fixed"
     loads = [_load(job, row, stages) for row, stages in found]
     stages = estimate(job, loads)
-    return Plan(
+    return DryRun(
         videos=len(videos),
         already_done=len(videos) - len(todo.videos),
-        reasons=told(todo.counts, settings, now),
+        reasons=describe_reasons(todo.counts, settings, now),
         unusable=len(todo.videos) - usable,
         too_many_clips=usable - len(found),
         seconds=sum(row.info.duration_sec for row, _ in found),
@@ -131,7 +131,7 @@ def _is_too_long(job: Job, row: ProbedVideo) -> bool:
     return False
 
 
-def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:
+def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> VideoWorkload:
     """Clips of fixed length that no filter rejects; for scenes, the fewest that there can be."""
     if job.split.mode == "fixed":
         clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
@@ -142,4 +142,4 @@ def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> Load:
         spans = [Span(start_s=index * length_s, end_s=(index + 1) * length_s) for index in range(count)]
     first, tasks = _first_asked(changes), _tasks_asked(changes)
     times = (job.sample.sampling.times(span) for span in spans)
-    return Load(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first, tasks)
+    return VideoWorkload(row, len(spans), 0 if job.caption.media == "video" else sum(map(len, times)), first, tasks)

@@ -47,7 +47,7 @@ REPLY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class JobEstimate:
     """What the calls of one stage come to, if every reply is usable at once and none is in the journal.
 
     Attributes:
@@ -66,7 +66,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class VideoWorkload:
     """What one video asks for.
 
     Attributes:
@@ -93,7 +93,7 @@ ORDER = ("caption", "ask", "checks", "reformat", NOTHING)
 """Groups of calls, of which each rests on those before it; the last has none."""
 
 
-def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
+def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]:
     """The calls of every stage that asks an endpoint, by its name."""
     loads = list(loads)
     caption_in = caption_calls = ask_in = ask_calls = questions = written = 0
@@ -133,7 +133,7 @@ def estimate(job: Job, loads: Iterable[Load]) -> dict[str, Estimate]:
     }
 
 
-def _transcripts(job: Job, loads: Sequence[Load]) -> dict[str, Estimate]:
+def _transcripts(job: Job, loads: Sequence[VideoWorkload]) -> dict[str, JobEstimate]:
     """The calls that write down sound: of all videos without a sidecar; streams of subtitles may spare more."""
     if job.endpoints.speech is None or "endpoint" not in job.speech.sources:
         return {}
@@ -141,16 +141,16 @@ def _transcripts(job: Job, loads: Sequence[Load]) -> dict[str, Estimate]:
     asked = [load.row for load in loads if load.row.info.has_audio and not job.speech.told_beside(load.row.video)]
     minutes = [row.info.duration_sec / 60 for row in asked]
     calls = sum(math.ceil(each / job.speech.part_minutes) for each in minutes)
-    return {TranscribeSpeech.name: Estimate(calls, 0, 0, sound_usd(at, 60 * sum(minutes)), at.model)}
+    return {TranscribeSpeech.name: JobEstimate(calls, 0, 0, sound_usd(at, 60 * sum(minutes)), at.model)}
 
 
-def _shown(job: Job, load: Load, caption_tokens: int) -> int:
+def _shown(job: Job, load: VideoWorkload, caption_tokens: int) -> int:
     """Tokens of captions in a prompt: of a long film there is an overview and some windows."""
     tokens, budget = load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget
     return tokens if tokens <= budget else budget // OVERVIEW + budget // DETAIL
 
 
-def _summaries(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
+def _summaries(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
     """The calls that sum up long films, and their summaries again."""
     stage, calls, tokens_in = job.summarize, 0, 0
     for load in loads:
@@ -162,9 +162,9 @@ def _summaries(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str
     return {stage.name: _of(job, stage, calls, tokens_in)} if calls else {}
 
 
-def _tasks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
+def _tasks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
     """The calls of the tasks about whole films; what is said in them is not known before."""
-    stages: dict[str, Estimate] = {}
+    stages: dict[str, JobEstimate] = {}
     told = sum(min(load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget) for load in loads)
     for task in job.analysis.stages:
         if isinstance(task, WriteSummary):
@@ -177,13 +177,13 @@ def _tasks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Es
     return stages
 
 
-def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, Estimate]:
+def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
     """The calls of the checks, if no question is dropped before its last one."""
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
     captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
     question_tokens = REPLY_TOKENS["ask"] // 3  # its reasoning is not shown to who answers it
-    stages: dict[str, Estimate] = {}
+    stages: dict[str, JobEstimate] = {}
     repairs = 0
     for check in job.checks.calling:
         once = questions * (_prompt_tokens(check) + question_tokens) + (captions if "{captions}" in check.prompt else 0)
@@ -202,7 +202,7 @@ def _checks(job: Job, loads: Sequence[Load], caption_tokens: int) -> dict[str, E
     return stages
 
 
-def _prose(job: Job, questions: int) -> dict[str, Estimate]:
+def _prose(job: Job, questions: int) -> dict[str, JobEstimate]:
     """The calls of the check of the rewritten reasoning."""
     prose = job.checks.prose
     if prose.policy == "off" or not prose.implied:
@@ -211,15 +211,15 @@ def _prose(job: Job, questions: int) -> dict[str, Estimate]:
     return {prose.name: _of(job, prose, questions, questions * (_prompt_tokens(prose) + shown))}
 
 
-def _picture_tokens(job: Job, load: Load) -> int:
+def _picture_tokens(job: Job, load: VideoWorkload) -> int:
     """Tokens of a picture with the time that stands before it."""
     width, height = fit(load.row.info.width, load.row.info.height, short_side=job.sample.short_side)
     return family_of(job.endpoints.of("vlm").model).tokens(width, height) + LABEL_TOKENS
 
 
-def seconds(job: Job, stages: dict[str, Estimate]) -> float:
+def seconds(job: Job, stages: dict[str, JobEstimate]) -> float:
     """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
-    busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[Estimate]]] = {}
+    busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[JobEstimate]]] = {}
     for stage in (
         TranscribeSpeech(),
         job.caption,
@@ -239,7 +239,7 @@ def seconds(job: Job, stages: dict[str, Estimate]) -> float:
     return max(_busy_s(replicas, parts) for replicas, parts in busy.values())
 
 
-def _busy_s(replicas: Sequence[Endpoint], parts: Sequence[Estimate]) -> float:
+def _busy_s(replicas: Sequence[Endpoint], parts: Sequence[JobEstimate]) -> float:
     calls = sum(part.calls for part in parts)
     tokens_in, tokens_out = sum(part.input_tokens for part in parts), sum(part.output_tokens for part in parts)
     if not calls:
@@ -260,11 +260,11 @@ def _calls_per_s(at: Endpoint, calls: int, tokens_in: float, tokens_out: float) 
     return min([at.max_concurrency / REPLY_S, *rates])
 
 
-def _of(job: Job, stage: Prompted, calls: int, tokens_in: int, tokens_out: int | None = None) -> Estimate:
+def _of(job: Job, stage: Prompted, calls: int, tokens_in: int, tokens_out: int | None = None) -> JobEstimate:
     at = job.endpoints.of(stage.role)
     tokens_out = calls * _reply_tokens(job, stage) if tokens_out is None else tokens_out
     cost = cost_usd(at.model, at.base_url, tokens_in, tokens_out, (at.price_in, at.price_out))
-    return Estimate(calls, tokens_in, tokens_out, cost, at.model)
+    return JobEstimate(calls, tokens_in, tokens_out, cost, at.model)
 
 
 def _prompt_tokens(stage: Prompted) -> int:

@@ -17,7 +17,7 @@ from lvqa_ray.records.sound import Sound
 from lvqa_ray.stage import Prompted, Role
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.audio.pcm import MIMES, tone
-from lvqa_ray.video.frames.test_pattern import swatch_jpeg, swatch_mp4
+from lvqa_ray.video.frames.test_pattern import test_jpeg, test_mp4
 
 YES = ReplySchema(
     name="answer",
@@ -95,7 +95,7 @@ def _seen(job: Job) -> Iterator[Trial]:
     """What the vision model is shown: the clip or the frames of a caption, and the frames of a check."""
     tried = 0
     if job.caption.media == "video":
-        clip = Media(identity="check", mime="video/mp4", data=swatch_mp4(job.cut.short_side or job.sample.short_side))
+        clip = Media(identity="check", mime="video/mp4", data=test_mp4(job.cut.short_side or job.sample.short_side))
         yield Trial("takes a video", job.caption.asks(COLOUR, clip))
     else:
         tried = job.sample.count if job.sample.per_second is None else 1
@@ -108,7 +108,7 @@ def _seen(job: Job) -> Iterator[Trial]:
 def _pictures(job: Job, stage: Prompted, count: int) -> Trial:
     """So many pictures of the size that the job shows."""
     side = job.sample.short_side
-    picture = Media(identity="check", mime="image/jpeg", data=swatch_jpeg(side, job.sample.quality))
+    picture = Media(identity="check", mime="image/jpeg", data=test_jpeg(side, job.sample.quality))
     return Trial(f"takes {count} pictures of {side} px", stage.asks(COLOUR, *[picture] * count))
 
 

@@ -8,9 +8,9 @@ import ray
 
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.journal.costs import spent, total
-from lvqa_ray.journal.locations import segments_at
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.middleware.budget import Budget
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Engine
@@ -29,9 +29,9 @@ class BudgetActor:
         run_id: Names the run.
     """
 
-    def __init__(self, max_cost: float | None, max_requests: int | None, journal: Place, run_id: str) -> None:
+    def __init__(self, max_cost: float | None, max_requests: int | None, journal: StoragePath, run_id: str) -> None:
         bill = total(
-            line for models in spent(segments_at(journal, make=False), run_id).values() for line in models.values()
+            line for models in spent(open_segments(journal, make=False), run_id).values() for line in models.values()
         )
         self._budget = Budget(max_cost, max_requests, spent_usd=bill.cost_usd or 0.0, sent=bill.calls)
 
@@ -48,7 +48,7 @@ class BudgetActor:
         return self._budget.exhausted
 
 
-def start(engine: Engine, journal: Place, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(engine: Engine, journal: StoragePath, run_id: str) -> Any | None:  # noqa: ANN401 - Ray's handles have no type of their own
     """The budget of a run, on the cluster; ``None`` where the job sets no limit, so that it costs nothing."""
     if engine.max_cost is None and engine.max_requests is None:
         return None
@@ -57,7 +57,7 @@ def start(engine: Engine, journal: Place, run_id: str) -> Any | None:  # noqa: A
     return as_actor(**options)(BudgetActor).remote(engine.max_cost, engine.max_requests, journal, run_id)
 
 
-class RemotePurse:
+class RayBudget:
     """A budget on the cluster.
 
     Args:

@@ -8,29 +8,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from lvqa_ray.engine.ray.budget_actor import RemotePurse
-from lvqa_ray.engine.ray.clip_assembler import Assembler
-from lvqa_ray.engine.ray.endpoints import Line, Lines
-from lvqa_ray.engine.ray.metrics import Metered
-from lvqa_ray.engine.ray.rate_limit_actor import RemoteDesk
+from lvqa_ray.engine.ray.budget_actor import RayBudget
+from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
+from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
+from lvqa_ray.engine.ray.metrics import CountCalls
+from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
-from lvqa_ray.engine.step_runner import along, bug
+from lvqa_ray.engine.step_runner import internal_error_row, run_chat_steps
 from lvqa_ray.errors import StopRun
-from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.journal.reply_store import Journal
+from lvqa_ray.journal.locations import open_segments
+from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
-from lvqa_ray.llm.middleware.client import Way, chat_along
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.records import CaptionedClip
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 
-class ChatWork:
+class ChatActor:
     """A group of steps, most of which ask endpoints; its call runs many times at once on the actor's event loop.
 
     Args:
@@ -40,13 +40,15 @@ class ChatWork:
         run_id: Names the segments that this run writes.
     """
 
-    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: Place, run_id: str) -> None:
+    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: StoragePath, run_id: str) -> None:
         worker_without_terminal()
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines
         # One for each governor, whichever stages ask it: they share its leases.
-        permits = {line.governor: Permits(RemoteDesk(line.governor)) for line in chain.from_iterable(lines.values())}
+        permits = {
+            line.governor: LeasePool(RayLeaseServer(line.governor)) for line in chain.from_iterable(lines.values())
+        }
         self._chats = {
             stage.name: _chat(stage, lines[stage.role], permits, journal, writer)
             for step in steps
@@ -61,24 +63,24 @@ class ChatWork:
         return [pack(*rows)] if rows else []
 
     async def _through(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
-        return await along(self._steps, row, self._answer)
+        return await run_chat_steps(self._steps, row, self._answer)
 
     async def _answer(self, step: ChatStep | PlainStep, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
         if isinstance(step, PlainStep):
             try:
                 return list(step.call(row))
             except Exception as error:
-                return [bug(step.name, row, error)]
+                return [internal_error_row(step.name, row, error)]
         governors = [line.governor for role in step.roles for line in self._lines[role]]
         chat = _Halting(self._chats, governors)
         try:
             answer: Sequence[Any] = await step.call(row, chat)
         except Exception as error:
-            return [bug(step.name, row, error)]
+            return [internal_error_row(step.name, row, error)]
         return [] if chat.halted else answer
 
 
-class FilmWork(ChatWork):
+class FilmWork(ChatActor):
     """All that asks endpoints, from the captions of clips to the questions about their videos, in one process.
 
     A pool of it has one actor, since the captions of a video have to come together. If it dies, its open videos have no
@@ -96,7 +98,7 @@ class FilmWork(ChatWork):
     def __init__(
         self,
         lines: Lines,
-        journal: Place,
+        journal: StoragePath,
         run_id: str,
         *,
         caption: Sequence[ChatStep],
@@ -105,13 +107,13 @@ class FilmWork(ChatWork):
     ) -> None:
         super().__init__([*caption, *ask], lines, journal, run_id)
         self._caption, self._ask = caption, ask
-        self._assembler = Assembler(merge)
+        self._assembler = ClipAssembler(merge)
 
     async def _through(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any frozen row
         done: list[Any] = []
-        for captioned in await along(self._caption, row, self._answer):
+        for captioned in await run_chat_steps(self._caption, row, self._answer):
             for made in self._assembler.take(captioned):
-                done += await along(self._ask, made, self._answer)
+                done += await run_chat_steps(self._ask, made, self._answer)
         return done
 
 
@@ -148,16 +150,22 @@ class _Unreadable:
         raise StopRun(self._why)
 
 
-def _way(line: Line, stage: Prompted, permits: Mapping[Any, Permits]) -> Way:
-    metered = Metered(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
-    purse = None if line.purse is None else RemotePurse(line.purse)
-    return Way(line.endpoint, metered, permits[line.governor], purse)
+def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Any, LeasePool]) -> EndpointRoute:
+    metered = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
+    budget = None if line.budget is None else RayBudget(line.budget)
+    return EndpointRoute(line.endpoint, metered, permits[line.governor], budget)
 
 
-def _chat(stage: Prompted, lines: Sequence[Line], permits: Mapping[Any, Permits], journal: Place, writer: str) -> Chat:
+def _chat(
+    stage: Prompted,
+    lines: Sequence[EndpointHandle],
+    permits: Mapping[Any, LeasePool],
+    journal: StoragePath,
+    writer: str,
+) -> Chat:
     try:
-        answers = Journal(segments_at(journal), writer=writer, stage=stage.name)
+        answers = JournalReplyStore(open_segments(journal), writer=writer, stage=stage.name)
     except OSError as error:  # Ray would start an actor that dies so again and again
         return _Unreadable(cannot_be("read", error))
     ways = [_way(line, stage, permits) for line in lines]
-    return chat_along(ways, answers, ask_again=lines[0].retry_failures)
+    return build_client(ways, answers, ask_again=lines[0].retry_failures)

@@ -25,7 +25,7 @@ class _Open:
         return self.last is not None and len(self.clips) == self.last + 1
 
 
-class Assembler:
+class ClipAssembler:
     """Collects the clips of each video and gives them on, with what is merged from them, when all are there.
 
     Args:

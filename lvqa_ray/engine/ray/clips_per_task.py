@@ -27,7 +27,7 @@ def cores() -> float:
     return float(resources().get("CPU", 0.0))
 
 
-def together(videos: int) -> Bundling:
+def clips_per_task(videos: int) -> Bundling:
     """How many clips of a video may be looked at by one task: first one, where there are too few videos for all cores.
 
     Later more, as long as all cores have something to do.

@@ -13,7 +13,7 @@ from ray.data.datasource import WriteResult
 from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.engine.ray.metrics import count_rows
 from lvqa_ray.engine.row_codec import rows_of
-from lvqa_ray.records import AnalyzedVideo, CaptionedClip, Failure, FinishedFilm
+from lvqa_ray.records import AnalysisRecord, CaptionedClip, Failure, FinishedVideo
 from lvqa_ray.records.tables import (
     TableName,
     analysis_lines,
@@ -23,7 +23,7 @@ from lvqa_ray.records.tables import (
     failure_line,
     subtitle_lines,
 )
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 BUNDLES_PER_WRITE = 16
 ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
@@ -46,7 +46,7 @@ class TableSink(Datasink[str]):
         broken: Why rows could not be written, once the pass is over; empty if all were.
     """
 
-    def __init__(self, folder: Place, provenance: Mapping[str, str], shard: str) -> None:
+    def __init__(self, folder: StoragePath, provenance: Mapping[str, str], shard: str) -> None:
         self._folder = folder
         self._provenance = dict(provenance)
         self._shard = shard
@@ -69,12 +69,12 @@ class TableSink(Datasink[str]):
                     case CaptionedClip():
                         lines["clips"].append(clip_line(row) | self._provenance)
                         lines["subtitles"] += [line | self._provenance for line in subtitle_lines(row.clip)]
-                    case FinishedFilm():
+                    case FinishedVideo():
                         lines["data"] += [data_line(record) | self._provenance for record in row.records]
                         lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
                             lines["failures"].append(failure_line(row.failure) | self._provenance)
-                    case AnalyzedVideo():
+                    case AnalysisRecord():
                         lines["analysis"] += [line | self._provenance for line in analysis_lines(row)]
                     case Failure():
                         lines["failures"].append(failure_line(row) | self._provenance)

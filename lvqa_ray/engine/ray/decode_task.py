@@ -9,15 +9,15 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine.clip_uploads import Media
-from lvqa_ray.engine.decoding.supervisor import Bounds, decoder
+from lvqa_ray.engine.clip_uploads import ClipUploader
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits, decoder
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
-from lvqa_ray.engine.result_cache import Memory
-from lvqa_ray.engine.row_codec import Bundling, Packed, bundled, pack, unpack
-from lvqa_ray.engine.step_runner import bare, not_fetched, through, video_of
+from lvqa_ray.engine.result_cache import ResultCache
+from lvqa_ray.engine.row_codec import Bundling, Packed, batch_by_time, pack, unpack
+from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, video_of, without_images
 from lvqa_ray.errors import FetchError
 from lvqa_ray.stage.steps import VideoStep
-from lvqa_ray.storage.download_cache import Scratch
+from lvqa_ray.storage.download_cache import DownloadCache
 
 LOOK_EVERY_S = 1.0
 """How often a process looks whether the run has halted."""
@@ -25,15 +25,15 @@ Governors = tuple[tuple[Any, ...], ...]
 """Handles of the governors of each role."""
 
 
-def work_on_files(
+def decode_task(
     packed: Packed,
     *,
     steps: Sequence[VideoStep],
-    memory: Memory,
+    memory: ResultCache,
     governors: Governors,
-    bounds: Bounds,
-    scratch: Scratch,
-    media: Media,
+    bounds: DecodeLimits,
+    scratch: DownloadCache,
+    media: ClipUploader,
     most: int | Bundling,
 ) -> Iterator[Packed]:
     """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
@@ -53,13 +53,13 @@ def work_on_files(
     """
     worker_without_terminal()
     work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
-    yield from bundled(_remembered(packed, steps, memory, governors, work), most)
+    yield from batch_by_time(_remembered(packed, steps, memory, governors, work), most)
 
 
 def _remembered(
     packed: Packed,
     steps: Sequence[VideoStep],
-    memory: Memory,
+    memory: ResultCache,
     governors: Governors,
     work: Callable[[Any, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
@@ -69,17 +69,17 @@ def _remembered(
     for row in unpack(packed):
         if halted():
             return
-        known = memory.recall(row)
+        known = memory.get(row)
         if known is not None:
             yield from map(pack, known)
             continue
         made: list[Any] = []
         for out in work(row, steps):
             yield out
-            made += map(bare, unpack(out))
+            made += map(without_images, unpack(out))
             if halted():
                 return
-        memory.note(row, made)
+        memory.put(row, made)
 
 
 @lru_cache(maxsize=1)
@@ -92,12 +92,12 @@ def _worked(
     row: Any,  # noqa: ANN401 - any of the frozen rows
     steps: Sequence[VideoStep],
     *,
-    bounds: Bounds,
-    scratch: Scratch,
-    media: Media,
+    bounds: DecodeLimits,
+    scratch: DownloadCache,
+    media: ClipUploader,
 ) -> Iterator[Packed]:
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
-        yield from map(pack, through(steps, row, lambda *_: None))  # nothing is decoded, so nothing can crash
+        yield from map(pack, run_video_steps(steps, row, lambda *_: None))  # nothing is decoded, so nothing can crash
         return
     video = video_of(row)
     try:

@@ -12,44 +12,49 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.engine.ray import rate_limit_actor as governor
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.stage import Role
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
     from lvqa_ray.config import Job
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EndpointHandle:
     """What a chat worker needs to reach one endpoint; its key shows in no text.
 
     Attributes:
-        purse: Handle of the budget, if the job has one.
+        budget: Handle of the budget, if the job has one.
         retry_failures: Ask again for what the journal holds as refused, filtered or cut off.
     """
 
     endpoint: Endpoint
     api_key: SecretStr
     governor: Any
-    purse: Any = None
+    budget: Any = None
     retry_failures: bool = False
 
 
-Lines = Mapping[Role, Sequence[Line]]
+Lines = Mapping[Role, Sequence[EndpointHandle]]
 """The endpoints of every role: one, or several that answer alike."""
 
 
-def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Place, purse: Any = None) -> Lines:  # noqa: ANN401 - Ray's handles have no type of their own
+def connect_endpoints(
+    job: Job,
+    keys: Mapping[Role, Sequence[SecretStr]],
+    folder: StoragePath,
+    budget: Any = None,  # noqa: ANN401 - Ray's handles have no type of their own
+) -> Lines:
     """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
 
     Args:
         job: The job.
         keys: The key of every endpoint of every role.
         folder: Where the requests of the day are counted.
-        purse: Handle of the budget that all share, if there is one.
+        budget: Handle of the budget that all share, if there is one.
     """
     shared: dict[tuple[str, str, str], list[Endpoint]] = {}
     names: dict[Role, list[tuple[str, str, str]]] = {}
@@ -65,14 +70,14 @@ def start_lines(job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: Plac
         governors[name] = governor.start(Limits.of(*endpoints), day)
     return {
         role: [
-            Line(endpoint, key, governors[name], purse, job.engine.retry_failures)
+            EndpointHandle(endpoint, key, governors[name], budget, job.engine.retry_failures)
             for endpoint, key, name in zip(job.endpoints.replicas(role), keys[role], names[role], strict=True)
         ]
         for role in keys
     }
 
 
-def traffic(lines: Lines) -> dict[str, Traffic]:
+def traffic(lines: Lines) -> dict[str, EndpointStats]:
     """The traffic of each governor by its endpoint's label; roles that share one count together."""
     governors: dict[str, Any] = {}
     for line in chain.from_iterable(lines.values()):

@@ -14,21 +14,21 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Datasink
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_of, scratch_of
-from lvqa_ray.engine.clip_uploads import media_of
-from lvqa_ray.engine.decoding.supervisor import Bounds
-from lvqa_ray.engine.ray.chat_actor import ChatWork, FilmWork
-from lvqa_ray.engine.ray.clip_assembler import Assembler
-from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER, spread, together
-from lvqa_ray.engine.ray.decode_task import work_on_files
+from lvqa_ray.config.places import download_cache, output_path
+from lvqa_ray.engine.clip_uploads import clip_uploader
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits
+from lvqa_ray.engine.ray.chat_actor import ChatActor, FilmWork
+from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
+from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER, clips_per_task, spread
+from lvqa_ray.engine.ray.decode_task import decode_task
 from lvqa_ray.engine.ray.endpoints import Lines
-from lvqa_ray.engine.ray.part_joiner import Joiner
+from lvqa_ray.engine.ray.part_joiner import PartJoiner
 from lvqa_ray.engine.ray.result_index import known, look_up
-from lvqa_ray.engine.result_cache import Memory, Nothing, PaidCaptions, PaidLook, asked_by
+from lvqa_ray.engine.result_cache import NoCache, PaidCaptions, PaidFrames, ResultCache, asked_by
 from lvqa_ray.engine.row_codec import pack, table
-from lvqa_ray.journal.clip_files import KeptFiles
-from lvqa_ray.journal.found_clips import FoundClips
-from lvqa_ray.pipeline import Group, Look, Pipeline, Work, build
+from lvqa_ray.journal.clip_files import ClipFileIndex
+from lvqa_ray.journal.found_clips import ClipIndex
+from lvqa_ray.pipeline import FrameScoring, Group, Pipeline, Work, build
 from lvqa_ray.records import Video
 from lvqa_ray.stage import Role
 from lvqa_ray.stage.steps import ChatStep, VideoStep
@@ -60,23 +60,23 @@ def run_pass(
             no outcome then, and is for a pass that divides none.
     """
     configure()
-    media = media_of(job)
+    media = clip_uploader(job)
     pipeline = build(job, media.folder, spread(job, len(videos)) if in_parts else None)
     governors = tuple(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
-    journal = output_of(job) / "cache"
+    journal = output_path(job) / "cache"
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
-    bounds, scratch = Bounds.of(job.engine), scratch_of(job)
+    bounds, scratch = DecodeLimits.of(job.engine), download_cache(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
     decoding: dict[str, Any] = {"max_retries": 2}
     if job.engine.video_memory_gb:
         decoding["memory"] = round(job.engine.video_memory_gb * 2**30)
     caption = pipeline.caption[0]
-    looks = [group for group in pipeline.ask if isinstance(group, Look)]
+    looks = [group for group in pipeline.ask if isinstance(group, FrameScoring)]
     stages = [caption.stage.name, *(stage.name for look in looks for stage in asked_by(look))]
     looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.place)
-    media = replace(media, files=KeptFiles(journal, run_id, lambda: known(looked_up).files))
-    found = FoundClips(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
+    media = replace(media, files=ClipFileIndex(journal, run_id, lambda: known(looked_up).files))
+    found = ClipIndex(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
         journal,
         caption,
@@ -85,29 +85,29 @@ def run_pass(
         expected=partial(media.expected, pipeline=pipeline),
         index=lambda: known(looked_up).answers[caption.stage.name],
     )
-    on_files = partial(work_on_files, governors=governors, bounds=bounds, scratch=scratch, media=media)
+    on_files = partial(decode_task, governors=governors, bounds=bounds, scratch=scratch, media=media)
 
-    def through(rows: Any, group: Group, memory: Memory) -> Any:  # noqa: ANN401 - Ray's datasets change their type
+    def through(rows: Any, group: Group, memory: ResultCache) -> Any:  # noqa: ANN401 - Ray's datasets change their type
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
                 partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding
             )
         work = (group, lines, journal, run_id)
         return rows.flat_map(
-            ChatWork, fn_constructor_args=work, compute=_pool(job, _in_flight_of_one(job, group)), num_cpus=0
+            ChatActor, fn_constructor_args=work, compute=_pool(job, _in_flight_of_one(job, group)), num_cpus=0
         )
 
     rows = _one_a_block(videos)
     for group in pipeline.hear:
         rows = through(rows, group, found)
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.split, memory=found, most=together(len(videos))),
+        partial(on_files, steps=pipeline.split, memory=found, most=clips_per_task(len(videos))),
         num_cpus=split_cpus,
         **decoding,
     )
     if pipeline.parts:
-        rows = through(rows, pipeline.parts.look, Nothing()).flat_map(
-            Joiner,
+        rows = through(rows, pipeline.parts.look, NoCache()).flat_map(
+            PartJoiner,
             fn_constructor_args=(pipeline.parts.joining, found),
             compute=ActorPoolStrategy(size=1),
             num_cpus=0,
@@ -125,17 +125,17 @@ def run_pass(
             num_cpus=0,
         )
     else:
-        rows = through(rows, pipeline.caption, Nothing()).flat_map(
-            Assembler,
+        rows = through(rows, pipeline.caption, NoCache()).flat_map(
+            ClipAssembler,
             fn_constructor_args=(pipeline.merge,),
             compute=ActorPoolStrategy(size=1),
             num_cpus=0,
         )
         for asking in pipeline.ask:
-            if isinstance(asking, Look):
-                rows = through(rows, asking.steps, PaidLook(journal, asking, job, lambda: known(looked_up).answers))
+            if isinstance(asking, FrameScoring):
+                rows = through(rows, asking.steps, PaidFrames(journal, asking, job, lambda: known(looked_up).answers))
             else:
-                rows = through(rows, asking, Nothing())
+                rows = through(rows, asking, NoCache())
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
 
 
@@ -173,7 +173,7 @@ def _asked_by_one_process(job: Job, pipeline: Pipeline) -> Work | None:
     about two CPU seconds to start (measured on Ray 2.60), which is more than a short video.
     """
     ask, *others = pipeline.ask
-    if job.engine.chat_workers or others or isinstance(ask, Look):
+    if job.engine.chat_workers or others or isinstance(ask, FrameScoring):
         return None
     return ask if _in_flight_of_all(job, [*pipeline.caption, *ask]) <= CALLS_OF_A_WORKER else None
 

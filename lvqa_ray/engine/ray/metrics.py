@@ -10,13 +10,13 @@ from functools import cache
 
 from ray.util.metrics import Counter, Gauge
 
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
 
 
-class Metered:
+class CountCalls:
     """Counts the calls of a stage at the wire: each attempt, by how it ended.
 
     Args:
@@ -61,7 +61,7 @@ def count_rows(table: str, outcomes: Mapping[str, int]) -> None:
             _counter(f"lvqa_{table}", f"The {table} that were written.", "outcome").inc(count, {"outcome": outcome})
 
 
-def show(traffic: Mapping[str, Traffic]) -> None:
+def show(traffic: Mapping[str, EndpointStats]) -> None:
     """Give out how each endpoint stands now."""
     for endpoint, line in traffic.items():
         for name, about, value in (

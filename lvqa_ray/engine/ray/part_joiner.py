@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lvqa_ray.engine.result_cache import Memory
+from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
-from lvqa_ray.engine.step_runner import bare, bug
-from lvqa_ray.records import Failure, LookedPart, ProbedVideo
+from lvqa_ray.engine.step_runner import internal_error_row, without_images
+from lvqa_ray.records import Failure, ProbedVideo, ScoredPart
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.video.scenes.parallel_join import PartsDisagreeError
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Open:
     joining: JoiningClips
-    waiting: dict[int, LookedPart] = field(default_factory=dict)
+    waiting: dict[int, ScoredPart] = field(default_factory=dict)
     next: int = 0
     made: list[Any] = field(default_factory=list)
 
 
-class Joiner:
+class PartJoiner:
     """Gives on the clips of each video as soon as the parts up to them are in; other rows pass by.
 
     Args:
@@ -37,7 +37,7 @@ class Joiner:
         memory: Is told of the clips of each video that was joined to its end.
     """
 
-    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: Memory) -> None:
+    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: ResultCache) -> None:
         self._joining = joining
         self._memory = memory
         self._open: dict[str, _Open] = {}
@@ -48,7 +48,7 @@ class Joiner:
         return [pack(made) for row in unpack(packed) for made in self._take(row)]
 
     def _take(self, row: Any) -> Sequence[Any]:  # noqa: ANN401 - any of the frozen rows
-        if not isinstance(row, LookedPart | Failure):
+        if not isinstance(row, ScoredPart | Failure):
             return [row]
         video_id = row.video.id
         if video_id in self._over:  # one outcome is enough, whatever its other parts come to
@@ -68,13 +68,13 @@ class Joiner:
                 self._close(video_id)
                 return []
             except Exception as error:
-                made = [bug("split", part, error)]
+                made = [internal_error_row("split", part, error)]
             out += made
-            film.made += map(bare, made)
+            film.made += map(without_images, made)
             if any(isinstance(each, Failure) for each in made):
                 self._close(video_id)
             elif part.end is None:
-                self._memory.note(part.video, film.made)
+                self._memory.put(part.video, film.made)
                 self._close(video_id)
         return out
 

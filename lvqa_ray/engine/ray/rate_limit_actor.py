@@ -11,20 +11,20 @@ from typing import Any
 import ray
 
 from lvqa_ray.errors import StopRun
-from lvqa_ray.llm.ratelimit.daily_quota import Day
+from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
 from lvqa_ray.llm.ratelimit.holders import is_stopped
 from lvqa_ray.llm.ratelimit.limiter import Limiter
-from lvqa_ray.llm.ratelimit.limits import Lease, Limits
-from lvqa_ray.llm.ratelimit.outcome import Done, Estimate
-from lvqa_ray.llm.ratelimit.server import LocalDesk, News
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.outcome import RequestOutcome, TokenEstimate
+from lvqa_ray.llm.ratelimit.server import LimiterStatus, LocalLeaseServer
+from lvqa_ray.storage.paths import StoragePath
 
 MOST_CALLS = 10_000
 """Calls of a governor at once: more than any endpoint has requests in flight."""
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class EndpointStats:
     """What an endpoint has been asked so far.
 
     Attributes:
@@ -48,8 +48,8 @@ class Traffic:
     pid: int = 0
 
 
-class Governor:
-    """A desk on the cluster: a shell around `LocalDesk`, which is tested without Ray.
+class RateLimiterActor:
+    """A desk on the cluster: a shell around `LocalLeaseServer`, which is tested without Ray.
 
     It is restarted where it dies. What it counted for `traffic` is then gone, and so is a halt: the next call finds the
     reason again.
@@ -59,34 +59,34 @@ class Governor:
         day: File for the requests of the day, on a disk that all nodes see.
     """
 
-    def __init__(self, limits: Limits, day: Place | None = None) -> None:
+    def __init__(self, limits: Limits, day: StoragePath | None = None) -> None:
         took_over = ray.get_runtime_context().was_current_actor_reconstructed
-        day_ = Day(limits.requests_per_day, day)
+        day_ = DailyQuota(limits.requests_per_day, day)
         self._limiter = Limiter(limits, day=day_, took_over=took_over, is_stopped=is_stopped)
-        self._desk = LocalDesk(self._limiter)
+        self._server = LocalLeaseServer(self._limiter)
         self._answered = 0
         self._failed: Counter[str] = Counter()
         self._tokens = 0
 
-    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
-        """Leases, once there are some; see `Desk`."""
-        return await self._desk.take(holder, estimates)
+    async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
+        """Leases, once there are some; see `LeaseServer`."""
+        return await self._server.acquire_batch(holder, estimates)
 
-    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
-        """Take leases back; see `Desk`."""
+    async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
+        """Take leases back; see `LeaseServer`."""
         for _, outcome in done:
             self._answered += outcome.failed is None
             self._failed.update([outcome.kind] if outcome.kind else [])
             self._tokens += outcome.used.total if outcome.used else 0
-        return await self._desk.report(done)
+        return await self._server.release_batch(done)
 
-    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
-        """Note which leases a holder has; see `Desk`."""
-        await self._desk.heard(holder, held)
+    async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
+        """Note which leases a holder has; see `LeaseServer`."""
+        await self._server.heartbeat(holder, held)
 
-    async def traffic(self) -> Traffic:
+    async def traffic(self) -> EndpointStats:
         """What has been asked so far."""
-        return Traffic(
+        return EndpointStats(
             answered=self._answered,
             failed=dict(self._failed),
             in_flight=self._limiter.in_flight,
@@ -99,14 +99,14 @@ class Governor:
 
     async def halt(self, reason: str) -> None:
         """Give no more leases."""
-        self._desk.halt(StopRun(reason))
+        self._server.halt(StopRun(reason))
 
     async def halted(self) -> bool:
         """Whether no more requests go out."""
         return self._limiter.halted is not None
 
 
-def start(limits: Limits, day: Place | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
+def start(limits: Limits, day: StoragePath | None = None) -> Any:  # noqa: ANN401 - Ray's handles have no type of their own
     """A governor on the cluster; it lives as long as its handle is held.
 
     A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue
@@ -115,10 +115,10 @@ def start(limits: Limits, day: Place | None = None) -> Any:  # noqa: ANN401 - Ra
     """
     as_actor: Any = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": MOST_CALLS}
-    return as_actor(**options)(Governor).remote(limits, day)
+    return as_actor(**options)(RateLimiterActor).remote(limits, day)
 
 
-class RemoteDesk:
+class RayLeaseServer:
     """The desk of a governor on the cluster.
 
     Args:
@@ -126,18 +126,18 @@ class RemoteDesk:
     """
 
     def __init__(self, governor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type of their own
-        self._governor = governor
+        self._actor = governor
 
-    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
-        """Wait for leases; see `Desk`."""
-        answer: list[Lease] | StopRun = await self._governor.take.remote(holder, estimates)
+    async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
+        """Wait for leases; see `LeaseServer`."""
+        answer: list[SendLease] | StopRun = await self._actor.acquire_batch.remote(holder, estimates)
         return answer
 
-    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
-        """Say what became of requests; see `Desk`."""
-        news: News = await self._governor.report.remote(done)
+    async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
+        """Say what became of requests; see `LeaseServer`."""
+        news: LimiterStatus = await self._actor.release_batch.remote(done)
         return news
 
-    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
-        """Say which leases this holder has; see `Desk`."""
-        await self._governor.heard.remote(holder, held)
+    async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
+        """Say which leases this holder has; see `LeaseServer`."""
+        await self._actor.heartbeat.remote(holder, held)

@@ -14,10 +14,10 @@ import ray
 
 from lvqa_ray.journal import clip_files
 from lvqa_ray.journal.found_clips import clips_folder, index_of
-from lvqa_ray.journal.index import Index
-from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.journal.reply_store import Journal
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.journal.index import KeyIndex
+from lvqa_ray.journal.locations import open_segments
+from lvqa_ray.journal.reply_store import JournalReplyStore
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 MOST_IN_DRIVER = 2**20
 """Bytes of a journal that are read sooner than a worker starts."""
@@ -25,16 +25,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ResultIndex:
     """Where the lines stand: of the answers to stages, of the clips of videos, and of clip files in a store."""
 
-    answers: Mapping[str, Index]
-    clips: Index
-    files: Index
+    answers: Mapping[str, KeyIndex]
+    clips: KeyIndex
+    files: KeyIndex
 
 
-def look_up(journal: Place, stages: Iterable[str], files: Place | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
-    """A reference to what is `Known` now; a task reads what is large, so that it is never in the driver's memory.
+def look_up(journal: StoragePath, stages: Iterable[str], files: StoragePath | None = None) -> Any:  # noqa: ANN401 - Ray's have no type
+    """A reference to what is `ResultIndex` now; a task reads what is large, so that it is never in the driver's memory.
 
     Args:
         journal: Folder of the journal of paid answers.
@@ -56,20 +56,20 @@ def _bytes_in(journal: Path) -> float:
         return inf
 
 
-def _read(journal: Place, stages: Sequence[str], files: Place | None) -> Known:
-    nothing = Index.of({})
+def _read(journal: StoragePath, stages: Sequence[str], files: StoragePath | None) -> ResultIndex:
+    nothing = KeyIndex.of({})
     try:
-        segments = segments_at(journal)
-        answers = {stage: Journal(segments, writer="reader", stage=stage).index() for stage in stages}
+        segments = open_segments(journal)
+        answers = {stage: JournalReplyStore(segments, writer="reader", stage=stage).index() for stage in stages}
         kept = clip_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
-        return Known(answers, index_of(clips_folder(journal)), kept)
+        return ResultIndex(answers, index_of(clips_folder(journal)), kept)
     except OSError as error:  # the worker that is to write there says so, and stops the run
         logger.warning("%s cannot be read (%s)", journal, error)
-        return Known(dict.fromkeys(stages, nothing), nothing, nothing)
+        return ResultIndex(dict.fromkeys(stages, nothing), nothing, nothing)
 
 
 @lru_cache(maxsize=1)
-def known(reference: Any) -> Known:  # noqa: ANN401 - as above
+def known(reference: Any) -> ResultIndex:  # noqa: ANN401 - as above
     """What `look_up` has found, read in place."""
-    found: Known = ray.get(reference)
+    found: ResultIndex = ray.get(reference)
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from ray import serve
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.ray.session.cluster import ray_for
+from lvqa_ray.engine.ray.session.cluster import ray_session_for
 
 NAME = "lvqa"
 MOST_REQUESTS = 1000
@@ -30,7 +30,7 @@ def run_ingress(job: Job, build: Callable[[], Any], on_up: Callable[[], None]) -
         KeyboardInterrupt: It was stopped.
         ConfigError: Ray does not start.
     """
-    with ray_for(job, with_keys=True):  # the replica sends the requests
+    with ray_session_for(job, with_keys=True):  # the replica sends the requests
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         try:
             deploy(job, build)

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from lvqa_ray.engine.ray.rate_limit_actor import Traffic
+from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 
 STILL_S = 20.0
 """After how long without progress a run says what it waits for (s)."""
@@ -39,7 +39,7 @@ class Machine:
         return cls(float(every().get("CPU", 0.0)), float(free().get("CPU", 0.0)), stopped_processes())
 
 
-def waiting_for(traffic: Mapping[str, Traffic], machine: Machine) -> str:
+def waiting_for(traffic: Mapping[str, EndpointStats], machine: Machine) -> str:
     """What a run waits for, the most certain cause first.
 
     Args:
@@ -52,7 +52,7 @@ def waiting_for(traffic: Mapping[str, Traffic], machine: Machine) -> str:
     return _endpoints(traffic) or _machine(machine)
 
 
-def _endpoints(traffic: Mapping[str, Traffic]) -> str:
+def _endpoints(traffic: Mapping[str, EndpointStats]) -> str:
     for label, now in traffic.items():
         if now.halted:
             return f"requests under way at {label} before the run stops"
@@ -73,7 +73,7 @@ def _machine(machine: Machine) -> str:
     return f"the decoders: {machine.cores - machine.free:g} of {machine.cores:g} cores are at work, none has finished"
 
 
-def _failed(now: Traffic) -> str:
+def _failed(now: EndpointStats) -> str:
     return f" ({', '.join(f'{count:,} x {kind}' for kind, count in now.failed.items())})" if now.failed else ""
 
 

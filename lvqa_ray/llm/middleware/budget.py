@@ -6,9 +6,9 @@ from typing import Protocol
 
 from lvqa_ray.errors import ApiError, BudgetSpent
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, heard
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
-from lvqa_ray.llm.ratelimit.outcome import REPLY_TOKENS, Estimate
+from lvqa_ray.llm.ratelimit.outcome import REPLY_TOKENS, TokenEstimate
 
 
 class Budget:
@@ -68,7 +68,7 @@ def _sentence(done: str, setting: str) -> str:
     )
 
 
-class Purse(Protocol):
+class BudgetClient(Protocol):
     """Where a budget is: in this process, or in an actor that serves many."""
 
     async def reserve(self, estimate_usd: float) -> BudgetSpent | None:
@@ -80,7 +80,7 @@ class Purse(Protocol):
         ...
 
 
-class LocalPurse:
+class LocalBudget:
     """A budget for the tasks of one process."""
 
     def __init__(self, budget: Budget) -> None:
@@ -95,18 +95,18 @@ class LocalPurse:
         self._budget.settle(estimate_usd, cost)
 
 
-class Budgeted:
+class BudgetMiddleware:
     """Sends a request if the budget allows it. It belongs inside the limits and the retries: each attempt counts.
 
     Args:
         inner: The call that pays.
-        purse: Where the budget is.
+        budget: Where the budget is.
         endpoint: Who is asked, and at what price.
     """
 
-    def __init__(self, inner: Chat, purse: Purse, endpoint: Endpoint) -> None:
+    def __init__(self, inner: Chat, budget: BudgetClient, endpoint: Endpoint) -> None:
         self._inner = inner
-        self._purse = purse
+        self._budget = budget
         self._endpoint = endpoint
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
@@ -117,7 +117,7 @@ class Budgeted:
             ApiError: What the inner call raises.
         """
         estimate = estimate_usd(self._endpoint, request)
-        refused = await self._purse.reserve(estimate)
+        refused = await self._budget.reserve(estimate)
         if refused is not None:
             raise refused
         cost: float | None = None
@@ -132,14 +132,14 @@ class Budgeted:
                 cost = 0.0  # turned away before it cost tokens
             raise
         finally:
-            await self._purse.settle(estimate, cost)
+            await self._budget.settle(estimate, cost)
 
 
 def estimate_usd(endpoint: Endpoint, request: ChatRequest) -> float:
     """What a request may cost in US dollars; 0 where no price is known."""
-    if seconds := heard(request):
+    if seconds := audio_seconds(request):
         return sound_usd(endpoint, seconds) or 0.0
     longest = endpoint.max_tokens if request.max_tokens is None else request.max_tokens
     tokens_out = REPLY_TOKENS if longest is None else longest
     prices = (endpoint.price_in, endpoint.price_out)
-    return cost_usd(endpoint.model, endpoint.base_url, Estimate.of(request).input, tokens_out, prices) or 0.0
+    return cost_usd(endpoint.model, endpoint.base_url, TokenEstimate.of(request).input, tokens_out, prices) or 0.0

@@ -1,4 +1,4 @@
-"""Cache of paid answers: `Cached` answers what the journal holds, `Noted` writes down what is paid for."""
+"""Cache of paid answers: `CacheMiddleware` answers from the journal, `RecordPaidReplies` records what is paid for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KeyOf = Callable[[ChatRequest], str]
 """Names the answer to a request, such as ``functools.partial(cache_key, endpoint)``."""
 
 
-class Answers(Protocol):
+class ReplyStore(Protocol):
     """Where paid answers are kept.
 
     Attributes:
@@ -44,8 +44,8 @@ class Answers(Protocol):
         """Wait until all that was put outlives this process; errors as above."""
 
 
-class Cached:
-    """Answers from the journal what it holds, and asks for all else; `Noted`, below it, writes the answers down.
+class CacheMiddleware:
+    """Answer from the journal, ask for the rest; `RecordPaidReplies`, below it, writes the answers down.
 
     Requests with the same key that are under way at the same time are sent once. A caller that is cancelled leaves its
     request running: it is being paid for, so its answer is kept. One that is not sent yet is given up with its last
@@ -56,14 +56,14 @@ class Cached:
         answers: Where answers are kept.
         key_of: Names the answer to a request.
         ask_again: Ask anew for what the journal holds as a failure, and for answers that were of no use.
-        on_wire: The keys of the requests that are being paid for, which `Noted` tells.
+        on_wire: The keys of the requests that are being paid for, which `RecordPaidReplies` tells.
         on_hit: Called for each answer from the journal: the endpoint has answered before.
     """
 
     def __init__(
         self,
         inner: Chat,
-        answers: Answers,
+        answers: ReplyStore,
         key_of: KeyOf,
         *,
         ask_again: bool = False,
@@ -136,7 +136,7 @@ class Cached:
             done.exception()  # seen, even where all callers are gone
 
 
-class Noted:
+class RecordPaidReplies:
     """Writes down every reply that was paid for, usable or not, before anything is made of it; times the others.
 
     It belongs right around the wire: what a retry makes good is on the bill all the same. It also belongs inside the
@@ -152,7 +152,7 @@ class Noted:
     """
 
     def __init__(
-        self, inner: Chat, answers: Answers, key_of: KeyOf, model: str, on_wire: MutableSet[str] | None = None
+        self, inner: Chat, answers: ReplyStore, key_of: KeyOf, model: str, on_wire: MutableSet[str] | None = None
     ) -> None:
         self._inner = inner
         self._answers = answers

@@ -9,33 +9,33 @@ from functools import partial
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat
-from lvqa_ray.llm.middleware.budget import Budgeted, Purse
-from lvqa_ray.llm.middleware.cache import Answers, Cached, Noted
-from lvqa_ray.llm.middleware.rate_limit import Limited, Replica
-from lvqa_ray.llm.middleware.retry import Retrying
-from lvqa_ray.llm.middleware.truncation import Mending
-from lvqa_ray.llm.ratelimit.client import Permits
+from lvqa_ray.llm.middleware.budget import BudgetClient, BudgetMiddleware
+from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies, ReplyStore
+from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.middleware.retry import RetryMiddleware
+from lvqa_ray.llm.middleware.truncation import RetryTruncated
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.replies.cleaning import Cleaning
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class EndpointRoute:
     """A way to one endpoint.
 
     Attributes:
         endpoint: Who is asked.
         wire: Sends a request once.
         permits: Where its leases come from.
-        purse: What the requests are paid from, where that is bounded.
+        budget: What the requests are paid from, where that is bounded.
     """
 
     endpoint: Endpoint
     wire: Chat
-    permits: Permits
-    purse: Purse | None = None
+    permits: LeasePool
+    budget: BudgetClient | None = None
 
 
-def chat_along(ways: Sequence[Way], answers: Answers, *, ask_again: bool = False) -> Chat:
+def build_client(ways: Sequence[EndpointRoute], answers: ReplyStore, *, ask_again: bool = False) -> Chat:
     """What a stage asks by.
 
     Args:
@@ -47,11 +47,11 @@ def chat_along(ways: Sequence[Way], answers: Answers, *, ask_again: bool = False
     key_of = partial(cache_key, first)
     on_wire: set[str] = set()
 
-    def replica(way: Way) -> Replica:
-        wire: Chat = Noted(way.wire, answers, key_of, way.endpoint.model, on_wire)
-        return Replica(wire if way.purse is None else Budgeted(wire, way.purse, way.endpoint), way.permits)
+    def replica(way: EndpointRoute) -> Replica:
+        wire: Chat = RecordPaidReplies(way.wire, answers, key_of, way.endpoint.model, on_wire)
+        return Replica(wire if way.budget is None else BudgetMiddleware(wire, way.budget, way.endpoint), way.permits)
 
-    limited = Limited(*map(replica, ways))
-    retrying = Retrying(limited, first.max_attempts)
-    cached = Cached(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
-    return Cleaning(Mending(cached, first))
+    limited = RateLimitMiddleware(*map(replica, ways))
+    retrying = RetryMiddleware(limited, first.max_attempts)
+    cached = CacheMiddleware(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
+    return Cleaning(RetryTruncated(cached, first))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, AuthFailed, Forbidden, StopRun
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
-from lvqa_ray.llm.ratelimit.client import Permits
-from lvqa_ray.llm.ratelimit.limits import Lease
-from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, Done, Estimate, Failed
+from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
+from lvqa_ray.llm.ratelimit.limits import SendLease
+from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, FailureScope, RequestOutcome, TokenEstimate
 
 HEDGE_S = 0.05
 """Where a replica has no room for this long, the next one is asked too."""
@@ -22,10 +22,10 @@ class Replica:
     """One endpoint among those that answer alike: how to ask it, and where its leases come from."""
 
     call: Chat
-    permits: Permits
+    permits: LeasePool
 
 
-class Limited:
+class RateLimitMiddleware:
     """Sends each request under a lease, which it gives back whatever happens.
 
     Among several replicas, the one with the least to do here is asked for a lease first, and the next ones where it has
@@ -50,7 +50,7 @@ class Limited:
         Raises:
             ApiError: What the call ended with, or the `StopRun` that stopped the last of the replicas.
         """
-        estimate = Estimate.of(request)
+        estimate = TokenEstimate.of(request)
         while True:
             replicas = sorted(self._replicas, key=lambda replica: replica.permits.waiting)
             replica, lease = await _first(replicas, estimate)
@@ -62,12 +62,12 @@ class Limited:
                     raise
 
 
-async def _first(replicas: Sequence[Replica], estimate: Estimate) -> tuple[Replica, Lease | StopRun]:
+async def _first(replicas: Sequence[Replica], estimate: TokenEstimate) -> tuple[Replica, SendLease | StopRun]:
     """The first lease that one of them gives, or the reason why one gives none."""
     if len(replicas) == 1:
         return replicas[0], await _lease(replicas[0], estimate)
     left = list(replicas)
-    asked: dict[asyncio.Task[Lease | StopRun], Replica] = {}
+    asked: dict[asyncio.Task[SendLease | StopRun], Replica] = {}
     try:
         while True:
             if left:
@@ -78,31 +78,31 @@ async def _first(replicas: Sequence[Replica], estimate: Estimate) -> tuple[Repli
                 return asked.pop(task), task.result()
     finally:
         for task, replica in asked.items():
-            if task.done() and isinstance(lease := task.result(), Lease):
+            if task.done() and isinstance(lease := task.result(), SendLease):
                 replica.permits.drop(lease)
             task.cancel()
 
 
-async def _lease(replica: Replica, estimate: Estimate) -> Lease | StopRun:
+async def _lease(replica: Replica, estimate: TokenEstimate) -> SendLease | StopRun:
     try:
         return await replica.permits.acquire(estimate)
     except StopRun as stop:
         return stop
 
 
-async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest, *, proven: bool) -> ChatReply:
+async def _ask(replica: Replica, lease: SendLease | StopRun, request: ChatRequest, *, proven: bool) -> ChatReply:
     if isinstance(lease, StopRun):
         raise lease
     begun = time.monotonic()
     try:
         reply = await replica.call(request)
     except ApiError as error:
-        done = Done.of_error(request, error, time.monotonic() - begun)
+        done = RequestOutcome.of_error(request, error, time.monotonic() - begun)
         if proven:
             done = done._replace(proven=True)
         permits = replica.permits
         down = await permits.release(lease, done)
-        error.spared = down and done.failed in {Failed.CROWDED, Failed.DOWN}
+        error.spared = down and done.failed in {FailureScope.OVERLOAD, FailureScope.DOWN}
         if done.rejected and not proven and request.stage not in permits.proven:
             error.retryable = True  # what is wrong may be the job's settings: once mended, a rerun asks again
         if isinstance(error, AuthFailed) and error.status in ABOUT_ONE_REQUEST and not permits.halted:
@@ -110,11 +110,13 @@ async def _ask(replica: Replica, lease: Lease | StopRun, request: ChatRequest, *
         else:
             raise
     except BaseException:  # cancelled, or a defect of ours: nobody knows what it used
-        replica.permits.drop(lease, Done(failed=Failed.UNKNOWN, seconds=time.monotonic() - begun))
+        replica.permits.drop(lease, RequestOutcome(failed=FailureScope.UNKNOWN, seconds=time.monotonic() - begun))
         raise
     else:
         # What the endpoint took: the time until the answer was written down says nothing about its load.
-        await replica.permits.release(lease, Done.answered(request, reply, reply.seconds or time.monotonic() - begun))
+        await replica.permits.release(
+            lease, RequestOutcome.answered(request, reply, reply.seconds or time.monotonic() - begun)
+        )
         return reply
     raise Forbidden(
         f"{forbidden} The endpoint answers other requests with the same key.", status=forbidden.status

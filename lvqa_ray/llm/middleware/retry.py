@@ -21,7 +21,7 @@ LONGEST_WAIT_S = 300.0
 """An endpoint that asks for a longer wait than this is not waited for: a later run asks again."""
 
 
-class Retrying:
+class RetryMiddleware:
     """Sends a request again as often as the `policy` of its error allows, with exponential backoff and full jitter.
 
     It belongs outside the limits, so that a request that waits for its next attempt holds no permit and every attempt

@@ -13,7 +13,7 @@ LARGER = 2
 """A reply that was cut off is asked for with this many times the tokens."""
 
 
-class Mending:
+class RetryTruncated:
     """Asks for a reply that was cut off once more, with twice the tokens.
 
     Where neither request nor endpoint set ``max_tokens``, it was the model's own limit, and nothing can be done. It

@@ -36,7 +36,7 @@ class _Level:
         self.in_flight += weight * (in_flight - self.in_flight)
 
 
-class Concurrency:
+class AdaptiveConcurrency:
     """Additive increase, multiplicative decrease, under a cap; times are handed in.
 
     *Up*: one more for every reply at first (doubling in a round trip, TCP's slow start, Jacobson 1988), and one more

@@ -9,7 +9,7 @@ PATIENCE_S = 60.0
 """A probe that has no end after this long may hang, so another one goes."""
 
 
-class Breaker:
+class CircuitBreaker:
     """A circuit breaker over times that are handed in.
 
     *Closed*, everything goes out. A number of failures with no answer in between *opens* it: nothing goes out for a

@@ -44,7 +44,7 @@ class _Written(NamedTuple):
     more: int  # requests that are counted for that minute, and not sent yet
 
 
-class Day:
+class DailyQuota:
     """Keeps the requests of any 24 hours under a limit, to the minute.
 
     The count is kept in a file, which a thread reads and writes: a store may take its time. It is written ahead, in

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import EndpointDown, StopRun
 from lvqa_ray.llm.middleware.retry import LONGEST_WAIT_S
-from lvqa_ray.llm.ratelimit.adaptive_concurrency import Concurrency
-from lvqa_ray.llm.ratelimit.circuit_breaker import Breaker
-from lvqa_ray.llm.ratelimit.daily_quota import Day
-from lvqa_ray.llm.ratelimit.limits import Lease, Limits
-from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
+from lvqa_ray.llm.ratelimit.adaptive_concurrency import AdaptiveConcurrency
+from lvqa_ray.llm.ratelimit.circuit_breaker import CircuitBreaker
+from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
+from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.rejections import Rejections
-from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, Entry, Window
+from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, SlidingWindow, WindowEntry
 
 HOLDER_TTL_S = 20.0
 """A holder of leases that is not heard of for this long is dead, and its places are used again."""
@@ -40,7 +40,7 @@ class _Out:
     holder: str
     at: float
     in_flight: int
-    entries: tuple[Entry, ...]
+    entries: tuple[WindowEntry, ...]
 
 
 class Limiter:
@@ -52,7 +52,7 @@ class Limiter:
 
     A limiter that takes over from one that died does not know what went out: it takes its windows for full (so there is
     a pause of up to a minute where there are limits by the minute) and gives nothing for `HANDOVER_S`, in which holders
-    say what they have. The day's count is kept in a file, see `Day`.
+    say what they have. The day's count is kept in a file, see `DailyQuota`.
 
     Args:
         limits: What holds.
@@ -70,20 +70,20 @@ class Limiter:
         clock: Callable[[], float] = time.monotonic,
         *,
         window_s: float = WINDOW_S + SLACK_S,
-        day: Day | None = None,
+        day: DailyQuota | None = None,
         took_over: bool = False,
         is_stopped: Callable[[str], bool] = _never,
     ) -> None:
         self.limits = limits
         self._clock = clock
         self._is_stopped = is_stopped
-        self._requests = Window(limits.requests_per_minute, window_s)
-        self._tokens = Window(limits.tokens_per_minute, window_s)
-        self._input = Window(limits.input_tokens_per_minute, window_s)
-        self._output = Window(limits.output_tokens_per_minute, window_s)
-        self._day = day or Day(limits.requests_per_day)
-        self._concurrency = Concurrency(limits.max_concurrency)
-        self._breaker = Breaker(limits.max_outage_s, limits.open_after)
+        self._requests = SlidingWindow(limits.requests_per_minute, window_s)
+        self._tokens = SlidingWindow(limits.tokens_per_minute, window_s)
+        self._input = SlidingWindow(limits.input_tokens_per_minute, window_s)
+        self._output = SlidingWindow(limits.output_tokens_per_minute, window_s)
+        self._day = day or DailyQuota(limits.requests_per_day)
+        self._concurrency = AdaptiveConcurrency(limits.max_concurrency)
+        self._breaker = CircuitBreaker(limits.max_outage_s, limits.open_after)
         self._out: dict[str, _Out] = {}
         self._heard: dict[str, float] = {}  # when each holder was last heard of
         self._held_until = -math.inf
@@ -100,7 +100,7 @@ class Limiter:
     @property
     def in_flight(self) -> int:
         """Leases that are out."""
-        self._bury(self._clock())
+        self._expire_dead_holders(self._clock())
         return len(self._out)
 
     @property
@@ -129,7 +129,7 @@ class Limiter:
         now = self._clock()
         return int(min(self._concurrency.limit - self.in_flight, self._requests.room(now)))
 
-    def acquire(self, estimate: Estimate, holder: str = "") -> Lease | float:
+    def acquire(self, estimate: TokenEstimate, holder: str = "") -> SendLease | float:
         """A lease, or the seconds after which to ask again.
 
         A wait for a place in flight or for a probe may end sooner, whenever a lease is given back: ask again then.
@@ -142,7 +142,7 @@ class Limiter:
             StopRun: An earlier call found that none can succeed, or the endpoint has been down for too long.
         """
         now = self._clock()
-        self._bury(now)
+        self._expire_dead_holders(now)
         self._heard[holder] = now
         if self._stop is None and self._breaker.exhausted(now):
             down_s = self.limits.max_outage_s
@@ -174,12 +174,12 @@ class Limiter:
             self._output.add(now, estimate.output),
         )
         self._given += 1
-        lease = Lease(f"{self._name}-{self._given}", estimate, REUSE_S if self.limits.only_places else 0.0)
+        lease = SendLease(f"{self._name}-{self._given}", estimate, REUSE_S if self.limits.only_places else 0.0)
         self._out[lease.id] = _Out(holder, now, len(self._out) + 1, entries)
         self._breaker.sent(lease.id, now)
         return lease
 
-    def release(self, lease: Lease, done: Done) -> None:
+    def release(self, lease: SendLease, done: RequestOutcome) -> None:
         """Give a lease back, or say how a request under it ended; twice, or for one that is dropped, does no harm.
 
         Args:
@@ -190,10 +190,10 @@ class Limiter:
         out = self._out.get(lease.id) if done.keeps_place else self._out.pop(lease.id, None)
         if out is not None:
             self._heard[out.holder] = now
-            self._put_right(out, done, now)
-        self._learn(lease, out, done, now)
+            self._settle_usage(out, done, now)
+        self._update_controllers(lease, out, done, now)
 
-    def heard(self, holder: str, held: Iterable[Lease]) -> None:
+    def heartbeat(self, holder: str, held: Iterable[SendLease]) -> None:
         """A holder says which leases it has: all that are older than a beat, and perhaps newer ones.
 
         Leases that are not known, from a limiter before this one or dropped too early, are taken up; those that the
@@ -208,7 +208,7 @@ class Limiter:
         names = {lease.id for lease in held}
         for name, out in list(self._out.items()):
             if out.holder == holder and name not in names and out.at + 2 * BEAT_S < now:
-                self._drop(name, now)
+                self._forget_lease(name, now)
 
     def woken(self) -> None:
         """Give all holders as long again to be heard of: the process of the limiter was stopped and heard of nobody."""
@@ -233,11 +233,11 @@ class Limiter:
         """Whether the endpoint is taken to be down."""
         return self._breaker.is_open
 
-    def _put_right(self, out: _Out, done: Done, now: float) -> None:
+    def _settle_usage(self, out: _Out, done: RequestOutcome, now: float) -> None:
         if not out.entries:
             return
         requests, tokens, input_, output = out.entries
-        if done.failed is Failed.UNSENT:
+        if done.failed is FailureScope.NOT_SENT:
             self._requests.correct(requests, now, 0)
             self._day.give_back(now - out.at)
         if done.used is not None:
@@ -245,7 +245,7 @@ class Limiter:
             self._input.correct(input_, now, done.used.input)
             self._output.correct(output, now, done.used.output)
 
-    def _learn(self, lease: Lease, out: _Out | None, done: Done, now: float) -> None:
+    def _update_controllers(self, lease: SendLease, out: _Out | None, done: RequestOutcome, now: float) -> None:
         sent_at = now - done.seconds
         match done.failed:
             case None:
@@ -258,29 +258,29 @@ class Limiter:
                     tokens_in=done.used.input if done.used else 0,
                     tokens_out=done.used.output if done.used else 0,
                 )
-            case Failed.CROWDED | Failed.DOWN:
+            case FailureScope.OVERLOAD | FailureScope.DOWN:
                 self._breaker.failed(lease.id, now)
-                if done.failed is Failed.CROWDED:
+                if done.failed is FailureScope.OVERLOAD:
                     self._concurrency.refused(now, sent_at=sent_at)
-            case Failed.ITSELF:
+            case FailureScope.REQUEST:
                 self._breaker.answered()
-            case Failed.UNSENT | Failed.UNKNOWN:
+            case FailureScope.NOT_SENT | FailureScope.UNKNOWN:
                 self._breaker.lost(lease.id, now)
         if (stop := self._rejections.note(done)) is not None:
             self.halt(stop)
         if done.wait_s is not None:
             self.penalise(done.wait_s)
 
-    def _bury(self, now: float) -> None:
+    def _expire_dead_holders(self, now: float) -> None:
         for holder in [name for name, at in self._heard.items() if at + HOLDER_TTL_S <= now]:
             if self._is_stopped(holder):  # continued, it has as long again to be heard of
                 self._heard[holder] = now
                 continue
             del self._heard[holder]
             for name in [name for name, out in self._out.items() if out.holder == holder]:
-                self._drop(name, now)
+                self._forget_lease(name, now)
 
-    def _drop(self, name: str, now: float) -> None:
+    def _forget_lease(self, name: str, now: float) -> None:
         del self._out[name]
         self._breaker.lost(name, now)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.circuit_breaker import OPEN_AFTER
-from lvqa_ray.llm.ratelimit.outcome import Estimate
+from lvqa_ray.llm.ratelimit.outcome import TokenEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Limits:
         )
 
 
-class Lease(NamedTuple):
+class SendLease(NamedTuple):
     """The permission to send one request at once, and to have it in flight.
 
     A tuple, as all that is told for every request: it is pickled in a tenth of the time of a frozen dataclass.
@@ -69,5 +69,5 @@ class Lease(NamedTuple):
     """
 
     id: str
-    estimate: Estimate
+    estimate: TokenEstimate
     reuse_s: float = 0.0

@@ -28,7 +28,7 @@ ABOUT_ONE_REQUEST = frozenset({403})
 _CROWDED = frozenset({429, 503, 529})
 
 
-class Estimate(NamedTuple):
+class TokenEstimate(NamedTuple):
     """Tokens of one request, of its prompt and of its reply."""
 
     input: int = 0
@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
         return self.input + self.output
 
     @classmethod
-    def of(cls, request: ChatRequest) -> Estimate:
+    def of(cls, request: ChatRequest) -> TokenEstimate:
         """A rough number of tokens for a request and its reply; the true one replaces it when the reply is there."""
         tokens = 0
         for message in request.messages:
@@ -49,17 +49,17 @@ class Estimate(NamedTuple):
         return cls(tokens, REPLY_TOKENS if request.max_tokens is None else request.max_tokens)
 
 
-class Failed(Enum):
+class FailureScope(Enum):
     """Why a request has no answer, as far as it concerns other requests."""
 
-    CROWDED = "turned away for there being too many, or not answered in time"
+    OVERLOAD = "turned away for there being too many, or not answered in time"
     DOWN = "the endpoint cannot be reached, or fails"
-    ITSELF = "the endpoint works; the request or its reply is at fault"
-    UNSENT = "it was not sent"
+    REQUEST = "the endpoint works; the request or its reply is at fault"
+    NOT_SENT = "it was not sent"
     UNKNOWN = "nobody waited for its end"
 
 
-class Done(NamedTuple):
+class RequestOutcome(NamedTuple):
     """What became of a request.
 
     Attributes:
@@ -78,8 +78,8 @@ class Done(NamedTuple):
     """
 
     seconds: float = 0.0
-    used: Estimate | None = None
-    failed: Failed | None = None
+    used: TokenEstimate | None = None
+    failed: FailureScope | None = None
     stage: str = ""
     kind: str = ""
     stop: StopRun | None = None
@@ -90,9 +90,9 @@ class Done(NamedTuple):
     keeps_place: bool = False
 
     @classmethod
-    def answered(cls, request: ChatRequest, reply: ChatReply, seconds: float) -> Done:
+    def answered(cls, request: ChatRequest, reply: ChatReply, seconds: float) -> RequestOutcome:
         """The outcome of a request with an answer."""
-        used = Estimate(reply.usage.input_tokens, reply.usage.output_tokens)
+        used = TokenEstimate(reply.usage.input_tokens, reply.usage.output_tokens)
         return cls(
             seconds=seconds,
             used=used if used.total else None,  # 0: the endpoint does not say
@@ -101,13 +101,13 @@ class Done(NamedTuple):
         )
 
     @classmethod
-    def of_error(cls, request: ChatRequest, error: ApiError, seconds: float) -> Done:
+    def of_error(cls, request: ChatRequest, error: ApiError, seconds: float) -> RequestOutcome:
         """The outcome of a request that ended with an error."""
         unsent = isinstance(error, BudgetSpent)
         turned_away = (error.status or 0) >= 400  # before it cost tokens
-        used = Estimate() if unsent or turned_away else None
+        used = TokenEstimate() if unsent or turned_away else None
         if error.bill is not None and error.bill.input_tokens + error.bill.output_tokens:
-            used = Estimate(error.bill.input_tokens, error.bill.output_tokens)
+            used = TokenEstimate(error.bill.input_tokens, error.bill.output_tokens)
         waits = [error.retry_after_s, error.limits.wait_s() if error.limits else None]
         return cls(
             seconds=seconds,
@@ -130,10 +130,10 @@ def _rejection(request: ChatRequest, error: ApiError) -> str:
     return str(error)
 
 
-def _why(error: ApiError) -> Failed:
+def _why(error: ApiError) -> FailureScope:
     if isinstance(error, BudgetSpent):
-        return Failed.UNSENT
+        return FailureScope.NOT_SENT
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
-        return Failed.CROWDED
+        return FailureScope.OVERLOAD
     down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill it answers, if not well
-    return Failed.DOWN if down else Failed.ITSELF
+    return FailureScope.DOWN if down else FailureScope.REQUEST

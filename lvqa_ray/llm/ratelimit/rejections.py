@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from lvqa_ray.errors import EndpointRejects, StopRun
-from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, Done
+from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, RequestOutcome
 
 FORBIDDEN_IN_A_ROW = 10
 """So many requests forbidden with no answer in between mean that the key, which has worked, works no more."""
@@ -36,7 +36,7 @@ class Rejections:
         self._works = False
         self.proven: frozenset[str] = frozenset()
 
-    def note(self, done: Done) -> StopRun | None:
+    def note(self, done: RequestOutcome) -> StopRun | None:
         """Take in an outcome; gives the reason to stop, if it is one."""
         if done.failed is None:
             self._forbidden = 0

@@ -12,15 +12,15 @@ from typing import Protocol
 
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.ratelimit.limiter import HOLDER_TTL_S, Limiter
-from lvqa_ray.llm.ratelimit.limits import Lease
-from lvqa_ray.llm.ratelimit.outcome import Done, Estimate
+from lvqa_ray.llm.ratelimit.limits import SendLease
+from lvqa_ray.llm.ratelimit.outcome import RequestOutcome, TokenEstimate
 
 CHUNK = 64
 """Most leases given at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class LimiterStatus:
     """What a holder learns when it reports.
 
     Attributes:
@@ -36,18 +36,18 @@ class News:
     halted: bool = False
 
 
-class Desk(Protocol):
+class LeaseServer(Protocol):
     """Where holders get leases in chunks, and report: in this process, or an actor that serves many."""
 
-    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
+    async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
         """Wait for leases for the first of these requests, for one at least; or the reason why there are none."""
         ...
 
-    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
+    async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
         """Say what became of requests."""
         ...
 
-    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
+    async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
         """Say which leases this holder has."""
         ...
 
@@ -55,11 +55,11 @@ class Desk(Protocol):
 @dataclass(slots=True)
 class _Ask:
     holder: str
-    estimates: Sequence[Estimate]
-    answer: asyncio.Future[list[Lease] | StopRun]
+    estimates: Sequence[TokenEstimate]
+    answer: asyncio.Future[list[SendLease] | StopRun]
 
 
-class LocalDesk:
+class LocalLeaseServer:
     """Serves those who ask in the order in which they came, each with a fair chunk of what there is.
 
     Nobody is overtaken, so a large request does not wait for ever behind small ones. A chunk is never more than the
@@ -73,8 +73,8 @@ class LocalDesk:
         self._timer: asyncio.TimerHandle | None = None
         self._called = time.monotonic()
 
-    async def take(self, holder: str, estimates: Sequence[Estimate]) -> list[Lease] | StopRun:
-        """Wait for leases; see `Desk`."""
+    async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
+        """Wait for leases; see `LeaseServer`."""
         self._look()
         ask = _Ask(holder, estimates, asyncio.get_running_loop().create_future())
         self._queue.append(ask)
@@ -87,19 +87,19 @@ class LocalDesk:
             self._serve()
             raise
 
-    async def report(self, done: Sequence[tuple[Lease, Done]]) -> News:
-        """Take leases back; see `Desk`."""
+    async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
+        """Take leases back; see `LeaseServer`."""
         self._look()
         for lease, outcome in done:
             self._limiter.release(lease, outcome)
         self._serve()
         limiter = self._limiter
-        return News(limiter.is_open, limiter.held_s(), limiter.proven, limiter.halted is not None)
+        return LimiterStatus(limiter.is_open, limiter.held_s(), limiter.proven, limiter.halted is not None)
 
-    async def heard(self, holder: str, held: Sequence[Lease]) -> None:
-        """Note who is alive, with what; see `Desk`."""
+    async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
+        """Note who is alive, with what; see `LeaseServer`."""
         self._look()
-        self._limiter.heard(holder, held)
+        self._limiter.heartbeat(holder, held)
         self._serve()
 
     def halt(self, stop: StopRun) -> None:
@@ -127,15 +127,15 @@ class LocalDesk:
             self._queue.popleft()
             ask.answer.set_result(answer)
 
-    def _chunk(self, ask: _Ask) -> list[Lease] | StopRun | float:
+    def _chunk(self, ask: _Ask) -> list[SendLease] | StopRun | float:
         share = max(1, min(CHUNK, math.ceil(self._limiter.room / len(self._queue))))
-        leases: list[Lease] = []
+        leases: list[SendLease] = []
         for estimate in ask.estimates[:share]:
             try:
                 answer = self._limiter.acquire(estimate, ask.holder)
             except StopRun as stop:
                 return leases or stop
-            if not isinstance(answer, Lease):
+            if not isinstance(answer, SendLease):
                 return leases or answer
             leases.append(answer)
         return leases

@@ -13,14 +13,14 @@ much slower on its way from the limiter than the next. It costs 2 % of the limit
 
 
 @dataclass(slots=True)
-class Entry:
+class WindowEntry:
     """What one request takes of a limit; the amount may be put right once it is known."""
 
     at: float
     amount: int
 
 
-class Window:
+class SlidingWindow:
     """Keeps an amount under a limit in every window, however the window is laid.
 
     It keeps every entry of the last window: a token bucket, the usual short cut, lets through up to twice the limit in
@@ -34,19 +34,19 @@ class Window:
     def __init__(self, limit: int | None, seconds: float = WINDOW_S + SLACK_S) -> None:
         self.limit = limit
         self._seconds = seconds
-        self._entries: deque[Entry] = deque()  # oldest first
+        self._entries: deque[WindowEntry] = deque()  # oldest first
         self._total = 0
 
-    def add(self, now: float, amount: int) -> Entry:
+    def add(self, now: float, amount: int) -> WindowEntry:
         """Count an amount that goes out now."""
-        entry = Entry(now, amount)
+        entry = WindowEntry(now, amount)
         if self.limit is not None:
             self._forget(now)
             self._entries.append(entry)
             self._total += amount
         return entry
 
-    def correct(self, entry: Entry, now: float, amount: int) -> None:
+    def correct(self, entry: WindowEntry, now: float, amount: int) -> None:
         """Put the amount of an entry right; one that has left the window stays out of it."""
         if self.limit is None:
             return

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvqa_ray.errors import Bill, DegenerateReply
-from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, heard
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.replies.repetition import repetition
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records.safe_text import safe_text
 
 
@@ -38,7 +38,7 @@ class Cleaning:
             ApiError: What the inner call raises.
         """
         reply = await self._inner(request)
-        if heard(request):
+        if audio_seconds(request):
             return reply
         try:
             return cleaned(reply)
@@ -55,7 +55,7 @@ def cleaned(reply: ChatReply) -> ChatReply:
         DegenerateReply: The answer repeats itself without an end.
     """
     received = safe_text(reply.text)
-    text = without_draft(received)
+    text = strip_thinking(received)
     if fault := repetition(text):
         usage = reply.usage
         error = DegenerateReply(f"The reply is degenerate: {fault}.")

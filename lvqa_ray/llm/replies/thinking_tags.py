@@ -67,7 +67,7 @@ class _NoAnswerError(Exception):
     """The reply holds no answer, or none that can be told from its draft."""
 
 
-def without_draft(reply: str) -> str:
+def strip_thinking(reply: str) -> str:
     """The answer proper, stripped; applied to an answer it changes nothing.
 
     Some servers swallow the opening tag, so a closing one alone ends a draft too. What stands after the last draft is

@@ -17,7 +17,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
-from lvqa_ray.llm.transport import completion, errors, sse
+from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
 from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS
@@ -144,9 +144,9 @@ class OpenAITransport:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
                     return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
                 return json.loads(answer.content), RateInfo.of(answer.headers)
-            error = errors.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
+            error = error_mapping.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
         except CLIENT_ERRORS as exc:
-            error = errors.as_api_error(exc, secret=self._key)
+            error = error_mapping.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
             error = self._fault(MalformedReply, "it is a web page" if _is_page(answer.content) else "it is not JSON")
         except sse.StreamCutError:
@@ -204,7 +204,7 @@ class OpenAITransport:
         said = completion.error_of(answer)
         code = str(said.get("code")) if isinstance(said, Mapping) else ""
         status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
-        return self._fault(errors.class_of(status, said), quote_of(said), status=status)
+        return self._fault(error_mapping.class_of(status, said), quote_of(said), status=status)
 
     def _usage(self, answer: Mapping[str, Any]) -> Usage:
         counts = answer.get("usage")
@@ -221,7 +221,7 @@ class OpenAITransport:
         )
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
-        error = errors.fault(kind, quote, secret=self._key, status=status)
+        error = error_mapping.fault(kind, quote, secret=self._key, status=status)
         error.raw = safe_text(raw)
         return error
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records.safe_text import safe_text
 
 DEEPEST = 4
@@ -144,7 +144,7 @@ def _json(reply: str) -> Any:  # noqa: ANN401 - whatever the JSON holds
 def _safe(said: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds
     """The value with clean texts: JSON escapes what the reply does not show."""
     if isinstance(said, str):
-        return without_draft(safe_text(said))
+        return strip_thinking(safe_text(said))
     if isinstance(said, Mapping):
         return {safe_text(str(name)): _safe(inner) for name, inner in said.items()}
     return [_safe(inner) for inner in said] if isinstance(said, list) else said

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import read_answer, read_label
 from lvqa_ray.records import LETTERS, Letter, Question
 
@@ -57,7 +57,7 @@ def read_choice(reply: str, q: Question) -> Choice:
 
     Without such a line the whole reply counts if it is an answer and nothing else, or else its last line.
     """
-    lines = [line for line in without_draft(reply).splitlines() if line.strip()]
+    lines = [line for line in strip_thinking(reply).splitlines() if line.strip()]
     for place in range(len(lines) - 1, -1, -1):
         before, answer = _parted(lines[place])
         if answer is None:

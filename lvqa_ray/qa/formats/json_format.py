@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.messages import ReplySchema
-from lvqa_ray.llm.replies.thinking_tags import without_draft
-from lvqa_ray.qa.formats.multi_question import Reading
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
+from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.records import Question
 from lvqa_ray.records import Step as QuestionStep
@@ -32,7 +32,7 @@ class _Object(BaseModel):
 _Said = TypeVar("_Said", bound=_Object)
 
 
-class Options(_Object):
+class JsonOptions(_Object):
     """The four options."""
 
     A: str
@@ -41,7 +41,7 @@ class Options(_Object):
     D: str
 
 
-class Step(_Object):
+class JsonStep(_Object):
     """One step of the reasoning: the seconds that it rests on, and what is seen there."""
 
     start_s: float
@@ -49,31 +49,31 @@ class Step(_Object):
     reasons: list[str]
 
 
-class Reply(_Object):
+class JsonReply(_Object):
     """The whole reply."""
 
     question: str
-    options: Options
+    options: JsonOptions
     answer: Literal["A", "B", "C", "D"]
-    steps: list[Step]
+    steps: list[JsonStep]
 
 
-class Labelled(Reply):
+class Labelled(JsonReply):
     """One of several questions, and what kind it is."""
 
     category: str
 
 
-class Replies(_Object):
+class JsonReplies(_Object):
     """A reply with several questions."""
 
     questions: list[Labelled]
 
 
-SCHEMA = ReplySchema(name="question", schema=Reply.model_json_schema())
+SCHEMA = ReplySchema(name="question", schema=JsonReply.model_json_schema())
 """What is sent as ``response_format``: every field is required and none may be added, as strict mode wants it."""
 
-SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=Replies.model_json_schema())
+SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=JsonReplies.model_json_schema())
 """The same for several questions."""
 
 
@@ -85,16 +85,16 @@ def parse_json_question(reply: str) -> Question:
     Raises:
         ParseError: It is no JSON, does not follow the schema, or holds no usable question.
     """
-    return _question(_validated(Reply, reply))
+    return _question(_validated(JsonReply, reply))
 
 
-def parse_json_questions(reply: str) -> list[Reading]:
+def parse_json_questions(reply: str) -> list[ParsedQuestions]:
     """Read a reply that follows `SCHEMA_OF_SEVERAL`; one question that is of no use spoils no other.
 
     Raises:
         ParseError: It is no JSON, does not follow the schema, or holds no question.
     """
-    said = _validated(Replies, reply).questions
+    said = _validated(JsonReplies, reply).questions
     if not said:
         raise ParseError(ParseFault.NO_QUESTION, "The list of questions is empty.")
     readings = []
@@ -103,14 +103,14 @@ def parse_json_questions(reply: str) -> list[Reading]:
         try:
             question = _question(one)
         except ParseError as error:
-            readings.append(Reading(category, one.model_dump_json(), error=error))
+            readings.append(ParsedQuestions(category, one.model_dump_json(), error=error))
         else:
-            readings.append(Reading(category, render_question(question), question))
+            readings.append(ParsedQuestions(category, render_question(question), question))
     return readings
 
 
 def _validated(model: type[_Said], reply: str) -> _Said:
-    text = without_draft(reply)
+    text = strip_thinking(reply)
     fenced = _FENCE.fullmatch(text)
     try:
         return model.model_validate_json(fenced[1] if fenced else text)
@@ -122,7 +122,7 @@ def _validated(model: type[_Said], reply: str) -> _Said:
         ) from None
 
 
-def _question(said: Reply) -> Question:
+def _question(said: JsonReply) -> Question:
     if not said.steps:
         raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
     question = Question(
@@ -161,7 +161,7 @@ def _said(q: Question) -> dict[str, Any]:
     return {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
 
 
-def _step(step: Step) -> QuestionStep:
+def _step(step: JsonStep) -> QuestionStep:
     start, end = (f"{time:.2f}".rstrip("0").rstrip(".") for time in (step.start_s, step.end_s))
     return QuestionStep(
         timestamp=f"{start} to {end}",
@@ -173,4 +173,4 @@ def _step(step: Step) -> QuestionStep:
 
 def _folded(text: str) -> str:
     # JSON escapes what the reply does not show: the decoded text is cleaned as a reply is.
-    return " ".join(without_draft(safe_text(text)).split())
+    return " ".join(strip_thinking(safe_text(text)).split())

@@ -1,7 +1,7 @@
 """A reply with several questions in the QA text format, read one by one.
 
 Each begins with ``CATEGORY: <name>`` or, where that is left out, with the label of its question. One that cannot be
-read spoils no other: it is a `Reading` with an error.
+read spoils no other: it is a `ParsedQuestions` with an error.
 """
 
 # ruff: noqa: RUF001 -- full-width marks are what some models write
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.reasoning_steps import without_emphasis
 from lvqa_ray.qa.formats.text_format import parse_question, read_label, render_question
 from lvqa_ray.records import Question
@@ -22,7 +22,7 @@ _CATEGORY = re.compile(r"category\s*[:：]\s*(?P<name>.*)", re.IGNORECASE | re.D
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedQuestions:
     """One question of a reply: the question, or what is wrong with it.
 
     Attributes:
@@ -43,15 +43,15 @@ class _Block:
     lines: list[str] = field(default_factory=list)
 
 
-def parse_questions(reply: str) -> list[Reading]:
+def parse_questions(reply: str) -> list[ParsedQuestions]:
     """Read a reply that should hold several questions.
 
     Raises:
         ParseError: It holds none at all; ``kind`` says what it is instead.
     """
-    blocks = [block for block in _blocks(without_draft(reply).splitlines()) if block.labels]
+    blocks = [block for block in _blocks(strip_thinking(reply).splitlines()) if block.labels]
     if not blocks:
-        return [Reading("", reply, parse_question(reply))]  # which says what is wrong
+        return [ParsedQuestions("", reply, parse_question(reply))]  # which says what is wrong
     return [_read(block) for block in blocks]
 
 
@@ -89,9 +89,9 @@ def _blocks(lines: Iterable[str]) -> list[_Block]:
     return blocks
 
 
-def _read(block: _Block) -> Reading:
+def _read(block: _Block) -> ParsedQuestions:
     text = "\n".join(block.lines).strip()
     try:
-        return Reading(block.category, text, parse_question(text))
+        return ParsedQuestions(block.category, text, parse_question(text))
     except ParseError as error:
-        return Reading(block.category, text, error=error)
+        return ParsedQuestions(block.category, text, error=error)

@@ -42,7 +42,7 @@ _BULLET = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class StepHeader:
     """A step header that was read.
 
     Attributes:
@@ -62,7 +62,7 @@ class Header:
 class _Draft:
     """A step while its reasons come in; a reason is the list of its lines."""
 
-    header: Header
+    header: StepHeader
     reasons: list[list[str]] = field(default_factory=list)
 
 
@@ -129,7 +129,7 @@ def _checked(drafts: list[_Draft]) -> tuple[Step, ...]:
     )
 
 
-def read_header(line: str) -> Header | None:
+def read_header(line: str) -> StepHeader | None:
     """Read a line as a step header.
 
     Args:
@@ -155,7 +155,7 @@ def read_header(line: str) -> Header | None:
     start_s, end_s = seconds(match["start"]), seconds(match["end"])
     if end_s < start_s:
         raise _bad(line, "ends before it starts")
-    return Header(_wording(match), start_s, end_s, (rest["text"] or "").strip())
+    return StepHeader(_wording(match), start_s, end_s, (rest["text"] or "").strip())
 
 
 def is_bare_span(text: str) -> bool:

@@ -8,12 +8,12 @@ from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.qa.best_reply import Reader
 from lvqa_ray.qa.formats.json_format import SCHEMA, SCHEMA_OF_SEVERAL, parse_json_question, parse_json_questions
-from lvqa_ray.qa.formats.multi_question import Reading, parse_questions
+from lvqa_ray.qa.formats.multi_question import ParsedQuestions, parse_questions
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
 
 @dataclass(frozen=True)
-class Shape:
+class ReplyShape:
     """How a reply is to look: the words that ask for it, the schema it is held to, and what reads it."""
 
     words: str
@@ -29,13 +29,13 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Form:
+class ReplyFormat:
     """A format of replies, with one question or with several."""
 
-    one: Shape
-    several: Shape
+    one: ReplyShape
+    several: ReplyShape
 
-    def shape(self, count: int) -> Shape:
+    def shape(self, count: int) -> ReplyShape:
         """The shape of a reply with so many questions."""
         return self.one if count == 1 else self.several
 
@@ -73,14 +73,16 @@ Reply with one JSON object and with nothing else. It has one field, "questions",
 question. Their fields are "category", the name of its kind; {JSON_FIELDS}"""
 
 
-def _read_text(reply: str) -> list[Reading]:
-    return [Reading("", reply, parse_question(reply))]
+def _read_text(reply: str) -> list[ParsedQuestions]:
+    return [ParsedQuestions("", reply, parse_question(reply))]
 
 
-def _read_json(reply: str) -> list[Reading]:
+def _read_json(reply: str) -> list[ParsedQuestions]:
     question = parse_json_question(reply)
-    return [Reading("", render_question(question), question)]
+    return [ParsedQuestions("", render_question(question), question)]
 
 
-TEXT = Form(Shape(TEXT_FORMAT, _read_text), Shape(SEVERAL_TEXT, parse_questions))
-JSON = Form(Shape(JSON_FORMAT, _read_json, SCHEMA), Shape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL))
+TEXT = ReplyFormat(ReplyShape(TEXT_FORMAT, _read_text), ReplyShape(SEVERAL_TEXT, parse_questions))
+JSON = ReplyFormat(
+    ReplyShape(JSON_FORMAT, _read_json, SCHEMA), ReplyShape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL)
+)

@@ -24,7 +24,7 @@ import re
 import unicodedata
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.llm.replies.thinking_tags import without_draft
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis
 from lvqa_ray.records import LETTERS, Letter, Question
 
@@ -123,7 +123,7 @@ def full_question(q: Question) -> str:
 
 def _lines(reply: str) -> list[str]:
     """The lines of the answer proper, without draft, fences and rules."""
-    text = without_draft(reply)
+    text = strip_thinking(reply)
     if not text and reply.strip():
         raise ParseError(ParseFault.TRUNCATED, "The reply ends before or right after its <think> draft.")
     lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")

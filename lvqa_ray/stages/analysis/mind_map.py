@@ -9,13 +9,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.analysis_replies import read_tree
-from lvqa_ray.records import AnalyzedFilm, Failure, Task
+from lvqa_ray.records import AnalyzedVideo, Failure, Task
 from lvqa_ray.stage import Chat, Role
-from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Wish
+from lvqa_ray.stage.video_task import KNOWN, NO_WISH, VideoTask, Wish
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class DrawMindMap(FilmTask):
+class DrawMindMap(VideoTask):
     """Have what a film is about ordered as a tree, from its summary."""
 
     name: ClassVar[str] = "mind_map"
@@ -31,12 +31,12 @@ class DrawMindMap(FilmTask):
         "{video_asr_text}, {video_extra_info}, {language}, {video_id}, {duration} (s), those of `values`.",
     )
 
-    async def __call__(self, row: AnalyzedFilm, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedFilm]:
+    async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with its mind map, at most four levels deep, or with why there is none."""
         made = await self.result(row, chat, wish, read_tree, layout=FORMAT)
         return [replace(row, results=(*row.results, made))]
 
-    def missing(self, row: AnalyzedFilm) -> Failure | None:
+    def missing(self, row: AnalyzedVideo) -> Failure | None:
         """Why there is nothing to draw."""
         return super().missing(row) or row.no_summary
 

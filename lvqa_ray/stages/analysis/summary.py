@@ -11,13 +11,13 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_text
-from lvqa_ray.records import AnalyzedFilm, Style, Task, Usage
+from lvqa_ray.records import AnalyzedVideo, Style, Task, Usage
 from lvqa_ray.stage import Chat, Role
-from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Reads, Wish
+from lvqa_ray.stage.video_task import KNOWN, NO_WISH, Reads, VideoTask, Wish
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class WriteSummary(FilmTask):
+class WriteSummary(VideoTask):
     """Have a film told: its plot, a short summary, tags, highlights, or several of these in one reply."""
 
     name: ClassVar[str] = "summary"
@@ -57,7 +57,7 @@ class WriteSummary(FilmTask):
         """What is asked for a style."""
         return self.prompt or PROMPTS[style]
 
-    async def __call__(self, row: AnalyzedFilm, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedFilm]:
+    async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with a result for each style; what summing it up for a prompt has cost is on the first."""
         made = await asyncio.gather(
             *(

@@ -9,13 +9,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.analysis_replies import read_list
-from lvqa_ray.records import AnalyzedFilm, Failure, Task
+from lvqa_ray.records import AnalyzedVideo, Failure, Task
 from lvqa_ray.stage import Chat, Role
-from lvqa_ray.stage.film_task import KNOWN, NO_WISH, FilmTask, Wish
+from lvqa_ray.stage.video_task import KNOWN, NO_WISH, VideoTask, Wish
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class WriteTitles(FilmTask):
+class WriteTitles(VideoTask):
     """Have titles written for a film, from its summary."""
 
     name: ClassVar[str] = "titles"
@@ -32,17 +32,17 @@ class WriteTitles(FilmTask):
     )
     count: int = Field(default=3, ge=1, le=20, description="Titles to choose from.")
 
-    async def __call__(self, row: AnalyzedFilm, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedFilm]:
+    async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with its titles, the best first, or with why there are none."""
         made = await self.result(row, chat, wish, lambda text: {"titles": [*read_list(text)[: self.count]]})
         return [replace(row, results=(*row.results, made))]
 
-    def missing(self, row: AnalyzedFilm) -> Failure | None:
+    def missing(self, row: AnalyzedVideo) -> Failure | None:
         """Why there is nothing to make titles from."""
         return super().missing(row) or row.no_summary
 
     def own_values(self) -> dict[str, str]:
-        """See `FilmTask`."""
+        """See `VideoTask`."""
         return {"count": str(self.count)}
 
 

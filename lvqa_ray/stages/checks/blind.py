@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
-from lvqa_ray.qa.repeated_answers import Tally, tally
-from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
+from lvqa_ray.qa.repeated_answers import RepeatedAnswers, ask_repeatedly
+from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 
 
@@ -46,14 +46,14 @@ class CheckBlind(CallCheck):
         """See `CallCheck`."""
         return self.tries
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Whether too many guesses are right."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
             prompt = self.filled({"question": question, "video_id": row.film.video.id})
             return await chat(self.asks(Text(text=prompt), attempt=attempt))
 
-        found = await tally(asked.question, self.tries, ask)
+        found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:
             return self.unchecked(found.unread, found.usage)
         guessed = found.rate >= self.threshold
@@ -67,9 +67,9 @@ class CheckBlind(CallCheck):
         )
 
 
-def _told(found: Tally) -> str:
+def _told(found: RepeatedAnswers) -> str:
     """What can be guessed, and how: in the words of the shortest right guess that gives a reason."""
-    said = min((text for text in found.why if text), key=len, default="")
+    said = min((text for text in found.rationales if text), key=len, default="")
     why = f"; one says: {said}" if said else ""
     return f"{found.right} of {found.tries} guesses without the video are right{why}"
 

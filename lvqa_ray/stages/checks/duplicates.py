@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
+from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import Check
 
 SHINGLE = 5
@@ -41,7 +41,7 @@ class CheckDuplicates(Check):
         description="Whether the questions of all videos are compared too, at the end of the run (by MinHash).",
     )
 
-    def verdicts(self, row: AskedFilm) -> list[Verdict]:
+    def verdicts(self, row: QuestionedVideo) -> list[Verdict]:
         """Compare the questions of one video."""
         found: list[Verdict] = []
         kept: list[tuple[AskedQuestion, frozenset[str]]] = []

@@ -13,8 +13,8 @@ from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
-from lvqa_ray.records import AskedFilm, AskedQuestion, Clip, Failure, Film, Span, Step, Usage, Verdict
-from lvqa_ray.stage import CallCheck, Chat, Mend, Role, Said
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Step, Usage, Verdict
+from lvqa_ray.stage import CallCheck, Chat, ParsedReply, Repairer, Role
 
 Sample = Callable[[Clip], Iterable[Any]]
 """Takes the pictures of a clip, as the stage `sample` does."""
@@ -48,7 +48,7 @@ class CheckEvidence(CallCheck):
         """See `CallCheck`."""
         return USUAL_STEPS
 
-    def show(self, row: AskedFilm, sample: Sample) -> Iterator[AskedFilm | Failure]:
+    def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
         """The film with pictures of the spans that its questions cite; a span that does not decode has none.
 
         Where the file itself cannot be had, the video fails for now: its questions are paid for, and nothing is known
@@ -69,13 +69,15 @@ class CheckEvidence(CallCheck):
                     shown.append(clip)
         yield replace(row, shown=tuple(shown))
 
-    async def __call__(self, row: AskedFilm, chat: Chat, mend: Mend | None = None) -> list[AskedFilm | Failure]:
+    async def __call__(
+        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+    ) -> list[QuestionedVideo | Failure]:
         """See `CallCheck`; a film that has all verdicts already, by answers that were paid for, passes as it is."""
         if all(self.name in {verdict.check for verdict in asked.verdicts} for asked in row.questions):
             return [row]
         return await super().__call__(row, chat, mend)
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """How far each step is borne out; see `CallCheck`."""
         clips = {clip.span: clip for clip in row.shown}
         steps = [(step, clips.get(_span(step, row.film))) for step in asked.question.steps]
@@ -98,7 +100,7 @@ class CheckEvidence(CallCheck):
             usage=usage,
         )
 
-    async def _scored(self, step: Step, clip: Clip, chat: Chat) -> Said[float]:
+    async def _scored(self, step: Step, clip: Clip, chat: Chat) -> ParsedReply[float]:
         """The score of one step; fewer pictures are shown where they are too many for the model."""
         for share in FEWER[:-1]:
             try:
@@ -120,12 +122,12 @@ class CheckEvidence(CallCheck):
             parts.append(Media(identity=f"{clip.identity} #{index}", mime="image/jpeg", data=frame.jpeg))
         return parts
 
-    def decided(self, row: AskedFilm, *args: Any, **kwargs: Any) -> AskedFilm:  # noqa: ANN401 - as it is called
-        """See `Judging`; the pictures end here."""
+    def decided(self, row: QuestionedVideo, *args: Any, **kwargs: Any) -> QuestionedVideo:  # noqa: ANN401 - as it is called
+        """See `PolicyMixin`; the pictures end here."""
         return replace(super().decided(row, *args, **kwargs), shown=())
 
 
-def _span(step: Step, film: Film) -> Span:
+def _span(step: Step, film: CaptionedVideo) -> Span:
     """What is shown of a step: its span in the video, and of a moment the second around it."""
     end_s = film.info.duration_sec
     start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)

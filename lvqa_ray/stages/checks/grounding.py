@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.qa.formats.reasoning_steps import seconds
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedQuestion, Film, Step, Verdict
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, Step, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -40,7 +40,7 @@ class CheckGrounding(Check):
         description="Whether a step that goes back in time must say why; told by its words, in English only.",
     )
 
-    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:
+    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:
         """The first fault that is found."""
         steps = asked.question.steps
         captioned = [(row.clip.span.start_s, row.clip.span.end_s) for row in film.clips if row.caption.strip()]
@@ -70,7 +70,7 @@ class CheckGrounding(Check):
         if self.ordered:
             yield from _backward(steps)
 
-    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:
+    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:
         """The question with spans that end where the video does, if all of them begin in it."""
         end_s = film.info.duration_sec
         steps = []

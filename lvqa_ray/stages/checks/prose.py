@@ -14,7 +14,7 @@ from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.conclusion import without_conclusion
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.records import AskedQuestion, Usage
-from lvqa_ray.stage import Chat, Prompted, Role, word_off
+from lvqa_ray.stage import Chat, Prompted, Role, yaml_off
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -40,7 +40,7 @@ class CheckProse(Prompted):
         default=True, description="Whether it is asked, in one call, if the key follows from the prose."
     )
 
-    _off = field_validator("policy", mode="before")(word_off)
+    _off = field_validator("policy", mode="before")(yaml_off)
 
     async def fault(self, asked: AskedQuestion, prose: str, video_id: str, chat: Chat) -> tuple[str, Usage]:
         """What is wrong with the prose, empty for nothing, and what finding that out has cost.

@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.messages import Text
-from lvqa_ray.qa.context_windows import told_about
+from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.formats.reply_format import TEXT
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedFilm, AskedQuestion, Question
-from lvqa_ray.stage import Chat, Check, Mended, Prompted, Role, answer
+from lvqa_ray.records import AskedQuestion, Question, QuestionedVideo
+from lvqa_ray.stage import Chat, Check, Prompted, RepairResult, Role, answer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -41,14 +41,16 @@ class RewriteQuestion(Prompted):
         """The stage as checks use it, with the checks without calls that a new question has to pass."""
         return Rewriting(self, checks)
 
-    async def written(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+    async def written(
+        self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
+    ) -> RepairResult:
         """The question as it is written anew, with no verdict yet.
 
         Raises:
             ApiError: There is no answer.
         """
         values = {
-            "captions": told_about(row.film, asked.question.steps),
+            "captions": captions_for_question(row.film, asked.question.steps),
             "question": asked.reasoning,
             "fault": fault,
             "format": TEXT.one.words,
@@ -60,10 +62,10 @@ class RewriteQuestion(Prompted):
             question = located(parse_question(reply.text), row.film)
             text = render_question(question)
         except (ParseError, ValueError) as error:
-            return Mended(None, f"the reply cannot be read: {error}", reply.usage)
+            return RepairResult(None, f"the reply cannot be read: {error}", reply.usage)
         if _told(question) == _told(asked.question):
-            return Mended(None, "the reply is the same question", reply.usage)
-        return Mended(replace(asked, question=question, reasoning=text, verdicts=()), "", reply.usage)
+            return RepairResult(None, "the reply is the same question", reply.usage)
+        return RepairResult(replace(asked, question=question, reasoning=text, verdicts=()), "", reply.usage)
 
 
 @plain_dataclass(frozen=True, slots=True)
@@ -78,14 +80,16 @@ class Rewriting:
         """How often a question is written anew before it is dropped."""
         return self.stage.rounds
 
-    async def __call__(self, asked: AskedQuestion, row: AskedFilm, fault: str, attempt: int, chat: Chat) -> Mended:
+    async def __call__(
+        self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
+    ) -> RepairResult:
         """The new question with the verdicts of the checks; see `Mend`."""
         made = await self.stage.written(asked, row, fault, attempt, chat)
         if made.asked is None:
             return made
         # The last of the questions of its video: of two that are alike, the first stays.
         others = tuple(other for other in row.questions if other.id != asked.id)
-        checked = AskedFilm(film=row.film, questions=(*others, made.asked), drops=row.drops)
+        checked = QuestionedVideo(film=row.film, questions=(*others, made.asked), drops=row.drops)
         for check in self.checks:
             (checked,) = check(checked)
         passed = next((one for one in checked.questions if one.id == asked.id), None)

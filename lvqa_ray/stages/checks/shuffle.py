@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.option_letters import moved_letters
-from lvqa_ray.records import LETTERS, AskedFilm, AskedQuestion, Letter, Question, Verdict
+from lvqa_ray.records import LETTERS, AskedQuestion, Letter, Question, QuestionedVideo, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -40,7 +40,7 @@ class ShuffleOptions(Check):
     )
     seed: int = Field(default=0, description="Another seed gives another order.")
 
-    def __call__(self, row: AskedFilm) -> list[AskedFilm]:
+    def __call__(self, row: QuestionedVideo) -> list[QuestionedVideo]:
         """The film with its options shuffled."""
         shuffled: list[AskedQuestion] = []
         verdicts: list[Verdict] = []

@@ -8,9 +8,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
-from lvqa_ray.qa.context_windows import told_about
-from lvqa_ray.qa.repeated_answers import tally
-from lvqa_ray.records import AskedFilm, AskedQuestion, Verdict
+from lvqa_ray.qa.context_windows import captions_for_question
+from lvqa_ray.qa.repeated_answers import ask_repeatedly
+from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
 
@@ -46,18 +46,18 @@ class CheckSolve(CallCheck):
         """See `CallCheck`."""
         return self.tries
 
-    async def judge(self, asked: AskedQuestion, row: AskedFilm, chat: Chat) -> Verdict:
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Whether the share of right answers is in the wanted range."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
             values = {
                 "question": question,
-                "captions": told_about(row.film, asked.question.steps),
+                "captions": captions_for_question(row.film, asked.question.steps),
                 "video_id": row.film.video.id,
             }
             return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt))
 
-        found = await tally(asked.question, self.tries, ask)
+        found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:
             return self.unchecked(found.unread, found.usage)
         passed = self.least < found.rate <= self.most

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.text_format import render_question
-from lvqa_ray.qa.rewording import without_captions
-from lvqa_ray.records import LETTERS, AskedQuestion, Film, Question, Verdict
+from lvqa_ray.qa.rewording import replace_caption_mentions
+from lvqa_ray.records import LETTERS, AskedQuestion, CaptionedVideo, Question, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -34,19 +34,19 @@ class CheckStructure(Check):
     length_slack: int = Field(default=15, ge=0, description="A difference of so many characters is never too much.")
     times_in_stem: bool = Field(default=False, description="Whether a question may name times of the video.")
 
-    def judge(self, asked: AskedQuestion, film: Film) -> Verdict:  # noqa: ARG002 - texts alone
+    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:  # noqa: ARG002 - texts alone
         """The first fault that is found."""
         question = asked.question
         ratio = round(_length_ratio(question), 3)
         fault = _options_fault(question) or self._length_fault(question, ratio) or self._stem_fault(question)
         return self.failed(fault, ratio) if fault else self.passed(ratio)
 
-    def repaired(self, asked: AskedQuestion, film: Film) -> AskedQuestion | None:  # noqa: ARG002 - texts alone
+    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - texts alone
         """The question in words that speak of the video and not of captions."""
         question = replace(
             asked.question,
-            question=without_captions(asked.question.question),
-            options={letter: without_captions(text) for letter, text in asked.question.options.items()},
+            question=replace_caption_mentions(asked.question.question),
+            options={letter: replace_caption_mentions(text) for letter, text in asked.question.options.items()},
         )
         try:
             return replace(asked, question=question, reasoning=render_question(question))
@@ -63,7 +63,7 @@ class CheckStructure(Check):
     def _stem_fault(self, question: Question) -> str:
         stem = question.question
         for text in (stem, *question.options.values()):
-            if without_captions(text) != text or _SOURCE.search(text):
+            if replace_caption_mentions(text) != text or _SOURCE.search(text):
                 return f"it speaks of captions or descriptions: '{text[:80]}'"
         if not self.times_in_stem and (time := _TIME.search(stem)):
             return f"the question names a time: '{time[0].strip()}'"

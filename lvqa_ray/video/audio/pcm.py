@@ -18,7 +18,7 @@ from av.stream import Discard
 
 from lvqa_ray.video.audio.convert import AudioConverter
 from lvqa_ray.video.audio.track_choice import audio_track
-from lvqa_ray.video.reader.video_reader import open_source
+from lvqa_ray.video.reader.video_reader import open_video
 
 RATE = 16_000
 """Samples a second: what recognizers of speech are made for."""
@@ -54,7 +54,7 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
     Raises:
         VideoError: The file cannot be opened.
     """
-    with open_source(path, picture_only=False) as source:
+    with open_video(path, picture_only=False) as source:
         container, zero_s = source.container, source.sound_start_s
         stream = audio_track(path, container)
         if stream is None:
@@ -63,11 +63,13 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
             if other.index != stream.index:
                 other.discard = Discard.all
         shape = AudioConverter(format="s16", layout="mono", rate=RATE)
-        for samples in laid_out(source.demuxer.packets(stream), stream, shape, zero_s=zero_s, end_s=zero_s + end_s):
+        for samples in resample_gapless(
+            source.demuxer.packets(stream), stream, shape, zero_s=zero_s, end_s=zero_s + end_s
+        ):
             yield samples.reshape(-1)
 
 
-def laid_out(
+def resample_gapless(
     packets: Iterator[Packet[Any]], stream: AudioStream, shape: AudioConverter, *, zero_s: float, end_s: float
 ) -> Iterator[npt.NDArray[Any]]:
     """The sound of a stretch of time without a gap, from where the container stands on: where there is none, silence.

@@ -25,7 +25,7 @@ MARGIN = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SoundPart:
     """A part of the sound of a video.
 
     Attributes:
@@ -42,7 +42,7 @@ class Part:
         return self.start + len(self.samples)
 
 
-def parts_of(sound: Iterable[Samples], longest_s: float) -> Iterator[Part]:
+def split_at_silence(sound: Iterable[Samples], longest_s: float) -> Iterator[SoundPart]:
     """Cut sound into parts.
 
     Args:
@@ -85,13 +85,13 @@ def _cut(samples: Samples) -> tuple[int, int]:
     return len(samples), len(samples) - overlap
 
 
-def _sounding(start: int, samples: Samples) -> Iterator[Part]:
+def _sounding(start: int, samples: Samples) -> Iterator[SoundPart]:
     """The part without silence at its ends; nothing if it is silent."""
     sounds = np.flatnonzero(_loudness(samples) > SILENCE)
     if len(sounds):
         first = max(0, int(sounds[0]) - MARGIN) * WINDOW
         last = min(len(samples), (int(sounds[-1]) + 1 + MARGIN) * WINDOW)
-        yield Part(start + first, samples[first:last])
+        yield SoundPart(start + first, samples[first:last])
 
 
 def _loudness(samples: Samples) -> npt.NDArray[np.float64]:

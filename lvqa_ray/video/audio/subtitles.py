@@ -26,7 +26,7 @@ from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.video.audio.languages import match
 from lvqa_ray.video.audio.sidecars import FORMATS, chosen
 from lvqa_ray.video.reader.container import open_container, picture_stream
-from lvqa_ray.video.reader.formats import open_input
+from lvqa_ray.video.reader.container_formats import open_input
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg")
 """Suffixes of videos to which a file with subtitles may belong instead."""

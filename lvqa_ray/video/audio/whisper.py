@@ -13,7 +13,7 @@ import numpy as np
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Subtitle
 from lvqa_ray.video.audio.pcm import RATE
-from lvqa_ray.video.audio.silence_split import Part
+from lvqa_ray.video.audio.silence_split import SoundPart
 from lvqa_ray.video.onnx import disable_telemetry
 
 LONGEST_S = 60.0
@@ -33,7 +33,7 @@ def why_not(model: str) -> str:
     return ""
 
 
-def written_down(parts: Iterable[Part], model: str, hint: str = "") -> tuple[Subtitle, ...]:
+def transcribe(parts: Iterable[SoundPart], model: str, hint: str = "") -> tuple[Subtitle, ...]:
     """What is said in sound, in time order.
 
     Args:

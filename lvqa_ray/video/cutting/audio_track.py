@@ -15,10 +15,10 @@ from av.stream import Discard
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.audio.convert import AudioConverter
-from lvqa_ray.video.audio.pcm import decoded, laid_out
+from lvqa_ray.video.audio.pcm import decoded, resample_gapless
 from lvqa_ray.video.audio.track_choice import audio_track
 from lvqa_ray.video.cutting.stream_copy import moved
-from lvqa_ray.video.reader.video_reader import Source
+from lvqa_ray.video.reader.video_reader import VideoReader
 
 MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
 """Codecs that an MP4 holds and players expect there."""
@@ -37,7 +37,7 @@ RUN_UP_S = 1.0
 """Decoding begins so long before a clip: decoders need some of what was, and stamps right after a seek may lie."""
 
 
-def clip_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
+def clip_sound(source: VideoReader, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
     """Add a stream of sound to a clip.
 
     Args:
@@ -59,7 +59,7 @@ def clip_sound(source: Source, output: OutputContainer, span: Span) -> Iterator[
     yield from (_copied if is_copied else _encoded)(source, sound, output, begin_s, end_s)
 
 
-def _is_uniform(source: Source, sound: AudioStream, begin_s: float, end_s: float) -> bool:
+def _is_uniform(source: VideoReader, sound: AudioStream, begin_s: float, end_s: float) -> bool:
     """Whether the sound of a clip has the channels and the sample rate that the clip's header would state throughout.
 
     Only containers without a header of their own for the sound let it change midway: there the sound is decoded.
@@ -81,7 +81,7 @@ def _is_uniform(source: Source, sound: AudioStream, begin_s: float, end_s: float
 
 
 def _copied(
-    source: Source, sound: AudioStream, output: OutputContainer, begin_s: float, end_s: float
+    source: VideoReader, sound: AudioStream, output: OutputContainer, begin_s: float, end_s: float
 ) -> Iterator[Packet[AudioStream]]:
     target: AudioStream | None = None
     base = sound.time_base
@@ -103,7 +103,7 @@ def _copied(
 
 
 def _encoded(
-    source: Source, sound: AudioStream, output: OutputContainer, begin_s: float, end_s: float
+    source: VideoReader, sound: AudioStream, output: OutputContainer, begin_s: float, end_s: float
 ) -> Iterator[Packet[AudioStream]]:
     """As AAC, exact to the sample; mono stays mono, anything else becomes stereo."""
     rate = sound.rate if sound.rate in RATES else 48_000
@@ -116,7 +116,7 @@ def _encoded(
     shape = AudioConverter(format="fltp", layout=layout, rate=rate)
     packed = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
     at = 0
-    for samples in laid_out(source.demuxer.packets(sound), sound, shape, zero_s=begin_s, end_s=end_s):
+    for samples in resample_gapless(source.demuxer.packets(sound), sound, shape, zero_s=begin_s, end_s=end_s):
         frame = AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         at += samples.shape[1]

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.records import Span
 from lvqa_ray.video.cutting.upright import Upright
-from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames
+from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, no_frames
 
 LONG_FRAME = 1.5
 """Where the first frame within a span comes later than so many frame periods, the one before it opens the clip."""
@@ -61,7 +61,7 @@ class Encoding:
     short_side: int | None = None
 
 
-def longest_wait_s(source: Source) -> float:
+def longest_wait_s(source: VideoReader) -> float:
     """How long after the start of a span its first frame may appear before the frame on display opens the clip."""
     return min(LONG_FRAME * source.period_s, LONGEST_WAIT_S)
 
@@ -85,7 +85,7 @@ class EncodedPicture:
         VideoError: No frame of the span can be decoded.
     """
 
-    def __init__(self, source: Source, output: OutputContainer, span: Span, encoding: Encoding) -> None:
+    def __init__(self, source: VideoReader, output: OutputContainer, span: Span, encoding: Encoding) -> None:
         self._source = source
         self._span = span
         self._encoding = encoding

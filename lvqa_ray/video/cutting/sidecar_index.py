@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.cutting.cut import ClipFile
+from lvqa_ray.video.cutting.clip_file import ClipFile
 
 NOTES = ".cuts.jsonl"
 

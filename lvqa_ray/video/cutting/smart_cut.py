@@ -17,10 +17,10 @@ from av.video.stream import VideoStream
 from lvqa_ray.records import Span
 from lvqa_ray.video.cutting import h264_nal
 from lvqa_ray.video.cutting.reencode import HELD_S, longest_wait_s
-from lvqa_ray.video.cutting.smart_cut_edges import Seam, SeamStyle
-from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, Plan, Stamp, plan_cut
+from lvqa_ray.video.cutting.smart_cut_edges import EdgeEncoder, EdgeEncoderConfig
+from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, SmartCutPlan, Stamp, plan_cut
 from lvqa_ray.video.cutting.stream_copy import changes_decoder, from_key_frame
-from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, open_video
 
 MAX_PACKETS = 500_000
 """A span of more packets than this (hours) is not worth the memory of its stamps."""
@@ -49,10 +49,10 @@ class ExactPicture:
         UnitError: The stream is not what it says.
     """
 
-    def __init__(self, source: Source, output: OutputContainer, span: Span, *, crf: int) -> None:
+    def __init__(self, source: VideoReader, output: OutputContainer, span: Span, *, crf: int) -> None:
         self._source = source
         self._span = span
-        self._style = SeamStyle(source, crf=crf)
+        self._style = EdgeEncoderConfig(source, crf=crf)
         self._stamps = self._read_stamps()
         self._plan = self._make_plan()
         self.start_s = self._time_s(self._plan.zero)
@@ -66,8 +66,8 @@ class ExactPicture:
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield packets ready to be muxed, in decoding order."""
         plan = self._plan
-        head = Seam(self._source, self._style, plan.head, self._stream)
-        tail = Seam(self._source, self._style, plan.tail, self._stream)
+        head = EdgeEncoder(self._source, self._style, plan.head, self._stream)
+        tail = EdgeEncoder(self._source, self._style, plan.tail, self._stream)
         for index, packet in enumerate(from_key_frame(self._source, self._span.start_s)):
             if index >= plan.stop and tail.is_fed:
                 break
@@ -96,7 +96,7 @@ class ExactPicture:
         encoded = [slot.pts for slot in plan.head + plan.tail]
         copied = [stamp.pts - plan.zero for stamp in self._stamps[plan.key : plan.stop]]
         wanted = [float(time * base) for time in sorted(encoded + copied)]
-        with open_source(str(path)) as clip:
+        with open_video(str(path)) as clip:
             found = sorted(float((packet.pts or 0) * clip.time_base) for packet in clip.packets() if packet.size)
         if len(found) != len(wanted) or any(abs(a - b) > TIME_TOLERANCE_S for a, b in zip(found, wanted, strict=True)):
             raise NotExactError("the clip does not hold the frames that it should")
@@ -137,7 +137,7 @@ class ExactPicture:
         self._style.take_note(units)
         return packet.is_keyframe and h264_nal.IDR_SLICE in kinds
 
-    def _make_plan(self) -> Plan:
+    def _make_plan(self) -> SmartCutPlan:
         base = float(self._source.time_base)
         plan = plan_cut(
             self._stamps,

@@ -19,14 +19,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lvqa_ray.video.cutting import h264_nal
-from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, Slot
-from lvqa_ray.video.reader.video_reader import Source
+from lvqa_ray.video.cutting.smart_cut_plan import NotExactError, PacketSlot
+from lvqa_ray.video.reader.video_reader import VideoReader
 
 PRESET = "ultrafast"
 PIXELS = ("yuv420p", "yuvj420p")
 
 
-class SeamStyle:
+class EdgeEncoderConfig:
     """How frames of a source are encoded to stand beside its own packets.
 
     Args:
@@ -41,7 +41,7 @@ class SeamStyle:
         UnitError: Its configuration cannot be read.
     """
 
-    def __init__(self, source: Source, *, crf: int) -> None:
+    def __init__(self, source: VideoReader, *, crf: int) -> None:
         self._source = source
         self._crf = crf
         context = source.stream.codec_context
@@ -92,7 +92,7 @@ class SeamStyle:
         return context
 
 
-class Seam:
+class EdgeEncoder:
     """Frames in a row that are decoded from a source and encoded anew.
 
     Args:
@@ -102,7 +102,9 @@ class Seam:
         stream: The clip's stream.
     """
 
-    def __init__(self, source: Source, style: SeamStyle, slots: Sequence[Slot], stream: VideoStream) -> None:
+    def __init__(
+        self, source: VideoReader, style: EdgeEncoderConfig, slots: Sequence[PacketSlot], stream: VideoStream
+    ) -> None:
         self._source = source
         self._style = style
         self._slots = slots

@@ -38,7 +38,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class PacketSlot:
     """A place in the clip for a frame that is encoded anew, in the stream's time base.
 
     Attributes:
@@ -55,7 +55,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SmartCutPlan:
     """How to put a clip together; indices are of the stamps.
 
     Attributes:
@@ -70,14 +70,14 @@ class Plan:
 
     zero: int
     end: int
-    head: tuple[Slot, ...]
+    head: tuple[PacketSlot, ...]
     key: int
     stop: int
-    tail: tuple[Slot, ...]
+    tail: tuple[PacketSlot, ...]
     tail_key: int
 
 
-def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float, long_frame: float) -> Plan:
+def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float, long_frame: float) -> SmartCutPlan:
     """Decide what to copy.
 
     Args:
@@ -113,13 +113,13 @@ def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float,
     # Decoding runs ahead of display by as much as at the key frame, so that its own packet follows in order.
     ahead = first - stamps[key].dts
     shown = [max(0, s.pts - zero) for s in before]
-    head = [Slot(s.pts, pts, pts - ahead, s.duration) for s, pts in zip(before, shown, strict=True)]
+    head = [PacketSlot(s.pts, pts, pts - ahead, s.duration) for s, pts in zip(before, shown, strict=True)]
     stop = _stop(stamps, key, body)
     rest = body[stop - key :]
     # Frames are never shown before they are decoded, so the n-th of the rest in the order of display is shown no
     # earlier than the n-th packet left out is decoded: their decoding times fit the frames that take their place.
-    tail = [Slot(s.pts, s.pts - zero, stamps[stop + n].dts - zero, s.duration) for n, s in enumerate(rest)]
-    return Plan(
+    tail = [PacketSlot(s.pts, s.pts - zero, stamps[stop + n].dts - zero, s.duration) for n, s in enumerate(rest)]
+    return SmartCutPlan(
         zero=zero,
         end=wanted[-1].pts + wanted[-1].duration,
         head=tuple(head),

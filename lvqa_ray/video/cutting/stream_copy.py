@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Span
 from lvqa_ray.video.cutting.reencode import LONGEST_WAIT_S
-from lvqa_ray.video.reader.video_reader import EPSILON_S, STEPS_BACK_S, Source, no_frames
+from lvqa_ray.video.reader.video_reader import EPSILON_S, STEPS_BACK_S, VideoReader, no_frames
 
 S = TypeVar("S", VideoStream, AudioStream)
 
@@ -36,7 +36,7 @@ class CopiedPicture:
         VideoError: There is no key frame, or the codec does not go into an MP4.
     """
 
-    def __init__(self, source: Source, output: OutputContainer, span: Span) -> None:
+    def __init__(self, source: VideoReader, output: OutputContainer, span: Span) -> None:
         if source.codec not in output.supported_codecs:
             raise _not_copied(source, f"holds {source.codec}, which does not go into an MP4")
         self._source = source
@@ -138,20 +138,20 @@ class CopiedPicture:
         return moved(packet, -self._zero_pts, self._stream)
 
 
-def _not_copied(source: Source, why: str) -> VideoError:
+def _not_copied(source: VideoReader, why: str) -> VideoError:
     return VideoError(
         VideoFault.UNREADABLE, f'{source.path} {why}, so that it cannot be copied; use "exact" or "encode" for it.'
     )
 
 
-def changes_decoder(source: Source, packet: Packet[VideoStream]) -> bool:
+def changes_decoder(source: VideoReader, packet: Packet[VideoStream]) -> bool:
     """Whether a packet brings another set-up of the decoder than the header of a clip has: in joined FLV files."""
     if not source.is_joined or not packet.has_sidedata("new_extradata"):
         return False
     return bytes(packet.get_sidedata("new_extradata")) != source.stream.codec_context.extradata
 
 
-def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream]]:
+def from_key_frame(source: VideoReader, time_s: float) -> Iterator[Packet[VideoStream]]:
     """Yield packets from the last key frame that appears no later than ``time_s``, or from the first one of all."""
     for step_s in STEPS_BACK_S:
         if time_s <= step_s:
@@ -166,7 +166,7 @@ def from_key_frame(source: Source, time_s: float) -> Iterator[Packet[VideoStream
             return
 
 
-def _last_run(source: Source, packets: Iterator[Packet[VideoStream]], time_s: float) -> list[Packet[VideoStream]]:
+def _last_run(source: VideoReader, packets: Iterator[Packet[VideoStream]], time_s: float) -> list[Packet[VideoStream]]:
     """Read on to ``time_s``; gives what comes from the last key frame until there, as not all seeks end at that."""
     run: list[Packet[VideoStream]] = []
     for packet in packets:

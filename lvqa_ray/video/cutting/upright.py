@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from lvqa_ray.video.frames.frame_encoder import fit, matrix_of
 from lvqa_ray.video.frames.hdr import lookup_table
 from lvqa_ray.video.reader.display import UNSPECIFIED, orientation_of
-from lvqa_ray.video.reader.video_reader import Source
+from lvqa_ray.video.reader.video_reader import VideoReader
 
 _SCALER = "flags=bilinear+accurate_rnd"
 _TAGS = "color_primaries=bt709:color_trc=bt709"
@@ -37,7 +37,7 @@ class Upright:
         pixel_aspect: Width of the pixels of the frames that come out, divided by the height.
     """
 
-    def __init__(self, first: VideoFrame, source: Source, short_side: int | None) -> None:
+    def __init__(self, first: VideoFrame, source: VideoReader, short_side: int | None) -> None:
         orientation, self._shown = orientation_of(first), source.presentation
         self._time_base = source.time_base
         aspect = self._shown.pixel_aspect

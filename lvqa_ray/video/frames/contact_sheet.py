@@ -12,14 +12,14 @@ from av.video.frame import VideoFrame
 from lvqa_ray.records import Span
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.frames.jpeg import Pixels
-from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, open_video
 
 LONGEST_LOOK = 300
 """Frames that are decoded for one thumbnail at most; a stretch whose picture lies further from a key frame has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
+class ContactSheet:
     """Thumbnails of one video.
 
     Attributes:
@@ -34,9 +34,9 @@ class Strip:
     times: tuple[float | None, ...]
 
 
-def strip(
+def contact_sheet(
     path: str, stretches: Sequence[Span], *, short_side: int = 90, quality: int = 55, within_s: float = 30.0
-) -> Strip | None:
+) -> ContactSheet | None:
     """Take one picture out of each stretch of a video, and of those that have one, a key frame: these decode fastest.
 
     Args:
@@ -56,7 +56,7 @@ def strip(
     encoder = JpegEncoder(short_side=short_side, quality=quality)
     pictures: list[Pixels] = []
     times: list[float | None] = []
-    with open_source(path) as source:
+    with open_video(path) as source:
         encoder.presentation = source.presentation
         for stretch in stretches:
             frame = _look(source, stretch) if time.monotonic() < end else None
@@ -69,10 +69,10 @@ def strip(
     if not pictures:
         return None
     height, width, _ = pictures[0].shape
-    return Strip(encoder.encode_pixels(np.ascontiguousarray(np.hstack(pictures))), width, height, tuple(times))
+    return ContactSheet(encoder.encode_pixels(np.ascontiguousarray(np.hstack(pictures))), width, height, tuple(times))
 
 
-def _look(source: Source, stretch: Span) -> VideoFrame | None:
+def _look(source: VideoReader, stretch: Span) -> VideoFrame | None:
     """The last key frame of a stretch, or the frame in its middle where it has none."""
     source.seek(max(stretch.start_s, stretch.end_s - source.period_s))
     first = next(source.frames(limit=LONGEST_LOOK), None)

@@ -17,9 +17,9 @@ import numpy as np
 
 from lvqa_ray.errors import ConfigError, VideoError, VideoFault
 from lvqa_ray.records import Frame
+from lvqa_ray.video.reader.container_formats import has_signature
 from lvqa_ray.video.reader.display import Presentation, orientation_of
-from lvqa_ray.video.reader.formats import has_signature
-from lvqa_ray.video.reader.video_reader import EPSILON_S, FIRST_LOOK, Source, no_frames, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, FIRST_LOOK, VideoReader, no_frames, open_video
 
 if TYPE_CHECKING:
     from lvqa_ray.video.frames.frame_encoder import JpegEncoder
@@ -38,7 +38,7 @@ class _DecordVideo(Protocol):
 def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
     """Read frames with decord, on one thread, one at a time: its batches hold every picture in memory at once.
 
-    See `lvqa_ray.video.frames.sample.FrameReader` for the contract.
+    See `lvqa_ray.video.frames.frame_sampling.FrameReader` for the contract.
     """
     try:
         import decord  # noqa: PLC0415 - optional, and missing on some platforms
@@ -46,7 +46,7 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         raise ConfigError(
             'The frame reader "decord" is not installed; use "pyav", or install the package decord2.'
         ) from None
-    with open_source(path) as source:  # what is wrong with the file, in our words
+    with open_video(path) as source:  # what is wrong with the file, in our words
         encoder.presentation = _shown(source)
         if source.is_joined:
             raise VideoError(
@@ -70,7 +70,7 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         ) from error
 
 
-def _shown(source: Source) -> Presentation:
+def _shown(source: VideoReader) -> Presentation:
     """How decord's frames are to be shown, which are turned already.
 
     Raises:

@@ -16,12 +16,12 @@ def _grey(short_side: int) -> Pixels:
     return np.full((max(2, height), max(2, width), 3), 128, np.uint8)
 
 
-def swatch_jpeg(short_side: int, quality: int) -> bytes:
+def test_jpeg(short_side: int, quality: int) -> bytes:
     """A JPEG whose shorter side has so many pixels."""
     return encoded(_grey(short_side), quality)
 
 
-def swatch_mp4(short_side: int) -> bytes:
+def test_mp4(short_side: int) -> bytes:
     """A second of H.264 at 4 frames a second."""
     pixels, file = _grey(short_side), io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.reader.formats import HEAD_BYTES, list_kind, open_input
+from lvqa_ray.video.reader.container_formats import HEAD_BYTES, list_kind, open_input
 from lvqa_ray.video.reader.picture_track import picture_tracks
 
 MAX_SIDE = 16_384

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.reader.video_reader import Source
+from lvqa_ray.video.reader.video_reader import VideoReader
 
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 LOOKED_AT = 8
@@ -29,7 +29,7 @@ _ASF_KEYS = frozenset({"encryption", "ASF_Protection_Type", "ASF_Key_ID", "ASF_L
 """What FFmpeg tells of a protected WMV."""
 
 
-def check_clear(source: Source, length_s: float) -> None:
+def check_clear(source: VideoReader, length_s: float) -> None:
     """Refuse a video whose picture is encrypted, at its beginning or later. Leaves the source anywhere.
 
     Args:
@@ -46,7 +46,7 @@ def check_clear(source: Source, length_s: float) -> None:
         )
 
 
-def _header_scheme(source: Source) -> str:
+def _header_scheme(source: VideoReader) -> str:
     if source.stream.codec_context.codec_tag in _TAGS:
         return "protected MP4"
     if "enc_key_id" in source.stream.metadata:
@@ -58,7 +58,7 @@ def _header_scheme(source: Source) -> str:
     return _byte_scheme(path, source) if path.is_file() else ""
 
 
-def _byte_scheme(path: Path, source: Source) -> str:
+def _byte_scheme(path: Path, source: VideoReader) -> str:
     """What FFmpeg passes over in silence."""
     kind = source.container.format.name
     if kind == "mpegts" and _scrambled_share(_head(path, TS_HEAD_BYTES), source.stream.id) >= TS_SHARE:
@@ -71,7 +71,7 @@ def _byte_scheme(path: Path, source: Source) -> str:
     return ""
 
 
-def _packet_scheme(source: Source, length_s: float) -> str:
+def _packet_scheme(source: VideoReader, length_s: float) -> str:
     if source.container.format.name not in (MP4, MATROSKA):
         return ""
     for time_s in (0.0, length_s / 2):  # the beginning may be left clear

@@ -18,7 +18,7 @@ SETTLED = REORDERED + 3
 """By when it has been given so many packets more, a decoder has let go of a frame."""
 
 
-class Sparing:
+class NonRefSkipper:
     """Has a decoder pass over what no other frame refers to, except where the caller finds that it matters.
 
     What is passed over follows from each group of pictures alone: it is the same for a reader that begins with that
@@ -58,7 +58,7 @@ class Sparing:
         finally:
             codec.skip_frame = "DEFAULT"
 
-    def came(self) -> None:
+    def frame_decoded(self) -> None:
         """A frame has come out of the decoder."""
         self._came, self._silent = True, 0
 
@@ -66,7 +66,7 @@ class Sparing:
         """Whether frames are missing between two that came one after the other."""
         return any(before < each < pts for each, _ in self._recent)
 
-    def matters(self, pts: int) -> None:
+    def keep_from(self, pts: int) -> None:
         """What is missing before this frame mattered: what comes later of its group of pictures shall not be."""
         if self._mark < self._key:  # else the group has been marked before
             self._mark = next((number for each, number in self._recent if each == pts), -1)

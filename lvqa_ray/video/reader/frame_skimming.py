@@ -18,7 +18,9 @@ REORDERED = 17
 """How far in front of or behind its neighbours on display a packet may be: codecs allow 16 frames of delay."""
 
 
-def skim(packets: Iterable[Packet[Any]], codec: CodecContext, wanted: Sequence[float]) -> Iterator[Packet[Any]]:
+def skip_unwanted_nonref(
+    packets: Iterable[Packet[Any]], codec: CodecContext, wanted: Sequence[float]
+) -> Iterator[Packet[Any]]:
     """Tell the decoder before each packet whether it may drop its frame, if no other frame refers to that.
 
     Which frame is on display at a time follows from the packets' own times: durations are not to be relied on.

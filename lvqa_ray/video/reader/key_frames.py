@@ -22,7 +22,7 @@ class KeyFrames:
         if self._began and pts is not None:
             self._given.append(pts)
 
-    def came(self, pts: int) -> None:
+    def frame_decoded(self, pts: int) -> None:
         """A picture has come out of the decoder."""
         self._began = True
         while self._given and self._given[0] <= pts:

@@ -26,10 +26,10 @@ from lvqa_ray.video.reader.container import check_dimensions, check_file, frame_
 from lvqa_ray.video.reader.decode_losses import note_loss
 from lvqa_ray.video.reader.demux import Demuxer
 from lvqa_ray.video.reader.display import Presentation
-from lvqa_ray.video.reader.frame_dropping import Sparing
-from lvqa_ray.video.reader.frame_skimming import SKIMMED, skim
+from lvqa_ray.video.reader.frame_dropping import NonRefSkipper
+from lvqa_ray.video.reader.frame_skimming import SKIMMED, skip_unwanted_nonref
 from lvqa_ray.video.reader.key_frames import KeyFrames
-from lvqa_ray.video.reader.timing.avi_timestamps import Slots
+from lvqa_ray.video.reader.timing.avi_timestamps import TimestampFixer
 from lvqa_ray.video.reader.timing.clock import Clock, clock_of
 from lvqa_ray.video.reader.timing.completeness import is_complete
 from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s, promised_picture_s
@@ -42,7 +42,7 @@ STEPS_BACK_S = (0.0, 1.0, 5.0, 30.0, float("inf"))
 """Where to look for a key frame: at the wanted time, then ever further before it; the last step is the start."""
 
 
-class Source:
+class VideoReader:
     """An open video file.
 
     Attributes:
@@ -61,7 +61,7 @@ class Source:
         self._threads = threads
         self._picture_only = picture_only
         self._last_pts: int | None = None
-        self._sparing: Sparing | None = None
+        self._sparing: NonRefSkipper | None = None
         self._is_placeless = False
         self._clock: Clock | None = None
         self._open()
@@ -194,9 +194,11 @@ class Source:
         packets: Iterator[Packet[VideoStream]] = islice(self.packets(), limit)
         self._sparing = None
         if wanted_s is not None and self.codec in SKIMMED:
-            packets = skim(packets, self.stream.codec_context, [self._ticks_at(time) for time in wanted_s])
+            packets = skip_unwanted_nonref(
+                packets, self.stream.codec_context, [self._ticks_at(time) for time in wanted_s]
+            )
         if spare_until_s is not None and self.codec in SKIMMED and self._threads == 1:
-            self._sparing = Sparing(self._ticks_at(spare_until_s))
+            self._sparing = NonRefSkipper(self._ticks_at(spare_until_s))
             packets = self._sparing.packets(packets, self.stream.codec_context)
         for packet in packets:
             yield from self._decode(packet)
@@ -209,10 +211,10 @@ class Source:
         """Whether frames are missing between two of `frames` because they were spared, or did not decode."""
         return self._sparing is not None and self._sparing.passed_between(before.pts or 0, frame.pts or 0)
 
-    def matters(self, frame: VideoFrame) -> None:
+    def keep_from(self, frame: VideoFrame) -> None:
         """Spare less after this one of `frames`, up to the next key frame."""
         if self._sparing:
-            self._sparing.matters(frame.pts or 0)
+            self._sparing.keep_from(frame.pts or 0)
 
     def frames_from(
         self, time_s: float, *, wanted_s: Sequence[float] | None = None, spare_until_s: float | None = None
@@ -269,7 +271,7 @@ class Source:
         self.stream.thread_count = self._threads
         self._clock = self._clock or clock_of(self.path, self.container, self.stream)
         self.demuxer = Demuxer(self.container, self.stream, self._clock)
-        self._slots = Slots(self.container, self.stream)
+        self._slots = TimestampFixer(self.container, self.stream)
         for other in self.container.streams:
             if self._picture_only and other.index != self.stream.index:
                 other.discard = Discard.all
@@ -310,7 +312,7 @@ class Source:
                 note_loss(begin_s, begin_s + self.period_s)
             return
         for frame in frames:
-            if frame.pts is None:  # see `Slots`
+            if frame.pts is None:  # see `TimestampFixer`
                 frame.pts = frame.dts
             if frame.pts is None and self._sought and self._last_pts is None:  # it could be anywhere
                 self._is_placeless = True
@@ -322,7 +324,7 @@ class Source:
             self._last_pts = frame.pts
             self._check(frame, spared=spared)
             if self._sparing:
-                self._sparing.came()
+                self._sparing.frame_decoded()
             yield frame
 
     def _check(self, frame: VideoFrame, *, spared: bool) -> None:
@@ -332,7 +334,7 @@ class Source:
         soon after a wrong frame is taken for a loss, if it was not spared.
         """
         begin_s = self.time_of(frame)
-        self._keys.came(frame.pts or 0)
+        self._keys.frame_decoded(frame.pts or 0)
         if self._keys.lost_from is not None:
             note_loss(float((self._keys.lost_from - self._start) * self.time_base), self.end_of(frame))
         if frame.is_corrupt:
@@ -351,7 +353,7 @@ class Source:
 
 
 @contextmanager
-def open_source(path: str, *, threads: int = 1, picture_only: bool = True) -> Iterator[Source]:
+def open_video(path: str, *, threads: int = 1, picture_only: bool = True) -> Iterator[VideoReader]:
     """Open a local video file for reading.
 
     Args:
@@ -366,7 +368,7 @@ def open_source(path: str, *, threads: int = 1, picture_only: bool = True) -> It
         VideoError: The file is missing, empty, no video, without picture, or of an absurd size.
     """
     check_file(path)
-    source = Source(path, threads=threads, picture_only=picture_only)
+    source = VideoReader(path, threads=threads, picture_only=picture_only)
     try:
         yield source
     finally:

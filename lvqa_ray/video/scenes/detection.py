@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from av.video.frame import VideoFrame
 
 from lvqa_ray.records import Span
-from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, no_frames, open_video
 from lvqa_ray.video.scenes.detectors import CutFinder, Detection
-from lvqa_ray.video.scenes.frame_scores import Looker
+from lvqa_ray.video.scenes.frame_scores import FrameScorer
 
 if TYPE_CHECKING:  # loaded where scenes are detected
     from lvqa_ray.video.scenes.scored_detectors import FrameTimecode
@@ -38,7 +38,7 @@ def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, thread
     Args:
         path: A local file.
         detection: How.
-        least_s: Scenes shorter than this join a neighbour, see `MomentFinder`.
+        least_s: Scenes shorter than this join a neighbour, see `CutTracker`.
         threads: Decoder threads.
 
     Yields:
@@ -48,9 +48,9 @@ def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, thread
     Raises:
         VideoError: The video cannot be opened, or not one frame can be decoded.
     """
-    with open_source(path, threads=threads) as source:
+    with open_video(path, threads=threads) as source:
         start_s = end_s = 0.0
-        for moment in moments(source, detection, least_s=least_s, keep=False):
+        for moment in frame_events(source, detection, least_s=least_s, keep=False):
             if moment.cut and moment.time_s > start_s:
                 yield Span(start_s=start_s, end_s=moment.time_s)
                 start_s = moment.time_s
@@ -60,7 +60,7 @@ def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, thread
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class FrameEvent:
     """A frame's place in time.
 
     Attributes:
@@ -78,7 +78,7 @@ class Moment:
     frame: VideoFrame | None
 
 
-class MomentFinder:
+class CutTracker:
     """Tells of each frame when it is certain whether a scene begins with it.
 
     Frames wait for as long as the detector may still call them a cut, which are `Detection.min_scene_frames`, by
@@ -110,14 +110,14 @@ class MomentFinder:
         self._held_every = -(-longest // HELD_FRAMES) or 1
         self._least_s = least_s - EPSILON_S if least_s else -math.inf
         self._scene_s = start_s
-        self._waiting: deque[Moment] = deque()
+        self._waiting: deque[FrameEvent] = deque()
         self._cuts: set[int] = set()
         self.count = 0
         """Frames so far."""
 
     def add(
         self, offset: int, time_s: float, end_s: float, scores: Sequence[float], frame: VideoFrame | None = None
-    ) -> Iterator[Moment]:
+    ) -> Iterator[FrameEvent]:
         """Take in the next frame, and tell of those that it settles.
 
         Args:
@@ -128,20 +128,20 @@ class MomentFinder:
             frame: The frame, if it is wanted.
         """
         held = self.count % self._held_every == 0
-        self._waiting.append(Moment(time_s, end_s, cut=False, held=held, frame=frame if held else None))
+        self._waiting.append(FrameEvent(time_s, end_s, cut=False, held=held, frame=frame if held else None))
         if scores:
             self._cuts.update(map(_key, self._finder.look(offset, time_s, scores)))
         self.count += 1
         yield from self._released(self._finder.settled_s)
 
-    def finish(self, end_s: float | None = None) -> Iterator[Moment]:
+    def finish(self, end_s: float | None = None) -> Iterator[FrameEvent]:
         """The video is over: tells of all that are left, of which the last one may stay on display until ``end_s``."""
         if self._waiting and end_s is not None:
             self._waiting[-1] = replace(self._waiting[-1], end_s=end_s)
         self._cuts.update(map(_key, self._finder.finish()))
         yield from self._released(float("inf"))
 
-    def _released(self, settled_s: float) -> Iterator[Moment]:
+    def _released(self, settled_s: float) -> Iterator[FrameEvent]:
         settled_s += EPSILON_S
         waiting, cuts = self._waiting, self._cuts
         while waiting and waiting[0].time_s <= settled_s:
@@ -159,17 +159,17 @@ class MomentFinder:
             yield moment
 
 
-def moments(
-    source: Source, detection: Detection, *, least_s: float = 0.0, keep: bool = True, sparing: bool = True
-) -> Iterator[Moment]:
-    """Decode a video once, and tell of its frames as `MomentFinder` does.
+def frame_events(
+    source: VideoReader, detection: Detection, *, least_s: float = 0.0, keep: bool = True, sparing: bool = True
+) -> Iterator[FrameEvent]:
+    """Decode a video once, and tell of its frames as `CutTracker` does.
 
     Args:
         source: The open video, at its start.
         detection: How cuts are found.
         least_s: Scenes shorter than this join a neighbour.
         keep: Whether the frames are wanted.
-        sparing: Whether some may be missing; see `Looker`.
+        sparing: Whether some may be missing; see `FrameScorer`.
 
     Yields:
         One moment a frame, in display order.
@@ -177,9 +177,9 @@ def moments(
     Raises:
         VideoError: Not one frame can be decoded.
     """
-    finder = MomentFinder(detection, source.time_base, source.fps, least_s=least_s)
+    finder = CutTracker(detection, source.time_base, source.fps, least_s=least_s)
     frame: VideoFrame | None = None
-    for frame, _, scores in Looker(source, detection, sparing=sparing).looks():
+    for frame, _, scores in FrameScorer(source, detection, sparing=sparing).looks():
         offset, time_s, end_s = source.offset_of(frame), source.time_of(frame), source.end_of(frame)
         yield from finder.add(offset, time_s, end_s, scores, frame if keep else None)
     if frame is None:

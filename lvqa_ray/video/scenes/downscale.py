@@ -34,7 +34,7 @@ WORTH_PICKING = 4.0
 """Frames shrunk by less are cheaper to convert whole than to pick blocks of: those would be most of them."""
 
 
-class Shrinker:
+class Downscaler:
     """Makes small BGR pictures out of frames.
 
     ``exact`` gives those of PySceneDetect's OpenCV backend: each pixel is the same where the frame's longest side is an

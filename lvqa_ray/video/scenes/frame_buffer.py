@@ -21,7 +21,7 @@ CHOICE = 8
 """Pictures to choose from for each that is wanted: 4 to 8 once the clip has had more frames than that."""
 
 
-class Candidate:
+class BufferedFrame:
     """A picture that may be wanted: the decoded frame, or its JPEG once that is made; empty where there is no frame."""
 
     def __init__(self, time_s: float, frame: VideoFrame | None) -> None:
@@ -36,7 +36,7 @@ class Candidate:
         return self._jpeg
 
 
-class Shelf:
+class FrameBuffer:
     """Keeps pictures for one clip whose end is not known yet.
 
     The picture taken for a wanted time is the one on display then, if all frames are still kept or the clip has come to
@@ -59,13 +59,13 @@ class Shelf:
         self._most = CHOICE * count
         self._encoder = encoder
         self._compact = compact
-        self._raster: list[Candidate] = []
-        self._sure: list[Candidate] = []
+        self._raster: list[BufferedFrame] = []
+        self._sure: list[BufferedFrame] = []
         self._passed = 0
         self._step_s = 0.0
-        self._last: Candidate | None = None
+        self._last: BufferedFrame | None = None
 
-    def add(self, candidate: Candidate) -> None:
+    def add(self, candidate: BufferedFrame) -> None:
         """Offer the next frame; those up to the beginning of the clip replace each other."""
         while self._passed < len(self._sure_s) and candidate.time_s > self._sure_s[self._passed] + EPSILON_S:
             self._passed += 1
@@ -86,12 +86,12 @@ class Shelf:
         chosen = (kept[order[max(0, bisect_right(order, time + EPSILON_S) - 1)]] for time in times)
         return tuple(Frame(time_s=each.time_s, jpeg=each.jpeg(self._encoder)) for each in chosen) if kept else ()
 
-    def _keep(self, candidate: Candidate) -> Candidate:
+    def _keep(self, candidate: BufferedFrame) -> BufferedFrame:
         if self._compact:
             candidate.jpeg(self._encoder)
         return candidate
 
-    def _cell(self, candidate: Candidate) -> int:
+    def _cell(self, candidate: BufferedFrame) -> int:
         return math.floor((candidate.time_s - self._begin_s) / self._step_s)
 
     def _thin(self, now_s: float) -> None:

@@ -15,9 +15,9 @@ from typing import NamedTuple, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lvqa_ray.video.reader.video_reader import Source, open_source
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.detectors import Detection, Scorer
-from lvqa_ray.video.scenes.downscale import Picture, Shrinker
+from lvqa_ray.video.scenes.downscale import Downscaler, Picture
 
 IN_DOUBT = 0.85
 """Part of the threshold at which a change over missing frames may be a cut: movement that goes on may hide some."""
@@ -28,7 +28,7 @@ FORWARD_S = 1.0
 NO_PICTURE: Picture = np.empty((0, 0, 3), np.uint8)
 
 
-class Look(NamedTuple):
+class ScoredFrame(NamedTuple):
     """What was seen of a frame.
 
     Attributes:
@@ -42,7 +42,7 @@ class Look(NamedTuple):
     scores: tuple[float, ...]
 
 
-class Looker:
+class FrameScorer:
     """Looks at the frames of a video, as far as a way of finding scenes needs them.
 
     Args:
@@ -51,15 +51,15 @@ class Looker:
         sparing: Whether the caller can do with frames at least every fifth of a second or so.
     """
 
-    def __init__(self, source: Source, detection: Detection, *, sparing: bool) -> None:
+    def __init__(self, source: VideoReader, detection: Detection, *, sparing: bool) -> None:
         self._source = source
         self._detection = detection
         codec = source.stream.codec_context
-        self._shrink = Shrinker(codec.width, codec.height, detection.accuracy)
+        self._shrink = Downscaler(codec.width, codec.height, detection.accuracy)
         self._scores_of = Scorer(detection)
         self._spare_until_s = math.inf if sparing and detection.may_spare else None
 
-    def looks(self, start_s: float | None = None) -> Iterator[Look]:
+    def looks(self, start_s: float | None = None) -> Iterator[ScoredFrame]:
         """Looks at the frames from a key frame on, or at all, in display order.
 
         Args:
@@ -76,34 +76,34 @@ class Looker:
         else:
             yield from self._most(frames)
 
-    def _all(self, frames: Iterator[VideoFrame]) -> Iterator[Look]:
+    def _all(self, frames: Iterator[VideoFrame]) -> Iterator[ScoredFrame]:
         stride = self._detection.frame_skip + 1
         for number, frame in enumerate(frames):
-            yield self._look(frame) if number % stride == 0 else Look(frame, NO_PICTURE, ())
+            yield self._look(frame) if number % stride == 0 else ScoredFrame(frame, NO_PICTURE, ())
 
-    def _most(self, frames: Iterator[VideoFrame]) -> Iterator[Look]:
+    def _most(self, frames: Iterator[VideoFrame]) -> Iterator[ScoredFrame]:
         before: VideoFrame | None = None
-        with Lookback(self._source.path) as lookback:
+        with LookbackReader(self._source.path) as lookback:
             for frame in frames:
                 seen = self._scores_of.seen
                 look = self._look(frame)
                 if before and self._in_doubt(look) and self._source.passed_between(before, frame):
-                    self._source.matters(frame)
+                    self._source.keep_from(frame)
                     self._scores_of.seen = seen
                     yield from map(self._look, lookback.between(before, frame))
                     look = self._look(frame)
                 before = frame
                 yield look
 
-    def _look(self, frame: VideoFrame) -> Look:
+    def _look(self, frame: VideoFrame) -> ScoredFrame:
         picture = self._shrink(frame)
-        return Look(frame, picture, self._scores_of(picture))
+        return ScoredFrame(frame, picture, self._scores_of(picture))
 
-    def _in_doubt(self, look: Look) -> bool:
+    def _in_doubt(self, look: ScoredFrame) -> bool:
         return max(look.scores) >= IN_DOUBT * self._detection.threshold
 
 
-class Lookback:
+class LookbackReader:
     """A second reader of a video, for frames that the first one has passed over.
 
     Args:
@@ -111,8 +111,8 @@ class Lookback:
     """
 
     def __init__(self, path: str) -> None:
-        self._opened = open_source(path)
-        self._source: Source | None = None
+        self._opened = open_video(path)
+        self._source: VideoReader | None = None
         self._frames: Iterator[VideoFrame] = iter(())
         self._next: VideoFrame | None = None
 

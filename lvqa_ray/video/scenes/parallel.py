@@ -17,14 +17,14 @@ from itertools import islice, pairwise
 
 from av.video.frame import VideoFrame
 
-from lvqa_ray.records import LookedPart, ProbedVideo, Span, VideoPart
+from lvqa_ray.records import ProbedVideo, ScoredPart, Span, VideoPart
 from lvqa_ray.video.reader.decode_losses import watch_losses
-from lvqa_ray.video.reader.video_reader import Source, open_source
-from lvqa_ray.video.scenes.clip_builder import Sampling, ShotFinder
-from lvqa_ray.video.scenes.detection import MomentFinder
+from lvqa_ray.video.reader.video_reader import VideoReader, open_video
+from lvqa_ray.video.scenes.clip_builder import ClipBuilder, FrameSampling
+from lvqa_ray.video.scenes.detection import CutTracker
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.scenes.downscale import Picture
-from lvqa_ray.video.scenes.frame_scores import Looker
+from lvqa_ray.video.scenes.frame_scores import FrameScorer
 from lvqa_ray.video.spans import ScenePlan
 
 LONGEST_LOOK = 1000
@@ -48,7 +48,7 @@ def find_parts(row: ProbedVideo, length_s: float) -> list[VideoPart]:
         VideoError: The video cannot be opened.
     """
     borders: list[int] = []
-    with open_source(row.video.uri) as source:
+    with open_video(row.video.uri) as source:
         least = 0.5 * length_s / source.time_base
         most = row.info.duration_sec / source.time_base - least
         for number in range(1, math.ceil(row.info.duration_sec / length_s)):
@@ -62,14 +62,14 @@ def find_parts(row: ProbedVideo, length_s: float) -> list[VideoPart]:
     return [VideoPart(**known, number=number, start=start, end=end) for number, (start, end) in edges]
 
 
-def _key_at(source: Source, time_s: float) -> int | None:
+def _key_at(source: VideoReader, time_s: float) -> int | None:
     """When the first key frame appears that is read after seeking there."""
     source.seek(time_s)
     packets = islice(source.packets(), LONGEST_LOOK)
     return next((source.offset_of(each) for each in packets if each.is_keyframe and each.pts is not None), None)
 
 
-def look_at(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling: Sampling | None) -> LookedPart:
+def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling | None) -> ScoredPart:
     """Look at all frames of a part, and take the pictures that will be wanted if its first frame begins a scene.
 
     Args:
@@ -86,10 +86,10 @@ def look_at(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling:
     head: list[tuple[int, bytes]] = []
     tail: list[tuple[int, bytes]] = []
     tail_scores: tuple[float, ...] = ()
-    with open_source(part.video.uri) as source, watch_losses() as losses:
+    with open_video(part.video.uri) as source, watch_losses() as losses:
         start_s = float((part.start or 0) * source.time_base)
         taken = _Pictures(source, detection, plan, sampling, start_s) if sampling else None
-        looker = Looker(source, detection, sparing=sampling is None or sampling.is_sparse(plan, source))
+        looker = FrameScorer(source, detection, sparing=sampling is None or sampling.is_sparse(plan, source))
         for frame, picture, seen in looker.looks(None if part.start is None else start_s):
             offset = source.offset_of(frame)
             if part.end is not None and offset >= part.end:
@@ -108,7 +108,7 @@ def look_at(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling:
                 taken.add(frame, seen)
         if part.end is None and offsets:
             ends_s[-1] = source.final_end_of(frame)
-        return LookedPart(
+        return ScoredPart(
             **{each.name: getattr(part, each.name) for each in fields(VideoPart)},
             time_base=source.time_base,
             fps=source.fps,
@@ -127,14 +127,14 @@ class _Pictures:
     """Those of the shots that a part seems to hold."""
 
     def __init__(
-        self, source: Source, detection: Detection, plan: ScenePlan, sampling: Sampling, start_s: float
+        self, source: VideoReader, detection: Detection, plan: ScenePlan, sampling: FrameSampling, start_s: float
     ) -> None:
         self.jpegs: dict[float, bytes] = {}
         self._source = source
-        self._moments = MomentFinder(
+        self._moments = CutTracker(
             detection, source.time_base, source.fps, least_s=plan.least_s, start_s=-math.inf if start_s > 0 else 0.0
         )
-        self._shots = ShotFinder(plan, sampling, start_s, presentation=source.presentation)
+        self._shots = ClipBuilder(plan, sampling, start_s, presentation=source.presentation)
 
     def add(self, frame: VideoFrame, scores: Sequence[float]) -> None:
         source = self._source

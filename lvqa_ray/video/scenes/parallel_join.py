@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from lvqa_ray.records import Frame, LookedPart, Span
-from lvqa_ray.video.scenes.clip_builder import Sampling, Shot, ShotFinder
-from lvqa_ray.video.scenes.detection import Moment, MomentFinder
+from lvqa_ray.records import Frame, ScoredPart, Span
+from lvqa_ray.video.scenes.clip_builder import ClipBuilder, ClipCandidate, FrameSampling
+from lvqa_ray.video.scenes.detection import CutTracker, FrameEvent
 from lvqa_ray.video.scenes.detectors import Detection
 from lvqa_ray.video.scenes.parallel import OVERLAP
 from lvqa_ray.video.spans import ScenePlan
 
-ANY = Sampling(count=1, fps=None, short_side=16, quality=1)
+ANY = FrameSampling(count=1, fps=None, short_side=16, quality=1)
 """Stands for no pictures at all."""
 KEPT_S = 2.0
 """How long before a shot its first picture may have come up; should it be older, that shot is decoded once more."""
@@ -31,16 +31,16 @@ class JoinedParts:
         sampling: Which pictures are taken; ``None`` for none.
     """
 
-    def __init__(self, detection: Detection, plan: ScenePlan, sampling: Sampling | None) -> None:
+    def __init__(self, detection: Detection, plan: ScenePlan, sampling: FrameSampling | None) -> None:
         self._detection = detection
         self._least_s = plan.least_s
         self._sampled = sampling is not None
-        self._shots = ShotFinder(plan, sampling or ANY)
-        self._moments: MomentFinder | None = None
-        self._before: LookedPart | None = None
+        self._shots = ClipBuilder(plan, sampling or ANY)
+        self._moments: CutTracker | None = None
+        self._before: ScoredPart | None = None
         self._pictures: dict[float, bytes] = {}
 
-    def add(self, part: LookedPart) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
+    def add(self, part: ScoredPart) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
         """Take in the next part; yields the shots that it settles.
 
         Their pictures are those that one pass would take. They are empty where a shot lacks one of them.
@@ -51,7 +51,7 @@ class JoinedParts:
         if part.damaged or not _follows(self._before, part):
             raise PartsDisagreeError(f"{part.video.id} is not the same in parts as in one piece")
         if self._moments is None:
-            self._moments = MomentFinder(self._detection, part.time_base, part.fps, least_s=self._least_s)
+            self._moments = CutTracker(self._detection, part.time_base, part.fps, least_s=self._least_s)
         self._pictures |= part.pictures
         first = self._before.tail_scores if self._before else tuple(values[0] for values in part.scores)
         ticks, per_ticks = part.time_base.as_integer_ratio()
@@ -68,11 +68,11 @@ class JoinedParts:
             yield from self._told(self._moments.finish())
             yield from map(self._shown, self._shots.finish())
 
-    def _told(self, moments: Iterable[Moment]) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
+    def _told(self, moments: Iterable[FrameEvent]) -> Iterator[tuple[Span, tuple[Frame, ...]]]:
         for moment in moments:
             yield from map(self._shown, self._shots.add(moment))
 
-    def _shown(self, shot: Shot) -> tuple[Span, tuple[Frame, ...]]:
+    def _shown(self, shot: ClipCandidate) -> tuple[Span, tuple[Frame, ...]]:
         if not self._sampled:
             return shot.span, ()
         frames = tuple(replace(frame, jpeg=self._pictures.get(frame.time_s, b"")) for frame in shot.frames())
@@ -82,7 +82,7 @@ class JoinedParts:
         return shot.span, frames if whole else tuple(replace(frame, jpeg=b"") for frame in frames)
 
 
-def _follows(before: LookedPart | None, part: LookedPart) -> bool:
+def _follows(before: ScoredPart | None, part: ScoredPart) -> bool:
     if before is None:
         return part.start is None
     shared = min(len(before.tail), len(part.head), OVERLAP)

@@ -21,7 +21,7 @@ from lvqa_ray.errors import ConfigError
 
 
 @contextmanager
-def ray_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
+def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     """A Ray for as long as the block runs: the one that is running, the one of RAY_ADDRESS, or one of its own.
 
     The processes of its own have no terminal, see `lvqa_ray.engine.ray.session.detach`.

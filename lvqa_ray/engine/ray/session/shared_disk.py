@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.uri import scheme_of
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 
 PATIENCE_S = 60.0
 """How long a node may take to start a process and look."""
@@ -26,7 +26,7 @@ SHOWS_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-def check_disks(folder: Place, videos: Videos) -> None:
+def check_shared_disk(folder: StoragePath, videos: Videos) -> None:
     """Refuse an output folder, or a first video, that is on this machine's disk where others are to work on it too.
 
     Those that join later are not asked.

@@ -21,7 +21,7 @@ _VOP = re.compile(b"\x00\x00\x01\xb6(.)", re.DOTALL)
 _B_VOP = 2
 
 
-class Slots:
+class TimestampFixer:
     """What is known of the times of a stream of slots.
 
     Args:

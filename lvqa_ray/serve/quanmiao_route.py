@@ -10,23 +10,23 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response, StreamingResponse
 
 from lvqa_ray.serve import envelope
-from lvqa_ray.serve.analyses import Analyses
-from lvqa_ray.serve.described import EVENTS, Workspace, errors
+from lvqa_ray.serve.analyses import AnalysisRuns
 from lvqa_ray.serve.invalid import RefusedError
-from lvqa_ray.serve.seed_request import RunVideoAnalysis, read
-from lvqa_ray.serve.streams import event_stream, owned, refusal, seed_words, stream
+from lvqa_ray.serve.openapi import EVENTS, Workspace, errors
+from lvqa_ray.serve.quanmiao_request import RunVideoAnalysis, read
+from lvqa_ray.serve.streams import event_stream, owned, quanmiao_words, refusal, stream
 
 ROUTE = "/quanmiao/lightapp/runVideoAnalysis"
 
 
-class SeedRoute:
+class QuanmiaoRoute:
     """The route.
 
     Args:
         analyses: Gives the analyses of the service, once it lives.
     """
 
-    def __init__(self, analyses: Callable[[], Analyses]) -> None:
+    def __init__(self, analyses: Callable[[], AnalysisRuns]) -> None:
         self._analyses = analyses
 
     @property
@@ -61,7 +61,7 @@ class SeedRoute:
             running = await self._analyses().start(given.wanted, workspace)
         except RefusedError as error:
             return as_event(error, request_id, trace_id)
-        words = seed_words(running, request_id, trace_id)
+        words = quanmiao_words(running, request_id, trace_id)
         return event_stream(owned(self._analyses(), running, stream(running, words, request.is_disconnected)))
 
 

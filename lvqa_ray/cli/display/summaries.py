@@ -14,7 +14,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.journal.costs import Spent
 
 if TYPE_CHECKING:
-    from lvqa_ray.storage.paths import Place
+    from lvqa_ray.storage.paths import StoragePath
 
 
 def print_plan(job: Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
@@ -140,7 +140,7 @@ def print_record(folder: Path) -> None:
     talk.print(plain(f"python -c {shlex.quote(opened)}"), soft_wrap=True)
 
 
-def print_questions(output: Place, name: str) -> None:
+def print_questions(output: StoragePath, name: str) -> None:
     """Print the questions that stand about the videos of the last run, video by video, to stdout.
 
     Args:
@@ -148,7 +148,7 @@ def print_questions(output: Place, name: str) -> None:
         name: What other commands are given for it.
     """
     from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
-    from lvqa_ray.dataset.manifest import stored_manifest  # noqa: PLC0415
+    from lvqa_ray.dataset.stored_manifest import stored_manifest  # noqa: PLC0415
 
     stored = stored_manifest(output)
     videos = stored[0]["id"].to_pylist() if stored else None

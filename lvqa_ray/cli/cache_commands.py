@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, place_given
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.display.visible import visible
-from lvqa_ray.cli.given import Output, place_given
 from lvqa_ray.cli.run import AsJson
 from lvqa_ray.journal import maintenance
-from lvqa_ray.journal.locations import segments_at
-from lvqa_ray.storage.paths import Place
-from lvqa_ray.storage.run_lock import lock
+from lvqa_ray.journal.locations import open_segments
+from lvqa_ray.storage.paths import StoragePath
+from lvqa_ray.storage.run_lock import run_lock
 
 app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or empty it.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ app = typer.Typer(help="Look at the journal of paid answers, make it smaller, or
 @app.command()
 def stats(output: Output, *, as_json: AsJson = False) -> None:
     """Count the answers, and what they cost."""
-    counted = maintenance.stats(segments_at(_journal(output)))
+    counted = maintenance.stats(open_segments(_journal(output)))
     if as_json:
         say_json(asdict(counted))
         return
@@ -47,9 +47,9 @@ def compact(output: Output) -> None:
     from lvqa_ray.journal import found_clips  # noqa: PLC0415 - Ray takes seconds to import
 
     journal = _journal(output)
-    with lock(place_given(output)):
+    with run_lock(place_given(output)):
         try:
-            before, after = maintenance.compact(segments_at(journal))
+            before, after = maintenance.compact(open_segments(journal))
             found_clips.compact(found_clips.clips_folder(journal))
         except OSError as error:
             fail(f"{journal} cannot be written: {error.strerror or error}.")
@@ -68,22 +68,22 @@ def clear(
     from lvqa_ray.journal.found_clips import clips_folder  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with lock(place_given(output)):
-        counted = maintenance.stats(segments_at(journal))
+    with run_lock(place_given(output)):
+        counted = maintenance.stats(open_segments(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid answers in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
-            maintenance.clear(segments_at(journal))
+            maintenance.clear(open_segments(journal))
             for beside in (clips_folder(journal), files_folder(journal)):
                 if beside.is_dir():
-                    maintenance.clear(segments_at(beside, make=False))
+                    maintenance.clear(open_segments(beside, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} answers deleted.")
 
 
-def _journal(output: str) -> Place:
+def _journal(output: str) -> StoragePath:
     journal = place_given(output) / "cache"
     if not journal.is_dir():
         fail(f"{output} holds no journal; give the output folder of a run.")

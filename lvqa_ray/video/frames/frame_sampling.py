@@ -15,7 +15,7 @@ from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.records import Frame
 from lvqa_ray.video.frames import decord_backend
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
-from lvqa_ray.video.reader.video_reader import EPSILON_S, Source, no_frames, open_source
+from lvqa_ray.video.reader.video_reader import EPSILON_S, VideoReader, no_frames, open_video
 
 LAST_FRAME_GRACE_S = 0.5
 """The last frame stands in for times this far past its end: durations in headers are not that exact."""
@@ -83,7 +83,7 @@ def sample_frames(
 
 def read_with_pyav(path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
     """Read frames with FFmpeg in this process, on one thread. See `FrameReader`."""
-    with open_source(path) as source:
+    with open_video(path) as source:
         encoder.presentation = source.presentation
         sampled: list[Frame] = []
         for run in _runs(times):
@@ -104,7 +104,7 @@ def _runs(times: Sequence[float]) -> Iterator[Sequence[float]]:
     yield times[begin:]
 
 
-def _on_display(source: Source, times: Sequence[float]) -> Iterator[VideoFrame]:
+def _on_display(source: VideoReader, times: Sequence[float]) -> Iterator[VideoFrame]:
     """Yield for each time the frame on display, decoding no further than the one that comes after the last time."""
     wanted = iter(times)
     time = next(wanted)
@@ -125,7 +125,7 @@ def _on_display(source: Source, times: Sequence[float]) -> Iterator[VideoFrame]:
             yield shown
 
 
-def _encoded(source: Source, shown: Iterator[av.VideoFrame], encoder: JpegEncoder) -> Iterator[Frame]:
+def _encoded(source: VideoReader, shown: Iterator[av.VideoFrame], encoder: JpegEncoder) -> Iterator[Frame]:
     last: Frame | None = None
     for frame in shown:
         time_s = source.time_of(frame)

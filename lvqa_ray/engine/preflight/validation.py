@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import access_of
+from lvqa_ray.config.places import storage_options
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine.preflight.readiness import Readiness, readiness
 from lvqa_ray.engine.preflight.trials import smallest
@@ -20,7 +20,7 @@ from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
-from lvqa_ray.storage.paths import ObjectPath, Place
+from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.audio.whisper import why_not
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def check_prompts(job: Job, videos: Videos) -> None:
                 raise ConfigError(f"the conversation of video {video.id}: {error}.") from None
 
 
-def check_output(folder: Place) -> None:
+def check_output(folder: StoragePath) -> None:
     """Make the output folder and those in it, and refuse one that cannot be written.
 
     Raises:
@@ -98,7 +98,7 @@ def check_addresses(job: Job, videos: Videos) -> None:
     """
     remote = videos.places.filter(pc.match_substring(videos.places, "://"))
     origins = pc.unique(pc.struct_field(pc.extract_regex(remote, r"^(?P<origin>[A-Za-z0-9]+://[^/]*)"), "origin"))
-    access = access_of(job.storage)
+    access = storage_options(job.storage)
     try:
         for origin in filter(None, origins.to_pylist()):
             access.check(origin)

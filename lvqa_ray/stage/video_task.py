@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, ChatRequest, Message, Text
-from lvqa_ray.llm.replies.thinking_tags import without_draft
-from lvqa_ray.records import Analysis, AnalyzedFilm, Failure, Style, Task, Usage
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
+from lvqa_ray.records import Analysis, AnalyzedVideo, Failure, Style, Task, Usage
 from lvqa_ray.stage.prompted import Prompted, answer
 
 
@@ -36,7 +36,7 @@ Reads = Callable[[str], JsonValue]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FilmTask(Prompted):
+class VideoTask(Prompted):
     """Asks one thing about a film as a whole; a reply that cannot be read is sent back once, with what is wrong.
 
     It never fails the film: what goes wrong is the failure of its result.
@@ -47,13 +47,13 @@ class FilmTask(Prompted):
 
     task: ClassVar[Task]
 
-    async def __call__(self, row: AnalyzedFilm, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedFilm]:
+    async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
         """The film with the results of the task."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
     async def result(
         self,
-        row: AnalyzedFilm,
+        row: AnalyzedVideo,
         chat: Chat,
         wish: Wish,
         reads: Reads,
@@ -81,7 +81,7 @@ class FilmTask(Prompted):
 
         def usable(text: str) -> bool:
             try:
-                reads(without_draft(text))
+                reads(strip_thinking(text))
             except ParseError:
                 return False
             return True
@@ -90,7 +90,7 @@ class FilmTask(Prompted):
             for _ in range(ASKS):
                 reply = await answer(chat, request, usable)
                 usage += reply.usage
-                text = without_draft(reply.text)
+                text = strip_thinking(reply.text)
                 try:
                     value = reads(text)
                 except ParseError as error:
@@ -105,11 +105,11 @@ class FilmTask(Prompted):
         failure = Failure(video=row.film.video, stage=self.name, kind=kind, message=message, attempts=ASKS, raw=raw)
         return replace(made, usage=usage, failure=failure)
 
-    def missing(self, row: AnalyzedFilm) -> Failure | None:
+    def missing(self, row: AnalyzedVideo) -> Failure | None:
         """Why the task cannot be done at all."""
         return row.failure
 
-    def request(self, row: AnalyzedFilm, wish: Wish, *, prompt: str, layout: str = "") -> ChatRequest:
+    def request(self, row: AnalyzedVideo, wish: Wish, *, prompt: str, layout: str = "") -> ChatRequest:
         """What is sent: the prompt, then what it does not hold of language, further material and format."""
         film, summary = row.film, row.summary
         values = {

@@ -11,23 +11,23 @@ import typer
 from lvqa_ray.config import Job
 
 if TYPE_CHECKING:
-    from lvqa_ray.storage.paths import Place
+    from lvqa_ray.storage.paths import StoragePath
 
 JOB_FILES = {".yaml", ".yml"}
 WHAT = "Output folder of a run, also of a bucket; or its job file, which also says how the bucket is reached."
 Output = Annotated[str, typer.Argument(help=WHAT)]
 
 
-def place_given(given: str) -> Place:
+def place_given(given: str) -> StoragePath:
     """Where an output is.
 
     Raises:
         ConfigError: What was given is a job file with a mistake in it.
     """
-    from lvqa_ray.config.places import output_of  # noqa: PLC0415 - it takes a second to import
-    from lvqa_ray.storage.paths import place_of  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - it takes a second to import
+    from lvqa_ray.storage.paths import storage_path  # noqa: PLC0415 - it takes a second to import
 
-    return output_of(Job.load(Path(given))) if is_job(given) else place_of(given)
+    return output_path(Job.load(Path(given))) if is_job(given) else storage_path(given)
 
 
 def is_job(given: str) -> bool:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from lvqa_ray.records.tables import TableName
 
 
-def standing(records: pa.Table, failures: pa.Table) -> Mapping[TableName, pa.Table]:
+def current_outcomes(records: pa.Table, failures: pa.Table) -> Mapping[TableName, pa.Table]:
     """By table, ``id`` and ``run_id`` of the outcomes whose rows stand, each id once.
 
     A failure that may pass takes no earlier record away: that one was paid for. All other tables follow the outcome.

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from lvqa_ray.records.rows import Failure, Film, Usage, Video
+from lvqa_ray.records.rows import CaptionedVideo, Failure, Usage, Video
 
 Task = Literal["analysis", "summary", "titles", "mind_map"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -45,7 +45,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzedFilm:
+class AnalyzedVideo:
     """A film on its way through the tasks.
 
     Attributes:
@@ -57,7 +57,7 @@ class AnalyzedFilm:
         failure: Why the film cannot be told within a prompt, if it cannot; no task then has a result.
     """
 
-    film: Film
+    film: CaptionedVideo
     shots: str
     speech: str
     note: str = ""
@@ -77,7 +77,7 @@ class AnalyzedFilm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzedVideo:
+class AnalysisRecord:
     """All results of a video, in one row, so that they end in one shard.
 
     Attributes:

@@ -7,7 +7,7 @@ from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
 
 
-class Paid:
+class CostMeter:
     """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for.
 
     Attributes:

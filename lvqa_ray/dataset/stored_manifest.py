@@ -15,16 +15,16 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.current_rows import row_groups
 from lvqa_ray.dataset.outcomes import find, flat, numbers
 from lvqa_ray.dataset.shards import read_shard, replace_shard
-from lvqa_ray.records import Video, shown
+from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.tables import VIDEO_ID, TableName
-from lvqa_ray.storage.paths import Place
+from lvqa_ray.storage.paths import StoragePath
 from lvqa_ray.storage.remote import is_remote
 
 FILE = "manifest.parquet"
 TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
 
 
-def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
+def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Videos:
     """The videos, each with the id of the rows that the output holds of it.
 
     A moved file keeps the id that its content has. A second file of the same name changes what ids the manifest alone
@@ -80,7 +80,7 @@ def keep_ids(videos: Videos, done: pa.Table, folder: Place) -> Videos:
         if before and before not in taken:
             ident = before
         elif ident in settled or (not before and owner.get(ident, where) != where and _is_there(owner[ident])):
-            ident = apart(ident, shown(video.uri))
+            ident = apart(ident, redact_url(video.uri))
         taken.add(ident)
         if ident != video.id:
             renamed[place] = ident
@@ -105,7 +105,7 @@ def _moved(video: Video, alike: Mapping[str, str], settled: Set[str]) -> str:
     return next(iter([*(ident for ident in own if ident == video.id), *own, *free]), "")
 
 
-def _rows_of(videos: Videos, folder: Place) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def _rows_of(videos: Videos, folder: StoragePath) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Where the rows of these ids say that their video is; and, of these places, which ids have rows, and with what."""
     ids, where = flat(videos.ids), flat(videos.places)
     owner: dict[str, str] = {}
@@ -139,7 +139,7 @@ def _is_there(uri: str) -> bool:
     return is_remote(uri) or os.path.exists(uri)  # noqa: PTH110 - a path of any bytes
 
 
-def store_manifest(folder: Place, videos: Videos, job_hash: str) -> None:
+def store_manifest(folder: StoragePath, videos: Videos, job_hash: str) -> None:
     """Write down what a run is about: a line a video, and the job's hash.
 
     Raises:
@@ -148,7 +148,7 @@ def store_manifest(folder: Place, videos: Videos, job_hash: str) -> None:
     _store(folder, _lines(videos), job_hash)
 
 
-def update_manifest(folder: Place, videos: Videos, job_hash: str) -> None:
+def update_manifest(folder: StoragePath, videos: Videos, job_hash: str) -> None:
     """Replace the lines of videos that are done again by themselves; the others stay what they were.
 
     Raises:
@@ -173,11 +173,11 @@ def _lines(videos: Videos) -> pa.Table:
     return pa.table(columns)
 
 
-def _store(folder: Place, lines: pa.Table, job_hash: str) -> None:
+def _store(folder: StoragePath, lines: pa.Table, job_hash: str) -> None:
     replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / FILE)
 
 
-def manifest_time(folder: Place) -> float:
+def manifest_time(folder: StoragePath) -> float:
     """When the manifest was written (s since the epoch), by the clock of the disk or the store that it is on."""
     try:
         return (folder / FILE).stat().st_mtime
@@ -185,7 +185,7 @@ def manifest_time(folder: Place) -> float:
         return 0.0
 
 
-def stored_manifest(folder: Place) -> tuple[pa.Table, str] | None:
+def stored_manifest(folder: StoragePath) -> tuple[pa.Table, str] | None:
     """What the last run was about, and its job's hash; ``None`` where no run has begun.
 
     Raises:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from lvqa_ray.config.sections import Section
 from lvqa_ray.records import TASKS, Task
-from lvqa_ray.stage.film_task import FilmTask, Wish
+from lvqa_ray.stage.video_task import VideoTask, Wish
 from lvqa_ray.stages.analysis.mind_map import DrawMindMap
 from lvqa_ray.stages.analysis.summary import WriteSummary
 from lvqa_ray.stages.analysis.titles import WriteTitles
@@ -24,7 +24,7 @@ RESTS_ON: dict[Task, tuple[Task, ...]] = {
 """Tasks whose results another needs; all of them need the captions."""
 
 
-class Analyses(Section):
+class AnalysisSection(Section):
     """What is told of each video as a whole, beside the questions about it."""
 
     tasks: tuple[Task, ...] = Field(
@@ -65,9 +65,9 @@ class Analyses(Section):
         return tuple(task for task in TASKS if task in needed)
 
     @property
-    def stages(self) -> tuple[FilmTask, ...]:
+    def stages(self) -> tuple[VideoTask, ...]:
         """Those of them that ask an endpoint, in order."""
-        every: tuple[FilmTask, ...] = (self.summary, self.titles, self.mind_map)
+        every: tuple[VideoTask, ...] = (self.summary, self.titles, self.mind_map)
         return tuple(stage for stage in every if stage.task in self.wanted)
 
     @property

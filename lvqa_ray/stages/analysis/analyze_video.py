@@ -11,11 +11,11 @@ from pydantic import JsonValue
 from lvqa_ray.qa.context_windows import OVERVIEW, tokens
 from lvqa_ray.records import (
     Analysis,
-    AnalyzedFilm,
+    AnalysisRecord,
     AnalyzedVideo,
     CaptionedClip,
+    CaptionedVideo,
     Failure,
-    Film,
     Subtitle,
     Task,
     Usage,
@@ -28,7 +28,7 @@ Shorten = Callable[[Video, Sequence[str], Chat], Awaitable[tuple[list[str], Usag
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyzeFilm:
+class AnalyzeVideo:
     """Prepare a film for the tasks, and hand out what came of them.
 
     The task ``analysis`` itself makes no call: what is seen in each shot is its caption, which is paid for.
@@ -47,7 +47,7 @@ class AnalyzeFilm:
     budget: int
     alone: bool = False
 
-    async def begin(self, film: Film, chat: Chat) -> list[AnalyzedFilm]:
+    async def begin(self, film: CaptionedVideo, chat: Chat) -> list[AnalyzedVideo]:
         """The film with what is seen and said in it, as much as fits into a prompt: in full, or else summed up.
 
         Nothing is cut off. Where both are too long together, speech is summed up first, and then the captions.
@@ -59,7 +59,7 @@ class AnalyzeFilm:
             ["the descriptions are summed up"] if film.overview else [],
         )
         results = (_shots(film),) if self.name in self.tasks else ()
-        row = AnalyzedFilm(film=film, shots=shots, speech=speech, results=results)
+        row = AnalyzedVideo(film=film, shots=shots, speech=speech, results=results)
         if tokens(shots) + tokens(speech) > self.budget and tokens(speech) > self.budget // OVERVIEW:
             told = await self.shorten(film.video, speech.splitlines(), chat)
             if isinstance(told, Failure):
@@ -74,14 +74,14 @@ class AnalyzeFilm:
             notes.append("the descriptions are summed up")
         return [replace(row, shots=shots, speech=speech, usage=usage, note="; ".join(notes))]
 
-    def finish(self, row: AnalyzedFilm) -> Iterator[AnalyzedVideo | Film]:
+    def finish(self, row: AnalyzedVideo) -> Iterator[AnalysisRecord | CaptionedVideo]:
         """What came of the tasks; the film goes on, if questions are to be asked about it."""
-        yield AnalyzedVideo(video=row.film.video, results=row.results, alone=self.alone)
+        yield AnalysisRecord(video=row.film.video, results=row.results, alone=self.alone)
         if not self.alone:
             yield row.film
 
 
-def _shots(film: Film) -> Analysis:
+def _shots(film: CaptionedVideo) -> Analysis:
     """What is seen in each shot, in time order."""
     told = [clip for clip in film.clips if clip.caption.strip()]
     usage = sum((clip.usage for clip in film.clips), Usage())

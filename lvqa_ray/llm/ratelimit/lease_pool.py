@@ -13,21 +13,21 @@ from typing import Any
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.ratelimit.holders import holder_name
 from lvqa_ray.llm.ratelimit.limiter import BEAT_S, HOLDER_TTL_S
-from lvqa_ray.llm.ratelimit.limits import Lease
-from lvqa_ray.llm.ratelimit.outcome import Done, Estimate, Failed
-from lvqa_ray.llm.ratelimit.server import CHUNK, Desk, News
+from lvqa_ray.llm.ratelimit.limits import SendLease
+from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
+from lvqa_ray.llm.ratelimit.server import CHUNK, LeaseServer, LimiterStatus
 
 LINGER_S = 0.05
 """How long outcomes gather before they are reported, where no place comes back with them."""
 
-UNUSED = Done(failed=Failed.UNSENT, used=Estimate())
-_KEEPS_PLACE = frozenset({None, Failed.CROWDED, Failed.ITSELF})
+UNUSED = RequestOutcome(failed=FailureScope.NOT_SENT, used=TokenEstimate())
+_KEEPS_PLACE = frozenset({None, FailureScope.OVERLOAD, FailureScope.REQUEST})
 """What says nothing against the next request at the same place; too many refusals make the limit fall, for all."""
 
-_Waiting = tuple[Estimate, "asyncio.Future[Lease]"]
+_Waiting = tuple[TokenEstimate, "asyncio.Future[SendLease]"]
 
 
-class Permits:
+class LeasePool:
     """Leases for the tasks of one event loop, first come, first served.
 
     A call to the desk may cost a millisecond of several processes, and 16 workers would keep one desk busy with nothing
@@ -43,23 +43,25 @@ class Permits:
         halted: Whether no more requests went out, at that time.
     """
 
-    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
-        self._desk = desk
+    def __init__(self, desk: LeaseServer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = desk
         self._clock = clock
         self._holder = holder_name()
         self._seen = clock()  # when this process last ran, as far as it looked
         self._sleeps = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Waiting] = deque()
-        self._held: dict[str, tuple[Lease, float]] = {}  # with the time from which it may not be used again
-        self._free: list[Lease] = []  # held and not in use; given back after a moment
-        self._done: list[tuple[Lease, Done]] = []
+        self._held: dict[str, tuple[SendLease, float]] = {}  # with the time from which it may not be used again
+        self._free: list[SendLease] = []  # held and not in use; given back after a moment
+        self._done: list[tuple[SendLease, RequestOutcome]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._no_reuse_before = 0.0
         self._down = False
         self.proven: frozenset[str] = frozenset()
         self.halted = False
-        self._next: asyncio.Future[News] | None = None  # what the next report will bring, for whoever waits for it
+        self._next: asyncio.Future[LimiterStatus] | None = (
+            None  # what the next report will bring, for whoever waits for it
+        )
         self._hurry = asyncio.Event()
 
     @property
@@ -67,7 +69,7 @@ class Permits:
         """Requests that wait for a lease or are under way, in this process."""
         return len(self._waiting) + len(self._held)
 
-    async def acquire(self, estimate: Estimate) -> Lease:
+    async def acquire(self, estimate: TokenEstimate) -> SendLease:
         """Wait for a lease.
 
         Raises:
@@ -79,7 +81,7 @@ class Permits:
             self._next, self._hurry = None, asyncio.Event()
         if not self._waiting and (lease := self._from_free()) is not None:
             return lease
-        future: asyncio.Future[Lease] = loop.create_future()
+        future: asyncio.Future[SendLease] = loop.create_future()
         self._waiting.append((estimate, future))
         self._start("ask", self._ask)
         try:
@@ -89,7 +91,7 @@ class Permits:
                 self.drop(future.result())
             raise
 
-    async def release(self, lease: Lease, done: Done) -> bool:
+    async def release(self, lease: SendLease, done: RequestOutcome) -> bool:
         """Give a lease back, with what became of its request.
 
         Returns:
@@ -104,13 +106,13 @@ class Permits:
             self._next = asyncio.get_running_loop().create_future()
         return (await asyncio.shield(self._next)).down
 
-    def drop(self, lease: Lease, done: Done = UNUSED) -> None:
+    def drop(self, lease: SendLease, done: RequestOutcome = UNUSED) -> None:
         """Give a lease back without waiting for that."""
         self._held.pop(lease.id, None)
         self._done.append((lease, done))
         self._start("report", self._report)
 
-    def _end(self, lease: Lease, done: Done) -> bool:
+    def _end(self, lease: SendLease, done: RequestOutcome) -> bool:
         """Note an outcome; whether its place stays here, for the next request."""
         _, until = self._held.pop(lease.id, (lease, 0.0))
         # After a rejection the limiter may have to stop all: nothing more goes out before it has heard of it.
@@ -127,7 +129,7 @@ class Permits:
     def _usable(self, until: float) -> bool:
         return self._no_reuse_before <= self._clock() < until
 
-    def _hand(self, lease: Lease) -> None:
+    def _hand(self, lease: SendLease) -> None:
         """Hand a place to the first who still waits for one; it stays free for a moment if nobody does."""
         while self._waiting:
             _, future = self._waiting.popleft()
@@ -137,7 +139,7 @@ class Permits:
         self._free.append(lease)
         self._start("report", self._report)
 
-    def _from_free(self) -> Lease | None:
+    def _from_free(self) -> SendLease | None:
         while self._free:
             lease = self._free.pop()
             if lease.id in self._held and self._usable(self._held[lease.id][1]):
@@ -150,7 +152,7 @@ class Permits:
             while asked := [waiting for waiting in self._waiting if not waiting[1].done()][:CHUNK]:
                 sleeps = self._look()
                 self._start("beat", self._beat)
-                answer = await self._desk.take(self._holder, [estimate for estimate, _ in asked])
+                answer = await self._server.acquire_batch(self._holder, [estimate for estimate, _ in asked])
                 if isinstance(answer, StopRun):
                     self._fail(answer)
                     return
@@ -188,7 +190,7 @@ class Permits:
                 self.drop(lease)
             told, self._next = self._next, None
             try:
-                news = self._note(await self._desk.report(self._taken()))
+                news = self._note(await self._server.release_batch(self._taken()))
             except Exception as error:  # whoever waits has to hear of it, and who came meanwhile as well
                 hear = [each for each in (told, self._next) if each is not None]
                 self._next = None
@@ -205,7 +207,7 @@ class Permits:
             await asyncio.sleep(BEAT_S)
             self._look()
             if self._held:
-                await self._desk.heard(self._holder, [lease for lease, _ in self._held.values()])
+                await self._server.heartbeat(self._holder, [lease for lease, _ in self._held.values()])
 
     def _look(self) -> int:
         """How often this process was stopped for so long that its leases may have been given to others."""
@@ -214,11 +216,11 @@ class Permits:
         self._seen = now
         return self._sleeps
 
-    def _taken(self) -> list[tuple[Lease, Done]]:
+    def _taken(self) -> list[tuple[SendLease, RequestOutcome]]:
         done, self._done = self._done, []
         return done
 
-    def _note(self, news: News) -> News:
+    def _note(self, news: LimiterStatus) -> LimiterStatus:
         self._down, self.proven, self.halted = news.down, news.proven, news.halted
         if news.held_s > 0:
             self._no_reuse_before = self._clock() + news.held_s

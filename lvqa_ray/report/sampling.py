@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 
 OF_EACH_KIND = 5
 """Videos that are shown of each category, faulty check, drop and failure, before the lot decides."""
 
 
-def chosen(output: Output, most: int) -> list[str]:
+def chosen(output: OutputReader, most: int) -> list[str]:
     """Ids of the videos to show, those first that should not be missing.
 
     The lot is drawn by a hash of the id: the same output gives the same choice.
@@ -40,7 +40,7 @@ def _lot(video: str) -> bytes:
     return hashlib.sha256(video.encode(errors="replace")).digest()
 
 
-def _kinds(output: Output) -> Iterable[tuple[str, str]]:
+def _kinds(output: OutputReader) -> Iterable[tuple[str, str]]:
     """Videos with what can be said of them: each once for everything that a reader may look for."""
     data = output.rows("data", ["video_id", "category", "failed_checks"])
     columns = [data[name].to_pylist() for name in data.column_names]

@@ -14,7 +14,7 @@ from lvqa_ray.video.reader.display import orientation_of, shown_size
 from lvqa_ray.video.reader.encryption import check_clear
 from lvqa_ray.video.reader.timing.completeness import holds_another, is_complete
 from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s, promised_ends, promised_picture_s
-from lvqa_ray.video.reader.video_reader import Source, no_frames, open_source
+from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_video
 
 FIRST_PICTURE_PACKETS = 500
 """A video that shows nothing within so many packets shows nothing."""
@@ -50,7 +50,7 @@ def probe(path: str) -> VideoInfo:
         VideoError: The file cannot be used: its ``kind`` and message say why.
     """
     try:
-        with open_source(path, picture_only=False) as source:
+        with open_video(path, picture_only=False) as source:
             return _describe(source)
     except MemoryError:
         raise
@@ -81,7 +81,7 @@ class _Extent:
     is_still: bool = False
 
 
-def _describe(source: Source) -> VideoInfo:
+def _describe(source: VideoReader) -> VideoInfo:
     first = next(source.frames(limit=FIRST_PICTURE_PACKETS), None)
     check_clear(source, float(source.container.duration or 0) / av.time_base)
     if first is None:
@@ -144,15 +144,15 @@ def _describe(source: Source) -> VideoInfo:
     )
 
 
-def _is_indexless(source: Source) -> bool:
+def _is_indexless(source: VideoReader) -> bool:
     return source.container.format.name in INDEXLESS
 
 
-def _tail_s(source: Source) -> float:
+def _tail_s(source: VideoReader) -> float:
     return max(TAIL_S, TAIL_FRAMES * source.period_s) if _is_indexless(source) else 0.0
 
 
-def _extent(source: Source, promised_s: float) -> _Extent:
+def _extent(source: VideoReader, promised_s: float) -> _Extent:
     """Read the last packets, at the promised end or, if nothing is there, as far as the file goes."""
     if promised_s > 0 and not source.is_joined:
         extent = _packets_after(source, max(0.0, promised_s - _tail_s(source)))
@@ -172,7 +172,7 @@ def _extent(source: Source, promised_s: float) -> _Extent:
     return _packets(source)
 
 
-def _packets_after(source: Source, time_s: float, *, limit: int | None = None) -> _Extent:
+def _packets_after(source: VideoReader, time_s: float, *, limit: int | None = None) -> _Extent:
     """Go to the key frame before a time and see how far packets reach from there."""
     if time_s > 0:
         source.seek(time_s)
@@ -181,7 +181,7 @@ def _packets_after(source: Source, time_s: float, *, limit: int | None = None) -
     return _packets(source, limit=limit)
 
 
-def _packets(source: Source, *, limit: int | None = None) -> _Extent:
+def _packets(source: VideoReader, *, limit: int | None = None) -> _Extent:
     picture_s = last_s = any_s = 0.0
     count = read_until = 0
     begins_at_start = False

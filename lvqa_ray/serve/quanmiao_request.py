@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from lvqa_ray.records import Style, Task
+from lvqa_ray.serve.analysis_request import AnalysisRequest, LongText, Name
 from lvqa_ray.serve.invalid import RefusedError, invalid
-from lvqa_ray.serve.wanted import LongText, Name, Wanted
 
 Option = Literal["videoAnalysis", "videoGenerate", "videoTitleGenerate", "videoMindMappingGenerate"]
 TASKS: Mapping[Option, Task] = {
@@ -64,7 +64,7 @@ class RunVideoAnalysis(BaseModel):
     )
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> AnalysisRequest:
         """The same in the names of this program.
 
         Raises:
@@ -97,7 +97,7 @@ class RunVideoAnalysis(BaseModel):
             "extra_info": self.video_extra_info,
             "snapshot_interval": self.snapshot_interval,
         }
-        return Wanted.model_validate({name: value for name, value in said.items() if value is not None})
+        return AnalysisRequest.model_validate({name: value for name, value in said.items() if value is not None})
 
 
 def _template(given: str | None, name: str, variables: Mapping[str, str], *, needed: Sequence[str]) -> str | None:

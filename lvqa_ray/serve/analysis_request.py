@@ -19,7 +19,7 @@ Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 LongText = Annotated[str, Field(max_length=LONGEST)]
 
 
-class Wanted(BaseModel):
+class AnalysisRequest(BaseModel):
     """An analysis to be made. What is left out is as the service's job says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,13 +54,15 @@ class Wanted(BaseModel):
         default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures of a shot, 1 to 10."
     )
 
-    def on(self, before: dict[str, Any]) -> Wanted:
+    def on(self, before: dict[str, Any]) -> AnalysisRequest:
         """The same with what an earlier request said where this one says nothing."""
         said = {**before, **self.model_dump(exclude_unset=True)}
-        return Wanted.model_validate({name: value for name, value in said.items() if name in Wanted.model_fields})
+        return AnalysisRequest.model_validate(
+            {name: value for name, value in said.items() if name in AnalysisRequest.model_fields}
+        )
 
 
-def job_for(wanted: Wanted, base: Job, video: str) -> Job:
+def job_for(wanted: AnalysisRequest, base: Job, video: str) -> Job:
     """The job that makes what is wanted of a video.
 
     Args:

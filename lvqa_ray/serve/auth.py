@@ -20,7 +20,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Door:
+class TokenAuth:
     """Turns away who sends no token, too much, or comes from another site's page.
 
     Without a token only requests to this machine by its own names are served: another site's script in a browser here

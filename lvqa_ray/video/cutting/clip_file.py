@@ -25,7 +25,7 @@ from lvqa_ray.video.cutting.smart_cut import ExactPicture
 from lvqa_ray.video.cutting.smart_cut_edges import PRESET as SEAM_PRESET
 from lvqa_ray.video.cutting.smart_cut_plan import NoKeyFrameError, NotExactError
 from lvqa_ray.video.cutting.stream_copy import CopiedPicture
-from lvqa_ray.video.reader.video_reader import no_frames, open_source
+from lvqa_ray.video.reader.video_reader import no_frames, open_video
 
 CutMode = Literal["exact", "encode", "copy"]
 
@@ -124,7 +124,7 @@ def cut_clip(
 def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Encoding, audio: bool) -> ClipFile:
     # The index goes to the front, so that an endpoint can play the clip while it is still fetching it.
     with (
-        open_source(source) as video,
+        open_video(source) as video,
         av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as output,
     ):
         picture: ExactPicture | EncodedPicture | CopiedPicture
@@ -135,7 +135,7 @@ def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Enco
         else:
             picture = CopiedPicture(video, output, span)
         if audio:  # the muxer holds it back until the picture catches up
-            with open_source(source, picture_only=False) as other:
+            with open_video(source, picture_only=False) as other:
                 for sound in clip_sound(other, output, Span(start_s=picture.start_s, end_s=span.end_s)):
                     output.mux(sound)
         for packet in picture.packets():

@@ -10,13 +10,13 @@ from functools import partial
 from queue import SimpleQueue
 
 from lvqa_ray.config import Job
-from lvqa_ray.config.places import scratch_of
-from lvqa_ray.engine.decoding.supervisor import Bounds, Decoder
+from lvqa_ray.config.places import download_cache
+from lvqa_ray.engine.decoding.supervisor import DecodeLimits, DecodeProcess
 from lvqa_ray.engine.row_codec import Packed, unpack
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Failure, ProbedVideo, Video
 from lvqa_ray.stage.steps import VideoStep
-from lvqa_ray.storage.range_reader import in_ranges
+from lvqa_ray.storage.range_reader import probe_by_ranges
 from lvqa_ray.storage.remote import is_remote
 
 
@@ -31,7 +31,7 @@ def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
         For each what it is, or why it cannot be used.
     """
     many = min(len(videos), os.cpu_count() or 1)
-    idle: SimpleQueue[Decoder] = SimpleQueue()
+    idle: SimpleQueue[DecodeProcess] = SimpleQueue()
 
     def probe(video: Video) -> ProbedVideo | Failure:
         decoder = idle.get()
@@ -42,17 +42,17 @@ def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
 
     with ExitStack() as stack:
         for _ in range(many):
-            decoder = Decoder(Bounds.of(job.engine))
+            decoder = DecodeProcess(DecodeLimits.of(job.engine))
             stack.callback(decoder.close)
             idle.put(decoder)
         return list(stack.enter_context(ThreadPoolExecutor(max(1, many))).map(probe, videos))
 
 
-def _probed(job: Job, video: Video, decoder: Decoder) -> ProbedVideo | Failure:
-    stage, scratch = job.probe, scratch_of(job)
+def _probed(job: Job, video: Video, decoder: DecodeProcess) -> ProbedVideo | Failure:
+    stage, scratch = job.probe, download_cache(job)
     if is_remote(video.uri):
         row = _row(
-            decoder([VideoStep(stage.name, Video, partial(in_ranges, stage.name, stage, scratch.access))], video)
+            decoder([VideoStep(stage.name, Video, partial(probe_by_ranges, stage.name, stage, scratch.access))], video)
         )
         if not (isinstance(row, Failure) and row.kind == "not_in_parts"):
             return row

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from lvqa_ray.cli.arguments import Output, is_job, named, place_given
 from lvqa_ray.cli.display.layout import show_rows
 from lvqa_ray.cli.display.terminal import data, fail, say, say_json, talk
-from lvqa_ray.cli.given import Output, is_job, named, place_given
 from lvqa_ray.cli.run import AsJson, Loudly, Overrides, Quietly, run_and_tell
 
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of failure. May be repeated.")]

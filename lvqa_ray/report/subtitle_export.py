@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pysubs2
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.report.export import Exported
+from lvqa_ray.report.export_files import Exported
 
 Cue = tuple[int, int, str]
 """When a text begins and ends (ms), and the text."""
 
 
-def export_subtitles(output: Output, to: Path, form: str, *, speech: bool = False) -> Exported:
+def export_subtitles(output: OutputReader, to: Path, form: str, *, speech: bool = False) -> Exported:
     """Write the captions of every video, or what is said in it.
 
     Args:
@@ -46,7 +46,7 @@ _BREAK = re.compile(r"\\(?=[hnN])")
 """Where a backslash begins what is taken for a space or a new line, as in the path of a file."""
 
 
-def _captions(output: Output) -> dict[str, list[Cue]]:
+def _captions(output: OutputReader) -> dict[str, list[Cue]]:
     videos: dict[str, list[Cue]] = {}
     for batch in output.batches("clips", ["video_id", "timestamp_start", "timestamp_end", "caption"]):
         for row in batch.to_pylist():
@@ -56,7 +56,7 @@ def _captions(output: Output) -> dict[str, list[Cue]]:
     return videos
 
 
-def _speech(output: Output) -> dict[str, list[Cue]]:
+def _speech(output: OutputReader) -> dict[str, list[Cue]]:
     videos: dict[str, list[Cue]] = {}
     for batch in output.batches("subtitles", ["video_id", "start_ms", "end_ms", "text"]):
         for row in batch.to_pylist():

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lvqa_ray.dataset.reader import Output
+from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.report import formats
+from lvqa_ray.report import export_formats
 
 Row = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def split_of(video_id: str, fraction: float) -> str:
     return "test" if is_test(video_id, fraction) else "train"
 
 
-def records(output: Output, columns: list[str]) -> Iterator[dict[str, Any]]:
+def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]]:
     """The records of an output.
 
     Raises:
@@ -60,7 +60,7 @@ def records(output: Output, columns: list[str]) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no rows.")
 
 
-def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> Exported:
+def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.0) -> Exported:
     """One file, or two, in one of `formats.FORMATS`.
 
     Args:
@@ -73,12 +73,12 @@ def export_lines(output: Output, to: Path, form: str, fraction: float = 0.0) -> 
     Raises:
         ConfigError: There are no records, or a file cannot be written.
     """
-    make, columns, array = formats.FORMATS[form]
+    make, columns, array = export_formats.FORMATS[form]
     return _files(output, to, fraction, make, columns, array=array or to.suffix.lower() == ".json")
 
 
 def _files(
-    output: Output,
+    output: OutputReader,
     to: Path,
     fraction: float,
     make: Callable[[Row], dict[str, Any] | None],

@@ -15,6 +15,7 @@ class Watch(Watcher):
     """Looks at the output folder and at the memory of the processes while a run goes on."""
 
     WHO: ClassVar = {
+        "asking": "FlatMap(VideoChatActor)",
         "assembler": "FlatMap(ClipAssembler)",
         "governor": "ray::RateLimiterActor",
         "chat": "FlatMap(ChatActor)",

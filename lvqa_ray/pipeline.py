@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lvqa_ray.config import Job
 from lvqa_ray.records import (
     AnalyzedVideo,
     CaptionedClip,
@@ -28,6 +27,9 @@ from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
+
+if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+    from lvqa_ray.config import Job
 
 Work = Sequence[ChatStep | PlainStep]
 Group = Work | Sequence[VideoStep]

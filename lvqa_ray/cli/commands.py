@@ -20,23 +20,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-BEFORE, RUN, AFTER, TRY = "Before a run", "Run", "After a run", "Try it"
-app.command(rich_help_panel=BEFORE)(run.estimate)
-app.command(rich_help_panel=BEFORE)(run.plan)
-app.command(rich_help_panel=BEFORE)(check.check)
-app.command(rich_help_panel=BEFORE)(check.preview)
-app.command(rich_help_panel=RUN)(run.run)
-app.command(rich_help_panel=RUN)(analyze.analyze)
-app.command(rich_help_panel=RUN)(serve.serve)
-app.command(rich_help_panel=AFTER)(results.failures)
-app.command(rich_help_panel=AFTER)(results.retry)
-app.command(rich_help_panel=AFTER)(results.verify)
-app.command(rich_help_panel=AFTER)(audit.audit)
-app.command(rich_help_panel=AFTER)(report.report)
-app.command(rich_help_panel=AFTER)(export.export)
-app.add_typer(cache_commands.app, name="cache", rich_help_panel=AFTER)
-app.command(rich_help_panel=TRY)(demo.demo)
-app.command("demo-endpoint", rich_help_panel=TRY)(demo.demo_endpoint)
+_BEFORE, _RUN, _AFTER, _TRY = "Before a run", "Run", "After a run", "Try it"
+app.command(rich_help_panel=_BEFORE)(run.estimate)
+app.command(rich_help_panel=_BEFORE)(run.plan)
+app.command(rich_help_panel=_BEFORE)(check.check)
+app.command(rich_help_panel=_BEFORE)(check.preview)
+app.command(rich_help_panel=_RUN)(run.run)
+app.command(rich_help_panel=_RUN)(analyze.analyze)
+app.command(rich_help_panel=_RUN)(serve.serve)
+app.command(rich_help_panel=_AFTER)(results.failures)
+app.command(rich_help_panel=_AFTER)(results.retry)
+app.command(rich_help_panel=_AFTER)(results.verify)
+app.command(rich_help_panel=_AFTER)(audit.audit)
+app.command(rich_help_panel=_AFTER)(report.report)
+app.command(rich_help_panel=_AFTER)(export.export)
+app.add_typer(cache_commands.app, name="cache", rich_help_panel=_AFTER)
+app.command(rich_help_panel=_TRY)(demo.demo)
+app.command("demo-endpoint", rich_help_panel=_TRY)(demo.demo_endpoint)
 
 
 def status() -> int:
@@ -76,7 +76,7 @@ def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the
         raise typer.Exit
 
 
-@app.command(rich_help_panel=BEFORE)
+@app.command(rich_help_panel=_BEFORE)
 def schema(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print docs/configuration.md instead: all settings as Markdown.")

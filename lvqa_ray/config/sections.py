@@ -252,8 +252,8 @@ class Engine(Section):
     chat_workers: int | None = Field(
         default=None,
         ge=1,
-        description="Worker processes that call endpoints, per phase; null for one per 256 requests in flight, "
-        "started as needed.",
+        description="Worker processes that call endpoints, per phase; null for a single one if at most 256 requests "
+        "may be in flight in total, otherwise one per 256 requests, started as needed.",
     )
     rows_per_shard: int = Field(default=20_000, ge=1, description="Rows per Parquet file.")
     passes: int = Field(

@@ -84,7 +84,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Caption:
+class CaptionFacts:
     """What was measured in a clip: its shots in order, and the lines of text that can be read at a moment."""
 
     shots: tuple[Shot, ...]

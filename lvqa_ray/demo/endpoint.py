@@ -21,7 +21,7 @@ from typing import Self
 import cv2
 from aiohttp import web
 
-from lvqa_ray.demo.completion import complete
+from lvqa_ray.demo.chat_reply import complete
 from lvqa_ray.demo.pictures import BadBody
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import DEMO_MODEL, is_loopback

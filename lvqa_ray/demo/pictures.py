@@ -16,7 +16,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from lvqa_ray.demo import text_recognition
-from lvqa_ray.demo.captions import Caption, Look, Shot
+from lvqa_ray.demo.captions import CaptionFacts, Look, Shot
 from lvqa_ray.demo.text_recognition import Pixels
 from lvqa_ray.errors import VideoError
 from lvqa_ray.video.frames.frame_sampling import sample_frames
@@ -92,7 +92,7 @@ def open_clip(data: bytes, start_s: float = 0.0) -> list[Picture]:
     return [open_picture(frame.jpeg, f"{start_s + frame.time_s:.2f} s") for frame in frames]
 
 
-def describe(pictures: Sequence[Picture]) -> Caption:
+def describe(pictures: Sequence[Picture]) -> CaptionFacts:
     """Measure the frames of one clip: at least one, in time order."""
     measured = [_measure(picture.pixels) for picture in pictures]
     moments = [picture.moment for picture in pictures]
@@ -103,7 +103,7 @@ def describe(pictures: Sequence[Picture]) -> Caption:
         for a, b in itertools.pairwise(starts)
     ]
     place, lines = text_recognition.read([picture.pixels for picture in pictures])
-    return Caption(tuple(shots), moments[place] if lines else "", lines)
+    return CaptionFacts(tuple(shots), moments[place] if lines else "", lines)
 
 
 def _measure(bgr: Pixels) -> Measures:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvqa_ray.demo import questions
+from lvqa_ray.demo import question_writer
 from lvqa_ray.demo.captions import CAPTION_LINE, COLOURS, LIGHTINGS, STATED, capital, looks
 from lvqa_ray.demo.pictures import BadBody, Picture, describe
 from lvqa_ray.llm.endpoint import DEMO_MODEL
@@ -87,7 +87,7 @@ def summarize(asked: Asked) -> str:
 def ask(asked: Asked) -> str:
     """Questions about the film, as many as are asked for."""
     count = asked["count"]
-    written = questions.write(asked["captions"], count, asked["earlier"])
+    written = question_writer.write(asked["captions"], count, asked["earlier"])
     if not written:
         return REFUSAL
     if count == 1:
@@ -98,7 +98,7 @@ def ask(asked: Asked) -> str:
 def rewrite(asked: Asked) -> str:
     """Another question about the film."""
     old = parse_question(asked["question"])
-    written = questions.write(asked["captions"], 1, [old.question])
+    written = question_writer.write(asked["captions"], 1, [old.question])
     return render_question(written[0]) if written else REFUSAL
 
 
@@ -106,7 +106,7 @@ def answer(asked: Asked) -> str:
     """The option that the captions bear out; without captions, a letter drawn by the question, which is a guess."""
     stem, options = _question(asked)
     captions = asked.facts.get("captions", "")
-    letters = questions.right(captions, stem, options) or []
+    letters = question_writer.right(captions, stem, options) or []
     if len(letters) == 1:
         return f"Going by the captions, it is this: {options[letters[0]]}.\n\nANSWER: {letters[0]}"
     letter = _draw(stem, options, captions).choice(sorted(options))
@@ -132,7 +132,7 @@ def prose(asked: Asked) -> str:
 def judge(asked: Asked) -> str:
     """A line for each point of the rubric that can be judged by the captions; a question that is not ours gets none."""
     stem, options = _question(asked)
-    right = questions.right(asked["captions"], stem, options)
+    right = question_writer.right(asked["captions"], stem, options)
     if right is None:
         return "I measure pictures, and this question asks for something else: I cannot judge it."
     sound = [f"ANSWER: {letter}" for letter in right] == _ANSWER.findall(asked["question"])

@@ -9,16 +9,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lvqa_ray.config import Job
-from lvqa_ray.config.places import output_path
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
 from lvqa_ray.journal.clip_files import ClipFileIndex
-from lvqa_ray.pipeline import Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Row
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
+
+if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+    from lvqa_ray.config import Job
+    from lvqa_ray.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def _without_file(clip: Clip) -> Clip:
 
 def clip_uploader(job: Job) -> ClipUploader:
     """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - see above
+
     place = output_path(job) / "media"
     if isinstance(place, Path):
         return ClipUploader(place, place)

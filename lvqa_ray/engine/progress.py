@@ -152,8 +152,8 @@ class ProgressReader:
         self._machine = machine
         self._began = time.monotonic()
         journal, found = folder / "cache", clips_folder(folder / "cache")
-        self._journal = _Tail(open_segments(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
-        self._found = _Tail(open_segments(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
+        self._journal = _JournalTail(open_segments(journal, make=False, listed_s=MINUTE_S), f"-{run_id}_")
+        self._found = _JournalTail(open_segments(found, make=False, listed_s=MINUTE_S), f"clips-{run_id}_")
         self._every_s = 0.0 if isinstance(folder, Path) else STORE_EVERY_S
         self._next = 0.0
         self._shards: set[str] = set()
@@ -277,7 +277,7 @@ class ProgressReader:
         return Speed(now, asked, counted, *self._limits.get(label.partition(" (")[0], (None, None)))
 
 
-class _Tail:
+class _JournalTail:
     """What is added to the segments of one run."""
 
     def __init__(self, segments: Segments, mark: str) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lvqa_ray.config import Job
 from lvqa_ray.engine.step_runner import StopSteps, run_step
 from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.locations import for_reading
@@ -20,11 +19,14 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import CacheMiddleware, ReplyStore
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
-from lvqa_ray.pipeline import FrameScoring
 from lvqa_ray.records import Clip, Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, run_steps
 from lvqa_ray.storage.paths import StoragePath
+
+if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+    from lvqa_ray.config import Job
+    from lvqa_ray.pipeline import FrameScoring
 
 
 class ResultCache(Protocol):

@@ -14,6 +14,7 @@ import io
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -40,7 +41,29 @@ def unpack(packed: Packed) -> list[Any]:
     return list(_pickled(packed[COLUMN]))
 
 
-def batch_by_time(packed: Iterable[Packed], most: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Packed]:
+@dataclass(frozen=True, slots=True)
+class Bundling:
+    """How many rows travel together at most: more and more, so that many rows are few bundles and few are many.
+
+    Attributes:
+        most: Rows of a bundle, at most.
+        first: Rows of the first bundles.
+        tasks: Later bundles hold a share of the rows before them, so that no bundle is more than about one of so many
+            parts of all.
+    """
+
+    most: int
+    first: int
+    tasks: float
+
+    def after(self, gone: int) -> int:
+        """How many rows the next bundle may hold after so many."""
+        return int(min(self.most, max(self.first, gone / self.tasks)))
+
+
+def batch_by_time(
+    packed: Iterable[Packed], most: int | Bundling, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Packed]:
     """Join bundles that come fast; one that comes after a while goes on at once.
 
     Args:
@@ -48,12 +71,15 @@ def batch_by_time(packed: Iterable[Packed], most: int, clock: Callable[[], float
         most: How many to join at most.
         clock: Seconds, never running backwards.
     """
+    bundling = Bundling(most, most, 1.0) if isinstance(most, int) else most
     waiting: list[bytes] = []
-    left = clock()
+    left, gone = clock(), 0
     for each in packed:
         waiting.append(each[COLUMN])
-        if clock() - left >= WITHIN_S or len(waiting) >= most or sum(map(len, waiting)) >= BUNDLE_BYTES:
+        full = len(waiting) >= bundling.after(gone) or sum(map(len, waiting)) >= BUNDLE_BYTES
+        if full or clock() - left >= WITHIN_S:
             yield {COLUMN: b"".join(waiting)}
+            gone += len(waiting)
             waiting.clear()
             left = clock()
     if waiting:

@@ -205,7 +205,7 @@ def _run(
         # Anew, since Ray has its own way with signals.
         with ray_session_for(job), stop.listening(), watch_ray():
             check_shared_disk(folder, todo)
-            purse = start_budget(job, run_id)
+            purse = start_budget(job.engine, folder / "cache", run_id)
             lines = connect_endpoints(job, keys, folder / "cache", purse)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):

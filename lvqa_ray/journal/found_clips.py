@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
 from typing import Any, TypeGuard
 
-from lvqa_ray.config import Job
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.journal.keyed_log import KeyedLog, index_lines
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT
-from lvqa_ray.pipeline import build
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Row, Span, Subtitle, Video, VideoInfo
 from lvqa_ray.storage import paths as place
 
@@ -166,6 +164,9 @@ def _all_found(made: Sequence[Row]) -> TypeGuard[Sequence[Clip]]:
 
 def clips_found(output: place.StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:
     """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
+    from lvqa_ray.config import Job  # noqa: PLC0415 - they know every stage: who decodes needs few of them
+    from lvqa_ray.pipeline import build  # noqa: PLC0415 - as above
+
     journal = output / "cache"
     try:
         if not clips_folder(journal).is_dir():

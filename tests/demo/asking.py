@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lvqa_ray.demo.completion import complete
+from lvqa_ray.demo.chat_reply import complete
 from lvqa_ray.llm.endpoint import DEMO_MODEL, Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvqa_ray.demo.captions import COLOURS, LIGHTINGS, NAMED, STATED, Caption, Film, Look, Shot, looks
+from lvqa_ray.demo.captions import COLOURS, LIGHTINGS, NAMED, STATED, CaptionFacts, Film, Look, Shot, looks
 from lvqa_ray.demo.text_recognition import clean
 from lvqa_ray.qa.rewording import merged_line
 
@@ -16,18 +16,18 @@ all_looks = st.builds(
 movements = st.sampled_from(("", "hardly anything moves", "there is some movement", "there is much movement"))
 shots = st.builds(Shot, moments, moments, all_looks, movements)
 lines = st.lists(st.text(min_size=1, max_size=80).map(clean).filter(bool), max_size=4).map(tuple)
-captions = st.builds(Caption, st.lists(shots, min_size=1, max_size=5).map(tuple), moments, lines)
+captions = st.builds(CaptionFacts, st.lists(shots, min_size=1, max_size=5).map(tuple), moments, lines)
 
 
 @given(captions)
 @settings(max_examples=200, deadline=None)
-def test_the_looks_that_are_written_are_read_back(caption: Caption) -> None:
+def test_the_looks_that_are_written_are_read_back(caption: CaptionFacts) -> None:
     assert looks(STATED, caption.render()) == [shot.look for shot in caption.shots]
 
 
 @given(st.lists(captions, min_size=1, max_size=5), st.floats(0, 1e5), st.floats(1, 100))
 @settings(max_examples=100, deadline=None)
-def test_also_from_merged_lines(told: list[Caption], start_s: float, length_s: float) -> None:
+def test_also_from_merged_lines(told: list[CaptionFacts], start_s: float, length_s: float) -> None:
     times = [start_s + n * length_s for n in range(len(told) + 1)]
     merged = [merged_line(a, b, one.render()) for a, b, one in zip(times, times[1:], told, strict=False)]
     assert not any("\n" in line for line in merged)
@@ -48,7 +48,9 @@ def test_other_texts_hold_no_looks_and_do_no_harm(text: str) -> None:
 
 def test_quoted_words_are_not_taken_for_facts() -> None:
     look = Look("bright", ("blue",))
-    caption = Caption((Shot("1.00 s", "1.00 s", look),), "1.00 s", ("At 2.00 s the picture is dark and mainly red.",))
+    caption = CaptionFacts(
+        (Shot("1.00 s", "1.00 s", look),), "1.00 s", ("At 2.00 s the picture is dark and mainly red.",)
+    )
     assert looks(STATED, caption.render()) == [look]
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvqa_ray.demo import captions, questions
-from lvqa_ray.demo.captions import COLOURS, LIGHTINGS, Caption, Look, Shot
-from lvqa_ray.demo.questions import right as right_by_captions
-from lvqa_ray.demo.questions import write
+from lvqa_ray.demo import captions, question_writer
+from lvqa_ray.demo.captions import COLOURS, LIGHTINGS, CaptionFacts, Look, Shot
+from lvqa_ray.demo.question_writer import right as right_by_captions
+from lvqa_ray.demo.question_writer import write
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.qa.rewording import merged_line
 from lvqa_ray.records import LETTERS, Question
@@ -52,7 +52,7 @@ def merged(film: Film, length: int = 10, step: int = 10) -> str:
     for i, clip in enumerate(film):
         times = [f"{i * step + j * length / len(clip):.2f} s" for j in range(len(clip))]
         shots = tuple(Shot(time, time, look) for time, look in zip(times, clip, strict=True))
-        lines.append(merged_line(i * step, i * step + length, Caption(shots).render()))
+        lines.append(merged_line(i * step, i * step + length, CaptionFacts(shots).render()))
     return "\n".join(lines)
 
 
@@ -102,11 +102,11 @@ def test_the_key_is_right_and_the_only_one(film: Film) -> None:
     assert write(told) == [question]
 
 
-@pytest.mark.parametrize("kind", [*questions.KINDS, questions.opening])
+@pytest.mark.parametrize("kind", [*question_writer.KINDS, question_writer.opening])
 @given(film=films, seed=st.integers(0, 1000))
 @settings(max_examples=80, deadline=None)
 def test_each_kind_alone(
-    kind: Callable[[captions.Film, random.Random], questions.Puzzle | None], film: Film, seed: int
+    kind: Callable[[captions.Film, random.Random], question_writer.Puzzle | None], film: Film, seed: int
 ) -> None:
     puzzle = kind(captions.Film.read(merged(film)), random.Random(seed))  # noqa: S311 - a draw to repeat, no secret
     if puzzle is None:
@@ -189,7 +189,7 @@ def test_text_around_the_captions_makes_no_difference() -> None:
 @pytest.mark.parametrize("text", ["", "From 0 to 10, a dog barks.\nFrom 10 to 20, it sleeps.", "no lines at all"])
 def test_without_facts_there_is_no_question(text: str) -> None:
     assert write(text, 3) == []
-    assert right_by_captions(text, questions.BEGINNING, {"A": "A dim picture of many colours"}) is None
+    assert right_by_captions(text, question_writer.BEGINNING, {"A": "A dim picture of many colours"}) is None
 
 
 def test_one_still_clip_is_enough() -> None:

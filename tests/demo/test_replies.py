@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from lvqa_ray.config import Job
-from lvqa_ray.demo.questions import write
+from lvqa_ray.demo.question_writer import write
 from lvqa_ray.demo.replies import REFUSAL, REPLIES
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.endpoint import DEMO_MODEL

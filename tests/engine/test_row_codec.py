@@ -10,6 +10,7 @@ from lvqa_ray.engine.row_codec import (
     BUNDLE_BYTES,
     COLUMN,
     WITHIN_S,
+    Bundling,
     Packed,
     batch_by_time,
     pack,
@@ -32,7 +33,7 @@ def come(clock: Clock, after_s: list[float], size: int) -> Iterator[Packed]:
         yield pack((number, b"x" * size))
 
 
-def sizes(after_s: list[float], *, most: int = 16, size: int = 1) -> list[int]:
+def sizes(after_s: list[float], *, most: int | Bundling = 16, size: int = 1) -> list[int]:
     clock = Clock()
     bundles = [unpack(packed) for packed in batch_by_time(come(clock, after_s, size), most, clock)]
     assert [row[0] for rows in bundles for row in rows] == list(range(len(after_s)))
@@ -49,6 +50,19 @@ def test_fast_rows_go_on_together() -> None:
     assert sizes([0.0] * 5, most=1) == [1] * 5
     assert sizes([0.0] * 5, size=BUNDLE_BYTES // 2) == [2, 2, 1]
     assert sizes([]) == []
+
+
+def test_few_rows_are_few_to_a_bundle_and_many_are_many() -> None:
+    bundling = Bundling(most=16, first=1, tasks=8.0)
+    assert sizes([0.0] * 16, most=bundling) == [1] * 16
+    made = sizes([0.0] * 200, most=bundling)
+    assert len(made) < 45
+    assert all(size <= max(1, sum(made[:at]) / 8) for at, size in enumerate(made)), (
+        "no core waits long for the last one"
+    )
+    assert max(sizes([0.0] * 1000, most=bundling)) == 16
+    assert sizes([1.0] * 100, most=bundling) == [1] * 100
+    assert sizes([0.0] * 40, most=Bundling(most=16, first=16, tasks=4.0)) == [16, 16, 8]
 
 
 def test_blocks_hold_bundles() -> None:

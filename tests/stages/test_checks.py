@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lvqa_ray.config import Checks
-from lvqa_ray.demo.questions import write
+from lvqa_ray.demo.question_writer import write
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records import (
     AskedQuestion,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.demo.questions import write
+from lvqa_ray.demo.question_writer import write
 from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.qa.fact_consistency import prose_fault

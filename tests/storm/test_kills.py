@@ -25,6 +25,14 @@ from tests.storm.storm import Run, check, corpus, job_file
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(1200)]
 
+ASKING = ("FlatMap(VideoChatActor)", "FlatMap(ChatActor)")
+"""Processes that have requests under way."""
+A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
+"""Processes of a run that has one for each phase; by default one does all that asks."""
+A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
+"""Processes of a run that has one for each phase; by default one does all that asks."""
+A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
+"""Processes of a run that has one for each phase; by default one does all that asks."""
 AT_ONCE = 3
 """Requests that may be under way at once."""
 
@@ -89,16 +97,18 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
 @pytest.mark.parametrize(
     ("name", "when"),
     [
-        ("FlatMap(ChatActor)", (2, 10, 20)),
+        ("FlatMap(VideoChatActor)", (2, 10, 20)),
         ("FlatMap(decode_task)", (0, 1, 2)),  # while there is still something to decode
-        ("FlatMap(ClipAssembler)", (2, 10, 20)),
         ("RateLimiterActor", (2, 10, 20)),
+        ("FlatMap(ChatActor)", (2, 10, 20)),
+        ("FlatMap(ClipAssembler)", (2, 10, 20)),
     ],
 )
 def test_a_worker_is_killed_three_times(
     tmp_path: Path, films: list[Path], fake: FakeEndpoint, name: str, when: tuple[int, ...]
 ) -> None:
-    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE})
+    settings = {"num_cpus": 2, "passes": 5, "chat_workers": 1 if name in A_PROCESS_EACH else None}
+    job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE}, engine=settings)
     with Run(job) as run:
         for after in when:
             assert run.wait_until(partial(paid_for, fake, after)), run.said()
@@ -111,7 +121,7 @@ def test_a_worker_is_killed_three_times(
     assert "Traceback" not in said, said
     if status:
         finish(job)
-    check(job, fake, at_risk=AT_ONCE * len(when) if "ChatActor" in name else 0)
+    check(job, fake, at_risk=AT_ONCE * len(when) if name in ASKING else 0)
 
 
 def test_a_node_goes_of_a_cluster_that_shares_no_disk(

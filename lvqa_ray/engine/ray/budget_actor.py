@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from lvqa_ray.config.places import output_path
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.errors import BudgetSpent
 from lvqa_ray.journal.costs import spent, total
@@ -15,7 +14,7 @@ from lvqa_ray.llm.middleware.budget import Budget
 from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
-    from lvqa_ray.config import Job
+    from lvqa_ray.config import Engine
 
 
 class BudgetActor:
@@ -50,16 +49,13 @@ class BudgetActor:
         return self._budget.exhausted
 
 
-def start(job: Job, run_id: str) -> Handle | None:
+def start(engine: Engine, journal: StoragePath, run_id: str) -> Handle | None:
     """The budget of a run, on the cluster; ``None`` where the job sets no limit, so that it costs nothing."""
-    engine = job.engine
     if engine.max_cost is None and engine.max_requests is None:
         return None
     as_actor: Handle = ray.remote  # its types know of functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    return as_actor(**options)(BudgetActor).remote(
-        engine.max_cost, engine.max_requests, output_path(job) / "cache", run_id
-    )
+    return as_actor(**options)(BudgetActor).remote(engine.max_cost, engine.max_requests, journal, run_id)
 
 
 class RayBudget:

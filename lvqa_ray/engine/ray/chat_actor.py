@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.budget_actor import RayBudget
+from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
 from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
 from lvqa_ray.engine.ray.metrics import CountCalls
 from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
@@ -23,7 +24,7 @@ from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
-from lvqa_ray.records import Row
+from lvqa_ray.records import CaptionedClip, Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.storage.paths import StoragePath
@@ -57,15 +58,55 @@ class ChatActor:
 
     async def __call__(self, packed: Packed) -> list[Packed]:
         """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
-        made = await asyncio.gather(*(run_steps(self._steps, [row], self._answer) for row in unpack(packed)))
+        made = await asyncio.gather(*map(self._through, unpack(packed)))
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
+
+    async def _through(self, row: Row) -> Sequence[Row]:
+        return await run_steps(self._steps, [row], self._answer)
 
     async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         roles = step.roles if isinstance(step, ChatStep) else ()
         chat = _Halting(self._chats, [line.governor for role in roles for line in self._lines[role]])
         rows = await run_step(step, row, chat)
         return [] if chat.halted else rows
+
+
+class VideoChatActor(ChatActor):
+    """All that asks endpoints, from the captions of clips to the questions about their videos, in one process.
+
+    A pool of it has one actor, since the captions of a video have to come together. If it dies, its open videos have no
+    outcome in this pass, and the next pass finds their answers in the journal.
+
+    Args:
+        lines: The endpoints of every role.
+        journal: Folder of the journal of paid answers.
+        run_id: Names the segments that this run writes.
+        caption: The steps that clips go through.
+        merge: Makes the rows of a video from its clips.
+        ask: The steps that videos go through.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        journal: StoragePath,
+        run_id: str,
+        *,
+        caption: Sequence[ChatStep],
+        merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]],
+        ask: Sequence[ChatStep | PlainStep],
+    ) -> None:
+        super().__init__([*caption, *ask], lines, journal, run_id)
+        self._caption, self._ask = caption, ask
+        self._assembler = ClipAssembler(merge)
+
+    async def _through(self, row: Row) -> Sequence[Row]:
+        done: list[Row] = []
+        for captioned in await run_steps(self._caption, [row], self._answer):
+            for made in self._assembler.take(captioned):
+                done += await run_steps(self._ask, [made], self._answer)
+        return done
 
 
 class _Halting:

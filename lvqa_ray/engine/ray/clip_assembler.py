@@ -15,7 +15,7 @@ from lvqa_ray.records import CaptionedClip, Failure, Row
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenVideo:
     clips: dict[int, CaptionedClip] = field(default_factory=dict)
     last: int | None = None
 
@@ -33,7 +33,7 @@ class ClipAssembler:
 
     def __init__(self, merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]]) -> None:
         self._merge = merge
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _OpenVideo] = {}
         self._failed: set[str] = set()
 
     def __call__(self, packed: Packed) -> list[Packed]:
@@ -41,10 +41,11 @@ class ClipAssembler:
 
         A video that fails in the middle has no last clip: those that came, or come later, are dropped.
         """
-        out = [made for row in unpack(packed) for made in self._take(row)]
+        out = [made for row in unpack(packed) for made in self.take(row)]
         return [pack(*out)] if out else []
 
-    def _take(self, row: Row) -> Iterable[Row]:
+    def take(self, row: Row) -> Iterable[Row]:
+        """The rows to go on with after one row, as a call does for a bundle."""
         if isinstance(row, Failure):
             self._failed.add(row.video.id)
             self._open.pop(row.video.id, None)
@@ -53,7 +54,7 @@ class ClipAssembler:
         video_id = row.clip.video.id
         if video_id in self._failed:
             return []
-        video = self._open.setdefault(video_id, _Open())
+        video = self._open.setdefault(video_id, _OpenVideo())
         video.clips[row.clip.index] = row
         if row.clip.last:
             video.last = row.clip.index

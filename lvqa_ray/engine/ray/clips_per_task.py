@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.row_codec import Bundling
 from lvqa_ray.pipeline import Spread
 
 MOST_TOGETHER = 16
@@ -26,9 +27,13 @@ def cores() -> float:
     return float(resources().get("CPU", 0.0))
 
 
-def clips_per_task(videos: int) -> int:
-    """How many clips of a video may be looked at by one task: one, where there are too few videos for all cores."""
-    return int(max(1, min(MOST_TOGETHER, videos / (cores() or 1.0))))
+def clips_per_task(videos: int) -> Bundling:
+    """How many clips of a video may be looked at by one task: first one, where there are too few videos for all cores.
+
+    Later more, as long as all cores have something to do.
+    """
+    share = (cores() or TO_COME) / videos
+    return Bundling(MOST_TOGETHER, int(max(1, min(MOST_TOGETHER, 1 / share))), PARTS_OF_A_CORE * max(1.0, share))
 
 
 def spread(job: Job, videos: int) -> Spread | None:

@@ -13,7 +13,7 @@ from lvqa_ray.engine.decoding.supervisor import DecodeLimits, decoder
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import ResultCache
-from lvqa_ray.engine.row_codec import Packed, batch_by_time, pack, unpack
+from lvqa_ray.engine.row_codec import Bundling, Packed, batch_by_time, pack, unpack
 from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, video_of, without_images
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Row
@@ -35,7 +35,7 @@ def decode_task(
     bounds: DecodeLimits,
     scratch: DownloadCache,
     media: ClipUploader,
-    most: int,
+    most: int | Bundling,
 ) -> Iterator[Packed]:
     """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
 

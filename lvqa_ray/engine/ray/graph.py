@@ -17,7 +17,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path
 from lvqa_ray.engine.clip_uploads import clip_uploader
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
-from lvqa_ray.engine.ray.chat_actor import ChatActor
+from lvqa_ray.engine.ray.chat_actor import ChatActor, VideoChatActor
 from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
 from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER, clips_per_task, spread
 from lvqa_ray.engine.ray.decode_task import decode_task
@@ -25,14 +25,16 @@ from lvqa_ray.engine.ray.endpoints import Lines
 from lvqa_ray.engine.ray.part_joiner import PartJoiner
 from lvqa_ray.engine.ray.result_index import known, look_up
 from lvqa_ray.engine.result_cache import NoCache, PaidCaptions, PaidFrames, ResultCache, asked_by
-from lvqa_ray.engine.row_codec import table
+from lvqa_ray.engine.row_codec import pack, table
 from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.journal.found_clips import ClipIndex
-from lvqa_ray.pipeline import FrameScoring, Group, build
+from lvqa_ray.pipeline import FrameScoring, Group, Pipeline, Work, build
 from lvqa_ray.records import Video
+from lvqa_ray.stage import Role
 from lvqa_ray.stage.steps import ChatStep, VideoStep
 
 VIDEOS_PER_BLOCK = 1000
+BLOCKS_OF_DRIVER = 64
 CALLS_OF_A_WORKER = 256
 """Requests that one process is to have under way."""
 CALLS_A_PLACE = 2
@@ -62,7 +64,6 @@ def run_pass(
     pipeline = build(job, media.folder, spread(job, len(videos)) if in_parts else None)
     governors = tuple(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
     journal = output_path(job) / "cache"
-    blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
     # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
     cpus = job.engine.video_cpus
     bounds, scratch = DecodeLimits.of(job.engine), download_cache(job)
@@ -92,9 +93,11 @@ def run_pass(
                 partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding
             )
         work = (group, lines, journal, run_id)
-        return rows.flat_map(ChatActor, fn_constructor_args=work, compute=_pool(job, group), num_cpus=0)
+        return rows.flat_map(
+            ChatActor, fn_constructor_args=work, compute=_pool(job, _in_flight_of_one(job, group)), num_cpus=0
+        )
 
-    rows = ray.data.from_arrow(blocks).repartition(target_num_rows_per_block=1)
+    rows = _one_a_block(videos)
     for group in pipeline.hear:
         rows = through(rows, group, found)
     rows = rows.flat_map(
@@ -109,31 +112,39 @@ def run_pass(
             compute=ActorPoolStrategy(size=1),
             num_cpus=0,
         )
-    rows = (
-        rows.flat_map(
-            partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER),
-            num_cpus=cpus,
-            **decoding,
-        )
-        .flat_map(
-            ChatActor,
-            fn_constructor_args=(pipeline.caption, lines, journal, run_id),
-            compute=_pool(job, pipeline.caption),
+    rows = rows.flat_map(
+        partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+    )
+    if ask := _asked_by_one_process(job, pipeline):
+        most = _in_flight_of_all(job, [*pipeline.caption, *ask])
+        rows = rows.flat_map(
+            VideoChatActor,
+            fn_constructor_args=(lines, journal, run_id),
+            fn_constructor_kwargs={"caption": pipeline.caption, "merge": pipeline.merge, "ask": ask},
+            compute=_pool(job, most),
             num_cpus=0,
         )
-        .flat_map(
+    else:
+        rows = through(rows, pipeline.caption, NoCache()).flat_map(
             ClipAssembler,
             fn_constructor_args=(pipeline.merge,),
             compute=ActorPoolStrategy(size=1),
             num_cpus=0,
         )
-    )
-    for asking in pipeline.ask:
-        if isinstance(asking, FrameScoring):
-            rows = through(rows, asking.steps, PaidFrames(journal, asking, job, lambda: known(looked_up).answers))
-        else:
-            rows = through(rows, asking, NoCache())
+        for asking in pipeline.ask:
+            if isinstance(asking, FrameScoring):
+                rows = through(rows, asking.steps, PaidFrames(journal, asking, job, lambda: known(looked_up).answers))
+            else:
+                rows = through(rows, asking, NoCache())
     rows.write_datasink(sink, ray_remote_args={"num_cpus": 0})
+
+
+def _one_a_block(videos: Sequence[Video]) -> ray.data.Dataset:
+    """The videos, each in a block of its own; of a few the driver makes the blocks, which saves two rounds of tasks."""
+    if len(videos) <= BLOCKS_OF_DRIVER:
+        return ray.data.from_items([pack(video) for video in videos], override_num_blocks=len(videos))
+    blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
+    return ray.data.from_arrow(blocks).repartition(target_num_rows_per_block=1)
 
 
 def configure() -> None:
@@ -155,10 +166,38 @@ def configure() -> None:
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
 
-def _pool(job: Job, steps: Group) -> ActorPoolStrategy:
-    """As many workers as asked for or needed, which together can have in flight what their endpoints allow."""
-    roles = {role for step in steps if isinstance(step, ChatStep) for role in step.roles}
-    most = max(sum(at.max_concurrency for at in job.endpoints.replicas(role)) for role in roles)
+def _asked_by_one_process(job: Job, pipeline: Pipeline) -> Work | None:
+    """What videos go through, if one process can do all that asks endpoints; else ``None``.
+
+    It can where nothing reads a file in between and the limits of the endpoints allow it. Each further process takes
+    about two CPU seconds to start (measured on Ray 2.60), which is more than a short video.
+    """
+    ask, *others = pipeline.ask
+    if job.engine.chat_workers or others or isinstance(ask, FrameScoring):
+        return None
+    return ask if _in_flight_of_all(job, [*pipeline.caption, *ask]) <= CALLS_OF_A_WORKER else None
+
+
+def _in_flight_of_all(job: Job, steps: Group) -> int:
+    """Most requests under way at once if all steps are at work."""
+    return sum(_in_flight(job, role) for role in _roles(steps))
+
+
+def _in_flight_of_one(job: Job, steps: Group) -> int:
+    """Most requests under way at once if the steps of one role are at work."""
+    return max(_in_flight(job, role) for role in _roles(steps))
+
+
+def _in_flight(job: Job, role: Role) -> int:
+    return sum(at.max_concurrency for at in job.endpoints.replicas(role))
+
+
+def _roles(steps: Group) -> set[Role]:
+    return {role for step in steps if isinstance(step, ChatStep) for role in step.roles}
+
+
+def _pool(job: Job, most: int) -> ActorPoolStrategy:
+    """As many workers as asked for or needed, which together can have so many requests in flight."""
     largest = job.engine.chat_workers or math.ceil(most / CALLS_OF_A_WORKER)
     calls = CALLS_A_PLACE * math.ceil(most / largest)
     return ActorPoolStrategy(

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenParts:
     joining: JoiningClips
     waiting: dict[int, ScoredPart] = field(default_factory=dict)
     next: int = 0
@@ -39,7 +39,7 @@ class PartJoiner:
     def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: ResultCache) -> None:
         self._joining = joining
         self._memory = memory
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _OpenParts] = {}
         self._over: set[str] = set()
 
     def __call__(self, packed: Packed) -> list[Packed]:
@@ -55,7 +55,7 @@ class PartJoiner:
         if isinstance(row, Failure):
             self._close(video_id)
             return [row]
-        film = self._open.setdefault(video_id, _Open(self._joining(row)))
+        film = self._open.setdefault(video_id, _OpenParts(self._joining(row)))
         film.waiting[row.number] = row
         out: list[Row] = []
         while (part := film.waiting.pop(film.next, None)) and video_id in self._open:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,6 +19,8 @@ from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
+MOST_IN_DRIVER = 2**20
+"""Bytes of a journal that are read sooner than a worker starts."""
 logger = logging.getLogger(__name__)
 
 
@@ -32,16 +36,27 @@ class ResultIndex:
 def look_up(
     journal: StoragePath, stages: Iterable[str], files: StoragePath | None = None
 ) -> ray.ObjectRef[ResultIndex]:
-    """A reference to what is `ResultIndex` now; a task reads it, so that it is never in the driver's memory.
+    """A reference to what is `ResultIndex` now; a task reads what is large, so that it is never in the driver's memory.
 
     Args:
         journal: Folder of the journal of paid answers.
         stages: The stages whose answers are wanted.
         files: Where the clip files are kept, if there are any.
     """
+    wanted = sorted(set(stages))
+    if isinstance(journal, Path) and _bytes_in(journal) <= MOST_IN_DRIVER:
+        return ray.put(_read(journal, wanted, files))
     as_task: Any = ray.remote  # its types know of functions without options only
-    reference: ray.ObjectRef[ResultIndex] = as_task(num_cpus=0)(_read).remote(journal, sorted(set(stages)), files)
+    reference: ray.ObjectRef[ResultIndex] = as_task(num_cpus=0)(_read).remote(journal, wanted, files)
     return reference
+
+
+def _bytes_in(journal: Path) -> float:
+    """How many bytes the segments have; without end where that cannot be found out."""
+    try:
+        return sum(path.stat().st_size for path in journal.rglob("*.jsonl"))
+    except OSError:
+        return inf
 
 
 def _read(journal: StoragePath, stages: Sequence[str], files: StoragePath | None) -> ResultIndex:

@@ -38,7 +38,7 @@ Counts = Mapping[int, int]
 """Minute since 1970 -> requests that are written down for it."""
 
 
-class _Written(NamedTuple):
+class _StoredDay(NamedTuple):
     counts: Counts
     minute: int
     more: int  # requests that are counted for that minute, and not sent yet
@@ -72,7 +72,7 @@ class DailyQuota:
         self._counts: Counts | None = None  # not read yet
         self._minute = 0
         self._spare = 0  # of what is written down for that minute, not used yet
-        self._writing: Future[_Written] | None = None
+        self._writing: Future[_StoredDay] | None = None
 
     def take(self) -> float:
         """Count one request, and give 0; or the seconds after which to ask again. It waits for nothing.
@@ -107,7 +107,7 @@ class DailyQuota:
         return max(1.0, (min(counts) + 1) * _BUCKET_S + DAY_S - now)
 
     def _begin(self, now: float) -> None:
-        self._writing = future = Future[_Written]()
+        self._writing = future = Future[_StoredDay]()
 
         def work() -> None:
             try:
@@ -128,14 +128,14 @@ class DailyQuota:
         self._writing, self._counts = None, written.counts
         self._spare += written.more if written.minute == self._minute else 0
 
-    def _written(self, now: float) -> _Written:
+    def _written(self, now: float) -> _StoredDay:
         """Read the count, if that is not done yet, and write more requests down; see `take`."""
         counts = dict(_latest(_read(self._path) if self._counts is None else self._counts, now))
         minute, more = int(now // _BUCKET_S), min(self._step, self._limit - sum(counts.values()))
         if more > 0:
             counts[minute] = counts.get(minute, 0) + more
             _write(self._path, counts)
-        return _Written(counts, minute, max(0, more))
+        return _StoredDay(counts, minute, max(0, more))
 
 
 def _latest(counts: Counts, now: float) -> Counts:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import httpx2
-import openai
 from pydantic import JsonValue, SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
@@ -51,7 +50,7 @@ class OpenAITransport:
         self._completions = self._url("/chat/completions")
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.timeout_s
-        self._timeouts = openai.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
+        self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._streams = endpoint.stream
         self._tells_usage = True  # in the last event of a stream, if it is asked for
 
@@ -176,16 +175,8 @@ class OpenAITransport:
         return httpx2.URL(self._endpoint.base_url.rstrip("/") + path)
 
     def _open(self) -> Connection:
-        """The connections, and what the SDK says to an endpoint in its headers."""
         connection = Connection(self._endpoint)
-        sdk = openai.AsyncOpenAI(
-            base_url=self._endpoint.base_url,
-            api_key=self._key or "none",
-            admin_api_key="",  # or the SDK would read one from the environment
-            http_client=connection.client,
-        )
-        said = {**sdk.default_headers, **(sdk.auth_headers if self._key else {})}
-        self._headers = [(name, value) for name, value in said.items() if isinstance(value, str)]
+        self._headers = connection.headers(self._key)
         return connection
 
     def _reply(self, answer: object) -> ChatReply:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from importlib.metadata import version
+from typing import Any
+
 import aiohttp
 import httpx2
-import openai
 
 from lvqa_ray.errors import ApiError, ConfigError, EndpointDown, NotFound
+from lvqa_ray.lazy_package import register
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.transport.certificates import own_certificates
 from lvqa_ray.llm.transport.proxies import proxy_for
@@ -16,6 +20,28 @@ PATHS = ("/chat/completions", "/audio/transcriptions", "/models")
 SAME_METHOD = (307, 308)
 """Redirects that keep method and body; they are followed once."""
 CLIENT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, TimeoutError)
+
+TIMEOUT = httpx2.Timeout(600, connect=5)
+"""The SDK's own, where a request brings none along."""
+LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+"""The SDK's own."""
+ORGANIZATION, PROJECT = "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"
+"""Variables of the environment that the SDK heeds."""
+
+
+def _client_of_sdk() -> Any:  # noqa: ANN401 - a class that mypy does not see
+    """The SDK's HTTP client on aiohttp, where possible without the SDK's `__init__`.
+
+    That loads the types of all of its API, which takes half a CPU second in each process.
+    """
+    register("openai")
+    try:
+        from openai._vendor.httpx_aiohttp import Httpx2AiohttpClient  # noqa: PLC0415 - after the registration
+    except ImportError:  # another release keeps it elsewhere
+        import openai  # noqa: PLC0415 - as above
+
+        return openai.DefaultAioHttpClient
+    return Httpx2AiohttpClient
 
 
 class Connection:
@@ -46,7 +72,9 @@ class Connection:
             raise broken
         # On aiohttp, which takes half the CPU of the SDK's default. The environment is read by modules of our own. A
         # redirect is not followed by itself: with 301, 302 and 303 the request would lose its body.
-        self.client = openai.DefaultAioHttpClient(
+        self.client: httpx2.AsyncClient = _client_of_sdk()(
+            timeout=TIMEOUT,
+            limits=LIMITS,
             trust_env=False,
             verify=verify or True,
             proxy=self._proxy.url if self._proxy else None,
@@ -81,6 +109,23 @@ class Connection:
     async def aclose(self) -> None:
         """Close the connections."""
         await self.client.aclose()
+
+    @staticmethod
+    def headers(api_key: str) -> list[tuple[str, str]]:
+        """What the SDK says to an endpoint in its headers, without its telemetry.
+
+        Args:
+            api_key: The key, empty for none.
+        """
+        said = {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"AsyncOpenAI/Python {version('openai')}",
+            "OpenAI-Organization": os.environ.get(ORGANIZATION),
+            "OpenAI-Project": os.environ.get(PROJECT),
+            "Authorization": f"Bearer {api_key}" if api_key else None,
+        }
+        return [(name, value) for name, value in said.items() if value is not None]
 
     def _redirected(self, url: httpx2.URL) -> ApiError:
         """The error for a redirect that would change the request into one without a body."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -15,6 +16,8 @@ from lvqa_ray.stage import Check
 SHINGLE = 5
 """Characters of a shingle: short texts have enough of them, and one other word changes few."""
 PERMUTATIONS = 128
+MOST_PAIRS = 200
+"""Questions that are all compared with one another, which takes less time than loading what finds candidates."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -61,13 +64,16 @@ class CheckDuplicates(Check):
         Returns:
             The one it repeats and the similarity, by the id of each that repeats one that stays.
         """
+        first = list(islice(texts := iter(texts), MOST_PAIRS + 1))
+        if len(first) <= MOST_PAIRS:
+            return self._repeated_among(first)
         from datasketch import MinHash, MinHashLSH  # noqa: PLC0415 - scipy takes a second to import
 
         index = MinHashLSH(threshold=max(0.1, self.threshold - SKETCH_MARGIN), num_perm=PERMUTATIONS)
         # Candidates are compared by their shingles, so the sketch only has to find them.
         kept: dict[str, str] = {}
         repeats: dict[str, tuple[str, float]] = {}
-        for row_id, text in texts:
+        for row_id, text in chain(first, texts):
             own = shingles(text)
             sketch = MinHash(num_perm=PERMUTATIONS)
             sketch.update_batch([shingle.encode(errors="replace") for shingle in sorted(own)])
@@ -78,6 +84,19 @@ class CheckDuplicates(Check):
             else:
                 index.insert(row_id, sketch)
                 kept[row_id] = text
+        return repeats
+
+    def _repeated_among(self, texts: Iterable[tuple[str, str]]) -> dict[str, tuple[str, float]]:
+        """The same of few questions: each is compared with all that stay."""
+        kept: dict[str, frozenset[str]] = {}
+        repeats: dict[str, tuple[str, float]] = {}
+        for row_id, text in texts:
+            own = shingles(text)
+            score, like = max(((_jaccard(own, other), name) for name, other in kept.items()), default=(0.0, ""))
+            if score >= self.threshold:
+                repeats[row_id] = (like, score)
+            else:
+                kept[row_id] = own
         return repeats
 
 

@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import av
-import pysubs2
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.subtitles.stream import SubtitleStream
@@ -211,6 +210,8 @@ def _lines(
 
 
 def _texts(stream: SubtitleStream, packet: av.Packet) -> Iterator[str]:  # type: ignore[type-arg]
+    import pysubs2  # noqa: PLC0415 - most videos have no subtitles
+
     for shown in stream.decode(packet):
         # Nine fields, of which the last is what is shown: see libavcodec/ass.c.
         raw = getattr(shown, "ass", b"").decode(errors="replace").split(",", 8)[-1]

@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lvqa_ray.video.scenes.downscale import Accuracy, FrameSize, Picture
-from lvqa_ray.video.scenes.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
+
+if TYPE_CHECKING:  # loaded where scenes are detected: fixed clips need none of it
+    from lvqa_ray.video.scenes.scored_detectors import FrameTimecode, ScoredAdaptive, ScoredContent
 
 Detector = Literal["content", "adaptive", "both"]
 IN_DOUBT = 0.85
@@ -119,13 +121,15 @@ class Detection:
         """Whether frames may be missing where little changes: that leaves a threshold as it is, but not a ratio."""
         return self.accuracy == "fast" and self.detector == "content" and not self.frame_skip
 
-    def detectors(self) -> list[_Content | _Adaptive]:
+    def detectors(self) -> list[ScoredContent | ScoredAdaptive]:
         """New detectors, at the start of a video; each is given the scores of pictures in place of the pictures."""
-        made: list[_Content | _Adaptive] = []
+        from lvqa_ray.video.scenes.scored_detectors import ScoredAdaptive, ScoredContent  # noqa: PLC0415 - see above
+
+        made: list[ScoredContent | ScoredAdaptive] = []
         if self.detector in ("content", "both"):
-            made.append(_Content(threshold=self.threshold, min_scene_len=self.min_scene_frames))
+            made.append(ScoredContent(threshold=self.threshold, min_scene_len=self.min_scene_frames))
         if self.detector in ("adaptive", "both"):
-            adaptive = _Adaptive(
+            adaptive = ScoredAdaptive(
                 adaptive_threshold=self.adaptive_threshold,
                 min_scene_len=self.min_scene_frames,
                 luma_only=self.luma_only,
@@ -269,6 +273,8 @@ class CutFinder:
         return [cut for each in self._detectors for cut in each.post_process(last)]
 
     def _position(self, offset: int) -> FrameTimecode:
+        from lvqa_ray.video.scenes.scored_detectors import FrameTimecode, Timecode  # noqa: PLC0415 - see above
+
         return FrameTimecode(Timecode(pts=max(0, offset), time_base=self._time_base), self._rate)
 
 
@@ -283,6 +289,8 @@ class Scorer:
     """
 
     def __init__(self, detection: Detection) -> None:
+        from lvqa_ray.video.scenes.scored_detectors import ContentDetector  # noqa: PLC0415 - see above
+
         self._luma_only = [each._weights == ContentDetector.LUMA_ONLY_WEIGHTS for each in detection.detectors()]
         self.seen: Any = None
         """The last picture, as the next one will be compared with it; may be set back to an earlier one."""
@@ -299,29 +307,3 @@ class Scorer:
 
 def _distance(before: npt.NDArray[np.uint8], seen: npt.NDArray[np.uint8]) -> float:
     return float(cv2.norm(before, seen, cv2.NORM_L1)) / int(seen.size)
-
-
-class _Scored(ContentDetector):  # type: ignore[misc]  # PySceneDetect ships no types
-    """Takes a score where a picture is expected. Overrides a private method, which the same test looks after."""
-
-    def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: float) -> float:  # noqa: ARG002
-        return frame_img
-
-
-class _Content(_Scored):
-    _last = -1
-    _settled = False
-
-    def wants(self, number: int, score: float) -> bool:
-        """Whether a frame can make a difference: one below the threshold cannot, once the last one above it is past."""
-        if score >= self._threshold:
-            self._last, self._settled = number, False
-            return True
-        settled, self._settled = self._settled, self._settled or number > self._last + self.event_buffer_length
-        return not settled
-
-
-class _Adaptive(_Scored, AdaptiveDetector):  # type: ignore[misc]  # as above
-    def wants(self, number: int, score: float) -> bool:  # noqa: ARG002
-        """Every frame: each is compared with those around it."""
-        return True

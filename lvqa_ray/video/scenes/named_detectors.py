@@ -12,20 +12,14 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, get_args
 
-import numpy as np
-
 from lvqa_ray.plugins import PluginError, installed, load
-from lvqa_ray.video.scenes import pyscenedetect
 from lvqa_ray.video.scenes.detectors import (
     Detection,
     Detector,
     FastDetector,
-    FrameLag,
     SceneDetector,
     ScoringDetector,
 )
-from lvqa_ray.video.scenes.downscale import FrameSize, Picture
-from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode, Timecode
 
 STOCK = "pyscenedetect:"
 STOCK_DETECTORS = (
@@ -51,6 +45,8 @@ def start_detector(detection: Detection, time_base: Fraction, fps: Fraction) -> 
     if detection.is_fast:
         return FastDetector(detection, time_base, fps)
     if detection.detector.startswith(STOCK):
+        from lvqa_ray.video.scenes.stock_detectors import StockDetector  # noqa: PLC0415 - loads PySceneDetect
+
         return StockDetector(_stock(detection), time_base, fps)
     made = _made(detection.detector, load("scene_detectors", detection.detector), detection.args, fps=float(fps))
     lacking = [name for name in MEMBERS if not hasattr(made, name)]
@@ -90,54 +86,11 @@ def may_run_in_parts(detection: Detection) -> bool:
     return detection.is_fast or start_detector(detection, Fraction(1, 1000), Fraction(25)).may_run_in_parts
 
 
-class StockDetector:
-    """A detector of PySceneDetect's as a `SceneDetector`: fed with whole pictures, every frame, in one piece.
-
-    Args:
-        detector: PySceneDetect's object, at the start of a video.
-        time_base: Seconds of one unit of the video's times.
-        fps: Frames a second, on average.
-    """
-
-    frame_size: FrameSize = "exact"
-    may_skip_frames = False
-    may_run_in_parts = False
-
-    def __init__(self, detector: Any, time_base: Fraction, fps: Fraction) -> None:  # noqa: ANN401 - it has no types
-        self._detector = detector
-        self._time_base, self._fps = time_base, fps
-        self._frames = FrameLag(detector.event_buffer_length, fps)
-        self._position: FrameTimecode | None = None
-        self._time_s = 0.0
-
-    @property
-    def lag_s(self) -> float:
-        """See `SceneDetector`. A cut between a fade out and the next fade in is told of when the latter comes."""
-        if self._position is None:
-            return self._frames.lag / float(self._fps)
-        fade = getattr(self._detector, "last_fade", {"type": "in"})
-        since_s = float(fade["frame"].seconds) if fade["type"] == "out" else self._time_s
-        return self._time_s - min(self._frames.settled_s, since_s - 1 / float(self._fps))
-
-    def feed(self, time_s: float, frame: Picture) -> list[float]:
-        """See `SceneDetector`."""
-        self._frames.add(time_s)
-        self._time_s = time_s
-        pts = round(time_s / self._time_base)
-        self._position = FrameTimecode(Timecode(pts=pts, time_base=self._time_base), self._fps)
-        bgr = np.ascontiguousarray(frame[:, :, :3])  # some pictures have a fourth channel
-        return [float(cut.seconds) for cut in self._detector.process_frame(self._position, bgr)]
-
-    def finish(self) -> list[float]:
-        """See `SceneDetector`."""
-        if self._position is None:
-            return []
-        return [float(cut.seconds) for cut in self._detector.post_process(self._position)]
-
-
 def _stock(detection: Detection) -> Any:  # noqa: ANN401 - PySceneDetect ships no types
+    from lvqa_ray.video.scenes.stock_detectors import stock_class  # noqa: PLC0415 - as above
+
     args = {"min_scene_len": detection.min_scene_frames, **detection.args}
-    return _made(detection.detector, getattr(pyscenedetect, detection.detector.removeprefix(STOCK)), args)
+    return _made(detection.detector, stock_class(detection.detector.removeprefix(STOCK)), args)
 
 
 MEMBERS = ("frame_size", "lag_s", "may_skip_frames", "may_run_in_parts", "feed", "finish")

@@ -13,6 +13,7 @@ import ray
 from lvqa_ray.config import Job
 from lvqa_ray.engine.ray.session.detach import children_without_terminal
 from lvqa_ray.engine.ray.session.health import shut_down
+from lvqa_ray.engine.ray.session.local_services import data_without_actors, node_without_services
 from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
 from lvqa_ray.engine.ray.session.telemetry import disable_telemetry
 from lvqa_ray.engine.secrets import environment_without
@@ -43,8 +44,10 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
+    alone = not elsewhere and not with_keys  # Ray Serve needs the agents
+    services = node_without_services() if alone else nullcontext()
     try:
-        with secret, children_without_terminal(), core_lines_dropped():
+        with secret, services, children_without_terminal(), core_lines_dropped():
             ray.init(
                 # "local": a Ray that happens to run on this machine is somebody else's.
                 address=None if elsewhere else "local",
@@ -58,7 +61,8 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         _check_cpus(job)
-        yield
+        with data_without_actors() if alone else nullcontext():
+            yield
     finally:
         shut_down()
 

@@ -21,8 +21,7 @@ from lvqa_ray.demo.pictures import BadBody, Picture, open_clip, open_picture
 from lvqa_ray.demo.replies import REPLIES, Asked, caption
 from lvqa_ray.llm.endpoint import DEMO_MODEL
 from lvqa_ray.llm.image_tokens import family_of
-
-CHARS_PER_TOKEN = 4
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN
 
 _DATA_URL = re.compile(r"data:(image|video)/[\w.+-]+;base64,")
 _Limit = Annotated[int, Field(ge=1, strict=True)]
@@ -32,7 +31,7 @@ class _Url(BaseModel):
     url: str
 
 
-class _Part(BaseModel):
+class _ContentPart(BaseModel):
     type: Literal["text", "image_url", "video_url"]
     text: str = ""
     image_url: _Url = _Url(url="")
@@ -41,14 +40,14 @@ class _Part(BaseModel):
 
 class _Message(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[_Part] | None = None
+    content: str | list[_ContentPart] | None = None
 
     @property
-    def parts(self) -> list[_Part]:
-        return [_Part(type="text", text=self.content)] if isinstance(self.content, str) else self.content or []
+    def parts(self) -> list[_ContentPart]:
+        return [_ContentPart(type="text", text=self.content)] if isinstance(self.content, str) else self.content or []
 
 
-class _Told(BaseModel):
+class _StageFacts(BaseModel):
     """The stage that asks and its facts, which our client tells."""
 
     stage: str = ""
@@ -63,7 +62,7 @@ class _Body(BaseModel):
     stream: Literal[False] | None = None
     n: Literal[1] | None = None
     response_format: dict[str, Any] = {}
-    lvqa: _Told = _Told()
+    lvqa: _StageFacts = _StageFacts()
 
 
 def complete(data: bytes) -> dict[str, object]:

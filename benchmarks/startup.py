@@ -1,0 +1,180 @@
+"""What a small run costs with Ray: ``python benchmarks/startup.py [--seconds 10] [--clip-seconds 10] [--repeat 3]``.
+
+Each repetition is ``lvqa run`` of one film in a fresh process against a fake endpoint of 50 ms, compared with a process
+that only imports ``ray.data``. CPU seconds are those of all processes of the run: what the kernel charged to the
+command and to the children it waited for, or the sum of samples of /proc, whichever is more. On a machine that others
+use, go by CPU seconds and medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import yaml
+
+from benchmarks.processes import cpu_s
+from benchmarks.watcher import Watcher
+from lvqa_ray.dataset.shards import read_rows
+from tests import media
+from tests.fakes.endpoint import FakeEndpoint
+from tests.storm.storm import LVQA, below
+
+LATENCY_S = 0.05
+SAMPLE_EVERY_S = 0.05
+
+
+@dataclass
+class Cost:
+    """What a process and its descendants took."""
+
+    wall_s: float
+    cpu_s: float
+    processes: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many processes there were."""
+        return sum(map(len, self.processes.values()))
+
+
+class Sampler(Watcher):
+    """Samples the CPU seconds and the titles of a process and its descendants.
+
+    Args:
+        root: The process.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._cpu_s: dict[int, float] = {}
+        self._titles: dict[int, str] = {}
+        super().__init__(every_s=SAMPLE_EVERY_S)
+
+    def look(self) -> None:
+        """See `Watcher`."""
+        for pid, title in (below(self._root) | {self._root: "the command"}).items():
+            self._cpu_s[pid] = max(self._cpu_s.get(pid, 0.0), cpu_s(pid))
+            if title.split() and ("IDLE" not in title or pid not in self._titles):
+                self._titles[pid] = title
+
+    @property
+    def by_title(self) -> dict[str, list[float]]:
+        """CPU seconds of each process, by what it was last."""
+        by: dict[str, list[float]] = {}
+        for pid, title in self._titles.items():
+            by.setdefault(short(title), []).append(self._cpu_s[pid])
+        return dict(sorted(by.items(), key=lambda item: -sum(item[1])))
+
+
+def short(title: str) -> str:
+    """The program and its module, or Ray's name of a worker."""
+    if title.startswith("ray::"):
+        return title.strip()
+    if "decoding.worker" in title:
+        return "decoder"
+    names = [Path(word).name for word in title.split() if word[0] != "-"]
+    return " ".join(names[:2])[:60]
+
+
+def measured(command: list[str], env: dict[str, str]) -> Cost:
+    """Run a command to its end.
+
+    Raises:
+        subprocess.CalledProcessError: It failed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=env, stdout=said, stderr=said)
+        sampler = Sampler(process.pid)
+        with sampler:
+            status = process.wait()
+        wall_s = time.monotonic() - began
+        if status:
+            said.seek(0)
+            raise subprocess.CalledProcessError(status, command, said.read())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    waited_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    by_title = sampler.by_title
+    return Cost(wall_s, max(waited_s, sum(map(sum, by_title.values()))), by_title)
+
+
+def job_file(folder: Path, film: Path, fake: FakeEndpoint, options: argparse.Namespace) -> Path:
+    at = {"base_url": fake.base_url, "model": "fake-vlm", "api_key_env": None}
+    job = {
+        "videos": [str(film)],
+        "output": str(folder / "out"),
+        "endpoints": {"vlm": at, "llm": at},
+        "split": {"mode": options.mode, "max_seconds": options.clip_seconds},
+        "sample": {"count": 2, "short_side": 90},
+        "ask": {"quota": {"goal": 1}},
+    }
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return path
+
+
+def run_once(film: Path, options: argparse.Namespace, env: dict[str, str]) -> Cost:
+    folder = Path(tempfile.mkdtemp(prefix="lvqa-startup-"))
+    try:
+        with FakeEndpoint(latency_s=LATENCY_S, keep_bodies=False) as fake:
+            command = [*LVQA, "run", str(job_file(folder, film, fake, options)), "--quiet"]
+            cost = measured(command, env)
+            records = list(read_rows(folder / "out", "data"))
+            if len(records) != 1:
+                raise SystemExit(f"{len(records)} records, not 1")
+            print(f"  {records[0]['num_clips']} clips, {fake.asked} requests, at most {fake.most_in_flight} in flight")
+    finally:
+        shutil.rmtree(folder)
+    return cost
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=10.0, help="length of the film")
+    arguments.add_argument("--clip-seconds", type=float, default=10.0)
+    arguments.add_argument("--mode", default="fixed", choices=["fixed", "scenes"])
+    arguments.add_argument("--repeat", type=int, default=3)
+    arguments.add_argument("--json", type=Path, help="write the figures of all repetitions there")
+    options = arguments.parse_args()
+    # Bytecode is kept, as it is for everybody: else every process compiles the package.
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "RAY_ADDRESS")}
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        cuts = [float(second) for second in range(3, int(options.seconds), 3)]
+        media.make_video(film, seconds=options.seconds, scenes=cuts or [options.seconds / 2], size=(320, 180))
+        importing = [measured([sys.executable, "-c", "import ray.data"], env) for _ in range(options.repeat + 1)][1:]
+        runs = []
+        for _ in range(options.repeat):
+            runs.append(run_once(film, options, env))
+            print(f"  {runs[-1].wall_s:.1f} s, {runs[-1].cpu_s:.1f} CPU s, {runs[-1].count} processes", flush=True)
+    import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
+    middle = sorted(runs, key=lambda cost: cost.cpu_s)[len(runs) // 2]
+    print(f"\nimport ray.data: {statistics.median(cost.wall_s for cost in importing):.2f} s, {import_cpu_s:.2f} CPU s")
+    wall_s = statistics.median(cost.wall_s for cost in runs)
+    cpu = statistics.median(cost.cpu_s for cost in runs)
+    print(
+        f"the run: {wall_s:.1f} s, {cpu:.1f} CPU s = {cpu / import_cpu_s:.1f} x the import, {middle.count} processes\n"
+    )
+    print("| process | count | CPU s |\n|---|---|---|")
+    for title, spent in middle.processes.items():
+        print(f"| {title} | {len(spent)} | {sum(spent):.2f} |")
+    if options.json:
+        options.json.write_text(json.dumps([vars(cost) for cost in runs], indent=1))
+
+
+if __name__ == "__main__":
+    main()

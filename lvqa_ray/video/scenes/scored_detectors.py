@@ -1,0 +1,37 @@
+"""PySceneDetect's detectors fed with scores of pictures; loaded where scenes are detected, and by nobody else."""
+
+from __future__ import annotations
+
+from lvqa_ray.video.scenes.pyscenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, Timecode
+
+__all__ = ["ContentDetector", "FrameTimecode", "ScoredAdaptive", "ScoredContent", "Timecode"]
+
+
+class _Scored(ContentDetector):  # type: ignore[misc]  # PySceneDetect ships no types
+    """Takes a score where a picture is expected. Overrides a private method, which the same test looks after."""
+
+    def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: float) -> float:  # noqa: ARG002
+        return frame_img
+
+
+class ScoredContent(_Scored):
+    """`ContentDetector` on scores."""
+
+    _last = -1
+    _settled = False
+
+    def wants(self, number: int, score: float) -> bool:
+        """Whether a frame can make a difference: one below the threshold cannot, once the last one above it is past."""
+        if score >= self._threshold:
+            self._last, self._settled = number, False
+            return True
+        settled, self._settled = self._settled, self._settled or number > self._last + self.event_buffer_length
+        return not settled
+
+
+class ScoredAdaptive(_Scored, AdaptiveDetector):  # type: ignore[misc]  # as above
+    """`AdaptiveDetector` on scores."""
+
+    def wants(self, number: int, score: float) -> bool:  # noqa: ARG002
+        """Every frame: each is compared with those around it."""
+        return True

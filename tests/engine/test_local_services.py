@@ -1,0 +1,93 @@
+"""The Ray of a run on one machine: which processes it has, and that none outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from ray._private import services
+from ray.data._internal.execution import streaming_executor as executor
+
+from lvqa_ray.engine.ray.graph import _asked_by_one_process
+from lvqa_ray.engine.ray.session.local_services import SETTINGS, data_without_actors, node_without_services
+from lvqa_ray.pipeline import build
+from tests.conftest import JobMaker
+from tests.storm.storm import below
+
+PROGRAM = """
+import sys
+import ray
+from lvqa_ray.config import Job
+from lvqa_ray.engine.ray.session.cluster import ray_session_for
+at = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+job = Job.of({"videos": ["x"], "output": "x", "endpoints": {"vlm": at, "llm": at}, "engine": {"num_cpus": 2}})
+with ray_session_for(job):
+    made = ray.data.range(3, override_num_blocks=3).map(lambda row: {"id": 2 * row["id"]}).take_all()
+    print(sorted(row["id"] for row in made), flush=True)
+    sys.stdin.read()
+"""
+SERVICES = ("log_monitor", "monitor.py", "dashboard", "agent.py", "DashboardAgent", "RuntimeEnvAgent")
+ACTORS = ("StatsActor", "AutoscalingCoordinator", "ActorLocationTracker")
+
+
+@pytest.mark.parametrize("killed", ["", "raylet"])
+def test_there_is_no_service_that_nobody_uses_and_nothing_outlives_ray(tmp_path: Path, killed: str) -> None:
+    patient = os.environ | {"RAY_raylet_start_wait_time_s": "120"}
+    pipe = subprocess.PIPE
+    driver = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=pipe, stdout=pipe, text=True, cwd=tmp_path, env=patient
+    )
+    assert driver.stdin
+    assert driver.stdout
+    try:
+        assert driver.stdout.readline() == "[0, 2, 4]\n"
+        processes = below(driver.pid)
+        titles = " ".join(processes.values())
+        programs = [title for title in processes.values() if "raylet/raylet" not in title]  # it names what it starts
+        assert not [name for name in SERVICES for title in programs if name in title], titles
+        assert not [name for name in ACTORS if name in titles], titles
+        for pid in [pid for pid, title in processes.items() if killed and f"/{killed}/{killed} " in title]:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        driver.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            driver.wait(60)
+        driver.kill()
+        driver.wait()
+    until = time.monotonic() + 30
+    while left := [pid for pid in processes if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < until, [processes[pid] for pid in left]
+        time.sleep(0.1)
+
+
+def test_what_is_changed_of_ray_is_as_before_after_the_block() -> None:
+    def state() -> list[object]:
+        return [services.start_ray_process, vars(executor)["create_cluster_autoscaler"], *map(os.environ.get, SETTINGS)]
+
+    before = state()
+    with node_without_services(), data_without_actors():
+        inside = state()
+    assert all(one != other for one, other in zip(before, inside, strict=True))
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "one"),
+    [
+        ({}, True),
+        ({"engine": {"chat_workers": 1}}, False),
+        ({"ask": {"quota": {"goal": 1}, "frames": 2}}, False),  # which reads the file in between
+        ({"endpoint": {"max_concurrency": 300}}, False),
+    ],
+)
+def test_one_process_asks_unless_the_job_needs_more(
+    make_job: JobMaker, settings: dict[str, dict[str, object]], one: bool
+) -> None:
+    job = make_job("film.mp4", **settings)
+    assert (_asked_by_one_process(job, build(job)) is not None) is one

@@ -1,0 +1,48 @@
+"""What processes load: each worker of a run pays for its own imports, so that a heavy one counts many times."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+TYPES_OF_SDK = "openai.types"
+
+
+def loaded(program: str, names: list[str]) -> list[str]:
+    """Those modules that a program has loaded at its end, in a process of its own."""
+    told = f"{program}\nimport sys\nprint(*(name for name in {names!r} if name in sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    return ended.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("lvqa_ray.engine.run", [TYPES_OF_SDK, "scenedetect", "datasketch", "scipy", "pysubs2"]),
+        ("lvqa_ray.engine.ray.chat_actor", [TYPES_OF_SDK, "lvqa_ray.config.job", "av", "cv2"]),
+        ("lvqa_ray.engine.ray.rate_limit_actor", ["openai", "aiohttp", "lvqa_ray.config.job", "numpy"]),
+        ("lvqa_ray.engine.ray.decode_task", ["openai", "aiohttp", "lvqa_ray.config.job", "lvqa_ray.pipeline"]),
+        ("lvqa_ray.engine.decoding.worker", ["openai", "aiohttp", "ray", "pandas", "lvqa_ray.config.job"]),
+    ],
+)
+def test_a_process_loads_no_more_than_it_uses(module: str, spared: list[str]) -> None:
+    assert loaded(f"import {module}", [module, *spared]) == [module]
+
+
+def test_the_sdk_is_whole_for_who_imports_it_later() -> None:
+    program = """
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.transport.connection import Connection
+Connection(Endpoint(base_url="http://127.0.0.1:1/v1", model="m"))
+"""
+    client, types = "openai._vendor.httpx_aiohttp", TYPES_OF_SDK
+    assert loaded(program, [client, types]) == [client]
+    program += "import openai\nassert openai.AsyncOpenAI and openai.types.Completion"
+    assert loaded(program, [client, types]) == [client, types]
+
+
+def test_detectors_are_loaded_where_scenes_are_found() -> None:
+    program = "from lvqa_ray.video.scenes.detectors import Detection\nassert Detection().detectors()"
+    assert loaded(program, ["scenedetect.detectors"]) == ["scenedetect.detectors"]

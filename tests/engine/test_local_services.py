@@ -66,6 +66,24 @@ def test_there_is_no_service_that_nobody_uses_and_nothing_outlives_ray(tmp_path:
         time.sleep(0.1)
 
 
+def test_a_release_of_ray_that_was_not_checked_starts_with_all_its_services(tmp_path: Path) -> None:
+    program = PROGRAM.replace(
+        "at = {", "import lvqa_ray.engine.ray.session.cluster as c; c.CHECKED_RELEASES = ()\nat = {"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert driver.stdin
+    assert driver.stdout
+    try:
+        assert driver.stdout.readline() == "[0, 2, 4]\n"
+        titles = " ".join(below(driver.pid).values())
+        assert all(name in titles for name in ("log_monitor", "dashboard/agent.py")), titles
+    finally:
+        driver.stdin.close()
+        assert driver.wait(60) == 0
+
+
 def test_what_is_changed_of_ray_is_as_before_after_the_block() -> None:
     def state() -> list[object]:
         return [services.start_ray_process, vars(executor)["create_cluster_autoscaler"], *map(os.environ.get, SETTINGS)]

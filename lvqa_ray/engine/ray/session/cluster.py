@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import ray
@@ -13,11 +13,13 @@ import ray
 from lvqa_ray.config import Job
 from lvqa_ray.engine.ray.session.detach import children_without_terminal
 from lvqa_ray.engine.ray.session.health import shut_down
-from lvqa_ray.engine.ray.session.local_services import data_without_actors, node_without_services
 from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
 from lvqa_ray.engine.ray.session.telemetry import disable_telemetry
 from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.errors import ConfigError
+
+CHECKED_RELEASES = frozenset({"2.60.0"})
+"""Releases of Ray whose services can be left out: that needs private names. Any other starts with all of them."""
 
 
 @contextmanager
@@ -44,8 +46,12 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
-    alone = not elsewhere and not with_keys  # Ray Serve needs the agents
-    services = node_without_services() if alone else nullcontext()
+    few: AbstractContextManager[None] = nullcontext()
+    services: AbstractContextManager[None] = nullcontext()
+    if not elsewhere and not with_keys and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
+        from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415 - fails to import on other releases
+
+        services, few = local_services.node_without_services(), local_services.data_without_actors()
     try:
         with secret, services, children_without_terminal(), core_lines_dropped():
             ray.init(
@@ -61,7 +67,7 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         _check_cpus(job)
-        with data_without_actors() if alone else nullcontext():
+        with few:
             yield
     finally:
         shut_down()

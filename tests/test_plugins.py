@@ -125,7 +125,7 @@ def test_the_package_of_the_page_is_planned_estimated_run_and_exported(
     assert "Traceback" not in gone.stderr
     unknown = lvqa("export", out, "--format", "plain-qa")
     assert unknown.returncode == 2
-    assert "there is no format plain-qa; there is dataflow-json" in unknown.stderr
+    assert "unknown format: plain-qa. Known formats: dataflow-json" in unknown.stderr
 
 
 @pytest.mark.usefixtures("installed")

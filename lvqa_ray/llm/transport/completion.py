@@ -1,4 +1,4 @@
-"""A chat completion, read: its text, or why there is none that can be used."""
+"""Parser of chat completions: returns the text, or why there is no usable one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lvqa_ray.errors import (
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
 DRAFT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
-"""Fields in which servers put a draft beside the answer."""
+"""Fields in which servers return a draft next to the answer."""
 _DRAFT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "thought"})
 _KINDS: dict[Ending, type[ApiError]] = {
     Ending.TRUNCATED: TruncatedReply,
@@ -34,12 +34,12 @@ _KINDS: dict[Ending, type[ApiError]] = {
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """A reply that cannot be used.
+    """An unusable reply.
 
     Attributes:
-        kind: What it means.
-        why: What the server says, or lacks.
-        text: What it holds all the same.
+        kind: Class of the error.
+        why: Reason given by the server, or what is missing.
+        text: Text that it holds nevertheless.
     """
 
     kind: type[ApiError]
@@ -48,12 +48,12 @@ class NoAnswer:
 
 
 def is_error(answer: Mapping[str, Any]) -> bool:
-    """Whether a reply with status 200 is an error."""
+    """Whether a reply with status 200 holds an error."""
     return error_of(answer) is not None
 
 
 def error_of(answer: Mapping[str, Any]) -> object:
-    """What is wrong, in a reply with status 200: as OpenAI, vLLM, MiniMax, OpenRouter and Gemini write it."""
+    """The error in a reply with status 200, as OpenAI, vLLM, MiniMax, OpenRouter and Gemini write it; else ``None``."""
     error, choice = answer.get("error"), _first(answer)
     if error:
         return error if isinstance(error, Mapping) else {"error": error, "code": answer.get("code")}
@@ -69,7 +69,7 @@ def error_of(answer: Mapping[str, Any]) -> object:
 
 
 def read(answer: Mapping[str, Any]) -> str | NoAnswer:
-    """The text of a completion, which is never empty and ended by itself."""
+    """The text of a completion, never empty, or why there is none."""
     choice = _first(answer)
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(choice, Mapping) or not (isinstance(message, Mapping) or choice.get("finish_reason")):
@@ -89,14 +89,14 @@ def read(answer: Mapping[str, Any]) -> str | NoAnswer:
 
 
 def content_of(content: object) -> str:
-    """The text of a message; some servers give it as a list of parts, among them parts of a draft."""
+    """The text of a message; some servers send a list of parts, some of which are a draft."""
     if isinstance(content, Mapping):
         content = [content]
     if isinstance(content, list):
         content = "".join(_texts(content))
     if not isinstance(content, str):
         return ""
-    # JSON lets a model write lone surrogates, and no file or request can hold them.
+    # JSON allows lone surrogates, UTF-8 does not.
     return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

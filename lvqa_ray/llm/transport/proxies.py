@@ -1,8 +1,8 @@
-"""Proxy settings of the environment: which proxy a URL is reached through, and which variable says so.
+"""Proxy settings of the environment: the proxy for a URL, and the variable that sets it.
 
-The rules are those that curl, requests and Go share: ``http_proxy``, ``https_proxy`` and ``all_proxy`` in small letters
-before capitals, and ``no_proxy`` for hosts that are contacted directly. Only the variable that applies to a URL is
-read, so a bad one does no harm to hosts in NO_PROXY. A value may hold a password, so no message quotes one.
+The rules are those common to curl, requests and Go: ``http_proxy``, ``https_proxy`` and ``all_proxy`` in lower case go
+before upper case, and ``no_proxy`` lists hosts that are contacted directly. Only the variable that applies to a URL is
+read, so an invalid one does not affect hosts in NO_PROXY. A value may hold a password, so no message quotes one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lvqa_ray.errors import ConfigError
 _PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _QUOTABLE = re.compile(r"socks\w*|ftp|tcp|udp|wss?|ssh|quic|file", re.IGNORECASE)
-"""Schemes that a message may quote; any other word in that place may be a part of a password."""
+"""Schemes that a message may quote; any other word there may be part of a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Proxy:
     """A proxy, and the environment variable that names it.
 
     Attributes:
-        url: Its URL, with user name and password where there are any.
+        url: Its URL, with user name and password if given.
         variable: Name of the variable.
     """
 
@@ -37,14 +37,14 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None:
-    """The proxy through which the environment wants a URL to be reached; nothing for a direct connection.
+    """The proxy for a URL; ``None`` for a direct connection.
 
     Args:
         url: An http or https URL. This machine itself is always contacted directly.
         environ: The environment.
 
     Raises:
-        ConfigError: The variable that applies holds what no proxy can be.
+        ConfigError: The variable that applies holds no valid proxy.
     """
     parts = urlsplit(url)
     host, scheme = (parts.hostname or "").rstrip("."), parts.scheme.lower()
@@ -58,7 +58,7 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None
 
 
 def _checked(value: str, variable: str, host: str) -> str:
-    """The URL of a proxy, with the scheme that it may lack.
+    """The URL of a proxy, completed with its scheme.
 
     Raises:
         ConfigError: It is no URL of an HTTP proxy.
@@ -93,7 +93,7 @@ def _of_scheme(parts: SplitResult, variable: str, mend: str) -> str:
 
 
 def _is_excluded(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Whether NO_PROXY names a host."""
+    """Whether NO_PROXY covers a host."""
     listed = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     return any(_matches(entry, host, port) for entry in re.split(r"[,;\s]+", listed.lower()) if entry)
 
@@ -101,8 +101,8 @@ def _is_excluded(host: str, port: int | None, environ: Mapping[str, str]) -> boo
 def _matches(entry: str, host: str, port: int | None) -> bool:
     """Whether an entry of NO_PROXY covers a host.
 
-    An entry is ``*``, a domain (which covers its subdomains, with or without a dot or ``*.`` in front), an address, a
-    network as CIDR, or a pattern with ``*``; each but a network may have a port behind it.
+    An entry is ``*``, a domain (which covers its subdomains, with or without ``.`` or ``*.`` in front), an address, a
+    network as CIDR, or a pattern with ``*``; each but a network may end in a port.
     """
     if entry == "*":
         return True
@@ -124,7 +124,7 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
 
 
 def _parted(entry: str) -> tuple[str, str]:
-    """Host and port of an entry; the port is empty where there is none."""
+    """Host and port of an entry; the port is empty if there is none."""
     if entry.startswith("["):
         name, _, behind = entry[1:].partition("]")
         return name, behind.removeprefix(":")

@@ -106,7 +106,7 @@ class CacheMiddleware:
         task = self._under_way.get(key)
         if task is not None:
             return _as_cached(await self._awaited(key, task))
-        task = self._under_way[key] = asyncio.create_task(self._ask(key, request))
+        task = self._under_way[key] = asyncio.create_task(self._send(key, request))
         task.add_done_callback(lambda done: self._forget(key, done))
         return await self._awaited(key, task)
 
@@ -124,7 +124,7 @@ class CacheMiddleware:
             if not self._callers[key]:
                 del self._callers[key]
 
-    async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
+    async def _send(self, key: str, request: ChatRequest) -> ChatReply:
         return await self._inner(replace(request, key=key))
 
     def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:

@@ -94,7 +94,7 @@ class DailyQuota:
         return LOOK_S if self._writing else self._wait_s(now)
 
     def give_back(self, age_s: float) -> None:
-        """Undo the count of an unsent request that was counted so many seconds ago."""
+        """Undo the count of a request that was not sent, counted ``age_s`` seconds ago."""
         if int((self._clock() - age_s) // _BUCKET_S) == self._minute:  # an older one stays counted
             self._spare += 1
 

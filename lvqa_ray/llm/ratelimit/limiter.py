@@ -219,7 +219,7 @@ class Limiter:
         self._stop = self._stop or copy.copy(stop)  # a copy without traceback, which would keep the request alive
 
     def penalise(self, retry_after_s: float) -> None:
-        """Pause all requests for so many seconds from now, at most `LONGEST_HOLD_S`."""
+        """Pause all requests for ``retry_after_s`` from now, at most `LONGEST_HOLD_S`."""
         self._held_until = max(self._held_until, self._clock() + min(retry_after_s, LONGEST_HOLD_S))
 
     def held_s(self) -> float:

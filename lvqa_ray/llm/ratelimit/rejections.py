@@ -9,7 +9,7 @@ from lvqa_ray.errors import EndpointRejects, StopRun
 from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, RequestOutcome
 
 FORBIDDEN_IN_A_ROW = 10
-"""So many forbidden requests without an answer in between mean that a key that has worked is no longer valid."""
+"""Number of forbidden requests in a row after which a key that has worked is taken as revoked."""
 VOUCHED = 10
 """Factor on the allowed rejections of a stage whose earlier answers are in the journal."""
 _VARYING = re.compile(r"request[ _-]?id\W{0,4}[\w.-]+|[\w.-]*[0-9][\w.-]*", re.IGNORECASE)

@@ -12,19 +12,19 @@ LONGEST_REPLY_CHARS = 200_000
 _RUN_CHARS = 300
 """Copies of one character in a row that are degenerate, except for rules of dashes and the like."""
 _RUN_TOKENS, _RUN_COPIES, _RUN_SHARE = 40, 8, 0.25
-"""A run of copies is degenerate if it has so many words and copies, and is this share of the text."""
+"""Minimum words, copies and share of the text of a degenerate run of copies."""
 _LONG_PERIOD, _FEW_COPIES = 20, 4
-"""From a period of so many words on, fewer copies suffice: no chorus is that long."""
+"""For periods of at least 20 words, fewer copies suffice: no chorus is that long."""
 _LONG_RUN_TOKENS = 200
-"""A run of so many words is degenerate at any share of the text."""
+"""Minimum words of a run that is degenerate at any share of the text."""
 _LONGEST_PERIOD = 120
 """Longest period of a run (words)."""
 _SENTENCES, _DISTINCT = 20, 0.25
-"""In a text of so many sentences or lines, at least this share must be distinct."""
+"""In a text of at least 20 sentences or lines, this share must be distinct."""
 SHORTEST_SENTENCE = 3
 """Characters of a sentence; a shorter one is a number in a list."""
 _ZIPPED_CHARS, _ZIPPED_SHARE = 3000, 0.04
-"""A text of so many characters is degenerate if zlib compresses it to this share; prose takes a third."""
+"""A text of at least 3000 characters is degenerate if zlib compresses it to this share; prose takes a third."""
 
 _ONE_CHAR = re.compile(rf"([^\s=_*.~\-─━│|#])\1{{{_RUN_CHARS - 1},}}")
 _FEW_CHARS = re.compile(r"((?:[^\s=_*.~\-─━│|#+]){2,8}?)\1{99,}")

@@ -89,7 +89,10 @@ class OpenAITransport:
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
         if self._endpoint.is_demo and request.facts:
-            facts = {name: _whole(fact) if isinstance(fact, str) else fact for name, fact in request.facts.items()}
+            facts = {
+                name: completion.replace_surrogates(fact) if isinstance(fact, str) else fact
+                for name, fact in request.facts.items()
+            }
             body["lvqa"] = {"stage": request.stage, "facts": facts}
         if self._streams:
             body["stream"] = True
@@ -151,7 +154,9 @@ class OpenAITransport:
         except CLIENT_ERRORS as exc:
             error = error_mapping.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            error = self._fault(MalformedReply, "it is a web page" if _is_page(answer.content) else "it is not JSON")
+            error = self._fault(
+                MalformedReply, "it is a web page" if answer.content.lstrip()[:1] == b"<" else "it is not JSON"
+            )
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
         raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
@@ -201,7 +206,7 @@ class OpenAITransport:
 
     def _text(self, answer: Mapping[str, Any]) -> str:
         """The text of the answer, never empty."""
-        if completion.is_error(answer):
+        if completion.error_of(answer) is not None:
             raise self._error_in_a_200(answer)
         outcome = completion.read(answer)
         if isinstance(outcome, completion.NoAnswer):
@@ -243,7 +248,7 @@ def as_message(message: Message) -> dict[str, JsonValue]:
     # Some servers' chat templates take a list of parts only for images, so plain text is sent as a string.
     if all(isinstance(part, Text) for part in message.parts):
         text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
-        return {"role": message.role, "content": _whole(text)}
+        return {"role": message.role, "content": completion.replace_surrogates(text)}
     return {"role": message.role, "content": [_part(part) for part in message.parts]}
 
 
@@ -251,16 +256,7 @@ def _part(part: Part) -> dict[str, JsonValue]:
     if isinstance(part, Media):
         kind = "video_url" if part.mime.startswith("video/") else "image_url"
         return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
-    return {"type": "text", "text": _whole(part.text)}
-
-
-def _is_page(content: bytes) -> bool:
-    return content.lstrip()[:1] == b"<"
-
-
-def _whole(text: str) -> str:
-    """Replace lone surrogates, which JSON allows and UTF-8 does not."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return {"type": "text", "text": completion.replace_surrogates(part.text)}
 
 
 def _count(value: object) -> int:

@@ -47,11 +47,6 @@ class NoAnswer:
     text: str = ""
 
 
-def is_error(answer: Mapping[str, Any]) -> bool:
-    """Whether a reply with status 200 holds an error."""
-    return error_of(answer) is not None
-
-
 def error_of(answer: Mapping[str, Any]) -> object:
     """The error in a reply with status 200, as OpenAI, vLLM, MiniMax, OpenRouter and Gemini write it; else ``None``."""
     error, choice = answer.get("error"), _first(answer)
@@ -83,7 +78,7 @@ def read(answer: Mapping[str, Any]) -> str | NoAnswer:
         return NoAnswer(_KINDS[ending], _because(reason), text)
     if text.strip():
         return text
-    drafted = any(message.get(name) for name in DRAFT_FIELDS) or _drafts(message.get("content"))
+    drafted = any(message.get(name) for name in DRAFT_FIELDS) or _has_draft(message.get("content"))
     why = "it holds a draft and no answer" if drafted else "its text is empty"
     return NoAnswer(EmptyReply if drafted else MalformedReply, why)
 
@@ -94,10 +89,12 @@ def content_of(content: object) -> str:
         content = [content]
     if isinstance(content, list):
         content = "".join(_texts(content))
-    if not isinstance(content, str):
-        return ""
-    # JSON allows lone surrogates, UTF-8 does not.
-    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return replace_surrogates(content) if isinstance(content, str) else ""
+
+
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which JSON allows and UTF-8 does not."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _texts(parts: list[Any]) -> Iterator[str]:
@@ -108,7 +105,7 @@ def _texts(parts: list[Any]) -> Iterator[str]:
             yield part["text"]
 
 
-def _drafts(content: object) -> bool:
+def _has_draft(content: object) -> bool:
     return isinstance(content, list) and any(isinstance(part, Mapping) and _is_draft(part) for part in content)
 
 

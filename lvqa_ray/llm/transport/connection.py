@@ -101,7 +101,7 @@ class Connection:
         if fault is None and self._proxy and answer.status_code == AUTH_REQUIRED:
             fault = wants_password(self._proxy.variable)
         if fault is None and answer.next_request is not None:
-            fault = self._redirected(answer.next_request.url)
+            fault = self._redirect_error(answer.next_request.url)
         if fault is not None:
             raise fault  # outside of `except`, so that it does not hold the client's exception with the whole request
         return answer
@@ -127,10 +127,10 @@ class Connection:
         }
         return [(name, value) for name, value in headers.items() if value is not None]
 
-    def _redirected(self, url: httpx2.URL) -> ApiError:
+    def _redirect_error(self, url: httpx2.URL) -> ApiError:
         """The error for a redirect that would drop the request's body."""
-        mend = "set base_url to that" if url.path.rstrip("/").endswith(PATHS) else "correct base_url"
-        return NotFound(f"{self._endpoint.base_url} redirects requests to {self._base_of(url)}: {mend}.")
+        advice = "set base_url to that" if url.path.rstrip("/").endswith(PATHS) else "correct base_url"
+        return NotFound(f"{self._endpoint.base_url} redirects requests to {self._base_of(url)}: {advice}.")
 
     def _base_of(self, url: httpx2.URL) -> str:
         """The base URL of a redirect's target."""

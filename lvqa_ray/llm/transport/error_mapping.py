@@ -87,7 +87,7 @@ def as_api_error(exc: BaseException, *, secret: str) -> ApiError:
     """
     if isinstance(exc, ApiError):
         return exc
-    return fault(_without_status(exc), str(_root(exc)), secret=secret)
+    return fault(_without_status(exc), str(list(_chain(exc))[-1]), secret=secret)
 
 
 def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str) -> ApiError:
@@ -189,7 +189,3 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
     while exc is not None:
         yield exc
         exc = exc.__cause__
-
-
-def _root(exc: BaseException) -> BaseException:
-    return list(_chain(exc))[-1]

@@ -48,7 +48,7 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None
     """
     parts = urlsplit(url)
     host, scheme = (parts.hostname or "").rstrip("."), parts.scheme.lower()
-    if not host or _is_this_machine(host) or _is_excluded(host, parts.port or _PORTS.get(scheme), environ):
+    if not host or _is_this_machine(host) or _is_in_no_proxy(host, parts.port or _PORTS.get(scheme), environ):
         return None
     for name in (f"{scheme}_proxy", "all_proxy"):
         variable = next((each for each in (name, name.upper()) if each in environ), "")
@@ -63,36 +63,36 @@ def _checked(value: str, variable: str, host: str) -> str:
     Raises:
         ConfigError: It is no URL of an HTTP proxy.
     """
-    mend = f"write http://HOST:PORT, or add {host} to NO_PROXY"
+    advice = f"write http://HOST:PORT, or add {host} to NO_PROXY"
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         port = parts.port
     except ValueError:
         raise ConfigError(
             f"the environment variable {variable} holds no URL of a proxy (a character of a password such as '/', '#' "
-            f"or '?' must be percent-encoded): {mend}."
+            f"or '?' must be percent-encoded): {advice}."
         ) from None
     if parts.scheme.lower() not in _PORTS:
-        raise ConfigError(_of_scheme(parts, variable, mend))
+        raise ConfigError(_wrong_scheme(parts, variable, advice))
     if not parts.hostname or any(char.isspace() or not char.isprintable() for char in value):
-        raise ConfigError(f"the environment variable {variable} holds no URL of a proxy with a host: {mend}.")
+        raise ConfigError(f"the environment variable {variable} holds no URL of a proxy with a host: {advice}.")
     if not port:
-        raise ConfigError(f"the environment variable {variable} names a proxy without a port: {mend}.")
+        raise ConfigError(f"the environment variable {variable} names a proxy without a port: {advice}.")
     return f"{parts.scheme.lower()}://{parts.netloc}"
 
 
-def _of_scheme(parts: SplitResult, variable: str, mend: str) -> str:
+def _wrong_scheme(parts: SplitResult, variable: str, advice: str) -> str:
     if parts.scheme.lower().startswith("socks"):
         return (
             f"the environment variable {variable} names a SOCKS proxy ({parts.scheme}://), and only HTTP proxies are "
             f"supported: set {'HTTPS_PROXY and HTTP_PROXY' if 'all' in variable.lower() else 'it'} to the HTTP port of "
-            f"the proxy, or {mend.partition(', or ')[2]}."
+            f"the proxy, or {advice.partition(', or ')[2]}."
         )
     known = f" ({parts.scheme}://)" if _QUOTABLE.fullmatch(parts.scheme) else ""
-    return f"the environment variable {variable} names a proxy of a scheme that is not http or https{known}: {mend}."
+    return f"the environment variable {variable} names a proxy of a scheme that is not http or https{known}: {advice}."
 
 
-def _is_excluded(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
+def _is_in_no_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
     """Whether NO_PROXY covers a host."""
     listed = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     return any(_matches(entry, host, port) for entry in re.split(r"[,;\s]+", listed.lower()) if entry)

@@ -22,7 +22,7 @@ from lvqa_ray.records.transcript import Segment, Transcript
 
 NO_SPEECH, UNSURE = 0.6, -1.0
 """whisper itself takes a segment as silence above this probability of no speech and below this log probability."""
-SOUND_SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
+AUDIO_SUFFIXES = {"audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/wav": "wav"}
 
 
 class Transcriber(OpenAITransport):
@@ -48,40 +48,40 @@ class Transcriber(OpenAITransport):
             ApiError: There was no usable answer.
         """
         parts = [part for message in request.messages for part in message.parts]
-        (sound,) = (part for part in parts if isinstance(part, Media))
+        (audio,) = (part for part in parts if isinstance(part, Media))
         hint = " ".join(part.text for part in parts if isinstance(part, Text)).strip()
         body: dict[str, Any] = {
             **{name: _field(value) for name, value in self._endpoint.sampling(request).items()},
             "model": self._endpoint.model,
             **({"prompt": hint} if hint else {}),
-            "file": sound,
+            "file": audio,
         }
         if self._timed:
             timed = body | {"response_format": "verbose_json", "timestamp_granularities[]": "segment"}
             try:
-                return self._answered(*await self._ask("POST", self._transcriptions, timed), sound)
+                return self._reply_of(*await self._ask("POST", self._transcriptions, timed), audio)
             except BadRequest as error:
                 if isinstance(error, TooLong):
                     raise
         answer, limits = await self._ask("POST", self._transcriptions, body | {"response_format": "json"})
         self._timed = False  # only now: the first request may have failed because of the audio
-        return self._answered(answer, limits, sound)
+        return self._reply_of(answer, limits, audio)
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build a multipart form with the audio as a file."""
         if body is None:
             return super()._request(method, url, body)
-        sound = body["file"]
+        audio = body["file"]
         return httpx2.Request(
             method,
             url,
             headers=[(name, value) for name, value in self._headers if name.lower() != "content-type"],
             data={name: value for name, value in body.items() if name != "file"},
-            files={"file": (f"sound.{SOUND_SUFFIXES.get(sound.mime, 'bin')}", sound.data, sound.mime)},
+            files={"file": (f"sound.{AUDIO_SUFFIXES.get(audio.mime, 'bin')}", audio.data, audio.mime)},
             extensions={"timeout": self._timeouts},
         )
 
-    def _answered(self, answer: object, limits: RateInfo | None, sound: Media) -> ChatReply:
+    def _reply_of(self, answer: object, limits: RateInfo | None, audio: Media) -> ChatReply:
         """Convert the JSON of a reply.
 
         Raises:
@@ -91,9 +91,9 @@ class Transcriber(OpenAITransport):
             raise self._fault(MalformedReply, "it is not a JSON object")
         if answer.get("error"):
             raise self._error_in_a_200(answer)
-        usage = self._cost(answer.get("usage"), sound)
+        usage = self._cost(answer.get("usage"), audio)
         try:
-            segments = self._segments(answer, sound.seconds)
+            segments = self._segments(answer, audio.seconds)
         except ApiError as error:
             error.bill, error.limits = usage.bill, limits
             raise
@@ -124,13 +124,13 @@ class Transcriber(OpenAITransport):
         start, end = max(0.0, start), min(end, seconds)  # whisper's last segment may end after the audio
         return None if silent or not text.strip() or end <= start else Segment(start, end, " ".join(text.split()))
 
-    def _cost(self, usage: object, sound: Media) -> Usage:
+    def _cost(self, usage: object, audio: Media) -> Usage:
         """Usage in seconds or tokens as the endpoint reports it, else by the duration of the audio."""
         counts: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
         tokens_in, tokens_out = (int(_number(counts.get(name)) or 0) for name in ("input_tokens", "output_tokens"))
         details = counts.get("input_token_details")
         audio_tokens = int(_number(details.get("audio_tokens")) or 0) if isinstance(details, Mapping) else 0
-        seconds = _number(counts.get("seconds")) or sound.seconds
+        seconds = _number(counts.get("seconds")) or audio.seconds
         cost = sound_usd(self._endpoint, seconds, tokens_in, tokens_out, audio_tokens=audio_tokens)
         return Usage(calls=1, input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost)
 

@@ -192,7 +192,7 @@ class ObjectStoreSegments:
         last = self.written()
         if last is not None and wait([last], timeout=self._closing_s).not_done:
             logger.warning(
-                "the store takes nothing: what was paid for in the last seconds is not written, and may be asked again"
+                "the store accepts no data: what was paid for in the last seconds is not written, and may be sent again"
             )
 
     def _upload(self) -> None:
@@ -232,7 +232,7 @@ class ObjectStoreSegments:
         return error
 
     def _notify_waiting(self, error: OSError | None) -> None:
-        """Resolve the futures of all lines in the last upload; a permanent error resolves all futures."""
+        """Resolve the futures of the uploaded lines, or fail all futures with the error."""
         with self._changed:
             waiting, self._sending = self._sending, []
             if error is not None:

@@ -51,7 +51,7 @@ class AdaptiveConcurrency:
     compares latency at the current concurrency with that at about a quarter of it: in a mere queue it grows in
     proportion (a power of 1, Little's law), and from the power `QUEUE` on the limit falls by a quarter. Only replies of
     one stage are compared, per token of work, as prompts differ. This settles at up to four times what the server
-    works on at once; it is no fine measure. Caps below 32 skip this check.
+    works on at once, so it is a coarse measure. Caps below 32 skip this check.
 
     Args:
         most: The cap.

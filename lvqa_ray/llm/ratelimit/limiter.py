@@ -33,7 +33,7 @@ def _never(_: str) -> bool:
 
 
 @dataclass(slots=True)
-class _Out:
+class _ActiveLease:
     """A lease in use: its holder, when it was granted, and its entries in the sliding windows."""
 
     holder: str
@@ -83,8 +83,8 @@ class Limiter:
         self._day = day or DailyQuota(limits.requests_per_day)
         self._concurrency = AdaptiveConcurrency(limits.max_concurrency)
         self._breaker = CircuitBreaker(limits.max_outage_s, limits.open_after)
-        self._out: dict[str, _Out] = {}
-        self._heard: dict[str, float] = {}  # time of each holder's last heartbeat or call
+        self._active: dict[str, _ActiveLease] = {}
+        self._last_seen: dict[str, float] = {}  # time of each holder's last heartbeat or call
         self._held_until = -math.inf
         self._stop: StopRun | None = None
         self._rejections = Rejections(limits.max_rejections)
@@ -100,7 +100,7 @@ class Limiter:
     def in_flight(self) -> int:
         """Leases in use."""
         self._expire_dead_holders(self._clock())
-        return len(self._out)
+        return len(self._active)
 
     @property
     def most_in_flight(self) -> int:
@@ -142,7 +142,7 @@ class Limiter:
         """
         now = self._clock()
         self._expire_dead_holders(now)
-        self._heard[holder] = now
+        self._last_seen[holder] = now
         if self._stop is None and self._breaker.exhausted(now):
             down_s = self.limits.max_outage_s
             self._stop = EndpointDown(f"The endpoint has been down for {down_s:.0f} s; a later run goes on from here.")
@@ -174,7 +174,7 @@ class Limiter:
         )
         self._given += 1
         lease = SendLease(f"{self._name}-{self._given}", estimate, REUSE_S if self.limits.only_places else 0.0)
-        self._out[lease.id] = _Out(holder, now, len(self._out) + 1, entries)
+        self._active[lease.id] = _ActiveLease(holder, now, len(self._active) + 1, entries)
         self._breaker.sent(lease.id, now)
         return lease
 
@@ -186,11 +186,11 @@ class Limiter:
             done: Outcome of its request.
         """
         now = self._clock()
-        out = self._out.get(lease.id) if done.keeps_place else self._out.pop(lease.id, None)
-        if out is not None:
-            self._heard[out.holder] = now
-            self._settle_usage(out, done, now)
-        self._update_controllers(lease, out, done, now)
+        active = self._active.get(lease.id) if done.keeps_place else self._active.pop(lease.id, None)
+        if active is not None:
+            self._last_seen[active.holder] = now
+            self._settle_usage(active, done, now)
+        self._update_controllers(lease, active, done, now)
 
     def heartbeat(self, holder: str, held: Iterable[SendLease]) -> None:
         """Record a heartbeat of a holder with its leases: all that are older than one interval, and perhaps newer ones.
@@ -199,20 +199,20 @@ class Limiter:
         are dropped.
         """
         now = self._clock()
-        self._heard[holder] = now
+        self._last_seen[holder] = now
         held = list(held)
         for lease in held:
-            if lease.id not in self._out:
-                self._out[lease.id] = _Out(holder, now, len(self._out) + 1, ())
+            if lease.id not in self._active:
+                self._active[lease.id] = _ActiveLease(holder, now, len(self._active) + 1, ())
         names = {lease.id for lease in held}
-        for name, out in list(self._out.items()):
-            if out.holder == holder and name not in names and out.at + 2 * LEASE_HEARTBEAT_S < now:
+        for name, active in list(self._active.items()):
+            if active.holder == holder and name not in names and active.at + 2 * LEASE_HEARTBEAT_S < now:
                 self._forget_lease(name, now)
 
     def woken(self) -> None:
         """Restart the TTL of all holders: the limiter's own process was stopped and received no heartbeats."""
         now = self._clock()
-        self._heard = dict.fromkeys(self._heard, now)
+        self._last_seen = dict.fromkeys(self._last_seen, now)
 
     def halt(self, stop: StopRun) -> None:
         """Stop for good, for a reason found elsewhere, such as a journal that cannot be written."""
@@ -232,19 +232,21 @@ class Limiter:
         """Whether the circuit breaker is open."""
         return self._breaker.is_open
 
-    def _settle_usage(self, out: _Out, done: RequestOutcome, now: float) -> None:
-        if not out.entries:
+    def _settle_usage(self, active: _ActiveLease, done: RequestOutcome, now: float) -> None:
+        if not active.entries:
             return
-        requests, tokens, input_, output = out.entries
+        requests, tokens, input_, output = active.entries
         if done.failed is FailureScope.NOT_SENT:
             self._requests.correct(requests, now, 0)
-            self._day.give_back(now - out.at)
+            self._day.give_back(now - active.at)
         if done.used is not None:
             self._tokens.correct(tokens, now, done.used.total)
             self._input.correct(input_, now, done.used.input)
             self._output.correct(output, now, done.used.output)
 
-    def _update_controllers(self, lease: SendLease, out: _Out | None, done: RequestOutcome, now: float) -> None:
+    def _update_controllers(
+        self, lease: SendLease, active: _ActiveLease | None, done: RequestOutcome, now: float
+    ) -> None:
         sent_at = now - done.seconds
         match done.failed:
             case None:
@@ -252,7 +254,7 @@ class Limiter:
                 self._concurrency.replied(
                     now,
                     sent_at=sent_at,
-                    in_flight=out.in_flight if out else 1,
+                    in_flight=active.in_flight if active else 1,
                     stage=done.stage,
                     tokens_in=done.used.input if done.used else 0,
                     tokens_out=done.used.output if done.used else 0,
@@ -271,20 +273,20 @@ class Limiter:
             self.penalise(done.wait_s)
 
     def _expire_dead_holders(self, now: float) -> None:
-        for holder in [name for name, at in self._heard.items() if at + HOLDER_TTL_S <= now]:
+        for holder in [name for name, at in self._last_seen.items() if at + HOLDER_TTL_S <= now]:
             if self._is_stopped(holder):  # after it continues, it has a full TTL for its next heartbeat
-                self._heard[holder] = now
+                self._last_seen[holder] = now
                 continue
-            del self._heard[holder]
-            for name in [name for name, out in self._out.items() if out.holder == holder]:
+            del self._last_seen[holder]
+            for name in [name for name, active in self._active.items() if active.holder == holder]:
                 self._forget_lease(name, now)
 
     def _forget_lease(self, name: str, now: float) -> None:
-        del self._out[name]
+        del self._active[name]
         self._breaker.lost(name, now)
 
     def _concurrency_wait_s(self, now: float) -> float:
-        if len(self._out) < self._concurrency.limit:
+        if len(self._active) < self._concurrency.limit:
             return 0.0
-        first = min((self._heard.get(out.holder, now) for out in self._out.values()), default=now)
+        first = min((self._last_seen.get(active.holder, now) for active in self._active.values()), default=now)
         return max(1e-3, first + HOLDER_TTL_S - now)

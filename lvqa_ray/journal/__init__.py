@@ -1,1 +1,1 @@
-"""The cache of paid answers: append-only segments, index, costs, maintenance."""
+"""The cache of paid replies: append-only segments, index, costs, maintenance."""

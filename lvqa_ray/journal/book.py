@@ -1,4 +1,4 @@
-"""The journal of paid answers as a book to look things up in: what was paid, when, for how long, and what was said."""
+"""Read model of the whole journal: costs, write times, latencies and replies, for reports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lvqa_ray.records import Usage
 
 @dataclass(slots=True)
 class Pace:
-    """When the lines of one stage were written, and how long the endpoint took for each.
+    """Write times and latencies of the journal lines of one stage.
 
     Attributes:
-        at: Seconds since 1970; lines of earlier releases, which do not say it, are left out.
-        seconds: How long each of those took; 0 where that is not known.
-        tokens: Tokens of each, in and out.
+        at: Write times (seconds since 1970); lines of earlier releases, which lack it, are left out.
+        seconds: Latency of the endpoint for each (s); 0 if unknown.
+        tokens: Prompt and reply tokens of each.
     """
 
     at: array[float] = field(default_factory=lambda: array("d"))
@@ -29,16 +29,16 @@ class Pace:
 
 
 class Book:
-    """The lines of a journal, read once from end to end; it may be in use, and it may be missing.
+    """All lines of a journal, read once. The journal may be in use, or missing.
 
-    In memory there are some 50 bytes a line, never a text.
+    Takes about 50 bytes of memory per line; texts are read on demand.
 
     Args:
         segments: The journal.
 
     Attributes:
-        spent: What its lines cost when they were paid, by stage and then by model.
-        paces: When they were written, by stage.
+        spent: Usage of all lines, by stage and then by model.
+        paces: Write times and latencies, by stage.
     """
 
     def __init__(self, segments: Segments) -> None:
@@ -59,7 +59,7 @@ class Book:
         self._index = lines.index()
 
     def find(self, key: str) -> JournalEntry | None:
-        """What stands under a key: the last answer, or the last failure where there is no answer."""
+        """The last answer under a key, or the last failure if there is no answer."""
         found: JournalEntry | None = None
         for place in self._index.places(key):
             entry = self._entry(place)

@@ -1,7 +1,7 @@
-"""What the clip files in a store hold: a line a file, beside the journal of paid answers.
+"""Index of clip files in a bucket: one line per file, next to the journal.
 
-On a disk such notes lie beside the files themselves. Of those in a store one listing says which are there and how long
-they are, and these lines the rest: what a file covers is known only to who has cut it.
+On a disk, sidecar files describe the clip files. In a bucket, one listing gives the names and sizes of the files, and
+these lines the rest: which span of the video each file covers.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ logger = logging.getLogger(__name__)
 
 
 def files_folder(journal: StoragePath) -> StoragePath:
-    """Where it is written down."""
+    """Folder of these lines."""
     return journal / "files"
 
 
 def index_of(journal: StoragePath, kept: ObjectPath) -> KeyIndex:
-    """Where the lines stand of the files that are there, and are as long as they were.
+    """Index of the lines whose files exist with the recorded size.
 
     Args:
-        journal: Folder of the journal of paid answers.
-        kept: Where the files are.
+        journal: Folder of the journal.
+        kept: Folder of the clip files.
 
     Raises:
-        OSError: The store does not answer.
+        OSError: The bucket does not answer.
     """
     segments = open_segments(files_folder(journal), make=False)
     sizes = {_key(file.uri[len(kept.uri) + 1 :]): file.size for file in kept.files(below=True)}
 
     def key_of(line: bytes) -> bytes | None:
         try:
-            said = json.loads(line)
-            key, size = _key(said["name"]), said["size"]
-        except (ValueError, KeyError, TypeError):  # a torn line says nothing
+            record = json.loads(line)
+            key, size = _key(record["name"]), record["size"]
+        except (ValueError, KeyError, TypeError):  # a torn line
             return None
         return key if sizes.get(key) == size else None
 
@@ -53,12 +53,12 @@ def index_of(journal: StoragePath, kept: ObjectPath) -> KeyIndex:
 
 @dataclass(frozen=True)
 class ClipFileIndex:
-    """Notes what clip files hold, and knows it of those that were there when the pass began.
+    """Records what clip files contain, and looks up those that existed when the pass began.
 
     Attributes:
-        journal: Folder of the journal of paid answers.
+        journal: Folder of the journal.
         run_id: Names the segments that this run writes.
-        index: Gives the places of the lines.
+        index: Returns the index of the lines.
     """
 
     journal: StoragePath
@@ -66,22 +66,22 @@ class ClipFileIndex:
     index: Callable[[], KeyIndex]
 
     def noted(self, name: str) -> ClipFile | None:
-        """What a file holds, by its name below all of them; ``None`` where that is not known."""
+        """What a file contains, by its name below the folder of clip files; ``None`` if unknown."""
         found = self._log.find(_key(name).hex())
         if found is None:
             return None
         try:
-            said = self._log.read(found[1])
-            return ClipFile(span=Span(**said["span"]), mode=said["mode"]) if said["name"] == name else None
-        except (OSError, ValueError, KeyError, TypeError):  # it is cut once more
+            record = self._log.read(found[1])
+            return ClipFile(span=Span(**record["span"]), mode=record["mode"]) if record["name"] == name else None
+        except (OSError, ValueError, KeyError, TypeError):  # the clip is cut again
             return None
 
     def note(self, name: str, size: int, span: Span, mode: str) -> None:
-        """Write down what a file holds that is in its place."""
+        """Record what a complete file contains."""
         try:
             self._log.append({"name": name, "size": size, "span": asdict(span), "mode": mode})
-        except OSError as error:  # it costs cutting once more, and nothing else
-            logger.warning("what %s holds is not written down (%s)", name, error)
+        except OSError as error:  # the only consequence is that the clip is cut again
+            logger.warning("the index entry of the clip file %s is not written (%s)", name, error)
 
     @property
     def _log(self) -> KeyedLog:

@@ -1,4 +1,4 @@
-"""What was paid for, by stage and model, from the journal: the answers, and the replies that are of no use."""
+"""Costs by stage and model from the journal, for usable and unusable replies."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lvqa_ray.records import Usage
 
 
 def usage_of(entry: JournalEntry) -> Usage:
-    """What one line of the journal came to."""
+    """Usage of one line of the journal."""
     return replace(entry.usage, unusable=int(bool(entry.unusable)))
 
 
 def total(parts: Iterable[Usage]) -> Usage:
-    """The sum."""
+    """Sum of usages."""
     return sum(parts, Usage())
 
 
 def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Usage]]:
-    """What a run paid, by stage and then by model: also for replies that came to no record."""
+    """Usage of a run by stage and then by model, including replies that led to no record."""
     sums: dict[str, dict[str, Usage]] = {}
-    # The journal may be gone: its loss has stopped the run, and the summary is still to be had.
+    # The journal may be missing: that has stopped the run, and its summary must still be possible.
     names = [name for name in names_by_time(segments) if name.partition("-")[2].startswith(f"{run_id}_")]
     for name, _, line in scan(segments, names):
         if (entry := entry_of(line)) is not None:
@@ -32,6 +32,6 @@ def spent(segments: Segments, run_id: str) -> dict[str, dict[str, Usage]]:
 
 
 def charge(sums: dict[str, dict[str, Usage]], segment: str, entry: JournalEntry) -> None:
-    """Add what a line of a segment came to, under its stage and model."""
+    """Add the usage of a line to the sum of its stage and model."""
     models = sums.setdefault(segment.partition("-")[0], {})
     models[entry.model] = models.get(entry.model, Usage()) + usage_of(entry)

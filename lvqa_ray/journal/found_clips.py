@@ -1,4 +1,4 @@
-"""Which clips a video has, once they are found: a line a video, beside the journal of paid answers."""
+"""Cache of clip detection: the clips of each video, one line per video, next to the journal."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.journal.segments import COMPACT
 from lvqa_ray.records import Clip, Frame, ProbedVideo, Row, Span, Subtitle, Video, VideoInfo
-from lvqa_ray.storage import paths as place
+from lvqa_ray.storage.paths import StoragePath
 
 CLIPS_FORMAT = 1
 _KEY = re.compile(rb'{"key":"([0-9a-f]{64})",')
 logger = logging.getLogger(__name__)
 
 
-def clips_folder(journal: place.StoragePath) -> place.StoragePath:
-    """Where the clips of videos are written down: beside the answers, and not among them."""
+def clips_folder(journal: StoragePath) -> StoragePath:
+    """Folder of these lines: next to the journal's segments."""
     return journal / "clips"
 
 
-def index_of(folder: place.StoragePath) -> KeyIndex:
-    """Where the lines stand; only their keys are read."""
+def index_of(folder: StoragePath) -> KeyIndex:
+    """Index of the lines; only their keys are parsed."""
     return index_lines(open_segments(folder), _key_of)
 
 
-def compact(folder: place.StoragePath) -> None:
-    """Make one segment of all, with the last line of each video, and none that cannot be read. Nobody may be writing.
+def compact(folder: StoragePath) -> None:
+    """Merge all segments into one with the last valid line of each video. No writer may be active.
 
     Raises:
-        OSError: It cannot be written; the old ones are as they were.
+        OSError: The new segment cannot be written; the old ones are unchanged.
     """
     if not folder.is_dir():
         return
@@ -54,39 +54,39 @@ def _key_of(line: bytes) -> bytes | None:
     return bytes.fromhex(found[1].decode()) if found else None
 
 
-def _nothing(_: Video) -> tuple[str, ...]:
+def _no_companions(_: Video) -> tuple[str, ...]:
     return ()
 
 
 class ClipIndex:
-    """Keeps the clips of videos: such a video is neither opened nor fetched again to find them.
+    """Caches the clips of videos: a cached video is neither opened nor downloaded to find its clips.
 
-    Its clips know when their pictures are on screen, and with that the names of their answers; the pictures themselves
-    are decoded again where they are needed.
+    Cached clips hold the times of their frames, which determine the cache keys of their requests; the frames
+    themselves are decoded again when needed.
 
     Args:
-        journal: Folder of the journal of paid answers.
-        recipe: All that decides which clips a video has, and what is said in them.
-        beside: Names what is beside a video and is read with it, as it is now, and as earlier releases named it; empty
-            for nothing.
+        journal: Folder of the journal.
+        recipe: All settings that determine the clips of a video and their speech.
         run_id: Names the segments that this run writes.
-        index: Gives the places of the lines.
+        index: Returns the index of the lines.
+        beside: Returns identities of the companion files of a video (such as subtitles): the current one, and those of
+            earlier releases; empty if there are none.
     """
 
     def __init__(
         self,
-        journal: place.StoragePath,
+        journal: StoragePath,
         recipe: str,
         run_id: str,
         index: Callable[[], KeyIndex],
-        beside: Callable[[Video], tuple[str, ...]] = _nothing,
+        beside: Callable[[Video], tuple[str, ...]] = _no_companions,
     ) -> None:
         self._log = KeyedLog(clips_folder(journal), run_id, index)
         self._recipe = recipe
         self._beside = beside
 
     def get(self, row: Row) -> list[Clip] | None:
-        """The clips of a video, or ``None`` where they are not known; one that was recalled before stays as it is."""
+        """The clips of a video, or ``None`` if they are not cached; a `Clip` is returned as it is."""
         if isinstance(row, Clip):
             return [row]
         if not isinstance(row, Video) or not row.fingerprint:
@@ -96,35 +96,35 @@ class ClipIndex:
             return None
         key, where = found
         try:
-            said = self._log.read(where)
-            return clips_of(row, said) if said["key"] == key else None
-        except (OSError, ValueError, KeyError, TypeError):  # a torn line: it is found out again
+            record = self._log.read(where)
+            return clips_of(row, record) if record["key"] == key else None
+        except (OSError, ValueError, KeyError, TypeError):  # a torn line: the clips are detected again
             return None
 
     def put(self, row: Row, made: Sequence[Row]) -> None:
-        """Write down the clips of a video, if all of them were found."""
+        """Cache the clips of a video, if all were found."""
         video = row.video if isinstance(row, ProbedVideo) else row
         if not isinstance(video, Video) or not video.fingerprint or not _all_found(made):
             return
         try:
             self._log.append({"key": self._keys(video)[0], **written(made)})
-        except OSError as error:  # it costs decoding once more, and nothing else
-            logger.warning("the clips of %s are not written down (%s)", video.id, error)
+        except OSError as error:  # the only consequence is that the video is decoded again
+            logger.warning("the clips of %s are not written to the cache (%s)", video.id, error)
 
     def _keys(self, video: Video) -> list[str]:
-        """The key of a video's line, then those that earlier releases wrote."""
-        what = f"{CLIPS_FORMAT}\0{video.fingerprint}\0{self._recipe}"
-        named = [f"{what}\0{beside}" for beside in self._beside(video)] or [what]
+        """The cache key of a video, then those of earlier releases."""
+        base = f"{CLIPS_FORMAT}\0{video.fingerprint}\0{self._recipe}"
+        named = [f"{base}\0{beside}" for beside in self._beside(video)] or [base]
         return [hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() for text in named]
 
 
 def written(clips: Sequence[Clip]) -> dict[str, Any]:
-    """Clips of one video, without what belongs to the video, as JSON."""
+    """The clips of one video as JSON, without the fields of the video."""
     first = clips[0]
-    said = {"speech": [astuple(line) for line in first.heard]} if first.heard else {}
+    speech = {"speech": [astuple(line) for line in first.heard]} if first.heard else {}
     return {
         "info": asdict(first.info),
-        **said,
+        **speech,
         **({"note": first.note} if first.note else {}),
         "clips": [
             {
@@ -137,24 +137,24 @@ def written(clips: Sequence[Clip]) -> dict[str, Any]:
     }
 
 
-def clips_of(video: Video, said: Mapping[str, Any]) -> list[Clip]:
-    """The clips of a video that `written` was given, without their pictures."""
-    info = VideoInfo(**said["info"])
+def clips_of(video: Video, record: Mapping[str, Any]) -> list[Clip]:
+    """The clips of a video from the JSON of `written`, without images."""
+    info = VideoInfo(**record["info"])
     names = [field.name for field in fields(Subtitle)]
-    speech = tuple(Subtitle(**dict(zip(names, line, strict=True))) for line in said.get("speech", ()))
+    speech = tuple(Subtitle(**dict(zip(names, line, strict=True))) for line in record.get("speech", ()))
     return [
         Clip(
             video=video,
             info=info,
             index=index,
             span=Span(**each["span"]),
-            last=index + 1 == len(said["clips"]),
+            last=index + 1 == len(record["clips"]),
             frames=tuple(Frame(time_s=time, jpeg=b"") for time in each["times"]),
             dropped=each["dropped"],
             lost_s=each["lost_s"],
             identity=each["identity"],
-        ).hearing(speech, said.get("note", ""))
-        for index, each in enumerate(said["clips"])
+        ).hearing(speech, record.get("note", ""))
+        for index, each in enumerate(record["clips"])
     ]
 
 
@@ -162,9 +162,9 @@ def _all_found(made: Sequence[Row]) -> TypeGuard[Sequence[Clip]]:
     return all(isinstance(row, Clip) for row in made) and any(isinstance(row, Clip) and row.last for row in made[-1:])
 
 
-def clips_found(output: place.StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:
-    """What the last job of an output folder found out about the clips of its videos; ``None`` where that is gone."""
-    from lvqa_ray.config import Job  # noqa: PLC0415 - they know every stage: who decodes needs few of them
+def clips_found(output: StoragePath) -> Callable[[Video], Sequence[Clip] | None] | None:
+    """Look-up of the clips that the last job of an output folder found; ``None`` if they are gone."""
+    from lvqa_ray.config import Job  # noqa: PLC0415 - these import every stage, and decode workers need few of them
     from lvqa_ray.pipeline import build  # noqa: PLC0415 - as above
 
     journal = output / "cache"

@@ -1,4 +1,4 @@
-"""Notes beside the journal of paid answers: a line of JSON a key, of which the last one counts."""
+"""Append-only log of JSON lines with keys, next to the journal; the last line of a key is valid."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lvqa_ray.storage import paths
 
 
 class KeyedLog:
-    """Finds the lines of keys through an index, and appends to a segment of this process.
+    """Finds lines through an index, and appends to this process's own segment.
 
     Args:
-        folder: Where the segments are; its name begins theirs.
+        folder: Folder of the segments; its name is their prefix.
         run_id: Names the segments that this run writes.
-        index: Gives the places of the lines.
+        index: Returns the index of the lines.
     """
 
     def __init__(self, folder: paths.StoragePath, run_id: str, index: Callable[[], KeyIndex]) -> None:
@@ -29,12 +29,12 @@ class KeyedLog:
         self._index = index
 
     def find(self, *keys: str) -> tuple[str, Place] | None:
-        """The first of some keys that has a line, in hex, and where its last line stands."""
+        """The first of these keys (hex) that has a line, with the position of its last line."""
         index = self._index()
         return next(((key, place) for key in keys if (place := index.place(key)) is not None), None)
 
     def read(self, place: Place) -> Any:  # noqa: ANN401 - a line of JSON
-        """What a line says; it may be of another key.
+        """Parse a line, which may belong to another key.
 
         Raises:
             OSError: The line cannot be read.
@@ -43,21 +43,21 @@ class KeyedLog:
         return json.loads(for_reading(self._folder).read(*place))
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add a line.
+        """Append a line.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The write failed.
         """
         text = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
         _segments(self._folder).append(f"{self._folder.name}-{self._run_id}_{_process()}.jsonl", text)
 
 
 def index_lines(segments: Segments, key_of: Callable[[bytes], bytes | None]) -> KeyIndex:
-    """The places of all lines that have a key.
+    """Index all lines that have a key.
 
     Args:
-        segments: Where they are.
-        key_of: Gives the key of a line, and ``None`` for one that does not count.
+        segments: The segments.
+        key_of: Returns the key of a line, or ``None`` to skip it.
     """
     lines = IndexBuilder()
     for name, offset, line in scan(segments):

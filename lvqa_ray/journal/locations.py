@@ -1,4 +1,4 @@
-"""Where the journals of an output lie: on a disk, or on a store."""
+"""Opens the journal's segments in a folder or a bucket."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lvqa_ray.storage.paths import ObjectPath, StoragePath, complete, partial_of
 
 
 def open_segments(place: StoragePath, *, make: bool = True, listed_s: float = LISTED_S) -> Segments:
-    """The segments of a place.
+    """Open the segments in a folder.
 
     Args:
-        place: Where they are.
-        make: Make a folder that does not exist; one who only reads does not need it.
-        listed_s: How old a listing of a store may be (s).
+        place: Folder on a disk or in a bucket.
+        make: Create a missing folder; readers do not need it.
+        listed_s: Maximum age of a listing of a bucket (s).
     """
     if isinstance(place, Path):
         return LocalSegments(place, make=make)
@@ -26,12 +26,12 @@ def open_segments(place: StoragePath, *, make: bool = True, listed_s: float = LI
 
 @lru_cache(maxsize=8)
 def for_reading(place: StoragePath) -> Segments:
-    """The segments of a place for all readers of this process, which share what was fetched."""
+    """Open segments for reading, with a block cache shared by this process."""
     return open_segments(place, make=False)
 
 
 class Objects:
-    """The objects right below a prefix, as a `Store`.
+    """The objects directly below a prefix, as a `Store`.
 
     Args:
         place: The prefix.

@@ -1,4 +1,4 @@
-"""Looking after a journal that nobody writes to: counting it, making one segment a stage of it, and emptying it."""
+"""Maintenance of a journal that has no writer: statistics, compaction, deletion."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lvqa_ray.records import Usage
 
 @dataclass(slots=True)
 class Stats:
-    """What a journal holds.
+    """Statistics of a journal.
 
     Attributes:
-        segments: Files.
-        bytes: Their size.
-        answers: Requests that are answered from it.
+        segments: Number of files.
+        bytes: Their total size.
+        answers: Number of requests that it answers.
         corrupt_lines: Lines that cannot be read, torn last lines included.
-        spent: What its lines cost when they were paid, by stage and then by model.
+        spent: Usage of all lines, by stage and then by model.
     """
 
     segments: int = 0
@@ -34,7 +34,7 @@ class Stats:
 
 
 def stats(place: Path | Segments) -> Stats:
-    """Count a journal; it may be in use.
+    """Compute statistics; the journal may be in use.
 
     Args:
         place: Its folder, or its segments.
@@ -58,20 +58,20 @@ def stats(place: Path | Segments) -> Stats:
 
 
 def compact(place: Path | Segments) -> tuple[Stats, Stats]:
-    """Make one segment a stage, with one line a request, and none that cannot be read. Nobody may be writing.
+    """Compact each stage into one segment with one line per request. No writer may be active.
 
-    A new segment is complete before an old one goes, so a kill in between costs nothing. Lines of replies that were
-    paid for and answer nothing stay: they are a part of the bill. Of two answers to one request the later one stays,
-    and an answer goes before a failure, as when they are read.
+    A new segment is complete before an old one is deleted, so a crash loses nothing. Lines of unusable paid replies
+    stay, since they are part of the costs; unreadable lines are dropped. Of two answers to one request the later one
+    stays, and an answer is preferred to a failure, as in `JournalReplyStore`.
 
     Args:
         place: Its folder, or its segments.
 
     Returns:
-        What the journal held before, and what it holds now.
+        Statistics before and after.
 
     Raises:
-        OSError: The new segment cannot be written; the old ones are as they were.
+        OSError: The new segment cannot be written; the old ones are unchanged.
     """
     segments = segments_of(place)
     before = stats(segments)
@@ -83,8 +83,8 @@ def compact(place: Path | Segments) -> tuple[Stats, Stats]:
 
 
 def _needed(segments: Segments, names: Sequence[str]) -> Iterator[bytes]:
-    """The lines of a stage that are read, or are a part of the bill."""
-    kept: dict[str, tuple[str, int]] = {}  # key -> the segment and the offset of the line that answers it
+    """The lines of a stage that answer a request or count in the costs."""
+    kept: dict[str, tuple[str, int]] = {}  # key -> segment and offset of the line that answers it
     answered: set[str] = set()
     for name, offset, line in scan(segments, names, torn=True):
         entry = entry_of(line)
@@ -100,7 +100,7 @@ def _needed(segments: Segments, names: Sequence[str]) -> Iterator[bytes]:
 
 
 def clear(place: Path | Segments) -> int:
-    """Delete all segments; gives how many there were. Nobody may be writing."""
+    """Delete all segments and return their number. No writer may be active."""
     segments = segments_of(place)
     names = [name for group in _by_stage(segments.sizes()).values() for name in group]
     for name in names:

@@ -1,4 +1,4 @@
-"""Segments on a store of whole objects, such as S3: each is uploaded anew as it grows, then another begins."""
+"""Segments in an object store such as S3: each is re-uploaded as it grows, until the next one begins."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ UPLOAD_EVERY_S = 0.5
 ROLL_BYTES = 2**21
 LISTED_S = 1.0
 LISTING_LONGEST_AGE_S = 60.0
-"""Age up to which a listing may be used where reading what others add takes long."""
+"""Maximum age of a listing if reading new lines takes long (s)."""
 SHARE = 4
-"""Reading what others add takes at most one part in five of the time."""
+"""Ratio of the age of a listing to the time that reading took: reading takes at most one fifth of the time."""
 WRITE_GIVES_UP_S = 120.0
 CLOSING_S = 10.0
 READ_BLOCK_BYTES = 2**20
 READ_BLOCKS_KEPT = 16
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS})
-"""Errors of an upload that waiting does not mend: expired or withdrawn credentials, a bucket that is gone."""
+"""Permanent upload errors: expired or revoked credentials, a deleted bucket."""
 logger = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Whole objects by name; each call may raise `OSError`."""
+    """Object store: whole objects by name. Each call may raise `OSError`."""
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every object, by its name."""
+        """Sizes of all objects (bytes), by name."""
         ...
 
     def read(self, name: str, start: int, end: int) -> bytes:
-        """A stretch of an object, or what there is of it."""
+        """Read a range of an object, or as much of it as exists."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Put an object in its place: whole, or not at all."""
+        """Write an object atomically."""
         ...
 
     def write_all(self, name: str, parts: Iterable[bytes]) -> None:
-        """The same from parts that are too many to be held in memory."""
+        """Write an object atomically from parts that do not fit into memory."""
         ...
 
     def delete(self, name: str) -> None:
-        """Take an object away."""
+        """Delete an object."""
         ...
 
 
 @dataclass(slots=True)
 class _Tail:
+    """The segment that grows now."""
+
     """The segment that lines are added to now."""
 
     name: str
@@ -63,22 +65,21 @@ class _Tail:
 
 
 class ObjectStoreSegments:
-    """Segments of which the last one grows in memory and is uploaded twice a second, by a thread of its own.
+    """Segments that grow in memory; a thread uploads the last one up to twice a second.
 
-    A line is uploaded at once where none was a moment ago. All others of half a second go out together, and who wants
-    to be sure of one waits for `written`. What a reader knows of a segment never changes: an upload only makes it
-    longer. A killed process loses what it had not uploaded, and that nobody had been told was written. An upload that
-    fails is made again, with what came meanwhile, unless the store refuses it for good (`LASTING`): then all who wait
-    are told at once.
+    After a pause, a line is uploaded at once; lines within half a second are uploaded together, and callers wait for
+    `written` until they are durable. Uploads only extend a segment, so positions that a reader knows stay valid. A
+    killed process loses the lines that were not uploaded, none of which was reported as written. A failed upload is
+    retried together with new lines, unless the error is permanent (`LASTING`): then all waiting callers get it at once.
 
     Args:
-        store: Where the objects are.
-        every_s: Least time between two uploads (s).
-        roll_bytes: Length at which the next segment begins.
-        listed_s: How old a listing may be (s). One who pays wants it short: what another has paid for and then died
-            is asked for again as long as it is not seen.
-        patience_s: For how long uploads may fail before that is said to all who wait (s).
-        closing_s: For how long `close` waits (s): who ends a process kills it when that takes long.
+        store: The object store.
+        every_s: Minimum time between two uploads (s).
+        roll_bytes: Size at which the next segment begins.
+        listed_s: Maximum age of a listing (s). For writers it should be short: replies that a dead process has paid
+            for are requested again as long as they are not seen.
+        patience_s: How long uploads may fail before waiting callers get the error (s).
+        closing_s: How long `close` waits at most (s): a process that takes long to end is killed.
     """
 
     far = True
@@ -100,24 +101,24 @@ class ObjectStoreSegments:
         self._patience_s = patience_s
         self._closing_s = closing_s
         self._changed = threading.Condition()
-        self._tails: dict[str, _Tail] = {}  # by the name that was asked for
-        self._due: dict[str, _Tail] = {}  # by their own names: what is not uploaded as a whole
-        self._future: Future[None] | None = None  # of what the next upload is the first to hold
-        self._sending: list[Future[None]] = []  # of what was on its way at least once; the last one stands for all
+        self._tails: dict[str, _Tail] = {}  # by the requested name
+        self._due: dict[str, _Tail] = {}  # not fully uploaded, by their own names
+        self._future: Future[None] | None = None  # for lines that no upload has included yet
+        self._sending: list[Future[None]] = []  # for lines in a started upload; the last one covers all
         self._thread: threading.Thread | None = None
         self._broken: OSError | None = None
         self._listed: tuple[float, dict[str, int]] | None = None
-        self._asked_s = 0.0  # spent on the store since then, that included
+        self._read_s = 0.0  # time for the last listing and the reads since then
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        """See `Segments`; what others add is seen by the next listing."""
-        lasts_s = max(self._listed_s, min(SHARE * self._asked_s, LISTING_LONGEST_AGE_S))
+        """See `Segments`; lines of other writers appear with the next listing."""
+        lasts_s = max(self._listed_s, min(SHARE * self._read_s, LISTING_LONGEST_AGE_S))
         if self._listed is None or time.monotonic() - self._listed[0] > lasts_s:
             begun = time.monotonic()
             found = {name: size for name, size in self._store.sizes().items() if name.endswith(".jsonl")}
             self._listed = time.monotonic(), found
-            self._asked_s = self._listed[0] - begun
+            self._read_s = self._listed[0] - begun
         return {name: size for name, size in self._listed[1].items() if name.startswith(prefix)}
 
     def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
@@ -126,7 +127,7 @@ class ObjectStoreSegments:
         for begin in range(start, size, ROLL_BYTES):
             begun = time.monotonic()
             part = io.BytesIO(rest + self._store.read(name, begin, min(begin + ROLL_BYTES, size)))
-            self._asked_s += time.monotonic() - begun
+            self._read_s += time.monotonic() - begun
             rest = b""
             for line in part:
                 if line.endswith(b"\n"):
@@ -137,7 +138,7 @@ class ObjectStoreSegments:
             yield rest
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        """See `Segments`; neighbours are fetched along, since they are mostly wanted next."""
+        """See `Segments`; reads blocks of 1 MiB, since neighbouring lines are usually needed next."""
         with self._changed:
             for tail in (*self._tails.values(), *self._due.values()):
                 if tail.name == name:
@@ -170,7 +171,7 @@ class ObjectStoreSegments:
     def written(self) -> Future[None] | None:
         """See `Segments`."""
         with self._changed:
-            if self._broken is not None:  # an upload may have failed before anybody asked
+            if self._broken is not None:  # an upload failed before this call
                 failed: Future[None] = Future()
                 failed.set_exception(self._broken)
                 return failed
@@ -187,11 +188,11 @@ class ObjectStoreSegments:
         self._listed = None
 
     def close(self) -> None:
-        """See `Segments`: waits for what is due, though not for ever; an error is said by the next `append`."""
+        """See `Segments`: waits for pending uploads, at most ``closing_s``; the next `append` raises their error."""
         last = self.written()
         if last is not None and wait([last], timeout=self._closing_s).not_done:
             logger.warning(
-                "the store takes nothing: what was paid for in the last seconds is not written, and may be asked again"
+                "the store accepts no data: what was paid for in the last seconds is not written, and may be sent again"
             )
 
     def _upload(self) -> None:
@@ -208,16 +209,16 @@ class ObjectStoreSegments:
             error = self._write(due)
             if error is None:
                 failing_since = None
-                self._tell(None)
+                self._notify_waiting(None)
             else:
                 failing_since = begun if failing_since is None else failing_since
                 if error.errno in LASTING or time.monotonic() - failing_since >= self._patience_s:
-                    self._tell(error)
+                    self._notify_waiting(error)
                     return
             time.sleep(max(0.0, self._every_s - (time.monotonic() - begun)))
 
     def _write(self, due: Iterable[tuple[_Tail, bytes]]) -> OSError | None:
-        """Upload tails; what fails, or has grown meanwhile, stays due."""
+        """Upload segments; those that fail, or have grown meanwhile, stay due."""
         error: OSError | None = None
         for tail, data in due:
             try:
@@ -230,8 +231,8 @@ class ObjectStoreSegments:
                     del self._due[tail.name]
         return error
 
-    def _tell(self, error: OSError | None) -> None:
-        """Say to those who wait that all they added is written, or that it cannot be."""
+    def _notify_waiting(self, error: OSError | None) -> None:
+        """Resolve the futures of the uploaded lines, or fail all futures with the error."""
         with self._changed:
             waiting, self._sending = self._sending, []
             if error is not None:
@@ -245,7 +246,7 @@ class ObjectStoreSegments:
                 future.set_exception(error)
 
     def _block(self, name: str, number: int, end: int) -> bytes:
-        """A block of a segment, as far as it is needed at least."""
+        """A block of a segment, at least up to ``end``; cached (LRU)."""
         key = (name, number)
         begin = number * READ_BLOCK_BYTES
         block = self._blocks.get(key, b"")

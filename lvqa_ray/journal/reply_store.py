@@ -1,4 +1,4 @@
-"""The journal of paid answers: an answer is written down before it is used, and is never asked for again."""
+"""Write-ahead store of paid replies: each is written to the journal before it is used, and never requested again."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
 class JournalReplyStore:
-    """Answers in append-only segments ``{stage}-{writer}.jsonl``, one writer each, one line an answer.
+    """Cache of replies in append-only segments ``{stage}-{writer}.jsonl``: one writer per segment, one line per reply.
 
-    On a disk, each line is written before `put` returns; `kept` waits for it on a store. A segment that ends in the
-    middle of a line is read up to there; a line that cannot be read is skipped and counted. What other writers add is
-    found when a key is missed, so a worker that takes over from a dead one has its answers.
+    On a disk, `put` writes the line; on an object store, `kept` waits for its upload. A torn last line is ignored; an
+    unreadable line is skipped and counted. A cache miss looks for new lines of other writers, so a worker that replaces
+    a dead one has its replies.
 
-    A reply that was paid for and cannot be used is a line too, so that the sum of the lines is the bill. Where asking
-    again would only repeat it (see `policy`), it answers like any other; an answer to the same request goes before it.
+    Unusable paid replies have lines too, so the sum of all lines is the bill. If a retry would only repeat the failure
+    (see `error_policy`), the line answers like any other, unless there is an answer to the same request.
 
-    In memory there is a place per key (about 300 bytes), never a text.
+    Memory holds a position per key (about 300 bytes), no texts.
 
     Args:
-        place: The folder of the segments, made if it does not exist; or another store of segments.
-        writer: Names this writer among those that write at the same time; letters, digits, ``_`` and ``.``.
-        stage: Names the stage, in the same letters.
+        place: Folder of the segments, created if missing; or another store of segments.
+        writer: Unique name among concurrent writers; letters, digits, ``_`` and ``.``.
+        stage: Name of the stage, in the same letters.
     """
 
     def __init__(self, place: Path | Segments, *, writer: str, stage: str) -> None:
@@ -49,9 +49,9 @@ class JournalReplyStore:
         self._prefix = f"{stage}-"
         self._own = f"{stage}-{writer}.jsonl"
         self._places: dict[bytes, tuple[str, int, int]] = {}  # key -> segment, offset and length in bytes
-        self._failures: set[bytes] = set()  # the keys of those that hold a failure
-        self._read_to: dict[str, int] = {}  # segment -> bytes of it that are known
-        self._noting = threading.Lock()
+        self._failures: set[bytes] = set()  # keys whose line is a failure
+        self._read_to: dict[str, int] = {}  # segment -> bytes already read
+        self._lock = threading.Lock()
         self._reader = ThreadPoolExecutor(1, "journal-reader") if self._segments.far else None
         self._refresh()
 
@@ -59,18 +59,18 @@ class JournalReplyStore:
         return len(self._places)
 
     def keys(self) -> set[str]:
-        """The keys that are known to have an answer."""
+        """The keys that are known to have a line."""
         return {key.hex() for key in self._places}
 
     def index(self) -> KeyIndex:
-        """Where the answers stand that are known now."""
+        """Index of the lines that are known now."""
         return KeyIndex.of(self._places)
 
     def get(self, key: str) -> ChatReply | ApiError | None:
-        """The answer under a key, the failure that stands for it, or ``None``.
+        """The cached answer or failure of a key, or ``None``.
 
         Raises:
-            OSError: It could not be read now: it is there, and must not be paid for again.
+            OSError: The line exists and cannot be read now, so the request must not be paid for again.
         """
         digest = bytes.fromhex(key)
         if digest not in self._places:
@@ -81,34 +81,34 @@ class JournalReplyStore:
         try:
             entry = entry_of(self._segments.read(*place))
         except FileNotFoundError:
-            entry = None  # the segment is gone, and the answer with it
+            entry = None  # the segment was deleted
         if entry is None or entry.key != key:
-            with self._noting:
+            with self._lock:
                 if self._places.get(digest) == place:
                     del self._places[digest]
             return None
         return entry.reply
 
     async def find(self, key: str) -> ChatReply | ApiError | None:
-        """What `get` gives, errors too; segments that are far are looked at by a thread, and the event loop goes on."""
+        """Like `get`, errors included; slow segments are read in a thread, so the event loop is not blocked."""
         if self._reader is None:
             return self.get(key)
         loop, digest = asyncio.get_running_loop(), bytes.fromhex(key)
         found = await loop.run_in_executor(self._reader, self.get, key)
-        while found is None and digest in self._places:  # it was put meanwhile
+        while found is None and digest in self._places:  # it was stored meanwhile
             found = await loop.run_in_executor(self._reader, self.get, key)
         return found
 
     def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
-        """Write down an answer, or a reply that was paid for and cannot be used.
+        """Store an answer, or the error of a paid reply that is unusable.
 
         Args:
-            key: Names the answer.
-            reply: What came.
-            model: Who was asked, for a reply that cannot be used.
+            key: Cache key, in hex.
+            reply: The reply or error.
+            model: The requested model, for errors.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The write failed.
         """
         line = line_of(key, reply, model)
         try:
@@ -116,22 +116,22 @@ class JournalReplyStore:
         except OSError as error:
             self.broken = error
             raise
-        stands = reply if isinstance(reply, ChatReply) or policy_of(reply).kept else None
-        self._note(key, stands, name, offset, len(line))
+        cached = reply if isinstance(reply, ChatReply) or policy_of(reply).kept else None
+        self._add(key, cached, name, offset, len(line))
         if self._read_to.get(name, 0) == offset:
             self._read_to[name] = offset + len(line)
 
     async def kept(self) -> None:
-        """Wait until all that was put outlives this process.
+        """Wait until all stored replies are durable.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The write failed.
         """
         written = self._segments.written()
         if written is None:
             return
         try:
-            await asyncio.shield(asyncio.wrap_future(written))  # others wait for it too
+            await asyncio.shield(asyncio.wrap_future(written))  # other callers wait for it too
         except OSError as error:
             self.broken = error
             raise
@@ -141,21 +141,21 @@ class JournalReplyStore:
         self._segments.close()
 
     def _refresh(self) -> None:
-        """Read what was added to the segments of the stage since the last look."""
+        """Read the new lines in the stage's segments."""
         sizes = self._segments.sizes(self._prefix)
         grown = [sys.intern(name) for name in sorted(sizes, key=by_time) if sizes[name] > self._read_to.get(name, 0)]
         for name, offset, line in scan(self._segments, grown, self._read_to):
             entry = entry_of(line)
             if entry is not None:
-                self._note(entry.key, entry.reply, name, offset, len(line))
+                self._add(entry.key, entry.reply, name, offset, len(line))
             elif line.strip():
                 self.corrupt_lines += 1
             self._read_to[name] = offset + len(line)
 
-    def _note(self, key: str, reply: ChatReply | ApiError | None, name: str, offset: int, length: int) -> None:
-        """Note where a line is; ``None`` for a reply that answers nothing later."""
+    def _add(self, key: str, reply: ChatReply | ApiError | None, name: str, offset: int, length: int) -> None:
+        """Record the position of a line; ``None`` for a reply that answers no request."""
         digest = bytes.fromhex(key)
-        with self._noting:
+        with self._lock:
             if isinstance(reply, ChatReply):
                 self._failures.discard(digest)
             elif reply is None or (digest in self._places and digest not in self._failures):
@@ -166,11 +166,11 @@ class JournalReplyStore:
 
 
 class ReadOnlyReplyStore:
-    """The answers of a journal through an index that was made of it: reads, and never writes.
+    """Read-only view of a journal through an index that was built earlier.
 
     Args:
-        segments: Where the journal lies.
-        index: Where its answers stand.
+        segments: The journal.
+        index: Index of its lines.
     """
 
     def __init__(self, segments: Segments, index: KeyIndex) -> None:
@@ -179,7 +179,7 @@ class ReadOnlyReplyStore:
         self._index = index
 
     async def find(self, key: str, /) -> ChatReply | ApiError | None:
-        """The answer under a key, the failure that stands for it, or ``None``; also where it cannot be read."""
+        """The cached answer or failure of a key, or ``None``; also ``None`` if it cannot be read."""
         place = self._index.place(key)
         try:
             entry = None if place is None else entry_of(self._segments.read(*place))
@@ -188,7 +188,7 @@ class ReadOnlyReplyStore:
         return entry.reply if entry is not None and entry.key == key else None
 
     def put(self, *_: object) -> None:
-        """Not what this is for.
+        """Not supported.
 
         Raises:
             OSError: Always.
@@ -196,4 +196,4 @@ class ReadOnlyReplyStore:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     async def kept(self) -> None:
-        """Nothing was put."""
+        """Nothing to wait for."""

@@ -1,7 +1,7 @@
-"""The id of a run: the time at which it began, made later than every earlier run of the same output.
+"""Run ids: the start time of a run, later than that of all earlier runs of the same output.
 
-Run ids order outcomes and the segments of the journal. A clock that was ahead, or that was set back, must not make the
-rows of a later run the older ones: the id is then the latest id that the output holds, and a microsecond.
+Run ids order outcomes and segments. After the system clock was set back, rows of a later run must not look older: the
+id is then the latest known id plus one microsecond.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _ID = re.compile(r"(?<!\d)\d{8}T\d{12}Z")
 
 
 def next_run_id(known: Iterable[str]) -> str:
-    """A run id that sorts behind all others.
+    """A run id that sorts after all known ones.
 
     Args:
-        known: Run ids, and names of files that hold one, such as segments of the journal.
+        known: Run ids, or file names that contain one, such as those of segments.
     """
     now = f"{datetime.now(UTC):{FORM}}"
     latest = max((found[0] for name in known if (found := _ID.search(name))), default="")

@@ -1,4 +1,4 @@
-"""Where the journal's lines lie: append-only files of lines, each with one writer."""
+"""Append-only segment files of the journal, each with one writer."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from types import MappingProxyType
 from typing import Protocol
 
 COMPACT = "compact_"
-"""Begins the writer's name of a segment that was made of others; what is behind it is the time, as with all others."""
+"""Prefix of the writer in the name of a compacted segment; its time follows, as in all names."""
 
 
 def by_time(name: str) -> str:
-    """Sorts the names of a stage's segments by the time at which they were begun: of two answers, the later stands."""
+    """Sort key of segment names: the time at which they were begun. Of two answers, the later one is valid."""
     return name.replace(f"-{COMPACT}", "-", 1)
 
 
 class Segments(Protocol):
-    """A store of append-only files; all that the journal asks of a disk, or of what takes its place.
+    """Store of append-only files, on a disk or in an object store.
 
     Attributes:
-        far: Whether a look at it takes so long that no event loop may wait for it.
+        far: Whether reads are too slow for an event loop.
     """
 
     far: bool
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        """Bytes of every segment whose name begins so, by its name."""
+        """Sizes of the segments (bytes) by name, of those whose name starts with a prefix."""
         ...
 
     def lines(self, name: str, start: int, *, torn: bool = False) -> Iterator[bytes]:
-        """The lines of a segment from an offset on, each with its end; a last line without one only if asked for."""
+        """The lines of a segment from an offset on, with line ends; a torn last line only if ``torn``."""
         ...
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        """A stretch of a segment.
+        """Read a range of a segment.
 
         Raises:
             OSError: The segment is gone.
@@ -45,45 +45,45 @@ class Segments(Protocol):
         ...
 
     def append(self, name: str, line: bytes) -> tuple[str, int]:
-        """Add a line, which ends in a line break; gives the segment and the offset at which it begins.
+        """Append a line with its line end; returns the segment and the offset of the line.
 
-        The segment is the one that is named, or one of a name of its own that continues it.
+        The segment is the named one, or a continuation of it with a name of its own.
 
         Raises:
-            OSError: It could not be written as a whole.
+            OSError: The line could not be written completely.
         """
         ...
 
     def written(self) -> Future[None] | None:
-        """What is done when all lines that were added outlive this process; ``None`` if they do already."""
+        """A future that is done when all appended lines are durable; ``None`` if they already are."""
         ...
 
     def replace(self, name: str, lines: Iterable[bytes]) -> None:
-        """Write a segment as a whole; it is complete under its name, or as it was.
+        """Write a whole segment atomically.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The write failed.
         """
         ...
 
     def delete(self, name: str) -> None:
-        """Take a segment away."""
+        """Delete a segment."""
         ...
 
     def close(self) -> None:
-        """Let go of what is open; a later `append` opens it again."""
+        """Close open files; a later `append` opens them again."""
         ...
 
 
 class LocalSegments:
-    """Segments in a folder of this machine, or of a file system that acts like one.
+    """Segments in a folder of a local or network file system.
 
-    A line goes to the operating system in one write, so it outlives a killed process; it is not forced to the disk
-    (2 ms a line against 0.07), so a power cut may take the last seconds.
+    Each line is one write to the operating system, so it outlives a killed process; it is not synced to the disk (2 ms
+    a line instead of 0.07), so a power failure may lose the last seconds.
 
     Args:
-        folder: Where they are.
-        make: Make the folder if it does not exist; one who only reads does not need it.
+        folder: The folder.
+        make: Create the folder if missing; readers do not need it.
     """
 
     far = False
@@ -124,7 +124,7 @@ class LocalSegments:
             if os.write(descriptor, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            self.close()  # the next one opens the segment anew, which closes a torn line
+            self.close()  # the next append opens the segment again, which ends the torn line
             raise
         return name, os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
 
@@ -151,18 +151,18 @@ class LocalSegments:
             os.close(self._descriptors.popitem()[1])
 
     def _open(self, name: str) -> int:
-        """The descriptor of a segment whose last line is whole."""
+        """The descriptor of a segment; ends a torn last line."""
         if name not in self._descriptors:
             descriptor = os.open(self._folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             self._descriptors[name] = descriptor
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                os.write(descriptor, b"\n")  # or the next answer would be a part of the torn line
+                os.write(descriptor, b"\n")  # otherwise the next line would be appended to the torn one
         return self._descriptors[name]
 
 
 def names_by_time(segments: Segments) -> list[str]:
-    """The names of all segments by the time at which they were begun; none where the journal is missing."""
+    """Names of all segments by time; empty if the journal is missing."""
     try:
         return sorted(segments.sizes(), key=by_time)
     except (FileNotFoundError, NotADirectoryError):
@@ -176,13 +176,13 @@ def scan(
     *,
     torn: bool = False,
 ) -> Iterator[tuple[str, int, bytes]]:
-    """The lines of a journal, each with its segment and its offset there.
+    """Iterate over the lines of a journal, each with its segment and offset.
 
     Args:
         segments: The journal.
-        names: Which segments, in which order; all by their time, if not given.
-        read_to: From which offset on, by segment; 0, if not given.
-        torn: Whether a last line without an end counts.
+        names: Segments in order; by default all by time.
+        read_to: Start offset by segment; by default 0.
+        torn: Whether to include torn last lines.
     """
     for name in sorted(segments.sizes(), key=by_time) if names is None else names:
         offset = read_to.get(name, 0)
@@ -192,5 +192,5 @@ def scan(
 
 
 def segments_of(place: Path | Segments) -> Segments:
-    """The segments of a folder, which is made if it does not exist; others as they are."""
+    """The segments of a folder, which is created if missing; other segments are returned as they are."""
     return LocalSegments(place) if isinstance(place, Path) else place

@@ -1,7 +1,7 @@
 """Client of OpenAI-compatible endpoints: pure asyncio, from a request to a paid answer or one error.
 
 A request passes the layers of `middleware.client`: cache, retry, rate limit, budget, transport. The transport sends it
-once and turns every failure into one class of `errors` (`transport.errors`); `error_policy` says what each class means.
+once and maps each failure to a class of `errors` (`transport.error_mapping`); `error_policy` defines the reaction.
 
 **429, 503, 529 or a timeout.** A timeout is no whole reply within ``timeout_s`` (1800 s), or no connection within 30 s.
 Each of them has these effects, and nothing else waits:
@@ -23,5 +23,5 @@ Each of them has these effects, and nothing else waits:
 request is sent once more, at once, with 2 times the tokens (`middleware.truncation`); where that reply is cut off too,
 or no limit was set, the clip or question fails, and later runs do not pay for it again.
 
-**Money.** A 429 that says that the quota is spent, a 401 or a 404 stops the run: no other request can succeed either.
+**Money.** A 429 that reports a spent quota, a 401 or a 404 stops the run: no other request can succeed either.
 """

@@ -1,4 +1,4 @@
-"""The name of an answer: a hash of all that can change it, and of nothing else."""
+"""Content-addressed cache key: a hash of everything that can change an answer, and of nothing else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=F
 
 
 def cache_key(endpoint: Endpoint, request: ChatRequest) -> str:
-    """SHA-256, in hex, of all that can change the answer, and of nothing else.
+    """SHA-256 (hex) of everything in a request that can change its answer.
 
-    Pictures count by identity and type, not by their bytes, so an answer is found again without decoding a video.
+    Media count by identity and MIME type, not by their bytes, so a lookup decodes no video.
     """
     asked = {
         "format": 1,

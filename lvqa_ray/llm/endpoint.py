@@ -1,4 +1,4 @@
-"""Where to ask: one OpenAI-compatible endpoint, one model, and the limits that come with the key."""
+"""Endpoint settings: URL, model, limits and prices of one OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|au
 _HOST = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|(?P<name>[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,6}))(?::\d+)?(?:/[a-z0-9/_-]{0,30})?"
 )
-"""A URL that lacks its scheme, and surely no key: an error may quote it."""
-_CALLS = (
+"""A URL without its scheme. It cannot be a key, so an error message may quote it."""
+_API_PATHS = (
     "/chat/completions",
     "/completions",
     "/responses",
@@ -32,17 +32,17 @@ _CALLS = (
 )
 AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
-"""Defaults of the wait before a request is sent again."""
+"""Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
 """The model of the demo endpoint (`lvqa demo`)."""
-_OURS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
+_RESERVED_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
 class Endpoint(BaseModel):
-    """One model behind one OpenAI-compatible URL. It names the key's variable and never holds the key.
+    """Settings of one model behind one OpenAI-compatible URL, with the name of the key's variable, never the key.
 
-    What is wrong with a URL or with the key's variable is a `ConfigError` of its own and not a line in pydantic's
-    report, since that report quotes its input, and the input may hold a secret.
+    A bad URL or variable name raises `ConfigError` and not pydantic's error, which quotes its input: that may hold a
+    secret.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
@@ -137,7 +137,7 @@ class Endpoint(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_key_in_the_job(cls, given: object) -> object:
+    def _reject_key_fields(cls, given: object) -> object:
         if not isinstance(given, dict):
             return given
         for name in sorted(map(str, set(given) - set(cls.model_fields))):
@@ -149,7 +149,7 @@ class Endpoint(BaseModel):
         body = given.get("extra_body")
         if isinstance(body, dict) and isinstance(body.get("stream"), bool) and "stream" not in given:
             rest = {name: value for name, value in body.items() if name != "stream"}
-            return {**given, "extra_body": rest, "stream": body["stream"]}  # it changes no answer
+            return {**given, "extra_body": rest, "stream": body["stream"]}  # not in extra_body: it changes no answer
         return given
 
     @field_validator("base_url")
@@ -158,7 +158,7 @@ class Endpoint(BaseModel):
         try:
             parts = urlsplit(url.strip())
             host, has_credentials = parts.hostname, "@" in parts.netloc
-            _ = parts.port  # raises where it is no number
+            _ = parts.port  # raises ValueError if it is no number
         except ValueError:
             raise ConfigError("base_url is not a URL.") from None
         if has_credentials:
@@ -170,16 +170,16 @@ class Endpoint(BaseModel):
             raise ConfigError(f"base_url holds a query or a fragment: give the part before the '?' or the '#'{azure}.")
         if parts.scheme not in {"http", "https"} or not host:
             bare = _HOST.fullmatch(url.strip().strip("'\""))
-            meant = bare and f"{'https' if bare['name'] else 'http'}://{bare[0]}"
+            suggestion = bare and f"{'https' if bare['name'] else 'http'}://{bare[0]}"
             raise ConfigError(
                 "base_url must be an http:// or https:// URL with a host, "
-                + (f"probably {meant}." if meant else "such as https://api.openai.com/v1.")
+                + (f"probably {suggestion}." if suggestion else "such as https://api.openai.com/v1.")
             )
         if any(char.isspace() or not char.isprintable() for char in url.strip()) or host in {"http", "https"}:
             raise ConfigError("base_url is not one URL: it holds a space, an invisible character or a second http://.")
         path = parts.path.rstrip("/")
-        if of_a_call := next((end for end in _CALLS if path.endswith(end)), ""):
-            raise ConfigError(f"base_url ends in {of_a_call}: give the part before it.")
+        if api_path := next((end for end in _API_PATHS if path.endswith(end)), ""):
+            raise ConfigError(f"base_url ends in {api_path}: give the part before it.")
         return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
     @field_validator("api_key_env")
@@ -194,8 +194,8 @@ class Endpoint(BaseModel):
 
     @field_validator("extra_body")
     @classmethod
-    def _nothing_of_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for name in sorted(_OURS & set(body)):
+    def _reject_reserved_fields(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in sorted(_RESERVED_FIELDS & set(body)):
             raise ConfigError(f"extra_body cannot set {name!r}: it is set by the job.")
         if _CREDENTIAL.search(" ".join(_names(body))):
             raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
@@ -208,29 +208,29 @@ class Endpoint(BaseModel):
 
     @property
     def answering(self) -> dict[str, Any]:
-        """What of it can change an answer."""
+        """The settings that can change an answer."""
         return self.model_dump(mode="json", include={"base_url", "model", "temperature", "max_tokens", "extra_body"})
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the endpoint is on this very machine."""
+        """Whether the endpoint is on this machine."""
         return is_loopback(self.base_url)
 
     @property
     def is_demo(self) -> bool:
-        """Whether it is the demo endpoint on this machine: it alone is sent the stage and the facts of a request."""
+        """Whether this is the local demo endpoint, the only one that receives the stage and facts of a request."""
         return self.model == DEMO_MODEL and self.is_loopback
 
     def api_key(self) -> SecretStr:
-        """The key, read from the environment of the calling process.
+        """The API key, read from the environment of this process.
 
-        An endpoint on this machine is used without a key where the variable is not set, and with it where it is.
+        An endpoint on this machine needs no key, but uses one if the variable is set.
 
         Returns:
-            The key; empty for an endpoint that needs none.
+            The key; empty if the endpoint needs none.
 
         Raises:
-            ConfigError: The variable is not set, or is empty.
+            ConfigError: The variable is not set, is empty, or holds an invalid character.
         """
         key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
         if not key and self.api_key_env and not self.is_loopback:
@@ -245,9 +245,9 @@ class Endpoint(BaseModel):
         return SecretStr(key)
 
     def sampling(self, request: ChatRequest) -> dict[str, JsonValue]:
-        """The fields of a request's body besides model and messages: the request's own first, then the endpoint's.
+        """Sampling fields of the request body: the request's own settings, then the endpoint's defaults.
 
-        The transport sends them and the cache key holds them, so the two cannot disagree.
+        Both the transport and the cache key use this.
         """
         fields: dict[str, JsonValue] = dict(self.extra_body)
         temperature = self.temperature if request.temperature is None else request.temperature
@@ -256,14 +256,14 @@ class Endpoint(BaseModel):
             fields["temperature"] = float(temperature)
         if max_tokens is not None:
             fields["max_tokens"] = max_tokens
-        if (held_to := request.reply_schema) is not None:
-            schema: dict[str, JsonValue] = {"name": held_to.name, "strict": True, "schema": dict(held_to.schema)}
+        if (required := request.reply_schema) is not None:
+            schema: dict[str, JsonValue] = {"name": required.name, "strict": True, "schema": dict(required.schema)}
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         return fields
 
 
 def _names(value: JsonValue) -> Iterator[str]:
-    """All names of fields in a JSON value."""
+    """Names of all fields in a JSON value, nested ones included."""
     if isinstance(value, dict):
         yield from value
         for inner in value.values():
@@ -274,7 +274,7 @@ def _names(value: JsonValue) -> Iterator[str]:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this very machine."""
+    """Whether a URL leads to this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

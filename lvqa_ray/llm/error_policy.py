@@ -1,23 +1,23 @@
-"""What each class of error means for the request, the row and the run: one table, which the code reads.
+"""Error policy: what each class of error means for the request, the row and the run, as the table that the code reads.
 
 =============== ======================================= ====== ===========================================
-class           asked again                             kept   the row
+class           retried                                 kept   the row
 =============== ======================================= ====== ===========================================
-RetryableError  by the endpoint's ``max_attempts``      no     fails until a rerun
-MalformedReply  at most 5 times: each may be paid for   no     fails until a rerun
-Overloaded      twice, where a reply was paid for       no     fails until a rerun
+RetryableError  up to ``max_attempts``                  no     fails until a rerun
+MalformedReply  four times: each may be paid for        no     fails until a rerun
+Overloaded      twice, if a reply was paid for          no     fails until a rerun
 EmptyReply      once: it was paid for                   no     fails until a rerun
-Forbidden       once; `Limited` tells it from the key   no     fails until a rerun
-StopRun         no: the run stops                       no     has no outcome; the next run does it
-TooLong         with fewer frames, then smaller ones    yes    fails, if nothing fits
-TruncatedReply  once, with twice the ``max_tokens``     yes    fails; `ask` makes its fresh tries before
+Forbidden       once (status 403 with a valid key)      no     fails until a rerun
+StopRun         no: the run stops                       no     has no outcome; the next run processes it
+TooLong         with fewer frames, then smaller ones    yes    fails if nothing fits
+TruncatedReply  once, with twice the ``max_tokens``     yes    fails, after the fresh attempts of `ask`
 filter, refuse  no                                      yes    fails
-DegenerateReply no: the reply itself is in the journal  no     fails; `ask` makes its fresh tries before
+DegenerateReply no: the reply is in the cache           no     fails, after the fresh attempts of `ask`
 BadRequest      without the schema, if it had one       no     fails
 =============== ======================================= ====== ===========================================
 
-*Kept* is about a reply that was paid for: it stays in the journal and answers the same request in a later run, since
-asking again would pay again for the same. ``engine.retry_failures`` asks again all the same.
+*Kept* concerns paid replies: the reply stays in the cache and answers the same request in later runs, since a retry
+would pay for the same again. ``engine.retry_failures`` retries such requests too.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from lvqa_ray.errors import ApiError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What is done about a class of error.
+    """Policy for a class of error.
 
     Attributes:
-        attempts: How often the same request is sent at most; ``None`` for the endpoint's ``max_attempts``.
+        attempts: Maximum number of attempts of the same request; ``None`` for the endpoint's ``max_attempts``.
         kept: Whether the reply, if it was paid for, answers the same request from then on.
     """
 
@@ -55,17 +55,17 @@ POLICIES: Mapping[type[ApiError], Policy] = {
     errors.Refused: _KEPT,
     errors.TruncatedReply: _KEPT,
 }
-"""A class without a policy of its own has that of its parent."""
+"""A class without a policy has that of its nearest base class."""
 
 BROKEN_OFF = Policy(attempts=3)
-"""For `Overloaded` with a bill: the server broke off a reply that it counts, and may break off the next one too."""
+"""For `Overloaded` with a bill: the server aborted a reply that it charges, and may abort the next one too."""
 
 KEPT: Mapping[str, type[ApiError]] = {kind.kind: kind for kind, policy in POLICIES.items() if policy.kept}
-"""The classes whose replies stay in the journal, by their names there."""
+"""Classes of errors whose replies stay in the cache, by their names in the journal."""
 
 
 def policy_of(error: ApiError) -> Policy:
-    """What is done about an error."""
+    """The policy for an error."""
     if isinstance(error, errors.Overloaded) and error.bill is not None:
         return BROKEN_OFF
     return next(POLICIES[kind] for kind in type(error).__mro__ if kind in POLICIES)

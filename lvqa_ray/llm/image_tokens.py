@@ -1,14 +1,14 @@
-"""Prompt tokens of a picture, by model family: an estimate to plan with; the bill is what the endpoint counts.
+"""Image token estimate by model family, for planning; the endpoint's own count decides the bill.
 
-Where the rules come from:
+Sources:
 
 - OpenAI, "Images and vision: calculating costs". Tiles: fit into 2048 x 2048, then the shorter side down to 768, then
-  base + so many for each 512 px tile (gpt-4o and 4.1: 85 + 170, gpt-5: 70 + 140, o1 and o3: 75 + 150, gpt-4o-mini:
-  2833 + 5667). Patches: 32 px squares, scaled down to at most 1536 of them, times 1.62 (gpt-4.1-mini, gpt-5-mini), 2.46
+  a base plus a number for each 512 px tile (gpt-4o and 4.1: 85 + 170, gpt-5: 70 + 140, o1 and o3: 75 + 150,
+  gpt-4o-mini: 2833 + 5667). Patches: 32 px squares, at most 1536, times 1.62 (gpt-4.1-mini, gpt-5-mini), 2.46
   (the nanos) or 1.72 (o4-mini).
-- Qwen's model cards: a token for 28 x 28 px (Qwen2-VL, Qwen2.5-VL), for 32 x 32 px (Qwen3-VL).
-- Google, "Understand and count tokens": 258 where both sides are at most 384 px, else 258 for each 768 px tile;
-  Gemini 3 gives a picture up to 1120 tokens by default ("Media resolution").
+- Qwen's model cards: one token for 28 x 28 px (Qwen2-VL, Qwen2.5-VL) or 32 x 32 px (Qwen3-VL).
+- Google, "Understand and count tokens": 258 if both sides are at most 384 px, else 258 for each 768 px tile;
+  Gemini 3 uses up to 1120 tokens an image by default ("Media resolution").
 - Anthropic, "Vision": width x height / 750, after scaling down to at most about 1600 tokens.
 """
 
@@ -23,11 +23,11 @@ from functools import partial
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Models that count a picture alike.
+    """A family of models with the same formula.
 
     Attributes:
-        name: For the user.
-        tokens: Tokens of a picture of a width and a height in pixels.
+        name: Name for the user.
+        tokens: Tokens of an image, from its width and height in pixels.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Family:
 
 
 def family_of(model: str) -> Family:
-    """The family of a model, by its name; one that nobody knows counts a token for 28 x 28 px."""
+    """The family of a model by its name; an unknown model counts one token for 28 x 28 px."""
     name = model.lower().rpartition("/")[2]
     return next((family for pattern, family in _FAMILIES if re.match(pattern, name)), _UNKNOWN)
 

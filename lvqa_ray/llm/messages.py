@@ -1,4 +1,4 @@
-"""What is said to a chat endpoint and what comes back, as plain values."""
+"""Chat messages: requests to a chat endpoint and its replies, as plain values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.records import Usage
 
-if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
+if TYPE_CHECKING:  # rows and messages are imported without pydantic, as for `lvqa --help`
     from pydantic import JsonValue
 CHARS_PER_TOKEN = 4
-"""Characters of text that count as one token as long as nobody has counted."""
+"""Estimated characters of text per token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """A picture, a video or a piece of sound in a message.
+    """An image, a video or a piece of audio in a message.
 
     Attributes:
-        identity: What the bytes are made of (fingerprint, span, sampling settings). It stands for them in the cache
-            key, so an answer is found again without decoding anything.
+        identity: What the bytes were made of (fingerprint, span, sampling settings). The cache key holds this instead
+            of the bytes, so a lookup decodes nothing.
         mime: Such as ``image/jpeg`` or ``video/mp4``; its first half picks ``image_url`` or ``video_url``.
-        data: The bytes themselves.
-        seconds: Length of sound, by which it is paid.
+        data: The bytes.
+        seconds: Duration of audio, which determines its price (s).
     """
 
     identity: str
@@ -58,7 +58,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplySchema:
-    """The JSON schema that a reply is held to, and its name."""
+    """JSON schema for the reply, with its name."""
 
     name: str
     schema: Mapping[str, JsonValue]
@@ -66,21 +66,20 @@ class ReplySchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """Everything about a call that can change its answer, but for the endpoint and the model.
+    """A chat request: everything that can change its answer, except endpoint and model.
 
     Attributes:
-        stage: Name of the asking stage, for the ledger; not part of the cache key.
+        stage: Name of the stage, for the costs; not part of the cache key.
         version: Version of the stage's prompt; part of the cache key.
-        attempt: 0 for the first ask; a fresh try after a reply that could not be used counts up, which makes its
-            answer a different one in the cache.
-        temperature: Sampling temperature, ``None`` for the endpoint's default.
-        max_tokens: Longest reply in tokens, ``None`` for the endpoint's default.
-        reply_schema: What the endpoint is to hold the reply to; ``None`` for plain text.
-        facts: What the prompt was filled with, by name. Only the demo endpoint is sent it, so that it reads no prompts;
-            not part of the cache key.
-        stale: Whether what the journal holds was of no use, so that a run which does failures again asks anew; not part
-            of the cache key.
-        key: The cache key, once it is known: it is worked out once, and not for every attempt.
+        attempt: 0 at first; counts up for a fresh attempt after an unusable reply. Part of the cache key.
+        temperature: Sampling temperature; ``None`` for the endpoint's default.
+        max_tokens: Maximum length of the reply in tokens; ``None`` for the endpoint's default.
+        reply_schema: Schema that the endpoint enforces; ``None`` for plain text.
+        facts: Values of the prompt's placeholders, by name. Only the demo endpoint receives them, so that it parses no
+            prompts; not part of the cache key.
+        stale: Whether the cached reply was unusable, so that a run with ``engine.retry_failures`` sends the request
+            again; not part of the cache key.
+        key: The cache key, once computed.
     """
 
     stage: str
@@ -97,14 +96,14 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """A usable answer: it ended by itself.
+    """A usable answer, which ended by itself.
 
     Attributes:
-        text: The answer proper. As a transport gives it, it is what was received, and never empty; `Cleaning` takes off
-            all that is not the answer.
-        raw: What was received, where ``text`` has been cleaned.
-        limits: What came with it about the endpoint's limits, if anything; it is not kept in the journal.
-        seconds: How long the endpoint took when it was asked; 0 where that is not known.
+        text: The answer. The transport gives the text as received, never empty; `Cleaning` removes everything but the
+            answer.
+        raw: The text as received, once ``text`` has been cleaned.
+        limits: Rate-limit headers of the reply, if any; not stored in the journal.
+        seconds: Latency of the endpoint (s); 0 if unknown.
     """
 
     text: str
@@ -116,22 +115,22 @@ class ChatReply:
 
     @property
     def received(self) -> str:
-        """The reply as it was received, in safe characters: what a second ask quotes and a failure shows."""
+        """The reply as received, in safe characters: for quotes in further prompts and in failures."""
         return self.raw or self.text
 
 
 def audio_seconds(request: ChatRequest) -> float:
-    """Seconds of sound in a request."""
+    """Duration of the audio in a request (s)."""
     return sum(part.seconds for message in request.messages for part in message.parts if isinstance(part, Media))
 
 
 class Chat(Protocol):
-    """One answered request: cache, limits and retries lie behind this call.
+    """Sends one request and returns its reply; cache, limits and retries are behind this call.
 
     Raises:
-        ApiError: There is no answer, and asking again now will not help.
+        ApiError: There is no answer, and a retry now will not help.
     """
 
     async def __call__(self, request: ChatRequest, /) -> ChatReply:
-        """Ask and wait for the answer."""
+        """Send the request and wait for the reply."""
         ...

@@ -1,4 +1,4 @@
-"""What a call costs, from its token counts."""
+"""Price of a call, computed from its token counts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def cost_usd(
 ) -> float | None:
     """Price of one call in US dollars.
 
-    Published prices are those that genai-prices carries, so nothing is fetched. They are looked up by URL and model
-    together: the same model served by oneself, or resold, has no published price. They do not know of discounts, such
-    as those for cached prompt tokens or batches, so the result is an upper bound.
+    Published prices are those in the package genai-prices, so nothing is downloaded. They are looked up by URL and
+    model: a self-hosted or resold model has no published price. Discounts, such as for cached prompt tokens or
+    batches, are not included, so the result is an upper bound.
 
     Args:
-        model: Name of the model, as the endpoint spells it.
+        model: Name of the model at the endpoint.
         base_url: URL of the endpoint.
         input_tokens: Prompt tokens.
         output_tokens: Reply tokens.
         overrides: Dollars per million prompt and per million reply tokens; ``None`` for the published price.
 
     Returns:
-        Dollars, or ``None`` where a price is not known.
+        Dollars, or ``None`` if a price is unknown.
     """
     price_in, price_out = overrides
     published = (None, None) if None not in overrides else _published(model, base_url, input_tokens, output_tokens)
@@ -49,14 +49,14 @@ def _published(model: str, base_url: str, input_tokens: int, output_tokens: int)
         price = calc_price(
             PricedUsage(input_tokens=input_tokens, output_tokens=output_tokens), model, provider_api_url=base_url
         )
-    except ValueError:  # it is priced by something we were not told
+    except ValueError:  # the price depends on a quantity that we do not have
         return None, None
     return float(price.input_price), float(price.output_price)
 
 
 @cache
 def _is_published(model: str, base_url: str) -> bool:
-    """Whether there is a price at all; to find that there is none costs a search, and is asked for every reply."""
+    """Whether there is a published price; cached, since a failing search is slow and runs for each reply."""
     if is_loopback(base_url):
         return False
     from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - as above
@@ -74,17 +74,17 @@ def _is_published(model: str, base_url: str) -> bool:
 def sound_usd(
     at: Endpoint, seconds: float, input_tokens: int = 0, output_tokens: int = 0, *, audio_tokens: int = 0
 ) -> float | None:
-    """Price of writing down sound in US dollars: by its length, or by tokens where an endpoint counts these.
+    """Price of a transcription in US dollars: by duration, or by tokens if the endpoint counts these.
 
     Args:
-        at: Who does it.
-        seconds: Length of the sound.
-        input_tokens: Tokens that the endpoint counted, 0 where it counts none.
-        output_tokens: The same of its reply.
-        audio_tokens: Those of the former that are sound.
+        at: The endpoint.
+        seconds: Duration of the audio (s).
+        input_tokens: Input tokens that the endpoint counted; 0 if it counts none.
+        output_tokens: Output tokens that the endpoint counted.
+        audio_tokens: Input tokens that are audio.
 
     Returns:
-        Dollars, or ``None`` where a price is not known.
+        Dollars, or ``None`` if a price is unknown.
     """
     if at.price_minute is not None:
         return seconds / 60 * at.price_minute
@@ -103,5 +103,5 @@ def sound_usd(
         price = calc_price(PricedUsage(**used), at.model, provider_api_url=at.base_url)
     except (ValueError, TypeError):
         return None
-    # One that counts tokens has no price for seconds, which then look as if they were free.
+    # A model priced by tokens has no price for seconds: the result is then 0, which does not mean free.
     return float(price.total_price) or None

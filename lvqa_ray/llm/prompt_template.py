@@ -1,4 +1,4 @@
-"""Prompts with named placeholders, checked before anything is paid for."""
+"""Prompt templates with named placeholders, checked before any request is sent."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from string import Formatter
 
 
 def placeholders(template: str) -> set[str]:
-    """Names that stand in braces in a template; ``{{`` and ``}}`` are literal braces.
+    """Names in braces in a template; ``{{`` and ``}}`` are literal braces.
 
     Raises:
-        ValueError: A brace has no partner, or what stands in braces is not a plain name.
+        ValueError: A brace is unmatched, or the text in braces is not a plain name.
     """
     names: set[str] = set()
     try:
@@ -26,15 +26,15 @@ def placeholders(template: str) -> set[str]:
 
 
 def check(template: str, *, known: Collection[str], required: Collection[str] = ()) -> None:
-    """Refuse a template that could not be filled, or that leaves out what it is for.
+    """Check a template: all its placeholders have values, and all required ones occur.
 
     Args:
         template: The prompt template.
         known: Names that will have a value.
-        required: Names that must stand in the template.
+        required: Names that must occur.
 
     Raises:
-        ValueError: One sentence that names the placeholder and the mend.
+        ValueError: One sentence that names the placeholder and the correction.
     """
     names = placeholders(template)
     if unknown := sorted(names - set(known)):
@@ -48,7 +48,7 @@ def check(template: str, *, known: Collection[str], required: Collection[str] = 
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """The template with its placeholders replaced, in one pass: braces inside a value stay as they are."""
+    """Replace the placeholders in one pass: braces inside a value stay as they are."""
     return "".join(
         literal + (values[name] if name is not None else "") for literal, name, _, _ in Formatter().parse(template)
     )

@@ -1,4 +1,4 @@
-"""What the headers of a reply say about the limits behind it: how much is left, and when there is more."""
+"""Rate-limit headers of a reply: how much is left, and when it resets."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from email.utils import parsedate_to_datetime
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s))")
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _EPOCH_S = 1e9
-"""A number from here on is a time since 1970 in seconds, and no span: spans are shorter than 30 years."""
+"""A number from here on is a Unix time in seconds, not a duration: durations are shorter than 30 years."""
 _EPOCH_MS = 1e12
 _LONGEST_S = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class RateInfo:
-    """What is left of the endpoint's limits after a reply; ``None`` for what it does not say.
+    """The endpoint's limits after a reply; ``None`` for what the headers do not say.
 
     Attributes:
-        remaining_requests: Requests that would still be taken now.
-        remaining_tokens: Tokens that would still be taken now.
-        reset_requests_s: Seconds until all requests are there again.
-        reset_tokens_s: Seconds until all tokens are there again.
-        retry_after_s: Seconds that the endpoint asks to wait.
+        remaining_requests: Requests left.
+        remaining_tokens: Tokens left.
+        reset_requests_s: Time until the requests reset (s).
+        reset_tokens_s: Time until the tokens reset (s).
+        retry_after_s: Retry-After (s).
     """
 
     remaining_requests: int | None = None
@@ -36,18 +36,18 @@ class RateInfo:
 
     @classmethod
     def of(cls, headers: Mapping[str, str], now: datetime | None = None) -> RateInfo | None:
-        """What a reply's headers say, or ``None`` where they say nothing of limits.
+        """Parse a reply's headers; ``None`` if they hold nothing about limits.
 
-        Known are ``x-ratelimit-{remaining,reset}-{requests,tokens}`` (OpenAI, Azure, Groq, Together), the plain
-        ``x-ratelimit-{remaining,reset}`` (OpenRouter) and ``anthropic-ratelimit-...``; ``retry-after`` and
-        ``retry-after-ms``. Times are spans (``6m0s``, ``350ms``, ``20``), seconds or milliseconds since 1970, or dates.
+        Known headers: ``x-ratelimit-{remaining,reset}-{requests,tokens}`` (OpenAI, Azure, Groq, Together), the plain
+        ``x-ratelimit-{remaining,reset}`` (OpenRouter), ``anthropic-ratelimit-...``, ``retry-after`` and
+        ``retry-after-ms``. Times are durations (``6m0s``, ``350ms``, ``20``), Unix times in s or ms, or dates.
 
         Args:
-            headers: Names in any case, if the mapping does not care; else in lower case.
-            now: The time now, for tests; a date is read against the reply's own ``date`` where there is one.
+            headers: A case-insensitive mapping, or names in lower case.
+            now: The time now, for tests; the reply's own ``date`` header goes first.
         """
         if not any("ratelimit" in name or "retry-after" in name for name in headers):
-            return None  # as most replies; each look-up below costs microseconds
+            return None  # most replies have none, and each look-up below takes microseconds
         now = date(headers.get("date")) or now or datetime.now(UTC)
 
         def first(what: str, *kinds: str) -> str | None:
@@ -65,7 +65,7 @@ class RateInfo:
         return None if info == cls() else info
 
     def wait_s(self) -> float | None:
-        """Seconds for which no request would be taken, or ``None`` if one would be now."""
+        """Seconds until the endpoint accepts a request; ``None`` if it does now."""
         waits = [self.retry_after_s]
         waits += [self.reset_requests_s] if self.remaining_requests == 0 else []
         waits += [self.reset_tokens_s] if self.remaining_tokens == 0 else []
@@ -73,9 +73,9 @@ class RateInfo:
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds the endpoint asks to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date).
+    """Retry-After in seconds, from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date).
 
-    A date is read against the reply's own ``date``, so that a clock that is off here does no harm.
+    A date is compared with the reply's own ``date``, so a wrong local clock does no harm.
     """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
@@ -83,9 +83,9 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 
 
 def seconds_until(text: str | None, now: datetime) -> float | None:
-    """Seconds from ``now`` to what a header names: a span, a time since 1970 or a date.
+    """Seconds from ``now`` to the time in a header: a duration, a Unix time or a date.
 
-    ``None`` where it names none, or one so far off (more than `_LONGEST_S`) that it cannot be meant.
+    ``None`` if the text is none of these, or further away than `_LONGEST_S`, which cannot be meant.
     """
     found = _seconds_until((text or "").strip(), now)
     return found if found is not None and found <= _LONGEST_S else None
@@ -103,7 +103,7 @@ def _seconds_until(text: str, now: datetime) -> float | None:
 
 
 def date(text: str | None) -> datetime | None:
-    """A date as HTTP or ISO 8601 writes it; without a zone it is UTC."""
+    """Parse a date in HTTP or ISO 8601 format; without a time zone it is UTC."""
     for read in (parsedate_to_datetime, datetime.fromisoformat) if text else ():
         try:
             found = read(text or "")

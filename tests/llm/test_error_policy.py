@@ -12,8 +12,8 @@ from lvqa_ray.errors import ApiError, Bill
 from lvqa_ray.llm import error_policy
 from lvqa_ray.llm.error_policy import KEPT, policy_of
 
-COUNTS = {"no": 1, "without": 1, "with": 1, "once": 2, "twice": 3, "by": None}
-"""What the second column of the table begins with -> how often the same request is sent at most."""
+COUNTS = {"no": 1, "without": 1, "with": 1, "once": 2, "twice": 3, "four": 5, "up": None}
+"""First word of the second column of the table -> maximum number of attempts of the same request."""
 
 
 def classes(root: type[ApiError]) -> Iterator[type[ApiError]]:
@@ -49,13 +49,13 @@ def test_the_table_says_what_the_code_does(kind: type[ApiError]) -> None:
         return
     again, kept, row = TABLE[named]
     assert policy.kept == kept
-    assert kind.retryable == (row in {"fails until a rerun", "has no outcome; the next run does it"})
+    assert kind.retryable == (row in {"fails until a rerun", "has no outcome; the next run processes it"})
     if kind is errors.Overloaded:  # the table is about one with a bill, the other is a RetryableError like any other
         assert policy.attempts is None
         error.bill = Bill(1, 1, None)
         policy = policy_of(error)
-    at_most = 5 if "5 times" in again else COUNTS[re.findall("[a-z]+", again)[0]]
-    if kind is not errors.TruncatedReply:  # asked once more, with more tokens: another request
+    at_most = COUNTS[re.findall("[a-z]+", again)[0]]
+    if kind is not errors.TruncatedReply:  # retried with more tokens, which is another request
         assert policy.attempts == at_most
 
 

@@ -1,4 +1,4 @@
-"""What a run may spend: a pure count, and the call that asks it before it pays."""
+"""Budget of a run: a pure counter, and the middleware that reserves from it before each request."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lvqa_ray.llm.ratelimit.outcome import UNLIMITED_REPLY_TOKENS, TokenEstimate
 
 
 class Budget:
-    """Counts requests and dollars of one run, those of requests under way at their estimate.
+    """Counts requests and dollars of one run; requests in flight count at their estimated cost.
 
-    Requests never pass their limit. Dollars pass it by no more than the estimates of the requests in flight were too
-    low, and the run may end short of it by as much as they were too high. What nobody counted (a connection that broke
-    off, a reply without usage) is taken at its estimate.
+    The number of requests never exceeds its limit. Dollars can be off by the estimation error of the requests in
+    flight, above or below. A cost that nobody counted (a broken connection, a reply without usage) stays at its
+    estimate.
 
     Args:
-        max_cost: Most US dollars, ``None`` for no limit.
-        max_requests: Most requests sent, each attempt counted; ``None`` for no limit.
-        spent_usd: Dollars that were spent before.
-        sent: Requests that were sent before.
+        max_cost: Limit in US dollars; ``None`` for no limit.
+        max_requests: Limit of requests sent, counting each attempt; ``None`` for no limit.
+        spent_usd: Dollars already spent.
+        sent: Requests already sent.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Budget:
 
     @property
     def exhausted(self) -> str:
-        """Why nothing more may be asked, and how to go on; empty while it may."""
+        """Why no more requests may be sent, and how to go on; empty while they may."""
         return self._exhausted
 
     def reserve(self, estimate_usd: float) -> BudgetSpent | None:
-        """Count a request that is about to be sent; gives the reason where it must not be.
+        """Reserve budget for a request before it is sent; returns the error if there is not enough.
 
         Args:
-            estimate_usd: What it may cost.
+            estimate_usd: Estimated cost.
         """
         if not self._exhausted and self._max_requests is not None and self.sent >= self._max_requests:
             self._exhausted = _sentence(f"sent {self.sent} requests", "engine.max_requests")
@@ -56,7 +56,7 @@ class Budget:
         return None
 
     def settle(self, estimate_usd: float, cost: float | None) -> None:
-        """Put what a request cost in the place of its estimate; ``None`` leaves the estimate."""
+        """Replace the estimate of a request by its cost; ``None`` keeps the estimate."""
         if cost is not None:
             self.spent_usd += cost - estimate_usd
 
@@ -69,7 +69,7 @@ def _sentence(done: str, setting: str) -> str:
 
 
 class BudgetClient(Protocol):
-    """Where a budget is: in this process, or in an actor that serves many."""
+    """Interface to a budget: in this process, or in an actor that serves many processes."""
 
     async def reserve(self, estimate_usd: float) -> BudgetSpent | None:
         """See `Budget.reserve`."""
@@ -96,12 +96,12 @@ class LocalBudget:
 
 
 class BudgetMiddleware:
-    """Sends a request if the budget allows it. It belongs inside the limits and the retries: each attempt counts.
+    """Sends a request if the budget allows it. Belongs inside the rate limit and the retries: each attempt counts.
 
     Args:
-        inner: The call that pays.
-        budget: Where the budget is.
-        endpoint: Who is asked, and at what price.
+        inner: The call to pay for.
+        budget: The budget.
+        endpoint: The endpoint, with its prices.
     """
 
     def __init__(self, inner: Chat, budget: BudgetClient, endpoint: Endpoint) -> None:
@@ -110,10 +110,10 @@ class BudgetMiddleware:
         self._endpoint = endpoint
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Ask.
+        """Reserve the estimated cost, send, then settle the real cost.
 
         Raises:
-            BudgetSpent: There is no budget left for it; nothing was sent.
+            BudgetSpent: The budget is used up; nothing was sent.
             ApiError: What the inner call raises.
         """
         estimate = estimate_usd(self._endpoint, request)
@@ -129,14 +129,14 @@ class BudgetMiddleware:
             if error.bill is not None:
                 cost = error.bill.cost_usd
             elif (error.status or 0) >= 400:
-                cost = 0.0  # turned away before it cost tokens
+                cost = 0.0  # an HTTP error reply costs nothing
             raise
         finally:
             await self._budget.settle(estimate, cost)
 
 
 def estimate_usd(endpoint: Endpoint, request: ChatRequest) -> float:
-    """What a request may cost in US dollars; 0 where no price is known."""
+    """Estimated cost of a request in US dollars; 0 if no price is known."""
     if seconds := audio_seconds(request):
         return sound_usd(endpoint, seconds) or 0.0
     longest = endpoint.max_tokens if request.max_tokens is None else request.max_tokens

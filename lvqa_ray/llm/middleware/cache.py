@@ -1,4 +1,4 @@
-"""Cache of paid answers: `CacheMiddleware` answers from the journal, `RecordPaidReplies` records what is paid for."""
+"""Cache of paid replies: `CacheMiddleware` answers from the journal, `RecordPaidReplies` writes new replies to it."""
 
 from __future__ import annotations
 
@@ -14,50 +14,49 @@ from lvqa_ray.errors import ApiError, StopRun
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 
 KeyOf = Callable[[ChatRequest], str]
-"""Names the answer to a request, such as ``functools.partial(cache_key, endpoint)``."""
+"""Gives the cache key of a request, such as ``functools.partial(cache_key, endpoint)``."""
 
 
 class ReplyStore(Protocol):
-    """Where paid answers are kept.
+    """Store of paid replies.
 
     Attributes:
-        broken: Why an answer could not be kept, once that has happened.
+        broken: The error of the first failed write; ``None`` if all succeeded.
     """
 
     broken: OSError | None
 
     async def find(self, key: str, /) -> ChatReply | ApiError | None:
-        """The answer under a key, as it was paid for, or the failure that asking again would only repeat.
+        """The cached reply of a key, the cached failure (if a retry would only repeat it), or ``None``.
 
         Raises:
-            OSError: It could not be read now.
+            OSError: The store cannot be read now.
         """
 
     def put(self, key: str, reply: ChatReply | ApiError, model: str = "", /) -> None:
-        """Keep an answer, or a reply that was paid for and cannot be used.
+        """Store a reply, or the error of a paid reply that is unusable.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The write failed.
         """
 
     async def kept(self) -> None:
-        """Wait until all that was put outlives this process; errors as above."""
+        """Wait until all stored replies are durable. Raises `OSError` as `put` does."""
 
 
 class CacheMiddleware:
-    """Answer from the journal, ask for the rest; `RecordPaidReplies`, below it, writes the answers down.
+    """Cache lookup before each request; `RecordPaidReplies`, below it, stores the new replies.
 
-    Requests with the same key that are under way at the same time are sent once. A caller that is cancelled leaves its
-    request running: it is being paid for, so its answer is kept. One that is not sent yet is given up with its last
-    caller.
+    Concurrent requests with the same key are sent once. If a caller is cancelled while its request is being sent, the
+    request goes on, so that its paid reply is stored. If the request still waits, it is cancelled with its last caller.
 
     Args:
-        inner: The call to spare.
-        answers: Where answers are kept.
-        key_of: Names the answer to a request.
-        ask_again: Ask anew for what the journal holds as a failure, and for answers that were of no use.
-        on_wire: The keys of the requests that are being paid for, which `RecordPaidReplies` tells.
-        on_hit: Called for each answer from the journal: the endpoint has answered before.
+        inner: The call for cache misses.
+        answers: The store.
+        key_of: Gives the cache key of a request.
+        ask_again: Send requests again whose cached result is a failure or an unusable (``stale``) answer.
+        on_wire: Keys of the requests being sent; `RecordPaidReplies` maintains the set.
+        on_hit: Called for each cache hit, which proves that the endpoint has answered before.
     """
 
     def __init__(
@@ -81,15 +80,14 @@ class CacheMiddleware:
         self._stop = ""
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """The answer, from the journal where it is there.
+        """Look up the reply, or send the request.
 
         Returns:
-            The answer; one that was not paid for by this call has ``usage.cached == 1`` and the tokens and the cost of
-            the call that paid.
+            The reply. For a cache hit ``usage.cached`` is 1, and tokens and cost are those of the original call.
 
         Raises:
-            StopRun: The journal cannot be read; nothing more is asked, as it may have been paid for already.
-            ApiError: What the inner call raises, or raised when it was paid for.
+            StopRun: The journal cannot be read. No more requests are sent, since they may be paid for already.
+            ApiError: Raised by the inner call, now or when the cached failure was recorded.
         """
         if self._stop:
             raise StopRun(self._stop)
@@ -108,7 +106,7 @@ class CacheMiddleware:
         task = self._under_way.get(key)
         if task is not None:
             return _as_cached(await self._awaited(key, task))
-        task = self._under_way[key] = asyncio.create_task(self._ask(key, request))
+        task = self._under_way[key] = asyncio.create_task(self._send(key, request))
         task.add_done_callback(lambda done: self._forget(key, done))
         return await self._awaited(key, task)
 
@@ -119,36 +117,36 @@ class CacheMiddleware:
         except asyncio.CancelledError:
             if self._callers[key] == 1 and key not in self._on_wire:
                 task.cancel()
-                self._forget(key, task)  # at once: who asks now is not to wait for what is given up
+                self._forget(key, task)  # at once: a new caller must not wait for the cancelled task
             raise
         finally:
             self._callers[key] -= 1
             if not self._callers[key]:
                 del self._callers[key]
 
-    async def _ask(self, key: str, request: ChatRequest) -> ChatReply:
+    async def _send(self, key: str, request: ChatRequest) -> ChatReply:
         return await self._inner(replace(request, key=key))
 
     def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:
         if self._under_way.get(key) is done:
             del self._under_way[key]
         if done.done() and not done.cancelled():
-            done.exception()  # seen, even where all callers are gone
+            done.exception()  # marks it as retrieved, also when all callers are gone
 
 
 class RecordPaidReplies:
-    """Writes down every reply that was paid for, usable or not, before anything is made of it; times the others.
+    """Write-ahead recorder of paid replies: stores each reply, usable or not, before it is used; measures its latency.
 
-    It belongs right around the wire: what a retry makes good is on the bill all the same. It also belongs inside the
-    limits: a request keeps its permit until its answer outlives this process, so that a journal that cannot be written
-    loses no more answers than requests may be in flight, and holds back all others from then on.
+    It belongs directly around the transport, because each retried reply is paid for too. It also belongs inside the
+    rate limit: a request keeps its lease until its reply is durable, so if the journal cannot be written, the run
+    loses no more replies than requests are in flight.
 
     Args:
-        inner: The call that pays.
-        answers: Where replies are written down.
-        key_of: Names the answer to a request.
-        model: Who is asked.
-        on_wire: Holds the keys of the requests that are under way.
+        inner: The transport.
+        answers: The store.
+        key_of: Gives the cache key of a request.
+        model: The model, recorded with unusable replies.
+        on_wire: Set of the keys of the requests being sent, maintained here.
     """
 
     def __init__(
@@ -162,12 +160,12 @@ class RecordPaidReplies:
         self._stop = ""
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Ask.
+        """Send the request and store its reply.
 
         Raises:
-            StopRun: A reply could not be written down, now or while this request waited to be sent; nothing more is
-                asked, as it would be paid for and lost.
-            ApiError: What the inner call raises.
+            StopRun: A reply could not be stored, now or while this request waited. No more requests are sent, since
+                their replies would be paid for and lost.
+            ApiError: Raised by the inner call.
         """
         if self._answers.broken is not None:
             self._stop = self._stop or cannot_be("written", self._answers.broken)
@@ -196,7 +194,7 @@ class RecordPaidReplies:
 
 
 def cannot_be(done: str, exc: OSError) -> str:
-    """Why a run stops: the journal cannot be ``read`` or ``written``."""
+    """Message of a `StopRun`: the journal cannot be ``read`` or ``written``."""
     return f"The journal of paid answers cannot be {done} ({exc.strerror or exc})."
 
 

@@ -1,4 +1,4 @@
-"""The whole client path of a stage: cleaning, journal, retries, limits, then the wire. Knows nothing of Ray."""
+"""The client stack of a stage: cleaning, cache, retry, rate limit, budget, transport. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lvqa_ray.llm.replies.cleaning import Cleaning
 
 @dataclass(frozen=True, slots=True)
 class EndpointRoute:
-    """A way to one endpoint.
+    """Route to one endpoint.
 
     Attributes:
-        endpoint: Who is asked.
-        wire: Sends a request once.
-        permits: Where its leases come from.
-        budget: What the requests are paid from, where that is bounded.
+        endpoint: The endpoint.
+        wire: The transport, which sends a request once.
+        permits: Pool of rate-limit leases.
+        budget: Budget of the run, if it has one.
     """
 
     endpoint: Endpoint
@@ -35,23 +35,25 @@ class EndpointRoute:
     budget: BudgetClient | None = None
 
 
-def build_client(ways: Sequence[EndpointRoute], answers: ReplyStore, *, ask_again: bool = False) -> Chat:
-    """What a stage asks by.
+def build_client(routes: Sequence[EndpointRoute], answers: ReplyStore, *, ask_again: bool = False) -> Chat:
+    """Build the client of a stage.
 
     Args:
-        ways: The endpoints, which answer alike; the first names the answers of all of them.
-        answers: The journal of the stage.
-        ask_again: Ask anew for what the journal holds as a failure.
+        routes: Equivalent endpoints; the first one determines the cache keys and the retry settings.
+        answers: The reply cache of the stage.
+        ask_again: Send requests again whose cached result is a failure.
     """
-    first = ways[0].endpoint
+    first = routes[0].endpoint
     key_of = partial(cache_key, first)
     on_wire: set[str] = set()
 
-    def replica(way: EndpointRoute) -> Replica:
-        wire: Chat = RecordPaidReplies(way.wire, answers, key_of, way.endpoint.model, on_wire)
-        return Replica(wire if way.budget is None else BudgetMiddleware(wire, way.budget, way.endpoint), way.permits)
+    def replica(route: EndpointRoute) -> Replica:
+        wire: Chat = RecordPaidReplies(route.wire, answers, key_of, route.endpoint.model, on_wire)
+        if route.budget is not None:
+            wire = BudgetMiddleware(wire, route.budget, route.endpoint)
+        return Replica(wire, route.permits)
 
-    limited = RateLimitMiddleware(*map(replica, ways))
+    limited = RateLimitMiddleware(*map(replica, routes))
     retrying = RetryMiddleware(limited, first.max_attempts, base_s=first.backoff_base_s, cap_s=first.backoff_cap_s)
     cached = CacheMiddleware(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(RetryTruncated(cached, first))

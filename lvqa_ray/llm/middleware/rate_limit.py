@@ -1,4 +1,4 @@
-"""A call that goes out under the limits of its endpoint, or of whichever of several has room."""
+"""Rate-limit middleware: sends each request under a lease, on the first of several replicas that grants one."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from lvqa_ray.llm.ratelimit.limits import SendLease
 from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, FailureScope, RequestOutcome, TokenEstimate
 
 HEDGE_S = 0.05
-"""Where a replica has no room for this long, the next one is asked too."""
+"""If a replica grants no lease within this time, the next replica is asked too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One endpoint among those that answer alike: how to ask it, and where its leases come from."""
+    """One of several equivalent endpoints: its client and its lease pool."""
 
     call: Chat
     permits: LeasePool
 
 
 class RateLimitMiddleware:
-    """Sends each request under a lease, which it gives back whatever happens.
+    """Sends each request under a lease and always releases it.
 
-    Among several replicas, the one with the least to do here is asked for a lease first, and the next ones where it has
-    none at once; the first lease is used and the others are given back unused. One that has stopped (its key is
-    refused, its money is spent, it has been down for too long) is left out while another goes on.
+    With several replicas (load balancing), the least busy one in this process is asked for a lease first, and the next
+    ones after `HEDGE_S` each. The first lease is used; the others are released unused. A replica that has stopped (key
+    refused, quota spent, down too long) is left out while another works.
 
     Args:
-        replicas: The endpoints; all give the same answers.
+        replicas: Equivalent endpoints.
     """
 
     def __init__(self, *replicas: Replica) -> None:
@@ -41,29 +41,29 @@ class RateLimitMiddleware:
         self._proven = False
 
     def prove(self) -> None:
-        """Note that the endpoints have answered before: a rejection is then about its request, unless all are."""
+        """Note that the endpoints have answered before, so a rejection is about one request if not all are."""
         self._proven = True
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Wait for a lease, then ask.
+        """Wait for a lease, then send.
 
         Raises:
-            ApiError: What the call ended with, or the `StopRun` that stopped the last of the replicas.
+            ApiError: Raised by the call, or the `StopRun` of the last replica that worked.
         """
         estimate = TokenEstimate.of(request)
         while True:
             replicas = sorted(self._replicas, key=lambda replica: replica.permits.waiting)
-            replica, lease = await _first(replicas, estimate)
+            replica, lease = await _first_lease(replicas, estimate)
             try:
-                return await _ask(replica, lease, request, proven=self._proven)
+                return await _send(replica, lease, request, proven=self._proven)
             except StopRun:
                 self._replicas = [other for other in self._replicas if other is not replica] or [replica]
                 if self._replicas == [replica]:
                     raise
 
 
-async def _first(replicas: Sequence[Replica], estimate: TokenEstimate) -> tuple[Replica, SendLease | StopRun]:
-    """The first lease that one of them gives, or the reason why one gives none."""
+async def _first_lease(replicas: Sequence[Replica], estimate: TokenEstimate) -> tuple[Replica, SendLease | StopRun]:
+    """The first lease that any replica grants, or the reason why a replica has stopped."""
     if len(replicas) == 1:
         return replicas[0], await _lease(replicas[0], estimate)
     left = list(replicas)
@@ -90,7 +90,7 @@ async def _lease(replica: Replica, estimate: TokenEstimate) -> SendLease | StopR
         return stop
 
 
-async def _ask(replica: Replica, lease: SendLease | StopRun, request: ChatRequest, *, proven: bool) -> ChatReply:
+async def _send(replica: Replica, lease: SendLease | StopRun, request: ChatRequest, *, proven: bool) -> ChatReply:
     if isinstance(lease, StopRun):
         raise lease
     begun = time.monotonic()
@@ -104,16 +104,16 @@ async def _ask(replica: Replica, lease: SendLease | StopRun, request: ChatReques
         down = await permits.release(lease, done)
         error.spared = down and done.failed in {FailureScope.OVERLOAD, FailureScope.DOWN}
         if done.rejected and not proven and request.stage not in permits.proven:
-            error.retryable = True  # what is wrong may be the job's settings: once mended, a rerun asks again
+            error.retryable = True  # the job's settings may be wrong: a rerun with corrected ones sends it again
         if isinstance(error, AuthFailed) and error.status in ABOUT_ONE_REQUEST and not permits.halted:
             forbidden = error
         else:
             raise
-    except BaseException:  # cancelled, or a defect of ours: nobody knows what it used
+    except BaseException:  # cancelled, or a bug of ours: its token usage is unknown
         replica.permits.drop(lease, RequestOutcome(failed=FailureScope.UNKNOWN, seconds=time.monotonic() - begun))
         raise
     else:
-        # What the endpoint took: the time until the answer was written down says nothing about its load.
+        # The endpoint's own latency, without the time to store the reply, which says nothing about its load.
         await replica.permits.release(
             lease, RequestOutcome.answered(request, reply, reply.seconds or time.monotonic() - begun)
         )

@@ -1,4 +1,4 @@
-"""Retry with exponential backoff and full jitter; what it waits for in numbers says the docstring of `lvqa_ray.llm`."""
+"""Retry with exponential backoff and full jitter; the docstring of `lvqa_ray.llm` gives the numbers."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from lvqa_ray.llm.endpoint import BACKOFF_BASE_S, BACKOFF_CAP_S
 from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 
-# Not tenacity: policies by class, Retry-After with jitter on top, and spared attempts become hooks that share state, 35
+# Not tenacity: policies by class, Retry-After plus jitter and uncounted attempts become hooks that share state, 35
 # lines for our 27; and a call that succeeds at once takes 31 us of CPU instead of 0.7 (tenacity 9.2.1).
 
 SPARED_AT_MOST = 8
-"""Attempts that an outage may take without counting. An outage and a request that brings its server down look alike
-where it is the only one: so many probes in a row take two minutes, and where others wait they take turns."""
+"""Attempts during an outage that do not count. A single request that crashes its server looks like an outage: 8 probes
+in a row take two minutes, and if other requests wait too, they take turns as the probe."""
 LONGEST_RETRY_AFTER_S = 300.0
-"""A request that the endpoint asks to wait longer than this is given up; a later run sends it again."""
+"""A request with a longer Retry-After fails; a later run sends it again."""
 
 
 class RetryMiddleware:
-    """Sends a request again as often as the `policy` of its error allows, with exponential backoff and full jitter.
+    """Sends a request again as often as the policy of its error allows, with exponential backoff and full jitter.
 
-    It belongs outside the limits, so that a request that waits for its next attempt holds no permit and every attempt
-    is counted. An attempt that failed while the endpoint was down for everyone (``spared``) does not count against the
-    request, up to `SPARED_AT_MOST` times; the limits hold back the next one until the endpoint is to be tried again.
+    It belongs outside the rate limit, so that a request holds no lease while it waits and each attempt is counted.
+    Attempts that fail while the circuit breaker is open (``spared``) do not count, up to `SPARED_AT_MOST` of them; the
+    rate limiter delays the next attempt until the next probe.
 
     Args:
         inner: The call to repeat.
-        max_attempts: How often a request is sent at most.
-        base_s: Upper bound of the first wait in seconds; it doubles with each failure of the same kind.
-        cap_s: Upper bound of any wait in seconds that the endpoint did not ask for.
+        max_attempts: Maximum number of attempts.
+        base_s: Upper bound of the first wait (s); it doubles with each failure of the same class.
+        cap_s: Upper bound of any wait (s), not counting Retry-After.
         rng: Source of the jitter.
-        sleep: How to wait; tests pass their own.
+        sleep: Sleep function, for tests.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class RetryMiddleware:
         self._sleep = sleep
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Ask until there is an answer, a failure that asking again does not mend, or no attempt left.
+        """Send until there is a reply, a permanent failure, or no attempt left.
 
         Raises:
-            ApiError: The last failure; its ``attempts`` says how often the request was sent.
+            ApiError: The last failure; ``attempts`` is the number of times the request was sent.
         """
         attempt, spared = 1, 0
         seen: Counter[type[ApiError]] = Counter()
@@ -73,14 +73,14 @@ class RetryMiddleware:
                 if error.spared and spared < SPARED_AT_MOST:
                     spared += 1
                     continue
-                # By kind: a second fault of another kind is bad luck rather than trouble that lasts, and what is
-                # trouble for all is the limits' business.
+                # Counted by class: a failure of another class does not show a persistent problem. Problems of all
+                # requests are handled by the rate limiter.
                 seen[type(error)] += 1
                 failed, asked_s = seen[type(error)], error.retry_after_s or 0.0
                 most = policy_of(error).attempts or self._max_attempts
                 if attempt >= self._max_attempts or failed >= most or asked_s > LONGEST_RETRY_AFTER_S:
                     raise
-            # Jitter comes on top of what was asked for: all who were told to wait were told the same.
+            # Jitter is added to Retry-After, since all rejected requests got the same value.
             await self._sleep(asked_s + self._jitter_s(failed))
             attempt += 1
 

@@ -1,4 +1,4 @@
-"""Asking once more, differently, where the same request would fail in the same way."""
+"""Retry of truncated replies, once, with a larger ``max_tokens``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
 from lvqa_ray.records import Usage
 
 LARGER = 2
-"""A reply that was cut off is asked for with this many times the tokens."""
+"""Factor on ``max_tokens`` after a truncated reply."""
 
 
 class RetryTruncated:
-    """Asks for a reply that was cut off once more, with twice the tokens.
+    """Retries a truncated reply once, with twice the ``max_tokens``.
 
-    Where neither request nor endpoint set ``max_tokens``, it was the model's own limit, and nothing can be done. It
-    belongs outside the journal, so that each of the two requests has a key of its own.
+    If neither the request nor the endpoint sets ``max_tokens``, the model's own limit was hit, and the error is final.
+    It belongs outside the cache, so that each of the two requests has its own key.
 
-    It also remembers that an endpoint refused a request with a schema: later ones are not even sent, and the stage,
-    which knows how to ask without one, does so at once.
+    It also remembers that an endpoint rejected a JSON schema: later requests with a schema fail here at once, and the
+    stage sends them without one.
 
     Args:
         inner: The call.
-        endpoint: Whose ``max_tokens`` holds where the request has none.
+        endpoint: The endpoint, for its default ``max_tokens``.
     """
 
     def __init__(self, inner: Chat, endpoint: Endpoint) -> None:
@@ -33,13 +33,13 @@ class RetryTruncated:
         self._takes_schemas = True
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Ask, and ask again where that can mend it.
+        """Send, and send once more if the reply is truncated.
 
         Returns:
-            The answer; its usage holds what the first reply cost.
+            The reply; its usage includes the truncated one.
 
         Raises:
-            ApiError: What the last call ended with.
+            ApiError: Raised by the last call.
         """
         if request.reply_schema is not None and not self._takes_schemas:
             raise BadRequest(f"{self._endpoint.label} did not take a JSON schema before.", status=400)

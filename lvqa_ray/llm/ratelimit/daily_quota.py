@@ -1,4 +1,4 @@
-"""The requests of the last 24 hours, counted so that the count outlives the process."""
+"""Daily quota: counts the requests of the last 24 hours in a file that outlives the process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lvqa_ray.errors import StopRun
 
 
 class WholeFile(Protocol):
-    """A file that is written as a whole or not at all."""
+    """A file that is read and written as a whole, atomically."""
 
     def read_text(self, encoding: str) -> str:
         """The content.
 
         Raises:
-            FileNotFoundError: It is not there.
+            FileNotFoundError: It does not exist.
         """
         ...
 
@@ -32,32 +32,31 @@ class WholeFile(Protocol):
 
 DAY_S = 86_400.0
 LOOK_S = 0.02
-"""How long to wait before asking again, while the count is being written."""
+"""Wait before the next attempt while the count is being written (s)."""
 _BUCKET_S = 60.0
 Counts = Mapping[int, int]
-"""Minute since 1970 -> requests that are written down for it."""
+"""Minute since 1970 -> requests recorded for it."""
 
 
 class _StoredDay(NamedTuple):
     counts: Counts
     minute: int
-    more: int  # requests that are counted for that minute, and not sent yet
+    more: int  # requests recorded for that minute ahead of use
 
 
 class DailyQuota:
-    """Keeps the requests of any 24 hours under a limit, to the minute.
+    """Sliding-window quota: keeps the requests of any 24 hours under a limit, in buckets of a minute.
 
-    The count is kept in a file, which a thread reads and writes: a store may take its time. It is written ahead, in
-    steps of half a hundredth of the limit and before the last one is used up, so a process that dies leaves a count
-    that is too high by a hundredth at most, and never too low. Two jobs with the same key and different outputs do not
-    know of each other.
+    A thread reads and writes the count in a file, since the storage may be slow. The count is written ahead of use, in
+    steps of 0.5 % of the limit, so after a crash it is too high by 1 % at most and never too low. Two jobs that share a
+    key but not an output folder do not see each other's count.
 
-    The journal cannot stand in for this file: its lines name a model, and neither the URL nor the key; refused requests
-    count at the endpoint, and are in no line; and a reply is in no line as long as its request is under way.
+    The journal cannot replace this file: its lines hold the model but neither URL nor key, and lack refused requests,
+    which count at the endpoint, and requests in flight.
 
     Args:
-        limit: Most requests in 24 hours; ``None`` for no limit, and then nothing is kept.
-        path: Where to keep the count; ``None`` for in memory only.
+        limit: Maximum number of requests in 24 hours; ``None`` for no limit and no file.
+        path: File of the count; ``None`` for in memory only.
         clock: Seconds since 1970.
     """
 
@@ -71,66 +70,66 @@ class DailyQuota:
         self._step = max(1, self._limit // 200)
         self._counts: Counts | None = None  # not read yet
         self._minute = 0
-        self._spare = 0  # of what is written down for that minute, not used yet
+        self._spare = 0  # recorded for that minute and not used yet
         self._writing: Future[_StoredDay] | None = None
 
     def take(self) -> float:
-        """Count one request, and give 0; or the seconds after which to ask again. It waits for nothing.
+        """Count one request and return 0, or return the seconds until the next try. Never blocks.
 
         Raises:
-            StopRun: The count cannot be kept.
+            StopRun: The count cannot be stored.
         """
         if self._unlimited:
             return 0.0
         now = self._clock()
-        self._land()
+        self._apply_finished_write()
         if self._minute != (minute := int(now // _BUCKET_S)):
             self._minute, self._spare = minute, 0
-        if self._spare <= self._step // 2 and self._writing is None and not self._full_s(now):
-            self._begin(now)
-            self._land()
+        if self._spare <= self._step // 2 and self._writing is None and not self._wait_s(now):
+            self._start_write(now)
+            self._apply_finished_write()
         if self._spare:
             self._spare -= 1
             return 0.0
-        return LOOK_S if self._writing else self._full_s(now)
+        return LOOK_S if self._writing else self._wait_s(now)
 
     def give_back(self, age_s: float) -> None:
-        """Take back the count of a request of so many seconds ago that was not sent."""
-        if int((self._clock() - age_s) // _BUCKET_S) == self._minute:  # else it leaves the window sooner than another
+        """Undo the count of a request that was not sent, counted ``age_s`` seconds ago."""
+        if int((self._clock() - age_s) // _BUCKET_S) == self._minute:  # an older one stays counted
             self._spare += 1
 
-    def _full_s(self, now: float) -> float:
-        """Seconds until there is room; 0 if there is some, or that is not known yet."""
-        counts = _latest(self._counts or {}, now)
+    def _wait_s(self, now: float) -> float:
+        """Seconds until the quota allows a request; 0 if it does now, or if the count is not read yet."""
+        counts = _last_24_hours(self._counts or {}, now)
         if sum(counts.values()) < self._limit:
             return 0.0
         return max(1.0, (min(counts) + 1) * _BUCKET_S + DAY_S - now)
 
-    def _begin(self, now: float) -> None:
+    def _start_write(self, now: float) -> None:
         self._writing = future = Future[_StoredDay]()
 
         def work() -> None:
             try:
-                future.set_result(self._written(now))
+                future.set_result(self._record_ahead(now))
             except Exception as error:
                 future.set_exception(error)
 
         if self._path is None:
             work()
-        else:  # no executor's: those are waited for at the end of the program
+        else:  # a thread and no executor: the interpreter would wait for an executor's threads at exit
             threading.Thread(target=work, daemon=True, name="day").start()
 
-    def _land(self) -> None:
-        """Use what has been written down."""
+    def _apply_finished_write(self) -> None:
+        """Apply a finished write."""
         if self._writing is None or not self._writing.done():
             return
         written = self._writing.result()
         self._writing, self._counts = None, written.counts
         self._spare += written.more if written.minute == self._minute else 0
 
-    def _written(self, now: float) -> _StoredDay:
-        """Read the count, if that is not done yet, and write more requests down; see `take`."""
-        counts = dict(_latest(_read(self._path) if self._counts is None else self._counts, now))
+    def _record_ahead(self, now: float) -> _StoredDay:
+        """Read the count if not done yet, and record more requests; see `take`."""
+        counts = dict(_last_24_hours(_read(self._path) if self._counts is None else self._counts, now))
         minute, more = int(now // _BUCKET_S), min(self._step, self._limit - sum(counts.values()))
         if more > 0:
             counts[minute] = counts.get(minute, 0) + more
@@ -138,7 +137,7 @@ class DailyQuota:
         return _StoredDay(counts, minute, max(0, more))
 
 
-def _latest(counts: Counts, now: float) -> Counts:
+def _last_24_hours(counts: Counts, now: float) -> Counts:
     first = int((now - DAY_S) // _BUCKET_S)
     return {at: count for at, count in counts.items() if at >= first}
 

@@ -1,4 +1,4 @@
-"""The name of a process that holds leases, from which another process of the machine sees that it is only stopped."""
+"""Identity of a lease holder, by which others on the machine can tell a stopped process from a dead one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _STOPPED = frozenset("Tt")
 
 
 def holder_name() -> str:
-    """A name for this process that no other bears: kernel, numbering of processes, number, start, and a part by chance.
+    """Unique name of this process: boot id, PID namespace, PID, start time and a random part.
 
-    Without ``/proc`` it names nothing that could be seen.
+    Without ``/proc`` only the PID and the random part are set.
     """
     return f"{_machine()}/{os.getpid()}/{_state(os.getpid())[1]}/{uuid.uuid4().hex}"
 
 
 def is_stopped(holder: str) -> bool:
-    """Whether a holder is a process of this machine that was stopped (SIGSTOP) and may be continued.
+    """Whether a holder is a process of this machine that is stopped (SIGSTOP) and may continue.
 
-    Its requests are still under way: the endpoint works on them, whether their replies are read or not.
+    The endpoint still works on its requests.
     """
     machine, _, rest = holder.partition("/")
     pid, _, rest = rest.partition("/")
@@ -42,7 +42,7 @@ def _machine() -> str:
 
 
 def _state(pid: int) -> tuple[str, str]:
-    """The state of a process, and the time at which it began; empty where it is not there."""
+    """State and start time of a process; empty if it does not exist."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         return fields[0], fields[19]

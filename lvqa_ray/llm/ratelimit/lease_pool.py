@@ -1,4 +1,4 @@
-"""The leases of one process: taken from a desk in chunks, handed to its requests one by one."""
+"""Per-process pool of rate-limit leases, fetched from the lease server in batches, used by one request at a time."""
 
 from __future__ import annotations
 
@@ -18,67 +18,65 @@ from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEs
 from lvqa_ray.llm.ratelimit.server import CHUNK, LeaseServer, LimiterStatus
 
 LINGER_S = 0.05
-"""How long outcomes gather before they are reported, where no place comes back with them."""
+"""How long outcomes are collected into one report while no request waits for their leases."""
 
 UNUSED = RequestOutcome(failed=FailureScope.NOT_SENT, used=TokenEstimate())
 _KEEPS_PLACE = frozenset({None, FailureScope.OVERLOAD, FailureScope.REQUEST})
-"""What says nothing against the next request at the same place; too many refusals make the limit fall, for all."""
+"""Outcomes after which the lease may be reused here; if refusals are too many, the limit falls for all."""
 
 _Waiting = tuple[TokenEstimate, "asyncio.Future[SendLease]"]
 
 
 class LeasePool:
-    """Leases for the tasks of one event loop, first come, first served.
+    """Lease pool for the tasks of one event loop, first come, first served.
 
-    A call to the desk may cost a millisecond of several processes, and 16 workers would keep one desk busy with nothing
-    else. So one question at a time is under way, for all the requests that wait by then; and a place is used again,
-    for `Lease.reuse_s`, where nothing but the number in flight is limited. Outcomes are reported in bunches.
+    A call to the lease server may take a millisecond of CPU in several processes, and 16 workers would saturate one
+    server. So at most one call is in progress, for all requests that wait by then; a lease is reused for
+    `SendLease.reuse_s` if only concurrency is limited; and outcomes are reported in batches.
 
     Args:
-        desk: Where leases come from.
-        clock: Seconds, never running backwards.
+        server: The lease server.
+        clock: Monotonic time (s).
 
     Attributes:
-        proven: The stages that the endpoint had ever answered, when outcomes were last reported.
-        halted: Whether no more requests went out, at that time.
+        proven: Stages that the endpoint has answered, as of the last report.
+        halted: Whether the limiter had stopped, as of the last report.
     """
 
-    def __init__(self, desk: LeaseServer, clock: Callable[[], float] = time.monotonic) -> None:
-        self._server = desk
+    def __init__(self, server: LeaseServer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server = server
         self._clock = clock
         self._holder = holder_name()
-        self._seen = clock()  # when this process last ran, as far as it looked
+        self._seen = clock()  # when this process is last known to have run
         self._sleeps = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Waiting] = deque()
-        self._held: dict[str, tuple[SendLease, float]] = {}  # with the time from which it may not be used again
-        self._free: list[SendLease] = []  # held and not in use; given back after a moment
+        self._held: dict[str, tuple[SendLease, float]] = {}  # with the time until which it may be reused
+        self._free: list[SendLease] = []  # held and unused; released after a moment
         self._done: list[tuple[SendLease, RequestOutcome]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._no_reuse_before = 0.0
         self._down = False
         self.proven: frozenset[str] = frozenset()
         self.halted = False
-        self._next: asyncio.Future[LimiterStatus] | None = (
-            None  # what the next report will bring, for whoever waits for it
-        )
-        self._hurry = asyncio.Event()
+        self._next: asyncio.Future[LimiterStatus] | None = None  # the result of the next report
+        self._report_now = asyncio.Event()
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a lease or are under way, in this process."""
+        """Requests of this process that wait for a lease or are in flight."""
         return len(self._waiting) + len(self._held)
 
     async def acquire(self, estimate: TokenEstimate) -> SendLease:
         """Wait for a lease.
 
         Raises:
-            StopRun: An earlier call found that none can succeed, or the endpoint has been down for too long.
+            StopRun: No request can succeed any more, or the endpoint has been down for too long.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # what belonged to a loop that is gone is gone with it
+        if loop is not self._loop:  # a new loop: the tasks and waiters of the old one are gone
             self._loop, self._waiting, self._tasks = loop, deque(), {}
-            self._next, self._hurry = None, asyncio.Event()
+            self._next, self._report_now = None, asyncio.Event()
         if not self._waiting and (lease := self._from_free()) is not None:
             return lease
         future: asyncio.Future[SendLease] = loop.create_future()
@@ -92,35 +90,35 @@ class LeasePool:
             raise
 
     async def release(self, lease: SendLease, done: RequestOutcome) -> bool:
-        """Give a lease back, with what became of its request.
+        """Release a lease with the outcome of its request.
 
         Returns:
-            Whether the endpoint is taken to be down; known only where the request failed.
+            Whether the circuit breaker is open; only known if the request failed.
         """
-        kept = self._end(lease, done)
+        kept = self._end_request(lease, done)
         if done.failed is None:
             return False
         if not kept:
-            self._hurry.set()
-        if self._next is None:  # who fails while a report is on its way goes with the next one
+            self._report_now.set()
+        if self._next is None:  # a failure during a report belongs to the next report
             self._next = asyncio.get_running_loop().create_future()
         return (await asyncio.shield(self._next)).down
 
     def drop(self, lease: SendLease, done: RequestOutcome = UNUSED) -> None:
-        """Give a lease back without waiting for that."""
+        """Release a lease without waiting for the report."""
         self._held.pop(lease.id, None)
         self._done.append((lease, done))
         self._start("report", self._report)
 
-    def _end(self, lease: SendLease, done: RequestOutcome) -> bool:
-        """Note an outcome; whether its place stays here, for the next request."""
+    def _end_request(self, lease: SendLease, done: RequestOutcome) -> bool:
+        """Record an outcome; returns whether the lease stays in the pool for the next request."""
         _, until = self._held.pop(lease.id, (lease, 0.0))
-        # After a rejection the limiter may have to stop all: nothing more goes out before it has heard of it.
+        # After a rejection the limiter may stop everything, so it must see this outcome before the next request.
         calm = done.failed in _KEEPS_PLACE and done.wait_s is None and done.stop is None and not done.rejected
         kept = calm and not self._down and self._usable(until)
         if kept:
             self._held[lease.id] = (lease, until)
-            self._hand(lease)
+            self._hand_over(lease)
             done = done._replace(keeps_place=True)
         self._done.append((lease, done))
         self._start("report", self._report)
@@ -129,8 +127,8 @@ class LeasePool:
     def _usable(self, until: float) -> bool:
         return self._no_reuse_before <= self._clock() < until
 
-    def _hand(self, lease: SendLease) -> None:
-        """Hand a place to the first who still waits for one; it stays free for a moment if nobody does."""
+    def _hand_over(self, lease: SendLease) -> None:
+        """Give a lease to the first waiting request; without one it stays free for a moment."""
         while self._waiting:
             _, future = self._waiting.popleft()
             if not future.done():
@@ -150,13 +148,13 @@ class LeasePool:
     async def _ask(self) -> None:
         try:
             while asked := [waiting for waiting in self._waiting if not waiting[1].done()][:CHUNK]:
-                sleeps = self._look()
-                self._start("beat", self._beat)
+                sleeps = self._count_sleeps()
+                self._start("heartbeat", self._send_heartbeats)
                 answer = await self._server.acquire_batch(self._holder, [estimate for estimate, _ in asked])
                 if isinstance(answer, StopRun):
                     self._fail(answer)
                     return
-                if sleeps != self._look():  # others may have got these places meanwhile
+                if sleeps != self._count_sleeps():  # this process was stopped: the leases may have expired meanwhile
                     for lease in answer:
                         self.drop(lease)
                     continue
@@ -165,12 +163,12 @@ class LeasePool:
                     if not future.done():
                         future.set_result(lease)
                     elif lease.reuse_s:
-                        self._hand(lease)
-                    else:  # who waited for it was cancelled, and others may need more tokens
+                        self._hand_over(lease)
+                    else:  # the waiter was cancelled; release the lease, since others may need more tokens
                         self.drop(lease)
                 self._waiting = deque(waiting for waiting in self._waiting if not waiting[1].done())
-                self._start("beat", self._beat)
-        except Exception as error:  # whoever waits has to hear of it
+                self._start("heartbeat", self._send_heartbeats)
+        except Exception as error:  # all waiters must get the error
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -182,49 +180,46 @@ class LeasePool:
     async def _report(self) -> None:
         while self._done or self._free:
             if not (self._waiting and any(not done.keeps_place for _, done in self._done)):
-                with contextlib.suppress(TimeoutError):  # nobody here waits for the places that come back
-                    await asyncio.wait_for(self._hurry.wait(), LINGER_S)
-            self._hurry.clear()
+                with contextlib.suppress(TimeoutError):  # no request here waits for these leases
+                    await asyncio.wait_for(self._report_now.wait(), LINGER_S)
+            self._report_now.clear()
             free, self._free = self._free, []
             for lease in free:
                 self.drop(lease)
-            told, self._next = self._next, None
+            waiter, self._next = self._next, None
+            done, self._done = self._done, []
             try:
-                news = self._note(await self._server.release_batch(self._taken()))
-            except Exception as error:  # whoever waits has to hear of it, and who came meanwhile as well
-                hear = [each for each in (told, self._next) if each is not None]
+                status = self._note(await self._server.release_batch(done))
+            except Exception as error:  # all waiters must get the error, those of the next report too
+                waiters = [each for each in (waiter, self._next) if each is not None]
                 self._next = None
-                for each in hear:
+                for each in waiters:
                     each.set_exception(error)
-                if not hear:
+                if not waiters:
                     raise
             else:
-                if told is not None:
-                    told.set_result(news)
+                if waiter is not None:
+                    waiter.set_result(status)
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while self._held or self._waiting:
             await asyncio.sleep(LEASE_HEARTBEAT_S)
-            self._look()
+            self._count_sleeps()
             if self._held:
                 await self._server.heartbeat(self._holder, [lease for lease, _ in self._held.values()])
 
-    def _look(self) -> int:
-        """How often this process was stopped for so long that its leases may have been given to others."""
+    def _count_sleeps(self) -> int:
+        """Count of the times this process was stopped for so long that its leases may have expired."""
         now = self._clock()
         self._sleeps += now - self._seen > HOLDER_TTL_S / 2
         self._seen = now
         return self._sleeps
 
-    def _taken(self) -> list[tuple[SendLease, RequestOutcome]]:
-        done, self._done = self._done, []
-        return done
-
-    def _note(self, news: LimiterStatus) -> LimiterStatus:
-        self._down, self.proven, self.halted = news.down, news.proven, news.halted
-        if news.held_s > 0:
-            self._no_reuse_before = self._clock() + news.held_s
-        return news
+    def _note(self, status: LimiterStatus) -> LimiterStatus:
+        self._down, self.proven, self.halted = status.down, status.proven, status.halted
+        if status.held_s > 0:
+            self._no_reuse_before = self._clock() + status.held_s
+        return status
 
     def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = self._tasks.get(name)

@@ -1,4 +1,4 @@
-"""How many calls may go out, and when: a pure algorithm with an injected clock."""
+"""Rate limiter of one endpoint and key: a pure algorithm with an injected clock."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lvqa_ray.llm.ratelimit.rejections import Rejections
 from lvqa_ray.llm.ratelimit.sliding_window import SLACK_S, WINDOW_S, SlidingWindow, WindowEntry
 
 HOLDER_TTL_S = 20.0
-"""A holder of leases that is not heard of for this long is dead, and its places are used again."""
+"""Time to live of a holder without a heartbeat; then its leases expire (s)."""
 LEASE_HEARTBEAT_S = 5.0
-"""How often a holder says which leases it has."""
+"""Interval at which a holder reports its leases (s)."""
 REUSE_S = 1.0
-"""How long a holder may use a place for one request after another before it has to queue for it again."""
+"""How long a holder may reuse a lease for further requests before it has to queue again (s)."""
 HANDOVER_S = LEASE_HEARTBEAT_S + 2.0
-"""How long a limiter that takes over from a dead one waits to hear which leases are out."""
+"""How long a restarted limiter waits for the heartbeats that report the leases in use (s)."""
 
 
 def _never(_: str) -> bool:
@@ -33,8 +33,8 @@ def _never(_: str) -> bool:
 
 
 @dataclass(slots=True)
-class _Out:
-    """A lease that is out: whose it is, when it was given, and what it took of each window."""
+class _ActiveLease:
+    """A lease in use: its holder, when it was granted, and its entries in the sliding windows."""
 
     holder: str
     at: float
@@ -43,24 +43,24 @@ class _Out:
 
 
 class Limiter:
-    """Gives leases so that no limit is passed, in any window of a minute, however the window is laid.
+    """Grants leases so that no limit is exceeded, in any window of a minute.
 
-    It never sleeps and knows no event loop: it says how long to wait, and the caller waits. What a request is believed
-    to take is set aside when its lease is given, and put right when it is given back. Leases belong to a holder; those
-    of one that is not heard of for `HOLDER_TTL_S` are dropped, however long their requests may take.
+    It never sleeps and knows no event loop: it returns how long to wait, and the caller waits. Estimated tokens are
+    reserved when a lease is granted and corrected on release. Leases belong to a holder and expire `HOLDER_TTL_S` after
+    its last heartbeat, however long their requests take.
 
-    A limiter that takes over from one that died does not know what went out: it takes its windows for full (so there is
-    a pause of up to a minute where there are limits by the minute) and gives nothing for `HANDOVER_S`, in which holders
-    say what they have. The day's count is kept in a file, see `DailyQuota`.
+    A restarted limiter does not know what was sent: it takes its windows as full (a pause of up to a minute if there
+    are limits per minute), and grants nothing for `HANDOVER_S`, in which holders report their leases. The daily count
+    is in a file, see `DailyQuota`.
 
     Args:
-        limits: What holds.
-        clock: The time in seconds, never running backwards.
-        window_s: Length of the windows.
-        day: The requests of the day; ``None`` for one that is kept in memory only.
-        took_over: Whether an earlier limiter gave leases that may still be out.
-        is_stopped: Tells of a holder that is not heard of whether its process was stopped and may go on: its leases
-            stay, as the endpoint works on its requests.
+        limits: The limits.
+        clock: Monotonic time (s).
+        window_s: Length of the sliding windows (s).
+        day: The daily quota; ``None`` for one in memory.
+        took_over: Whether an earlier limiter granted leases that may still be in use.
+        is_stopped: Whether a holder without a heartbeat is a stopped process that may continue; its leases stay, since
+            the endpoint still works on its requests.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class Limiter:
         self._day = day or DailyQuota(limits.requests_per_day)
         self._concurrency = AdaptiveConcurrency(limits.max_concurrency)
         self._breaker = CircuitBreaker(limits.max_outage_s, limits.open_after)
-        self._out: dict[str, _Out] = {}
-        self._heard: dict[str, float] = {}  # when each holder was last heard of
+        self._active: dict[str, _ActiveLease] = {}
+        self._last_seen: dict[str, float] = {}  # time of each holder's last heartbeat or call
         self._held_until = -math.inf
         self._stop: StopRun | None = None
         self._rejections = Rejections(limits.max_rejections)
@@ -98,59 +98,59 @@ class Limiter:
 
     @property
     def in_flight(self) -> int:
-        """Leases that are out."""
+        """Leases in use."""
         self._expire_dead_holders(self._clock())
-        return len(self._out)
+        return len(self._active)
 
     @property
     def most_in_flight(self) -> int:
-        """Leases that may be out at once now."""
+        """Maximum number of leases in use now."""
         return self._concurrency.limit
 
     @property
     def halted(self) -> StopRun | None:
-        """Why no more calls go out, if that is so."""
+        """Why the limiter has stopped for good; ``None`` if it has not."""
         return self._stop
 
     @property
     def proven(self) -> frozenset[str]:
-        """The stages that the endpoint has ever answered."""
+        """Stages that the endpoint has answered."""
         return self._rejections.proven
 
     @property
     def down_s(self) -> float:
-        """For how long the endpoint has been down; 0 if it is up."""
+        """How long the circuit breaker has been open (s); 0 if it is closed."""
         return self._breaker.down_s(self._clock())
 
     @property
     def room(self) -> int:
-        """Leases that could be given now, as far as places and requests go."""
+        """Leases that concurrency and requests per minute allow now."""
         now = self._clock()
         return int(min(self._concurrency.limit - self.in_flight, self._requests.room(now)))
 
     def acquire(self, estimate: TokenEstimate, holder: str = "") -> SendLease | float:
-        """A lease, or the seconds after which to ask again.
+        """A lease, or the seconds until the next try.
 
-        A wait for a place in flight or for a probe may end sooner, whenever a lease is given back: ask again then.
+        Leases and probes may become free earlier, on any `release`: try again then.
 
         Args:
-            estimate: What the request and its reply are believed to take.
-            holder: Who asks.
+            estimate: Estimated tokens of the request and its reply.
+            holder: Name of the holder.
 
         Raises:
-            StopRun: An earlier call found that none can succeed, or the endpoint has been down for too long.
+            StopRun: No request can succeed any more, or the endpoint has been down for too long.
         """
         now = self._clock()
         self._expire_dead_holders(now)
-        self._heard[holder] = now
+        self._last_seen[holder] = now
         if self._stop is None and self._breaker.exhausted(now):
             down_s = self.limits.max_outage_s
             self._stop = EndpointDown(f"The endpoint has been down for {down_s:.0f} s; a later run goes on from here.")
         if self._stop is not None:
-            raise copy.copy(self._stop)  # a new one, as each raise adds to the traceback of the one it raises
+            raise copy.copy(self._stop)  # a copy, since each raise extends the traceback
         wait_s = max(
             self._held_until - now,
-            self._place_s(now),
+            self._concurrency_wait_s(now),
             self._breaker.wait_s(now),
             self._requests.wait_s(now, 1),
             self._tokens.wait_s(now, estimate.total),
@@ -174,77 +174,79 @@ class Limiter:
         )
         self._given += 1
         lease = SendLease(f"{self._name}-{self._given}", estimate, REUSE_S if self.limits.only_places else 0.0)
-        self._out[lease.id] = _Out(holder, now, len(self._out) + 1, entries)
+        self._active[lease.id] = _ActiveLease(holder, now, len(self._active) + 1, entries)
         self._breaker.sent(lease.id, now)
         return lease
 
     def release(self, lease: SendLease, done: RequestOutcome) -> None:
-        """Give a lease back, or say how a request under it ended; twice, or for one that is dropped, does no harm.
+        """Release a lease, or report a request under it that keeps it. Safe to repeat, and for expired leases.
 
         Args:
-            lease: What `acquire` gave.
-            done: What became of the request.
+            lease: The lease.
+            done: Outcome of its request.
         """
         now = self._clock()
-        out = self._out.get(lease.id) if done.keeps_place else self._out.pop(lease.id, None)
-        if out is not None:
-            self._heard[out.holder] = now
-            self._settle_usage(out, done, now)
-        self._update_controllers(lease, out, done, now)
+        active = self._active.get(lease.id) if done.keeps_place else self._active.pop(lease.id, None)
+        if active is not None:
+            self._last_seen[active.holder] = now
+            self._settle_usage(active, done, now)
+        self._update_controllers(lease, active, done, now)
 
     def heartbeat(self, holder: str, held: Iterable[SendLease]) -> None:
-        """A holder says which leases it has: all that are older than a beat, and perhaps newer ones.
+        """Record a heartbeat of a holder with its leases: all that are older than one interval, and perhaps newer ones.
 
-        Leases that are not known, from a limiter before this one or dropped too early, are taken up; those that the
-        holder no longer has are dropped.
+        Unknown leases, of an earlier limiter or expired too early, are adopted; leases that the holder no longer has
+        are dropped.
         """
         now = self._clock()
-        self._heard[holder] = now
+        self._last_seen[holder] = now
         held = list(held)
         for lease in held:
-            if lease.id not in self._out:
-                self._out[lease.id] = _Out(holder, now, len(self._out) + 1, ())
+            if lease.id not in self._active:
+                self._active[lease.id] = _ActiveLease(holder, now, len(self._active) + 1, ())
         names = {lease.id for lease in held}
-        for name, out in list(self._out.items()):
-            if out.holder == holder and name not in names and out.at + 2 * LEASE_HEARTBEAT_S < now:
+        for name, active in list(self._active.items()):
+            if active.holder == holder and name not in names and active.at + 2 * LEASE_HEARTBEAT_S < now:
                 self._forget_lease(name, now)
 
     def woken(self) -> None:
-        """Give all holders as long again to be heard of: the process of the limiter was stopped and heard of nobody."""
+        """Restart the TTL of all holders: the limiter's own process was stopped and received no heartbeats."""
         now = self._clock()
-        self._heard = dict.fromkeys(self._heard, now)
+        self._last_seen = dict.fromkeys(self._last_seen, now)
 
     def halt(self, stop: StopRun) -> None:
-        """Give no more leases: a reason that was found elsewhere, such as a journal that cannot be written."""
-        self._stop = self._stop or copy.copy(stop)  # the copy holds no traceback, and with it no request
+        """Stop for good, for a reason found elsewhere, such as a journal that cannot be written."""
+        self._stop = self._stop or copy.copy(stop)  # a copy without traceback, which would keep the request alive
 
     def penalise(self, retry_after_s: float) -> None:
-        """Hold everyone for so many seconds from now, and at most for `LONGEST_HOLD_S`."""
+        """Pause all requests for ``retry_after_s`` from now, at most `LONGEST_HOLD_S`."""
         self._held_until = max(self._held_until, self._clock() + min(retry_after_s, LONGEST_HOLD_S))
 
     def held_s(self) -> float:
-        """Seconds for which nothing goes out, whoever asks; 0 if something may."""
+        """Seconds for which no request is sent; 0 if one may be."""
         now = self._clock()
         return max(0.0, self._held_until - now, self._breaker.wait_s(now))
 
     @property
     def is_open(self) -> bool:
-        """Whether the endpoint is taken to be down."""
+        """Whether the circuit breaker is open."""
         return self._breaker.is_open
 
-    def _settle_usage(self, out: _Out, done: RequestOutcome, now: float) -> None:
-        if not out.entries:
+    def _settle_usage(self, active: _ActiveLease, done: RequestOutcome, now: float) -> None:
+        if not active.entries:
             return
-        requests, tokens, input_, output = out.entries
+        requests, tokens, input_, output = active.entries
         if done.failed is FailureScope.NOT_SENT:
             self._requests.correct(requests, now, 0)
-            self._day.give_back(now - out.at)
+            self._day.give_back(now - active.at)
         if done.used is not None:
             self._tokens.correct(tokens, now, done.used.total)
             self._input.correct(input_, now, done.used.input)
             self._output.correct(output, now, done.used.output)
 
-    def _update_controllers(self, lease: SendLease, out: _Out | None, done: RequestOutcome, now: float) -> None:
+    def _update_controllers(
+        self, lease: SendLease, active: _ActiveLease | None, done: RequestOutcome, now: float
+    ) -> None:
         sent_at = now - done.seconds
         match done.failed:
             case None:
@@ -252,7 +254,7 @@ class Limiter:
                 self._concurrency.replied(
                     now,
                     sent_at=sent_at,
-                    in_flight=out.in_flight if out else 1,
+                    in_flight=active.in_flight if active else 1,
                     stage=done.stage,
                     tokens_in=done.used.input if done.used else 0,
                     tokens_out=done.used.output if done.used else 0,
@@ -271,20 +273,20 @@ class Limiter:
             self.penalise(done.wait_s)
 
     def _expire_dead_holders(self, now: float) -> None:
-        for holder in [name for name, at in self._heard.items() if at + HOLDER_TTL_S <= now]:
-            if self._is_stopped(holder):  # continued, it has as long again to be heard of
-                self._heard[holder] = now
+        for holder in [name for name, at in self._last_seen.items() if at + HOLDER_TTL_S <= now]:
+            if self._is_stopped(holder):  # after it continues, it has a full TTL for its next heartbeat
+                self._last_seen[holder] = now
                 continue
-            del self._heard[holder]
-            for name in [name for name, out in self._out.items() if out.holder == holder]:
+            del self._last_seen[holder]
+            for name in [name for name, active in self._active.items() if active.holder == holder]:
                 self._forget_lease(name, now)
 
     def _forget_lease(self, name: str, now: float) -> None:
-        del self._out[name]
+        del self._active[name]
         self._breaker.lost(name, now)
 
-    def _place_s(self, now: float) -> float:
-        if len(self._out) < self._concurrency.limit:
+    def _concurrency_wait_s(self, now: float) -> float:
+        if len(self._active) < self._concurrency.limit:
             return 0.0
-        first = min((self._heard.get(out.holder, now) for out in self._out.values()), default=now)
+        first = min((self._last_seen.get(active.holder, now) for active in self._active.values()), default=now)
         return max(1e-3, first + HOLDER_TTL_S - now)

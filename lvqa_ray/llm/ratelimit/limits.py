@@ -1,4 +1,4 @@
-"""What is allowed by one key at one endpoint, which endpoints share it, and the permission that follows from it."""
+"""Rate limits of one key at one endpoint, which endpoints share them, and the lease that the limiter grants."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lvqa_ray.llm.ratelimit.circuit_breaker import OPEN_AFTER
 from lvqa_ray.llm.ratelimit.outcome import TokenEstimate
 
 LONGEST_HOLD_S = 300.0
-"""Longest time for which one reply may hold back all requests with its key."""
+"""Longest pause of all requests with a key that one reply can cause (s)."""
 SharedBy = tuple[str, str, str]
-"""What requests are limited together by: base URL, key and model."""
+"""What identifies a shared limit: base URL, key and model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds for one key at one endpoint; ``None`` for no limit. Windows are of any 60 s, a day is of any 24 h."""
+    """Limits of one key at one endpoint; ``None`` for no limit. Windows are any 60 s, a day is any 24 h."""
 
     max_concurrency: int
     requests_per_minute: int | None = None
@@ -35,7 +35,7 @@ class Limits:
 
     @classmethod
     def of(cls, *endpoints: Endpoint) -> Limits:
-        """The limits of endpoints that share a key: of each limit the strictest."""
+        """The limits of endpoints that share a key: the strictest of each."""
 
         def least(name: str) -> int | None:
             values = [value for endpoint in endpoints if (value := getattr(endpoint, name)) is not None]
@@ -50,13 +50,13 @@ class Limits:
             requests_per_day=least("requests_per_day"),
             max_outage_s=min(endpoint.max_outage_s for endpoint in endpoints),
             max_rejections=least("max_rejections"),
-            # It opens before a request has used up its attempts.
+            # The breaker must open before a request has used up its attempts.
             open_after=max(2, min(OPEN_AFTER, min(endpoint.max_attempts for endpoint in endpoints) - 1)),
         )
 
     @property
     def only_places(self) -> bool:
-        """Whether nothing but the number in flight is limited, so that a place may be used again at once."""
+        """Whether only concurrency is limited, so that a lease may be reused at once."""
         return (
             self.requests_per_minute is None
             and self.tokens_per_minute is None
@@ -68,11 +68,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The limits that some endpoints share.
+    """Limits shared by several endpoints.
 
     Attributes:
-        limits: Of each limit the strictest.
-        day_file: Name of the file in which the requests of the day are counted; nothing in it is made of the key.
+        limits: The strictest of each limit.
+        day_file: Name of the file of the daily quota; it does not depend on the key.
     """
 
     limits: Limits
@@ -80,19 +80,19 @@ class Shared:
 
     @classmethod
     def of(cls, *endpoints: Endpoint) -> Shared:
-        """What endpoints share that have one base URL, key and model."""
+        """The shared limits of endpoints with one base URL, key and model."""
         first = endpoints[0]
         public = f"{first.base_url} {first.api_key_env} {first.model}"
         return cls(Limits.of(*endpoints), f"requests-{hashlib.sha256(public.encode()).hexdigest()[:16]}.json")
 
 
 def shared_by(endpoint: Endpoint, key: SecretStr) -> SharedBy:
-    """What the requests to an endpoint are limited by, together with those to others."""
+    """What identifies the shared limits of an endpoint."""
     return endpoint.base_url, key.get_secret_value(), endpoint.model
 
 
 def shared(endpoints: Iterable[tuple[Endpoint, SecretStr]]) -> dict[SharedBy, Shared]:
-    """The limits of endpoints with their keys; the first of those that share one names the day's file."""
+    """Group endpoints by their shared limits; the first of a group names the file of the daily quota."""
     groups: dict[SharedBy, list[Endpoint]] = {}
     for endpoint, key in endpoints:
         groups.setdefault(shared_by(endpoint, key), []).append(endpoint)
@@ -100,14 +100,14 @@ def shared(endpoints: Iterable[tuple[Endpoint, SecretStr]]) -> dict[SharedBy, Sh
 
 
 class SendLease(NamedTuple):
-    """The permission to send one request at once, and to have it in flight.
+    """Permission to send one request now and to have it in flight.
 
-    A tuple, as all that is told for every request: it is pickled in a tenth of the time of a frozen dataclass.
+    A tuple, since it is sent between processes for each request: it pickles in a tenth of the time of a frozen class.
 
     Attributes:
-        id: Names the lease among those of all limiters.
-        estimate: Tokens set aside for the request.
-        reuse_s: For so many seconds the place may be used again for another request without asking.
+        id: Unique id, over all limiters.
+        estimate: Tokens reserved for the request.
+        reuse_s: How long the lease may be reused for other requests without asking the limiter (s).
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What one request was believed to take, and what became of it, as the limits see it."""
+"""Token estimate of a request, and its outcome as the rate limiter sees it."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from lvqa_ray.errors import (
 from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest, Text
 
 MEDIA_TOKENS = 800
-"""Stand-in for the tokens of a picture until the reply says the true number."""
+"""Estimated tokens of an image, until the reply reports the real number."""
 UNLIMITED_REPLY_TOKENS = 600
-"""Stand-in for the tokens of a reply that has no limit of its own."""
+"""Estimated tokens of a reply without a limit."""
 ABOUT_ONE_REQUEST = frozenset({403})
-"""Statuses that mean a wrong key at first, and once the key has worked, that this one request is forbidden."""
+"""Statuses that mean a wrong key at first; once the key has worked, they concern one request."""
 _CROWDED = frozenset({429, 503, 529})
 
 
 class TokenEstimate(NamedTuple):
-    """Tokens of one request, of its prompt and of its reply."""
+    """Tokens of one request: prompt and reply."""
 
     input: int = 0
     output: int = 0
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """Prompt and reply together."""
         return self.input + self.output
 
     @classmethod
     def of(cls, request: ChatRequest) -> TokenEstimate:
-        """A rough number of tokens for a request and its reply; the true one replaces it when the reply is there."""
+        """A rough estimate for a request and its reply, replaced by the real number when the reply arrives."""
         tokens = 0
         for message in request.messages:
             for part in message.parts:
@@ -50,31 +50,30 @@ class TokenEstimate(NamedTuple):
 
 
 class FailureScope(Enum):
-    """Why a request has no answer, as far as it concerns other requests."""
+    """What a failed request says about other requests."""
 
-    OVERLOAD = "turned away for there being too many, or not answered in time"
+    OVERLOAD = "refused as one too many, or timed out"
     DOWN = "the endpoint cannot be reached, or fails"
     REQUEST = "the endpoint works; the request or its reply is at fault"
     NOT_SENT = "it was not sent"
-    UNKNOWN = "nobody waited for its end"
+    UNKNOWN = "nobody waited for its reply"
 
 
 class RequestOutcome(NamedTuple):
-    """What became of a request.
+    """Outcome of a request.
 
     Attributes:
-        seconds: How long it took.
+        seconds: Latency.
         used: Tokens that the endpoint counted; ``None`` keeps the estimate.
-        failed: Why there is no answer; ``None`` if there is one.
-        stage: Who asked.
+        failed: Scope of the failure; ``None`` for an answer.
+        stage: Stage of the request.
         kind: Kind of the error, for the counters; empty for an answer.
-        stop: The error, where no other request can succeed either.
-        wait_s: Seconds that everyone has to wait, where the endpoint says so.
-        rejected: Why the endpoint rejected the request as such; empty where it did not, or where that is no sign that
-            it would reject others.
+        stop: The error, if no other request can succeed either.
+        wait_s: Pause for all requests, if the endpoint asks for one (s).
+        rejected: Why the endpoint rejected the request; empty if it did not, or if that says nothing about others.
         paid: Whether a failed request brought a reply that was paid for.
         proven: Whether the endpoint is known to have answered before.
-        keeps_place: Whether the place is in use for another request already.
+        keeps_place: Whether the lease is already reused for another request.
     """
 
     seconds: float = 0.0
@@ -95,7 +94,7 @@ class RequestOutcome(NamedTuple):
         used = TokenEstimate(reply.usage.input_tokens, reply.usage.output_tokens)
         return cls(
             seconds=seconds,
-            used=used if used.total else None,  # 0: the endpoint does not say
+            used=used if used.total else None,  # 0: the endpoint reports no usage
             stage=request.stage,
             wait_s=reply.limits.wait_s() if reply.limits else None,
         )
@@ -104,7 +103,7 @@ class RequestOutcome(NamedTuple):
     def of_error(cls, request: ChatRequest, error: ApiError, seconds: float) -> RequestOutcome:
         """The outcome of a request that ended with an error."""
         unsent = isinstance(error, BudgetSpent)
-        turned_away = (error.status or 0) >= 400  # before it cost tokens
+        turned_away = (error.status or 0) >= 400  # such a reply costs no tokens
         used = TokenEstimate() if unsent or turned_away else None
         if error.bill is not None and error.bill.input_tokens + error.bill.output_tokens:
             used = TokenEstimate(error.bill.input_tokens, error.bill.output_tokens)
@@ -115,7 +114,7 @@ class RequestOutcome(NamedTuple):
             failed=_why(error),
             stage=request.stage,
             kind=error.kind,
-            # A copy without cause and traceback: they hold the request with its pictures.
+            # A copy without cause and traceback, which would keep the request and its images alive.
             stop=type(error)(str(error), status=error.status) if isinstance(error, StopRun) else None,
             wait_s=max((wait for wait in waits if wait is not None), default=None),
             rejected=_rejection(request, error),
@@ -124,7 +123,7 @@ class RequestOutcome(NamedTuple):
 
 
 def _rejection(request: ChatRequest, error: ApiError) -> str:
-    # Too long is the request's own fault, and one without a schema follows where that was what was rejected.
+    # A request that is too long says nothing about others; one rejected with a schema is sent again without it.
     if not isinstance(error, BadRequest) or isinstance(error, TooLong) or request.reply_schema is not None:
         return ""
     return str(error)
@@ -135,5 +134,5 @@ def _why(error: ApiError) -> FailureScope:
         return FailureScope.NOT_SENT
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
         return FailureScope.OVERLOAD
-    down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill it answers, if not well
+    down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill, the endpoint works
     return FailureScope.DOWN if down else FailureScope.REQUEST

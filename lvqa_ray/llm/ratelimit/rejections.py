@@ -1,4 +1,4 @@
-"""Rejections by an endpoint: whether they are about one request, or about all that will ever be sent."""
+"""Rejections by an endpoint: counts whether they concern one request or all requests of a stage."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from lvqa_ray.errors import EndpointRejects, StopRun
 from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, RequestOutcome
 
 FORBIDDEN_IN_A_ROW = 10
-"""So many requests forbidden with no answer in between mean that the key, which has worked, works no more."""
+"""Number of forbidden requests in a row after which a key that has worked is taken as revoked."""
 VOUCHED = 10
-"""So many times the usual rejections stop a stage whose earlier answers are in the journal."""
+"""Factor on the allowed rejections of a stage whose earlier answers are in the journal."""
 _VARYING = re.compile(r"request[ _-]?id\W{0,4}[\w.-]+|[\w.-]*[0-9][\w.-]*", re.IGNORECASE)
-"""What differs between two rejections for the same reason: numbers, sizes, names of requests and of traces."""
+"""What differs between two messages for the same reason: numbers, sizes, request and trace ids."""
 
 
 class Rejections:
-    """Counts rejections until the endpoint has answered; from then on they are about single requests.
+    """Counts equal rejections until the endpoint has answered; from then on they concern single requests.
 
-    An endpoint may answer one stage and reject all of another, which has settings of its own: each stage counts for
-    itself. Answers from earlier runs prove less than a fresh one, since settings and servers change.
+    Each stage counts for itself, since an endpoint may answer one stage and reject all of another, which has its own
+    settings. Answers of earlier runs prove less than a fresh one, since settings and servers change.
 
     Args:
-        most: How many an endpoint that has never answered may give for the same reason; ``None`` for no limit.
+        most: Allowed rejections for the same reason before the first answer; ``None`` for no limit.
 
     Attributes:
-        proven: The stages that the endpoint has ever answered.
+        proven: Stages that the endpoint has answered.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -37,7 +37,7 @@ class Rejections:
         self.proven: frozenset[str] = frozenset()
 
     def note(self, done: RequestOutcome) -> StopRun | None:
-        """Take in an outcome; gives the reason to stop, if it is one."""
+        """Count an outcome; returns the reason to stop, if it is one."""
         if done.failed is None:
             self._forbidden = 0
         if done.failed is None or done.paid:
@@ -58,7 +58,7 @@ class Rejections:
         )
 
     def _is_about_one_request(self, stop: StopRun) -> bool:
-        """Whether the endpoint forbids a request while its key works; several in a row mean that it does no more."""
+        """Whether the endpoint forbids one request while its key works; several in a row mean a bad key."""
         if stop.status not in ABOUT_ONE_REQUEST or not self._works:
             return False
         self._forbidden += 1

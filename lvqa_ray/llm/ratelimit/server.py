@@ -1,4 +1,4 @@
-"""Where leases are asked for: a limiter with a queue, on one event loop."""
+"""Lease server: a rate limiter with a FIFO queue, on one event loop."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lvqa_ray.llm.ratelimit.limits import SendLease
 from lvqa_ray.llm.ratelimit.outcome import RequestOutcome, TokenEstimate
 
 CHUNK = 64
-"""Most leases given at once."""
+"""Maximum number of leases in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatus:
-    """What a holder learns when it reports.
+    """The limiter's reply to a report.
 
     Attributes:
-        down: Whether the endpoint is taken to be down.
-        held_s: Seconds for which nothing goes out.
-        proven: The stages that the endpoint has ever answered.
-        halted: Whether no more requests go out.
+        down: Whether the circuit breaker is open.
+        held_s: Seconds for which no request is sent.
+        proven: Stages that the endpoint has answered.
+        halted: Whether the limiter has stopped for good.
     """
 
     down: bool = False
@@ -37,18 +37,18 @@ class LimiterStatus:
 
 
 class LeaseServer(Protocol):
-    """Where holders get leases in chunks, and report: in this process, or an actor that serves many."""
+    """Grants leases in batches and takes reports: in this process, or in an actor that serves many."""
 
     async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
-        """Wait for leases for the first of these requests, for one at least; or the reason why there are none."""
+        """Wait for leases for the first of these requests, at least one; or return why there are none."""
         ...
 
     async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
-        """Say what became of requests."""
+        """Report outcomes of requests."""
         ...
 
     async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
-        """Say which leases this holder has."""
+        """Report the leases that this holder has."""
         ...
 
 
@@ -60,11 +60,10 @@ class _Ask:
 
 
 class LocalLeaseServer:
-    """Serves those who ask in the order in which they came, each with a fair chunk of what there is.
+    """Serves holders in FIFO order, each with a fair share of the available leases.
 
-    Nobody is overtaken, so a large request does not wait for ever behind small ones. A chunk is never more than the
-    holder has requests for, so no permit lies about unused; how large it is follows from how many requests gather
-    while the last answer is on its way.
+    Requests are never overtaken, so a large one does not starve behind small ones. A batch never exceeds the holder's
+    queued requests, so no lease stays unused; its size is set by how many requests queue during one round trip.
     """
 
     def __init__(self, limiter: Limiter) -> None:
@@ -75,7 +74,7 @@ class LocalLeaseServer:
 
     async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
         """Wait for leases; see `LeaseServer`."""
-        self._look()
+        self._note_silence()
         ask = _Ask(holder, estimates, asyncio.get_running_loop().create_future())
         self._queue.append(ask)
         self._serve()
@@ -88,8 +87,8 @@ class LocalLeaseServer:
             raise
 
     async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
-        """Take leases back; see `LeaseServer`."""
-        self._look()
+        """Release leases; see `LeaseServer`."""
+        self._note_silence()
         for lease, outcome in done:
             self._limiter.release(lease, outcome)
         self._serve()
@@ -97,18 +96,18 @@ class LocalLeaseServer:
         return LimiterStatus(limiter.is_open, limiter.held_s(), limiter.proven, limiter.halted is not None)
 
     async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
-        """Note who is alive, with what; see `LeaseServer`."""
-        self._look()
+        """Record a heartbeat; see `LeaseServer`."""
+        self._note_silence()
         self._limiter.heartbeat(holder, held)
         self._serve()
 
     def halt(self, stop: StopRun) -> None:
-        """Give no more leases, for a reason found elsewhere."""
+        """Stop for good, for a reason found elsewhere."""
         self._limiter.halt(stop)
         self._serve()
 
-    def _look(self) -> None:
-        # Whoever holds a lease calls at each beat: after a silence this process was stopped, and its holders may live.
+    def _note_silence(self) -> None:
+        # Holders call at each heartbeat: after a long silence this process was stopped, and they may be alive.
         now = time.monotonic()
         if now - self._called > HOLDER_TTL_S / 2:
             self._limiter.woken()
@@ -120,14 +119,14 @@ class LocalLeaseServer:
             self._timer = None
         while self._queue:
             ask = self._queue[0]
-            answer = self._chunk(ask)
+            answer = self._batch(ask)
             if isinstance(answer, float):
                 self._timer = asyncio.get_running_loop().call_later(answer, self._serve)
                 return
             self._queue.popleft()
             ask.answer.set_result(answer)
 
-    def _chunk(self, ask: _Ask) -> list[SendLease] | StopRun | float:
+    def _batch(self, ask: _Ask) -> list[SendLease] | StopRun | float:
         share = max(1, min(CHUNK, math.ceil(self._limiter.room / len(self._queue))))
         leases: list[SendLease] = []
         for estimate in ask.estimates[:share]:

@@ -1,4 +1,4 @@
-"""How much went out in the last minute, and when there is room for more."""
+"""Sliding-window counter: how much was sent in the last minute, and when more may be sent."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 
 WINDOW_S = 60.0
 SLACK_S = 1.25
-"""The window is kept this much longer than a minute: the endpoint counts requests as they arrive, and one may be this
-much slower on its way from the limiter than the next. It costs 2 % of the limit."""
+"""The window is this much longer than a minute: the endpoint counts requests as they arrive, and one request may travel
+this much longer than the next. It costs 2 % of the limit."""
 
 
 @dataclass(slots=True)
 class WindowEntry:
-    """What one request takes of a limit; the amount may be put right once it is known."""
+    """What one request takes of a limit; the amount is corrected once it is known."""
 
     at: float
     amount: int
 
 
 class SlidingWindow:
-    """Keeps an amount under a limit in every window, however the window is laid.
+    """Sliding-window log: keeps an amount under a limit in every window.
 
-    It keeps every entry of the last window: a token bucket, the usual short cut, lets through up to twice the limit in
-    a minute that begins with a full bucket. An amount larger than the limit is let through alone.
+    It keeps all entries of the last window: a token bucket, the usual approximation, allows up to twice the limit in a
+    minute that begins with a full bucket. An amount larger than the limit is allowed alone.
 
     Args:
-        limit: Most in any window; ``None`` for no limit, and then nothing is kept.
-        seconds: Length of the window.
+        limit: Maximum in any window; ``None`` for no limit, and then no entries are kept.
+        seconds: Length of the window (s).
     """
 
     def __init__(self, limit: int | None, seconds: float = WINDOW_S + SLACK_S) -> None:
@@ -38,7 +38,7 @@ class SlidingWindow:
         self._total = 0
 
     def add(self, now: float, amount: int) -> WindowEntry:
-        """Count an amount that goes out now."""
+        """Count an amount that is sent now."""
         entry = WindowEntry(now, amount)
         if self.limit is not None:
             self._forget(now)
@@ -47,7 +47,7 @@ class SlidingWindow:
         return entry
 
     def correct(self, entry: WindowEntry, now: float, amount: int) -> None:
-        """Put the amount of an entry right; one that has left the window stays out of it."""
+        """Correct the amount of an entry; no effect once it has left the window."""
         if self.limit is None:
             return
         self._forget(now)
@@ -56,12 +56,12 @@ class SlidingWindow:
             entry.amount = amount
 
     def fill(self, now: float) -> None:
-        """Take the window for full: what went out in it is not known."""
+        """Take the window as full, since what was sent in it is unknown."""
         if self.limit is not None:
             self.add(now, self.limit)
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Seconds until there is room for an amount; 0 if there is now."""
+        """Seconds until an amount may be sent; 0 if it may now."""
         if self.limit is None or amount <= 0:
             return 0.0
         self._forget(now)
@@ -74,7 +74,7 @@ class SlidingWindow:
         return wait_s
 
     def room(self, now: float) -> float:
-        """What may still go out now."""
+        """The amount that may be sent now."""
         if self.limit is None:
             return math.inf
         self._forget(now)

@@ -1,1 +1,1 @@
-"""Replies of models: drafts, chat-template markup and repetition removed or refused."""
+"""Post-processing of model replies: strips drafts and chat-template markup, detects repetition."""

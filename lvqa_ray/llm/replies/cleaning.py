@@ -1,7 +1,7 @@
-"""Cleaned replies: the answer proper, in characters that are safe to store and to show.
+"""Cleaning of replies: keeps only the answer, in characters that are safe to store and show.
 
-This is the one place where replies enter, those from the journal too: the journal keeps what was received, so an
-answer that an earlier release has paid for is cleaned like any other, and is not asked for again.
+All replies pass here, those from the cache too: the journal stores them as received, so replies paid for by earlier
+releases are cleaned by the current rules, without another request.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from lvqa_ray.records.safe_text import safe_text
 
 
 class Cleaning:
-    """Hands on each reply without its draft, its wrapper, template tokens and unsafe characters.
+    """Removes drafts, wrappers, template tokens and unsafe characters from each reply.
 
-    A transcript is left alone: it is made from fields of its own, see `llm.transcription`.
+    Transcripts pass unchanged: they are built from fields of their own, see `llm.transport.transcriptions`.
 
     Args:
-        inner: The call, with the journal in it.
+        inner: The call, with the cache in it.
     """
 
     def __init__(self, inner: Chat) -> None:
         self._inner = inner
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Ask, and clean the reply.
+        """Send the request and clean the reply.
 
         Returns:
-            The reply; its text is empty where it holds no answer, or none that can be told from its draft.
+            The reply; its text is empty if it holds no answer, or none that can be separated from its draft.
 
         Raises:
-            DegenerateReply: It repeats itself without an end. A run that does failures again asks anew.
-            ApiError: What the inner call raises.
+            DegenerateReply: The reply repeats itself endlessly. With ``engine.retry_failures`` a cached one is sent
+                again.
+            ApiError: Raised by the inner call.
         """
         reply = await self._inner(request)
         if audio_seconds(request):
@@ -49,10 +50,10 @@ class Cleaning:
 
 
 def cleaned(reply: ChatReply) -> ChatReply:
-    """The reply with its answer proper as its text, and what was received as ``raw``.
+    """The reply with its answer as ``text`` and the received text as ``raw``.
 
     Raises:
-        DegenerateReply: The answer repeats itself without an end.
+        DegenerateReply: The answer repeats itself endlessly.
     """
     received = safe_text(reply.text)
     text = strip_thinking(received)
@@ -63,9 +64,9 @@ def cleaned(reply: ChatReply) -> ChatReply:
         error.bill = usage.bill
         raise error
     if text == received.strip():
-        text = received  # white space at the ends is left as earlier releases stored it
+        text = received  # keeps outer white space, as earlier releases stored it
     return replace(reply, text=text, raw=received, model=safe_text(reply.model))
 
 
 RAW_CHARS = 4000
-"""Characters of a degenerate reply that its failure shows."""
+"""Maximum characters of a degenerate reply in its failure."""

@@ -1,7 +1,7 @@
 """Markup of chat templates and reasoning models in replies: one table of patterns, each with its source.
 
-`llm.draft` applies the table. Three kinds of markup are told apart: *drafts* (what a reasoning model thinks before its
-answer), *wrappers* (what surrounds the answer itself), and *template tokens* (what a server should have removed).
+`thinking_tags` applies the table. There are three kinds of markup: *drafts* (a reasoning model's thinking before its
+answer), *wrappers* (around the answer itself), and *template tokens* (which the server should have removed).
 """
 
 # ruff: noqa: RUF001 -- full-width signs are part of some templates
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 _LT, _GT = r"(?:[<＜]|&lt;|\\u003c)", r"(?:[>＞]|&gt;|\\u003e)"
-"""An angle bracket, also as HTML and JSON escape it: proxies that render replies do so (Open WebUI, LibreChat)."""
+"""Angle brackets, also as escaped in HTML and JSON by proxies that render replies (Open WebUI, LibreChat)."""
 
 DRAFT_NAMES = (
     r"think(?:ing|_fast|_faster|_never|_off)?"  # DeepSeek-R1, Qwen3, GLM, MiniMax, Kimi; Anthropic; K2-Think
@@ -26,7 +26,7 @@ DRAFT_NAMES = (
     r"|longcat_think"  # LongCat-Flash-Thinking
     r"|思考(?:过程)?|推理(?:过程)?|思维链|分析过程"  # Chinese prompts
 )
-"""Names of tags around a draft. A namespace may stand before them: <seed:think> (Seed-OSS), <thinking>."""
+"""Tag names of drafts. A namespace may precede them: <seed:think> (Seed-OSS), <thinking>."""
 
 _XML_NAMES = (
     rf"{DRAFT_NAMES}"
@@ -34,9 +34,9 @@ _XML_NAMES = (
     # Any name made of such a word: <reasoning_steps>, <think_step_1>, <internal-analysis>, <visual_thoughts>
     r"|(?:[a-z]+[_-])+(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)(?:[_-]\w{1,12}){0,2}"
     r"|(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)(?:[_-]\w{1,12}){1,2}"
-    r"|tool_?calls?|function_?calls?|tool_?code|tool_?responses?"  # Hermes, Qwen, GLM: nothing that answers
+    r"|tool_?calls?|function_?calls?|tool_?code|tool_?responses?"  # Hermes, Qwen, GLM: no answers
 )
-"""The same in angle brackets; in square ones such a name may be a remark or a label."""
+"""Tag names of drafts in angle brackets only; in square brackets such a name may be a remark or a label."""
 
 WRAPPER_NAMES = (
     r"answer|final_?answer|final"  # GLM-4.1V, Hunyuan-A13B, Video-R1
@@ -45,10 +45,10 @@ WRAPPER_NAMES = (
     r"|conclusion|solution|result|reply"  # LLaVA-CoT, Sky-T1
     r"|回答|答案"  # Chinese prompts
 )
-"""Names of tags around the answer; what stands before them, if anything, leads to it."""
+"""Tag names of wrappers; text before the wrapper only introduces it."""
 
 WHOLE_NAMES = r"caption|description|summary|title|text|content|message|video_caption"
-"""Names of tags that are taken off only where they surround all of the answer."""
+"""Tag names that are removed only if they enclose the whole answer."""
 
 _ATTRIBUTES = r"(?:\s[^<>]{0,200}?)?"
 _TAGS = (
@@ -76,17 +76,17 @@ CLOSES = (
     "suffix",
     "gemma_close",
 )
-"""Groups of `DRAFT_TAG` that are set, and not empty, for a closing tag."""
+"""Groups of `DRAFT_TAG` that are non-empty for a closing tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A draft that is not marked by a pair of tags.
+    """A draft without a pair of tags.
 
     Attributes:
-        start: How such a reply begins.
-        end: What ends the draft; the answer follows.
-        source: Who writes it.
+        start: Pattern of the beginning of the reply.
+        end: Pattern of the end of the draft; the answer follows.
+        source: The model or server that writes it.
     """
 
     start: re.Pattern[str]
@@ -100,7 +100,7 @@ def _block(start: str, end: str, source: str) -> Block:
 
 
 def _heading(names: str) -> str:
-    """A line that is a heading, in Markdown or with a colon."""
+    """Pattern of a heading line, in Markdown or with a colon."""
     name = rf"(?:(?:my |the )?final |最终)?(?:{names})"
     return (
         rf"(?:#{{1,4}}\s*(?:\*\*)?{name}(?:\*\*)?\s*[:：]?\s*(?:\n|\Z)"
@@ -151,7 +151,7 @@ HARMONY = re.compile(
 )
 """Messages of gpt-oss (openai/harmony); only those in the channel ``final`` are an answer."""
 HARMONY_CUT = re.compile(r"\s*(?:<\|start\|>\s*)?(?:assistant\s*)?(?=(?:analysis|commentary|final)<\|message\|>)")
-"""The start of such a reply whose first tokens a server has swallowed."""
+"""The start of such a reply if the server has swallowed its first tokens."""
 SOLAR_ANSWER = re.compile(r"<\|content\|>")
 """Solar Open: <|think|>draft<|end|><|begin|>assistant<|content|>answer."""
 
@@ -165,7 +165,7 @@ WRAPPER_START = re.compile(rf"{_WRAPPED % ('', WRAPPER_NAMES)}|{_BARRED[0]}", re
 WRAPPER_END = re.compile(rf"{_WRAPPED % ('/', WRAPPER_NAMES)}|{_BARRED[1]}", re.IGNORECASE)
 WHOLE_REPLY = re.compile(rf"<\s*({WHOLE_NAMES})\s*>(.*)</\s*\1\s*>", re.IGNORECASE | re.DOTALL)
 BOXED = re.compile(r"\$?\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$?")
-"""A whole answer in LaTeX's box, as models that are trained on mathematics write it."""
+"""A whole answer in LaTeX's \\boxed, as models trained on mathematics write it."""
 
 _END_NAMES = (
     r"im_end|im_start|im_user|im_system"  # ChatML: Qwen, InternVL; Kimi
@@ -184,7 +184,7 @@ END_TOKEN = re.compile(
     r"|\[/?INST\]|<</?SYS>>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]",  # Mistral, Llama 2
     re.IGNORECASE,
 )
-"""A token that ends the model's turn; what follows was never asked for."""
+"""A token that ends the model's turn; the text after it is no part of the answer."""
 TOKEN = re.compile(
     r"<\|[^\W\d_][\w/:.▁ -]{0,40}\|>|<｜[^<>｜\n]{1,40}｜>"
     r"|<\|(?:turn|channel|image|audio|tool)>|<(?:turn|channel|image|audio|tool)\|>"
@@ -192,11 +192,11 @@ TOKEN = re.compile(
     r"|<0x[0-9A-F]{2}>|\[(?:IMG|IMG_BREAK|IMG_END)\]",
     re.IGNORECASE,
 )
-"""Any other token of a template, wherever it stands."""
+"""Any other template token, anywhere in the reply."""
 ROLE_HEADER = re.compile(
     r"\s*(?:<\|(?:im_start|start_header_id|start|header_start|begin|im_assistant|start_of_role)\|>|<start_of_turn>"
     r"|<\|turn>|\]~b\])\s*(?:assistant|model|ai)\b\s*(?:<\|(?:end_header_id|header_end|im_middle|content|message|end_of_role)\|>)?"
-    r"|\s*(?:assistant|model)[^\S\n]*\n+(?=\S)"  # what is left of it where special tokens were skipped
+    r"|\s*(?:assistant|model)[^\S\n]*\n+(?=\S)"  # the rest of it, if special tokens were skipped
     r"|\s*(?:<\|assistant(?:_start)?\|>|<｜Assistant｜>|\[\|assistant\|\]|<\|CHATBOT_TOKEN\|>|<s>|<(?:image|video|audio)>(?=\s))"
     r"|\s*(?-i:ASSISTANT|###\s*Assistant|Assistant):\s+(?=\S)",  # Vicuna, LLaVA
     re.IGNORECASE,

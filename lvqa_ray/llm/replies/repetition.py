@@ -1,4 +1,4 @@
-"""Degenerate replies: a model that repeats itself without an end, or writes absurdly much."""
+"""Repetition detector: degenerate replies, in which a model repeats itself endlessly or writes far too much."""
 
 # ruff: noqa: RUF001 -- full-width marks end sentences too
 
@@ -8,36 +8,36 @@ import re
 import zlib
 
 LONGEST_REPLY_CHARS = 200_000
-"""Characters of a reply; the longest that the prompts ask for, 20 questions, has about 40,000."""
+"""Maximum characters of a reply; the longest that the prompts ask for, 20 questions, has about 40,000."""
 _RUN_CHARS = 300
-"""Times that one character may stand in a row, but for rules of dashes and the like."""
+"""Copies of one character in a row that are degenerate, except for rules of dashes and the like."""
 _RUN_TOKENS, _RUN_COPIES, _RUN_SHARE = 40, 8, 0.25
-"""A run of copies is degenerate from so many words and copies on, where it is this share of the text."""
+"""Minimum words, copies and share of the text of a degenerate run of copies."""
 _LONG_PERIOD, _FEW_COPIES = 20, 4
-"""Of a piece of so many words, fewer copies are enough: no chorus is that long."""
+"""For periods of at least 20 words, fewer copies suffice: no chorus is that long."""
 _LONG_RUN_TOKENS = 200
-"""A run of so many words is degenerate whatever its share."""
+"""Minimum words of a run that is degenerate at any share of the text."""
 _LONGEST_PERIOD = 120
-"""Most words of what is repeated in a run."""
+"""Longest period of a run (words)."""
 _SENTENCES, _DISTINCT = 20, 0.25
-"""Of so many sentences or lines, at least this share must differ."""
+"""In a text of at least 20 sentences or lines, this share must be distinct."""
 SHORTEST_SENTENCE = 3
-"""Characters; what is shorter is a number in a list."""
+"""Characters of a sentence; a shorter one is a number in a list."""
 _ZIPPED_CHARS, _ZIPPED_SHARE = 3000, 0.04
-"""A text of so many characters is degenerate if it can be packed into this share; prose takes a third."""
+"""A text of at least 3000 characters is degenerate if zlib compresses it to this share; prose takes a third."""
 
 _ONE_CHAR = re.compile(rf"([^\s=_*.~\-─━│|#])\1{{{_RUN_CHARS - 1},}}")
 _FEW_CHARS = re.compile(r"((?:[^\s=_*.~\-─━│|#+]){2,8}?)\1{99,}")
-"""Two to eight characters that stand a hundred times in a row, words or not."""
+"""Two to eight characters that are repeated 100 times in a row, words or not."""
 _SPACE = re.compile(r"\s{1000,}")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’][^\W_]+)?")
 _SENTENCE = re.compile(r"[.!?。！？\n]+")
 
 
 def repetition(text: str) -> str:
-    """What is degenerate about a text, in a few words; empty where nothing is.
+    """Describe the repetition in a text in a few words; empty if there is none.
 
-    Lists and long texts pass: only copies count.
+    Long texts and lists pass: only copies count.
     """
     if len(text) > LONGEST_REPLY_CHARS:
         return f"it has {len(text):,} characters"
@@ -53,7 +53,7 @@ def repetition(text: str) -> str:
 
 
 def _characters(text: str) -> str:
-    """What is degenerate about the characters of a text, words or not; empty where nothing is."""
+    """Describe the repetition of characters, in words or not; empty if there is none."""
     if found := _ONE_CHAR.search(text):
         return f"it has {len(found[0]):,} times {found[1]!r} in a row"
     if found := _FEW_CHARS.search(text):
@@ -74,7 +74,7 @@ def _too_much_alike(text: str) -> str:
 
 
 def _longest_run(tokens: list[str]) -> tuple[int, int] | None:
-    """The period and the length, in words, of a degenerate run of copies."""
+    """Period and length (words) of a degenerate run of copies."""
     count = len(tokens)
     numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     words = [numbers[token] for token in tokens]
@@ -89,7 +89,7 @@ def _longest_run(tokens: list[str]) -> tuple[int, int] | None:
             length = run + period
             if length < shortest or not (length >= _RUN_SHARE * count or length >= _LONG_RUN_TOKENS):
                 continue
-            # A table of zeros is no trouble.
+            # A table of zeros is fine.
             if length >= _LONG_RUN_TOKENS or not all(token.isdecimal() for token in tokens[end - period : end]):
                 return period, length
     return None

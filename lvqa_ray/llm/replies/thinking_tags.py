@@ -1,8 +1,8 @@
-"""The answer proper of a reply: without the model's draft, without wrappers and without chat-template tokens.
+"""Strips thinking tags and other markup from a reply, and keeps the answer.
 
-The patterns are in `llm.markup`. A tag counts as markup where a template would put it: at the start of a line, behind
-the end of a sentence, or joined to a word. In the middle of a sentence, or between quotation marks, it is text that
-the model speaks about. Where neither is certain the reply has no answer, since a draft must not pass for one.
+The patterns are in `markup`. A tag counts as markup in the places where a template puts it: at the start of a line,
+after the end of a sentence, or joined to a word. In the middle of a sentence or in quotation marks it is text about the
+tag. In doubtful cases the reply has no answer, since a draft must not pass for one.
 """
 
 # ruff: noqa: RUF001 -- full-width marks are what some models write
@@ -36,25 +36,25 @@ _MAY_HOLD_MARKUP = re.compile(
     r"|here|```|### assistant|assistant|model)",
     re.IGNORECASE,
 )
-"""A sign that every pattern of the table needs; most replies have none."""
+"""Cheap test before all patterns; most replies have no match."""
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 _ROUNDS = 6
-"""How often markup may be nested in other markup."""
+"""Maximum depth of nested markup."""
 _QUOTES = "\"'“”‘’„«»「」『』`(（"
 _SENTENCE_ENDS = '.!?。！？…"”’»」』)）>]▷|'
-_SPEAKS_OF_IT = re.compile(
+_MENTION = re.compile(
     r"\s*[,;.:!?)\]，。；：）]|\s+(?:tags?|elements?|tokens?|markers?|text|blocks?|labels?|buttons?|sections?|nodes?|"
     r"keywords?|and|or|appears?|is|are|was|were|written|printed|displayed|shown|in|on|at|with|as|inside|above|below)\b"
     r"|\s*(?:标签|标记|元素|和|与|或|等)",
     re.IGNORECASE,
 )
-"""How a sentence goes on that speaks of a tag."""
+"""How a sentence goes on after a tag that it mentions."""
 _SENTENCE_MARKS = frozenset(".!?。！？")
 _ANY_TOKEN = re.compile(rf"\s*(?:{END_TOKEN.pattern}|{TOKEN.pattern}|<s>|</s>)", re.IGNORECASE)
 _LOOK_BACK = 400
-"""Most characters of a line that are looked at."""
+"""Maximum characters of a line that are examined."""
 _LONGEST_LITERAL = 4
-"""Most words between a pair of tags that a sentence speaks of, such as "<think> and </think>"."""
+"""Maximum words between a pair of tags that a sentence mentions, such as "<think> and </think>"."""
 
 
 class _Tag(NamedTuple):
@@ -64,17 +64,17 @@ class _Tag(NamedTuple):
 
 
 class _NoAnswerError(Exception):
-    """The reply holds no answer, or none that can be told from its draft."""
+    """The reply holds no answer, or none that can be separated from its draft."""
 
 
 def strip_thinking(reply: str) -> str:
-    """The answer proper, stripped; applied to an answer it changes nothing.
+    """The answer of a reply, stripped of drafts and markup; idempotent.
 
-    Some servers swallow the opening tag, so a closing one alone ends a draft too. What stands after the last draft is
-    the answer; where nothing does, what stands before it.
+    Some servers swallow the opening tag, so a single closing tag ends a draft too. The answer is the text after the
+    last draft, or the text before it if nothing follows.
 
     Returns:
-        The answer; empty where there is none, or none that can be told from the draft.
+        The answer; empty if there is none, or if it cannot be separated from the draft.
     """
     text = reply.strip()
     if not _MAY_HOLD_MARKUP.search(text):
@@ -82,15 +82,15 @@ def strip_thinking(reply: str) -> str:
     try:
         for _ in range(_ROUNDS):
             before = text
-            text = _one_round(text)
+            text = _strip_once(text)
             if text == before:
                 return text
     except _NoAnswerError:
         return ""
-    return ""  # markup in markup without an end
+    return ""  # nested too deeply
 
 
-def _one_round(text: str) -> str:
+def _strip_once(text: str) -> str:
     if _is_json(text):
         return text
     text = _final_message(text)
@@ -114,7 +114,7 @@ def _is_json(text: str) -> bool:
 
 
 def _final_message(text: str) -> str:
-    """The text of the last message in the channel ``final``, where a reply has channels."""
+    """The last message in the channel ``final``, if the reply has channels."""
     if "<|message|>" in text and (cut := HARMONY_CUT.match(text)):
         text = f"<|channel|>{text[cut.end() :]}"
     messages = list(HARMONY.finditer(text))
@@ -147,11 +147,11 @@ def _without_blocks(text: str) -> str:
 
 
 def _after_drafts(text: str) -> str:
-    """What stands after the last draft, or before it where nothing does."""
+    """The text after the last draft, or before it if nothing follows."""
     tags = list(_tags(text))
     if not tags:
         return text
-    closes = [place for place, tag in enumerate(tags) if tag.closes]
+    closes = [number for number, tag in enumerate(tags) if tag.closes]
     if not closes or closes[-1] < len(tags) - 1:
         raise _NoAnswerError  # the reply ended before the draft did
     if tail := text[tags[-1].end :].strip():
@@ -165,12 +165,12 @@ def _after_drafts(text: str) -> str:
 
 
 def _tags(text: str) -> Iterator[_Tag]:
-    """The tags that mark a draft.
+    """The tags that mark drafts.
 
     Raises:
-        _NoAnswerError: A tag may mark one, or be text.
+        _NoAnswerError: A tag may be markup or text.
     """
-    spoken_of: int | None = None  # where an opening tag ends that is text, until its closing one
+    mentioned: int | None = None  # end of an opening tag that is text, until its closing tag
     seen_open = False
     for match in DRAFT_TAG.finditer(text):
         tag = _Tag(match.start(), match.end(), any(match[name] for name in CLOSES))
@@ -179,17 +179,17 @@ def _tags(text: str) -> Iterator[_Tag]:
             continue  # <think/> is no draft, and [thinking] is a remark
         if _is_quoted(text, tag):
             continue
-        if tag.closes and spoken_of is not None:
-            inner = text[spoken_of : tag.start]
+        if tag.closes and mentioned is not None:
+            inner = text[mentioned : tag.start]
             if len(inner.split()) > _LONGEST_LITERAL or re.search(r"[.!?。！？\n]", inner):
                 raise _NoAnswerError
-            spoken_of = None
+            mentioned = None
             continue
         if _is_marked(text, tag) or (tag.closes and (seen_open or _ends_draft(text, tag))):
             seen_open = not tag.closes
             yield tag
-        elif _SPEAKS_OF_IT.match(text, tag.end):
-            spoken_of = None if tag.closes else tag.end
+        elif _MENTION.match(text, tag.end):
+            mentioned = None if tag.closes else tag.end
         else:
             raise _NoAnswerError
 
@@ -201,24 +201,24 @@ def _is_quoted(text: str, tag: _Tag) -> bool:
 
 
 def _is_marked(text: str, tag: _Tag) -> bool:
-    """Whether a tag stands where a template puts one."""
+    """Whether a tag is in a place where a template puts one."""
     line = _line_before(text, tag.start)
     return not line.strip() or line.rstrip()[-1] in _SENTENCE_ENDS or not line[-1].isspace()
 
 
 def _line_before(text: str, at: int) -> str:
-    """The line up to a place in it, or the end of that where it is long."""
+    """The line up to a position, or its last `_LOOK_BACK` characters."""
     return text[max(text.rfind("\n", 0, at) + 1, at - _LOOK_BACK) : at]
 
 
 def _ends_draft(text: str, tag: _Tag) -> bool:
-    """Whether a closing tag without an opening one ends a draft: an answer begins behind it."""
+    """Whether a closing tag without an opening one ends a draft, because an answer begins after it."""
     after = text[tag.end : tag.end + _LOOK_BACK]
     return not after.strip() or after[0] == "\n" or after.lstrip()[0].isupper()
 
 
 def _unwrapped(text: str) -> str:
-    """What is inside the answer's wrapper; a wrapper in the middle of a sentence is text."""
+    """The text inside the answer's wrapper; a wrapper in the middle of a sentence is text."""
     starts = [found for found in WRAPPER_START.finditer(text) if _opens_answer(text, found)]
     ends = list(WRAPPER_END.finditer(text))
     last = ends[-1] if ends and not text[ends[-1].end() :].strip() else None
@@ -245,7 +245,7 @@ def _opens_answer(text: str, found: re.Match[str]) -> bool:
 
 
 def _without_tokens(text: str) -> str:
-    """The text up to the token that ends the model's turn, without any other token."""
+    """The text up to the token that ends the model's turn, without other template tokens."""
     at = 0
     while token := _ANY_TOKEN.match(text, at):
         at = token.end()
@@ -260,7 +260,7 @@ def _without_tokens(text: str) -> str:
 
 
 def _without_sequence_ends(text: str) -> str:
-    """The text without </s>, the end of Llama's and Mistral's replies; a pair of <s> and </s> is HTML."""
+    """The text without </s>, which ends replies of Llama and Mistral; a pair of <s> and </s> is HTML."""
     first = text.find("</s>")
     if "<s>" not in text[:first]:
         return text[:first]

@@ -1,1 +1,1 @@
-"""HTTP transport to endpoints: chat completions, transcriptions, their errors."""
+"""HTTP transport to endpoints: chat completions, transcriptions, and the mapping of their errors."""

@@ -1,4 +1,4 @@
-"""The base URL that was probably meant: other ways to write one, and which of them answers with a list of models."""
+"""Suggestions for a wrong base URL: other spellings, and which of them answers with a list of models."""
 
 from __future__ import annotations
 
@@ -24,16 +24,12 @@ _KNOWN = {
     "open.bigmodel.cn": "/api/paas/v4",
     "ark.cn-beijing.volces.com": "/api/v3",
 }
-"""Paths in the vendors' own documentation."""
+"""Paths from the vendors' own documentation."""
 _VERSION = re.compile(r"/v\d+\w*(/openai)?$")
 
 
 def alternatives(url: str) -> Iterator[str]:
-    """Other base URLs of the same host that may have been meant, the likeliest first.
-
-    Args:
-        url: A base URL.
-    """
+    """Other base URLs of the same host that may have been meant, the most likely first."""
     parts = urlsplit(url)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     found = []
@@ -51,11 +47,11 @@ def alternatives(url: str) -> Iterator[str]:
 
 
 async def likely_base_url(endpoint: Endpoint, key: SecretStr) -> str:
-    """The alternative that answers as an endpoint does; empty if none does. Costs nothing.
+    """The most likely alternative that answers as an endpoint does; empty if none does. Costs nothing.
 
     Args:
-        endpoint: The endpoint whose base URL is in doubt.
-        key: Its key; it is not sent in the clear where the base URL is encrypted.
+        endpoint: The endpoint with the doubtful base URL.
+        key: Its key; not sent over http if the base URL is https.
     """
     urls = list(alternatives(endpoint.base_url))
     answers = await asyncio.gather(*(_speaks(endpoint, url, key) for url in urls))
@@ -67,7 +63,7 @@ async def likely_base_url(endpoint: Endpoint, key: SecretStr) -> str:
 
 
 async def _speaks(endpoint: Endpoint, url: str, key: SecretStr) -> int:
-    """2 for a list of models, 1 for a path with a version that asks for a key, 0 for anything else."""
+    """2 for a list of models, 1 for a versioned path that asks for a key, 0 for anything else."""
     exposed = endpoint.base_url.startswith("https:") and url.startswith("http:")
     try:
         other = endpoint.model_copy(update={"base_url": url})

@@ -1,4 +1,4 @@
-"""Certificates of the environment: SSL_CERT_FILE and SSL_CERT_DIR, checked before a connection needs them."""
+"""TLS certificates from the environment: SSL_CERT_FILE and SSL_CERT_DIR, checked before a connection needs them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lvqa_ray.errors import ConfigError
 
 CERTIFICATE_FILE, CERTIFICATE_FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
 STORE_CERTIFICATES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-"""Variables that name the certificates for object stores, in the order in which botocore reads them."""
+"""Variables with the certificates for object stores, in the order in which botocore reads them."""
 
 
 def own_certificates(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext | None:
-    """What SSL_CERT_FILE or SSL_CERT_DIR wants connections to be verified by; nothing where neither is set.
+    """The TLS context for SSL_CERT_FILE or SSL_CERT_DIR; ``None`` if neither is set.
 
     Raises:
-        ConfigError: It names no file with certificates, or no folder.
+        ConfigError: The path holds no certificates, or does not exist.
     """
     if file := environ.get(CERTIFICATE_FILE, "").strip():
         return _of_file(file, CERTIFICATE_FILE)
@@ -34,10 +34,10 @@ def own_certificates(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext 
 
 
 def check_store_certificates(environ: Mapping[str, str] = os.environ) -> None:
-    """Refuse certificates for object stores that cannot be read.
+    """Check that the certificates for object stores can be read.
 
     Raises:
-        ConfigError: Names the variable.
+        ConfigError: They cannot; names the variable.
     """
     for variable in STORE_CERTIFICATES:
         if given := environ.get(variable, "").strip():
@@ -47,23 +47,18 @@ def check_store_certificates(environ: Mapping[str, str] = os.environ) -> None:
 
 @lru_cache(8)
 def _of_file(file: str, variable: str) -> ssl.SSLContext:
-    said = f"the environment variable {variable} names {file}, "
+    prefix = f"the environment variable {variable} names {file}, "
     try:
         context = ssl.create_default_context(cafile=file)
     except ssl.SSLError:
-        raise ConfigError(f"{said}which holds no certificates in PEM format: {_UNSET}.") from None
+        raise ConfigError(f"{prefix}which holds no certificates in PEM format: {_UNSET}.") from None
     except OSError as error:
-        why = (
-            "which does not exist" if isinstance(error, FileNotFoundError) else f"which cannot be read ({_why(error)})"
-        )
-        raise ConfigError(f"{said}{why}: {_UNSET}.") from None
+        reason = "it is a folder" if isinstance(error, IsADirectoryError) else str(error.strerror or error)
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({reason})"
+        raise ConfigError(f"{prefix}which {why}: {_UNSET}.") from None
     if not context.cert_store_stats()["x509"]:
-        raise ConfigError(f"{said}which holds no certificates: {_UNSET}.")
+        raise ConfigError(f"{prefix}which holds no certificates: {_UNSET}.")
     return context
-
-
-def _why(error: OSError) -> str:
-    return "it is a folder" if isinstance(error, IsADirectoryError) else str(error.strerror or error)
 
 
 _UNSET = "correct it, or unset it"

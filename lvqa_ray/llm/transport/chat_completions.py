@@ -1,4 +1,4 @@
-"""The call itself: one request through the openai SDK's HTTP client, and what its reply must be to be an answer."""
+"""Transport of chat completions: sends one request through the openai SDK's HTTP client and validates its reply."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from lvqa_ray.records.safe_text import safe_text
 
 ENDPOINT_CONNECT_S = 30.0
 LONGEST_NAME = 200
-"""Most characters of a model's name, as an endpoint gives it."""
+"""Maximum characters of a model's name in a reply."""
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
 
 
 class OpenAITransport:
-    """Asks one endpoint, once per call: no retries, no limits, no cache.
+    """Sends a request to one endpoint once: no retries, no limits, no cache.
 
-    The SDK builds its typed replies without checking them, so the reply is taken as plain JSON and checked here.
-    The client is made at the first call, inside the loop that uses it.
+    The SDK does not validate its typed replies, so the reply is read as plain JSON and validated here.
+    The client is created at the first call, inside the event loop that uses it.
 
     Args:
-        endpoint: Where to ask.
-        api_key: The key, empty for none.
+        endpoint: The endpoint.
+        api_key: The key; empty for none.
     """
 
     def __init__(self, endpoint: Endpoint, api_key: SecretStr) -> None:
@@ -52,7 +52,7 @@ class OpenAITransport:
         timeout_s = endpoint.timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._streams = endpoint.stream
-        self._tells_usage = True  # in the last event of a stream, if it is asked for
+        self._stream_usage = True  # ask for usage in the last event of a stream
 
     def __repr__(self) -> str:
         return f"OpenAITransport({self._endpoint.label})"
@@ -61,7 +61,7 @@ class OpenAITransport:
         raise TypeError("An OpenAITransport holds a key and a connection: make it where it is used.")
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Send the request once; again, at no cost, where the endpoint says that it answers as a stream only.
+        """Send the request once; again, at no cost, if the endpoint needs another form (see `_adapt`).
 
         Raises:
             ApiError: There was no usable answer.
@@ -72,7 +72,7 @@ class OpenAITransport:
                 answer, limits = await self._ask("POST", self._completions, body)
                 break
             except BadRequest as error:
-                if not self._takes_otherwise(error, body):
+                if not self._adapt(error, body):
                     raise
         try:
             return replace(self._reply(answer), limits=limits)
@@ -89,19 +89,22 @@ class OpenAITransport:
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
         if self._endpoint.is_demo and request.facts:
-            facts = {name: _whole(fact) if isinstance(fact, str) else fact for name, fact in request.facts.items()}
+            facts = {
+                name: completion.replace_surrogates(fact) if isinstance(fact, str) else fact
+                for name, fact in request.facts.items()
+            }
             body["lvqa"] = {"stage": request.stage, "facts": facts}
         if self._streams:
             body["stream"] = True
-            if self._tells_usage:
+            if self._stream_usage:
                 body.setdefault("stream_options", {"include_usage": True})
         return body
 
-    def _takes_otherwise(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
-        """Whether the same request may be sent in another way, which is then how all are sent.
+    def _adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
+        """Change the form of this and all later requests if the error asks for it; returns whether it did.
 
-        OpenAI's reasoning models refuse ``max_tokens`` by name and take ``max_completion_tokens``, which means the
-        same; an Azure deployment's name does not tell which model it is, so the refusal itself decides.
+        OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same. The
+        name of an Azure deployment does not show its model, so only the error tells.
         """
         if MAX_TOKENS in body and MAX_COMPLETION in str(error):
             self._token_limit = MAX_COMPLETION
@@ -109,16 +112,16 @@ class OpenAITransport:
         if "stream" not in body and STREAM_ONLY.search(str(error)):
             self._streams = True
             return True
-        if "stream_options" in body and self._tells_usage and STREAM_OPTIONS.search(str(error)):
-            self._tells_usage = False
+        if "stream_options" in body and self._stream_usage and STREAM_OPTIONS.search(str(error)):
+            self._stream_usage = False
             return True
         return False
 
     async def list_models(self) -> ModelList:
-        """The models that the endpoint lists, which costs nothing.
+        """List the endpoint's models, which costs nothing.
 
         Raises:
-            ApiError: `AuthFailed`, `NotFound` (some endpoints have no such list), `Disconnected` and the others.
+            ApiError: `AuthFailed`, `NotFound` (some endpoints have no such list), `Disconnected` and others.
         """
         answer, _ = await self._ask("GET", self._url("/models"), None)
         models = ModelList.of(answer)
@@ -128,7 +131,7 @@ class OpenAITransport:
 
     @property
     def moved_to(self) -> str:
-        """The base URL to which the endpoint redirects requests; empty where it does not."""
+        """The base URL to which the endpoint redirects requests; empty if it does not."""
         return self._client.moved_to if self._client else ""
 
     async def aclose(self) -> None:
@@ -138,7 +141,7 @@ class OpenAITransport:
             await client.aclose()
 
     async def _ask(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> tuple[object, RateInfo | None]:
-        """The reply's JSON, and what its headers say about limits."""
+        """The reply's JSON, and its rate-limit headers."""
         client = self._client = self._client or self._open()
         try:
             async with asyncio.timeout(self._endpoint.timeout_s):
@@ -151,17 +154,19 @@ class OpenAITransport:
         except CLIENT_ERRORS as exc:
             error = error_mapping.as_api_error(exc, secret=self._key)
         except (json.JSONDecodeError, UnicodeDecodeError):
-            error = self._fault(MalformedReply, "it is a web page" if _is_page(answer.content) else "it is not JSON")
+            error = self._fault(
+                MalformedReply, "it is a web page" if answer.content.lstrip()[:1] == b"<" else "it is not JSON"
+            )
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
-        raise error  # outside of `except`, or it would carry the client's exception with the whole request
+        raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
-        """What the SDK would send, without its request options and typed replies.
+        """Build the request that the SDK would send, without its request options and typed replies.
 
-        ``chat.completions.create`` takes 2.4 ms of CPU for a line of text where this transport takes 0.6, and 4.5 ms
-        for 0.4 MB of pictures where this takes 3.0 (``python benchmarks/api.py transports``, 2,000 requests each, on a
-        busy machine with 2 cores). The SDK's client, its timeouts, its headers and its authentication are used.
+        ``chat.completions.create`` takes 2.4 ms of CPU for a line of text and this transport 0.6; for 0.4 MB of images
+        it is 4.5 ms and 3.0 (``python benchmarks/api.py transports``, 2,000 requests each, on a busy machine with 2
+        cores). The SDK's client, timeouts, headers and authentication are used.
         """
         return httpx2.Request(
             method,
@@ -180,11 +185,11 @@ class OpenAITransport:
         return connection
 
     def _reply(self, answer: object) -> ChatReply:
-        """The answer as a value, if it is one.
+        """Convert the JSON of a reply.
 
         Raises:
-            ApiError: It is an error, is no chat completion, was filtered, refused or cut off, or says nothing; with its
-                bill, where it was paid for all the same.
+            ApiError: It is an error or no chat completion, or the answer was filtered, refused, truncated or empty;
+                with a bill if it was paid for.
         """
         if not isinstance(answer, Mapping):
             raise self._fault(MalformedReply, "it is not a JSON object")
@@ -200,8 +205,8 @@ class OpenAITransport:
         return ChatReply(text=text, model=named or self._endpoint.model, usage=usage)
 
     def _text(self, answer: Mapping[str, Any]) -> str:
-        """The text of the answer, which is never empty and ended by itself."""
-        if completion.is_error(answer):
+        """The text of the answer, never empty."""
+        if completion.error_of(answer) is not None:
             raise self._error_in_a_200(answer)
         outcome = completion.read(answer)
         if isinstance(outcome, completion.NoAnswer):
@@ -209,15 +214,15 @@ class OpenAITransport:
         return outcome
 
     def _error_in_a_200(self, answer: Mapping[str, Any]) -> ApiError:
-        said = completion.error_of(answer)
-        code = str(said.get("code")) if isinstance(said, Mapping) else ""
+        body = completion.error_of(answer)
+        code = str(body.get("code")) if isinstance(body, Mapping) else ""
         status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
-        return self._fault(error_mapping.class_of(status, said), quote_of(said), status=status)
+        return self._fault(error_mapping.class_of(status, body), quote_of(body), status=status)
 
     def _usage(self, answer: Mapping[str, Any]) -> Usage:
         counts = answer.get("usage")
         if not isinstance(counts, Mapping):
-            return Usage(calls=1)  # nothing known, so no cost of 0 either
+            return Usage(calls=1)  # unknown cost, which is not a cost of 0
         tokens_in, tokens_out = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
         endpoint = self._endpoint
         prices = (endpoint.price_in, endpoint.price_out)
@@ -239,11 +244,11 @@ class OpenAITransport:
 
 
 def as_message(message: Message) -> dict[str, JsonValue]:
-    """A message as it is sent."""
-    # Some servers' chat templates take a list of parts for pictures only, so plain text is sent as plain text.
+    """A message in the API's format."""
+    # Some servers' chat templates take a list of parts only for images, so plain text is sent as a string.
     if all(isinstance(part, Text) for part in message.parts):
         text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
-        return {"role": message.role, "content": _whole(text)}
+        return {"role": message.role, "content": completion.replace_surrogates(text)}
     return {"role": message.role, "content": [_part(part) for part in message.parts]}
 
 
@@ -251,16 +256,7 @@ def _part(part: Part) -> dict[str, JsonValue]:
     if isinstance(part, Media):
         kind = "video_url" if part.mime.startswith("video/") else "image_url"
         return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
-    return {"type": "text", "text": _whole(part.text)}
-
-
-def _is_page(content: bytes) -> bool:
-    return content.lstrip()[:1] == b"<"
-
-
-def _whole(text: str) -> str:
-    """The text with lone surrogates replaced: JSON lets a model write them, and no file or request can hold them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return {"type": "text", "text": completion.replace_surrogates(part.text)}
 
 
 def _count(value: object) -> int:

@@ -1,4 +1,4 @@
-"""A chat completion, read: its text, or why there is none that can be used."""
+"""Parser of chat completions: returns the text, or why there is no usable one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lvqa_ray.errors import (
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
 DRAFT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
-"""Fields in which servers put a draft beside the answer."""
+"""Fields in which servers return a draft next to the answer."""
 _DRAFT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "thought"})
 _KINDS: dict[Ending, type[ApiError]] = {
     Ending.TRUNCATED: TruncatedReply,
@@ -34,12 +34,12 @@ _KINDS: dict[Ending, type[ApiError]] = {
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """A reply that cannot be used.
+    """An unusable reply.
 
     Attributes:
-        kind: What it means.
-        why: What the server says, or lacks.
-        text: What it holds all the same.
+        kind: Class of the error.
+        why: Reason given by the server, or what is missing.
+        text: Text that it holds nevertheless.
     """
 
     kind: type[ApiError]
@@ -47,13 +47,8 @@ class NoAnswer:
     text: str = ""
 
 
-def is_error(answer: Mapping[str, Any]) -> bool:
-    """Whether a reply with status 200 is an error."""
-    return error_of(answer) is not None
-
-
 def error_of(answer: Mapping[str, Any]) -> object:
-    """What is wrong, in a reply with status 200: as OpenAI, vLLM, MiniMax, OpenRouter and Gemini write it."""
+    """The error in a reply with status 200, as OpenAI, vLLM, MiniMax, OpenRouter and Gemini write it; else ``None``."""
     error, choice = answer.get("error"), _first(answer)
     if error:
         return error if isinstance(error, Mapping) else {"error": error, "code": answer.get("code")}
@@ -69,7 +64,7 @@ def error_of(answer: Mapping[str, Any]) -> object:
 
 
 def read(answer: Mapping[str, Any]) -> str | NoAnswer:
-    """The text of a completion, which is never empty and ended by itself."""
+    """The text of a completion, never empty, or why there is none."""
     choice = _first(answer)
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(choice, Mapping) or not (isinstance(message, Mapping) or choice.get("finish_reason")):
@@ -83,21 +78,23 @@ def read(answer: Mapping[str, Any]) -> str | NoAnswer:
         return NoAnswer(_KINDS[ending], _because(reason), text)
     if text.strip():
         return text
-    drafted = any(message.get(name) for name in DRAFT_FIELDS) or _drafts(message.get("content"))
+    drafted = any(message.get(name) for name in DRAFT_FIELDS) or _has_draft(message.get("content"))
     why = "it holds a draft and no answer" if drafted else "its text is empty"
     return NoAnswer(EmptyReply if drafted else MalformedReply, why)
 
 
 def content_of(content: object) -> str:
-    """The text of a message; some servers give it as a list of parts, among them parts of a draft."""
+    """The text of a message; some servers send a list of parts, some of which are a draft."""
     if isinstance(content, Mapping):
         content = [content]
     if isinstance(content, list):
         content = "".join(_texts(content))
-    if not isinstance(content, str):
-        return ""
-    # JSON lets a model write lone surrogates, and no file or request can hold them.
-    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return replace_surrogates(content) if isinstance(content, str) else ""
+
+
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which JSON allows and UTF-8 does not."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _texts(parts: list[Any]) -> Iterator[str]:
@@ -108,7 +105,7 @@ def _texts(parts: list[Any]) -> Iterator[str]:
             yield part["text"]
 
 
-def _drafts(content: object) -> bool:
+def _has_draft(content: object) -> bool:
     return isinstance(content, list) and any(isinstance(part, Mapping) and _is_draft(part) for part in content)
 
 

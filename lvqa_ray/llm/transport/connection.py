@@ -1,4 +1,4 @@
-"""The HTTP client of an endpoint: proxies and certificates of the environment, and redirects."""
+"""HTTP client of an endpoint: proxies and certificates from the environment, and redirects."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from lvqa_ray.llm.transport.proxy_faults import AUTH_REQUIRED, of_proxy, wants_p
 
 PATHS = ("/chat/completions", "/audio/transcriptions", "/models")
 SAME_METHOD = (307, 308)
-"""Redirects that keep method and body; they are followed once."""
+"""Redirects that keep method and body; followed once."""
 CLIENT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, TimeoutError)
 
 TIMEOUT = httpx2.Timeout(600, connect=5)
-"""The SDK's own, where a request brings none along."""
+"""The SDK's default, for requests without their own."""
 LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
-"""The SDK's own."""
+"""The SDK's default."""
 ORGANIZATION, PROJECT = "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"
-"""Variables of the environment that the SDK heeds."""
+"""Environment variables that the SDK reads."""
 
 
 def _client_of_sdk() -> Any:  # noqa: ANN401 - a class that mypy does not see
-    """The SDK's HTTP client on aiohttp, where possible without the SDK's `__init__`.
+    """The SDK's HTTP client on aiohttp, if possible without importing the SDK's `__init__`.
 
-    That loads the types of all of its API, which takes half a CPU second in each process.
+    That import loads the types of the whole API, which takes half a CPU second in each process.
     """
     register("openai")
     try:
         from openai._vendor.httpx_aiohttp import Httpx2AiohttpClient  # noqa: PLC0415 - after the registration
-    except ImportError:  # another release keeps it elsewhere
+    except ImportError:  # another SDK release has it elsewhere
         import openai  # noqa: PLC0415 - as above
 
         return openai.DefaultAioHttpClient
@@ -45,17 +45,17 @@ def _client_of_sdk() -> Any:  # noqa: ANN401 - a class that mypy does not see
 
 
 class Connection:
-    """The connections to one endpoint, through the proxy that the environment names for it.
+    """HTTP connections to one endpoint, through the proxy that the environment sets for it.
 
     Args:
         endpoint: The endpoint.
 
     Attributes:
         client: The SDK's client.
-        moved_to: The base URL to which the endpoint redirects requests; empty where it does not.
+        moved_to: The base URL to which the endpoint redirects requests; empty if it does not.
 
     Raises:
-        EndpointDown: A proxy or certificate variable of this process cannot be used.
+        EndpointDown: A proxy or certificate variable of this process is invalid.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -70,8 +70,8 @@ class Connection:
             broken = EndpointDown(f"{endpoint.label}: {error}")
         if broken is not None:
             raise broken
-        # On aiohttp, which takes half the CPU of the SDK's default. The environment is read by modules of our own. A
-        # redirect is not followed by itself: with 301, 302 and 303 the request would lose its body.
+        # aiohttp takes half the CPU of the SDK's default. Our own modules read the environment. Redirects are handled
+        # in `send`: with 301, 302 and 303 the request would lose its body.
         self.client: httpx2.AsyncClient = _client_of_sdk()(
             timeout=TIMEOUT,
             limits=LIMITS,
@@ -85,8 +85,8 @@ class Connection:
         """Send a request once.
 
         Raises:
-            ApiError: A proxy did not let it pass, or it was redirected in a way that loses it.
-            httpx2.HTTPError: There was no reply; and other errors of `CLIENT_ERRORS`.
+            ApiError: A proxy refused the request, or a redirect would lose its body.
+            httpx2.HTTPError: There was no reply; or another error of `CLIENT_ERRORS`.
         """
         fault: ApiError | None = None
         try:
@@ -101,9 +101,9 @@ class Connection:
         if fault is None and self._proxy and answer.status_code == AUTH_REQUIRED:
             fault = wants_password(self._proxy.variable)
         if fault is None and answer.next_request is not None:
-            fault = self._redirected(answer.next_request.url)
+            fault = self._redirect_error(answer.next_request.url)
         if fault is not None:
-            raise fault  # outside of `except`, or it would carry the client's exception with the whole request
+            raise fault  # outside of `except`, so that it does not hold the client's exception with the whole request
         return answer
 
     async def aclose(self) -> None:
@@ -112,12 +112,12 @@ class Connection:
 
     @staticmethod
     def headers(api_key: str) -> list[tuple[str, str]]:
-        """What the SDK says to an endpoint in its headers, without its telemetry.
+        """The SDK's HTTP headers, without its telemetry.
 
         Args:
-            api_key: The key, empty for none.
+            api_key: The key; empty for none.
         """
-        said = {
+        headers = {
             "Accept": "application/json",
             "Content-Type": "application/json",
             "User-Agent": f"AsyncOpenAI/Python {version('openai')}",
@@ -125,14 +125,14 @@ class Connection:
             "OpenAI-Project": os.environ.get(PROJECT),
             "Authorization": f"Bearer {api_key}" if api_key else None,
         }
-        return [(name, value) for name, value in said.items() if value is not None]
+        return [(name, value) for name, value in headers.items() if value is not None]
 
-    def _redirected(self, url: httpx2.URL) -> ApiError:
-        """The error for a redirect that would change the request into one without a body."""
-        mend = "set base_url to that" if url.path.rstrip("/").endswith(PATHS) else "correct base_url"
-        return NotFound(f"{self._endpoint.base_url} redirects requests to {self._base_of(url)}: {mend}.")
+    def _redirect_error(self, url: httpx2.URL) -> ApiError:
+        """The error for a redirect that would drop the request's body."""
+        advice = "set base_url to that" if url.path.rstrip("/").endswith(PATHS) else "correct base_url"
+        return NotFound(f"{self._endpoint.base_url} redirects requests to {self._base_of(url)}: {advice}.")
 
     def _base_of(self, url: httpx2.URL) -> str:
-        """The base URL that leads to where a request was redirected."""
+        """The base URL of a redirect's target."""
         plain = str(url.copy_with(query=None, fragment=None)).rstrip("/")
         return next((plain.removesuffix(path) for path in PATHS if plain.endswith(path)), plain)

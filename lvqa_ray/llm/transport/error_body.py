@@ -1,4 +1,4 @@
-"""The body of an error reply: the codes and the words in it, however deep a gateway has wrapped them."""
+"""Parser of error replies: codes and sentences in the body, at any depth of gateway wrapping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CODES = frozenset(
     {"code", "type", "status", "reason", "reasons", "error_type", "errortype", "error_code", "errorcode", "__type"}
     | {"blockreason", "block_reason", "finishreason", "finish_reason"}
 )
-"""Fields that hold machine-readable names, in lower case."""
+"""Fields with machine-readable names, in lower case."""
 _WORDS = (
     "message",
     "detail",
@@ -22,15 +22,15 @@ _WORDS = (
     "title",
     "raw",
 )
-"""Fields that hold sentences, in lower case."""
+"""Fields with sentences, in lower case."""
 _ECHOES = frozenset({"input", "ctx", "messages", "request", "headers", "body", "url"})
-"""Fields in which a server repeats the request."""
+"""Fields in which a server echoes the request."""
 ERROR_DEPTH = 8
 ERROR_WORDS_CHARS = 8000
 
 
 def decoded(text: str) -> object:
-    """The body as JSON, also where it is an event of a stream; else as text."""
+    """The body as JSON, also if it is an event of a stream; else as text."""
     body = text.strip()
     if body.startswith("data:"):
         body = body.removeprefix("data:").split("\n")[0]
@@ -41,22 +41,22 @@ def decoded(text: str) -> object:
 
 
 def names_in(body: object) -> frozenset[str]:
-    """Machine-readable names in a body, in lower case: code, type, status, parameter, reasons.
+    """Machine-readable names in a body, in lower case: codes, types, statuses, parameters, reasons.
 
-    A numeric code is a name unless it is an HTTP status; one of MiniMax's begins with ``minimax_``.
+    A numeric code counts unless it is an HTTP status; MiniMax's codes get the prefix ``minimax_``.
     """
     return frozenset(_names(body, 0))
 
 
 def words_in(body: object) -> str:
-    """The sentences in a body, one a line."""
+    """The sentences in a body, one per line."""
     return "\n".join(_words(body, 0))[:ERROR_WORDS_CHARS]
 
 
 def quote_of(body: object) -> str:
-    """The endpoint's own words about an error; what a gateway says of it, and then the provider behind it."""
+    """The endpoint's own words about an error: the gateway's, then those of the provider behind it."""
     if isinstance(body, str):
-        return "" if body.lstrip().startswith("<") else body  # a web page says nothing that fits a sentence
+        return "" if body.lstrip().startswith("<") else body  # no quotes from a web page
     error = error_object(body)
     found = (
         error[name] for name in ("message", "detail", "error", "msg", "status_msg") if isinstance(error.get(name), str)
@@ -69,7 +69,7 @@ def quote_of(body: object) -> str:
 
 
 def error_object(body: object) -> Mapping[str, object]:
-    """The object that says what is wrong."""
+    """The object that describes the error."""
     if isinstance(body, list) and body:  # Gemini wraps its error in a list
         body = body[0]
     if isinstance(body, Mapping):
@@ -113,7 +113,7 @@ def _words(value: object, depth: int) -> Iterator[str]:
 
 
 def _fields(value: object, depth: int) -> Iterator[tuple[str, object]]:
-    """All fields of a JSON value, those of JSON in texts too."""
+    """All fields of a JSON value, also those of JSON inside strings."""
     if depth > ERROR_DEPTH:
         return
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:

@@ -1,6 +1,6 @@
-"""Error codes of endpoints: what each means, with its source.
+"""Error codes of endpoints: the class of each, with its source.
 
-`errors` looks here first, then in `error_prose`; a status alone decides where neither knows the error.
+`error_mapping` looks here first, then in `error_prose`; if neither knows the error, the status decides.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ BY_CODE: dict[str, type[ApiError]] = {
     "insufficient_balance": QuotaExceeded,  # DeepSeek, MiniMax
     "insufficientbalance": QuotaExceeded,
     "insufficient_user_quota": QuotaExceeded,  # One API and New API, with status 403
-    "pre_consume_token_quota_failed": QuotaExceeded,  # the same
-    "quota_not_enough": QuotaExceeded,  # the same
+    "pre_consume_token_quota_failed": QuotaExceeded,  # One API and New API
+    "quota_not_enough": QuotaExceeded,  # One API and New API
     "accountoverdueerror": QuotaExceeded,  # Volcengine Ark, with status 403
     "accountoverdue": QuotaExceeded,
     "payment_required": QuotaExceeded,
@@ -52,7 +52,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "content_filter": ContentFiltered,
     "content_policy_violation": ContentFiltered,
     "data_inspection_failed": ContentFiltered,  # DashScope's compatible endpoint
-    "datainspectionfailed": ContentFiltered,  # the same, as its own API spells it
+    "datainspectionfailed": ContentFiltered,  # DashScope's own API
     "flagged_input": ContentFiltered,  # OpenRouter, with status 403
     "sensitive_word_detected": ContentFiltered,  # New API, sub2api
     "security_violation": ContentFiltered,
@@ -69,7 +69,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "contextwindowexceedederror": TooLong,  # LiteLLM
     "string_above_max_length": TooLong,  # OpenAI
     "exceed_context_size_error": TooLong,  # llama.cpp
-    "input_tokens": TooLong,  # vLLM names the parameter that is at fault, and has no code
+    "input_tokens": TooLong,  # vLLM names the parameter at fault and gives no code
     "request_too_large": TooLong,  # Anthropic
     "request_entity_too_large": TooLong,
     "badrequest.toolarge": TooLong,  # DashScope
@@ -105,7 +105,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "1303": RateLimited,
     "1305": RateLimited,
     "minimax_1002": RateLimited,  # MiniMax, with status 200
-    # Trouble of the server.
+    # Server faults.
     "overloaded_error": Overloaded,  # Anthropic, also with status 200 in a stream
     "engine_overloaded_error": Overloaded,  # Moonshot
     "server_overloaded": Overloaded,
@@ -131,7 +131,7 @@ PRECEDENCE: tuple[type[ApiError], ...] = (
     RateLimited,
     Overloaded,
 )
-"""Which class holds where a body has several names."""
+"""Priority of the classes if a body has several names."""
 BY_PART: tuple[tuple[type[ApiError], re.Pattern[str]], ...] = (
     (
         ContentFiltered,
@@ -155,4 +155,4 @@ BY_PART: tuple[tuple[type[ApiError], re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""For codes that nobody lists, such as Volcengine's ``InputImageSensitiveContentDetected``: what a part of it means."""
+"""Patterns for codes that are not listed, such as Volcengine's ``InputImageSensitiveContentDetected``."""

@@ -1,6 +1,6 @@
-"""What went wrong with a call, as one of our own errors: chosen by code, type and status.
+"""Error mapping: the class of `errors` for a failed call, chosen by code, type and status.
 
-Words choose only where a server gives nothing else, by the table in `error_prose`.
+Words of a message decide only if a server gives nothing else, by the table in `error_prose`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from lvqa_ray.llm.transport.error_prose import PROSE
 from lvqa_ray.records.safe_text import safe_text
 
 QUOTE_CHARS = 200
-"""Most characters of the endpoint's own words in a message of ours."""
+"""Maximum characters of the endpoint's own words in our message."""
 
 LONGEST_CODE = 80
-"""Characters; what is longer is a sentence."""
+"""Maximum characters of a code; a longer one is a sentence."""
 _BY_STATUS: dict[int, type[ApiError]] = {
     401: AuthFailed,
     402: QuotaExceeded,
@@ -69,35 +69,35 @@ _SENTENCES: dict[type[ApiError], str] = {
 }
 _TOKENS = re.compile(
     r"\bBearer\s+[^\s\"',;]+"  # an echoed header
-    r"|\b(?:sk|gsk|pk|hf|key)[-_][A-Za-z0-9_\-.*…]{6,}"  # keys by their usual prefixes, masked ones too
+    r"|\b(?:sk|gsk|pk|hf|key)[-_][A-Za-z0-9_\-.*…]{6,}"  # keys with their usual prefixes, masked ones too
     r"|\bAIza[A-Za-z0-9_\-*]{10,}",
     re.IGNORECASE,
 )
 
 
 def as_api_error(exc: BaseException, *, secret: str) -> ApiError:
-    """The error of ours that says what an exception of the client means.
+    """Map an exception of the HTTP client to an error of `errors`.
 
     Args:
-        exc: What the client raised.
-        secret: The key; no trace of it is left in the message.
+        exc: The exception.
+        secret: The key, which is redacted from the message.
 
     Returns:
-        A new error. It does not refer to ``exc``, which holds the whole request with its pictures and its key.
+        A new error. It does not refer to ``exc``, which holds the whole request with its images and its key.
     """
     if isinstance(exc, ApiError):
         return exc
-    return fault(_without_status(exc), str(_root(exc)), secret=secret)
+    return fault(_without_status(exc), str(list(_chain(exc))[-1]), secret=secret)
 
 
 def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str) -> ApiError:
-    """The error of ours that an HTTP status other than success means.
+    """Map an HTTP error reply to an error of `errors`.
 
     Args:
-        status: The status.
-        headers: Those of the reply.
-        text: Its body.
-        secret: The key; no trace of it is left in the message.
+        status: HTTP status.
+        headers: Headers of the reply.
+        text: Body of the reply.
+        secret: The key, which is redacted from the message.
     """
     body = decoded(text)
     limits = RateInfo.of(headers)
@@ -116,19 +116,19 @@ def class_of(status: int | None, body: object, *, default: type[ApiError] = Malf
     """The class for a status and an error body: by its codes, then by its words, then by the status.
 
     Args:
-        status: HTTP status, or ``None`` where only a body is known.
-        body: The body, decoded where it is JSON.
-        default: The class where nothing is known.
+        status: HTTP status, or ``None`` if only a body is known.
+        body: The body, parsed if it is JSON.
+        default: The class if nothing matches.
     """
     known = _by_names(status, names_in(body))
-    unsure = status == 429 and known is QuotaExceeded  # DashScope gives a limit a minute the code of spent money
+    unsure = status == 429 and known is QuotaExceeded  # DashScope uses one code for a limit per minute and spent money
     if known not in {None, RateLimited, BadRequest} and not unsure:
-        return known or default  # a limit that no request can keep has the code of any limit, so words decide there
+        return known or default  # the other codes need the words: "request too large" has the code of a rate limit
     words = words_in(body)
-    said = next((prose.kind for prose in PROSE if prose.matches(status, words)), None)
-    if unsure and said is not RateLimited:
+    by_words = next((prose.kind for prose in PROSE if prose.matches(status, words)), None)
+    if unsure and by_words is not RateLimited:
         return known or default
-    return said or known or _by_status(status, default)
+    return by_words or known or _by_status(status, default)
 
 
 def _by_names(status: int | None, names: frozenset[str]) -> type[ApiError] | None:
@@ -137,7 +137,7 @@ def _by_names(status: int | None, names: frozenset[str]) -> type[ApiError] | Non
         parts = [name for name in names if " " not in name and len(name) <= LONGEST_CODE]
         found = {kind for kind, pattern in BY_PART for name in parts if pattern.search(name)}
     for kind in PRECEDENCE:
-        if kind in found and (kind is not Overloaded or status is None):  # what is to be done says the status better
+        if kind in found and (kind is not Overloaded or status is None):  # for server faults the status is more precise
             return TooLong if kind is RateLimited and status == 413 else kind
     return None
 
@@ -149,32 +149,30 @@ def _by_status(status: int | None, default: type[ApiError]) -> type[ApiError]:
         return _BY_STATUS[status]
     if status >= 500:
         return Overloaded
-    return BadRequest if status >= 400 else NotFound  # a redirect that leads nowhere is a wrong path
+    return BadRequest if status >= 400 else NotFound  # a redirect without a target means a wrong path
 
 
 def fault(
     kind: type[ApiError], quote: str = "", *, secret: str, status: int | None = None, retry_after_s: float | None = None
 ) -> ApiError:
-    """An error of this class with its sentence, the status, and the endpoint's words cut to `QUOTE_CHARS`."""
-    said = " ".join(
-        safe_text(redacted(quote, secret)).split()
-    )  # redacted before it is cut: half a key is still a secret
-    said = said if len(said) <= QUOTE_CHARS else said[: QUOTE_CHARS - 1] + "…"
+    """An error of this class: its sentence, the status, and the endpoint's words cut to `QUOTE_CHARS`."""
+    words = " ".join(safe_text(redacted(quote, secret)).split())  # redacted before cutting: half a key is a secret too
+    words = words if len(words) <= QUOTE_CHARS else words[: QUOTE_CHARS - 1] + "…"
     sentence = _SENTENCES.get(kind, "The call failed") + (f" ({status})" if status else "")
-    return kind(f"{sentence}: {said}" if said else f"{sentence}.", status=status, retry_after_s=retry_after_s)
+    return kind(f"{sentence}: {words}" if words else f"{sentence}.", status=status, retry_after_s=retry_after_s)
 
 
 def redacted(text: str, secret: str) -> str:
-    """The text with the key, and with whatever looks like one, replaced by ``***``."""
+    """Replace the key, and everything that looks like a key, by ``***``."""
     return _TOKENS.sub("***", text.replace(secret, "***") if secret else text)
 
 
 def _without_status(exc: BaseException) -> type[ApiError]:
-    """Class of a failure that came without an HTTP status."""
+    """Class of a failure without an HTTP status."""
     if isinstance(exc, httpx2.DecodingError):
         return MalformedReply
-    # The SDK's aiohttp transport reports a connection that the server dropped as a timeout: only the cause tells them
-    # apart. aiohttp's own timeouts are both, so they are asked for first.
+    # The SDK's aiohttp transport reports a connection that the server closed as a timeout; only the cause shows the
+    # difference. aiohttp's own timeouts are instances of both, hence the order.
     causes = list(_chain(exc))
     if any(
         isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError) for cause in causes
@@ -191,7 +189,3 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
     while exc is not None:
         yield exc
         exc = exc.__cause__
-
-
-def _root(exc: BaseException) -> BaseException:
-    return list(_chain(exc))[-1]

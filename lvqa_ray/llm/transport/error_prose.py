@@ -1,4 +1,4 @@
-"""Error messages of servers that give no code: one table of patterns, each with its source."""
+"""Error messages of servers without codes: one table of patterns, each with its source."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lvqa_ray.errors import ApiError, AuthFailed, ContentFiltered, NotFound, Quo
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """What a server says in words only.
+    """An error that a server gives in words only.
 
     Attributes:
-        kind: What it means.
-        words: The pattern, without regard to capitals.
-        source: Who says so.
-        statuses: With which HTTP statuses; none for any.
+        kind: Class of the error.
+        words: Case-insensitive pattern.
+        source: Servers that write it.
+        statuses: HTTP statuses with which it occurs; empty for any.
     """
 
     kind: type[ApiError]
@@ -25,7 +25,7 @@ class Prose:
     statuses: frozenset[int] = frozenset()
 
     def matches(self, status: int | None, text: str) -> bool:
-        """Whether a reply says this; an error in a 200 has no status."""
+        """Whether a reply matches; an error in a reply with status 200 has no status."""
         return (status is None or not self.statuses or status in self.statuses) and bool(self.words.search(text))
 
 
@@ -38,7 +38,7 @@ _FOR_CONTENT = (400, 403, 422, 424, 446, 451, 500)
 _FOR_MONEY = (400, 402, 403, 412, 429)
 
 PROSE: tuple[Prose, ...] = (
-    # Limits: before the others, since Bedrock's is about tokens.
+    # Rate limits first, since Bedrock's is about tokens.
     _says(RateLimited, r"too many tokens, please wait", "Bedrock, ThrottlingException"),
     _says(
         RateLimited,
@@ -50,7 +50,7 @@ PROSE: tuple[Prose, ...] = (
     _says(
         RateLimited, r"allocated quota exceeded, please increase your quota limit", "DashScope: a limit a minute", 429
     ),
-    # Too large for what the key may send in a minute: it never fits, however long one waits.
+    # Larger than the limit per minute: it never fits, however long one waits.
     _says(TooLong, r"request too large for (?:model|gpt|\S+ in organization)", "OpenAI 429, Groq 413", 400, 413, 429),
     # Length.
     _says(TooLong, r"maximum context length", "OpenAI, vLLM before 0.11, DeepSeek, OpenRouter, SGLang", *_BAD),
@@ -118,7 +118,7 @@ PROSE: tuple[Prose, ...] = (
         "llama.cpp before b5000",
         *_BAD,
     ),
-    # Pictures: fewer or smaller ones fit.
+    # Images: fewer or smaller ones fit.
     _says(TooLong, r"at most \d+ (?:image|video)s?(?:\(s\))? (?:may|can) be", "vLLM #9739, #13513", *_BAD),
     _says(TooLong, r"limit[-_]mm[-_]per[-_]prompt", "vLLM, Xinference #3054", *_BAD),
     _says(
@@ -265,7 +265,7 @@ PROSE: tuple[Prose, ...] = (
         AuthFailed, r"api key not valid|incorrect api key|invalid api[- ]key", "Gemini and others, with status 400", 400
     ),
 )
-"""Read in order, after all codes; the first match holds."""
+"""Tried in order, after all codes; the first match decides."""
 
 STREAM_ONLY = re.compile(
     r"stream(?:ing)?[- ]?only|only supports? stream|stream only|must be streamed|enable the stream parameter"
@@ -275,6 +275,6 @@ STREAM_ONLY = re.compile(
     r"|streaming is (?:required|strongly recommended)|stream is required",
     re.IGNORECASE,
 )
-"""How servers say that a model answers as a stream only: DashScope (qwq, qvq, omni), Anthropic, Replicate adapters."""
+"""Errors of models that only stream: DashScope (qwq, qvq, omni), Anthropic, Replicate adapters."""
 STREAM_OPTIONS = re.compile(r"stream_options|include_usage", re.IGNORECASE)
-"""A server that takes no ``stream_options`` names them."""
+"""Errors of servers that do not support ``stream_options``."""

@@ -1,4 +1,4 @@
-"""What ``finish_reason`` means: the vocabularies of the servers in one table."""
+"""Finish reasons: the vocabularies of the servers in one table."""
 
 # ruff: noqa: RUF001 -- full-width marks end sentences too
 
@@ -50,7 +50,7 @@ _REASONS: dict[Ending, str] = {
         sensitive error_toxic content_moderation moderation risk_control
         """,
     # OpenAI and Azure content_filter; Titan CONTENT_FILTERED; Bedrock guardrail_intervened; Gemini and Vertex SAFETY
-    # and the following two lines (litellm maps them so, OTHER and LANGUAGE too); GLM sensitive; Cohere ERROR_TOXIC.
+    # and the next two lines (as litellm maps them, OTHER and LANGUAGE too); GLM sensitive; Cohere ERROR_TOXIC.
     Ending.REFUSED: "refusal refused",
     # Anthropic refusal, also at compatible endpoints.
     Ending.OVERLOADED: """
@@ -76,17 +76,17 @@ _BY_PART = (
         re.compile(r"error|abort|cancel|time_?out|overload|resource|unavailable|interrupt|fail|disconn"),
     ),
 )
-"""For reasons that nobody lists: what a part of the name means."""
+"""Patterns for reasons that are not listed."""
 _ENDS_WHOLE = re.compile(r"[.!?…。！？\"'”’»」』)）\]}】`*]\s*\Z")
 
 
 def ending_of(reason: object, text: str) -> Ending:
-    """How a reply ended.
+    """Classify a finish reason.
 
     Args:
-        reason: What the server says; compared without regard to capitals, and by the part before a colon where the
-            whole is not known, since Gemini writes ``content_filter: SAFETY``.
-        text: The content of the reply. A reason that nothing is known of is taken for an end where the text is whole.
+        reason: The server's value; compared in lower case, and if unknown, by its parts around a colon, since Gemini
+            writes ``content_filter: SAFETY``.
+        text: Content of the reply. With an unknown reason, the reply counts as an answer if its text ends properly.
     """
     if reason is None or reason == "":
         return Ending.ANSWERED
@@ -103,5 +103,5 @@ def ending_of(reason: object, text: str) -> Ending:
 
 
 def ends_whole(text: str) -> bool:
-    """Whether a text ends as sentences, lists in JSON and code do."""
+    """Whether a text ends as sentences, JSON lists and code do."""
     return _ENDS_WHOLE.search(text) is not None

@@ -1,8 +1,8 @@
-"""The models that an endpoint lists, in the shapes that servers give: a hint about a model's name, and no proof.
+"""Model list of an endpoint, in the formats of the servers: a hint about a model's name, no proof.
 
-Lists leave out what the same endpoint answers for: Ollama lists ``llava:latest`` and answers for ``llava``, Azure lists
-base models and answers for deployments, OpenRouter answers for variants (``:free``, ``:nitro``), vendors for aliases
-with and without a date; and some lists come in pages.
+Lists omit names that the endpoint accepts: Ollama lists ``llava:latest`` and accepts ``llava``, Azure lists base models
+and accepts deployments, OpenRouter accepts variants (``:free``, ``:nitro``), vendors accept aliases with and without a
+date; and some lists are paginated.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 MODELS_SHOWN = 5
-"""Most names in a message."""
+"""Maximum names in a message."""
 LIKE = 3
-"""Letters of a name that is looked for within another."""
+"""Minimum letters of a name that is searched for in another."""
 _LISTS = ("data", "models", "result", "items")
-"""Fields that hold the list: OpenAI's; Gemini's, Cohere's and Ollama's own; Cloudflare's; others'."""
+"""Fields with the list: OpenAI's; Gemini's, Cohere's and Ollama's own; Cloudflare's; others'."""
 _MORE = ("has_more", "nextPageToken", "next_page_token", "next", "next_cursor")
 
 
@@ -25,7 +25,7 @@ class ModelList:
     """Names of models.
 
     Attributes:
-        names: What a request may name, aliases included.
+        names: Names that a request may use, aliases included.
         in_pages: Whether there are further pages, which are not read.
     """
 
@@ -34,10 +34,10 @@ class ModelList:
 
     @classmethod
     def of(cls, answer: object) -> ModelList | None:
-        """The list in the JSON of a reply; nothing where it holds none.
+        """Parse the JSON of a reply; ``None`` if it holds no list of models.
 
         Args:
-            answer: The JSON: an object with a list in it, or the list itself (Together, GitHub Models).
+            answer: An object with a list in it, or the list itself (Together, GitHub Models).
         """
         entries = answer
         if isinstance(answer, Mapping):
@@ -51,11 +51,11 @@ class ModelList:
         return cls(tuple(dict.fromkeys(names)), more)
 
     def has(self, model: str) -> bool:
-        """Whether a model is listed under this very name; Gemini lists ``models/x`` for what is asked for as ``x``."""
+        """Whether a model is listed under this exact name; Gemini lists ``models/x`` for ``x``."""
         return _bare(model) in map(_bare, self.names)
 
     def near(self, model: str) -> Sequence[str]:
-        """Names that may have been meant, the likeliest first; any few where none is like it."""
+        """Similar names, the most similar first; any few if none is similar."""
         known = {_plain(name): name for name in reversed(self.names)}
         wanted = _plain(model)
         found = [name for plain, name in known.items() if len(plain) >= LIKE and (plain in wanted or wanted in plain)]
@@ -82,5 +82,5 @@ def _bare(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name for comparison: without its maker, its variant and the case of its letters."""
+    """A name for comparison: without vendor and variant, and in lower case."""
     return name.casefold().rpartition("/")[2].partition(":")[0]

@@ -1,8 +1,8 @@
-"""Proxy settings of the environment: which proxy a URL is reached through, and which variable says so.
+"""Proxy settings of the environment: the proxy for a URL, and the variable that sets it.
 
-The rules are those that curl, requests and Go share: ``http_proxy``, ``https_proxy`` and ``all_proxy`` in small letters
-before capitals, and ``no_proxy`` for hosts that are contacted directly. Only the variable that applies to a URL is
-read, so a bad one does no harm to hosts in NO_PROXY. A value may hold a password, so no message quotes one.
+The rules are those common to curl, requests and Go: ``http_proxy``, ``https_proxy`` and ``all_proxy`` in lower case go
+before upper case, and ``no_proxy`` lists hosts that are contacted directly. Only the variable that applies to a URL is
+read, so an invalid one does not affect hosts in NO_PROXY. A value may hold a password, so no message quotes one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lvqa_ray.errors import ConfigError
 _PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _QUOTABLE = re.compile(r"socks\w*|ftp|tcp|udp|wss?|ssh|quic|file", re.IGNORECASE)
-"""Schemes that a message may quote; any other word in that place may be a part of a password."""
+"""Schemes that a message may quote; any other word there may be part of a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Proxy:
     """A proxy, and the environment variable that names it.
 
     Attributes:
-        url: Its URL, with user name and password where there are any.
+        url: Its URL, with user name and password if given.
         variable: Name of the variable.
     """
 
@@ -37,18 +37,18 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None:
-    """The proxy through which the environment wants a URL to be reached; nothing for a direct connection.
+    """The proxy for a URL; ``None`` for a direct connection.
 
     Args:
         url: An http or https URL. This machine itself is always contacted directly.
         environ: The environment.
 
     Raises:
-        ConfigError: The variable that applies holds what no proxy can be.
+        ConfigError: The variable that applies holds no valid proxy.
     """
     parts = urlsplit(url)
     host, scheme = (parts.hostname or "").rstrip("."), parts.scheme.lower()
-    if not host or _is_this_machine(host) or _is_excluded(host, parts.port or _PORTS.get(scheme), environ):
+    if not host or _is_this_machine(host) or _is_in_no_proxy(host, parts.port or _PORTS.get(scheme), environ):
         return None
     for name in (f"{scheme}_proxy", "all_proxy"):
         variable = next((each for each in (name, name.upper()) if each in environ), "")
@@ -58,42 +58,42 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> Proxy | None
 
 
 def _checked(value: str, variable: str, host: str) -> str:
-    """The URL of a proxy, with the scheme that it may lack.
+    """The URL of a proxy, completed with its scheme.
 
     Raises:
         ConfigError: It is no URL of an HTTP proxy.
     """
-    mend = f"write http://HOST:PORT, or add {host} to NO_PROXY"
+    advice = f"write http://HOST:PORT, or add {host} to NO_PROXY"
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         port = parts.port
     except ValueError:
         raise ConfigError(
             f"the environment variable {variable} holds no URL of a proxy (a character of a password such as '/', '#' "
-            f"or '?' must be percent-encoded): {mend}."
+            f"or '?' must be percent-encoded): {advice}."
         ) from None
     if parts.scheme.lower() not in _PORTS:
-        raise ConfigError(_of_scheme(parts, variable, mend))
+        raise ConfigError(_wrong_scheme(parts, variable, advice))
     if not parts.hostname or any(char.isspace() or not char.isprintable() for char in value):
-        raise ConfigError(f"the environment variable {variable} holds no URL of a proxy with a host: {mend}.")
+        raise ConfigError(f"the environment variable {variable} holds no URL of a proxy with a host: {advice}.")
     if not port:
-        raise ConfigError(f"the environment variable {variable} names a proxy without a port: {mend}.")
+        raise ConfigError(f"the environment variable {variable} names a proxy without a port: {advice}.")
     return f"{parts.scheme.lower()}://{parts.netloc}"
 
 
-def _of_scheme(parts: SplitResult, variable: str, mend: str) -> str:
+def _wrong_scheme(parts: SplitResult, variable: str, advice: str) -> str:
     if parts.scheme.lower().startswith("socks"):
         return (
             f"the environment variable {variable} names a SOCKS proxy ({parts.scheme}://), and only HTTP proxies are "
             f"supported: set {'HTTPS_PROXY and HTTP_PROXY' if 'all' in variable.lower() else 'it'} to the HTTP port of "
-            f"the proxy, or {mend.partition(', or ')[2]}."
+            f"the proxy, or {advice.partition(', or ')[2]}."
         )
     known = f" ({parts.scheme}://)" if _QUOTABLE.fullmatch(parts.scheme) else ""
-    return f"the environment variable {variable} names a proxy of a scheme that is not http or https{known}: {mend}."
+    return f"the environment variable {variable} names a proxy of a scheme that is not http or https{known}: {advice}."
 
 
-def _is_excluded(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Whether NO_PROXY names a host."""
+def _is_in_no_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
+    """Whether NO_PROXY covers a host."""
     listed = environ.get("no_proxy", environ.get("NO_PROXY", ""))
     return any(_matches(entry, host, port) for entry in re.split(r"[,;\s]+", listed.lower()) if entry)
 
@@ -101,8 +101,8 @@ def _is_excluded(host: str, port: int | None, environ: Mapping[str, str]) -> boo
 def _matches(entry: str, host: str, port: int | None) -> bool:
     """Whether an entry of NO_PROXY covers a host.
 
-    An entry is ``*``, a domain (which covers its subdomains, with or without a dot or ``*.`` in front), an address, a
-    network as CIDR, or a pattern with ``*``; each but a network may have a port behind it.
+    An entry is ``*``, a domain (which covers its subdomains, with or without ``.`` or ``*.`` in front), an address, a
+    network as CIDR, or a pattern with ``*``; each but a network may end in a port.
     """
     if entry == "*":
         return True
@@ -124,7 +124,7 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
 
 
 def _parted(entry: str) -> tuple[str, str]:
-    """Host and port of an entry; the port is empty where there is none."""
+    """Host and port of an entry; the port is empty if there is none."""
     if entry.startswith("["):
         name, _, behind = entry[1:].partition("]")
         return name, behind.removeprefix(":")

@@ -1,4 +1,4 @@
-"""Faults of a proxy on the way to an endpoint, told apart from those of the endpoint; each names the variable."""
+"""Proxy errors on the way to an endpoint, as distinct from the endpoint's own; each names the variable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def wants_password(variable: str) -> ApiError:
 
 
 def of_proxy(exc: BaseException, variable: str) -> ApiError | None:
-    """The error that says what a proxy did; nothing where an exception of the client is about something else."""
+    """The error for a fault of the proxy; ``None`` if the exception has another cause."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, aiohttp.ClientHttpProxyError):

@@ -1,4 +1,4 @@
-"""Server-sent events of a chat completion, assembled into the completion that they make."""
+"""Server-sent events: assembles the stream of a chat completion into one completion."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lvqa_ray.llm.transport.completion import DRAFT_FIELDS, content_of
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of, ends_whole
 
 _MARK = "\ufeff"
-"""A byte order mark may stand before a stream; it is no part of the first event."""
+"""A byte order mark may precede a stream; it is no part of the first event."""
 _ENDS, _LAST_LINES = "[done]", 20
-"""What ends a stream, and among how many of its last lines."""
+"""The end marker of a stream, and among how many last lines it is looked for."""
 
 
 class StreamCutError(Exception):
@@ -21,19 +21,19 @@ class StreamCutError(Exception):
 
 
 def is_stream(content_type: str, body: bytes) -> bool:
-    """Whether a body is a stream of events, whatever its content type says."""
+    """Whether a body is a stream of events, even if its content type differs."""
     if "event-stream" in content_type.lower():
         return not body.removeprefix(_MARK.encode()).lstrip().startswith((b"{", b"["))
     return body.removeprefix(_MARK.encode()).lstrip().startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
 
 
 def assembled(text: str) -> Mapping[str, Any]:
-    """The chat completion that the events of a stream make, or the error that one of them holds.
+    """Assemble the events of a stream into a chat completion, or into the error that one of them holds.
 
-    The text is that of the first choice; usage is the last that an event tells.
+    The text is that of the first choice; usage is that of the last event with one.
 
     Raises:
-        StreamCutError: An event is broken, or none says how the reply ended: it is not known to be whole.
+        StreamCutError: An event is broken, or no event has a finish reason, so the reply may be incomplete.
     """
     reply = _Assembly()
     reply.done = any(line.removeprefix("data:").strip().lower() == _ENDS for line in text.splitlines()[-_LAST_LINES:])
@@ -46,7 +46,7 @@ def assembled(text: str) -> Mapping[str, Any]:
 
 @dataclass(slots=True)
 class _Assembly:
-    """A completion as far as its events have come."""
+    """A partial completion."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
@@ -56,10 +56,10 @@ class _Assembly:
     done: bool = False
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Add what an event holds."""
+        """Add an event."""
         self.fields.update({name: event[name] for name in ("id", "model", "promptFeedback") if event.get(name)})
         choice = _first_choice(event)
-        for usage in (event.get("usage"), choice.get("usage")):  # Moonshot puts it in the choice
+        for usage in (event.get("usage"), choice.get("usage")):  # Moonshot has it in the choice
             if isinstance(usage, Mapping) and (any(usage.values()) or "usage" not in self.fields):
                 self.fields["usage"] = usage
         delta, whole = choice.get("delta"), choice.get("message")
@@ -68,22 +68,22 @@ class _Assembly:
             self.refusals.append(content_of(delta.get("refusal")))
             self.drafted = self.drafted or any(delta.get(name) for name in DRAFT_FIELDS)
         if isinstance(whole, Mapping) and (text := content_of(whole.get("content"))):
-            self.texts = [text]  # MiniMax ends a stream with the whole message
+            self.texts = [text]  # MiniMax repeats the whole message at the end
         reason = choice.get("finish_reason")
         if reason not in {None, "", "null"} and (self.finish is None or ending_of(self.finish, "") is Ending.ANSWERED):
-            self.finish = reason  # a gateway may add a "stop" of its own behind "length"
+            self.finish = reason  # a gateway may append its own "stop" after "length"
 
     def completion(self) -> Mapping[str, Any]:
         """The completion.
 
         Raises:
-            StreamCutError: It is not known to be whole.
+            StreamCutError: It may be incomplete.
         """
         text = "".join(self.texts)
         if self.finish is None:
             if "promptFeedback" in self.fields:  # Gemini: the prompt was blocked
                 return self.fields
-            # Some servers give no reason; gateways end a stream that broke behind them in the same way.
+            # Some servers give no reason; gateways end a broken stream in the same way.
             if not (self.done and ends_whole(text)):
                 raise StreamCutError
         message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -107,7 +107,7 @@ def _events(text: str) -> Iterator[Mapping[str, Any]]:
         if not data:
             continue
         failed = any(line.startswith("event:") and line[6:].strip() == "error" for line in lines)
-        for piece in [data] if _is_whole(data) else data.split("\n"):  # some servers leave out the empty line
+        for piece in [data] if _is_whole(data) else data.split("\n"):  # some servers omit the empty line
             try:
                 event = json.loads(piece)
             except ValueError:
@@ -116,7 +116,7 @@ def _events(text: str) -> Iterator[Mapping[str, Any]]:
                 elif piece.lstrip().startswith("{"):
                     raise StreamCutError from None
                 else:
-                    continue  # [DONE], or a sign of life
+                    continue  # [DONE], or a keep-alive
             if isinstance(event, Mapping):
                 yield {"error": event} if failed and not event.get("error") else event
 

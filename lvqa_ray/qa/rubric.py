@@ -1,4 +1,4 @@
-"""Verdicts in a reply: a line for each point of a rubric, or a score."""
+"""Rubric parser: reads yes/no lines per rubric point, or a score, from a reply."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SCORE = re.compile(r"score\s*:\s*(?P<score>[01](?:[.,]\d+)?|[.,]\d+)\s*(?:/\s*1
 
 
 def read_points(reply: str, names: Collection[str]) -> dict[str, str]:
-    """Read the points of a rubric that a reply says yes to, each with its reason.
+    """Read the rubric points that a reply answers with yes, each with its reason.
 
-    Each point is a line ``NAME: yes - why`` or ``NAME: no``; case, bullets and emphasis do not matter.
+    Each point is a line ``NAME: yes - why`` or ``NAME: no``; case, bullets and emphasis are ignored.
 
     Args:
-        reply: What the model answered.
+        reply: The model's reply.
         names: All points of the rubric.
 
     Raises:
@@ -43,7 +43,7 @@ def read_score(reply: str) -> float:
     """Read the last line ``SCORE: 0.9`` of a reply: a number from 0 to 1.
 
     Raises:
-        ParseError: There is none.
+        ParseError: There is no such line.
     """
     for line in reversed(strip_thinking(reply).splitlines()):
         match = _SCORE.fullmatch(_MARKS.sub("", line).strip())

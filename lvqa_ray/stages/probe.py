@@ -1,4 +1,4 @@
-"""video row -> video row with what it is."""
+"""Probe stage: video -> video with its media info."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvqa_ray.video.reader.media_info import probe
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ProbeVideo:
-    """Find out what a video is, from its header."""
+    """Read the media info of a video from its header."""
 
     name: ClassVar[str] = "probe"
 
@@ -40,11 +40,11 @@ class ProbeVideo:
 
     @property
     def bearable(self) -> float:
-        """Share of a video's clips that may be lost before the video fails."""
+        """Maximum share of the clips' time that may be lost before the video fails."""
         return 0.0 if self.damaged == "fail" else self.max_lost_share
 
     def __call__(self, video: Video) -> Iterator[ProbedVideo | Failure]:
-        """One probed video, or the reason why there is none."""
+        """Probe the video, or return the failure."""
         try:
             info = probe(video.uri)
             if info.partial and self.truncated == "fail":
@@ -56,7 +56,7 @@ class ProbeVideo:
             yield ProbedVideo(video=video, info=info)
 
     def judge_damage(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
-        """The clip, or the failure that a damaged one is: its picture is not worth a caption."""
+        """The clip, or a failure if too much of it is damaged to be captioned."""
         if not clip.lost_s or clip.dropped or clip.lost_s <= self.bearable * clip.span.duration_s:
             yield clip
             return

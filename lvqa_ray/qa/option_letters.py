@@ -48,7 +48,7 @@ _JOINS = frozenset({
     "therefore", "though", "thus", "unless", "unlike", "when", "whereas", "whether", "while", "why", "yet",
 })  # fmt: skip
 """Words before a letter that do not form a name with it, unlike "team" and "plan"."""
-_SAID_OF = re.compile(
+_SUBJECT = re.compile(
     r"([\w'’-]+)\s+(?:(?:can|must|may|might|could|should|would)(?:\s+only)?\s+be|is|was)"  # noqa: RUF001
     r"(?:,?\s+(?:also|both|either|neither|not|only|therefore|thus))*,?\s+[(\[]?[*_`'\"]*$",
     re.IGNORECASE,
@@ -102,8 +102,8 @@ def _of_something_else(text: str, match: re.Match[str]) -> bool:
     if match.lastgroup != "before":
         return False
     letter = _LETTER.search(match[0])
-    said = _SAID_OF.search(text[: match.start() + (letter.start() if letter else 0)])
-    return said is not None and said[1].casefold() not in _ANSWERS
+    subject = _SUBJECT.search(text[: match.start() + (letter.start() if letter else 0)])
+    return subject is not None and subject[1].casefold() not in _ANSWERS
 
 
 def _named(before: str) -> bool:

@@ -86,7 +86,7 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
     replies = await all_of(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     read = [(read_choice(reply.text, one), one) for reply, one in zip(replies, asked, strict=True)]
     right = [choice for choice, one in read if choice.letter == one.answer]
-    rationales = tuple(choice.said[:MOST_SAID] for choice in right)
+    rationales = tuple(choice.rationale[:MAX_RATIONALE_CHARS] for choice in right)
     return RepeatedAnswers(
         tries,
         sum(choice.read for choice, _ in read),
@@ -96,5 +96,5 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
     )
 
 
-MOST_SAID = 300
+MAX_RATIONALE_CHARS = 300
 """Maximum number of characters of a rationale."""

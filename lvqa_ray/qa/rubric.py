@@ -25,18 +25,18 @@ def read_points(reply: str, names: Collection[str]) -> dict[str, str]:
     Raises:
         ParseError: A point has no such line, or two that differ.
     """
-    said: dict[str, tuple[bool, str]] = {}
+    answers: dict[str, tuple[bool, str]] = {}
     for line in strip_thinking(reply).splitlines():
         match = _POINT.fullmatch(_MARKS.sub("", line).strip())
         name = _folded(match["name"]) if match else ""
         if match is None or name not in map(_folded, names):
             continue
         verdict = (match["said"].lower() == "yes", match["why"].strip())
-        if said.setdefault(name, verdict)[0] != verdict[0]:
+        if answers.setdefault(name, verdict)[0] != verdict[0]:
             raise ParseError(ParseFault.BAD_ANSWER, f"The reply says yes and no to '{name}'.")
-    if missing := [name for name in names if _folded(name) not in said]:
+    if missing := [name for name in names if _folded(name) not in answers]:
         raise ParseError(ParseFault.NO_ANSWER, f"The reply has no line '{missing[0]}: yes' or '{missing[0]}: no'.")
-    return {name: said[_folded(name)][1] for name in names if said[_folded(name)][0]}
+    return {name: answers[_folded(name)][1] for name in names if answers[_folded(name)][0]}
 
 
 def read_score(reply: str) -> float:

@@ -23,7 +23,7 @@ from lvqa_ray.stage.checks import (
     yaml_off,
 )
 from lvqa_ray.stage.cost_meter import CostMeter
-from lvqa_ray.stage.prompted import FEWER, ROLES, Prompted, Role, answer
+from lvqa_ray.stage.prompted import FEWER, ROLES, Prompted, Role, answer, reask
 
 __all__ = [
     "FEWER",
@@ -42,5 +42,6 @@ __all__ = [
     "Sample",
     "SeeingCheck",
     "answer",
+    "reask",
     "yaml_off",
 ]

@@ -48,26 +48,26 @@ class PolicyMixin:
     _off = field_validator("policy", mode="before")(yaml_off)
 
     def decided(
-        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
     ) -> QuestionedVideo:
         """Apply the policy to each verdict.
 
         Args:
             row: The video with its questions.
             verdicts: One verdict per question, in order.
-            mended: With the policy ``repair``, the repaired version of each question, or ``None``.
+            repaired: With the policy ``repair``, the repaired version of each question, or ``None``.
         """
         kept: list[AskedQuestion] = []
         drops = list(row.drops)
         without = [None] * len(verdicts)
-        for asked, verdict, mend in zip(row.questions, verdicts, mended or without, strict=True):
+        for asked, verdict, new in zip(row.questions, verdicts, repaired or without, strict=True):
             if verdict.passed:
                 action: Action = ""
             elif self.policy == "mark":
                 action = "marked"
             else:
-                action = "repaired" if mend else "dropped"
-            asked = mend or asked  # noqa: PLW2901 - the verdict applies to the repaired version
+                action = "repaired" if new else "dropped"
+            asked = new or asked  # noqa: PLW2901 - the verdict applies to the repaired version
             judged = (*asked.verdicts, replace(verdict, action=action))
             if action == "dropped":
                 drops.append(dropped(replace(asked, verdicts=judged), verdict.reason))
@@ -94,8 +94,8 @@ class Check(PolicyMixin):
         if self.policy != "repair":
             return [self.decided(row, verdicts)]
         faulty = zip(row.questions, verdicts, strict=True)
-        mended = [None if verdict.passed else self.mended(asked, row.film) for asked, verdict in faulty]
-        return [self.decided(row, verdicts, mended)]
+        repaired = [None if verdict.passed else self.checked_repair(asked, row.film) for asked, verdict in faulty]
+        return [self.decided(row, verdicts, repaired)]
 
     def verdicts(self, row: QuestionedVideo) -> Sequence[Verdict]:
         """One verdict per question, in order. A check that compares questions overrides this."""
@@ -105,7 +105,7 @@ class Check(PolicyMixin):
         """Judge one question."""
         raise NotImplementedError(f"{type(self).__name__} must define judge or verdicts")
 
-    def mended(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:
+    def checked_repair(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:
         """The repaired question if it passes the check, else ``None``."""
         found = self.repaired(asked, video)
         return found if found is not None and self.judge(found, video).passed else None
@@ -178,28 +178,28 @@ class CallCheck(Prompted, PolicyMixin):
         return 1
 
     async def __call__(
-        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+        self, row: QuestionedVideo, chat: Chat, repairer: Repairer | None = None
     ) -> list[QuestionedVideo | Failure]:
         """Add the verdicts to the questions of a video, and drop questions as the policy says."""
         verdicts: list[Verdict] = []
-        mended: list[AskedQuestion | None] = []
-        for answer in await asyncio.gather(*(self._ruled(asked, row, chat, mend) for asked in row.questions)):
+        repaired: list[AskedQuestion | None] = []
+        for answer in await asyncio.gather(*(self._ruled(asked, row, chat, repairer) for asked in row.questions)):
             if isinstance(answer, Failure):
                 return [answer]
             verdicts.append(answer[0])
-            mended.append(answer[1])
-        return [self.decided(row, verdicts, mended)]
+            repaired.append(answer[1])
+        return [self.decided(row, verdicts, repaired)]
 
     async def _ruled(
-        self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat, mend: Repairer | None
+        self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat, repairer: Repairer | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
         """The verdict on a question and, if its fault was repaired, the repaired question."""
         paid = CostMeter(chat)
         try:
             verdict = await self.judge(asked, row, paid)
-            if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
+            if verdict.passed or self.policy != "repair" or repairer is None or verdict.reason.startswith(UNCHECKED):
                 return verdict, None  # a question that could not be checked has no known fault to repair
-            return await self._repaired(asked, row, verdict, chat, mend)
+            return await self._repaired(asked, row, verdict, chat, repairer)
         except ApiError as error:
             if error.retryable:
                 failure = Failure.of(error, video=row.film.video, stage=self.name)
@@ -208,17 +208,17 @@ class CallCheck(Prompted, PolicyMixin):
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
     async def _repaired(
-        self, asked: AskedQuestion, row: QuestionedVideo, first: Verdict, chat: Chat, mend: Repairer
+        self, asked: AskedQuestion, row: QuestionedVideo, first: Verdict, chat: Chat, repairer: Repairer
     ) -> tuple[Verdict, AskedQuestion | None]:
-        """Rewrite a question until it passes or `mend.rounds` is reached.
+        """Rewrite a question until it passes or `repairer.rounds` is reached.
 
         The verdict has the first version's fault, the last version's score and the cost of all rounds. A version that
         could not be judged is skipped: the next is written from the latest judged version and its fault.
         """
         usage, last, latest, reason = first.usage, first, asked, first.reason
-        for attempt in range(mend.rounds):
+        for attempt in range(repairer.rounds):
             try:
-                made = await mend(latest, row, last.reason, attempt, chat)
+                made = await repairer(latest, row, last.reason, attempt, chat)
             except ApiError as error:
                 if error.retryable:
                     raise

@@ -32,6 +32,12 @@ async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]
     return reply
 
 
+def reask(request: ChatRequest, reply: str, correction: str) -> ChatRequest:
+    """Append an unusable reply and a correction to the conversation."""
+    turns = (Message.of("assistant", reply), Message.of("user", correction))
+    return replace(request, messages=(*request.messages, *turns))
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Prompted:
     """A stage that sends prompts to an endpoint.

@@ -11,10 +11,10 @@ from pydantic import ConfigDict, JsonValue
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
-from lvqa_ray.llm.messages import Chat, ChatRequest, Message, Text
+from lvqa_ray.llm.messages import Chat, ChatRequest, Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records import Analysis, AnalyzedVideo, Failure, Style, Task, Usage
-from lvqa_ray.stage.prompted import Prompted, answer
+from lvqa_ray.stage.prompted import Prompted, answer, reask
 
 
 @plain_dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class VideoTask(Prompted):
                     value = reads(text)
                 except ParseError as error:
                     kind, last, raw = str(error.kind), str(error), reply.received
-                    request = _reask(request, reply.received, error)
+                    request = reask(request, reply.received, ANALYSIS_REASK.format(error=error))
                     continue
                 return replace(made, text=text, value=value, model=reply.model, usage=usage)
         except ApiError as error:
@@ -138,11 +138,6 @@ class VideoTask(Prompted):
     def own_values(self) -> dict[str, str]:
         """Values of additional placeholders."""
         return {}
-
-
-def _reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
-    messages = (Message.of("assistant", reply), Message.of("user", ANALYSIS_REASK.format(error=error)))
-    return replace(request, messages=(*request.messages, *messages))
 
 
 ASKS = 2

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
-from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
+from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, TooLong, TruncatedReply
+from lvqa_ray.llm.messages import ChatRequest, Media, Part, Text
 from lvqa_ray.qa.best_reply import BestReply
 from lvqa_ray.qa.collected_questions import CollectedQuestions
 from lvqa_ray.qa.context_windows import captions_for_batch
@@ -18,7 +18,7 @@ from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
 from lvqa_ray.qa.question_plan import CATEGORIES, planned
 from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Usage
-from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -204,7 +204,7 @@ class AskQuestions(Prompted):
                 fault = batch.take(reply.text, shape.read)
                 if fault is None:
                     return batch
-                request = reask(request, reply.received, fault)
+                request = reask(request, reply.received, QUESTION_REASK.format(error=fault))
             if batch.some:
                 break
         return batch
@@ -265,14 +265,6 @@ def _pictures(shown: Clip) -> Iterator[Part]:
     for index, frame in enumerate(shown.frames):
         yield Text(text=f"Frame at {frame.time_s:.2f} s:")
         yield Media(identity=f"{shown.identity} #{index}", mime="image/jpeg", data=frame.jpeg)
-
-
-def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
-    """Append an unparsable reply and its error to the request."""
-    correction = QUESTION_REASK.format(error=error)
-    return replace(
-        request, messages=(*request.messages, Message.of("assistant", reply), Message.of("user", correction))
-    )
 
 
 TASK = """\

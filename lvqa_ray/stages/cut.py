@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ConfigError, VideoError
 from lvqa_ray.records import CaptionedClip, Clip, Failure
+from lvqa_ray.stage import yaml_off
 from lvqa_ray.video.cutting.clip_file import ClipFile, clip_name, cut_clip
 from lvqa_ray.video.cutting.reencode import Codec, Encoding
 from lvqa_ray.video.cutting.sidecar_index import note, noted
@@ -52,11 +53,7 @@ class CutClips:
     )
     audio: bool = Field(default=True, description="Include the audio.")
 
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _yaml_off(cls, mode: object) -> object:
-        """Undo YAML's reading of a bare ``off`` as false."""
-        return "off" if mode is False else mode
+    _off = field_validator("mode", mode="before")(yaml_off)
 
     @model_validator(mode="after")
     def _encode_only(self) -> Self:

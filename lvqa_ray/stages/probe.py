@@ -48,8 +48,8 @@ class ProbeVideo:
         try:
             info = probe(video.uri)
             if info.partial and self.truncated == "fail":
-                mend = "get the file again, or set probe.truncated=keep to use what is there"
-                raise VideoError(VideoFault.TRUNCATED, f"{info.partial.rstrip('.')}; {mend}")
+                fix = "get the file again, or set probe.truncated=keep to use what is there"
+                raise VideoError(VideoFault.TRUNCATED, f"{info.partial.rstrip('.')}; {fix}")
         except VideoError as error:
             yield Failure.of(error, video=video, stage=self.name)
         else:
@@ -60,11 +60,11 @@ class ProbeVideo:
         if not clip.lost_s or clip.dropped or clip.lost_s <= self.bearable * clip.span.duration_s:
             yield clip
             return
-        mend = "set probe.damaged=keep to use the rest" if self.damaged == "fail" else "raise probe.max_lost_share"
+        fix = "set probe.damaged=keep to use the rest" if self.damaged == "fail" else "raise probe.max_lost_share"
         error = VideoError(
             VideoFault.DAMAGED,
             f"{clip.lost_s:.2f} s of clip {clip.id} ({redact_url(clip.video.uri)}) do not decode; get the file again, "
-            f"or {mend}",
+            f"or {fix}",
         )
         failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
         yield CaptionedClip(clip=replace(clip, frames=(), media=b""), failure=failure)

@@ -13,12 +13,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.messages import ChatRequest, Message, Text
+from lvqa_ray.llm.messages import ChatRequest, Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text, replace_caption_mentions
 from lvqa_ray.records import AskedQuestion, Drop, Failure, FinishedVideo, QuestionedVideo, Record, Usage, Verdict, Video
-from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
 
 
 class ProseCheck(Protocol):
@@ -123,7 +123,7 @@ class ReformatReasoning(Prompted):
                 return _Rewritten(_judged(asked, verdict), prose, usage)
             if check.policy == "mark":
                 return _Rewritten(_judged(asked, replace(verdict, action="marked")), prose, usage)
-            again, more, still = await self._again(_reask(request, prose, fault), paid)
+            again, more, still = await self._again(reask(request, prose, PROSE_REASK.format(fault=fault)), paid)
             still, cost = (still, Usage()) if still else await check.fault(asked, again, video.id, paid)
         except ApiError as error:
             return replace(Failure.of(error, video=video, stage=self.name), usage=paid.by(error))
@@ -173,11 +173,6 @@ class _Rewritten:
 
 def _judged(asked: AskedQuestion, verdict: Verdict) -> AskedQuestion:
     return replace(asked, verdicts=(*asked.verdicts, verdict))
-
-
-def _reask(request: ChatRequest, prose: str, fault: str) -> ChatRequest:
-    correction = Message.of("user", PROSE_REASK.format(fault=fault))
-    return replace(request, messages=(*request.messages, Message.of("assistant", prose), correction))
 
 
 def _lost(asked: AskedQuestion, failure: Failure) -> Drop:

@@ -45,12 +45,12 @@ class Choice:
     Attributes:
         letter: The option, or ``None``.
         read: Whether the reply is readable: it names one option, or declines to choose.
-        said: The text before the answer, on one line.
+        rationale: The text before the answer, on one line.
     """
 
     letter: Letter | None
     read: bool
-    said: str = ""
+    rationale: str = ""
 
 
 def read_choice(reply: str, q: Question) -> Choice:
@@ -66,8 +66,8 @@ def read_choice(reply: str, q: Question) -> Choice:
         if not _plain(answer) and lines[place + 1 :]:
             answer = lines[place + 1]
         letter = _letter(answer, q.options)
-        said = " ".join(" ".join([*lines[:place], before]).split())
-        return Choice(letter, letter is not None or _declines(answer), said)
+        rationale = " ".join(" ".join([*lines[:place], before]).split())
+        return Choice(letter, letter is not None or _declines(answer), rationale)
     last = lines[-1] if lines else ""
     letter = _exactly(lines, q.options) or _exactly([_plain(last)], q.options)
     return Choice(letter, letter is not None or _declines(last))

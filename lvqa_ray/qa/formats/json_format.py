@@ -18,7 +18,7 @@ from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.qa.formats.text_format import render_question
-from lvqa_ray.records import Question
+from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records import Step as QuestionStep
 from lvqa_ray.records.safe_text import safe_text
 
@@ -128,12 +128,7 @@ def _question(reply: JsonReply) -> Question:
         raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
     question = Question(
         question=_folded(reply.question),
-        options={
-            "A": _folded(reply.options.A),
-            "B": _folded(reply.options.B),
-            "C": _folded(reply.options.C),
-            "D": _folded(reply.options.D),
-        },
+        options={letter: _folded(getattr(reply.options, letter)) for letter in LETTERS},
         answer=reply.answer,
         steps=tuple(map(_step, reply.steps)),
     )

@@ -70,12 +70,12 @@ class CheckEvidence(SeeingCheck):
         yield replace(row, shown=tuple(shown))
 
     async def __call__(
-        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+        self, row: QuestionedVideo, chat: Chat, repairer: Repairer | None = None
     ) -> list[QuestionedVideo | Failure]:
         """See `CallCheck`; a video whose verdicts are already complete (from cached replies) stays unchanged."""
         if all(self.name in {verdict.check for verdict in asked.verdicts} for asked in row.questions):
             return [row]
-        return await super().__call__(row, chat, mend)
+        return await super().__call__(row, chat, repairer)
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Judge by the score of the weakest step; see `CallCheck`."""
@@ -123,10 +123,10 @@ class CheckEvidence(SeeingCheck):
         return parts
 
     def decided(
-        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
     ) -> QuestionedVideo:
         """See `PolicyMixin`; the result has no frames."""
-        return replace(super().decided(row, verdicts, mended), shown=())
+        return replace(super().decided(row, verdicts, repaired), shown=())
 
 
 def _span(step: Step, video: CaptionedVideo) -> Span:

@@ -140,7 +140,7 @@ class ParseError(LvqaError):
 
     Args:
         kind: What is wrong.
-        message: One sentence that can be sent to the model in a retry.
+        message: One sentence. A retry sends it to the model, so it is part of that request's cache key.
     """
 
     def __init__(self, kind: ParseFault, message: str) -> None:

@@ -104,7 +104,7 @@ class AskQuestions(Prompted):
                 "question a video, set quota to one, such as {goal: 1}"
             )
         if self.language and not any(word in self.prompt for word in ("{format}", "{language}")):
-            raise ValueError("language is set, and the prompt holds neither {format} nor {language} to say it")
+            raise ValueError("language is set, but the prompt has neither {format} nor {language}")
         return self
 
     @property

@@ -49,7 +49,7 @@ class CaptionClips(Prompted):
             return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure, note=clip.note)]
         caption, kind, message = strip_thinking(reply.text), "", ""
         if not caption:
-            kind, message = "empty_reply", "the reply holds a draft and no caption"
+            kind, message = "empty_reply", "the reply has only reasoning and no caption"
         elif len(caption) > LONGEST_CAPTION_CHARS:
             kind, message = DegenerateReply.kind, f"the caption has {len(caption):,} characters"
         lost: Failure | None = None

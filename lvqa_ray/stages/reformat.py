@@ -113,7 +113,7 @@ class ReformatReasoning(Prompted):
         try:
             prose, usage = await self._prose(request, paid)
             if not prose:
-                message = "the reply holds a draft and no answer"
+                message = "the reply has only reasoning and no answer"
                 return Failure(video=video, stage=self.name, kind="empty_reply", message=message, usage=usage)
             if check is None or check.policy == "off":
                 return _Rewritten(asked, prose, usage)

@@ -83,7 +83,7 @@ class SampleFrames:
         """
         if not frames:
             error = VideoError(
-                VideoFault.NO_FRAMES, f"{redact_url(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
+                VideoFault.NO_FRAMES, f"{redact_url(clip.video.uri)} has no frame in clip {clip.id}; re-encode it."
             )
             return CaptionedClip(
                 clip=clip, failure=Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)

@@ -82,7 +82,9 @@ class FindSpeech:
             try:
                 codecs.lookup(self.encoding)
             except LookupError:
-                raise ValueError(f"encoding: Python knows no {self.encoding}; say utf-8, cp1252 or the like") from None
+                raise ValueError(
+                    f"encoding: Python has no codec {self.encoding}; use utf-8, cp1252 or the like"
+                ) from None
         return self
 
     def __call__(self, row: ProbedVideo, *, asks: bool = False) -> Iterator[ProbedVideo | Failure]:

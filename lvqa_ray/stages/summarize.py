@@ -68,9 +68,11 @@ class SummarizeVideo(Prompted):
             lines = [line for summary in summaries for line in summary]
             after = sum(map(tokens, lines))
             if not all(summaries):
-                return self._failed(video, "empty_reply", "the reply holds a draft and no summary", paid.usage)
+                return self._failed(video, "empty_reply", "the reply has only reasoning and no summary", paid.usage)
             if after > SHORTER * before:
-                return self._failed(video, "no_summary", f"summaries of {before} tokens come to {after}", paid.usage)
+                return self._failed(
+                    video, "no_summary", f"the summaries of {before} tokens still have {after}", paid.usage
+                )
         return list(lines), paid.usage
 
     async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> list[str]:

@@ -46,7 +46,7 @@ class WriteSummary(VideoTask):
         if len(set(self.styles)) < len(self.styles):
             raise ValueError("styles: each may be named once")
         if self.prompt and len(self.styles) > 1:
-            raise ValueError("a prompt of one's own stands for one style: name just one in `styles`")
+            raise ValueError("a custom prompt works for one style only: name just one in `styles`")
         return self
 
     def check(self, prompt: str) -> None:

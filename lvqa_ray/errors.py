@@ -1,39 +1,39 @@
-"""Every exception of the package, in one tree.
+"""The exception hierarchy of the package.
 
 ::
 
     LvqaError
-    ├── ConfigError              the job or its surroundings are wrong; found before the first paid call
-    ├── RunStopped               the run cannot go on after its first paid call; the same command resumes it
-    ├── VideoError               this video cannot be used, and asking again will not help (kind: VideoFault)
-    ├── FetchError               a remote file could not be had
-    ├── ParseError               a reply is not in the format that was asked for (kind: ParseFault)
-    └── ApiError                 a call did not give an answer
-        ├── RetryableError       worth asking again
+    ├── ConfigError              the job or its environment is wrong; found before the first paid call
+    ├── RunStopped               the run cannot continue after its first paid call; the same command resumes it
+    ├── VideoError               this video cannot be used, and a retry will not help (kind: VideoFault)
+    ├── FetchError               a remote file could not be fetched
+    ├── ParseError               a reply is not in the requested format (kind: ParseFault)
+    └── ApiError                 a call returned no answer
+        ├── RetryableError       worth a retry
         │   ├── RateLimited      429
         │   ├── Overloaded       5xx, 529
         │   ├── Disconnected     no connection, or it broke before the end of the reply
         │   ├── TimedOut         no reply within the deadline
         │   ├── MalformedReply   a reply that is no chat completion (HTML, no choices, null content)
-        │   ├── EmptyReply       a draft without an answer, or a reply that its server could not use
-        │   └── Forbidden        403 for one request, by an endpoint that answers others with the same key
-        ├── StopRun              no call can succeed until a person acts; the run stops and stays resumable
+        │   ├── EmptyReply       reasoning without an answer, or a reply that its server could not use
+        │   └── Forbidden        403 for one request, from an endpoint that answers others with the same key
+        ├── StopRun              no call can succeed until a person acts; the run stops and can be resumed
         │   ├── AuthFailed       401, 403
         │   ├── QuotaExceeded    402, insufficient_quota
         │   ├── EndpointDown     no answer for longer than the job allows
-        │   ├── EndpointRejects  every request rejected for the same reason, and none ever answered
+        │   ├── EndpointRejects  every request rejected for the same reason, none ever answered
         │   ├── NotFound         404: wrong path or model
         │   └── BudgetSpent      the job's own max_cost or max_requests is reached
         ├── BadRequest           other 4xx
         │   └── TooLong          the request does not fit the model's context
-        ├── ContentFiltered      the endpoint's filter held the request or the reply back
+        ├── ContentFiltered      the endpoint's content filter blocked the request or the reply
         ├── Refused              the model declined
-        ├── DegenerateReply      the reply repeats itself without an end
-        └── TruncatedReply       the reply ran into the token limit
+        ├── DegenerateReply      the reply repeats itself without end
+        └── TruncatedReply       the reply hit the token limit
 
-Classes are chosen by code, type and status; words choose only where a server gives nothing else, by the one table in
-`llm.transport.error_prose`. ``kind`` is the snake-case name that goes into a failure row; ``retryable`` says whether a
-later run should try again.
+The transport chooses the class by error code, type and HTTP status. It reads error texts, by the table in
+`llm.transport.error_prose`, only if a server gives nothing else. ``kind`` is the snake-case name in failure rows;
+``retryable`` says whether a later run should try again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 
 class VideoFault(StrEnum):
-    """What is wrong with a video: all of these are the input's own fault, but for a decoder killed from outside."""
+    """Kinds of video errors. The input causes all of them, except a decoder that was killed from outside."""
 
     MISSING_FILE = "missing_file"
     EMPTY_FILE = "empty_file"
@@ -66,11 +66,11 @@ class VideoFault(StrEnum):
 
 
 NOT_HAD = frozenset({VideoFault.MISSING_FILE, VideoFault.EMPTY_FILE, VideoFault.UNREADABLE, VideoFault.NOT_A_VIDEO})
-"""Faults of the file and of no span: one that was a video when its captions were made may be one again."""
+"""Faults of the whole file. If the file was readable when its captions were made, it may become readable again."""
 
 
 class ParseFault(StrEnum):
-    """Why a reply could not be read as a question."""
+    """Kinds of parse errors in replies."""
 
     NO_QUESTION = "no_question"
     NO_OPTIONS = "no_options"
@@ -91,15 +91,15 @@ class ParseFault(StrEnum):
 
 
 class LvqaError(Exception):
-    """Root of the tree; its text is one sentence for the user and never holds a secret."""
+    """Root of the hierarchy. The message is one sentence for the user and never contains a secret."""
 
 
 class ConfigError(LvqaError):
-    """The job, its input list or its endpoint is wrong; nothing has been paid for."""
+    """The job, its input list or its endpoint is wrong; nothing has been paid yet."""
 
 
 class RunStopped(LvqaError):
-    """The run stops after its first paid call; what is paid for is kept, and the same command goes on from there."""
+    """The run stops after its first paid call. Paid replies are cached, and the same command resumes the run."""
 
 
 class VideoError(LvqaError):
@@ -107,8 +107,8 @@ class VideoError(LvqaError):
 
     Args:
         kind: What is wrong.
-        message: One sentence: what, where, and what would mend it.
-        retryable: Whether a later run should try again although the file has not changed: its permissions may have.
+        message: One sentence: what is wrong, where, and how to fix it.
+        retryable: Whether a later run should try again even if the file has not changed (its permissions may have).
     """
 
     def __init__(self, kind: VideoFault, message: str, retryable: bool = False) -> None:
@@ -121,11 +121,11 @@ class VideoError(LvqaError):
 
 
 class FetchError(LvqaError):
-    """A remote file that could not be had.
+    """A remote file that could not be fetched.
 
     Args:
         kind: What went wrong, in snake case.
-        message: One sentence without what may be secret in the address.
+        message: One sentence, without parts of the URL that may be secret.
         retryable: Whether a later run should try again.
     """
 
@@ -136,11 +136,11 @@ class FetchError(LvqaError):
 
 
 class ParseError(LvqaError):
-    """A reply that does not have the asked-for format.
+    """A reply that does not have the requested format.
 
     Args:
         kind: What is wrong.
-        message: One sentence that can be shown to the model in a second ask.
+        message: One sentence. A retry sends it to the model, so it is part of that request's cache key.
     """
 
     def __init__(self, kind: ParseFault, message: str) -> None:
@@ -152,15 +152,15 @@ class ParseError(LvqaError):
 
 
 class SaysWait(Protocol):
-    """What a reply says about the limits behind it."""
+    """Rate-limit information of a reply."""
 
     def wait_s(self) -> float | None:
-        """Seconds for which no request would be taken, or ``None`` if one would be now."""
+        """Seconds until the endpoint accepts another request, or ``None`` if it does now."""
         ...
 
 
 class Bill(NamedTuple):
-    """What the endpoint counted for a reply: prompt and reply tokens, and US dollars where a price is known."""
+    """Billed usage of a reply: prompt tokens, reply tokens, and US dollars if the price is known."""
 
     input_tokens: int
     output_tokens: int
@@ -168,20 +168,20 @@ class Bill(NamedTuple):
 
 
 class ApiError(LvqaError):
-    """A call that gave no answer.
+    """A call that returned no answer.
 
     Args:
         message: One sentence, free of secrets.
         status: HTTP status, if there was a reply.
-        retry_after_s: Seconds the endpoint asks to wait, if it says so.
+        retry_after_s: Seconds the endpoint asks the client to wait, if given.
 
     Attributes:
-        attempts: How often the request was sent before this was given up.
-        raw: The text of a reply that came but cannot be used, such as a truncated one.
-        limits: What the reply said about the endpoint's limits, if anything; an `llm.rate_headers.RateInfo`.
-        spared: Whether the endpoint was down for everyone, so that the attempt does not count against the request.
-        bill: What such a reply cost; ``None`` where there was none.
-        cached: Whether the bill was paid by an earlier call.
+        attempts: How often the request was sent.
+        raw: Text of a reply that cannot be used, such as a truncated one.
+        limits: Rate-limit information of the reply, if any; an `llm.rate_headers.RateInfo`.
+        spared: Whether the endpoint was down for all requests, so that the attempt does not count for this one.
+        bill: Cost of that reply; ``None`` without a reply.
+        cached: Whether an earlier call paid the bill.
         retryable: Whether a later run should try again.
     """
 
@@ -201,13 +201,13 @@ class ApiError(LvqaError):
 
 
 class RetryableError(ApiError):
-    """Worth asking again, now or in a later run."""
+    """Worth a retry, now or in a later run."""
 
     retryable = True
 
 
 class RateLimited(RetryableError):
-    """The endpoint asked us to slow down."""
+    """The endpoint's rate limit is reached (429)."""
 
     kind = "rate_limited"
 
@@ -237,19 +237,19 @@ class MalformedReply(RetryableError):
 
 
 class EmptyReply(RetryableError):
-    """A completion without an answer: a draft alone, or a call of a tool that nobody offered."""
+    """A completion without an answer: only reasoning, or a call of a tool that was not offered."""
 
     kind = "empty_reply"
 
 
 class Forbidden(RetryableError):
-    """The endpoint forbids this request, and answers others with the same key."""
+    """The endpoint forbids this request but answers others with the same key."""
 
     kind = "request_forbidden"
 
 
 class StopRun(ApiError):
-    """No call can succeed until a person acts: the run stops, and goes on where it was when started again."""
+    """No call can succeed until a person acts. The run stops; a restart resumes it."""
 
     kind = "stopped"
     retryable = True
@@ -286,13 +286,13 @@ class NotFound(StopRun):
 
 
 class BudgetSpent(StopRun):
-    """The run has spent what the job allows it to."""
+    """The run has reached its budget (`max_cost` or `max_requests`)."""
 
     kind = "budget_spent"
 
 
 class BadRequest(ApiError):
-    """The endpoint will not take this request, however often it is sent."""
+    """The endpoint rejects this request, and will reject every retry."""
 
     kind = "bad_request"
 
@@ -304,7 +304,7 @@ class TooLong(BadRequest):
 
 
 class ContentFiltered(ApiError):
-    """The endpoint's content filter held back the request or the reply."""
+    """The endpoint's content filter blocked the request or the reply."""
 
     kind = "content_filtered"
 
@@ -316,7 +316,7 @@ class Refused(ApiError):
 
 
 class DegenerateReply(ApiError):
-    """The reply repeats itself without an end, or is absurdly long."""
+    """The reply repeats itself without end, or is far too long."""
 
     kind = "degenerate_reply"
 

@@ -234,7 +234,7 @@ def _checked(job: Job, check: CallCheck) -> ChatStep:
         return ChatStep(check, QuestionedVideo, check)
     rewrite = job.checks.rewrite
     return ChatStep(
-        check, QuestionedVideo, partial(check, mend=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,)
+        check, QuestionedVideo, partial(check, repairer=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,)
     )
 
 

@@ -1,4 +1,4 @@
-"""The best of several replies to one request for questions."""
+"""Best reply among several attempts at one request for questions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Reader = Callable[[str], Sequence[ParsedQuestions]]
 
 @dataclass(slots=True)
 class BestReply:
-    """What has been read so far, and what was wrong with the last reply.
+    """The best parsed reply so far, and the error of the last one.
 
     Attributes:
-        count: Questions that were asked for.
-        readings: Those of the reply with the most questions that can be read.
-        kind: What was wrong with the last reply.
-        problem: The same in one sentence.
-        raw: That reply.
-        usage: What all replies cost.
-        calls: Replies.
+        count: Number of requested questions.
+        readings: Parsed questions of the reply with the most usable ones.
+        kind: Error kind of the last reply.
+        problem: The error in one sentence.
+        raw: Text of the last faulty reply.
+        usage: Total usage of all replies.
+        calls: Number of calls.
     """
 
     count: int
@@ -36,11 +36,11 @@ class BestReply:
 
     @property
     def some(self) -> bool:
-        """Whether there is a question that can be read."""
+        """Whether any question is usable."""
         return _usable(self.readings) > 0
 
     def take(self, reply: str, read: Reader) -> ParseError | None:
-        """Read a reply, and keep it if it is better than those before; gives what is wrong with it, if anything."""
+        """Parse a reply and keep it if it has more usable questions; returns its error, if any."""
         try:
             readings = list(read(reply))[: self.count]
         except ParseError as error:
@@ -56,11 +56,11 @@ class BestReply:
         return fault
 
     def wrong(self, kind: str, problem: str, raw: str) -> None:
-        """Remember what is wrong with the last reply."""
+        """Record the error of the last reply."""
         self.kind, self.problem, self.raw = kind, problem, raw
 
     def filled(self) -> list[ParsedQuestions]:
-        """A reading for each question that was asked for; those that no reply holds are empty."""
+        """One entry per requested question; missing questions get empty entries."""
         missing = self.count - len(self.readings)
         return [*self.readings, *[ParsedQuestions("", "" if self.readings else self.raw)] * missing]
 

@@ -1,8 +1,8 @@
-"""Films whose captions are longer than a prompt may be: cut into windows, and told by an overview and some of these.
+"""Context windows over captions that exceed the token budget of a prompt.
 
-A film that fits is told by all its captions. One that does not has an overview, lines with time stamps like the
-captions themselves, that takes a quarter of the budget; the windows about which something is asked take half; the rest
-is left for what the estimate of tokens gets wrong.
+If the captions fit, the prompt contains all of them. Otherwise it contains an overview (time-stamped lines like the
+captions), which takes a quarter of the budget, and the relevant windows, which take half. The last quarter is a margin
+for errors of the token estimate.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ from collections.abc import Sequence
 from lvqa_ray.records import CaptionedVideo, Step
 
 WINDOW_SHARE, OVERVIEW, DETAIL = 8, 4, 2
-"""Shares of the budget: it holds so many windows, overviews, or sets of windows that are shown at once."""
+"""Divisors of the budget: size of one window, of the overview, and of all windows in one prompt."""
 _LINE = re.compile(r"From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), ")
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has: one for four ASCII characters, and one for each other."""
+    """Estimate the tokens of a text: one per four ASCII characters, one per other character."""
     ascii_length = len(text.encode("ascii", "ignore"))
     return -(-ascii_length // 4) + len(text) - ascii_length
 
 
 def windows(lines: Sequence[str], budget: int) -> list[list[str]]:
-    """Cut lines into runs that take at most an eighth of a budget of tokens; a longer line is a run of its own."""
-    runs: list[list[str]] = []
-    room = 0
+    """Split lines into windows of at most an eighth of the token budget; a longer line is a window of its own."""
+    found: list[list[str]] = []
+    left = 0
     for line in lines:
         size = tokens(line) + 1
-        if not runs or size > room:
-            runs.append([])
-            room = budget // WINDOW_SHARE
-        runs[-1].append(line)
-        room -= size
-    return runs
+        if not found or size > left:
+            found.append([])
+            left = budget // WINDOW_SHARE
+        found[-1].append(line)
+        left -= size
+    return found
 
 
-def captions_for_batch(film: CaptionedVideo, part: int, of: int) -> str:
-    """What somebody is told who is to write one of several sets of questions: each is about other windows.
+def captions_for_batch(video: CaptionedVideo, part: int, of: int) -> str:
+    """Caption text for one batch of questions. Each batch gets different windows of the video.
 
     Args:
-        film: The film.
-        part: Which set, from 0.
-        of: How many sets.
+        video: The captioned video.
+        part: Index of the batch, from 0.
+        of: Number of batches.
     """
-    if not film.overview:
-        return film.captions
-    runs = windows(film.captions.splitlines(), film.budget)
+    if not video.overview:
+        return video.captions
+    runs = windows(video.captions.splitlines(), video.budget)
     count = min(len(runs), WINDOW_SHARE // DETAIL)
     chosen = sorted({(part + place * of) * len(runs) // (count * of) for place in range(count)})
-    return _told(film, [line for place in chosen for line in runs[place]])
+    return _with_overview(video, [line for place in chosen for line in runs[place]])
 
 
-def captions_for_question(film: CaptionedVideo, steps: Sequence[Step]) -> str:
-    """What somebody is told who looks at one question: the windows that its steps cite, or at least the cited lines.
+def captions_for_question(video: CaptionedVideo, steps: Sequence[Step]) -> str:
+    """Caption text for one question: the windows that its steps cite, or at least the cited lines.
 
-    A step that cites more than there is room for was written from the overview, and is told by that alone: the steps
-    that cite least come first, and what is around them last.
+    Cited lines are added first, shortest span first, then the windows around them, while they fit. A step that cites
+    more than fits was written from the overview, and only the overview covers it.
     """
-    if not film.overview:
-        return film.captions
-    runs = windows(film.captions.splitlines(), film.budget)
+    if not video.overview:
+        return video.captions
+    runs = windows(video.captions.splitlines(), video.budget)
     lines = {(place, row): line for place, run in enumerate(runs) for row, line in enumerate(run)}
     shown: set[tuple[int, int]] = set()
     asked = sorted(steps, key=lambda step: step.end_s - step.start_s)
     cited = [{at for at, line in lines.items() if _cited(line, step)} for step in asked]
     around = [{at for at in lines if at[0] in {place for place, _ in some}} for some in cited]
     for more in (*cited, *around):
-        if sum(tokens(lines[at]) + 1 for at in shown | more) <= film.budget // DETAIL:
+        if sum(tokens(lines[at]) + 1 for at in shown | more) <= video.budget // DETAIL:
             shown |= more
-    return _told(film, [lines[at] for at in sorted(shown)])
+    return _with_overview(video, [lines[at] for at in sorted(shown)])
 
 
 def _cited(line: str, step: Step) -> bool:
@@ -79,13 +79,13 @@ def _cited(line: str, step: Step) -> bool:
 
 
 def span_of(line: str) -> tuple[float, float] | None:
-    """The seconds that a line covers, or nothing where it does not begin with them."""
+    """Start and end of a line in seconds, or ``None`` without a time label."""
     match = _LINE.match(line)
     return (float(match[1]), float(match[2])) if match else None
 
 
-def _told(film: CaptionedVideo, lines: Sequence[str]) -> str:
-    return f"{WHOLE_HEADING}\n{film.overview}\n\n{PARTS_HEADING}\n" + "\n".join(lines)
+def _with_overview(video: CaptionedVideo, lines: Sequence[str]) -> str:
+    return f"{WHOLE_HEADING}\n{video.overview}\n\n{PARTS_HEADING}\n" + "\n".join(lines)
 
 
 WHOLE_HEADING = "The whole video, in short:"

@@ -1,4 +1,4 @@
-"""Whether reasoning that was rewritten as prose still says what it said: told by its numbers, names and letters."""
+"""Fact consistency of rewritten reasoning: compares numbers, names and option letters with the original."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _LANGUAGES = {
     "Portuguese": "o a os as é e de do da um uma que",
     "Spanish": "el la los las es y en de del un una que",
 }
-"""Some words of languages in which a capital within a sentence makes a name, and a name has one form."""
+"""Frequent words of languages in which a capital inside a sentence marks a name, and names are not inflected."""
 _USUAL = 0.1
-"""Share of these words in any text of the language, at least."""
+"""Minimum share of these words in a text of the language."""
 _NO_NAMES = frozenset({
     "answer", "antwoord", "antwort", "choice", "choix", "elección", "escolha", "étape", "keuze", "opção", "opción",
     "optie", "option", "opzione", "paso", "passo", "réponse", "respuesta", "resposta", "risposta", "scelta", "stap",
@@ -44,19 +44,19 @@ _NO_NAMES = frozenset({
 
 
 def prose_fault(question: Question, prose: str) -> str:
-    """What is wrong with prose that was made of the reasoning of a question, in one sentence; empty for nothing.
+    """The first fault of rewritten reasoning, in one sentence; empty for none.
 
-    It names no captions, lists or steps, concludes with no other letter than the key's, has no number and, in
-    `_LANGUAGES`, no name that the question and its reasons lack, and lacks none of the reasons' own. Times may be left
-    out.
+    Faults: it mentions captions, contains lists or steps, concludes with another letter than the key's, adds a number
+    that is not in the question or its reasons, or omits one of the reasons'. In `_LANGUAGES`, the same holds for
+    names. Times may be omitted.
     """
     return next(_faults(question, prose), "")
 
 
 def _faults(question: Question, prose: str) -> Iterator[str]:
-    told = [reason for step in question.steps for reason in step.reasons]
-    source = "\n".join([full_question(question), *told, *(step.timestamp for step in question.steps)])
-    reasons = replace_caption_mentions("\n".join(told))
+    texts = [reason for step in question.steps for reason in step.reasons]
+    source = "\n".join([full_question(question), *texts, *(step.timestamp for step in question.steps)])
+    reasons = replace_caption_mentions("\n".join(texts))
     if replace_caption_mentions(prose) != prose or _SOURCE.search(prose):
         yield "it speaks of captions or descriptions"
     if listed := _STEP.search(prose):
@@ -64,7 +64,7 @@ def _faults(question: Question, prose: str) -> Iterator[str]:
     for letter in concluded(prose):
         if letter != question.answer:
             yield f"it concludes with option {letter}, and the key is {question.answer}"
-    # "One" and "two" are said of anything; what is said of more is a fact.
+    # "One" and "two" are common words; larger numbers are facts.
     for number in sorted(_numbers(prose, 3) - _numbers(source, 0)):
         yield f"it adds the number {number}"
     for number in sorted(_numbers(_TIME.sub(" ", reasons), 3) - _numbers(prose, 0)):
@@ -80,7 +80,7 @@ def _faults(question: Question, prose: str) -> Iterator[str]:
 
 
 def _language(text: str) -> str:
-    """Which of `_LANGUAGES` a text is in; empty for none of them."""
+    """Detect which of `_LANGUAGES` a text is in; empty for none of them."""
     words = re.findall(r"[^\W\d_]+", text.casefold())
     counts = {name: sum(map(words.count, some.split())) for name, some in _LANGUAGES.items()}
     likely = max(counts, key=lambda name: counts[name])
@@ -94,7 +94,7 @@ def _names(text: str) -> Iterator[str]:
 
 
 def _numbers(text: str, least: int) -> set[str]:
-    """The numbers of a text as digits; those that are written as words, from some number on."""
+    """The numbers of a text as digits; number words count from `least` on."""
     words = _words(text)
     return set(_NUMBER.findall(text)) | {str(n) for n, word in enumerate(_WORDS) if word in words and n >= least}
 

@@ -1,4 +1,4 @@
-"""Letters of options in running text: found where they are beyond doubt, and followed when options change places."""
+"""Option letters in running text: renames unambiguous ones when options are shuffled, rejects ambiguous ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CHOSEN = re.compile(
     r"\s+(?:(?i:of|to|for|on|in|at|by|from|with|given|open|offered|made|that|which|who|when|was|were|had"
     r"|i|he|she|it|we|you|they|his|her|its|our|your|their|the|an?)\b|[A-Z][a-z])"
 )
-"""What follows "the first choice" where somebody in the video makes it."""
+"""Text after "the first choice" that shows that a person in the video makes it."""
 _TITLE = re.compile(r"\b(?:Mrs?|Ms|Dr|St|Prof|No|Nr|Vol|Fig|Ch|Sec|Pt)\.\s+$")
 _WORD = re.compile(r"([\w'’-]+)[\"”’]?\s+$")  # noqa: RUF001
 _JOINS = frozenset({
@@ -47,8 +47,8 @@ _JOINS = frozenset({
     "leaving", "means", "neither", "nor", "not", "only", "or", "rather", "since", "so", "than", "that", "then",
     "therefore", "though", "thus", "unless", "unlike", "when", "whereas", "whether", "while", "why", "yet",
 })  # fmt: skip
-"""Words before a letter that cannot make a name with it, as "team" and "plan" do."""
-_SAID_OF = re.compile(
+"""Words before a letter that do not form a name with it, unlike "team" and "plan"."""
+_SUBJECT = re.compile(
     r"([\w'’-]+)\s+(?:(?:can|must|may|might|could|should|would)(?:\s+only)?\s+be|is|was)"  # noqa: RUF001
     r"(?:,?\s+(?:also|both|either|neither|not|only|therefore|thus))*,?\s+[(\[]?[*_`'\"]*$",
     re.IGNORECASE,
@@ -57,9 +57,9 @@ _ANSWERS = frozenset({
     "answer", "candidate", "choice", "conclusion", "correct", "fit", "key", "left", "match", "one", "option", "pick",
     "possibility", "remaining", "response", "right", "solution",
 })  # fmt: skip
-"""What a letter is said of where it can be nothing but an option's."""
+"""Subjects of "... is B" for which B can only be an option."""
 _SURE = ("range", "noun", "wrapped")
-"""Forms of `_CITED` that stand for an option wherever they are."""
+"""Forms of `_CITED` that name an option in any context."""
 _LETTER = re.compile(r"(?<![A-Za-z0-9])[A-D](?![A-Za-z0-9])")
 _MAYBE = re.compile(r"(?<![A-Za-z0-9'’_.-])[A-D](?![A-Za-z0-9'’_]|-[a-z]|\.[A-Z])")  # noqa: RUF001
 _ARTICLE = re.compile(r"A\s+[a-z\"“‘'(]")  # noqa: RUF001
@@ -67,23 +67,22 @@ _PLACES: Mapping[str, Letter] = {"first": "A", "second": "B", "third": "C", "fou
 
 
 class Unclear(ValueError):
-    """A text holds a capital that may or may not name an option; its text quotes the place."""
+    """A capital letter in a text may or may not name an option; the message quotes the passage."""
 
 
 def moved_letters(text: str, to: Mapping[Letter, Letter], *, shown: bool = False) -> str:
-    """A text that names the options by the letters that they have now.
+    """Rename the option letters in a text after a shuffle.
 
-    "option B", "(B)", "B and D are wrong", "so the answer is B", "the second option" and the like follow; a list of
+    Renamed: "option B", "(B)", "B and D are wrong", "so the answer is B", "the second option" and the like. A list of
     letters keeps its order, and a range ("options A to C") becomes a list.
 
     Args:
         text: A reason, an option or a stem.
         to: The new letter of each option.
-        shown: Whether it is an option or a stem. These speak of the video, so that only "option B" and "(B)" are sure.
+        shown: Whether it is an option or a stem. These describe the video, so only "option B" and "(B)" are certain.
 
     Raises:
-        Unclear: A letter stands where it may be a name ("plan B") as well as an option, or what is called the first
-            choice may be somebody's in the video.
+        Unclear: A letter may be a name ("plan B"), or "the first choice" may be made by a person in the video.
     """
     pieces: list[str] = []
     done = 0
@@ -97,18 +96,18 @@ def moved_letters(text: str, to: Mapping[Letter, Letter], *, shown: bool = False
 
 
 def _of_something_else(text: str, match: re.Match[str]) -> bool:
-    """Whether a letter may be a name, or what something in the video is: "team B is", "the blood type is not B"."""
+    """Whether a letter may be a name or a property of something in the video: "team B is", "the blood type is B"."""
     if match.lastgroup == "verb":
         return _named(text[: match.start()])
     if match.lastgroup != "before":
         return False
     letter = _LETTER.search(match[0])
-    said = _SAID_OF.search(text[: match.start() + (letter.start() if letter else 0)])
-    return said is not None and said[1].casefold() not in _ANSWERS
+    subject = _SUBJECT.search(text[: match.start() + (letter.start() if letter else 0)])
+    return subject is not None and subject[1].casefold() not in _ANSWERS
 
 
 def _named(before: str) -> bool:
-    """Whether a letter may make a name with what stands right before it: "team B is", "Mr. B is"."""
+    """Whether a letter may form a name with the word before it: "team B is", "Mr. B is"."""
     word = _WORD.search(before)
     return bool(_TITLE.search(before)) or (word is not None and word[1].casefold() not in _JOINS)
 
@@ -126,7 +125,7 @@ def _moved(match: re.Match[str], to: Mapping[Letter, Letter]) -> str:
 
 
 def _placed(match: re.Match[str], to: Mapping[Letter, Letter], *, shown: bool) -> str:
-    # "His first choice" and "the first choice of knife" are not ours.
+    # "His first choice" and "the first choice of knife" name no option.
     if shown or match["the"] is None or _CHOSEN.match(match.string, match.end()):
         raise _unclear(match.string, match)
     capital = match["the"][0].isupper()
@@ -134,7 +133,7 @@ def _placed(match: re.Match[str], to: Mapping[Letter, Letter], *, shown: bool) -
 
 
 def _checked(text: str, start: int, end: int) -> str:
-    """A part of the text that names no option.
+    """Return a part of the text that names no option.
 
     Raises:
         Unclear: It may name one.

@@ -1,4 +1,4 @@
-"""Which questions are asked for: how many of which category."""
+"""Question plan: how many questions of which category are requested."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ CATEGORIES: Mapping[str, str] = {
     "object_state": "how a thing changes over the video: where it is, in what state, in whose hands",
     "dialogue": "who says what to whom, what is meant by it, and what comes of it",
 }
-"""What each category asks about, in the words of the prompt."""
+"""Prompt text for each category: what it asks about."""
 
 
 def planned(quota: Mapping[str, int], duration_s: float, per_minute: float | None, most: int) -> tuple[str, ...]:
-    """The category of every question to ask about a video, in order.
+    """Plan the category of every question about a video, in order.
 
     Args:
-        quota: Questions by category; with `per_minute`, the proportion of the categories.
-        duration_s: Length of the video.
-        per_minute: Questions per minute of video, ``None`` for just the quota.
-        most: Most questions; only with `per_minute`.
+        quota: Questions per category; with `per_minute`, the proportion of the categories.
+        duration_s: Length of the video (s).
+        per_minute: Questions per minute of video; ``None`` for exactly the quota.
+        most: Maximum number of questions; only with `per_minute`.
 
     Returns:
-        At least one; the categories take turns, so that any number of first ones is close to the proportion. The order
-        in which `quota` names them makes no difference: jobs that say the same ask the same.
+        At least one category. Categories alternate, so every prefix is close to the proportion. The order of keys in
+        `quota` has no effect, so equivalent jobs send the same requests.
     """
     total = sum(quota.values())
     if per_minute is not None:
@@ -45,21 +45,20 @@ def planned(quota: Mapping[str, int], duration_s: float, per_minute: float | Non
     return tuple(order)
 
 
-def attributed(plan: Sequence[str], said: Sequence[str], requested: Iterable[str]) -> list[str]:
-    """The category of each question that was asked for, whether it was written or not.
+def attributed(plan: Sequence[str], stated: Sequence[str], requested: Iterable[str]) -> list[str]:
+    """Assign a category to each requested question, written or not.
 
     Args:
-        plan: The categories that were asked for.
-        said: What the reply calls each question, in any case; empty where it does not say, or has no such question.
-        requested: The categories of all questions about the video: a reply may name these and no others.
+        plan: The requested categories.
+        stated: Category of each question in the reply, in any case; empty if not stated or not written.
+        requested: Categories of all questions about the video; other names in a reply do not count.
 
     Returns:
-        What the reply says, where that was requested, even if more often than it was. The others get what is left of
-        the plan, each what stands at its place if that is still left: so a category that was written is never the one
-        that is missing.
+        The stated category if it was requested, even if it is stated too often. The other questions get the rest of
+        the plan, at the same index where possible. So no category that was written counts as missing.
     """
     names = {name.casefold(): name for name in (*requested, *plan)}
-    found = [names.get(name.casefold()) for name in said]
+    found = [names.get(name.casefold()) for name in stated]
     left = Counter(plan) - Counter(name for name in found if name is not None)
     for place, wanted in enumerate(plan):
         if found[place] is None and left[wanted]:
@@ -69,11 +68,13 @@ def attributed(plan: Sequence[str], said: Sequence[str], requested: Iterable[str
     return [next(others) if name is None else name for name in found]
 
 
-def unrequested(said: Iterable[str], requested: Iterable[str]) -> list[str]:
-    """What a reply calls questions, once each, although no such category was requested."""
+def unrequested(stated: Iterable[str], requested: Iterable[str]) -> list[str]:
+    """Category names in a reply that were not requested, without duplicates."""
     names = {name.casefold() for name in requested}
-    return list(dict.fromkeys(" ".join(name.split())[:MOST] for name in said if name and name.casefold() not in names))
+    return list(
+        dict.fromkeys(" ".join(name.split())[:MOST] for name in stated if name and name.casefold() not in names)
+    )
 
 
 MOST = 40
-"""Characters of such a name that a note repeats."""
+"""Maximum number of characters of such a name in a note."""

@@ -1,4 +1,4 @@
-"""Putting a question to a model several times, with its options turned round, and counting how often it is right."""
+"""Repeated answers: asks a model several times with rotated options, and counts the correct replies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RepeatedAnswers:
-    """How often the key was found.
+    """How often the model chose the key.
 
     Attributes:
-        asked: How often it was asked.
-        tries: Answers that could be read: they name one option, or say that they choose none.
-        right: Those that name the key.
-        usage: What they cost.
-        rationales: What was said before each right answer, without line breaks; empty where nothing was.
+        asked: Number of calls.
+        tries: Readable answers: they name one option, or decline to choose.
+        right: Answers that name the key.
+        usage: Total usage.
+        rationales: Text before each correct answer, without line breaks; may be empty.
     """
 
     asked: int
@@ -35,19 +35,19 @@ class RepeatedAnswers:
 
     @property
     def rate(self) -> float:
-        """The share of right answers among those that could be read; only where `unread` is empty."""
+        """Share of correct answers among the readable ones; valid only if `unread` is empty."""
         return self.right / self.tries
 
     @property
     def unread(self) -> str:
-        """Why the rate measures nothing: fewer than half of the answers could be read; empty where it does."""
+        """Why the rate is invalid: fewer than half of the answers are readable. Empty if it is valid."""
         if 2 * self.tries >= self.asked:
             return ""
         return f"only {self.tries} of {self.asked} replies name an option on a line 'ANSWER: B'"
 
 
 def rotate_options(q: Question, turns: int) -> Question:
-    """The question with its options moved on by so many places; its steps are left out."""
+    """Rotate the options by `turns` positions; the steps are removed."""
     to = {letter: LETTERS[(place + turns) % len(LETTERS)] for place, letter in enumerate(LETTERS)}
     options: dict[Letter, str] = {to[letter]: text for letter, text in q.options.items()}
     return Question(
@@ -59,10 +59,10 @@ def rotate_options(q: Question, turns: int) -> Question:
 
 
 async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """What calls come to that are made at once. Should one fail, the others are waited for: they are paid for as well.
+    """Await calls concurrently. If one fails, the others still finish, since they are paid for.
 
     Raises:
-        ApiError: The first that failed, in their order.
+        ApiError: The first failed call, in input order.
     """
     found = await asyncio.gather(*calls, return_exceptions=True)
     for one in found:
@@ -72,21 +72,21 @@ async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
-    """Ask several times, each with the options in other places, so that a liking for a letter gains nothing.
+    """Ask several times with rotated options, which cancels a model's preference for a letter.
 
     Args:
         q: The question.
-        tries: How often to ask.
-        ask: Takes question and options as one text, and how often this very text was asked before.
+        tries: Number of calls.
+        ask: Takes the question with its options as one text, and how often this text was asked before.
 
     Raises:
-        ApiError: One of the calls gave no answer.
+        ApiError: One of the calls failed.
     """
     asked = [rotate_options(q, number) for number in range(tries)]
     replies = await all_of(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     read = [(read_choice(reply.text, one), one) for reply, one in zip(replies, asked, strict=True)]
     right = [choice for choice, one in read if choice.letter == one.answer]
-    rationales = tuple(choice.said[:MOST_SAID] for choice in right)
+    rationales = tuple(choice.rationale[:MAX_RATIONALE_CHARS] for choice in right)
     return RepeatedAnswers(
         tries,
         sum(choice.read for choice, _ in read),
@@ -96,5 +96,5 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
     )
 
 
-MOST_SAID = 300
-"""Letters of what was said before an answer, which are kept."""
+MAX_RATIONALE_CHARS = 300
+"""Maximum number of characters of a rationale."""

@@ -1,6 +1,6 @@
-"""Reasoning without the sentences that name an option, for a reader who has seen no options.
+"""Removes sentences with option letters from reasoning, for questions without options.
 
-A sentence too many is left out rather than a letter left in: the rest still reads, and a letter points at nothing.
+In doubt a sentence is removed: the rest stays readable, while a letter without options has no meaning.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 _SENTENCE = re.compile(r"(?:\W*[A-D]\.\s)?.*?(?:[.!?](?=\s)|[\u3002\uff01\uff1f]|\n|\Z)", re.DOTALL)
-"""Up to a full stop, also a Chinese one; the letter of a list, as in "B. The park", belongs to what follows it."""
+"""Text up to a full stop, also a Chinese one. A list letter, as in "B. The park", belongs to the text after it."""
 
 _LETTER = re.compile(r"(?<![A-Za-z0-9À-ɏ])(?:[A-D](?![A-Za-z0-9À-ɏ])(?!-[A-Za-z]{2})|[\uff21-\uff24])")
-"""An A, B, C or D on its own, of usual or of full width; not the one of "B-roll"."""
+"""A single A, B, C or D, also full-width; not that of "B-roll"."""
 
 _ARTICLE = re.compile(
     r"""(?:^\W*|[.!?:;"\u201c\u201e\u00ab\u2018'*_\u2013\u2014])\s*(?P<a>A)\s+
@@ -25,7 +25,7 @@ _ARTICLE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""An A that may begin a phrase, as in "A man enters", by the word after it."""
+"""An A that may be an article, as in "A man enters", judged by the next word."""
 
 _SPEAKS_OF_OPTIONS = re.compile(
     r"\b(?:options?|choices)\b|\([a-d]\)|\banswers?\b\W*(?:is\b\W*)?(?:\b[a-d]\b)?\W*$|选项|選項|選択肢", re.IGNORECASE
@@ -33,13 +33,13 @@ _SPEAKS_OF_OPTIONS = re.compile(
 
 
 def without_letters(text: str) -> str:
-    """A text without its sentences that hold an option's letter, or speak of options."""
-    kept = (said if not _names_one(said) else "\n" * said.endswith("\n") for said in _SENTENCE.findall(text))
+    """Remove the sentences that contain an option letter or mention options."""
+    kept = (part if not _names_option(part) else "\n" * part.endswith("\n") for part in _SENTENCE.findall(text))
     return "".join(kept).strip()
 
 
-def _names_one(said: str) -> bool:
-    bare = said.strip()
+def _names_option(sentence: str) -> bool:
+    bare = sentence.strip()
     if _SPEAKS_OF_OPTIONS.search(bare):
         return True
     articles = {found.start("a") for found in _ARTICLE.finditer(bare)}

@@ -1,4 +1,4 @@
-"""Small, pure rewrites of text: merged caption lines, and reasoning that speaks of the video and not of captions."""
+"""Rule-based rewrites of text: merged caption lines, and mentions of captions turned into mentions of the video."""
 
 # ruff: noqa: RUF001 -- typographic apostrophes and quotation marks are what some models write
 
@@ -12,7 +12,7 @@ from lvqa_ray.records import Question
 _WORD = re.compile(r"[^\W_]+")
 _FOLLOWED = re.compile(r"['’.-]")
 
-# Base form to third person, for subjects that turn from "the captions" into "the video".
+# Base form to third person, for the subject "the captions" that becomes "the video".
 _VERBS = {
     "are": "is", "are not": "is not", "aren't": "isn't", "were": "was", "were not": "was not", "have": "has",
     "do": "does", "do not": "does not", "don't": "doesn't", "don’t": "doesn’t",
@@ -31,7 +31,7 @@ _REFERENCE = re.compile(
     r"(?<![\w'’-])"
     r"(?P<det>(?:all\s+(?:of\s+)?)?(?:the|these|those|this)\s+)?"
     rf"(?P<kind>(?:{_KIND}){{0,3}})(?P<order>{_ORDER})?"
-    # Of "the captions video captions" any part rewritten would make a new reference for a second rewriting.
+    # In "the captions video captions", rewriting any part would create a new reference for a second rewrite.
     rf"(?P<noun>captions?)(?![\w-]|['’]|\s+(?:{_KIND}){{0,3}}(?:{_ORDER})?captions?\b)",
     re.IGNORECASE,
 )
@@ -45,7 +45,7 @@ _SINGULAR_VERB = re.compile(rf"\s+(?:(?:also|then|\w{{2,20}}ly)\s+)?(?:{'|'.join
 _QUOTES = "\"“‘'«「`"
 _SPAN = re.compile(r"\s+(?:(?:at|between|for|from)\s+)?[\[(]?\d", re.IGNORECASE)
 
-# What tells text in the picture from the text the question was made of.
+# Words that mark text in the picture, as opposed to the captions that the question was written from.
 _ON_SCREEN_AFTER = re.compile(
     r"\s+(?:that\s+|which\s+)?(?:(?:are|is|was|were|being)\s+)?(?:\w{2,20}ly\s+)?(?:"
     r"on|off|across|along|over|overlaid|below|beneath|underneath|near|above|at\s+(?![\[(]?\d)|burned|burnt"
@@ -80,17 +80,16 @@ def merged_line(start_s: float, end_s: float, caption: str, decimals: int = 0) -
     """One line of a video's merged captions: ``From {start} to {end}, {caption}``.
 
     Times are cut to whole seconds, or to as many decimals as `lvqa_ray.qa.time_labels` finds necessary.
-    White space in the caption is folded to single spaces, and its first letter is lower-cased unless that would damage
-    the word. Left as they are: a first word with further capitals or digits (``TV``, ``3D``, ``McDonald's``,
-    ``U.S.``), a single letter other than ``A`` (``I``, ``I'm``, ``X marks``), and a single letter joined to more
-    (``T-shirt``, ``J. Smith``). A proper name (``Alice walks``) cannot be told from an ordinary word and is lower-
-    cased, as in the reference.
+    White space in the caption becomes single spaces, and its first letter is lower-cased unless that would damage the
+    word. Unchanged: a first word with further capitals or digits (``TV``, ``3D``, ``McDonald's``, ``U.S.``), a single
+    letter other than ``A`` (``I``, ``I'm``, ``X marks``), and a single letter joined to more (``T-shirt``,
+    ``J. Smith``). A proper name (``Alice walks``) looks like an ordinary word and is lower-cased, as in the reference.
 
     Args:
         start_s: Start of the clip in seconds.
         end_s: End of the clip in seconds.
-        caption: The clip's caption; empty ones are the caller's to leave out.
-        decimals: Decimals of the times.
+        caption: The clip's caption; callers leave out empty ones.
+        decimals: Number of decimals of the times.
     """
     text = " ".join(caption.split())
     if _lowers_well(text):
@@ -99,27 +98,27 @@ def merged_line(start_s: float, end_s: float, caption: str, decimals: int = 0) -
 
 
 def replace_caption_mentions(text: str) -> str:
-    """Let a text speak of the video where it speaks of the captions it was written from.
+    """Replace mentions of the captions with mentions of the video.
 
-    Touched, in upper or lower case:
+    Replaced, in upper or lower case:
 
     - "the captions", also "these", "those", "all (of) the", and with "provided", "given", "merged", "above",
       "available", "detailed", "scene", "clip", "video" or "video's" before the noun: "the video". With "first", "next",
       "later" and the like: "the first part of the video".
-    - The verb after it, where the captions are its subject and it is a common verb of telling (show, describe, mention,
+    - The verb after it, if the captions are its subject and it is a common reporting verb (show, describe, mention,
       indicate, state, suggest, note, ...) or are/were/have/do: "the captions do not show", "the video does not show".
       A second verb ("show a car and mention a dog") is not found.
     - "the caption" in the singular, only before such a verb, before a time ("the caption from 0 to 10") or after
       "according to", "based on", "described in" and the like.
     - "captions" alone, only after those, or at the start of a sentence before such a verb; and "video captions".
 
-    Not touched, because it may be text in the picture or another word: "closed captions", "a caption", captions that
+    Unchanged, because it may be text in the picture or another word: "closed captions", "a caption", captions that
     are, appear, are shown or read on, at, across or near something, or in a corner or a colour; captions that someone
     turns on or reads; a caption that says something in quotation marks; "none of the captions"; "captioned",
-    "recaption", "caption-based", "the captions' order". Where in doubt the text stays as it is.
+    "recaption", "caption-based", "the captions' order". In doubt the text stays unchanged.
 
     Returns:
-        The text; rewriting it again changes nothing.
+        The rewritten text; a second call changes nothing.
     """
     pieces: list[str] = []
     done = 0
@@ -139,10 +138,10 @@ def replace_caption_mentions(text: str) -> str:
 
 
 def reason_text(q: Question) -> str:
-    """The reasoning as the reformat prompt takes it.
+    """Format the reasoning for the reformat prompt.
 
-    ``Start thinking.`` on the first line, then a line ``Step i: reason reason`` for each step: its reasons in order, in
-    the wording of `replace_caption_mentions`, each closed with a full stop if it has no closing mark.
+    ``Start thinking.`` on the first line, then a line ``Step i: reason reason`` per step: its reasons in order, after
+    `replace_caption_mentions`, each with a full stop if it has no closing mark.
     """
     lines = ["Start thinking."]
     for number, step in enumerate(q.steps, start=1):
@@ -169,8 +168,8 @@ def _is_source(match: re.Match[str], before: str, after: str) -> bool:
         return False
     cited = _CITED_BEFORE.search(before) is not None
     if not match["noun"].lower().endswith("s"):
-        told = cited or bool(_SINGULAR_VERB.match(after) or _SPAN.match(after))
-        return told and match["det"] is not None and _QUOTED.match(after) is None
+        is_reference = cited or bool(_SINGULAR_VERB.match(after) or _SPAN.match(after))
+        return is_reference and match["det"] is not None and _QUOTED.match(after) is None
     if match["det"] is not None or _SAYS_QUOTED.match(after):
         return _SAYS_QUOTED.match(after) is None
     subject = _SENTENCE_START.search(before) and _VERB.match(after)
@@ -186,7 +185,7 @@ def _video(match: re.Match[str], after: str) -> str:
 
 
 def _like(old: str, new: str) -> str:
-    """The new words, with a capital where the old ones had one."""
+    """Apply the capitalization of the old words to the new ones."""
     if old.isupper():
         return new.upper()
     return new[0].upper() + new[1:] if old[:1].isupper() else new

@@ -1,12 +1,12 @@
-"""What a stage is.
+"""Base classes of stages and checks.
 
-A stage is a frozen dataclass: its fields are its configuration and its call is its work. It takes one row and gives
-0, 1 or more rows, so one shape covers drop, map and flat-map. It never raises for a row: what goes wrong with a row is
-a `Failure`, which is a row like any other. What it needs from the world beyond its row, it is handed.
+A stage is a frozen dataclass: its fields are its configuration, and calling it does the work. It takes one row and
+returns 0, 1 or more rows, so one signature covers drop, map and flat-map. It raises no exception for a bad row but
+returns a `Failure`, which is a row like any other. Everything else that it needs is passed as an argument.
 
-A video stage is called with a row and answers with rows. A chat stage is awaited with a row and a `Chat`, and takes its
-prompt handling from `Prompted`. A check looks at the questions of a film, has a policy, and leaves its verdicts on
-them: what is done with these is in `Check`, so that a check of one's own is a class with a name and a `judge`.
+A video stage is called with a row. A chat stage is awaited with a row and a `Chat`; `Prompted` fills its prompt. A
+check has a policy and adds verdicts to the questions of a video. `Check` applies the policy, so a custom check is a
+class with a name and a `judge` method.
 """
 
 from lvqa_ray.llm.messages import Chat
@@ -23,7 +23,7 @@ from lvqa_ray.stage.checks import (
     yaml_off,
 )
 from lvqa_ray.stage.cost_meter import CostMeter
-from lvqa_ray.stage.prompted import FEWER, ROLES, Prompted, Role, answer
+from lvqa_ray.stage.prompted import FEWER, ROLES, Prompted, Role, answer, reask
 
 __all__ = [
     "FEWER",
@@ -42,5 +42,6 @@ __all__ = [
     "Sample",
     "SeeingCheck",
     "answer",
+    "reask",
     "yaml_off",
 ]

@@ -1,4 +1,4 @@
-"""What checks have in common: a policy, verdicts on the questions of a film, and what is done about faults."""
+"""Base classes of checks: verdicts on the questions of a video, and the policy applied to them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from lvqa_ray.stage.prompted import Prompted
 
 T = TypeVar("T")
 Sample = Callable[[Clip], Iterable[Any]]
-"""Takes the pictures of a clip, as the stage `sample` does."""
+"""Samples the frames of a clip, as the stage `sample` does."""
 Policy = Literal["off", "mark", "repair", "drop"]
-"""What a check does about a fault: it is not run; the fault is noted on the record; it is mended where that can be done
-with certainty, and the question dropped where not; or the question is dropped."""
+"""Action of a check on a fault. off: the check does not run. mark: the fault is noted on the record. repair: the fault
+is fixed if that is certain to be right, else the question is dropped. drop: the question is dropped."""
 
 
 def yaml_off(given: object) -> object:
-    """The word off, where YAML has made a truth value of it."""
+    """Undo YAML's reading of a bare ``off`` as false."""
     return "off" if given is False else given
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PolicyMixin:
-    """What all checks have in common: a policy, and what it makes of their verdicts.
+    """Policy of a check, and how it is applied to verdicts.
 
     Attributes:
         name: Name of the check, in verdicts, drops and counts.
@@ -48,26 +48,26 @@ class PolicyMixin:
     _off = field_validator("policy", mode="before")(yaml_off)
 
     def decided(
-        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
     ) -> QuestionedVideo:
-        """Do what the policy says about each verdict.
+        """Apply the policy to each verdict.
 
         Args:
-            row: The film with the questions.
-            verdicts: One for each of them, in order.
-            mended: With the policy ``repair``, each question as it was mended, or nothing where it was not.
+            row: The video with its questions.
+            verdicts: One verdict per question, in order.
+            repaired: With the policy ``repair``, the repaired version of each question, or ``None``.
         """
         kept: list[AskedQuestion] = []
         drops = list(row.drops)
         without = [None] * len(verdicts)
-        for asked, verdict, mend in zip(row.questions, verdicts, mended or without, strict=True):
+        for asked, verdict, new in zip(row.questions, verdicts, repaired or without, strict=True):
             if verdict.passed:
                 action: Action = ""
             elif self.policy == "mark":
                 action = "marked"
             else:
-                action = "repaired" if mend else "dropped"
-            asked = mend or asked  # noqa: PLW2901 - what is judged from here on
+                action = "repaired" if new else "dropped"
+            asked = new or asked  # noqa: PLW2901 - the verdict applies to the repaired version
             judged = (*asked.verdicts, replace(verdict, action=action))
             if action == "dropped":
                 drops.append(dropped(replace(asked, verdicts=judged), verdict.reason))
@@ -76,53 +76,53 @@ class PolicyMixin:
         return replace(row, questions=tuple(kept), drops=tuple(drops))
 
     def passed(self, score: float | None = None) -> Verdict:
-        """The verdict on a sound question."""
+        """Verdict on a question without a fault."""
         return Verdict(check=self.name, passed=True, score=score)
 
     def failed(self, reason: str, score: float | None = None) -> Verdict:
-        """The verdict on one with a fault."""
+        """Verdict on a question with a fault."""
         return Verdict(check=self.name, passed=False, reason=reason, score=score)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Check(PolicyMixin):
-    """A check that makes no call."""
+    """A check that makes no API call."""
 
     def __call__(self, row: QuestionedVideo) -> list[QuestionedVideo]:
-        """The film with the verdicts on its questions, and without those that this drops."""
+        """Add the verdicts to the questions of a video, and drop questions as the policy says."""
         verdicts = self.verdicts(row)
         if self.policy != "repair":
             return [self.decided(row, verdicts)]
         faulty = zip(row.questions, verdicts, strict=True)
-        mended = [None if verdict.passed else self.mended(asked, row.film) for asked, verdict in faulty]
-        return [self.decided(row, verdicts, mended)]
+        repaired = [None if verdict.passed else self.checked_repair(asked, row.film) for asked, verdict in faulty]
+        return [self.decided(row, verdicts, repaired)]
 
     def verdicts(self, row: QuestionedVideo) -> Sequence[Verdict]:
-        """A verdict for each question, in order; a check that compares questions overrides this."""
+        """One verdict per question, in order. A check that compares questions overrides this."""
         return [self.judge(asked, row.film) for asked in row.questions]
 
-    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:
-        """Say whether one question is sound."""
+    def judge(self, asked: AskedQuestion, video: CaptionedVideo) -> Verdict:
+        """Judge one question."""
         raise NotImplementedError(f"{type(self).__name__} must define judge or verdicts")
 
-    def mended(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:
-        """The question without its fault, if `repaired` finds one that passes."""
-        found = self.repaired(asked, film)
-        return found if found is not None and self.judge(found, film).passed else None
+    def checked_repair(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:
+        """The repaired question if it passes the check, else ``None``."""
+        found = self.repaired(asked, video)
+        return found if found is not None and self.judge(found, video).passed else None
 
-    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
-        """What the question is like with its fault taken away, or nothing where that cannot be done with certainty."""
+    def repaired(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - for those that can
+        """The question without its fault, or ``None`` if no repair is certain to be right."""
         return None
 
 
 @plain_dataclass(frozen=True, slots=True)
 class RepairResult:
-    """What came of having a question written anew.
+    """Result of rewriting a question.
 
     Attributes:
-        asked: The new one with the verdicts of the checks that make no call; ``None`` where it is of no use.
-        reason: Why it is of no use.
-        usage: What it cost.
+        asked: The new question with the verdicts of the checks that make no API call; ``None`` if it is unusable.
+        reason: Why it is unusable.
+        usage: Tokens and cost.
     """
 
     asked: AskedQuestion | None
@@ -132,12 +132,12 @@ class RepairResult:
 
 @plain_dataclass(frozen=True, slots=True)
 class ParsedReply(Generic[T]):
-    """What a reply says.
+    """A parsed reply.
 
     Attributes:
-        value: ``None`` where it cannot be read.
-        usage: What it cost.
-        fault: Why it cannot be read.
+        value: ``None`` if the reply cannot be parsed.
+        usage: Tokens and cost.
+        fault: Why it cannot be parsed.
     """
 
     value: T | None
@@ -146,21 +146,21 @@ class ParsedReply(Generic[T]):
 
 
 class Repairer(Protocol):
-    """Has a question written anew, so that it is rid of a fault.
+    """Rewrites a question that has a fault.
 
     Raises:
-        ApiError: There is no answer.
+        ApiError: The call failed.
     """
 
     @property
     def rounds(self) -> int:
-        """How often it may be tried for one question."""
+        """Maximum number of attempts per question."""
         ...
 
     async def __call__(
         self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
     ) -> RepairResult:
-        """The new question, or why there is none; the attempts on one question are counted from 0."""
+        """The new question, or why there is none; `attempt` counts from 0."""
         ...
 
 
@@ -168,38 +168,38 @@ class Repairer(Protocol):
 class CallCheck(Prompted, PolicyMixin):
     """A check that asks an endpoint about each question.
 
-    A call that may yet succeed fails the video for now, so that a rerun can finish it; one that never will is a fault
-    of its question, which could not be checked.
+    A retryable error fails the video, so that a rerun can finish it. A permanent error becomes a fault of the question
+    ("it could not be checked").
     """
 
     @property
     def calls(self) -> int:
-        """How many calls a question usually takes."""
+        """Usual number of API calls per question."""
         return 1
 
     async def __call__(
-        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+        self, row: QuestionedVideo, chat: Chat, repairer: Repairer | None = None
     ) -> list[QuestionedVideo | Failure]:
-        """The film with the verdicts on its questions, and without those that this drops."""
+        """Add the verdicts to the questions of a video, and drop questions as the policy says."""
         verdicts: list[Verdict] = []
-        mended: list[AskedQuestion | None] = []
-        for answer in await asyncio.gather(*(self._ruled(asked, row, chat, mend) for asked in row.questions)):
+        repaired: list[AskedQuestion | None] = []
+        for answer in await asyncio.gather(*(self._ruled(asked, row, chat, repairer) for asked in row.questions)):
             if isinstance(answer, Failure):
                 return [answer]
             verdicts.append(answer[0])
-            mended.append(answer[1])
-        return [self.decided(row, verdicts, mended)]
+            repaired.append(answer[1])
+        return [self.decided(row, verdicts, repaired)]
 
     async def _ruled(
-        self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat, mend: Repairer | None
+        self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat, repairer: Repairer | None
     ) -> tuple[Verdict, AskedQuestion | None] | Failure:
-        """The verdict on a question and, if it has a fault that could be mended, the question without it."""
+        """The verdict on a question and, if its fault was repaired, the repaired question."""
         paid = CostMeter(chat)
         try:
             verdict = await self.judge(asked, row, paid)
-            if verdict.passed or self.policy != "repair" or mend is None or verdict.reason.startswith(UNCHECKED):
-                return verdict, None  # what could not be checked has no fault that a writer could mend
-            return await self._repaired(asked, row, verdict, chat, mend)
+            if verdict.passed or self.policy != "repair" or repairer is None or verdict.reason.startswith(UNCHECKED):
+                return verdict, None  # a question that could not be checked has no known fault to repair
+            return await self._repaired(asked, row, verdict, chat, repairer)
         except ApiError as error:
             if error.retryable:
                 failure = Failure.of(error, video=row.film.video, stage=self.name)
@@ -208,17 +208,17 @@ class CallCheck(Prompted, PolicyMixin):
             return Verdict(check=self.name, passed=False, reason=reason, usage=paid.by(error)), None
 
     async def _repaired(
-        self, asked: AskedQuestion, row: QuestionedVideo, first: Verdict, chat: Chat, mend: Repairer
+        self, asked: AskedQuestion, row: QuestionedVideo, first: Verdict, chat: Chat, repairer: Repairer
     ) -> tuple[Verdict, AskedQuestion | None]:
-        """Have a question written anew until it passes, for so many rounds; its verdict bears the cost of all of them.
+        """Rewrite a question until it passes or `repairer.rounds` is reached.
 
-        The verdict says what was wrong at first, and has the score of the question as it is at last. A new version that
-        could not be judged is passed over: the next is written from the latest that was, and told what is wrong there.
+        The verdict has the first version's fault, the last version's score and the cost of all rounds. A version that
+        could not be judged is skipped: the next is written from the latest judged version and its fault.
         """
         usage, last, latest, reason = first.usage, first, asked, first.reason
-        for attempt in range(mend.rounds):
+        for attempt in range(repairer.rounds):
             try:
-                made = await mend(latest, row, last.reason, attempt, chat)
+                made = await repairer(latest, row, last.reason, attempt, chat)
             except ApiError as error:
                 if error.retryable:
                     raise
@@ -246,30 +246,30 @@ class CallCheck(Prompted, PolicyMixin):
         return replace(first, reason=reason, score=last.score, tries=last.tries, usage=usage), None
 
     def unchecked(self, why: str, usage: Usage) -> Verdict:
-        """The verdict on a question about which nothing could be found out; as where a call fails, it is no pass."""
+        """Verdict on a question that could not be checked; it does not pass."""
         return Verdict(check=self.name, passed=False, reason=f"{UNCHECKED}: {why}", usage=usage)
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
-        """Say whether one question of a film is sound.
+        """Judge one question of a video.
 
         Raises:
-            ApiError: There is no answer, or none that can be read.
+            ApiError: The call failed.
         """
         raise NotImplementedError(f"{type(self).__name__} must define judge")
 
     async def read(
         self, chat: Chat, parts: Sequence[Part], reads: Callable[[str], T], facts: Mapping[str, JsonValue] | None = None
     ) -> ParsedReply[T]:
-        """What a reply says; one that cannot be read is asked for once more.
+        """Ask and parse the reply; an unparsable reply is requested once more.
 
         Args:
-            chat: Who is asked.
-            parts: The user's message.
-            reads: Reads a reply; raises a `ParseError` where it cannot.
-            facts: What the prompt was filled with, for the demo endpoint.
+            chat: The client.
+            parts: The user message.
+            reads: Parses a reply, or raises a `ParseError`.
+            facts: Values in the prompt, for the demo endpoint.
 
         Raises:
-            ApiError: There is no answer.
+            ApiError: The call failed.
         """
         usage, fault = Usage(), ""
         for attempt in range(2):
@@ -283,25 +283,25 @@ class CallCheck(Prompted, PolicyMixin):
 
 
 class SeeingCheck(CallCheck):
-    """A check that asks about pictures, which are read from the film's file after all other checks.
+    """A check that sends frames, which are decoded from the video file after all other checks.
 
     Attributes:
-        frames: How many pictures it shows of each span; a field of the class that derives from this.
+        frames: Number of frames per span; a field of the derived class.
     """
 
     frames: int
 
     def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
-        """The film with pictures of what its questions cite in `QuestionedVideo.shown`, or why there can be none."""
+        """The video with frames of the spans that its questions cite, in `QuestionedVideo.shown`, or a failure."""
         raise NotImplementedError(f"{type(self).__name__} must define show")
 
 
 UNCHECKED = "it could not be checked"
-"""How the reason of a verdict begins that measured nothing."""
+"""Prefix of the reason of a verdict on a question that could not be checked."""
 
 
 def dropped(asked: AskedQuestion, reason: str) -> Drop:
-    """What is left of a question that its last verdict drops."""
+    """Row for a question that its last verdict drops."""
     check = asked.verdicts[-1].check
     return Drop(
         id=asked.id,

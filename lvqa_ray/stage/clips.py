@@ -1,4 +1,4 @@
-"""Spans -> clip rows, each as soon as it is known whether it is the last one."""
+"""Builds clip rows from spans, one span behind so that the last clip can be marked."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Judge = Callable[[Clip], Clip]
 
 
 class Sampler(Protocol):
-    """Says which pictures of a clip are taken, and puts them into its row."""
+    """Chooses the frames of a clip and adds them to its row."""
 
     @property
     def sampling(self) -> FrameSampling:
-        """Which pictures."""
+        """Which frames."""
 
     def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
-        """The clip with its pictures."""
+        """Add the frames to the clip."""
 
 
 class ClipMaker:
-    """Makes the clips of one video.
+    """Builds the clip rows of one video.
 
     Args:
         row: The video.
-        judge: Marks clips that are to be left out.
-        sampler: Puts the pictures into the others.
-        most: How many there may be.
+        judge: Marks clips to leave out.
+        sampler: Adds frames to the other clips.
+        most: Maximum number of clips.
     """
 
     def __init__(self, row: ProbedVideo, judge: Judge | None, sampler: Sampler | None, *, most: int) -> None:
@@ -46,15 +46,15 @@ class ClipMaker:
     def add(
         self, span: Span, frames: Callable[[], tuple[Frame, ...]] | None = None, lost_s: float = 0.0
     ) -> Iterator[Clip | CaptionedClip]:
-        """Take in the next span; yields the clip before it.
+        """Add the next span; yields the previous clip.
 
         Args:
             span: The span.
-            frames: Gives its pictures; not asked where the clip is left out.
-            lost_s: Seconds of it that did not decode.
+            frames: Returns its frames; not called if the clip is left out.
+            lost_s: Seconds of the span that did not decode.
 
         Raises:
-            VideoError: There are more than allowed.
+            VideoError: The video has more than `most` clips.
         """
         if self._index >= self._most:
             raise too_many_clips(self._row, self._most)
@@ -69,10 +69,10 @@ class ClipMaker:
         self._index += 1
 
     def finish(self) -> Iterator[Clip | CaptionedClip]:
-        """There are no more: yields the last one, which is marked.
+        """Yield the last clip, marked as such.
 
         Raises:
-            VideoError: There was none at all.
+            VideoError: The video has no clip.
         """
         match self._ahead:
             case None:
@@ -88,7 +88,7 @@ class ClipMaker:
 
 
 def too_many_clips(row: ProbedVideo, most: int) -> VideoError:
-    """Make the error for a video that has more clips than a job allows."""
+    """Error for a video with more clips than the job allows."""
     return VideoError(
         VideoFault.TOO_MANY_CLIPS,
         f"{redact_url(row.video.uri)} says that it is {row.info.duration_sec / 3600:.1f} hours long, which makes "

@@ -1,4 +1,4 @@
-"""What several requests cost together, also where one of them fails."""
+"""Cost meter: total usage of several requests, including failed ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from lvqa_ray.records import Usage
 
 
 class CostMeter:
-    """Hands requests on, and adds up what they cost: of several calls one may fail after others were paid for.
+    """Forwards requests and sums their usage, also if one fails after others were paid.
 
     Attributes:
-        usage: What they have cost so far.
+        usage: Total so far.
     """
 
     def __init__(self, chat: Chat) -> None:
@@ -20,7 +20,7 @@ class CostMeter:
         self._raised: list[ApiError] = []
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Hand a request on; see `Chat`."""
+        """Send a request; see `Chat`."""
         try:
             reply = await self._chat(request)
         except ApiError as error:
@@ -31,5 +31,5 @@ class CostMeter:
         return reply
 
     def by(self, error: ApiError) -> Usage:
-        """All that was paid by the time of an error, that of its own reply included."""
+        """Total usage including the reply of this error, counted once."""
         return self.usage if error in self._raised else self.usage + Usage.of(error)

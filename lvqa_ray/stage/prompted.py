@@ -1,4 +1,4 @@
-"""What the stages that ask an endpoint have in common."""
+"""Base class of stages that send prompts to an endpoint."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part
 
 Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
-"""All that there are; a job may have nobody for speech."""
+"""All roles; the endpoint for speech is optional."""
 
 FEWER = (1, 2, 4)
-"""Shares of the pictures to show, one after the other, where a request is too long for the model."""
+"""Divisors of the number of frames, tried in turn if a request is too long for the model."""
 
 
 async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]) -> ChatReply:
-    """The reply to a request. One from the journal that is of no use is asked for anew, if the run does failures again.
+    """Send a request. An unusable reply from the cache is requested anew, if the run retries failures.
 
     Raises:
-        ApiError: There is no answer.
+        ApiError: The call failed.
     """
     reply = await chat(request)
     if reply.usage.cached and not usable(reply.text):
@@ -32,17 +32,23 @@ async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]
     return reply
 
 
+def reask(request: ChatRequest, reply: str, correction: str) -> ChatRequest:
+    """Append an unusable reply and a correction to the conversation."""
+    turns = (Message.of("assistant", reply), Message.of("user", correction))
+    return replace(request, messages=(*request.messages, *turns))
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Prompted:
-    """What the stages that ask an endpoint have in common.
+    """A stage that sends prompts to an endpoint.
 
     Attributes:
-        name: Name of the stage, in the ledger and in failures.
-        role: Which endpoint of the job it asks.
+        name: Name of the stage, in costs and failures.
+        role: Which endpoint of the job it uses.
         version: Version of the default prompt; part of the cache key.
-        usual_reply_tokens: Usual length of a reply, for estimates; of one question where a reply holds several.
-        known: Placeholders that the stage gives values to.
-        required: Placeholders that a prompt must hold to be of use.
+        usual_reply_tokens: Usual length of a reply, for estimates; per question if a reply has several.
+        known: Placeholders that the stage fills.
+        required: Placeholders that every prompt must contain.
     """
 
     name: ClassVar[str]
@@ -68,24 +74,24 @@ class Prompted:
         return self
 
     def check(self, prompt: str) -> None:
-        """Refuse a prompt that could not be filled, or that leaves out what it is for.
+        """Reject a prompt with unknown placeholders or without the required ones.
 
         Raises:
-            ValueError: One sentence that names the placeholder and the mend.
+            ValueError: One sentence that names the placeholder and the fix.
         """
         prompt_template.check(prompt, known={*self.known, *self.values}, required=self.required)
 
     def filled(self, values: Mapping[str, str], prompt: str | None = None) -> str:
-        """A prompt, the stage's own if none is given, with its placeholders replaced."""
+        """Fill the placeholders of a prompt (default: the stage's own)."""
         return prompt_template.fill(self.prompt if prompt is None else prompt, {**values, **self.values})
 
     def asks(self, *parts: Part, attempt: int = 0, facts: Mapping[str, JsonValue] | None = None) -> ChatRequest:
-        """The request that these parts of a user message make.
+        """Build a request.
 
         Args:
             parts: The user message.
-            attempt: Counts up for every fresh try.
-            facts: What the prompt was filled with, for the demo endpoint.
+            attempt: Number of earlier attempts with the same prompt; part of the cache key.
+            facts: Values in the prompt, for the demo endpoint.
         """
         system = (Message.of("system", self.system),) if self.system else ()
         return ChatRequest(

@@ -1,6 +1,6 @@
-"""A stage's place in a pipeline: the rows that it takes, and what it is called with.
+"""Pipeline steps: a stage with the row type that it processes.
 
-Apart from the pipeline, which knows every stage and with them the video libraries: who asks endpoints loads none.
+Separate from `pipeline`, which imports every stage and the video libraries: chat workers load none of them.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from lvqa_ray.stage.prompted import Prompted, Role
 
 @dataclass(frozen=True, slots=True)
 class VideoStep:
-    """A stage that works on files, the rows that it takes, and for which of them it reads the video's file.
+    """A stage that works on files. Rows of other types than `takes` pass through unchanged.
 
-    Rows that it does not take pass it by.
+    Attributes:
+        reads: Whether a row needs the video file; by default every row does.
     """
 
     name: str
     takes: type
     call: Callable[[Any], Iterable[Row]]
-    reads: Callable[[Any], bool] = bool  # every row is true
+    reads: Callable[[Any], bool] = bool
 
 
 @dataclass(frozen=True, slots=True)
 class ChatStep:
-    """A stage that asks an endpoint, and the rows that it takes; other rows pass it by.
+    """A stage that asks an endpoint. Rows of other types than `takes` pass through unchanged.
 
     Attributes:
-        helpers: Other stages that its call asks too; who is asked is told by the request.
+        helpers: Other stages whose requests its call sends too; `ChatRequest.stage` selects the endpoint.
     """
 
     stage: Prompted
@@ -47,18 +48,18 @@ class ChatStep:
 
     @property
     def role(self) -> Role:
-        """Which endpoint of the job it asks."""
+        """Which endpoint of the job it uses."""
         return self.stage.role
 
     @property
     def roles(self) -> Sequence[Role]:
-        """Those that its helpers ask as well."""
+        """Roles of the stage and its helpers, each once."""
         return list(dict.fromkeys(stage.role for stage in (self.stage, *self.helpers)))
 
 
 @dataclass(frozen=True, slots=True)
 class PlainStep:
-    """A stage that neither opens a file nor asks anybody, and the rows that it takes; other rows pass it by."""
+    """A stage without file or network access. Rows of other types than `takes` pass through unchanged."""
 
     name: str
     takes: type
@@ -70,12 +71,12 @@ async def run_steps(
     rows: Sequence[Row],
     do: Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]],
 ) -> Sequence[Row]:
-    """The rows that steps make of rows, one step after another.
+    """Run steps one after another on rows; each step skips rows of other types.
 
     Args:
         steps: The steps in order.
-        rows: The rows; a step is done on those that it takes, and passes the others by.
-        do: Does one step on one row.
+        rows: The input rows.
+        do: Runs one step on one row.
     """
     for step in steps:
         done: list[Row] = []

@@ -1,4 +1,4 @@
-"""What the tasks about a whole film have in common."""
+"""Base class of tasks about a whole video."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pydantic import ConfigDict, JsonValue
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
-from lvqa_ray.llm.messages import Chat, ChatRequest, Message, Text
+from lvqa_ray.llm.messages import Chat, ChatRequest, Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.records import Analysis, AnalyzedVideo, Failure, Style, Task, Usage
-from lvqa_ray.stage.prompted import Prompted, answer
+from lvqa_ray.stage.prompted import Prompted, answer, reask
 
 
 @plain_dataclass(frozen=True, slots=True)
 class Wish:
-    """What holds for all tasks of a job.
+    """Options of all tasks of a job.
 
     Attributes:
-        language: Of what is written, such as German; empty for that of the descriptions.
+        language: Output language, such as German; empty for the language of the captions.
         extra_info: Further material about the videos; empty for none.
     """
 
@@ -32,14 +32,14 @@ class Wish:
 
 NO_WISH = Wish()
 Reads = Callable[[str], JsonValue]
-"""Reads the value of a reply without its draft; raises a `ParseError` where it cannot."""
+"""Parses a reply without its ``<think>`` part, or raises a `ParseError`."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class VideoTask(Prompted):
-    """Asks one thing about a film as a whole; a reply that cannot be read is sent back once, with what is wrong.
+    """A task about a whole video. An unparsable reply is sent back once with the error.
 
-    It never fails the film: what goes wrong is the failure of its result.
+    It never fails the video: an error becomes the failure of its result.
 
     Attributes:
         task: Which task.
@@ -48,7 +48,7 @@ class VideoTask(Prompted):
     task: ClassVar[Task]
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
-        """The film with the results of the task."""
+        """Add the results of the task to the video."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
     async def result(
@@ -62,16 +62,16 @@ class VideoTask(Prompted):
         layout: str = "",
         style: Style | None = None,
     ) -> Analysis:
-        """What comes of asking.
+        """Ask, parse the reply, and return the result or its failure.
 
         Args:
-            row: The film.
-            chat: Who is asked.
+            row: The video.
+            chat: The client.
             wish: Language and further material.
-            reads: Reads a reply.
-            prompt: What to ask, in place of the stage's own prompt.
-            layout: How the reply is to look, for a prompt that does not hold ``{format}``.
-            style: Of a summary.
+            reads: Parses a reply.
+            prompt: Prompt; empty for the stage's own.
+            layout: Reply format; appended if the prompt has no ``{format}``.
+            style: Style of a summary.
         """
         made = Analysis(task=self.task, style=style or "", note=row.note)
         if (before := self.missing(row)) is not None:
@@ -95,7 +95,7 @@ class VideoTask(Prompted):
                     value = reads(text)
                 except ParseError as error:
                     kind, last, raw = str(error.kind), str(error), reply.received
-                    request = _reask(request, reply.received, error)
+                    request = reask(request, reply.received, ANALYSIS_REASK.format(error=error))
                     continue
                 return replace(made, text=text, value=value, model=reply.model, usage=usage)
         except ApiError as error:
@@ -106,14 +106,14 @@ class VideoTask(Prompted):
         return replace(made, usage=usage, failure=failure)
 
     def missing(self, row: AnalyzedVideo) -> Failure | None:
-        """Why the task cannot be done at all."""
+        """The failure if the task lacks its input, else ``None``."""
         return row.failure
 
     def request(
         self, row: AnalyzedVideo, wish: Wish, *, prompt: str, layout: str = "", style: Style | None = None
     ) -> ChatRequest:
-        """What is sent: the prompt, then what it does not hold of language, further material and format."""
-        film, summary = row.film, row.summary
+        """Build the request: the prompt, then language, material and format unless it has placeholders for them."""
+        captioned, summary = row.film, row.summary
         values = {
             "video_analysis_text": row.shots,
             "video_asr_text": row.speech or SILENT,
@@ -121,8 +121,8 @@ class VideoTask(Prompted):
             "summary": summary.text if summary else "",
             "language": wish.language,
             "format": layout,
-            "video_id": film.video.id,
-            "duration": f"{film.info.duration_sec:.0f}",
+            "video_id": captioned.video.id,
+            "duration": f"{captioned.info.duration_sec:.0f}",
             **self.own_values(),
         }
         text = self.filled(values, prompt)
@@ -136,17 +136,12 @@ class VideoTask(Prompted):
         return self.asks(Text(text=text), facts={**values, "style": style})
 
     def own_values(self) -> dict[str, str]:
-        """Values of placeholders of the task's own."""
+        """Values of additional placeholders."""
         return {}
 
 
-def _reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
-    said = (Message.of("assistant", reply), Message.of("user", ANALYSIS_REASK.format(error=error)))
-    return replace(request, messages=(*request.messages, *said))
-
-
 ASKS = 2
-"""How often a reply is asked for: once, and once more with what is wrong with it."""
+"""Attempts per task: the first, and one more with the parse error."""
 KNOWN = (
     "video_analysis_text",
     "video_asr_text",
@@ -156,7 +151,7 @@ KNOWN = (
     "video_id",
     "duration",
 )
-"""Placeholders that every task gives values to."""
+"""Placeholders that every task fills."""
 
 SILENT = "(no speech is known)"
 

@@ -1,1 +1,1 @@
-"""One stage a file: a frozen dataclass that is its own configuration, with its prompt at the foot."""
+"""Pipeline stages, one file each: a frozen dataclass that is its own configuration, with its prompt at the end."""

@@ -1,24 +1,24 @@
-"""film -> film with questions."""
+"""Question stage: captioned video -> video with questions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass as plain_dataclass
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, ParseError, TooLong, TruncatedReply
-from lvqa_ray.llm.messages import ChatRequest, Media, Message, Part, Text
+from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, TooLong, TruncatedReply
+from lvqa_ray.llm.messages import ChatRequest, Media, Part, Text
 from lvqa_ray.qa.best_reply import BestReply
+from lvqa_ray.qa.collected_questions import CollectedQuestions
 from lvqa_ray.qa.context_windows import captions_for_batch
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
-from lvqa_ray.qa.question_plan import CATEGORIES, attributed, planned, unrequested
+from lvqa_ray.qa.question_plan import CATEGORIES, planned
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Drop, Failure, QuestionedVideo, Span, Usage
-from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
+from lvqa_ray.records import CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Usage
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -104,7 +104,7 @@ class AskQuestions(Prompted):
                 "question a video, set quota to one, such as {goal: 1}"
             )
         if self.language and not any(word in self.prompt for word in ("{format}", "{language}")):
-            raise ValueError("language is set, and the prompt holds neither {format} nor {language} to say it")
+            raise ValueError("language is set, but the prompt has neither {format} nor {language}")
         return self
 
     @property
@@ -113,53 +113,51 @@ class AskQuestions(Prompted):
         return any(self.quota.values())
 
     def plan(self, duration_s: float) -> tuple[str, ...]:
-        """The category of each question that a video of this length is asked."""
+        """The categories of all questions about a video of this length, in order."""
         return planned(self.quota, duration_s, self.per_minute, self.most) if self.wanted else ()
 
-    def show(self, film: CaptionedVideo, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[CaptionedVideo | Failure]:
-        """The film with its pictures, taken as the stage `sample` takes those of a clip, or why there are none.
+    def show(self, row: CaptionedVideo, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[CaptionedVideo | Failure]:
+        """Add frames of the whole video, sampled by the stage `sample`, or return the failure.
 
-        Where the file itself cannot be had, that is a failure for now: its captions are paid for.
+        An unavailable file is a retryable failure, since its captions are paid for.
         """
-        span = Span(start_s=0.0, end_s=film.info.duration_sec)
-        whole = Clip(video=film.video, info=film.info, index=0, span=span, last=False)
+        span = Span(start_s=0.0, end_s=row.info.duration_sec)
+        whole = Clip(video=row.video, info=row.info, index=0, span=span, last=False)
         for out in sample(whole):
             if isinstance(out, Clip):
-                yield replace(film, shown=out)
+                yield replace(row, shown=out)
             else:
                 yield replace(out.failure, stage=self.name, clip_id="", retryable=out.failure.kind in NOT_HAD)
 
-    async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[QuestionedVideo | Failure]:
-        """The film with its questions, or the reason why there is none, with the reply that could not be read."""
-        plan = self.plan(film.info.duration_sec)
-        written = _Written(tuple(plan), film.video.id, usage=film.usage)
+    async def __call__(self, row: CaptionedVideo, chat: Chat) -> list[QuestionedVideo | Failure]:
+        """Add the questions to the video, or return the failure with the last unparsable reply."""
+        plan = self.plan(row.info.duration_sec)
+        written = CollectedQuestions(tuple(plan), row.video, usage=row.usage)
         form = JSON if self.reply_format == "json_schema" else TEXT
         for start in range(0, len(plan), self.per_call):
             part = plan[start : start + self.per_call]
             earlier = [asked.question.question for asked in written.questions]
             paid = CostMeter(chat)
             try:
-                batch = await self._ask(film, paid, form, part, start=start, earlier=earlier)
+                batch = await self._ask(row, paid, form, part, start=start, earlier=earlier)
                 if batch is None:
                     form = TEXT
                     written.note = "the endpoint takes no JSON schema: asked for text"
-                    batch = await self._ask(film, paid, form, part, start=start, earlier=earlier) or BestReply(
-                        len(part)
-                    )
+                    batch = await self._ask(row, paid, form, part, start=start, earlier=earlier) or BestReply(len(part))
             except ApiError as error:
                 if error.retryable or len(plan) <= self.per_call:
                     usage = written.usage + paid.by(error)
-                    failure = Failure.of(error, video=film.video, stage=self.name)
+                    failure = Failure.of(error, video=row.video, stage=self.name)
                     return [replace(failure, usage=usage, requested=plan)]
                 batch = BestReply(len(part), usage=paid.by(error))
                 batch.wrong(error.kind, str(error), error.raw)
             written.take(start, batch)
         if not written.questions:
-            return [written.failure(film)]
+            return [written.failure(self.name)]
         return [
             QuestionedVideo(
-                film=replace(film, shown=None),
-                questions=tuple(replace(one, question=located(one.question, film)) for one in written.questions),
+                film=replace(row, shown=None),
+                questions=tuple(replace(one, question=located(one.question, row)) for one in written.questions),
                 drops=tuple(written.drops),
                 usage=written.usage,
                 note=written.note,
@@ -168,7 +166,7 @@ class AskQuestions(Prompted):
 
     async def _ask(
         self,
-        film: CaptionedVideo,
+        row: CaptionedVideo,
         chat: Chat,
         form: ReplyFormat,
         part: Sequence[str],
@@ -176,20 +174,20 @@ class AskQuestions(Prompted):
         start: int,
         earlier: Sequence[str],
     ) -> BestReply | None:
-        """Ask for some questions in one format, until all of them can be read or the tries are used up.
+        """Request one batch of questions in one format, until all are usable or no try is left.
 
-        Of several questions those that can be read are taken; only a reply without any is worth asking anew.
+        Usable questions of a batch are kept; a fresh try follows only if no question is usable.
 
         Returns:
-            What was read, or nothing where the endpoint takes no request with a schema.
+            The best reply, or ``None`` if the endpoint rejects requests with a schema.
 
         Raises:
-            ApiError: There is no answer.
+            ApiError: The call failed.
         """
         shape = form.shape(len(part))
         batch = BestReply(len(part))
         for fresh in range(self.fresh_tries + 1):
-            request = self.request(film, part=part, start=start, earlier=earlier, attempt=fresh, form=form)
+            request = self.request(row, part=part, start=start, earlier=earlier, attempt=fresh, form=form)
             for _ in range(self.reasks + 1):
                 batch.calls += 1
                 try:
@@ -206,14 +204,14 @@ class AskQuestions(Prompted):
                 fault = batch.take(reply.text, shape.read)
                 if fault is None:
                     return batch
-                request = reask(request, reply.received, fault)
+                request = reask(request, reply.received, QUESTION_REASK.format(error=fault))
             if batch.some:
                 break
         return batch
 
     def request(
         self,
-        film: CaptionedVideo,
+        row: CaptionedVideo,
         *,
         part: Sequence[str] | None = None,
         start: int = 0,
@@ -221,15 +219,24 @@ class AskQuestions(Prompted):
         attempt: int = 0,
         form: ReplyFormat | None = None,
     ) -> ChatRequest:
-        """What is sent for some questions about a film, from a place in the plan on; by default the first, as text."""
-        plan = self.plan(film.info.duration_sec)
+        """Build the request for a batch of questions; by default the first batch, in text format.
+
+        Args:
+            row: The captioned video.
+            part: Categories of the batch.
+            start: Index of its first question in the plan.
+            earlier: Stems of the questions of earlier batches.
+            attempt: Index of the fresh try.
+            form: Reply format.
+        """
+        plan = self.plan(row.info.duration_sec)
         part = plan[: self.per_call] if part is None else part
         shape = (form or TEXT).shape(len(part))
         layout = shape.words + (f"\n\n{QUESTION_LANGUAGE.format(language=self.language)}" if self.language else "")
         values = {
-            "captions": captions_for_batch(film, start // self.per_call, -(-len(plan) // self.per_call)),
-            "video_id": film.video.id,
-            "duration": f"{film.info.duration_sec:.0f}",
+            "captions": captions_for_batch(row, start // self.per_call, -(-len(plan) // self.per_call)),
+            "video_id": row.video.id,
+            "duration": f"{row.info.duration_sec:.0f}",
             "questions": self._wanted(part, earlier),
             "language": self.language,
             "format": layout,
@@ -237,7 +244,7 @@ class AskQuestions(Prompted):
         prompt = self.filled(values)
         if shape.schema is not None and "{format}" not in self.prompt:
             prompt = f"{prompt.rstrip()}\n\n{layout}"
-        pictures = list(_pictures(film.shown)) if film.shown else []
+        pictures = list(_pictures(row.shown)) if row.shown else []
         text = f"{prompt}\n\n{PICTURES}" if pictures else prompt
         facts: dict[str, JsonValue] = {**values, "count": len(part), "earlier": [*earlier]}
         request = self.asks(Text(text=text), *pictures, attempt=attempt, facts=facts)
@@ -254,85 +261,10 @@ class AskQuestions(Prompted):
         return f"{wanted}\n\n{EARLIER.format(stems=stems)}" if earlier else wanted
 
 
-@plain_dataclass
-class _Written:
-    """What has been written so far; each question is known by its place in the plan."""
-
-    plan: tuple[str, ...]
-    video_id: str
-    questions: list[AskedQuestion] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    calls: int = 0
-    note: str = ""
-    last: BestReply | None = None
-
-    def take(self, start: int, batch: BestReply) -> None:
-        """Add what was read for the questions from a place on."""
-        self.usage += batch.usage
-        self.calls += batch.calls
-        self.last = batch
-        readings = batch.filled()
-        wanted = self.plan[start : start + batch.count]
-        said = [reading.category for reading in readings]
-        categories = attributed(wanted, said, self.plan)
-        if strange := unrequested(said, self.plan):
-            called = f"the reply called questions {', '.join(strange)}, which was not requested"
-            self.note = "; ".join(filter(None, (self.note, called)))
-        places = zip(readings, categories, wanted, strict=True)
-        for index, (reading, category, requested) in enumerate(places, start):
-            row_id = f"{self.video_id}_q{index}"
-            if reading.question is not None:
-                self.questions.append(
-                    AskedQuestion(
-                        id=row_id,
-                        category=category,
-                        question=reading.question,
-                        reasoning=reading.text,
-                        requested=requested,
-                    )
-                )
-                continue
-            kind, reason = (reading.error.kind, str(reading.error)) if reading.error else (batch.kind, batch.problem)
-            self.drops.append(
-                Drop(
-                    id=row_id,
-                    category=category,
-                    check="ask",
-                    kind=kind,
-                    reason=reason,
-                    raw=reading.text,
-                    requested=requested,
-                )
-            )
-
-    def failure(self, film: CaptionedVideo) -> Failure:
-        """Why there is no question."""
-        batch = self.last or BestReply(0)
-        return Failure(
-            video=film.video,
-            stage=AskQuestions.name,
-            kind=batch.kind,
-            message=f"no usable question in {self.calls} replies; the last: {batch.problem}",
-            attempts=self.calls,
-            raw=batch.raw,
-            usage=self.usage,
-            requested=self.plan,
-        )
-
-
 def _pictures(shown: Clip) -> Iterator[Part]:
     for index, frame in enumerate(shown.frames):
         yield Text(text=f"Frame at {frame.time_s:.2f} s:")
         yield Media(identity=f"{shown.identity} #{index}", mime="image/jpeg", data=frame.jpeg)
-
-
-def reask(request: ChatRequest, reply: str, error: ParseError) -> ChatRequest:
-    """The same request, followed by the reply that could not be read and what is wrong with it."""
-    correction = QUESTION_REASK.format(error=error)
-    return replace(
-        request, messages=(*request.messages, Message.of("assistant", reply), Message.of("user", correction))
-    )
 
 
 TASK = """\

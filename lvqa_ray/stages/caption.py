@@ -1,4 +1,4 @@
-"""clip row -> captioned clip."""
+"""Captioning stage: clip -> captioned clip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lvqa_ray.video.frames.jpeg import smaller
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CaptionClips(Prompted):
-    """Ask the VLM what can be seen in a clip."""
+    """Have the VLM describe a clip."""
 
     name: ClassVar[str] = "caption"
     role: ClassVar[Role] = "vlm"
@@ -38,7 +38,7 @@ class CaptionClips(Prompted):
     )
 
     async def __call__(self, clip: Clip, chat: Chat) -> list[CaptionedClip]:
-        """The clip with its caption, or with the reason why there is none; its pictures end here."""
+        """Caption the clip, or add the failure; the result has no frames."""
         bare = replace(clip, frames=(), media=b"")
         if clip.dropped:
             return [CaptionedClip(clip=bare, note=clip.note)]
@@ -49,7 +49,7 @@ class CaptionClips(Prompted):
             return [CaptionedClip(clip=bare, usage=Usage.of(error), failure=failure, note=clip.note)]
         caption, kind, message = strip_thinking(reply.text), "", ""
         if not caption:
-            kind, message = "empty_reply", "the reply holds a draft and no caption"
+            kind, message = "empty_reply", "the reply has only reasoning and no caption"
         elif len(caption) > LONGEST_CAPTION_CHARS:
             kind, message = DegenerateReply.kind, f"the caption has {len(caption):,} characters"
         lost: Failure | None = None
@@ -75,7 +75,10 @@ class CaptionClips(Prompted):
         ]
 
     async def _ask(self, clip: Clip, chat: Chat) -> tuple[ChatReply, str]:
-        """The reply, and what had to be left out to get it; fewer pictures first, since each still shows all it can."""
+        """Return the reply, and a note on frames left out because the request was too long.
+
+        First the number of frames is reduced, since each keeps its full resolution, then their size.
+        """
         count = len(clip.frames)
         counts = list(dict.fromkeys(max(1, count // share) for share in FEWER)) if count else [0]
         for kept in counts[:-1]:
@@ -86,7 +89,7 @@ class CaptionClips(Prompted):
         kept = counts[-1]
         for factor in SMALLER if count else SMALLER[:1]:
             try:
-                # In a thread: the loop has other requests to look after.
+                # In a thread: scaling JPEGs would block the event loop.
                 request = await asyncio.to_thread(self.request, clip, kept, factor)
                 return await answer(chat, request, _is_caption), _left_out(count, kept, factor)
             except TooLong as error:
@@ -94,12 +97,12 @@ class CaptionClips(Prompted):
         raise too_long
 
     def request(self, clip: Clip, count: int | None = None, factor: int = 1) -> ChatRequest:
-        """What is sent for a clip.
+        """Build the request for a clip.
 
         Args:
             clip: The clip.
-            count: How many of its pictures, evenly spread; ``None`` for all.
-            factor: By what their sides are divided: 1, 2, 4 or 8.
+            count: Number of its frames to send, evenly spaced; ``None`` for all.
+            factor: Divisor of the frames' sides: 1, 2, 4 or 8.
         """
         prompt = own_prompt(clip.video) or self.prompt
         values = {
@@ -134,7 +137,7 @@ def _is_caption(text: str) -> bool:
 
 
 def _left_out(count: int, kept: int, factor: int = 1) -> str:
-    """What the model did not see, in words; empty if it saw all."""
+    """Note on frames that were left out or scaled down; empty for none."""
     if kept == count and factor == 1:
         return ""
     size = f", with sides divided by {factor}" if factor > 1 else ""
@@ -142,7 +145,7 @@ def _left_out(count: int, kept: int, factor: int = 1) -> str:
 
 
 def own_prompt(video: Video) -> str:
-    """The prompt that a video brings along: its first human turn without media tags, empty if it says nothing."""
+    """The video's own prompt: its first human turn without media tags, or empty."""
     for turn in video.conversation:
         if turn.speaker in {"human", "user"}:
             return turn.value.replace("<video>", "").replace("<image>", "").strip()
@@ -150,9 +153,9 @@ def own_prompt(video: Video) -> str:
 
 
 LONGEST_CAPTION_CHARS = 20_000
-"""Characters of a caption: ten times what a detailed one of a long clip has."""
+"""Maximum number of characters of a caption: ten times a detailed caption of a long clip."""
 SMALLER = (1, 2, 4)
-"""Then, with the fewest, what their sides are divided by."""
+"""Divisors of the frames' sides, tried in turn with the fewest frames."""
 
 PROMPT = """\
 You see one clip of a longer video as frames in the order of time, each with the second of the video at which it is on \

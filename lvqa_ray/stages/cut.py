@@ -1,4 +1,4 @@
-"""clip row -> clip row with its own file."""
+"""Cutting stage: clip -> clip with a video file of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ConfigError, VideoError
 from lvqa_ray.records import CaptionedClip, Clip, Failure
+from lvqa_ray.stage import yaml_off
 from lvqa_ray.video.cutting.clip_file import ClipFile, clip_name, cut_clip
 from lvqa_ray.video.cutting.reencode import Codec, Encoding
 from lvqa_ray.video.cutting.sidecar_index import note, noted
@@ -23,7 +24,7 @@ Preset = Literal[
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CutClips:
-    """Write every clip to a file of its own."""
+    """Write every clip to its own file."""
 
     name: ClassVar[str] = "cut"
 
@@ -52,11 +53,7 @@ class CutClips:
     )
     audio: bool = Field(default=True, description="Include the audio.")
 
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _yaml_off(cls, mode: object) -> object:
-        """Take what YAML makes of a bare ``off``."""
-        return "off" if mode is False else mode
+    _off = field_validator("mode", mode="before")(yaml_off)
 
     @model_validator(mode="after")
     def _encode_only(self) -> Self:
@@ -66,12 +63,12 @@ class CutClips:
         return self
 
     def __call__(self, clip: Clip, *, folder: Path, attach: bool = False) -> Iterator[Clip | CaptionedClip]:
-        """The clip with the path of its file, or the reason why there is none.
+        """Cut the clip and add the path of its file, or the failure.
 
         Args:
             clip: The clip.
-            folder: Where the files go: ``{folder}/{video id}/{span and mode}.mp4``.
-            attach: Whether the row also carries the bytes of the file, and is named after it.
+            folder: Output folder: ``{folder}/{video id}/{span and mode}.mp4``.
+            attach: Whether the row also carries the bytes of the file, and the file's identity.
         """
         if self.mode == "off" or clip.dropped:
             yield clip
@@ -85,13 +82,13 @@ class CutClips:
         )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Copied packets would take the damage along.
+            # Copied packets would keep the damage.
             mode = "encode" if self.mode == "exact" and clip.lost_s else self.mode
             made = cut_clip(clip.video.uri, clip.span, path, mode=mode, encoding=encoding, audio=self.audio)
         except VideoError as error:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
-        except (ConfigError, OSError) as error:  # a full disk is not the video's fault, and a rerun may find room
+        except (ConfigError, OSError) as error:  # such as a full disk: not the video's fault, a rerun may succeed
             message = f"the clip file cannot be written: {error}"
             failure = Failure(
                 video=clip.video, clip_id=clip.id, stage=self.name, kind="not_written", message=message, retryable=True
@@ -105,13 +102,13 @@ class CutClips:
     def made(
         self, clip: Clip, *, folder: Path, attach: bool = False, noted: Callable[[Path], ClipFile | None] = noted
     ) -> Clip | None:
-        """The clip with the path of its file, if that was cut before and is whole; as it is, if no files are wanted.
+        """Look up an earlier file of the clip; ``None`` if there is no complete one. Unchanged clip if mode is off.
 
         Args:
             clip: The clip.
-            folder: As above.
-            attach: Whether the row is named after the file; its bytes are left out.
-            noted: Tells what a file holds; ``None`` where it is not there.
+            folder: Output folder, as above.
+            attach: Whether the row gets the file's identity; its bytes are not read.
+            noted: Looks up what a file contains; returns ``None`` for a missing file.
         """
         if self.mode == "off":
             return clip
@@ -124,18 +121,18 @@ class CutClips:
         return replace(cut, identity=self.identity(clip)) if attach else cut
 
     def identity(self, clip: Clip) -> str:
-        """What decides the file of a clip."""
+        """Cache identity of a clip's file: the video's content, the span and the settings."""
         return f"{clip.video.content} {self._name(clip)}"
 
     def _path(self, clip: Clip, folder: Path) -> Path:
-        # The fingerprint is part of the name: a replaced video never gets the old one's clips.
+        # The fingerprint is part of the name, so a replaced video never gets the old one's clips.
         return folder / clip.video.id / f"{clip.video.fingerprint[:8]}_{self._name(clip)}"
 
     def _name(self, clip: Clip) -> str:
         return clip_name(clip.span, self.mode, **self._settings())
 
     def _settings(self) -> dict[str, str | float | bool]:
-        """The settings that change the file, for its name."""
+        """Settings that affect the file, for its name."""
         settings: dict[str, str | float | bool] = {"audio": self.audio}
         if self.mode != "copy":
             settings |= {"crf": self.crf, "preset": self.preset}

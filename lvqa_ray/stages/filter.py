@@ -1,4 +1,4 @@
-"""clip row -> the same clip row, marked where a filter rejects it."""
+"""Filter stage: clip -> clip, marked if a filter rejects it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lvqa_ray.records.timecodes import frame_range
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FilterClips:
-    """Leave out clips by their length, rate or size.
+    """Reject clips by length, frame rate or resolution.
 
-    A rejected clip keeps its index and goes on as a row that is not captioned, so the others are not renumbered and
-    the table of clips says why it has no caption.
+    A rejected clip keeps its index and stays a row without a caption, so the others are not renumbered and the table of
+    clips shows why it has no caption.
     """
 
     name: ClassVar[str] = "filter"
@@ -36,11 +36,11 @@ class FilterClips:
     )
 
     def __call__(self, clip: Clip) -> Iterator[Clip]:
-        """The clip, with the name of the first filter that rejects it."""
+        """Add the name of the first filter that rejects the clip."""
         yield self.judge(clip)
 
     def judge(self, clip: Clip) -> Clip:
-        """The clip, with the name of the first filter that rejects it."""
+        """Add the name of the first filter that rejects the clip."""
         first, end = frame_range(clip.span, clip.info.fps)
         bounds = {
             "frames_min": (end - first, self.frames_min, None),

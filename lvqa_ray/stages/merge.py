@@ -1,4 +1,4 @@
-"""all clips of a video -> one row with the captions merged."""
+"""Merge stage: all clips of a video -> one row with the merged captions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lvqa_ray.records import CaptionedClip, CaptionedVideo, Failure, Subtitle, r
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class MergeCaptions:
-    """Join the captions of a video, in time order, one line a clip."""
+    """Join the captions of a video in time order, one line per clip."""
 
     name: ClassVar[str] = "merge"
 
@@ -31,33 +31,33 @@ class MergeCaptions:
     def __call__(
         self, clips: Sequence[CaptionedClip], *, heard: bool = True, max_lost_share: float = 0.0
     ) -> Iterator[CaptionedVideo | Failure]:
-        """The film, or the reason why its captions are not enough.
+        """Merge the captions, or return the failure if there are too few.
 
-        A clip whose call may yet succeed fails the video for now, so that a rerun can fill the gap; only gaps that will
-        stay count against ``min_captioned``.
+        A clip with a retryable failure fails the video, so that a rerun can fill the gap. Only permanent gaps count
+        against ``min_captioned``.
 
         Args:
             clips: All clips of a video.
-            max_lost_share: Largest share of all clips that may be lost where clips are left out for that.
-            heard: Write what is said behind each caption; a line that reaches into several clips stands once.
+            heard: Append speech to each caption; a line that spans several clips appears once.
+            max_lost_share: Maximum share of the clips' time that may be lost to damage.
         """
         clips = sorted(clips, key=lambda row: row.clip.index)
         video, info = clips[0].clip.video, clips[0].clip.info
         failures = [row.failure for row in clips if row.failure is not None]
-        told: set[Subtitle] = set()
+        used: set[Subtitle] = set()
         lines = []
-        shots = [row for row in clips if row.caption.strip()]
-        for row, places in zip(shots, decimals([row.clip.span for row in shots]), strict=True):
-            said = [line for line in row.clip.speech if line not in told] if heard else []
-            told.update(said)
+        with_caption = [row for row in clips if row.caption.strip()]
+        for row, places in zip(with_caption, decimals([row.clip.span for row in with_caption]), strict=True):
+            speech = [line for line in row.clip.speech if line not in used] if heard else []
+            used.update(speech)
             span = row.clip.span
-            lines.append(merged_line(span.start_s, span.end_s, _with_speech(row.caption, said), places))
+            lines.append(merged_line(span.start_s, span.end_s, _with_speech(row.caption, speech), places))
         wanted = sum(row.clip.span.duration_s for row in clips if not (row.clip.dropped or _is_lost(row)))
-        captioned = sum(row.clip.span.duration_s for row in clips if row.caption.strip())
+        captioned = sum(row.clip.span.duration_s for row in with_caption)
         waiting = next((failure for failure in failures if failure.retryable), None)
         lost_s = sum(row.clip.lost_s for row in clips)
-        bearable_s = max_lost_share * sum(row.clip.span.duration_s for row in clips)
-        damage = next((row.failure for row in clips if _is_lost(row)), None) if lost_s > bearable_s else None
+        max_lost_s = max_lost_share * sum(row.clip.span.duration_s for row in clips)
+        damage = next((row.failure for row in clips if _is_lost(row)), None) if lost_s > max_lost_s else None
         if lost_s:
             partial = f"{info.partial} {lost_s:.2f} s of the picture do not decode.".lstrip()
             info = replace(info, partial=partial)
@@ -104,13 +104,13 @@ def _is_lost(row: CaptionedClip) -> bool:
     return row.failure is not None and row.failure.kind == VideoFault.DAMAGED
 
 
-def _with_speech(caption: str, said: Sequence[Subtitle]) -> str:
-    """The caption, and then what one hears, in quotes."""
-    if not said:
+def _with_speech(caption: str, speech: Sequence[Subtitle]) -> str:
+    """Append the speech to the caption, in quotes."""
+    if not speech:
         return caption
-    text = " ".join(line.text for line in said).replace('"', "'")
+    text = " ".join(line.text for line in speech).replace('"', "'")
     return f'{caption.rstrip()}{"" if caption.rstrip().endswith(ENDS) else "."} One hears: "{text}"'
 
 
 ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f")
-"""What a sentence ends with, also in Chinese and Japanese."""
+"""Sentence-final punctuation, also Chinese and Japanese."""

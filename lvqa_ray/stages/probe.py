@@ -1,4 +1,4 @@
-"""video row -> video row with what it is."""
+"""Probe stage: video -> video with its media info."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvqa_ray.video.reader.media_info import probe
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ProbeVideo:
-    """Find out what a video is, from its header."""
+    """Read the media info of a video from its header."""
 
     name: ClassVar[str] = "probe"
 
@@ -40,31 +40,31 @@ class ProbeVideo:
 
     @property
     def bearable(self) -> float:
-        """Share of a video's clips that may be lost before the video fails."""
+        """Maximum share of the clips' time that may be lost before the video fails."""
         return 0.0 if self.damaged == "fail" else self.max_lost_share
 
     def __call__(self, video: Video) -> Iterator[ProbedVideo | Failure]:
-        """One probed video, or the reason why there is none."""
+        """Probe the video, or return the failure."""
         try:
             info = probe(video.uri)
             if info.partial and self.truncated == "fail":
-                mend = "get the file again, or set probe.truncated=keep to use what is there"
-                raise VideoError(VideoFault.TRUNCATED, f"{info.partial.rstrip('.')}; {mend}")
+                fix = "get the file again, or set probe.truncated=keep to use what is there"
+                raise VideoError(VideoFault.TRUNCATED, f"{info.partial.rstrip('.')}; {fix}")
         except VideoError as error:
             yield Failure.of(error, video=video, stage=self.name)
         else:
             yield ProbedVideo(video=video, info=info)
 
     def judge_damage(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
-        """The clip, or the failure that a damaged one is: its picture is not worth a caption."""
+        """The clip, or a failure if too much of it is damaged to be captioned."""
         if not clip.lost_s or clip.dropped or clip.lost_s <= self.bearable * clip.span.duration_s:
             yield clip
             return
-        mend = "set probe.damaged=keep to use the rest" if self.damaged == "fail" else "raise probe.max_lost_share"
+        fix = "set probe.damaged=keep to use the rest" if self.damaged == "fail" else "raise probe.max_lost_share"
         error = VideoError(
             VideoFault.DAMAGED,
             f"{clip.lost_s:.2f} s of clip {clip.id} ({redact_url(clip.video.uri)}) do not decode; get the file again, "
-            f"or {mend}",
+            f"or {fix}",
         )
         failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
         yield CaptionedClip(clip=replace(clip, frames=(), media=b""), failure=failure)

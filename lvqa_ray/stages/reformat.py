@@ -1,4 +1,4 @@
-"""film with questions -> finished records."""
+"""Reformat stage: video with questions -> finished records."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError
-from lvqa_ray.llm.messages import ChatRequest, Message, Text
+from lvqa_ray.llm.messages import ChatRequest, Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text, replace_caption_mentions
 from lvqa_ray.records import AskedQuestion, Drop, Failure, FinishedVideo, QuestionedVideo, Record, Usage, Verdict, Video
-from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
+from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
 
 
 class ProseCheck(Protocol):
-    """Tells what is wrong with rewritten reasoning; its policy is off, mark or repair."""
+    """Check of rewritten reasoning; its policy is off, mark or repair."""
 
     @property
     def name(self) -> str:
@@ -31,17 +31,17 @@ class ProseCheck(Protocol):
 
     @property
     def policy(self) -> str:
-        """What is done about a fault."""
+        """Action on a fault."""
         ...
 
     async def fault(self, asked: AskedQuestion, prose: str, video_id: str, chat: Chat) -> tuple[str, Usage]:
-        """What is wrong with the prose, empty for nothing, and what finding that out has cost."""
+        """The fault of the prose (empty for none) and the usage of the check."""
         ...
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ReformatReasoning(Prompted):
-    """Have the listed reasons rewritten as prose that a model can be trained on."""
+    """Have the listed reasons rewritten as prose for training."""
 
     name: ClassVar[str] = "reformat"
     role: ClassVar[Role] = "reformat"
@@ -59,10 +59,10 @@ class ReformatReasoning(Prompted):
     async def __call__(
         self, row: QuestionedVideo, chat: Chat, check: ProseCheck | None = None
     ) -> list[FinishedVideo | Failure]:
-        """The finished film: a record for each question, or the reason why there is none.
+        """Finish the video: one record per question, or the failure if none is left.
 
-        With a check, prose that has a fault is written once more or marked, as its policy says. A call that may yet
-        succeed fails the video for now, so that a rerun can finish it; one that never will costs its question alone.
+        With a check, faulty prose is rewritten once or marked, as its policy says. A retryable error fails the video,
+        so that a rerun can finish it; a permanent one drops only its question.
         """
         video = row.film.video
         results = await asyncio.gather(*(self._rewritten(row, asked, chat, check) for asked in row.questions))
@@ -70,12 +70,12 @@ class ReformatReasoning(Prompted):
         if waiting := next((failure for failure in failures if failure.retryable), None):
             return [replace(waiting, usage=row.usage, requested=row.requested)]
         drops = [*row.drops]
-        told: list[_Told] = []
+        rewritten: list[_Rewritten] = []
         for asked, result in zip(row.questions, results, strict=True):
             if isinstance(result, Failure):
                 drops.append(_lost(asked, result))
             else:
-                told.append(result)
+                rewritten.append(result)
         captions = sum((clip.usage for clip in row.film.clips), Usage())
         records = tuple(
             Record(
@@ -91,21 +91,21 @@ class ReformatReasoning(Prompted):
                 verdicts=one.asked.verdicts,
                 note=row.note,
                 usage={
-                    CAPTION: captions.share(index, len(told)),
-                    ASK: row.usage.share(index, len(told)),
+                    CAPTION: captions.share(index, len(rewritten)),
+                    ASK: row.usage.share(index, len(rewritten)),
                     self.name: one.usage,
                 },
             )
-            for index, one in enumerate(told)
+            for index, one in enumerate(rewritten)
         )
         failure = next(iter(failures), None) or _nothing_left(video, drops) if not records else None
-        if failure:  # of what was paid, the questions bear all but their writing
+        if failure:  # the drops carry all other usage
             failure = replace(failure, usage=row.usage)
         return [FinishedVideo(video=video, records=records, drops=tuple(drops), failure=failure)]
 
     async def _rewritten(
         self, row: QuestionedVideo, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
-    ) -> _Told | Failure:
+    ) -> _Rewritten | Failure:
         video = row.film.video
         facts = {"answer": asked.question.answer, "reason": reason_text(asked.question)}
         request = self.asks(Text(text=self.prompt_for(asked, video.id)), facts=facts)
@@ -113,31 +113,31 @@ class ReformatReasoning(Prompted):
         try:
             prose, usage = await self._prose(request, paid)
             if not prose:
-                message = "the reply holds a draft and no answer"
+                message = "the reply has only reasoning and no answer"
                 return Failure(video=video, stage=self.name, kind="empty_reply", message=message, usage=usage)
             if check is None or check.policy == "off":
-                return _Told(asked, prose, usage)
+                return _Rewritten(asked, prose, usage)
             fault, cost = await check.fault(asked, prose, video.id, paid)
             verdict = Verdict(check=check.name, passed=not fault, reason=fault, usage=cost)
             if not fault:
-                return _Told(_judged(asked, verdict), prose, usage)
+                return _Rewritten(_judged(asked, verdict), prose, usage)
             if check.policy == "mark":
-                return _Told(_judged(asked, replace(verdict, action="marked")), prose, usage)
-            again, more, still = await self._again(_reask(request, prose, fault), paid)
+                return _Rewritten(_judged(asked, replace(verdict, action="marked")), prose, usage)
+            again, more, still = await self._again(reask(request, prose, PROSE_REASK.format(fault=fault)), paid)
             still, cost = (still, Usage()) if still else await check.fault(asked, again, video.id, paid)
         except ApiError as error:
             return replace(Failure.of(error, video=video, stage=self.name), usage=paid.by(error))
         verdict = replace(verdict, usage=verdict.usage + cost, action="marked" if still else "repaired")
-        if still:  # what was written at first has passed all other checks
+        if still:  # keep the original reasoning, which passed all other checks
             verdict = replace(verdict, reason=f"{fault}; after being rewritten once more: {still}")
             again = reason_text(asked.question)
-        return _Told(_judged(asked, verdict), again, usage + more)
+        return _Rewritten(_judged(asked, verdict), again, usage + more)
 
     async def _again(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage, str]:
-        """The second version, what it cost, and why there is none: that is a fault like any other, and is marked.
+        """The second version, its usage, and its fault if there is none (a permanent error or an empty reply).
 
         Raises:
-            ApiError: There is no answer yet.
+            ApiError: A retryable error.
         """
         try:
             prose, usage = await self._prose(request, chat)
@@ -152,7 +152,7 @@ class ReformatReasoning(Prompted):
         return strip_thinking(reply.text), reply.usage
 
     def prompt_for(self, asked: AskedQuestion, video_id: str) -> str:
-        """The prompt for a question, as it is sent and stored."""
+        """The prompt for a question, as sent and stored."""
         values = {
             "question": replace_caption_mentions(full_question(asked.question)),
             "answer": asked.question.answer,
@@ -163,8 +163,8 @@ class ReformatReasoning(Prompted):
 
 
 @plain_dataclass(frozen=True, slots=True)
-class _Told:
-    """A question and its prose, and what that cost."""
+class _Rewritten:
+    """A question, its prose and the usage of the rewrite."""
 
     asked: AskedQuestion
     prose: str
@@ -173,11 +173,6 @@ class _Told:
 
 def _judged(asked: AskedQuestion, verdict: Verdict) -> AskedQuestion:
     return replace(asked, verdicts=(*asked.verdicts, verdict))
-
-
-def _reask(request: ChatRequest, prose: str, fault: str) -> ChatRequest:
-    correction = Message.of("user", PROSE_REASK.format(fault=fault))
-    return replace(request, messages=(*request.messages, Message.of("assistant", prose), correction))
 
 
 def _lost(asked: AskedQuestion, failure: Failure) -> Drop:
@@ -196,7 +191,7 @@ def _lost(asked: AskedQuestion, failure: Failure) -> Drop:
 
 
 def _nothing_left(video: Video, drops: Sequence[Drop]) -> Failure:
-    """All questions of a video were dropped: a failure of its own kind, which no rerun of the same job will mend."""
+    """Failure of a video whose questions were all dropped; a rerun of the same job does not help."""
     counts = ", ".join(f"{count} by {check}" for check, count in Counter(drop.check for drop in drops).most_common())
     message = f"none of {len(drops)} questions is left: {counts}; the first: {drops[0].reason}"
     return Failure(video=video, stage=drops[-1].check, kind=NOTHING_LEFT, message=message, attempts=len(drops))

@@ -1,4 +1,4 @@
-"""clip row -> clip row with frames."""
+"""Sampling stage: clip -> clip with frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTANT_S = 0.001
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SampleFrames:
-    """Take the pictures of a clip that the model will see."""
+    """Decode the frames of a clip that are sent to the model."""
 
     name: ClassVar[str] = "sample"
 
@@ -33,9 +33,9 @@ class SampleFrames:
     reader: Literal["pyav", "decord"] = Field(default="pyav", description="Library that decodes the frames.")
 
     def __call__(self, clip: Clip) -> Iterator[Clip | CaptionedClip]:
-        """The clip with its frames in time order, or the reason why there are none.
+        """Add the frames to the clip in time order, or return the failure.
 
-        A clip that knows the times of its frames, and lacks their pictures, gets those again.
+        A clip with frame times but without JPEGs gets the JPEGs at those times.
         """
         if clip.dropped or any(frame.jpeg for frame in clip.frames):
             yield clip
@@ -51,39 +51,39 @@ class SampleFrames:
             failure = Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
             yield CaptionedClip(clip=clip, failure=failure)
             return
-        # Where the pictures end early in a file of which part is lost, so does what the clip shows.
+        # If the frames of a damaged file end early, the rest of the clip counts as lost.
         missing = len(times) - len(frames)
         clip = replace(clip, lost_s=max(clip.lost_s, losses.within(clip.span), _lost_s(clip, times, losses, missing)))
         if known:
-            # Those that a pass took before; should they be others this time, they are named by their own times.
+            # The times of an earlier scene detection pass. If other frames are decoded now, they get their own times.
             same = [frame.time_s for frame in frames] == known
             yield replace(clip, frames=tuple(frames)) if same else self.attach(clip, frames)
         else:
-            # The picture is on screen at the time asked for, and that time is known before anything is decoded. Where
-            # the pictures end early, the last times have none.
+            # The requested time identifies a frame: it is known before decoding, and the frame is on screen then. If
+            # the frames end early, the last times have none.
             pictures = tuple(replace(frame, time_s=time) for frame, time in zip(frames, times, strict=False))
             yield replace(clip, frames=pictures, identity=self.identity(clip))
 
     def expected(self, clip: Clip) -> Clip:
-        """The clip as it will be if all of it decodes, but for the pictures: their times, and what identifies them."""
+        """The clip as it will be if all of it decodes, with frame times and identity but without JPEGs."""
         times = self.sampling.times(clip.span)
         return replace(clip, frames=tuple(Frame(time_s=time, jpeg=b"") for time in times), identity=self.identity(clip))
 
     @property
     def sampling(self) -> FrameSampling:
-        """Which pictures are taken, for a pass that takes those of all clips."""
+        """Which frames are sampled, for a pass over all clips of a video."""
         count = self.count if self.per_second is None else None
         return FrameSampling(count=count, fps=self.per_second, short_side=self.short_side, quality=self.quality)
 
     def attach(self, clip: Clip, frames: Sequence[Frame]) -> Clip | CaptionedClip:
-        """The clip with pictures that such a pass has taken, or the reason why there are none.
+        """Add frames of such a pass to the clip, or return the failure.
 
-        They may have been on display a little before the times asked for, so it is their own times that identify them:
-        known only after decoding, but the same every time.
+        These frames may start a little before the requested times, so their own times identify them: known only after
+        decoding, but the same every time.
         """
         if not frames:
             error = VideoError(
-                VideoFault.NO_FRAMES, f"{redact_url(clip.video.uri)} shows no picture in clip {clip.id}; re-encode it."
+                VideoFault.NO_FRAMES, f"{redact_url(clip.video.uri)} has no frame in clip {clip.id}; re-encode it."
             )
             return CaptionedClip(
                 clip=clip, failure=Failure.of(error, video=clip.video, stage=self.name, clip_id=clip.id)
@@ -92,9 +92,9 @@ class SampleFrames:
         return replace(clip, frames=tuple(frames), identity=self._identity(clip, f"at={at}"))
 
     def identity(self, clip: Clip) -> str:
-        """What decides the pictures of a clip, known without decoding it, unless a part of it turns out to be damaged.
+        """Cache identity of a clip's frames, known before decoding, except that it also says whether parts are damaged.
 
-        So an answer that is found under the name of a whole clip was given for one.
+        So a cached reply for an intact clip was made from an intact clip.
         """
         rate = f"{self.per_second:g}/s" if self.per_second is not None else f"{self.count}"
         return self._identity(clip, f"frames={rate}{' damaged' if clip.lost_s else ''}")
@@ -105,7 +105,7 @@ class SampleFrames:
 
 
 def _lost_s(clip: Clip, times: Sequence[float], losses: Losses, missing: int) -> float:
-    """Seconds of a clip that are lost if the times asked for stand for all of it: the others are not all decoded."""
+    """Estimate the lost seconds of a clip from the sampled times, since other frames are not all decoded."""
     lost = sum(losses.within(Span(start_s=time, end_s=time + INSTANT_S)) > 0 for time in times)
     is_cut_short = lost or missing > len(times) / 2  # else the header is not exact
     return clip.span.duration_s * (lost + (missing if is_cut_short else 0)) / len(times)

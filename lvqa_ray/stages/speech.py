@@ -1,4 +1,4 @@
-"""video row -> video row with what is said in it."""
+"""Speech stage: video -> video with its speech as subtitles."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Source = Literal["sidecar", "stream", "endpoint", "whisper"]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FindSpeech:
-    """Find out what is said in a video, from the first source that knows.
+    """Get the speech of a video from the first source that has text.
 
-    A video without speech is as good as any: its captions are asked for as if there were no such stage.
+    A video without speech is no failure: it is captioned as if this stage did not exist.
     """
 
     name: ClassVar[str] = "speech"
@@ -82,16 +82,18 @@ class FindSpeech:
             try:
                 codecs.lookup(self.encoding)
             except LookupError:
-                raise ValueError(f"encoding: Python knows no {self.encoding}; say utf-8, cp1252 or the like") from None
+                raise ValueError(
+                    f"encoding: Python has no codec {self.encoding}; use utf-8, cp1252 or the like"
+                ) from None
         return self
 
     def __call__(self, row: ProbedVideo, *, asks: bool = False) -> Iterator[ProbedVideo | Failure]:
-        """The video with what is said in it; nothing is, where no source knows of any.
+        """Add the speech to the video; empty if no source has any.
 
         Args:
             row: The video.
-            asks: Whether there is an endpoint: the video then has its sound, where that is the next source, and what
-                a later one says in case that nothing is said in it.
+            asks: Whether there is a speech endpoint. If no source before it has text, the row gets the audio for it,
+                and the speech of a later source in case the endpoint finds none.
         """
         notes: list[str] = []
         for source in self.sources:
@@ -102,7 +104,7 @@ class FindSpeech:
             try:
                 lines = self._read(source, row)
             except VideoError as error:
-                here = error.kind == VideoFault.NO_RECOGNIZER  # the machine is at fault, and not the file
+                here = error.kind == VideoFault.NO_RECOGNIZER  # the machine's fault, not the file's
                 if here or self.broken == "fail":
                     yield replace(Failure.of(error, video=row.video, stage=self.name), retryable=here)
                     return
@@ -115,7 +117,7 @@ class FindSpeech:
         yield replace(row, note="; ".join(notes))
 
     def _sounds(self, row: ProbedVideo) -> Iterator[Sound]:
-        """The sound of a video in parts, but for what is silent."""
+        """The audio of a video in parts, without silent stretches."""
         end_s = row.info.duration_sec
         for part in split_at_silence(sound_of(row.video.uri, end_s), 60 * self.part_minutes):
             start_ms, end_ms = (round(1000 * at / RATE) for at in (part.start, part.end))
@@ -140,16 +142,16 @@ class FindSpeech:
         return read_sidecar(sidecar, self.encoding) if sidecar else ()
 
     def told_beside(self, video: Video) -> bool:
-        """Whether there is a file beside a local video, which is asked before an endpoint."""
+        """Whether a local video has a sidecar file that comes before the endpoint."""
         return "endpoint" not in self.sources[: [*self.sources, "sidecar"].index("sidecar")] and bool(
             self.beside(video)
         )
 
     def beside(self, video: Video) -> tuple[str, ...]:
-        """Names the file beside a local video that is read: with another one, its clips are others.
+        """Cache identity of the sidecar file of a local video; another sidecar makes other clips.
 
         Returns:
-            The name by content, and the one by file name and time that earlier releases used; empty for no file.
+            The identity by content, and the one by file name and time of earlier releases; empty without a file.
         """
         if "sidecar" not in self.sources or scheme_of(video.uri):
             return ()

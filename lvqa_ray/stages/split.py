@@ -1,4 +1,4 @@
-"""video row -> clip rows."""
+"""Splitting stage: video -> clips."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lvqa_ray.video.scenes.parallel_join import JoinedParts
 from lvqa_ray.video.spans import MAX_SPANS, ScenePlan, fixed_spans
 
 LONGEST_PART_S = 300.0
-"""The pictures of a part travel together, and its clips wait for its end."""
+"""Maximum length of a part (s): its frames are sent together, and its clips are known only at its end."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SplitVideo:
-    """Split a video into clips, at fixed intervals or where the scene changes."""
+    """Split a video into clips, at fixed intervals or at scene changes."""
 
     name: ClassVar[str] = "split"
 
@@ -109,22 +109,21 @@ class SplitVideo:
     def __call__(
         self, row: ProbedVideo, *, judge: Judge | None = None, sampler: Sampler | None = None
     ) -> Iterator[Clip | CaptionedClip | Failure]:
-        """The clips in time order, each as soon as it is known to be or not to be the last one, which is marked.
+        """Yield the clips in time order, one behind, so that the last one can be marked.
 
         Args:
             row: The video.
-            judge: Marks clips that are to be left out.
-            sampler: What takes the pictures of the others. In scenes mode they come out of the pass that finds the
-                scenes.
+            judge: Marks clips to leave out.
+            sampler: Adds frames to the other clips; in scenes mode, the pass that detects scenes samples them.
 
         Yields:
-            Clips, with pictures where there is a sampler and scenes are detected; or the reason why there are none.
+            Clips, with frames in scenes mode with a sampler; or a failure.
         """
         clips = ClipMaker(row, judge, sampler, most=self.max_clips)
         try:
             self.check_length(row)
             with watch_losses() as losses:
-                for span, frames in self._shots(row, sampler):
+                for span, frames in self._spans_with_frames(row, sampler):
                     yield from clips.add(span, frames, losses.within(span))
             yield from clips.finish()
         except VideoError as error:
@@ -139,18 +138,20 @@ class SplitVideo:
         judge: Judge | None = None,
         sampler: Sampler | None = None,
     ) -> Iterator[VideoPart | Clip | CaptionedClip | Failure]:
-        """The parts of a long video, for `look` and `joining`, which come to the same clips; of another one its clips.
+        """Divide a long video into parts for parallel scoring; yields the clips of any other video.
+
+        `look` and `joining` make the same clips from the parts as one pass.
 
         Args:
             row: The video.
-            parts: About how many; more where they would be longer than `LONGEST_PART_S`.
-            least_s: About how long a part has to be (s).
-            judge: That of a call.
-            sampler: That of a call.
+            parts: Approximate number of parts; more if they would be longer than `LONGEST_PART_S`.
+            least_s: Approximate minimum length of a part (s).
+            judge: As in a call.
+            sampler: As in a call.
         """
         try:
             self.check_length(row)
-            # What is cut short, or looked at here and there, depends on where one begins.
+            # With a truncated file or frame_skip, the result depends on where decoding starts.
             length_s = min(LONGEST_PART_S, max(least_s, row.info.duration_sec / parts))
             whole = row.info.partial or self.frame_skip or not may_run_in_parts(self.detection)
             found = [] if whole else find_parts(row, length_s)
@@ -160,7 +161,7 @@ class SplitVideo:
         yield from found or self(row, judge=judge, sampler=sampler)
 
     def look(self, part: VideoPart, *, sampler: Sampler | None = None) -> Iterator[ScoredPart | Failure]:
-        """All that finding scenes needs to know of a part, and its pictures where there is a sampler."""
+        """Score the frames of a part for scene detection, and sample frames if there is a sampler."""
         sampling = sampler.sampling if sampler else None
         try:
             yield score_part(part, detection=self.detection, plan=self.plan, sampling=sampling)
@@ -168,15 +169,15 @@ class SplitVideo:
             yield Failure.of(error, video=part.video, stage=self.name)
 
     def joining(self, row: ProbedVideo, *, judge: Judge | None = None, sampler: Sampler | None = None) -> JoiningClips:
-        """What makes the parts of a video into its clips."""
-        shots = JoinedParts(self.detection, self.plan, sampler.sampling if sampler else None)
-        return JoiningClips(shots, ClipMaker(row, judge, sampler, most=self.max_clips), self.name)
+        """Build the clips of a video from its scored parts."""
+        parts = JoinedParts(self.detection, self.plan, sampler.sampling if sampler else None)
+        return JoiningClips(parts, ClipMaker(row, judge, sampler, most=self.max_clips), self.name)
 
     def spans(self, row: ProbedVideo) -> list[Span]:
         """The spans of the clips, in time order.
 
         Raises:
-            VideoError: Scenes are asked for and the video cannot be decoded.
+            VideoError: In scenes mode, the video cannot be decoded.
         """
         if self.mode == "fixed":
             return fixed_spans(
@@ -191,7 +192,7 @@ class SplitVideo:
 
     @property
     def detection(self) -> Detection:
-        """How scenes are found."""
+        """Settings of scene detection."""
         return Detection(
             detector=self.detector,
             accuracy=self.accuracy,
@@ -204,7 +205,7 @@ class SplitVideo:
 
     @property
     def plan(self) -> ScenePlan:
-        """How scenes become clips."""
+        """Settings for making clips from scenes."""
         return ScenePlan(
             min_s=self.min_seconds,
             max_s=self.max_seconds,
@@ -213,7 +214,7 @@ class SplitVideo:
             overlap=self.overlap,
         )
 
-    def _shots(
+    def _spans_with_frames(
         self, row: ProbedVideo, sampler: Sampler | None
     ) -> Iterator[tuple[Span, Callable[[], tuple[Frame, ...]] | None]]:
         if self.mode == "fixed":
@@ -222,17 +223,17 @@ class SplitVideo:
             for scene in iter_scenes(row.video.uri, self.detection, least_s=self.plan.least_s):
                 yield from ((span, None) for span in self.plan.clips(scene))
         else:
-            shots = iter_clips(row.video.uri, detection=self.detection, plan=self.plan, sampling=sampler.sampling)
-            yield from ((shot.span, shot.frames) for shot in shots)
+            found = iter_clips(row.video.uri, detection=self.detection, plan=self.plan, sampling=sampler.sampling)
+            yield from ((clip.span, clip.frames) for clip in found)
 
     def fewest_clips(self, row: ProbedVideo) -> int:
-        """How many clips a video has at least: a scene that will be found can only add to them, or fall to a limit."""
+        """Minimum number of clips of a video; 0 if settings may remove some. More scenes only add clips."""
         if self.min_seconds or self.start_remove_seconds or self.end_remove_seconds:
             return 0
         return max(1, math.floor(row.info.duration_sec / self.max_seconds))
 
     def check_length(self, row: ProbedVideo) -> None:
-        """Refuse a video whose stated length makes more clips than `max_clips`, before anything of it is decoded.
+        """Reject a video whose declared length gives more than `max_clips` clips, before decoding it.
 
         Raises:
             VideoError: With `VideoFault.TOO_MANY_CLIPS`.
@@ -248,33 +249,33 @@ class SplitVideo:
 
 
 def _failure(error: VideoError, video: Video, stage: str) -> Failure:
-    """The failure of a video; one of too many clips is tried again, since the limit may have been raised."""
+    """Failure of a video; too many clips is retryable, since the limit may be raised."""
     failure = Failure.of(error, video=video, stage=stage)
     return replace(failure, retryable=error.kind is VideoFault.TOO_MANY_CLIPS)
 
 
 class JoiningClips:
-    """Makes the parts of a video into its clips, in time order, each as soon as it is known whether it is the last."""
+    """Builds the clips of a video from its parts, in time order."""
 
-    def __init__(self, shots: JoinedParts, clips: ClipMaker, stage: str) -> None:
-        self._shots = shots
+    def __init__(self, parts: JoinedParts, clips: ClipMaker, stage: str) -> None:
+        self._parts = parts
         self._clips = clips
         self._stage = stage
 
     def add(self, part: ScoredPart) -> Iterator[Clip | CaptionedClip | Failure]:
-        """Take in the next part; yields the clips that it settles, and with the last part all that are left.
+        """Add the next part; yields the clips that are now final, and with the last part all others.
 
         Raises:
-            PartsDisagreeError: In parts it is not the same as in one piece.
+            PartsDisagreeError: The parts do not give the same result as one pass.
         """
         try:
-            yield from self._made(self._shots.add(part))
+            yield from self._made(self._parts.add(part))
             if part.end is None:
-                yield from self._made(self._shots.finish())
+                yield from self._made(self._parts.finish())
                 yield from self._clips.finish()
         except VideoError as error:
             yield _failure(error, part.video, self._stage)
 
-    def _made(self, shots: Iterable[tuple[Span, tuple[Frame, ...]]]) -> Iterator[Clip | CaptionedClip]:
-        for span, frames in shots:
+    def _made(self, found: Iterable[tuple[Span, tuple[Frame, ...]]]) -> Iterator[Clip | CaptionedClip]:
+        for span, frames in found:
             yield from self._clips.add(span, partial(tuple, frames))

@@ -1,4 +1,4 @@
-"""film -> film with an overview, where its captions are too many to be read at once."""
+"""Summary stage: captioned video -> the same with an overview, if its captions exceed the token budget."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SummarizeVideo(Prompted):
-    """Sum up the captions of a long film window by window, and the summaries again, until all of it is told in short.
+    """Summarize the captions of a long video window by window, and the summaries again until they are short enough.
 
-    A film whose captions fit the budget is left alone. Every line of a summary keeps the seconds that it covers.
+    A video whose captions fit the budget stays unchanged. Every line of a summary keeps its time span.
     """
 
     name: ClassVar[str] = "summarize"
@@ -45,36 +45,38 @@ class SummarizeVideo(Prompted):
     )
     lines: int = Field(default=6, ge=1, description="Maximum number of lines in the summary of one window.")
 
-    async def __call__(self, film: CaptionedVideo, chat: Chat) -> list[CaptionedVideo | Failure]:
-        """The film, with an overview if it needs one, or the reason why there is none."""
-        if tokens(film.captions) <= self.budget:
-            return [film]
-        told = await self.shortened(film.video, film.captions.splitlines(), chat)
-        if isinstance(told, Failure):
-            return [told]
-        lines, usage = told
-        return [replace(film, overview="\n".join(lines), budget=self.budget, usage=film.usage + usage)]
+    async def __call__(self, row: CaptionedVideo, chat: Chat) -> list[CaptionedVideo | Failure]:
+        """Add an overview if the video needs one, or return the failure."""
+        if tokens(row.captions) <= self.budget:
+            return [row]
+        overview = await self.shortened(row.video, row.captions.splitlines(), chat)
+        if isinstance(overview, Failure):
+            return [overview]
+        lines, usage = overview
+        return [replace(row, overview="\n".join(lines), budget=self.budget, usage=row.usage + usage)]
 
     async def shortened(self, video: Video, lines: Sequence[str], chat: Chat) -> tuple[list[str], Usage] | Failure:
-        """Lines that tell the same in the room that an overview has, and what that cost; or why there are none."""
+        """Summarize lines until they fit the size of an overview; returns lines and usage, or the failure."""
         paid = CostMeter(chat)
         while sum(map(tokens, lines)) > self.budget // OVERVIEW:
             before = sum(map(tokens, lines))
             runs = windows(lines, self.budget)
             try:
-                told = await all_of(self._summed(video, run, paid) for run in runs)
+                summaries = await all_of(self._summed(video, run, paid) for run in runs)
             except ApiError as error:
                 return replace(Failure.of(error, video=video, stage=self.name), usage=paid.by(error))
-            lines = [line for summary in told for line in summary]
+            lines = [line for summary in summaries for line in summary]
             after = sum(map(tokens, lines))
-            if not all(told):
-                return self._failed(video, "empty_reply", "the reply holds a draft and no summary", paid.usage)
+            if not all(summaries):
+                return self._failed(video, "empty_reply", "the reply has only reasoning and no summary", paid.usage)
             if after > SHORTER * before:
-                return self._failed(video, "no_summary", f"summaries of {before} tokens come to {after}", paid.usage)
+                return self._failed(
+                    video, "no_summary", f"the summaries of {before} tokens still have {after}", paid.usage
+                )
         return list(lines), paid.usage
 
     async def _summed(self, video: Video, run: Sequence[str], chat: Chat) -> list[str]:
-        """The lines of the summary of one window; none where the reply is empty."""
+        """Summarize one window; no lines if the reply is empty."""
         values = {"captions": "\n".join(run), "lines": str(self.lines), "video_id": video.id}
         request = self.asks(Text(text=self.filled(values)), facts=values)
         reply = await answer(chat, request, lambda text: bool(strip_thinking(text)))
@@ -82,11 +84,11 @@ class SummarizeVideo(Prompted):
         spans = [span for line in run if (span := span_of(line))]
         start, end = min(first for first, _ in spans), max(last for _, last in spans)
         lines = [line.strip() for line in text.splitlines()]
-        # A label may have decimals, and the summary whole seconds.
+        # A label may have decimals while the summary has whole seconds.
         first_s, last_s = math.floor(start), math.ceil(end)
         kept = [line for line in lines if (span := span_of(line)) and first_s <= span[0] <= span[1] <= last_s]
         if not kept or len(kept) < len([line for line in lines if line]):
-            # A line without its time, or with another window's: what it says then stands for all of the window.
+            # A line has no time or another window's time: use the whole reply as one line for the window.
             kept = [f"From {_short(start)} to {_short(end)}, {' '.join(text.split())}"] if text else []
         return kept
 
@@ -99,7 +101,7 @@ def _short(seconds: float) -> str:
 
 
 SHORTER = 0.8
-"""A round of summaries has to come to less than this share of what it sums up, or there is no end to it."""
+"""Maximum size of a round of summaries relative to its input; otherwise the rounds would not end."""
 
 PROMPT = """\
 Below are descriptions of one part of a longer video, in the order of time, each with the seconds that it covers.

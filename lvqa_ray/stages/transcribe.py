@@ -1,4 +1,4 @@
-"""video row with its sound -> video row with what is said in it."""
+"""Transcription stage: video with audio -> video with its speech."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lvqa_ray.stage import Chat, Prompted, Role
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TranscribeSpeech(Prompted):
-    """Have the sound of a video written down, part by part; its prompt is words that help, such as names."""
+    """Have the audio of a video transcribed, part by part; the prompt lists words that help, such as names."""
 
     name: ClassVar[str] = "transcribe"
     role: ClassVar[Role] = "speech"
@@ -28,9 +28,9 @@ class TranscribeSpeech(Prompted):
     usual_reply_tokens: ClassVar[int] = 0
 
     async def __call__(self, row: ProbedVideo, chat: Chat) -> list[ProbedVideo | Failure]:
-        """The video with what is said in it and without its sound, or the reason why that is not known.
+        """Replace the audio of the video by its speech, or return the failure.
 
-        A video in whose sound nothing is said keeps what other sources say.
+        If the audio contains no speech, the speech of other sources stays.
         """
         if not row.sound:
             return [row]
@@ -39,13 +39,13 @@ class TranscribeSpeech(Prompted):
             transcripts = [Transcript.of(reply.text) for reply in replies]
         except ApiError as error:
             return [Failure.of(error, video=row.video, stage=self.name)]
-        except ValueError as error:  # of another release's journal
+        except ValueError as error:  # a cached reply of another release
             return [Failure.of(MalformedReply(str(error)), video=row.video, stage=self.name)]
         lines = tuple(line for line in joined(row.sound, transcripts) if line.start_ms < 1000 * row.info.duration_sec)
         return [replace(row, speech=lines or row.speech, sound=())]
 
     def request(self, sound: Sound) -> ChatRequest:
-        """What is sent for a part."""
+        """Build the request for one part."""
         seconds = (sound.end_ms - sound.start_ms) / 1000
         media = Media(identity=sound.identity, mime=sound.mime, data=sound.data, seconds=seconds)
         parts: tuple[Part, ...] = (Text(text=self.filled({})), media) if self.prompt else (media,)
@@ -53,11 +53,11 @@ class TranscribeSpeech(Prompted):
 
 
 def joined(sounds: Sequence[Sound], transcripts: Sequence[Transcript]) -> list[Subtitle]:
-    """The lines of all parts on the clock of the video, each once.
+    """Join the lines of all parts, with times of the video and without duplicates.
 
-    Where two parts overlap, each tells its own half; words that both tell at the seam are told by the first.
+    If two parts overlap, each contributes its half of the overlap; words of both at the boundary are kept once.
     """
-    told: list[Subtitle] = []
+    lines: list[Subtitle] = []
     for place, (sound, transcript) in enumerate(zip(sounds, transcripts, strict=True)):
         before = sounds[place - 1].end_ms if place else 0
         after = sounds[place + 1].start_ms if place + 1 < len(sounds) else sound.end_ms
@@ -69,21 +69,21 @@ def joined(sounds: Sequence[Sound], transcripts: Sequence[Transcript]) -> list[S
             text = segment.text
             if not first <= (start_ms + end_ms) / 2 < last:
                 continue
-            if seam and told and start_ms < before:
-                text = unrepeated(told[-1].text, text)
-                start_ms = max(start_ms, told[-1].end_ms)
+            if seam and lines and start_ms < before:
+                text = unrepeated(lines[-1].text, text)
+                start_ms = max(start_ms, lines[-1].end_ms)
             seam = False
             if text and start_ms < end_ms:
-                told.append(
+                lines.append(
                     Subtitle(
                         start_ms=start_ms, end_ms=end_ms, text=text, source="endpoint", language=transcript.language
                     )
                 )
-    return told
+    return lines
 
 
 def unrepeated(before: str, text: str) -> str:
-    """A text without the words at its beginning with which the one before ends."""
+    """Remove the words at the start of a text that repeat the end of the text before."""
     last, words = before.split(), text.split()
     plain_last, plain = ([word.strip(".,;:!?\"'").casefold() for word in each] for each in (last, words))
     for count in range(min(len(last), len(words)), 0, -1):

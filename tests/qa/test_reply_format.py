@@ -11,6 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.reasoning_steps import is_bare_span
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.records import LETTERS, Letter, Question, Step
@@ -23,7 +24,8 @@ FRAGMENTS = [
     "：", "**", "__", "```", "---", "</think>", "<think>", "\n", "\r\n", " ", "   ", "-5 degrees", "I'm sorry",
     "ſ", "İ", "10 to 20: he", "10sec", "10ſ", "Answer: ", "<THINK>",
 ]  # fmt: skip
-# Restricted by what `render_question` documents: one line, no white space at an end, and no draft tag.
+# Restricted by what `render_question` documents: one line, no white space at an end, no <think> tag, no chat-template
+# token. Hypothesis also draws string constants of the package, such as "</s>".
 lines_of_text = (
     st.one_of(
         st.text(max_size=40),
@@ -32,7 +34,7 @@ lines_of_text = (
         ).map("".join),
     )
     .map(lambda text: text.replace("\r", " ").replace("\n", " ").strip())
-    .filter(bool)
+    .filter(lambda text: text != "" and strip_thinking(text) == text)
 )
 numbers = st.integers(0, 999_999).map(str) | st.decimals(0, 9_999, places=2).map(str)
 clocks = st.builds("{}:{:02}".format, st.integers(0, 99), st.integers(0, 59)) | st.builds(

@@ -1,7 +1,7 @@
-"""Replies about a whole video, read into lists, fields and trees.
+"""Parsers for replies about a whole video: lists, fields and trees.
 
-What stands around them is taken off: a draft, a code fence, words before or after the JSON. JSON that is broken is not
-repaired, as in `parse_json`: asking again is no guess.
+They ignore a ``<think>`` part, a code fence, and text before or after the JSON. Invalid JSON is not repaired, as in
+`json_format`: a repair is a guess, a retry is not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lvqa_ray.records.safe_text import safe_text
 MIND_MAP_DEPTH = 4
 """Levels of a mind map, with its root."""
 CHILDREN = ("children", "childNodes")
-"""What the branches of a node may be called."""
+"""Accepted names for the branches of a node."""
 _ITEM = re.compile("^(?:[-*]+[ \\t]|[•·]+|#+|\\(?[0-9]{1,3}(?:[.):][ \\t]|\u3001))\\s*")
 """A bullet, the mark of a tag, or a number in a list, before an item."""
 _QUOTES = "\"'“”„«»「」『』`"
@@ -28,10 +28,10 @@ _BETWEEN_TAGS = re.compile("[,;\u3001\uff0c\uff1b]")
 
 
 def read_text(reply: str) -> str:
-    """A reply that is prose.
+    """Read a reply that is prose.
 
     Args:
-        reply: Without its draft.
+        reply: The reply without its ``<think>`` part.
 
     Raises:
         ParseError: It is empty.
@@ -42,10 +42,10 @@ def read_text(reply: str) -> str:
 
 
 def read_list(reply: str) -> list[str]:
-    """A reply of one item a line, without bullets, numbers and quotes, each item once; a line that announces them goes.
+    """Read a list, one item per line, without bullets, numbers, quotes, duplicates and an introductory line.
 
     Raises:
-        ParseError: There is none.
+        ParseError: The list is empty.
     """
     lines = [line.strip() for line in reply.splitlines()]
     lines = [line for line in lines if line and not line.startswith("```")]
@@ -58,7 +58,7 @@ def read_list(reply: str) -> list[str]:
 
 
 def read_tags(reply: str) -> list[str]:
-    """The same of tags, which may also stand in one line with commas between them."""
+    """Read a list of tags, which may also be one line separated by commas."""
     items = read_list(reply)
     if len(items) == 1:
         items = [tag for part in _BETWEEN_TAGS.split(items[0]) if (tag := _bare(part))] or items
@@ -66,47 +66,47 @@ def read_tags(reply: str) -> list[str]:
 
 
 def read_fields(reply: str) -> dict[str, JsonValue]:
-    """A reply with ``title``, ``tags`` and ``highlights``, as a JSON object.
+    """Read a JSON object with ``title``, ``tags`` and ``highlights``.
 
     Raises:
-        ParseError: It is no such object; names the field.
+        ParseError: It is no such object; the message names the field.
     """
-    said = _json(reply)
-    if not isinstance(said, Mapping):
+    value = _json(reply)
+    if not isinstance(value, Mapping):
         raise ParseError(ParseFault.BAD_JSON, "The reply is no JSON object.")
-    title = said.get("title")
+    title = value.get("title")
     if not isinstance(title, str) or not title.strip():
         raise ParseError(ParseFault.BAD_JSON, 'The field "title" is not a text.')
-    return {"title": title.strip(), "tags": _texts(said, "tags"), "highlights": _texts(said, "highlights")}
+    return {"title": title.strip(), "tags": _texts(value, "tags"), "highlights": _texts(value, "highlights")}
 
 
 def read_tree(reply: str) -> dict[str, JsonValue]:
-    """A reply with a mind map: a JSON object with ``name`` and ``children``, at most four deep, with its root.
+    """Read a mind map: a JSON object with ``name`` and ``children``, at most four levels deep including the root.
 
     Returns:
-        Nodes of ``name`` and, where it has branches, ``children``.
+        Nodes with ``name`` and, if not empty, ``children``.
 
     Raises:
-        ParseError: It is none; names the node.
+        ParseError: It is no such tree; the message names the node.
     """
-    said = _json(reply)
-    if isinstance(said, Sequence) and not isinstance(said, str) and len(said) == 1:
-        said = said[0]
-    tree = _node(said, 1, "the root")
+    value = _json(reply)
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
+        value = value[0]
+    tree = _node(value, 1, "the root")
     if "children" not in tree:
         raise ParseError(ParseFault.BAD_TREE, "The root of the mind map has no children.")
     return tree
 
 
-def _node(said: object, depth: int, where: str) -> dict[str, JsonValue]:
-    if isinstance(said, str):
-        said = {"name": said}
-    if not isinstance(said, Mapping) or not isinstance(said.get("name"), str) or not said["name"].strip():
+def _node(value: object, depth: int, where: str) -> dict[str, JsonValue]:
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or not value["name"].strip():
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, {where} is no object with a text "name".')
     if depth > MIND_MAP_DEPTH:
         raise ParseError(ParseFault.BAD_TREE, f"The mind map is more than {MIND_MAP_DEPTH} levels deep at {where}.")
-    name = " ".join(said["name"].split())
-    branches: Any = next((said[key] for key in CHILDREN if said.get(key) is not None), [])
+    name = " ".join(value["name"].split())
+    branches: Any = next((value[key] for key in CHILDREN if value.get(key) is not None), [])
     if not isinstance(branches, list):
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, "children" of "{name}" is no list.')
     children: list[JsonValue] = [
@@ -115,8 +115,8 @@ def _node(said: object, depth: int, where: str) -> dict[str, JsonValue]:
     return {"name": name, "children": children} if children else {"name": name}
 
 
-def _texts(said: Mapping[str, Any], field: str) -> list[JsonValue]:
-    given = said.get(field)
+def _texts(fields: Mapping[str, Any], field: str) -> list[JsonValue]:
+    given = fields.get(field)
     texts = [text.strip() for text in given if isinstance(text, str)] if isinstance(given, list) else []
     if not isinstance(given, list) or len(texts) != len(given) or not any(texts):
         raise ParseError(ParseFault.BAD_JSON, f'The field "{field}" is not a list of texts.')
@@ -124,9 +124,9 @@ def _texts(said: Mapping[str, Any], field: str) -> list[JsonValue]:
 
 
 def _json(reply: str) -> object:
-    """The JSON object or list that a reply holds; what stands before and after it does not count.
+    """Parse the first JSON object or list of a reply; text before and after it is ignored.
 
-    Only what opens first is taken: an object within a broken one would be a part that looks whole.
+    Parsing starts at the first bracket only: an object inside a broken one would look complete.
     """
     start = re.search(r"[{\[]", reply)
     if start is None:
@@ -141,13 +141,13 @@ def _json(reply: str) -> object:
         raise ParseError(ParseFault.BAD_JSON, "The JSON of the reply is nested too deeply.") from None
 
 
-def _safe(said: object) -> object:
-    """The value with clean texts: JSON escapes what the reply does not show."""
-    if isinstance(said, str):
-        return strip_thinking(safe_text(said))
-    if isinstance(said, Mapping):
-        return {safe_text(str(name)): _safe(inner) for name, inner in said.items()}
-    return [_safe(inner) for inner in said] if isinstance(said, list) else said
+def _safe(value: object) -> object:
+    """Sanitize the texts of a value: JSON escapes may hide characters that were clean in the reply."""
+    if isinstance(value, str):
+        return strip_thinking(safe_text(value))
+    if isinstance(value, Mapping):
+        return {safe_text(str(name)): _safe(inner) for name, inner in value.items()}
+    return [_safe(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _bare(item: str) -> str:

@@ -1,7 +1,8 @@
-r"""Which option a reply chooses: what stands on its last ``ANSWER:`` line, read leniently and never by guess.
+r"""Answer parser: reads the chosen option from the last ``ANSWER:`` line of a reply.
 
-Models put that letter in many clothes ("Option B, blue car", "<B>", "\boxed{B}", "B (low confidence)") and some go on
-talking after it. A reply that names two letters, or another option's text than its letter's, is not read.
+It is lenient but never guesses. Models decorate the letter ("Option B, blue car", "<B>", "\boxed{B}",
+"B (low confidence)"), and some continue after it. A reply with two letters, or with the text of another option than
+its letter's, is unreadable.
 """
 
 # ruff: noqa: RUF001 -- full-width marks and typographic apostrophes are what some models write
@@ -39,23 +40,23 @@ _REFUSED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a reply chooses.
+    """The choice in a reply.
 
     Attributes:
-        letter: The option; ``None`` where it is none.
-        read: Whether the reply could be read: it names one option, or says that it chooses none.
-        said: What it says before, on one line.
+        letter: The option, or ``None``.
+        read: Whether the reply is readable: it names one option, or declines to choose.
+        rationale: The text before the answer, on one line.
     """
 
     letter: Letter | None
     read: bool
-    said: str = ""
+    rationale: str = ""
 
 
 def read_choice(reply: str, q: Question) -> Choice:
-    """Read a reply to a question that asks for a line ``ANSWER: <letter>``.
+    """Read a reply that should contain a line ``ANSWER: <letter>``.
 
-    Without such a line the whole reply counts if it is an answer and nothing else, or else its last line.
+    Without that line, the whole reply counts if it is only an answer, else its last line.
     """
     lines = [line for line in strip_thinking(reply).splitlines() if line.strip()]
     for place in range(len(lines) - 1, -1, -1):
@@ -65,15 +66,15 @@ def read_choice(reply: str, q: Question) -> Choice:
         if not _plain(answer) and lines[place + 1 :]:
             answer = lines[place + 1]
         letter = _letter(answer, q.options)
-        said = " ".join(" ".join([*lines[:place], before]).split())
-        return Choice(letter, letter is not None or _declines(answer), said)
+        rationale = " ".join(" ".join([*lines[:place], before]).split())
+        return Choice(letter, letter is not None or _declines(answer), rationale)
     last = lines[-1] if lines else ""
     letter = _exactly(lines, q.options) or _exactly([_plain(last)], q.options)
     return Choice(letter, letter is not None or _declines(last))
 
 
 def _parted(line: str) -> tuple[str, str | None]:
-    """What stands before and after ``ANSWER:`` on a line; no answer where the line has none."""
+    """Text before and after ``ANSWER:`` on a line; the second is ``None`` without that label."""
     if (label := read_label(line)) is not None and label[0] == "ANSWER":
         return "", label[1]
     inline = [*_INLINE.finditer(line)]
@@ -81,13 +82,13 @@ def _parted(line: str) -> tuple[str, str | None]:
 
 
 def _declines(answer: str) -> bool:
-    """Whether an answer says that it chooses no option; one with a letter in it may mean anything."""
+    """Whether an answer declines to choose; an answer that contains a letter is ambiguous and does not count."""
     plain = _plain(answer)
     return not _LETTER.search(plain) and bool(_DECLINED.match(plain) or _REFUSED.search(plain))
 
 
 def _letter(answer: str, options: Mapping[Letter, str]) -> Letter | None:
-    """The one option that an answer names; nothing where it may be another one."""
+    """The one option that an answer names, or ``None`` if it is ambiguous."""
     plain = _plain(answer)
     if exact := _exactly([answer], options) or _exactly([plain], options):
         return exact
@@ -97,8 +98,8 @@ def _letter(answer: str, options: Mapping[Letter, str]) -> Letter | None:
     if _DENIED.search(plain, 0, found[0].start()) or _OR.match(plain[found[0].end() :].lstrip(" ,)]")):
         return None
     letter = LETTERS["ABCD".index(found[0][0])]
-    told = {other for other, text in options.items() if _tells(plain, text)}
-    return letter if not told or letter in told else None
+    quoted = {other for other, text in options.items() if _quotes(plain, text)}
+    return letter if not quoted or letter in quoted else None
 
 
 def _exactly(lines: list[str], options: Mapping[Letter, str]) -> Letter | None:
@@ -108,11 +109,11 @@ def _exactly(lines: list[str], options: Mapping[Letter, str]) -> Letter | None:
         return None
 
 
-def _tells(answer: str, option: str) -> bool:
-    """Whether the text of an option stands in an answer."""
+def _quotes(answer: str, option: str) -> bool:
+    """Whether an answer contains the text of an option."""
     return re.search(rf"(?<!\w){re.escape(option.strip(' .').casefold())}(?!\w)", answer.casefold()) is not None
 
 
 def _plain(answer: str) -> str:
-    """An answer without emphasis, brackets and the like around its words."""
+    """Remove emphasis, brackets and the like."""
     return " ".join(_CLOTHES.sub(" ", _TEX.sub(r"\1", answer)).split())

@@ -1,4 +1,4 @@
-"""Which letter a text concludes with: found, and hidden from a reader who is to find it from the rest."""
+"""Concluding option letter of a text: finds it, and hides it from a model that has to infer it."""
 
 # ruff: noqa: RUF001 -- full-width marks, typographic apostrophes and other dashes are what some models write
 
@@ -39,29 +39,29 @@ _DENIED = re.compile(
     r"\b(?:nicht|kein\w*|falsch\w*|no|incorrect\w*|pas|fausse?|non|sbagliat\w*|errad\w*|неверн\w*|не)\b|不|错",
     re.IGNORECASE,
 )
-"""Says of an option, in other languages than English, that it is not the answer; the English forms name no such one."""
+"""Negations in other languages than English; the English forms match no negated statement."""
 _FOREIGN = _CONCLUSIONS[-2:]
 _ONLY = re.compile(
     r"(?:so|therefore|thus|hence|in\s+conclusion|consequently|this\s+means|that\s+means|all\s+in\s+all)\b"
     r"|(?:and\s+)?the\s+(?:correct\s+|right\s+|best\s+|final\s+)?(?:answer|option|choice)\b",
     re.IGNORECASE,
 )
-"""How a sentence begins that says nothing but which letter is the answer."""
+"""Beginning of a sentence that only states the answer."""
 _LONGEST_LEAD = 4
-"""Words between such a beginning and the conclusion; more of them say something of the video."""
+"""Maximum number of words between that beginning and the conclusion; more words contain facts about the video."""
 _ARTICLE = re.compile(r"A\s+(?!(?:is|was|and|or|must|fits?|matches|remains?|follows|it)\b)[a-zà-ɏ]")
 
 
 def concluded(prose: str) -> list[str]:
-    """The letters that a text says are the answer, in order."""
+    """The letters that a text states as the answer, in order."""
     return [match["letter"] for sentence in _SENTENCE.split(prose) for match in _found(sentence)]
 
 
 def without_conclusion(prose: str) -> str:
-    """A text that does not say which letter is the answer.
+    """Remove the statement of the answer from a text.
 
-    Sentences that only say so are left out; where it is said at the end of another, the letter is a dash. So is every
-    letter of the last sentence, as no list of wordings is complete.
+    Sentences that only state it are removed; in other sentences a dash replaces the letter. In the last sentence a dash
+    replaces every option letter, since no list of wordings is complete.
     """
     kept = []
     sentences = [sentence.strip() for sentence in _SENTENCE.split(prose) if sentence.strip()]
@@ -78,7 +78,7 @@ def without_conclusion(prose: str) -> str:
 
 
 def _found(sentence: str) -> list[re.Match[str]]:
-    """Where a sentence says that a letter is the answer, in order, each letter once."""
+    """Matches where a sentence states a letter as the answer, in order, one per position."""
     found: dict[int, re.Match[str]] = {}
     for form in _CONCLUSIONS:
         for match in form.finditer(sentence):

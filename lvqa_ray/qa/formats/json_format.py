@@ -1,7 +1,7 @@
-"""The QA reply as JSON, for endpoints that hold a model to a schema: read into a `Question` and written from one.
+"""JSON format of QA replies, for endpoints that enforce a schema: parses to a `Question` and renders one.
 
-What is read has to stand the same test as a text reply: it is written in the canonical text format and read back. JSON
-that is broken is not repaired: a repaired reply is a guess at what was meant, and asking again is not.
+A parsed question must pass the same test as a text reply: it is rendered in the canonical text format and parsed back.
+Invalid JSON is not repaired: a repair is a guess, a retry is not.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.qa.formats.text_format import render_question
-from lvqa_ray.records import Question
+from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records import Step as QuestionStep
 from lvqa_ray.records.safe_text import safe_text
 
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 
 
+# Pydantic puts the docstrings of these models into the JSON schema, which is part of the cache key: never edit them.
 class _Object(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-_Said = TypeVar("_Said", bound=_Object)
+_Model = TypeVar("_Model", bound=_Object)
 
 
 class JsonOptions(_Object):
@@ -71,34 +72,34 @@ class JsonReplies(_Object):
 
 
 QUESTION_SCHEMA = ReplySchema(name="question", schema=JsonReply.model_json_schema())
-"""What is sent as ``response_format``: every field is required and none may be added, as strict mode wants it."""
+"""Schema for ``response_format``: all fields required, no additional ones, as strict mode demands."""
 
 SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=JsonReplies.model_json_schema())
-"""The same for several questions."""
+"""Schema for several questions."""
 
 
 def parse_json_question(reply: str) -> Question:
-    """Read a reply that follows `QUESTION_SCHEMA`; a draft before it and a code fence around it are taken off.
+    """Read a reply that follows `QUESTION_SCHEMA`, without its ``<think>`` part and code fence.
 
-    White space in a text becomes single spaces, and times are taken to a hundredth of a second.
+    White space in texts becomes single spaces, and times are rounded to 0.01 s.
 
     Raises:
-        ParseError: It is no JSON, does not follow the schema, or holds no usable question.
+        ParseError: It is no JSON, does not follow the schema, or contains no usable question.
     """
     return _question(_validated(JsonReply, reply))
 
 
 def parse_json_questions(reply: str) -> list[ParsedQuestions]:
-    """Read a reply that follows `SCHEMA_OF_SEVERAL`; one question that is of no use spoils no other.
+    """Read a reply that follows `SCHEMA_OF_SEVERAL`. An unusable question does not affect the others.
 
     Raises:
-        ParseError: It is no JSON, does not follow the schema, or holds no question.
+        ParseError: It is no JSON, does not follow the schema, or contains no question.
     """
-    said = _validated(JsonReplies, reply).questions
-    if not said:
+    questions = _validated(JsonReplies, reply).questions
+    if not questions:
         raise ParseError(ParseFault.NO_QUESTION, "The list of questions is empty.")
     readings = []
-    for one in said:
+    for one in questions:
         category = _folded(one.category).casefold()
         try:
             question = _question(one)
@@ -109,7 +110,7 @@ def parse_json_questions(reply: str) -> list[ParsedQuestions]:
     return readings
 
 
-def _validated(model: type[_Said], reply: str) -> _Said:
+def _validated(model: type[_Model], reply: str) -> _Model:
     text = strip_thinking(reply)
     fenced = _FENCE.fullmatch(text)
     try:
@@ -122,19 +123,14 @@ def _validated(model: type[_Said], reply: str) -> _Said:
         ) from None
 
 
-def _question(said: JsonReply) -> Question:
-    if not said.steps:
+def _question(reply: JsonReply) -> Question:
+    if not reply.steps:
         raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
     question = Question(
-        question=_folded(said.question),
-        options={
-            "A": _folded(said.options.A),
-            "B": _folded(said.options.B),
-            "C": _folded(said.options.C),
-            "D": _folded(said.options.D),
-        },
-        answer=said.answer,
-        steps=tuple(map(_step, said.steps)),
+        question=_folded(reply.question),
+        options={letter: _folded(getattr(reply.options, letter)) for letter in LETTERS},
+        answer=reply.answer,
+        steps=tuple(map(_step, reply.steps)),
     )
     try:
         render_question(question)
@@ -147,16 +143,16 @@ def _question(said: JsonReply) -> Question:
 
 def render_json_question(q: Question) -> str:
     """Write a question as JSON that `parse_json_question` reads."""
-    return json.dumps(_said(q), ensure_ascii=False)
+    return json.dumps(_fields(q), ensure_ascii=False)
 
 
 def render_json_questions(questions: Iterable[tuple[str, Question]]) -> str:
     """Write questions, each with its category, as JSON that `parse_json_questions` reads."""
-    said = [{"category": category} | _said(question) for category, question in questions]
-    return json.dumps({"questions": said}, ensure_ascii=False)
+    items = [{"category": category} | _fields(question) for category, question in questions]
+    return json.dumps({"questions": items}, ensure_ascii=False)
 
 
-def _said(q: Question) -> dict[str, Any]:
+def _fields(q: Question) -> dict[str, Any]:
     steps = [{"start_s": step.start_s, "end_s": step.end_s, "reasons": list(step.reasons)} for step in q.steps]
     return {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
 
@@ -172,5 +168,5 @@ def _step(step: JsonStep) -> QuestionStep:
 
 
 def _folded(text: str) -> str:
-    # JSON escapes what the reply does not show: the decoded text is cleaned as a reply is.
+    # JSON escapes may hide characters: sanitize the decoded text like a reply.
     return " ".join(strip_thinking(safe_text(text)).split())

@@ -1,7 +1,7 @@
-"""A reply with several questions in the QA text format, read one by one.
+"""Text format of replies with several questions.
 
-Each begins with ``CATEGORY: <name>`` or, where that is left out, with the label of its question. One that cannot be
-read spoils no other: it is a `ParsedQuestions` with an error.
+Each question begins with ``CATEGORY: <name>`` or, without that line, with its QUESTION label. An unparsable question
+does not affect the others: it becomes a `ParsedQuestions` with an error.
 """
 
 # ruff: noqa: RUF001 -- full-width marks are what some models write
@@ -23,10 +23,10 @@ _CATEGORY = re.compile(r"category\s*[:：]\s*(?P<name>.*)", re.IGNORECASE | re.D
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuestions:
-    """One question of a reply: the question, or what is wrong with it.
+    """One question of a reply, or its parse error.
 
     Attributes:
-        category: What the reply calls it, or empty.
+        category: Category stated in the reply, or empty.
         text: Its part of the reply.
     """
 
@@ -44,14 +44,14 @@ class _Block:
 
 
 def parse_questions(reply: str) -> list[ParsedQuestions]:
-    """Read a reply that should hold several questions.
+    """Read a reply that should contain several questions.
 
     Raises:
-        ParseError: It holds none at all; ``kind`` says what it is instead.
+        ParseError: It contains none; see ``kind``.
     """
     blocks = [block for block in _blocks(strip_thinking(reply).splitlines()) if block.labels]
     if not blocks:
-        return [ParsedQuestions("", reply, parse_question(reply))]  # which says what is wrong
+        return [ParsedQuestions("", reply, parse_question(reply))]  # raises the specific error
     return [_read(block) for block in blocks]
 
 
@@ -59,7 +59,7 @@ def render_questions(questions: Iterable[tuple[str, Question]]) -> str:
     """Write questions, each with its category, so that `parse_questions` reads them.
 
     Raises:
-        ValueError: The format cannot carry one of them.
+        ValueError: The format cannot represent one of them.
     """
     return "\n\n".join(f"CATEGORY: {category}\n{render_question(question)}" for category, question in questions)
 

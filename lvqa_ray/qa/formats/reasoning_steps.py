@@ -1,7 +1,7 @@
-"""The REASONS section of a QA reply: step headers, and the reasons under each.
+"""Parser for the REASONS section of a QA reply: step headers and their reasons.
 
-The asked-for header is ``##### From [0 to 10]:``. Models vary its level, brackets, dash and notation of times, and the
-bullets; what has one reading only is taken, the rest is an error.
+The requested header is ``##### From [0 to 10]:``. Models vary its level, brackets, dash and time notation, and the
+bullets. Unambiguous variants are accepted, the rest is an error.
 """
 
 # ruff: noqa: RUF001 -- full-width marks and other dashes are what some models write
@@ -18,7 +18,7 @@ from lvqa_ray.records import Step
 _NUMBER = r"[0-9]{1,6}(?:\.[0-9]{1,6})?"
 _CLOCK = r"(?:[0-9]{1,3}:[0-5]?[0-9]|[0-9]{1,4}):[0-5][0-9](?:[.,][0-9]{1,6})?"
 _UNIT = r"\s?(?:s|secs?|seconds?)\b\.?"
-# What follows may not go on as a number or a clock: "0 to 1:75" must not be read as "0 to 1" with a text "75".
+# The next characters must not continue a number or a clock: "0 to 1:75" is not "0 to 1" with the text "75".
 _TIME = rf"(?:{_CLOCK}|{_NUMBER}(?:{_UNIT})?)(?!\w|[:.,][0-9])"
 _BETWEEN = r"\s*[\])】]?\s*(?:to|until|till|through|-|‐|‒|–|—|−|~|～|→)\s*[\[(【]?\s*"
 _STEP = r"step\s*[0-9]{1,3}(?![0-9])\s*[:：.)–—-]?(?![0-9])\s*"
@@ -33,7 +33,7 @@ _REST = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _OTHER_UNIT = re.compile(r"\b(?:min(?:ute)?s?|h(?:ou)?rs?|frames?|ms|milliseconds?)\b", re.IGNORECASE)
-# Lines that are meant as a header, whether or not they can be read as one.
+# Lines that look like a header, valid or not.
 _SHAPED = re.compile(r"(?:Step|STEP)\s*[0-9]|(?:From|FROM)\s*[\[(【]?\s*[0-9]|[\[【]\s*[0-9]")
 _EMPHASIS = re.compile(r"(\*{1,3}|_{1,3})(?=[^\s*_])")
 _BULLET = re.compile(
@@ -43,13 +43,13 @@ _BULLET = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class StepHeader:
-    """A step header that was read.
+    """A parsed step header.
 
     Attributes:
-        timestamp: The span as text: ``0 to 10`` where both times are bare numbers, else as the model wrote it.
+        timestamp: The span as text: ``0 to 10`` if both times are plain numbers, else as the model wrote it.
         start_s: Start in seconds.
         end_s: End in seconds, never before the start.
-        text: What stands behind the header's colon on the same line.
+        text: Text after the header's colon on the same line.
     """
 
     timestamp: str
@@ -60,7 +60,7 @@ class StepHeader:
 
 @dataclass(slots=True)
 class _Draft:
-    """A step while its reasons come in; a reason is the list of its lines."""
+    """A step under construction; each reason is a list of lines."""
 
     header: StepHeader
     reasons: list[list[str]] = field(default_factory=list)
@@ -69,12 +69,12 @@ class _Draft:
 def read_steps(lines: Iterable[str]) -> tuple[Step, ...]:
     """Read the lines of a REASONS section.
 
-    A bullet is a reason; a line that is neither bullet nor header goes on with the reason above it, or is the first
-    reason of its step. A closing remark, set off by an empty line at the very end, is left out.
+    A bullet is a reason. A line that is neither bullet nor header continues the reason above it, or is the first reason
+    of its step. A closing remark after an empty line at the very end is ignored.
 
     Raises:
-        ParseError: ``truncated`` where there is no step, or the last one has no reason; ``bad_step`` for a line that
-            is in no step, a header that cannot be read, and a step without reasons before the last.
+        ParseError: ``truncated`` if there is no step or the last one has no reason; ``bad_step`` for a line outside
+            all steps, an invalid header, or an earlier step without reasons.
     """
     drafts: list[_Draft] = []
     blank = ended = False
@@ -96,7 +96,7 @@ def read_steps(lines: Iterable[str]) -> tuple[Step, ...]:
         elif not drafts[-1].reasons:
             drafts[-1].reasons.append([text])
         elif blank and not line[0].isspace():
-            ended = True  # a closing remark, which belongs to no step; it may only be the last thing
+            ended = True  # a closing remark; nothing may follow it
         elif not ended:
             drafts[-1].reasons[-1].append(text)
         blank = False
@@ -105,7 +105,7 @@ def read_steps(lines: Iterable[str]) -> tuple[Step, ...]:
 
 def _add_bullet(reasons: list[list[str]], text: str) -> None:
     if is_bare_span(text):
-        # A header in bullet's clothes: read as a reason, it would put the next step's reasons under this one.
+        # Probably a header with a bullet: as a reason, it would put the next step's reasons under this step.
         raise ParseError(ParseFault.BAD_STEP, f"In REASONS, the bullet '{text[:80]}' may be a step header.")
     if text:
         reasons.append([text])
@@ -136,11 +136,11 @@ def read_header(line: str) -> StepHeader | None:
         line: One line of the REASONS section that is no bullet.
 
     Returns:
-        The header, or ``None`` for a line that is none.
+        The header, or ``None`` if the line is not one.
 
     Raises:
-        ParseError: ``bad_step`` for a line that is meant as a header but has no span, more than one reading, a unit
-            other than seconds, or an end before its start.
+        ParseError: ``bad_step`` for a line that looks like a header but has no span, is ambiguous, uses a unit other
+            than seconds, or ends before it starts.
     """
     plain, emphasised = without_emphasis(_unhashed(line))
     hashed = line.lstrip().startswith("#")
@@ -149,7 +149,7 @@ def read_header(line: str) -> StepHeader | None:
         if hashed or _SHAPED.match(plain):
             raise _bad(line, "is no header of the form '##### From [start to end]:'")
         return None
-    # Without a mark of its own, "from 10 to 20" may as well be the end of the sentence above.
+    # An unmarked "from 10 to 20" may be the end of the sentence above.
     if not (hashed or emphasised or rest["colon"] or _SHAPED.match(plain)):
         raise _bad(line, "may be a header or the rest of a reason")
     start_s, end_s = seconds(match["start"]), seconds(match["end"])
@@ -173,7 +173,7 @@ def seconds(time: str) -> float:
 
 
 def without_emphasis(text: str) -> tuple[str, bool]:
-    """Take Markdown's bold or italics off the start of a line, with its closing mark; and whether there was one."""
+    """Remove Markdown bold or italics at the start of a line; also returns whether there was any."""
     mark = _EMPHASIS.match(text)
     if mark is None:
         return text, False
@@ -181,7 +181,7 @@ def without_emphasis(text: str) -> tuple[str, bool]:
 
 
 def _unhashed(line: str) -> str:
-    # Folded white space also keeps the patterns above linear: no two of their parts can share a run of it.
+    # Single spaces also keep the patterns above linear: no two of their parts can match the same run of spaces.
     return " ".join(line.strip().lstrip("#").split())
 
 

@@ -1,4 +1,4 @@
-"""How a reply with questions is to look: the words that ask for it, the schema it is held to, and what reads it."""
+"""Reply formats for questions: instructions for the prompt, JSON schema, and parser."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
 @dataclass(frozen=True)
 class ReplyShape:
-    """How a reply is to look: the words that ask for it, the schema it is held to, and what reads it."""
+    """One reply format: instructions for the prompt, parser, and JSON schema if any."""
 
     words: str
     read: Reader
     schema: ReplySchema | None = None
 
     def reads(self, reply: str) -> bool:
-        """Whether a reply holds a question in this format."""
+        """Whether a reply contains a question in this format."""
         try:
             return any(reading.question is not None for reading in self.read(reply))
         except ParseError:
@@ -35,13 +35,13 @@ class ReplyShape:
 
 @dataclass(frozen=True)
 class ReplyFormat:
-    """A format of replies, with one question or with several."""
+    """A reply format with variants for one and for several questions."""
 
     one: ReplyShape
     several: ReplyShape
 
     def shape(self, count: int) -> ReplyShape:
-        """The shape of a reply with so many questions."""
+        """The variant for `count` questions."""
         return self.one if count == 1 else self.several
 
 

@@ -1,4 +1,4 @@
-"""The QA reply: the text format that a model is asked for, read into a `Question` and written from one.
+"""Text format of QA replies: parses to a `Question` and renders one.
 
 ::
 
@@ -10,10 +10,10 @@
     ##### From [<start> to <end>]:
     - <reason>
 
-Reading goes line by line. Labels at the start of a line cut the reply into four sections, and each section has a
-reader of its own. Decoration that has one reading only (bold, Markdown headings, other bullets, a draft in
-``<think>``) is taken off; what is left open is an error, because a question read wrongly looks like any other.
-A reply cut off between two reasons cannot be told from a shorter one: the transport's finish reason does that.
+The parser works line by line. Labels at the start of a line split the reply into four sections, each with its own
+parser. Unambiguous decoration (bold, Markdown headings, other bullets, ``<think>`` parts) is removed; anything
+ambiguous is an error, because a misread question looks like a correct one. A reply truncated between two reasons looks
+complete; only the transport's finish reason shows the truncation.
 """
 
 # ruff: noqa: RUF001 -- full-width marks and other dashes are what some models write
@@ -58,15 +58,15 @@ _ANSWER = re.compile(
 def parse_question(reply: str) -> Question:
     """Read a reply in the QA format.
 
-    Texts are kept as written but for the white space around them. A line break stays in a question; in an option or a
+    Texts stay as written, except for surrounding white space. A line break stays in a question; in an option or a
     reason it becomes a space.
 
     Args:
-        reply: What the model answered.
+        reply: The model's reply.
 
     Raises:
-        ParseError: The reply does not hold exactly one question with four different options, one answer and at least
-            one step with a reason; ``kind`` says what is wrong with it.
+        ParseError: The reply does not contain exactly one question with four different options, one answer and at
+            least one step with a reason; see ``kind``.
     """
     sections = _sections(_lines(reply))
     question = "\n".join(sections["QUESTION"]).strip()
@@ -78,14 +78,14 @@ def parse_question(reply: str) -> Question:
 
 
 def render_question(q: Question) -> str:
-    r"""Write a question in the canonical QA format, so that `parse_question` gives the same question again.
+    r"""Write a question in the canonical QA format, so that `parse_question` returns the same question.
 
     Raises:
-        ValueError: The format cannot carry this question. That is so for texts that are empty, have white space at
-            an end, contain ``\r`` or (in an option or a reason) a line break, or contain a ``<think>`` tag; for a
-            question with a line that is a label (``Answer: ...``), a rule (``---``) or a code fence, or that ends in
-            white space; for a reason that is a step header and nothing else; for options that are the same but for
-            case and spaces; and for a timestamp that does not say what ``start_s`` and ``end_s`` say.
+        ValueError: The format cannot represent this question: a text is empty, has white space at an end, contains
+            ``\r``, a ``<think>`` tag, a chat-template token or (in an option or a reason) a line break; a line of the
+            question is a label (``Answer: ...``), a rule (``---``) or a code fence, or ends in white space; a reason
+            is only a step header; options differ only in case and spaces; or a timestamp contradicts ``start_s`` and
+            ``end_s``.
     """
     lines = [f"QUESTION: {q.question}", "OPTIONS:"]
     lines += [f"{letter}. {q.options.get(letter, '')}" for letter in LETTERS]
@@ -109,7 +109,7 @@ def full_question(q: Question) -> str:
 
 
 def _lines(reply: str) -> list[str]:
-    """The lines of the answer proper, without draft, fences and rules."""
+    """The lines of the reply without ``<think>`` part, fences and rules."""
     text = strip_thinking(reply)
     if not text and reply.strip():
         raise ParseError(ParseFault.TRUNCATED, "The reply ends before or right after its <think> draft.")
@@ -118,7 +118,7 @@ def _lines(reply: str) -> list[str]:
 
 
 def read_label(line: str) -> tuple[str, str] | None:
-    """A label and the text after it, or nothing when the line does not start with one."""
+    """The label at the start of a line and the text after it, or ``None`` without a label."""
     heading = line.strip()
     plain, emphasised = without_emphasis(heading.lstrip("#").lstrip())
     match = _LABEL.fullmatch(plain)
@@ -126,14 +126,14 @@ def read_label(line: str) -> tuple[str, str] | None:
         return None
     label = match[1] or match[2]
     if match[3] is None:
-        # No colon: a heading of its own, or a plain word in a sentence that was broken there.
+        # No colon: either a heading, or a plain word of a sentence that was broken there.
         return (label.upper(), "") if emphasised or heading.startswith("#") or label.isupper() else None
     return label.upper(), match[3][1:].strip()
 
 
 def _sections(lines: list[str]) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
-    current: list[str] = []  # what comes before the first label is talk
+    current: list[str] = []  # text before the first label is ignored
     for line in lines:
         label = read_label(line)
         if label is None:
@@ -170,14 +170,14 @@ def _options(lines: list[str]) -> dict[Letter, str]:
         elif text and parts is not None and line[0].isspace():
             parts.append(text)
         elif text:
-            # Neither an option nor plainly the rest of one: to guess would put it into the wrong option.
+            # Neither an option nor clearly the rest of one: a guess may add it to the wrong option.
             raise ParseError(ParseFault.BAD_OPTIONS, f"In OPTIONS, the line '{text[:80]}' belongs to no option.")
     texts = {letter: " ".join(filter(None, pieces)) for letter, pieces in found.items()}
     return _four(_spread(texts))
 
 
 def _spread(texts: dict[str, str]) -> dict[str, str]:
-    """Part options that stand side by side: all four on the first line, or two by two."""
+    """Split options that share a line: all four on the first line, or two by two."""
     if set(texts) not in ({"A"}, {"A", "C"}):
         return texts
     spread = dict(texts)
@@ -186,7 +186,7 @@ def _spread(texts: dict[str, str]) -> dict[str, str]:
             continue
         marker = rf"\s(?:\({letter}\)|(?:\*\*)?{letter}(?:\*\*)?[.)](?:\*\*)?)(?=\s)"
         pieces = re.split(marker, spread[before])
-        if len(pieces) != 2:  # none, or one of them is part of a text
+        if len(pieces) != 2:  # no marker, or one of several is part of a text
             return texts
         spread[before], spread[letter] = (piece.strip() for piece in pieces)
     return spread
@@ -212,7 +212,7 @@ def read_answer(lines: list[str], options: dict[Letter, str]) -> Letter:
     """Read the lines of an ANSWER section: a letter, the text of an option, or both.
 
     Raises:
-        ParseError: They name no option, or more than one.
+        ParseError: They name no option or more than one.
     """
     given = [line for line in map(_folded, lines) if line]
     if not given:
@@ -228,7 +228,7 @@ def read_answer(lines: list[str], options: dict[Letter, str]) -> Letter:
 
 
 def _letter(answer: str, options: dict[Letter, str]) -> Letter | None:
-    """The one option that a line of the answer names, by letter, by text, or by both if they agree."""
+    """The option that a line of the answer names by letter, by text, or by both if they agree."""
     named = {letter for letter, text in options.items() if _folded(text) == answer}
     match = _ANSWER.fullmatch(answer)
     if match is not None:
@@ -241,6 +241,6 @@ def _letter(answer: str, options: dict[Letter, str]) -> Letter | None:
 
 
 def _folded(text: str) -> str:
-    """A text as it is compared: without case, emphasis, full-width forms, spare spaces and a last full stop."""
+    """Normalize a text for comparison: no case, emphasis, full-width forms, extra spaces or final full stop."""
     plain = re.sub(r"[*_`\"“”]", "", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(plain.split()).rstrip(".").rstrip()

@@ -1,4 +1,4 @@
-"""film -> film on its way through the tasks -> results, and the film again."""
+"""Start and end of the tasks about a whole video: captions and speech for the prompts, then the results."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from lvqa_ray.records import (
 from lvqa_ray.stage import Chat
 
 Shorten = Callable[[Video, Sequence[str], Chat], Awaitable[tuple[list[str], Usage] | Failure]]
-"""Sums up lines ``From {start} to {end}, {text}`` until they take a quarter of the budget."""
+"""Summarizes lines ``From {start} to {end}, {text}`` until they take a quarter of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeVideo:
-    """Prepare a film for the tasks, and hand out what came of them.
+    """Prepare a video for the tasks, and output their results.
 
-    The task ``analysis`` itself makes no call: what is seen in each shot is its caption, which is paid for.
+    The task ``analysis`` makes no call: it lists the captions, which are already paid for.
 
     Attributes:
-        tasks: Those whose results are wanted, with what they rest on.
-        shorten: Sums up what is too long for a prompt.
-        budget: Tokens that captions and speech may take together.
+        tasks: Requested tasks and the tasks that they depend on.
+        shorten: Summarizes texts that are too long for a prompt.
+        budget: Maximum tokens of captions and speech together.
         alone: Whether no questions are asked.
     """
 
@@ -47,46 +47,47 @@ class AnalyzeVideo:
     budget: int
     alone: bool = False
 
-    async def begin(self, film: CaptionedVideo, chat: Chat) -> list[AnalyzedVideo]:
-        """The film with what is seen and said in it, as much as fits into a prompt: in full, or else summed up.
+    async def begin(self, captioned: CaptionedVideo, chat: Chat) -> list[AnalyzedVideo]:
+        """Add captions and speech for the prompts, in full or summarized.
 
-        Nothing is cut off. Where both are too long together, speech is summed up first, and then the captions.
+        Nothing is cut off. If both are too long together, the speech is summarized first, then the captions.
         """
-        shots, speech = film.overview or film.captions, "\n".join(map(_line, film.speech))
-        # Where questions follow, they bear the cost of the overview.
+        shots, speech = captioned.overview or captioned.captions, "\n".join(map(_line, captioned.speech))
+        # If questions follow, they carry the cost of the overview.
         usage, notes = (
-            film.usage if self.alone else Usage(),
-            ["the descriptions are summed up"] if film.overview else [],
+            captioned.usage if self.alone else Usage(),
+            ["the descriptions are summed up"] if captioned.overview else [],
         )
-        results = (_shots(film),) if self.name in self.tasks else ()
-        row = AnalyzedVideo(film=film, shots=shots, speech=speech, results=results)
+        results = (_shots(captioned),) if self.name in self.tasks else ()
+        row = AnalyzedVideo(film=captioned, shots=shots, speech=speech, results=results)
         if tokens(shots) + tokens(speech) > self.budget and tokens(speech) > self.budget // OVERVIEW:
-            told = await self.shorten(film.video, speech.splitlines(), chat)
-            if isinstance(told, Failure):
-                return [replace(row, failure=told)]
-            speech, usage = "\n".join(told[0]), usage + told[1]
+            summary = await self.shorten(captioned.video, speech.splitlines(), chat)
+            if isinstance(summary, Failure):
+                return [replace(row, failure=summary)]
+            speech, usage = "\n".join(summary[0]), usage + summary[1]
             notes.append("the speech is summed up")
         if tokens(shots) + tokens(speech) > self.budget:
-            told = await self.shorten(film.video, shots.splitlines(), chat)
-            if isinstance(told, Failure):
-                return [replace(row, failure=told, usage=usage)]
-            shots, usage = "\n".join(told[0]), usage + told[1]
+            summary = await self.shorten(captioned.video, shots.splitlines(), chat)
+            if isinstance(summary, Failure):
+                return [replace(row, failure=summary, usage=usage)]
+            shots, usage = "\n".join(summary[0]), usage + summary[1]
             notes.append("the descriptions are summed up")
         return [replace(row, shots=shots, speech=speech, usage=usage, note="; ".join(notes))]
 
     def finish(self, row: AnalyzedVideo) -> Iterator[AnalysisRecord | CaptionedVideo]:
-        """What came of the tasks; the film goes on, if questions are to be asked about it."""
+        """Output the results of the tasks, and the video if questions follow."""
         yield AnalysisRecord(video=row.film.video, results=row.results, alone=self.alone)
         if not self.alone:
             yield row.film
 
 
-def _shots(film: CaptionedVideo) -> Analysis:
-    """What is seen in each shot, in time order."""
-    told = [clip for clip in film.clips if clip.caption.strip()]
-    usage = sum((clip.usage for clip in film.clips), Usage())
-    model = told[0].model if told else ""
-    return Analysis(task="analysis", text=film.captions, value=[_shot(clip) for clip in told], model=model, usage=usage)
+def _shots(captioned: CaptionedVideo) -> Analysis:
+    """Result of the task ``analysis``: the captions in time order."""
+    clips = [clip for clip in captioned.clips if clip.caption.strip()]
+    usage = sum((clip.usage for clip in captioned.clips), Usage())
+    model = clips[0].model if clips else ""
+    value: list[JsonValue] = [_shot(clip) for clip in clips]
+    return Analysis(task="analysis", text=captioned.captions, value=value, model=model, usage=usage)
 
 
 def _shot(row: CaptionedClip) -> dict[str, JsonValue]:
@@ -94,5 +95,5 @@ def _shot(row: CaptionedClip) -> dict[str, JsonValue]:
     return {"start_ms": round(span.start_s * 1000), "end_ms": round(span.end_s * 1000), "text": row.caption.strip()}
 
 
-def _line(said: Subtitle) -> str:
-    return f"From {said.start_ms // 1000} to {-(-said.end_ms // 1000)}, {' '.join(said.text.split())}"
+def _line(speech: Subtitle) -> str:
+    return f"From {speech.start_ms // 1000} to {-(-speech.end_ms // 1000)}, {' '.join(speech.text.split())}"

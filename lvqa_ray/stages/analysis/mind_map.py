@@ -1,4 +1,4 @@
-"""film with a summary -> film with a mind map."""
+"""Mind map task: video with a summary -> video with a mind map."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvqa_ray.stage.video_task import KNOWN, NO_WISH, VideoTask, Wish
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class DrawMindMap(VideoTask):
-    """Have what a film is about ordered as a tree, from its summary."""
+    """Have a mind map made from the summary of a video."""
 
     name: ClassVar[str] = "mind_map"
     task: ClassVar[Task] = "mind_map"
@@ -34,12 +34,12 @@ class DrawMindMap(VideoTask):
     )
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
-        """The film with its mind map, at most four levels deep, or with why there is none."""
+        """Add the mind map, at most four levels deep, or its failure."""
         made = await self.result(row, chat, wish, read_tree, layout=MIND_MAP_FORMAT)
         return [replace(row, results=(*row.results, made))]
 
     def missing(self, row: AnalyzedVideo) -> Failure | None:
-        """Why there is nothing to draw."""
+        """The failure if there is no summary."""
         return super().missing(row) or row.no_summary
 
 

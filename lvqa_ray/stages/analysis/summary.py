@@ -1,4 +1,4 @@
-"""film -> film with summaries of it, in one or several styles."""
+"""Summary task: video -> video with summaries in one or several styles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lvqa_ray.stage.video_task import KNOWN, NO_WISH, Reads, VideoTask, Wish
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WriteSummary(VideoTask):
-    """Have a film told: its plot, a short summary, tags, highlights, or several of these in one reply."""
+    """Have a summary of a video written: plot, short summary, tags, highlights, or several of these in one reply."""
 
     name: ClassVar[str] = "summary"
     task: ClassVar[Task] = "summary"
@@ -46,20 +46,20 @@ class WriteSummary(VideoTask):
         if len(set(self.styles)) < len(self.styles):
             raise ValueError("styles: each may be named once")
         if self.prompt and len(self.styles) > 1:
-            raise ValueError("a prompt of one's own stands for one style: name just one in `styles`")
+            raise ValueError("a custom prompt works for one style only: name just one in `styles`")
         return self
 
     def check(self, prompt: str) -> None:
-        """See `Prompted`; no prompt at all stands for the style's own."""
+        """See `Prompted`; an empty prompt means the prompt of each style."""
         if prompt:
             super().check(prompt)
 
     def prompt_of(self, style: Style) -> str:
-        """What is asked for a style."""
+        """The prompt for a style."""
         return self.prompt or PROMPTS[style]
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
-        """The film with a result for each style; what summing it up for a prompt has cost is on the first."""
+        """Add one result per style; the first carries the cost of shortening captions and speech."""
         made = await asyncio.gather(
             *(
                 self.result(

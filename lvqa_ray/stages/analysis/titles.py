@@ -1,4 +1,4 @@
-"""film with a summary -> film with titles."""
+"""Titles task: video with a summary -> video with titles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvqa_ray.stage.video_task import KNOWN, NO_WISH, VideoTask, Wish
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WriteTitles(VideoTask):
-    """Have titles written for a film, from its summary."""
+    """Have titles written from the summary of a video."""
 
     name: ClassVar[str] = "titles"
     task: ClassVar[Task] = "titles"
@@ -35,12 +35,12 @@ class WriteTitles(VideoTask):
     count: int = Field(default=3, ge=1, le=20, description="Number of titles.")
 
     async def __call__(self, row: AnalyzedVideo, chat: Chat, wish: Wish = NO_WISH) -> list[AnalyzedVideo]:
-        """The film with its titles, the best first, or with why there are none."""
+        """Add the titles, best first, or the failure."""
         made = await self.result(row, chat, wish, lambda text: {"titles": [*read_list(text)[: self.count]]})
         return [replace(row, results=(*row.results, made))]
 
     def missing(self, row: AnalyzedVideo) -> Failure | None:
-        """Why there is nothing to make titles from."""
+        """The failure if there is no summary."""
         return super().missing(row) or row.no_summary
 
     def own_values(self) -> dict[str, str]:

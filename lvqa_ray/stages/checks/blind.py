@@ -1,4 +1,4 @@
-"""Whether a question can be answered without the video."""
+"""Blind check: whether a model can answer a question without the video."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckBlind(CallCheck):
-    """Ask for the answer with nothing but the question, over several orders of the options.
+    """Ask for the answer with only the question, over several orders of the options.
 
-    The verdict's score is the share of readable replies that found the key; a quarter is chance. Four tries bring
-    every option to every place, so that a liking for a letter is right once; three of them are too many. (CinePile 2.0
-    takes three of five.) With ``repair``, what the guesses rest on goes back to who wrote the question. Where fewer
-    than half of the replies can be read, nothing was measured: there is no score, and it is no pass.
+    The verdict's score is the share of readable replies that chose the key; chance is 0.25. Four tries put every option
+    in every position, so a preference for a letter is correct once; three correct replies are a fault (CinePile 2.0
+    uses three of five). With ``repair``, the writer of the question gets the rationale of a guess. If fewer than half
+    of the replies are readable, the verdict has no score and does not pass.
     """
 
     name: ClassVar[str] = "blind"
@@ -53,7 +53,7 @@ class CheckBlind(CallCheck):
         return self.tries
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
-        """Whether too many guesses are right."""
+        """Judge by the share of correct guesses."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
             values = {"question": question, "video_id": row.film.video.id}
@@ -66,17 +66,17 @@ class CheckBlind(CallCheck):
         return Verdict(
             check=self.name,
             passed=not guessed,
-            reason=_told(found) if guessed else "",
+            reason=_reason(found) if guessed else "",
             score=found.rate,
             tries=found.tries,
             usage=found.usage,
         )
 
 
-def _told(found: RepeatedAnswers) -> str:
-    """What can be guessed, and how: in the words of the shortest right guess that gives a reason."""
-    said = min((text for text in found.rationales if text), key=len, default="")
-    why = f"; one says: {said}" if said else ""
+def _reason(found: RepeatedAnswers) -> str:
+    """Number of correct guesses, with the shortest rationale of one."""
+    rationale = min((text for text in found.rationales if text), key=len, default="")
+    why = f"; one says: {rationale}" if rationale else ""
     return f"{found.right} of {found.tries} guesses without the video are right{why}"
 
 

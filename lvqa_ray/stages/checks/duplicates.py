@@ -1,4 +1,4 @@
-"""Whether a question repeats another one, of its video or of the corpus."""
+"""Near-duplicate check: questions that repeat another one of the video or of the corpus."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import Check
 
 SHINGLE = 5
-"""Characters of a shingle: short texts have enough of them, and one other word changes few."""
+"""Characters per shingle: short texts still have enough shingles, and one changed word affects few."""
 PERMUTATIONS = 128
 MOST_PAIRS = 200
-"""Questions that are all compared with one another, which takes less time than loading what finds candidates."""
+"""Up to this many questions are compared pairwise, which takes less time than importing datasketch."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckDuplicates(Check):
-    """Two questions are the same where their texts share most of their shingles (Jaccard similarity).
+    """Compare questions by the Jaccard similarity of their shingles; the first of two duplicates stays.
 
-    Within a video these are stem and key, over the corpus stem and all options in any order: that two films are asked
-    how they end is no repetition. The first of two stays. The verdict's score is the similarity to the likest one.
+    Within a video the text is stem and key, over the corpus stem and all options in any order: the question how a video
+    ends may be asked about two videos. The verdict's score is the similarity to the most similar question.
     """
 
     name: ClassVar[str] = "duplicates"
@@ -56,13 +56,13 @@ class CheckDuplicates(Check):
         return found
 
     def repeated(self, texts: Iterable[tuple[str, str]]) -> dict[str, tuple[str, float]]:
-        """Which questions of a corpus repeat an earlier one.
+        """Find the questions of a corpus that repeat an earlier one (MinHash LSH).
 
         Args:
-            texts: Id and text, as `corpus_text` gives it, of every question; the order decides which one stays.
+            texts: Id and `corpus_text` of every question; the first of two duplicates stays.
 
         Returns:
-            The one it repeats and the similarity, by the id of each that repeats one that stays.
+            For the id of each duplicate: the id of the question that it repeats, and the similarity.
         """
         first = list(islice(texts := iter(texts), MOST_PAIRS + 1))
         if len(first) <= MOST_PAIRS:
@@ -70,7 +70,7 @@ class CheckDuplicates(Check):
         from datasketch import MinHash, MinHashLSH  # noqa: PLC0415 - scipy takes a second to import
 
         index = MinHashLSH(threshold=max(0.1, self.threshold - SKETCH_MARGIN), num_perm=PERMUTATIONS)
-        # Candidates are compared by their shingles, so the sketch only has to find them.
+        # Candidates are compared by their shingles; the sketch only finds them.
         kept: dict[str, str] = {}
         repeats: dict[str, tuple[str, float]] = {}
         for row_id, text in chain(first, texts):
@@ -87,7 +87,7 @@ class CheckDuplicates(Check):
         return repeats
 
     def _repeated_among(self, texts: Iterable[tuple[str, str]]) -> dict[str, tuple[str, float]]:
-        """The same of few questions: each is compared with all that stay."""
+        """The same for few questions: compares each with all that stay."""
         kept: dict[str, frozenset[str]] = {}
         repeats: dict[str, tuple[str, float]] = {}
         for row_id, text in texts:
@@ -101,19 +101,19 @@ class CheckDuplicates(Check):
 
 
 SKETCH_MARGIN = 0.1
-"""How far below the threshold a pair is still looked at: the sketch's own error is about 1 / sqrt(permutations)."""
+"""Margin below the threshold for candidates: the error of the sketch is about 1 / sqrt(permutations)."""
 
 _SPACES = re.compile(r"[\W_]+")
 
 
 def corpus_text(stem: str, options: Mapping[str, str] | Sequence[str]) -> str:
-    """The text by which a question is compared over the corpus, whatever the order of its options."""
+    """Text of a question for comparisons over the corpus, independent of the order of its options."""
     texts = options.values() if isinstance(options, Mapping) else options
     return " ".join([stem, *sorted(texts)])
 
 
 def shingles(text: str) -> frozenset[str]:
-    """All stretches of five characters of a text without case, marks and spare spaces."""
+    """All runs of five characters of a text, without case, punctuation and extra spaces."""
     plain = _SPACES.sub(" ", text.casefold()).strip()
     return frozenset(plain[start : start + SHINGLE] for start in range(max(1, len(plain) - SHINGLE + 1)))
 

@@ -1,4 +1,4 @@
-"""Whether what the reasoning claims can be seen at the times that it cites."""
+"""Evidence check: whether the frames of the cited spans support the reasoning."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lvqa_ray.stage import FEWER, Chat, ParsedReply, Repairer, Role, Sample, See
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckEvidence(SeeingCheck):
-    """Show the VLM pictures of each step's span, and have it say how far they bear out what the step claims.
+    """Send frames of each step's span to the VLM, which scores how well they support the step.
 
-    The verdict's score is that of the weakest step. (LongVT keeps 0.85.) Only the cited spans are decoded.
+    The verdict's score is that of the weakest step (LongVT uses 0.85). Only the cited spans are decoded.
     """
 
     name: ClassVar[str] = "evidence"
@@ -50,10 +50,9 @@ class CheckEvidence(SeeingCheck):
         return STEPS_SHOWN
 
     def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
-        """The film with pictures of the spans that its questions cite; a span that does not decode has none.
+        """Add frames of the spans that the questions cite; a span that does not decode has none.
 
-        Where the file itself cannot be had, the video fails for now: its questions are paid for, and nothing is known
-        of them.
+        If the file is unavailable, the video fails as retryable, since its questions are paid for and unchecked.
         """
         spans = {_span(step, row.film) for asked in row.questions for step in asked.question.steps}
         shown: list[Clip] = []
@@ -71,25 +70,25 @@ class CheckEvidence(SeeingCheck):
         yield replace(row, shown=tuple(shown))
 
     async def __call__(
-        self, row: QuestionedVideo, chat: Chat, mend: Repairer | None = None
+        self, row: QuestionedVideo, chat: Chat, repairer: Repairer | None = None
     ) -> list[QuestionedVideo | Failure]:
-        """See `CallCheck`; a film that has all verdicts already, by answers that were paid for, passes as it is."""
+        """See `CallCheck`; a video whose verdicts are already complete (from cached replies) stays unchanged."""
         if all(self.name in {verdict.check for verdict in asked.verdicts} for asked in row.questions):
             return [row]
-        return await super().__call__(row, chat, mend)
+        return await super().__call__(row, chat, repairer)
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
-        """How far each step is borne out; see `CallCheck`."""
+        """Judge by the score of the weakest step; see `CallCheck`."""
         clips = {clip.span: clip for clip in row.shown}
         steps = [(step, clips.get(_span(step, row.film))) for step in asked.question.steps]
         for step, clip in steps:
             if clip is None or not clip.frames:
                 return self.failed(f"no picture of {step.timestamp} can be decoded")
         found = await all_of(self._scored(step, clip, chat) for step, clip in steps if clip is not None)
-        usage = sum((said.usage for said in found), Usage())
-        if fault := next((said.fault for said in found if said.fault), ""):
+        usage = sum((reply.usage for reply in found), Usage())
+        if fault := next((reply.fault for reply in found if reply.fault), ""):
             return Verdict(check=self.name, passed=False, reason=fault, usage=usage)
-        scores = [said.value or 0.0 for said in found]
+        scores = [reply.value or 0.0 for reply in found]
         lowest = min(scores)
         where = asked.question.steps[scores.index(lowest)].timestamp
         return Verdict(
@@ -102,7 +101,7 @@ class CheckEvidence(SeeingCheck):
         )
 
     async def _scored(self, step: Step, clip: Clip, chat: Chat) -> ParsedReply[float]:
-        """The score of one step; fewer pictures are shown where they are too many for the model."""
+        """Score one step, with fewer frames if the request is too long for the model."""
         values = {
             "claim": "\n".join(f"- {reason}" for reason in step.reasons),
             "start": f"{clip.span.start_s:.2f}",
@@ -124,15 +123,15 @@ class CheckEvidence(SeeingCheck):
         return parts
 
     def decided(
-        self, row: QuestionedVideo, verdicts: Sequence[Verdict], mended: Sequence[AskedQuestion | None] = ()
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
     ) -> QuestionedVideo:
-        """See `PolicyMixin`; the pictures end here."""
-        return replace(super().decided(row, verdicts, mended), shown=())
+        """See `PolicyMixin`; the result has no frames."""
+        return replace(super().decided(row, verdicts, repaired), shown=())
 
 
-def _span(step: Step, film: CaptionedVideo) -> Span:
-    """What is shown of a step: its span in the video, and of a moment the second around it."""
-    end_s = film.info.duration_sec
+def _span(step: Step, video: CaptionedVideo) -> Span:
+    """Span to show for a step: its span within the video, widened to one second if it is shorter."""
+    end_s = video.info.duration_sec
     start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)
     if end - start < SHOWN_MOMENT_S:
         start, end = max(0.0, (start + end - SHOWN_MOMENT_S) / 2), min(end_s, (start + end + SHOWN_MOMENT_S) / 2)

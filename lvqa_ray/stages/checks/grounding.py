@@ -1,4 +1,4 @@
-"""Whether the reasoning rests on times that are in the video and were described."""
+"""Grounding check: whether the reasoning cites times that lie in the video and have captions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from lvqa_ray.stage import Check
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckGrounding(Check):
-    """Every step's span lies in the video and in captioned time, and the steps come in the order of time.
+    """Require that every step's span lies in captioned time of the video, and that steps are in time order.
 
-    Times that reasons name have to lie in the spans of the steps, and a step that goes back has to say why. With
-    ``repair``, ends that run over are taken back to the end of the video. The verdict's score is the share of the
-    cited time that was captioned.
+    Times in reasons must lie in the spans of the steps, and a step that goes back must say why. With ``repair``, spans
+    that exceed the video are cut at its end. The verdict's score is the share of the cited time that has captions.
     """
 
     name: ClassVar[str] = "grounding"
@@ -41,12 +40,12 @@ class CheckGrounding(Check):
         description="Require that a step that goes back in time says so; recognized by its wording, in English only.",
     )
 
-    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:
-        """The first fault that is found."""
+    def judge(self, asked: AskedQuestion, video: CaptionedVideo) -> Verdict:
+        """Report the first fault."""
         steps = asked.question.steps
-        captioned = [(row.clip.span.start_s, row.clip.span.end_s) for row in film.clips if row.caption.strip()]
+        captioned = [(row.clip.span.start_s, row.clip.span.end_s) for row in video.clips if row.caption.strip()]
         score = round(_covered([(step.span.start_s, step.span.end_s) for step in steps], captioned), 3)
-        fault = next(self._faults(steps, film.info.duration_sec, captioned), "")
+        fault = next(self._faults(steps, video.info.duration_sec, captioned), "")
         return self.failed(fault, score) if fault else self.passed(score)
 
     def _faults(
@@ -60,7 +59,7 @@ class CheckGrounding(Check):
                 yield f"step {number}, {step.timestamp}, is outside the video of {duration_s:.0f} s"
             elif _covered([(start_s, end_s)], described) < 1:
                 yield f"step {number}, {step.timestamp}, is about time that was not described"
-        # A reason may name the times of the label as well as those of the pictures.
+        # A reason may cite the times of the label or the exact times.
         spans = [(step.start_s, step.end_s) for step in steps] + [(one.span.start_s, one.span.end_s) for one in steps]
         cited = [(start - slack, end + slack) for start, end in spans]
         for number, step in enumerate(steps, start=1):
@@ -71,9 +70,9 @@ class CheckGrounding(Check):
         if self.ordered:
             yield from _backward(steps)
 
-    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:
-        """The question with spans that end where the video does, if all of them begin in it."""
-        end_s = film.info.duration_sec
+    def repaired(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:
+        """Cut the spans at the end of the video, if all of them start within it."""
+        end_s = video.info.duration_sec
         steps = []
         for step in asked.question.steps:
             if step.start_s >= end_s:
@@ -83,7 +82,7 @@ class CheckGrounding(Check):
                 start = f"{step.start_s:.2f}".rstrip("0").rstrip(".")
                 step = replace(step, timestamp=f"{start} to {end}", start_s=float(start), end_s=float(end))  # noqa: PLW2901
             steps.append(step)
-        question = located(replace(asked.question, steps=tuple(steps)), film)
+        question = located(replace(asked.question, steps=tuple(steps)), video)
         try:
             return replace(asked, question=question, reasoning=render_question(question))
         except ValueError:
@@ -107,7 +106,7 @@ _WHY_BACK = re.compile(
 
 
 def _named(reason: str) -> Iterator[tuple[float, float]]:
-    """Times that a reason names as times of the video, as stretches in seconds."""
+    """Times of the video mentioned in a reason, as (start, end) in seconds."""
     for match in _MOMENT.finditer(reason):
         yield seconds(match[1]), seconds(match[1])
     for match in _STRETCH.finditer(reason):
@@ -116,7 +115,7 @@ def _named(reason: str) -> Iterator[tuple[float, float]]:
 
 
 def _backward(steps: Sequence[Step]) -> Iterator[str]:
-    """Steps that go back in time without a word about it."""
+    """Steps that go back in time without saying so."""
     for number, (before, step) in enumerate(pairwise(steps), start=2):
         text = " ".join(step.reasons)
         if step.span.start_s < before.span.start_s and _ENGLISH.search(text) and not _WHY_BACK.search(text):
@@ -124,7 +123,7 @@ def _backward(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _covered(stretches: Sequence[tuple[float, float]], by: Sequence[tuple[float, float]]) -> float:
-    """The share of some stretches that lies in others; a moment counts as covered or not."""
+    """Share of the time in `stretches` that lies in `by`; a moment is covered or not."""
     whole = inside = 0.0
     for start, end in _merged(stretches):
         if start == end:
@@ -137,7 +136,7 @@ def _covered(stretches: Sequence[tuple[float, float]], by: Sequence[tuple[float,
 
 
 CITED_MOMENT_S = 0.001
-"""What a span without length counts for."""
+"""Weight of a span of zero length (s)."""
 
 
 def _merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Whether a question is worth asking, by a rubric."""
+"""Rubric check (LLM as a judge): whether a question has any fault of a rubric."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lvqa_ray.stage import CallCheck, Chat, Role
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckJudge(CallCheck):
-    """Ask once whether any point of a rubric holds of a question: each of them is a fault.
+    """Ask in one call which faults of a rubric a question has.
 
-    The verdict's score is the share of the points that do not hold.
+    The verdict's score is the share of faults that it does not have.
     """
 
     name: ClassVar[str] = "judge"
@@ -43,8 +43,8 @@ class CheckJudge(CallCheck):
     )
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
-        """Which points hold; see `CallCheck`."""
-        # In one order, however the job is written: jobs that say the same ask the same.
+        """Judge by the faults in the reply; see `CallCheck`."""
+        # A fixed order, so that equivalent jobs send the same requests.
         points = [*(name for name in RUBRIC if name in self.rubric), *sorted(set(self.rubric) - set(RUBRIC))]
         values = {
             "captions": captions_for_question(row.film, asked.question.steps),
@@ -54,13 +54,13 @@ class CheckJudge(CallCheck):
             "video_id": row.film.video.id,
         }
         parts = [Text(text=self.filled(values))]
-        said = await self.read(chat, parts, lambda text: read_points(text, self.rubric), values)
-        if said.value is None:
-            return Verdict(check=self.name, passed=False, reason=said.fault, usage=said.usage)
-        found = said.value
-        told = "; ".join(f"{name}: {why}" if why else name for name, why in found.items())
+        reply = await self.read(chat, parts, lambda text: read_points(text, self.rubric), values)
+        if reply.value is None:
+            return Verdict(check=self.name, passed=False, reason=reply.fault, usage=reply.usage)
+        found = reply.value
+        reason = "; ".join(f"{name}: {why}" if why else name for name, why in found.items())
         score = round(1 - len(found) / max(1, len(self.rubric)), 3)
-        return Verdict(check=self.name, passed=not found, reason=told, score=score, tries=1, usage=said.usage)
+        return Verdict(check=self.name, passed=not found, reason=reason, score=score, tries=1, usage=reply.usage)
 
 
 def _shown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether reasoning that was rewritten as prose still leads to the key, with all facts and no others."""
+"""Prose check: whether rewritten reasoning keeps its facts and still leads to the key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lvqa_ray.stage import Chat, Prompted, Role, yaml_off
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckProse(Prompted):
-    """Read the prose for numbers, names and letters, then have the question answered from it with the key hidden."""
+    """Compare numbers, names and letters with the original, then have the question answered from the prose alone."""
 
     name: ClassVar[str] = "prose"
     role: ClassVar[Role] = "checker"
@@ -45,10 +45,10 @@ class CheckProse(Prompted):
     _off = field_validator("policy", mode="before")(yaml_off)
 
     async def fault(self, asked: AskedQuestion, prose: str, video_id: str, chat: Chat) -> tuple[str, Usage]:
-        """What is wrong with the prose, empty for nothing, and what finding that out has cost.
+        """The fault of the prose (empty for none) and the usage of the check.
 
         Raises:
-            ApiError: There is no answer yet.
+            ApiError: A retryable error.
         """
         fault = prose_fault(asked.question, prose)
         if fault or not self.implied:

@@ -1,4 +1,4 @@
-"""a question with a fault -> the question written anew."""
+"""Question repair: question with a fault -> rewritten question."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lvqa_ray.stage import Chat, Check, Prompted, RepairResult, Role, answer
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RewriteQuestion(Prompted):
-    """Have a question that can be answered without the video written anew by who wrote it."""
+    """Have the writer model rewrite a question that can be answered without the video."""
 
     name: ClassVar[str] = "rewrite"
     role: ClassVar[Role] = "llm"
@@ -39,16 +39,16 @@ class RewriteQuestion(Prompted):
     rounds: int = Field(default=2, ge=1, le=5, description="How often a question is rewritten before it is dropped.")
 
     def with_checks(self, checks: Sequence[Check]) -> Rewriting:
-        """The stage as checks use it, with the checks without calls that a new question has to pass."""
+        """Combine the stage with the checks without API calls that a new question must pass."""
         return Rewriting(self, checks)
 
     async def written(
         self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
     ) -> RepairResult:
-        """The question as it is written anew, with no verdict yet.
+        """Rewrite the question; the result has no verdicts yet.
 
         Raises:
-            ApiError: There is no answer.
+            ApiError: The call failed.
         """
         values = {
             "captions": captions_for_question(row.film, asked.question.steps),
@@ -64,31 +64,31 @@ class RewriteQuestion(Prompted):
             text = render_question(question)
         except (ParseError, ValueError) as error:
             return RepairResult(None, f"the reply cannot be read: {error}", reply.usage)
-        if _told(question) == _told(asked.question):
+        if _content(question) == _content(asked.question):
             return RepairResult(None, "the reply is the same question", reply.usage)
         return RepairResult(replace(asked, question=question, reasoning=text, verdicts=()), "", reply.usage)
 
 
 @plain_dataclass(frozen=True, slots=True)
 class Rewriting:
-    """Writes questions anew and lets them through the checks that make no call; it is a `Mend`."""
+    """Rewrites questions and runs the checks that make no API call; a `Repairer`."""
 
     stage: RewriteQuestion
     checks: Sequence[Check]
 
     @property
     def rounds(self) -> int:
-        """How often a question is written anew before it is dropped."""
+        """Maximum number of rewrites before a question is dropped."""
         return self.stage.rounds
 
     async def __call__(
         self, asked: AskedQuestion, row: QuestionedVideo, fault: str, attempt: int, chat: Chat
     ) -> RepairResult:
-        """The new question with the verdicts of the checks; see `Mend`."""
+        """The new question with the verdicts of the checks; see `Repairer`."""
         made = await self.stage.written(asked, row, fault, attempt, chat)
         if made.asked is None:
             return made
-        # The last of the questions of its video: of two that are alike, the first stays.
+        # Put last among the questions of its video, since the first of two duplicates stays.
         others = tuple(other for other in row.questions if other.id != asked.id)
         checked = QuestionedVideo(film=row.film, questions=(*others, made.asked), drops=row.drops)
         for check in self.checks:
@@ -100,7 +100,7 @@ class Rewriting:
         return replace(made, asked=passed)
 
 
-def _told(question: Question) -> tuple[str, frozenset[str], str]:
+def _content(question: Question) -> tuple[str, frozenset[str], str]:
     return question.question, frozenset(question.options.values()), question.options[question.answer]
 
 

@@ -1,4 +1,4 @@
-"""The order of the options, drawn for each question from its name."""
+"""Option shuffling: a seeded random order of the options, drawn from each question's id."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from lvqa_ray.stage import Check
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ShuffleOptions(Check):
-    """Put the options in an order that tells nothing, and let the letters in the reasoning follow.
+    """Shuffle the options and rename the letters in the reasoning (permuted block randomization).
 
-    The place of the key is drawn from the ids alone, so it is the same in every run, whatever joins the corpus. The
-    questions of one video take the four places in turns; where a video has one question, four videos that are numbered
-    one after the other do (permuted blocks). So over a corpus each place holds the key equally often. For single
-    questions of videos whose names hold no number that is left to chance: of 10,000, each place has 25 % give or take
-    1 % in 92 of 100 corpora, of 20,000 in 99.6; nothing better can be had without knowing the other ids.
+    The position of the key depends only on the ids, so it is the same in every run, whatever is added to the corpus.
+    The questions of one video take the four positions in turn; with one question per video, four consecutively numbered
+    videos do. So over a corpus each position has the key equally often. For single questions of videos without a number
+    in their names, the position is random: of 10,000 questions, each position has 25 % +- 1 % in 92 of 100 corpora, of
+    20,000 in 99.6. Without knowing the other ids nothing better is possible.
 
-    A question whose letters cannot be followed with certainty stays as it was written: its verdict says so, or it is
-    dropped.
+    A question with ambiguous letters stays unshuffled: its verdict says so, or it is dropped.
     """
 
     name: ClassVar[str] = "shuffle"
@@ -41,13 +40,13 @@ class ShuffleOptions(Check):
     seed: int = Field(default=0, description="Seed of the random order.")
 
     def __call__(self, row: QuestionedVideo) -> list[QuestionedVideo]:
-        """The film with its options shuffled."""
+        """Shuffle the options of all questions of a video."""
         shuffled: list[AskedQuestion] = []
         verdicts: list[Verdict] = []
         video_id = row.film.video.id
         alone = len(row.questions) + len(row.drops) == 1
         for asked in row.questions:
-            # The order of an only question is drawn from the video's id, as when that was the id of its record.
+            # The order of an only question is drawn from the video's id, which used to be the id of its record.
             drawn_from = video_id if alone and asked.id == f"{video_id}_q0" else asked.id
             try:
                 shuffled.append(self.shuffled(asked, drawn_from, video_id))
@@ -58,15 +57,15 @@ class ShuffleOptions(Check):
         return [self.decided(replace(row, questions=tuple(shuffled)), verdicts)]
 
     def shuffled(self, asked: AskedQuestion, drawn_from: str, video_id: str) -> AskedQuestion:
-        """The question with its options in their drawn order.
+        """Shuffle the options of one question.
 
         Args:
             asked: The question.
-            drawn_from: The id that decides the order.
-            video_id: Of its video.
+            drawn_from: The id that seeds the order.
+            video_id: Id of its video.
 
         Raises:
-            ValueError: Its letters cannot be followed; also an `Unclear`.
+            ValueError: A letter cannot be renamed with certainty (`Unclear`), or the result cannot be rendered.
         """
         question = asked.question
         to = self._places(drawn_from, video_id, question.answer)
@@ -96,4 +95,4 @@ class ShuffleOptions(Check):
 
     def _draw(self, what: str, name: str, letters: Sequence[Letter]) -> list[Letter]:
         digest = hashlib.sha256(f"{self.seed}\0{what}\0{name}".encode(errors="replace")).digest()
-        return random.Random(digest).sample(letters, len(letters))  # noqa: S311 - an order that can be repeated
+        return random.Random(digest).sample(letters, len(letters))  # noqa: S311 - a reproducible order

@@ -1,4 +1,4 @@
-"""Whether a question can be answered from what the video shows, and how hard that is."""
+"""Solve check: whether the captions lead to the key, and how difficult the question is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lvqa_ray.stage import CallCheck, Chat, Role
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckSolve(CallCheck):
-    """Ask for the answer from the captions, with the key hidden, over several orders of the options.
+    """Ask for the answer from the captions, without the key, over several orders of the options.
 
-    The verdict's score is the share of readable replies that found the key: the difficulty. A question whose key is
-    not found by more than `least` has a wrong key or rests on what was not seen; `most` leaves out what is too easy.
-    Where fewer than half of the replies can be read, nothing was measured: there is no score, and it is no pass.
+    The verdict's score is the share of readable replies that chose the key: the difficulty. At `least` or below, the
+    key is probably wrong or needs facts without captions; above `most`, the question is too easy. If fewer than half of
+    the replies are readable, the verdict has no score and does not pass.
     """
 
     name: ClassVar[str] = "solve"
@@ -60,7 +60,7 @@ class CheckSolve(CallCheck):
         return self.tries
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
-        """Whether the share of right answers is in the wanted range."""
+        """Judge by the share of correct answers."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
             values = {

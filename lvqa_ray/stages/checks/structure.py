@@ -1,4 +1,4 @@
-"""Whether a question is well made: its stem, its options and its key, as texts."""
+"""Structure check: rules for the texts of stem, options and key."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lvqa_ray.stage import Check
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckStructure(Check):
-    """Four different options of like length, no option about options, no answer in the stem, no captions, no times.
+    """Require four different options of similar length, and no mention of captions, times, other options or the answer.
 
-    With ``repair``, references to captions are turned into references to the video; what is wrong otherwise is dropped.
-    The verdict's score is the length of the key in lengths of the mean distractor.
+    With ``repair``, mentions of captions become mentions of the video; questions with other faults are dropped. The
+    verdict's score is the length of the key divided by the mean length of the distractors.
     """
 
     name: ClassVar[str] = "structure"
@@ -36,15 +36,15 @@ class CheckStructure(Check):
     )
     times_in_stem: bool = Field(default=False, description="Allow questions that mention times of the video.")
 
-    def judge(self, asked: AskedQuestion, film: CaptionedVideo) -> Verdict:  # noqa: ARG002 - texts alone
-        """The first fault that is found."""
+    def judge(self, asked: AskedQuestion, video: CaptionedVideo) -> Verdict:  # noqa: ARG002 - only texts count
+        """Report the first fault."""
         question = asked.question
         ratio = round(_length_ratio(question), 3)
         fault = _options_fault(question) or self._length_fault(question, ratio) or self._stem_fault(question)
         return self.failed(fault, ratio) if fault else self.passed(ratio)
 
-    def repaired(self, asked: AskedQuestion, film: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - texts alone
-        """The question in words that speak of the video and not of captions."""
+    def repaired(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - only texts count
+        """Replace mentions of captions with mentions of the video."""
         question = replace(
             asked.question,
             question=replace_caption_mentions(asked.question.question),
@@ -112,10 +112,10 @@ def _length_ratio(question: Question) -> float:
 
 
 def _options_fault(question: Question) -> str:
-    told = {letter: _words(question.options[letter]) or question.options[letter] for letter in LETTERS}
+    texts = {letter: _words(question.options[letter]) or question.options[letter] for letter in LETTERS}
     for place, letter in enumerate(LETTERS):
         for other in LETTERS[place + 1 :]:
-            if told[letter] == told[other]:
+            if texts[letter] == texts[other]:
                 return f"the options {letter} and {other} say the same"
         if _ABOUT_OPTIONS.search(question.options[letter]):
             return f"option {letter} is about other options: '{question.options[letter][:80]}'"
@@ -123,7 +123,7 @@ def _options_fault(question: Question) -> str:
 
 
 def _given_away(question: Question) -> bool:
-    """Whether the stem says what the key says, and no distractor's like."""
+    """Whether the stem contains the key's words but not a distractor's."""
     stem = _words(question.question)
     joined = f" {' '.join(stem)} "
     held = {letter: f" {' '.join(_words(text))} " in joined for letter, text in question.options.items()}
@@ -136,10 +136,10 @@ def _given_away(question: Question) -> bool:
 
 
 GIVEN_AWAY = 0.5
-"""A key whose every word stands in the stem gives itself away where less than this of each distractor does."""
+"""If all words of the key are in the stem, less than this share of each distractor's words gives the key away."""
 
 
 def _share(words: list[str], known: set[str]) -> float:
-    """The share of the longer words of a text that are known; nothing to be told from fewer than three."""
+    """Share of a text's words of four or more letters that are in `known`; 0 if it has fewer than three such words."""
     longer = [word for word in words if len(word) > 3]
     return sum(word in known for word in longer) / len(longer) if len(longer) >= 3 else 0.0

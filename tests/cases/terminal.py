@@ -49,7 +49,7 @@ def imports_run_no_program(folder: Path) -> Iterator[Row]:
         "print(seen)\n"
         "import scenedetect\n"
         "from scenedetect import ContentDetector, open_video\n"
-        "import lvqa_ray.video.scenes.detectors as ours\n"
+        "import lvqa_ray.video.scenes.scored_detectors as ours\n"
         "print(ContentDetector is ours.ContentDetector, scenedetect.detectors.ContentDetector is ContentDetector)\n"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,5 +1,5 @@
 "use strict";
-// Texts of models and files enter the page by textContent alone; there is no innerHTML here.
+// Text from models and files is inserted by textContent only, never by innerHTML.
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
 
@@ -27,7 +27,7 @@ const clock = (s) => {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${seconds}` : `${minutes}:${seconds}`;
 };
 const hundredths = (s) => { const all = Math.floor(s * 100 + 1e-6); return `${clock(Math.floor(all / 100))}.${String(all % 100).padStart(2, "0")}`; };
-// Two clips within one second differ in their fractions only.
+// Clips shorter than one second need hundredths.
 const stretch = (start, end) => (end - start >= 1 ? `${clock(start)} to ${clock(end)}` : `${hundredths(start)} to ${hundredths(end)}`);
 const count = (n) => (n || 0).toLocaleString("en-US");
 const dollars = (n) => (n === null || n === undefined ? "not known" : "$" + n.toFixed(n < 0.1 ? 5 : 2));
@@ -37,7 +37,7 @@ const hue = (number) => `var(--c${number % 8})`;
 // ---- light and dark ----
 const kept = {
   get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
-  set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* a file may have no storage */ } },
+  set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* file:// pages may have no storage */ } },
 };
 function setTheme(theme) {
   root.dataset.theme = theme;
@@ -51,7 +51,7 @@ function turn() {
 $("theme").addEventListener("click", turn);
 
 // ---- the list ----
-// An entry: [film, question or -1, id, fate, category, checks that found fault, drop's check, failure's kind, title, text]
+// An entry: [video, question or -1, id, fate, category, failed checks, check that dropped it, kind of failure, title, text]
 const FILM = 0, QUESTION = 1, ID = 2, FATE = 3, CATEGORY = 4, FAULTS = 5, DROP = 6, FAILURE = 7, TITLE = 8, TEXT = 9;
 const AT_ONCE = 200;
 const selects = { fate: $("by-fate"), category: $("by-category"), check: $("by-check"), failure: $("by-failure") };
@@ -124,7 +124,7 @@ async function open(number, byHand) {
     if (mine) button.scrollIntoView({ block: "nearest" });
   }
   if (!films.has(entry[FILM])) films.set(entry[FILM], await unpack(`film-${entry[FILM]}`));
-  if (current !== number) return; // another one was opened meanwhile
+  if (current !== number) return; // another entry was opened meanwhile
   const film = films.get(entry[FILM]);
   $("record").replaceChildren(...record(film, film.questions[entry[QUESTION]], entry));
   document.querySelector(".browser").dataset.open = byHand ? "true" : document.querySelector(".browser").dataset.open;
@@ -143,7 +143,7 @@ function record(film, question, entry) {
   ];
   if (film.failure && !question) parts.push(failure(film.failure));
   if (question) parts.push(...asked(question, film, steps, strip));
-  parts.push(...told(film, !question));
+  parts.push(...results(film, !question));
   parts.push(...more(film, question));
   return parts;
 }
@@ -272,13 +272,13 @@ function asked(question, film, steps, strip) {
   return parts;
 }
 
-// What is told of the video as a whole.
+// Results about the whole video.
 const STYLES = { plot_detail: "Plot", summary: "Summary", tags: "Tags", highlights: "Highlights", multi_task: "Title, tags and highlights" };
 const list = (texts) => h("ul", { class: "plainlist" }, texts.map((text) => h("li", {}, text)));
 const chips = (texts) => h("p", { class: "tags" }, texts.map((text) => h("span", { class: "chip" }, text)));
 const tree = (node) => h("li", {}, h("span", { class: "node" }, node.name), node.children && h("ul", {}, node.children.map(tree)));
 
-function told(film, open) {
+function results(film, open) {
   if (!film.results.length && !film.subtitles.length) return [];
   const body = film.results.map((one) => {
     const value = one.value || {}, name = one.task === "summary" ? STYLES[one.style] || one.style : { titles: "Titles", mind_map: "Mind map", analysis: "Shots" }[one.task];
@@ -321,7 +321,7 @@ function exchange(one, film) {
   const clip = one.clip === null ? "" : ` · ${stretch(film.clips[one.clip][0], film.clips[one.clip][1])}`;
   const facts = [one.model, `${count(one.in)} tokens in, ${count(one.out)} out`, one.cost !== null && dollars(one.cost), one.seconds && `${one.seconds} s`].filter(Boolean).join(" · ");
   const node = h("details", { class: "said" }, h("summary", {}, one.stage, h("span", { class: "soft" }, clip), one.error && h("span", { class: "chip bad" }, one.error)));
-  node.addEventListener("toggle", () => { // made when it is opened: a film has hundreds
+  node.addEventListener("toggle", () => { // built when opened: a video has hundreds
     if (!node.open || node.childElementCount > 1) return;
     node.append(h("p", { class: "small soft" }, facts),
       ...one.messages.flatMap(([role, text]) => [h("p", { class: "role" }, role), h("pre", {}, text.replaceAll("\0", () => film.captions))]),

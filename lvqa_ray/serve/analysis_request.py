@@ -1,4 +1,4 @@
-"""What a request wants of a video, and the job that makes it."""
+"""Request body of the plain API, and the job made from it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.stage import Role
 
 LONGEST_TEXT_CHARS = 40_000
-"""Characters of a template, or of further material."""
+"""Maximum characters of a template or of further material."""
 Name = Annotated[str, Field(pattern=f"^{TASK_NAME.pattern}$")]
 LongText = Annotated[str, Field(max_length=LONGEST_TEXT_CHARS)]
 
 
 class AnalysisRequest(BaseModel):
-    """An analysis to be made. What is left out is as the service's job says."""
+    """Request for an analysis. Fields left out have the values of the service's job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,23 +55,23 @@ class AnalysisRequest(BaseModel):
     )
 
     def on(self, before: dict[str, Any]) -> AnalysisRequest:
-        """The same with what an earlier request said where this one says nothing."""
-        said = {**before, **self.model_dump(exclude_unset=True)}
+        """Fill unset fields from an earlier request."""
+        fields = {**before, **self.model_dump(exclude_unset=True)}
         return AnalysisRequest.model_validate(
-            {name: value for name, value in said.items() if name in AnalysisRequest.model_fields}
+            {name: value for name, value in fields.items() if name in AnalysisRequest.model_fields}
         )
 
 
 def job_for(wanted: AnalysisRequest, base: Job, video: str) -> Job:
-    """The job that makes what is wanted of a video.
+    """Derive the job of a request from the service's job.
 
     Args:
-        wanted: What is asked for.
+        wanted: The request.
         base: The service's own job.
-        video: Its address.
+        video: Address of the video.
 
     Raises:
-        RefusedError: It cannot be made.
+        RefusedError: The settings are not valid, or the service does not offer the model.
     """
     given = base.model_dump(mode="json")
     analysis, caption = given["analysis"], given["caption"]

@@ -16,7 +16,7 @@ __all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "in_order
 _MODULES = {
     "Job": "job",
     "in_order": "job",
-    "Serve": "serve",
+    "Serve": "serve_section",
     "storage_options": "places",
     "output_path": "places",
 } | dict.fromkeys(("Checks", "Endpoints", "Engine", "Storage"), "sections")

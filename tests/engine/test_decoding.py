@@ -150,8 +150,8 @@ def test_rows_that_nobody_takes_any_more_end_the_child(decoder: DecodeProcess, f
 
 WORKER = """
 import sys
-from tests.engine.test_decoding import BOUNDS, SCENES, video, Path, Decoder, children
-given = Decoder(BOUNDS)(SCENES, video(Path(sys.argv[1])))
+from tests.engine.test_decoding import BOUNDS, SCENES, video, Path, DecodeProcess, children
+given = DecodeProcess(BOUNDS)(SCENES, video(Path(sys.argv[1])))
 next(given)
 print(*children(), flush=True)
 sys.stdin.read()

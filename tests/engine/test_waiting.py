@@ -67,7 +67,7 @@ def test_a_stopped_process_is_found() -> None:
 
 
 def test_a_long_phase_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvqa_ray.engine.reporter.EVERY_S", 0.05)
+    monkeypatch.setattr("lvqa_ray.engine.reporter.PROGRESS_EVERY_S", 0.05)
     monkeypatch.setattr("lvqa_ray.engine.reporter.STILL_S", 0.2)
     seen: list[Progress] = []
     with Reporter(seen.append) as reporter:

@@ -95,9 +95,9 @@ def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line:
 
 def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from lvqa_ray.journal.reply_store import Journal;"
+        "import os, signal, sys; from pathlib import Path; from lvqa_ray.journal.reply_store import JournalReplyStore;"
         "from lvqa_ray.llm.messages import ChatReply; from lvqa_ray.records import Usage;"
-        "Journal(Path(sys.argv[1]), writer='w', stage='ask')"
+        "JournalReplyStore(Path(sys.argv[1]), writer='w', stage='ask')"
         ".put('0' * 64, ChatReply(text='x', model='m', usage=Usage()))"
         ";"
         "os.kill(os.getpid(), signal.SIGKILL)"

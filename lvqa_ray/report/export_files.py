@@ -32,16 +32,15 @@ class Exported:
     what: str = "records"
 
 
-def is_test(video_id: str, fraction: float) -> bool:
-    """Whether a video is in the test split. Decided by a hash of its id, so it is stable when the corpus grows."""
-    return int.from_bytes(hashlib.sha256(video_id.encode(errors="replace")).digest()[:8], "big") < fraction * 2**64
-
-
 def split_of(video_id: str, fraction: float) -> str:
-    """Split of a video; all questions of a video are in the same split."""
+    """Split of a video: ``all``, ``test`` or ``train``.
+
+    A hash of the id decides, so a video stays in its split when the corpus grows.
+    """
     if not fraction:
         return "all"
-    return "test" if is_test(video_id, fraction) else "train"
+    number = int.from_bytes(hashlib.sha256(video_id.encode(errors="replace")).digest()[:8], "big")
+    return "test" if number < fraction * 2**64 else "train"
 
 
 def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]]:

@@ -174,7 +174,7 @@ def _pack(value: object) -> str:
 
 def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _Packed) -> bytes:
     package = files("lvqa_ray.report")
-    js = (package / "page.js").read_text(encoding="utf-8")
+    js = "".join((package / name).read_text(encoding="utf-8") for name in ("record.js", "page.js"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"whole": "{:,}".format, "dollars": overview.dollars, "seconds": overview.seconds}
     template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))

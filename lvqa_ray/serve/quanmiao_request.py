@@ -139,17 +139,11 @@ def read(body: bytes, content_type: str) -> RunVideoAnalysis:
     try:
         return RunVideoAnalysis.model_validate(given, by_name=False, by_alias=True)
     except ValidationError as error:
-        raise invalid(_sentence(error)) from None
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"])) or "The body"
-    return f"{where}: {first['msg']}."
+        raise from_validation(error.errors(include_url=False, include_input=False, include_context=False)) from None
 
 
 def from_validation(errors: Sequence[Any]) -> RefusedError:
-    """Make the error for a request that FastAPI could not validate."""
+    """Make the error for a request that failed validation."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "The body"
     return invalid(f"{where}: {first['msg']}.")

@@ -65,7 +65,7 @@ def report_after_run(folder: StoragePath, name: str, *, quiet: bool = False) -> 
             talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
 
 
-def output_at(place: StoragePath) -> Written:
+def output_at(path: StoragePath) -> Written:
     """Open an output.
 
     Raises:
@@ -73,11 +73,11 @@ def output_at(place: StoragePath) -> Written:
     """
     from lvqa_ray.dataset.reader import opened  # noqa: PLC0415 - Arrow takes a second to import
 
-    return opened(place)
+    return opened(path)
 
 
-def _write(place: StoragePath, to: Path | None, within_s: float) -> Report:
+def _write(path: StoragePath, to: Path | None, within_s: float) -> Report:
     from lvqa_ray.journal.found_clips import clips_found  # noqa: PLC0415 - as above
     from lvqa_ray.report.page import write_report  # noqa: PLC0415
 
-    return write_report(output_at(place), to, found=clips_found(place), within_s=within_s)
+    return write_report(output_at(path), to, found=clips_found(path), within_s=within_s)

@@ -21,9 +21,9 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
     from lvqa_ray.dataset.failures import by_kind  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.dataset.failures import failures as rows_of  # noqa: PLC0415
 
-    kinds, place = _known(kind), resolve_output(output)
+    kinds, path = _known(kind), resolve_output(output)
     if as_json:
-        found = list(rows_of(place, kinds)) if kinds else [asdict(summed) for summed in by_kind(place)]
+        found = list(rows_of(path, kinds)) if kinds else [asdict(summed) for summed in by_kind(path)]
         say_json(found)
         return
     rows: list[tuple[str, ...]]
@@ -32,12 +32,12 @@ def failures(output: Output, *, kind: Kinds = None, as_json: AsJson = False) -> 
         heads = ("video", "stage", "kind", "attempts", "reason")
         rows = [
             (row["clip_id"] or row["id"], row["stage"], row["kind"], str(row["attempts"]), row["message"] or "")
-            for row in rows_of(place, kinds)
+            for row in rows_of(path, kinds)
         ]
     else:
         heads = ("kind", "videos", "retryable", "example", "reason", "remedy")
         rows = [
-            (one.kind, str(one.count), str(one.retryable), one.example, one.reason, one.mend) for one in by_kind(place)
+            (one.kind, str(one.count), str(one.retryable), one.example, one.reason, one.mend) for one in by_kind(path)
         ]
     if rows:
         show_rows(data, "Failures", heads, rows, whole=("kind", "videos", "retryable", "attempts"))
@@ -68,10 +68,10 @@ def verify(output: Output, *, as_json: AsJson = False) -> None:
     """Check that every video of the last run has one outcome and that all files are readable. Exit status 0 or 1."""
     from lvqa_ray.dataset.verify import verify as check  # noqa: PLC0415
 
-    place = resolve_output(output)
-    if not place.is_dir():
+    path = resolve_output(output)
+    if not path.is_dir():
         fail(f"{output} does not exist. Give the output folder of a run.")
-    verdict = check(place)
+    verdict = check(path)
     if as_json:
         say_json({"ok": verdict.ok, "line": verdict.line, **asdict(verdict)})
     else:

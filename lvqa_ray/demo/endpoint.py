@@ -89,7 +89,7 @@ async def _errors_as_json(
     except Exception:
         # The client gets a JSON error, and the log has the traceback.
         _log.exception("The demo endpoint could not answer %s %s", request.method, request.path)
-        return _error(500, "The demo endpoint has a fault of its own; its log says more.", "internal_error")
+        return _error(500, "The demo endpoint has an internal error; its log has the details.", "internal_error")
 
 
 def _error(status: int, message: str, code: str) -> web.Response:

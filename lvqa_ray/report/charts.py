@@ -132,7 +132,7 @@ def rate(paces: Mapping[str, Pace], stages: Sequence[str]) -> Rate | None:
     most = float(below.max())
     areas = [(stage, number, _area(low / most, high / most)) for number, (stage, low, high) in enumerate(layers)]
     minutes = (last - first) / 60
-    says = f"{len(sitting):,} answers in {minutes:.1f} minutes, at most {most:,.0f} a minute"
+    says = f"{len(sitting):,} replies in {minutes:.1f} minutes, at most {most:,.0f} per minute"
     return Rate(areas, most, tokens / max(minutes, 1 / 60), minutes, len(parts), says)
 
 

@@ -44,7 +44,7 @@ def _banners(output: OutputReader, numbers: OutputStatistics) -> Iterable[tuple[
     if summary.get("halted"):
         yield "bad", f"The run stopped before its end: {summary['halted']}"
     elif not output.run.get("finished", False):
-        yield "warn", "The run is not over, or was killed: the numbers are those of what it has written so far."
+        yield "warn", "The run is in progress, or was killed: the numbers are those of its output so far."
     verdict = summary.get("verdict") or {}
     for problem in verdict.get("problems") or []:
         yield "bad", str(problem)
@@ -58,7 +58,7 @@ def _tiles(output: OutputReader, numbers: OutputStatistics, bill: Usage) -> Iter
     yield (
         "Questions kept",
         f"{numbers.questions.kept:,}",
-        f"of {numbers.questions.asked:,} asked for{_share(numbers.questions.kept, numbers.questions.asked)}",
+        f"of {numbers.questions.asked:,} requested{_share(numbers.questions.kept, numbers.questions.asked)}",
     )
     yield "Length of the videos", seconds(3600 * numbers.hours), "of those with questions"
     if numbers.results:
@@ -69,11 +69,11 @@ def _tiles(output: OutputReader, numbers: OutputStatistics, bill: Usage) -> Iter
     if bill.cost_usd is not None:
         yield "Cost", dollars(bill.cost_usd), f"{_short(tokens)} tokens"
         if numbers.questions.kept:
-            yield "Cost of a question", dollars(bill.cost_usd / numbers.questions.kept), "that was kept"
+            yield "Cost per question", dollars(bill.cost_usd / numbers.questions.kept), "that was kept"
     else:
         yield "Tokens", _short(tokens), f"in {bill.calls:,} calls; no price is known"
         if numbers.questions.kept:
-            yield "Tokens a question", _short(round(tokens / numbers.questions.kept)), "that was kept"
+            yield "Tokens per question", _short(round(tokens / numbers.questions.kept)), "that was kept"
     taken = (output.run.get("summary") or {}).get("seconds")
     if taken:
         begun = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", str(output.run["summary"].get("run_id", "")))
@@ -108,7 +108,7 @@ def _fates(numbers: OutputStatistics) -> list[tuple[str, list[tuple[str, int, st
 def _shown(numbers: OutputStatistics, shown: int) -> str:
     there = numbers.with_records + numbers.alone + numbers.failures
     if shown >= there:
-        return "All that the run made, and what it lost. The numbers above and this list are about the same videos."
+        return "All results and failures of the run. The numbers above and this list are about the same videos."
     return (
         f"A sample: {shown:,} of {there:,} videos, some of each category, check and failure, and the rest at random. "
         "The numbers above are about all of them."

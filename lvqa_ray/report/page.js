@@ -100,7 +100,7 @@ function draw() {
       h("div", { class: "stem" }, entry[TITLE]),
       h("div", { class: "meta" }, h("span", {}, entry[ID]), entry[CATEGORY] && h("span", {}, "· " + entry[CATEGORY]), chips));
   });
-  if (!rows.length) rows.push(h("p", {}, entries.length ? "Nothing fits. Take a word or a filter away." : "There is nothing to show."));
+  if (!rows.length) rows.push(h("p", {}, entries.length ? "No match. Remove a word or a filter." : "There is nothing to show."));
   if (shown.length > limit) rows.push(h("button", { type: "button", onclick: () => { limit += AT_ONCE; draw(); } }, `Show more (${count(shown.length - limit)} left)`));
   $("list").replaceChildren(...rows);
 }

@@ -70,7 +70,7 @@ function timeline(film, steps, strip) {
   const cells = [];
   if (strip) for (let n = 0; n < strip.grid; n++) cells.push(h("i", { style: strip.times[n] === null ? {} : place(strip, n), title: strip.times[n] === null ? "" : clock(strip.times[n]) }));
   const now = h("div", { class: "now", "aria-live": "off" });
-  const rest = () => { now.replaceChildren(h("span", { class: "soft" }, "Point at the time line, or tap it, to read what was seen there; point at a step to see where it looks.")); };
+  const rest = () => { now.replaceChildren(h("span", { class: "soft" }, "Point at the timeline, or tap it, to read its captions; point at a step to see its time span.")); };
   const clips = film.clips.map((clip, n) => {
     const [start, end, caption, why] = clip;
     const kind = why ? (why.startsWith("left out") ? "out" : "gap") : steps.some((one) => near(start, end, one.start, one.end)) ? "cited" : "";

@@ -27,31 +27,33 @@ class AnalysisRequest(BaseModel):
     video: str | None = Field(
         default=None,
         max_length=8192,
-        description="Address of the video, http:// or https://, or what the service allows besides. May be left out "
+        description="Address of the video: http://, https://, or another scheme that the service allows. Optional "
         "with `base`.",
     )
     tasks: tuple[Task, ...] = Field(
-        default=("summary",), min_length=1, max_length=4, description="What to make; what it rests on is made first."
+        default=("summary",),
+        min_length=1,
+        max_length=4,
+        description="Results to make; their prerequisites are made first.",
     )
-    styles: tuple[Style, ...] = Field(default=(), max_length=5, description="Of the summary.")
-    task: Name | None = Field(default=None, description="Names the result; made up if left out.")
+    styles: tuple[Style, ...] = Field(default=(), max_length=5, description="Styles of the summary.")
+    task: Name | None = Field(default=None, description="Name of the result; default: a random name.")
     base: Name | None = Field(
         default=None,
-        description="The session of an earlier analysis of the same task to build on: what is left out here is as it "
-        "was there.",
+        description="Session of an earlier analysis of the same task: fields left out here have its values.",
     )
-    vlm_model: str | None = Field(default=None, max_length=200, description="Model that looks at shots.")
-    llm_model: str | None = Field(default=None, max_length=200, description="Model that writes.")
-    caption_prompt: LongText | None = Field(default=None, description="Asked about each shot; may hold {asr}.")
+    vlm_model: str | None = Field(default=None, max_length=200, description="Vision model that describes shots.")
+    llm_model: str | None = Field(default=None, max_length=200, description="Language model that writes the results.")
+    caption_prompt: LongText | None = Field(default=None, description="Prompt for each shot; may contain {asr}.")
     summary_prompt: LongText | None = Field(
-        default=None, description="Asked for the summary; holds {video_analysis_text} and {video_asr_text}."
+        default=None, description="Prompt for the summary; contains {video_analysis_text} and {video_asr_text}."
     )
-    language: str | None = Field(default=None, max_length=100, description="Of all results, such as German.")
+    language: str | None = Field(default=None, max_length=100, description="Language of all results, such as German.")
     extra_info: LongText | None = Field(
         default=None, description="Further material, for {video_extra_info} in the prompts."
     )
     snapshot_interval: float | None = Field(
-        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures of a shot, 1 to 10."
+        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two frames of a shot, 1 to 10."
     )
 
     def on(self, before: dict[str, Any]) -> AnalysisRequest:

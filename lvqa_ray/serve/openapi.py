@@ -8,8 +8,10 @@ from fastapi import Path
 
 from lvqa_ray.engine.local.analysis_store import TASK_NAME
 
-Workspace = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Keeps some users' results apart.")]
-Session = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Names the analysis.")]
+Workspace = Annotated[
+    str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Namespace that separates the results of users.")
+]
+Session = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Id of the analysis.")]
 EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 ERROR: dict[str, Any] = {
     "content": {

@@ -39,28 +39,30 @@ class RunVideoAnalysis(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     video_url: str | None = Field(
-        default=None, max_length=8192, description="Address of the video; may be left out with originalSessionId."
+        default=None, max_length=8192, description="Address of the video; optional with originalSessionId."
     )
-    video_model_id: str | None = Field(default=None, max_length=200, description="Model that looks at shots.")
+    video_model_id: str | None = Field(default=None, max_length=200, description="Vision model that describes shots.")
     video_model_custom_prompt_template: LongText | None = Field(
-        default=None, description=f"Asked about each shot; must hold {ASR}, and may hold {EXTRA_PLACEHOLDERS}."
+        default=None, description=f"Prompt for each shot; must contain {ASR}, and may contain {EXTRA_PLACEHOLDERS}."
     )
-    model_id: str | None = Field(default=None, max_length=200, description="Model that writes.")
+    model_id: str | None = Field(default=None, max_length=200, description="Language model that writes the results.")
     model_custom_prompt_template_id: Template | None = Field(default=None, description="The kind of summary.")
     model_custom_prompt_template: LongText | None = Field(
         default=None,
-        description=f"Asked for the summary, in place of that kind's own prompt; must hold {ASR} and {SHOTS}.",
+        description=f"Prompt for the summary, instead of the kind's own prompt; must contain {ASR} and {SHOTS}.",
     )
     generate_options: list[Option] | None = Field(
-        default=None, max_length=4, description="What to make, videoGenerate if left out; what it rests on comes first."
+        default=None,
+        max_length=4,
+        description="Results to make, default videoGenerate; their prerequisites are made first.",
     )
-    task_id: Name | None = Field(default=None, description="Names the task; made up if left out.")
+    task_id: Name | None = Field(default=None, description="Name of the task; default: a random name.")
     original_session_id: Name | None = Field(
         default=None, description="Session of an earlier run of the same task to build on, with its taskId."
     )
     video_extra_info: LongText | None = Field(default=None, description=f"Further material, for {EXTRA_PLACEHOLDERS}.")
     snapshot_interval: float | None = Field(
-        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures, 1 to 10."
+        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two frames, 1 to 10."
     )
 
     @property

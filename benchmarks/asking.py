@@ -60,7 +60,7 @@ def payload(number: int) -> Row:
 
 
 def raw(given: argparse.Namespace) -> Row:
-    import aiohttp  # noqa: PLC0415 - each measurement pays for its own imports only
+    import aiohttp  # noqa: PLC0415 - each measurement includes only its own imports
 
     async def ask_all() -> int:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

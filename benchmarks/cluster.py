@@ -182,7 +182,7 @@ def warm(folder: Path, cores: int) -> None:
         import lvqa_ray.engine.ray.graph  # noqa: F401, PLC0415 - this is what takes its time
 
         (folder / str(number)).touch()
-        while len(list(folder.iterdir())) < cores:  # nobody goes before all have come
+        while len(list(folder.iterdir())) < cores:  # barrier: wait for all workers
             time.sleep(0.1)
 
     ray.get([there.remote(number) for number in range(cores)])

@@ -38,7 +38,7 @@ def decode_only(film: str) -> list[float]:
 
 
 def stock(film: str) -> list[float]:
-    import scenedetect  # noqa: PLC0415 - only here: the others shall not pay for its readers
+    import scenedetect  # noqa: PLC0415 - only here: other methods must not load its readers
 
     manager = scenedetect.SceneManager()
     manager.add_detector(scenedetect.ContentDetector())

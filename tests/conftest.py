@@ -33,9 +33,9 @@ from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Chat
 from tests.fakes.endpoint import FakeEndpoint
 
-# Each process of pytest-xdist is told the width of a terminal, to which tables would be wrapped.
+# pytest-xdist sets the width of a terminal in its workers, and tables would be wrapped to it.
 os.environ.pop("COLUMNS", None)
-# Each worker of Ray is a process of its own, and would compile the package anew where no bytecode may be kept.
+# Each Ray worker is a process, and would compile the package again if no bytecode may be written.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MODEL = "fake-vlm"
@@ -59,10 +59,10 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ray cluster with two cores; runs in the tests use it."""
     import ray
 
-    # One after the other where files are tested at once: Ray gives itself 30 s to start.
+    # Serialized between pytest-xdist workers: Ray's startup timeout is 30 s.
     with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
-        # "local": what runs on this machine, or what has left its address behind, is somebody else's.
+        # "local": never connect to another cluster on this machine, or to a stale address.
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
@@ -87,7 +87,7 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
             "sample": {"count": 2, "short_side": 64},
             "engine": {"num_cpus": 2},
             "ask": {"quota": {"goal": 1}, **settings.pop("ask", {})},
-            # Films made alike are asked alike; what is asked of a question is counted where that is the point.
+            # Identical videos get identical requests; only the tests of the checks count their calls.
             "checks": {
                 "duplicates": {"corpus": False},
                 **{name: {"policy": "off"} for name in ("blind", "solve", "prose")},

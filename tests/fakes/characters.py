@@ -69,7 +69,7 @@ class Writer:
             if habit is not None:
                 self.spoiled[film[:200], number] = habit
             spoiled = spoil(reading.question, habit, before)
-            # What is dropped itself leaves nothing that could be repeated.
+            # A dropped question cannot be repeated.
             before = reading.question if habit is None else None
             blocks.append(f"CATEGORY: {reading.category}\n{spoiled}")
         return "\n\n".join(blocks)

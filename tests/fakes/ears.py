@@ -65,7 +65,7 @@ def refusal(body: Mapping[str, Any], *, timed: bool) -> str | None:
         return "There is no file."
     if sound["bytes"] > LONGEST_BYTES:
         return "The file is larger than 25 MB."
-    # Opus is always decoded at its own rate.
+    # Opus always decodes at 48 kHz.
     if sound["rate"] != (48_000 if sound["codec"] == "opus" else RATE) or sound["channels"] != 1:
         return f"This is sound of {sound['rate']} Hz in {sound['channels']} channels, and not 16 kHz mono."
     if not timed and body.get("response_format") != "json":

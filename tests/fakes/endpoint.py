@@ -113,14 +113,14 @@ class FakeEndpoint:
         self.requests: list[Asked] = []
         self.counts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
-        self.undelivered = 0  # answers among them that nobody was there any more to take
+        self.undelivered = 0  # paid replies whose client had disconnected
         self.tokens_in = 0
         self.tokens_out = 0
-        self.asked = 0  # also those that hang, which `counts` learns of only at their end
+        self.asked = 0  # includes hanging requests, which `counts` includes only at their end
         self.in_flight = 0
         self.most_in_flight = 0
         self._port = port
-        self._rng = random.Random(seed)  # noqa: S311 - chance that can be repeated is the point
+        self._rng = random.Random(seed)  # noqa: S311 - reproducible random numbers
         self._ordered: deque[Fault | Status] = deque()
         self._slots = asyncio.Semaphore(slots) if slots else None
         self._first_at: float | None = None
@@ -178,7 +178,7 @@ class FakeEndpoint:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/audio/transcriptions", self._chat)
         app.router.add_get("/fake/counts", self._show_counts)
-        # Hanging requests must not outlive a test: no time for them at the end.
+        # Hanging requests must not outlive a test: no grace period at shutdown.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port)
@@ -218,7 +218,7 @@ class FakeEndpoint:
         self.asked += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        outcome = "dropped"  # what is left where the client goes away first
+        outcome = "dropped"  # stays if the client disconnects first
         body: dict[str, Any] = {}
         try:
             if self._is_down(at):
@@ -272,7 +272,7 @@ class FakeEndpoint:
         given = request.headers.get("Authorization", "")
         if self.api_key is None or given == f"Bearer {self.api_key}":
             return None
-        # Endpoints do echo what they were given: nothing of it may reach our logs.
+        # Real endpoints echo requests in errors: no secret of them may reach our logs.
         return Status(401, "invalid_api_key", "invalid_request_error", f"Incorrect API key provided: {given}.")
 
     def _is_down(self, at: float) -> bool:

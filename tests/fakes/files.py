@@ -143,7 +143,7 @@ def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
                 yield there
                 return
         finally:
-            process.kill()  # it does not heed SIGTERM in time
+            process.kill()  # it did not exit after SIGTERM in time
             process.wait()
     said = "\n".join(log.read_text(errors="replace")[-2000:] for log in folder.glob("*/weed.txt"))
     raise AssertionError(f"SeaweedFS does not start: {said}")
@@ -156,7 +156,7 @@ def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[by
     command += [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
     command += [f"-{name}.port.grpc={free_port()}" for name in names]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
-    # These listen on fixed ports, on which the server of another test may listen already.
+    # Their default ports are fixed, and the server of another test may use them.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with (folder / "weed.txt").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log), ports[-1]

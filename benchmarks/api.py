@@ -1,9 +1,9 @@
-"""What the API engine reaches against the tests' endpoint: ``python benchmarks/api.py [--quick] [SECTION ...]``.
+"""Throughput of the chat client against the fake endpoint: ``python benchmarks/api.py [--quick] [SECTION ...]``.
 
-Each measurement is a process of its own, with an endpoint of its own in another process; they share the machine's
-cores. "Plain" is an asyncio loop over the same SDK and transport, with as many tasks as may be in flight and nothing
-else; "raw" is aiohttp with nothing at all, to show what the endpoint itself can serve. CPU is that of the process that
-asks. Ours is the whole path of a chat worker: journal, retries, leases from a governor on Ray, the wire.
+Each measurement runs in its own process, with its own endpoint in another process; they share the machine's cores.
+"Plain" is an asyncio loop over the same SDK and transport, with one task per request in flight and nothing else; "raw"
+is bare aiohttp, which shows the capacity of the endpoint itself. CPU is that of the client's process. "Ours" is the
+whole path of a chat worker: journal, retries, leases from the rate-limiter actor on Ray, and HTTP.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HANG_S = 2.0
 
 
 def measure(method: str, count: int, *, server: Sequence[str] = (), **options: object) -> Row:
-    """Run a method in a process of its own against an endpoint of its own."""
+    """Run a method in a new process against a new endpoint."""
     with endpoint(*server) as url:
         command = [sys.executable, str(ROOT / "benchmarks" / "asking.py"), method, "--url", url, "--count", str(count)]
         for name, value in options.items():

@@ -1,4 +1,4 @@
-"""One measurement of `benchmarks/api.py`: some way of asking an endpoint, and what it took.
+"""One measurement of `benchmarks/api.py`: a way to send requests to an endpoint, and its cost.
 
 ``python benchmarks/asking.py METHOD --url URL --count N`` prints it as JSON.
 """
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 async def many(ask: Callable[[int], Awaitable[object]], count: int, at_once: int) -> int:
-    """Ask so many times with so many tasks; gives how many had no answer."""
+    """Send requests from concurrent tasks; returns the number without a reply."""
     numbers = iter(range(count))
     failed = 0
 
@@ -60,7 +60,7 @@ def payload(number: int) -> Row:
 
 
 def raw(given: argparse.Namespace) -> Row:
-    import aiohttp  # noqa: PLC0415 - each measurement pays for its own imports only
+    import aiohttp  # noqa: PLC0415 - each measurement includes only its own imports
 
     async def ask_all() -> int:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -75,7 +75,7 @@ def raw(given: argparse.Namespace) -> Row:
 
 
 def plain(given: argparse.Namespace) -> Row:
-    """The SDK in a loop; with faults, each is asked again at once, with no wait and no limit on attempts."""
+    """The SDK in a loop; after a fault, it retries immediately, without a limit on attempts."""
     import openai  # noqa: PLC0415
 
     async def ask_all() -> int:
@@ -113,7 +113,7 @@ def request_of(number: int, megabytes: float) -> ChatRequest:
 
 
 def sdk(given: argparse.Namespace) -> Row:
-    """The SDK's own typed call, as its documentation shows it, on the HTTP client that we use."""
+    """The SDK's typed call, as in its documentation, on the HTTP client that we use."""
     import openai  # noqa: PLC0415
 
     from lvqa_ray.llm.transport.chat_completions import as_message  # noqa: PLC0415
@@ -134,7 +134,7 @@ def sdk(given: argparse.Namespace) -> Row:
 
 
 def wire(given: argparse.Namespace) -> Row:
-    """Our transport alone: no journal, no retries, no limits."""
+    """Our transport alone: no journal, no retries, no rate limits."""
     from pydantic import SecretStr  # noqa: PLC0415
 
     from lvqa_ray.llm.transport.chat_completions import OpenAITransport  # noqa: PLC0415
@@ -161,7 +161,7 @@ def endpoint_of(given: argparse.Namespace) -> Endpoint:
 
 
 def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
-    """What a chat worker of the job is made of, and its governor."""
+    """Build the parts of the job's chat worker, and its rate-limiter actor."""
     from pydantic import SecretStr  # noqa: PLC0415
 
     from lvqa_ray.engine.ray import rate_limit_actor  # noqa: PLC0415
@@ -200,7 +200,7 @@ def video(number: int) -> Video:
 
 
 def ours(given: argparse.Namespace) -> Row:
-    """Workers of the job, fed directly."""
+    """Chat workers of the job, fed directly."""
     import ray  # noqa: PLC0415
 
     with cluster(), tempfile.TemporaryDirectory() as folder:
@@ -240,7 +240,7 @@ def ours(given: argparse.Namespace) -> Row:
 
 
 def ours_data(given: argparse.Namespace) -> Row:
-    """The same workers behind Ray Data, as in the job's graph."""
+    """The same chat workers behind Ray Data, as in the job's graph."""
     import ray  # noqa: PLC0415
     from ray.data import ActorPoolStrategy  # noqa: PLC0415
 
@@ -265,7 +265,7 @@ def ours_data(given: argparse.Namespace) -> Row:
 
 
 def rays(given: argparse.Namespace) -> Row:
-    """Ray's own processor at its defaults."""
+    """Ray Data's own HTTP processor with its defaults."""
     import ray  # noqa: PLC0415
     from ray.data.llm import HttpRequestProcessorConfig, build_processor  # noqa: PLC0415
 

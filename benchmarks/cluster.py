@@ -1,12 +1,12 @@
-"""The graph on several nodes, and behind a slow endpoint: ``python benchmarks/cluster.py nodes|pressure``.
+"""Scaling of the graph over nodes, and backpressure: ``python benchmarks/cluster.py nodes|pressure``.
 
-All nodes are on this machine. Both run the real graph, its real HTTP client and limits against a fake endpoint.
-Decoders are stubs that hold a core of Ray's and sleep, so that a core given to Ray is a core, however many the machine
-has: what is measured is whether the graph gives every core something to do, not how fast anything is decoded.
-``nodes`` runs films on 1, 2 and 4 nodes, in two to four minutes each on two cores: once where the endpoint is the wall,
-once where decoding is. Endpoint, driver and the processes of all nodes share the real cores, and where these are used
-up an answer is followed by the next request too late: so the seconds that left them some room are also looked at by
-themselves. ``pressure`` has an endpoint that takes a twentieth of what the decoders make, and watches what piles up.
+All nodes are on this machine. Both run the real graph, HTTP client and rate limits against a fake endpoint. Decoders
+are stubs that hold one of Ray's cores and sleep, so that Ray may have more cores than the machine: the benchmark
+measures whether the graph keeps every core busy, not the speed of decoding. ``nodes`` runs videos on 1, 2 and 4 nodes,
+two to four minutes each on two cores, with the endpoint as the bottleneck and with decoding as the bottleneck.
+Endpoint, driver and the processes of all nodes share the real cores, and a saturated CPU delays requests: so the
+seconds with spare CPU are also evaluated separately. ``pressure`` has an endpoint that takes 1/20 of what the decoders
+produce, and measures what accumulates.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ CPUS = 2
 FILM_BYTES = 2 * 2**20
 SCRATCH_BYTES = 16 * 2**20
 PICTURE_BYTES = 125_000
-"""Of each of the eight pictures of a clip, behind a slow endpoint."""
+"""Size of each of the eight frames of a clip, with a slow endpoint."""
 ANSWER_S, AT_ONCE = 2.0, 8
-"""Of the endpoint where it is the wall: seconds an answer, and requests at the same time."""
+"""Endpoint as the bottleneck: seconds per reply, and concurrent requests."""
 CLIP_S = 1.0
-"""Of a core a clip, where decoding is the wall."""
+"""Decoding as the bottleneck: core seconds per clip."""
 PATIENCE_S = 300
 Row = dict[str, Any]
 
 
 def sample(clip: Clip, job: Job, picture_bytes: int, takes_s: float) -> Iterator[Clip]:
-    """A stub that takes its time and makes pictures of noise, which nothing shrinks on its way."""
+    """Stub decoder that sleeps and makes frames of noise, which do not compress."""
     time.sleep(takes_s)
     times = job.sample.sampling.times(clip.span)
     frames = tuple(Frame(time_s=at, jpeg=b"\xff\xd8" + os.urandom(picture_bytes)) for at in times)
@@ -80,13 +80,13 @@ def pipeline(job: Job, *_: object, clips: int, picture_bytes: int, takes_s: floa
 
 
 def no_child() -> None:
-    """Runs in each worker as it starts."""
+    """Setup hook of each worker: replaces the decode process."""
     decode_task.decoder = NoChild
 
 
 @contextmanager
 def cluster_of(nodes: int, store_bytes: int) -> Iterator[Path]:
-    """A cluster of local nodes, and a folder for it."""
+    """Start a cluster of local nodes, with a folder for it."""
     folder = Path(tempfile.mkdtemp(prefix="lvqa-ray-"))  # short, since sockets lie in it
     os.environ["RAY_TMPDIR"] = str(folder)
     logging.disable(logging.WARNING)
@@ -116,18 +116,18 @@ def stubbed(
     picture_bytes: int = 1000,
     most: int | None = None,
 ) -> None:
-    """One run of films behind a URL, each of so many clips that take a decoder so long, on the cluster that is there.
+    """One run on the current cluster, with stubbed decoding.
 
     Args:
-        folder: Where to write.
+        folder: Folder to write to.
         fake: The endpoint.
-        watch: What looks on.
-        films: Films.
-        clips: Clips of a film.
-        takes_s: Seconds of a core that a clip takes.
-        at_once: Requests that the endpoint takes at the same time.
-        picture_bytes: Size of each of the eight pictures of a clip.
-        most: Requests after which the run is stopped.
+        watch: The watcher that samples during the run.
+        films: Number of videos.
+        clips: Number of clips of a video.
+        takes_s: Core seconds per clip.
+        at_once: Concurrent requests of the endpoint.
+        picture_bytes: Size of each of the eight frames of a clip.
+        most: Number of requests after which the run is stopped.
     """
     with FileServer() as server:
         server.files = {f"/film{number}.mp4": os.urandom(FILM_BYTES) for number in range(films)}
@@ -154,7 +154,7 @@ def stubbed(
 
 
 def on_nodes(nodes: int) -> Row:
-    """Both walls on a cluster of so many nodes."""
+    """Both bottlenecks on a cluster with this number of nodes."""
     with cluster_of(nodes, 200 * 2**20) as folder:
         cores = nodes * CPUS
         warm(folder / "warm", cores)
@@ -174,7 +174,7 @@ def on_nodes(nodes: int) -> Row:
 
 
 def warm(folder: Path, cores: int) -> None:
-    """Start a worker for each core before anything is measured: on two real cores, eight of them take their time."""
+    """Warm-up: start a worker for each core before the measurement; eight workers start slowly on two real cores."""
     folder.mkdir()
 
     @ray.remote(num_cpus=1)
@@ -182,14 +182,14 @@ def warm(folder: Path, cores: int) -> None:
         import lvqa_ray.engine.ray.graph  # noqa: F401, PLC0415 - this is what takes its time
 
         (folder / str(number)).touch()
-        while len(list(folder.iterdir())) < cores:  # nobody goes before all have come
+        while len(list(folder.iterdir())) < cores:  # barrier: wait for all workers
             time.sleep(0.1)
 
     ray.get([there.remote(number) for number in range(cores)])
 
 
 def in_a_process(what: str, **settings: int) -> Row:
-    """What one measurement says, which has a process of its own and `PATIENCE_S`; all below it end with it."""
+    """Output of one measurement, run in a process group with the timeout `PATIENCE_S`."""
     command = [sys.executable, __file__, what, "--one", json.dumps(settings)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -219,7 +219,7 @@ def show_nodes(counts: Sequence[int]) -> None:
 
 
 def behind_a_slow_endpoint(most: int) -> Row:
-    """Two cores make 20 clips a second of 1 MB each, and the endpoint takes one."""
+    """Backpressure: two cores make 20 clips of 1 MB per second, and the endpoint takes one."""
     with cluster_of(1, 100 * 2**20) as folder, FakeEndpoint(latency_s=1.0, keep_bodies=False) as fake:
         watch = Piles(folder / "scratch", fake)
         heavy = {"picture_bytes": PICTURE_BYTES, "most": most}

@@ -1,4 +1,4 @@
-"""Films of any length for measuring: loops of a real one, and noise."""
+"""Videos of any length for benchmarks: loops of a real one, and noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 
 def loop(film: Path, path: Path, seconds: float) -> None:
-    """Copy a film's picture packets over and over until there are so many seconds of them."""
+    """Repeat a video's packets until the given duration, without re-encoding."""
     with av.open(str(path), "w") as output:
         copied = None
         offset = 0
@@ -34,7 +34,7 @@ def loop(film: Path, path: Path, seconds: float) -> None:
 
 
 def make_noise(path: Path, *, seconds: float, fps: int = 25, size: tuple[int, int] = (1280, 720)) -> None:
-    """Write scenes of 1 to 9 s that are hard on everybody: coarse noise in motion under fine noise."""
+    """Write scenes of 1 to 9 s that are hard to encode and decode: moving coarse noise under fine noise."""
     random = np.random.default_rng(1)
     lengths = iter(random.integers(fps, 9 * fps, 1000))
     left = 0

@@ -1,4 +1,4 @@
-"""What an endpoint has to do while a run goes on, and the machine that all of it runs on."""
+"""Load of an endpoint and of the machine during a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.watcher import Machine, Watcher
 from tests.fakes.endpoint import FakeEndpoint
 
 USED_UP = 0.9
-"""Share of the machine's CPU in use from which a second says more about the machine than about the graph."""
+"""CPU utilization above which a second measures the machine rather than the graph."""
 
 
 class Load(Watcher):
-    """Counts what an endpoint and the machine have to do, twenty times a second, for as long as the block runs.
+    """Samples the load of an endpoint and the machine 20 times per second.
 
     Args:
-        fake: The endpoint; of its answers, captions are counted.
+        fake: The endpoint; its caption requests are counted.
     """
 
     def __init__(self, fake: FakeEndpoint) -> None:
@@ -39,30 +39,30 @@ class Load(Watcher):
 
     @property
     def middle(self) -> tuple[float, float]:
-        """From the first tenth of the captions to the last tenth: before and after, the graph is not full."""
+        """The steady state: from the first tenth of the captions to the last, when the graph is full."""
         count = len(self._captions)
         return self._captions[count // 10], self._captions[count * 9 // 10]
 
     @property
     def rate(self) -> float:
-        """Captions a second, in that time."""
+        """Captions per second in the steady state."""
         begin, end = self.middle
         return sum(begin <= at < end for at in self._captions) / (end - begin)
 
     @property
     def in_flight(self) -> float:
-        """Requests under way, in the mean over that time."""
+        """Mean number of requests in flight in the steady state."""
         return self._mean_in_flight(*self.middle)
 
     @property
     def in_flight_with_room(self) -> float | None:
-        """The same, over those of its seconds in which the machine's CPU was not used up; ``None`` without any."""
+        """The same over the seconds with spare CPU; ``None`` if there are none."""
         spans = [(one, two) for one, two, used in self._each_second() if used < USED_UP]
         return statistics.mean(self._mean_in_flight(*span) for span in spans) if spans else None
 
     @property
     def cpu(self) -> float:
-        """Share of the machine's CPU in use, in that time."""
+        """CPU utilization in the steady state."""
         return statistics.mean(used for _, _, used in self._each_second())
 
     def _each_second(self) -> list[tuple[float, float, float]]:

@@ -1,7 +1,7 @@
-"""What it costs to get from a long video to scenes, frames and clips: ``python benchmarks/media.py [FILM]``.
+"""Cost of scenes, frames and clips of a long video: ``python benchmarks/media.py [FILM]``.
 
-Each measurement is a process of its own, so that caches, threads and memory of one do not count for another; imports
-are left out. CPU seconds are user and system time of all its threads. Methods take turns, and medians are shown.
+Each measurement runs in its own process, so that they share no caches, threads or memory; imports are excluded. CPU
+seconds are user and system time of all threads. Methods alternate, and medians are shown.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from lvqa_ray.video.reader.media_info import probe
 
 LENGTHS_MIN = (1.0, 2.0, 4.0, 10.0)
 LONGEST_REFERENCE_MIN = 4.0
-"""What decodes from the start for every clip takes 100 times as long for 10 minutes as for one: above this, a part of
-the clips stands for all."""
+"""Methods that decode from the start for every clip take 100 times as long for 10 minutes as for one: for longer videos
+(minutes) they run on a sample of the clips."""
 
 Row = dict[str, Any]
 
 
 def scenes(film: Path, folder: Path, *, seconds: float, repeats: int) -> list[Row]:
-    """Scenes and frames against decoding alone."""
+    """Scenes and frames, compared with decoding alone."""
     begin = folder / "begin.mp4"
     loop(film, begin, seconds)
     return _against(DECODE, SCENES, begin, f"scenes and frames: {film.name}, first {seconds:g} s", repeats)
 
 
 def noise(folder: Path, *, minutes: float, repeats: int) -> list[Row]:
-    """The same on a film of noise: a minute of it over and over."""
+    """The same on a video of noise: one minute, repeated."""
     minute, many = folder / "noise_minute.mp4", folder / "noise.mp4"
     make_noise(minute, seconds=60)
     loop(minute, many, minutes * 60)
@@ -49,7 +49,7 @@ def noise(folder: Path, *, minutes: float, repeats: int) -> list[Row]:
 
 
 def agreement(film: Path) -> list[Row]:
-    """The cut lists of a whole film, against that of PySceneDetect's OpenCV backend."""
+    """Cut lists of a whole video, compared with PySceneDetect's OpenCV backend."""
     facts = probe(str(film))
     found = {method: measure(method, film) for method in (STOCK, "exact", "fast")}
     true = found[STOCK]["cuts"]
@@ -64,9 +64,9 @@ def agreement(film: Path) -> list[Row]:
 
 
 def clips(film: Path, folder: Path, *, repeats: int) -> list[Row]:
-    """Cutting clips of 10 s, by length of the file: the same minute over and over, so that nothing else differs.
+    """Cutting clips of 10 s, by length of the file: the same minute repeated, so that nothing else differs.
 
-    And its first five minutes, as they are.
+    Also the first five minutes of the original.
     """
     minute, five = folder / "minute.mp4", folder / "five.mp4"
     loop(film, minute, 60)
@@ -84,7 +84,7 @@ def clips(film: Path, folder: Path, *, repeats: int) -> list[Row]:
 
 
 def long_file(film: Path, folder: Path, *, minutes: float) -> list[Row]:
-    """Exact clips of a long file, all of them, whose cost by the minute should be that of a short one."""
+    """All exact clips of a long file; the cost per minute should equal that of a short file."""
     five, many = folder / "five.mp4", folder / "many.mp4"
     loop(film, five, 300)
     loop(five, many, minutes * 60)
@@ -99,7 +99,7 @@ def long_file(film: Path, folder: Path, *, minutes: float) -> list[Row]:
 
 
 def memory(film: Path, folder: Path, *, minutes: float) -> list[Row]:
-    """Peak memory of the one-pass method on a film in a loop."""
+    """Peak memory of the one-pass method on a looped video."""
     rows = []
     for length in (2.0, minutes):
         path = folder / f"{length:g}.mp4"
@@ -111,7 +111,7 @@ def memory(film: Path, folder: Path, *, minutes: float) -> list[Row]:
 
 
 def plot(rows: Iterable[Row], path: Path) -> None:
-    """Cost by the minute against the length of the file, one line a way of cutting."""
+    """Plot the cost per minute over the length of the file, one line per method."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - only here, and slow to import
 
     figure, axes = plt.subplots(figsize=(7, 4))
@@ -131,7 +131,7 @@ def plot(rows: Iterable[Row], path: Path) -> None:
 
 
 def measure(method: str, film: Path) -> dict[str, Any]:
-    """Run a method in a process of its own."""
+    """Run a method in a new process."""
     command = [sys.executable, __file__, "--one", method, str(film)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -166,7 +166,7 @@ def _row(section: str, method: str, cost: float, ratio: float | None, note: str)
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The rows as Markdown."""
+    """Format rows as a Markdown table."""
     lines = []
     section = ""
     for row in rows:

@@ -1,4 +1,4 @@
-"""The ways of getting from a video to scenes, frames and clips that `media` compares; each runs in its own process."""
+"""Methods for scenes, frames and clips that `media` compares; each runs in its own process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def decode_only(film: str) -> list[float]:
 
 
 def stock(film: str) -> list[float]:
-    import scenedetect  # noqa: PLC0415 - only here: the others shall not pay for its readers
+    import scenedetect  # noqa: PLC0415 - only here: other methods must not load its readers
 
     manager = scenedetect.SceneManager()
     manager.add_detector(scenedetect.ContentDetector())
@@ -102,7 +102,7 @@ def cut_after_input_part(film: str) -> list[float]:
 
 
 def _cut_after_input(film: str, spans: Iterable[Span]) -> list[float]:
-    """What a seek after the input does, with our codecs: for every clip, decode all from the start of the file."""
+    """Output seeking (ffmpeg ``-ss`` after ``-i``) with our codecs: decodes from the start of the file per clip."""
     with tempfile.TemporaryDirectory() as folder:
         for span in spans:
             with _from_the_start(film) as source, av.open(str(Path(folder) / "clip.mp4"), "w") as output:

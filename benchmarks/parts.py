@@ -1,6 +1,6 @@
-"""One film in scenes mode, in one piece and in parts that many look at: ``python benchmarks/parts.py FILM [PART_S]``.
+"""Parallel scene detection in one video, whole and in parts: ``python benchmarks/parts.py FILM [PART_S]``.
 
-Counts CPU seconds in this process, and works out from them how long the busiest of so many cores would have to do.
+Measures CPU seconds in this process, and derives the time of the busiest core for several numbers of cores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 def film(path: str) -> Row:
-    """CPU seconds of one real film in scenes mode, with its pictures: in one piece, and in parts that are joined."""
+    """CPU seconds of one real video in scenes mode, with its frames: in one piece, and in parts that are joined."""
     detection, plan = Detection(), ScenePlan(max_s=10.0)
     sampling = FrameSampling(count=8, fps=None, short_side=448, quality=85)
     row = ProbedVideo(video=Video(id="film", uri=path, fingerprint="f"), info=probe(path))

@@ -1,4 +1,4 @@
-"""What piles up while a run goes on: bytes in the object stores, in processes and on the disk."""
+"""Memory growth during a run: bytes in the object stores, in processes and on disk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Row = dict[str, Any]
 
 
 class Piles(Watcher):
-    """Looks at what piles up, five times a second, for as long as the block runs.
+    """Samples memory and disk use five times per second.
 
     Attributes:
-        peaks: Most bytes in the object stores, spilled to disk, in all processes, and in the scratch folder.
-        looks: Each look: when it was (s), answers so far, and these bytes.
+        peaks: Peak bytes in the object stores, spilled to disk, in all processes, and in the scratch folder.
+        looks: Samples: time (s), replies so far, and these bytes.
     """
 
     def __init__(self, scratch: Path, fake: FakeEndpoint) -> None:
@@ -43,7 +43,7 @@ class Piles(Watcher):
 
 
 def store_bytes() -> Mapping[str, int]:
-    """Bytes in the object stores of all nodes, and those that they have put on disk for lack of room."""
+    """Bytes in the object stores of all nodes, and bytes spilled to disk."""
     with suppress(Exception):  # between two runs there is none to ask
         stats = get_memory_info_reply(get_state_from_address(ray.get_runtime_context().gcs_address)).store_stats
         return {"store": int(stats.object_store_bytes_used), "spilled": int(stats.spilled_bytes_total)}
@@ -51,7 +51,7 @@ def store_bytes() -> Mapping[str, int]:
 
 
 def memory_bytes() -> int:
-    """Resident bytes of this process and all below it that are not shared."""
+    """Unshared resident bytes of this process and its descendants."""
     total = 0
     for pid in (os.getpid(), *below(os.getpid())):
         with suppress(OSError, ValueError):
@@ -61,7 +61,7 @@ def memory_bytes() -> int:
 
 
 def plot(looks: Sequence[Row], path: Path, bytes_a_second: int) -> None:
-    """What lies about over time, beside what decoders that nothing holds back would have made."""
+    """Plot the bytes over time, with those that decoders without backpressure would have made."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - only here, and slow to import
 
     first = next(look["at"] for look in looks if look["answers"])

@@ -1,4 +1,4 @@
-"""What the processes of a run take: CPU seconds and resident memory by kind; and when its first record is there."""
+"""CPU seconds and resident memory of a run's processes by kind, and the time of its first record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.storm.storm import below
 
 
 class Watch(Watcher):
-    """Looks at the output folder and at the memory of the processes while a run goes on."""
+    """Samples the output folder and the memory of the processes during a run."""
 
     WHO: ClassVar = {
         "asking": "FlatMap(VideoChatActor)",
@@ -51,7 +51,7 @@ class Watch(Watcher):
 
     @property
     def by_process(self) -> dict[str, float]:
-        """CPU seconds by what the processes are, and how many of each there were."""
+        """CPU seconds and number of processes by kind."""
         by: dict[str, list[float]] = {}
         for pid, spent in self.cpu_s.items():
             words = [Path(word).name for word in self.titles[pid].split() if word[0] != "-"]
@@ -69,7 +69,7 @@ def resident_mb(pid: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, user's and system's."""
+    """User and system CPU seconds of a process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,14 +1,13 @@
-"""What bookkeeping costs when a corpus is large: ``python benchmarks/scale.py --plan [--videos N] [--done N]``.
+"""Bookkeeping cost of a large corpus: ``python benchmarks/scale.py --plan [--videos N] [--done N]``.
 
-``--again`` makes such an output in which all N videos are done, and measures ``lvqa run``, which has nothing to do.
+``--again`` makes an output with all N videos done, and measures ``lvqa run``, which has nothing to do.
 
-``--count N`` makes an output of N times 1,000 videos, with 3,200 records each time, and counts it.
+``--count N`` makes an output of N times 1,000 videos with 3,200 records, and measures its statistics.
 
-``--list`` lists a prefix of N objects, page by page, from a server that has nothing but their names.
+``--list`` lists a prefix of N objects, page by page, from a server that only has their names.
 
-``--plan`` makes a corpus of N empty files with a manifest, and an output in which most of them are done, and then
-measures what a rerun has to find out before it does anything, and what settling and verifying cost. Each measurement
-is a process of its own; memory is the peak of its resident set.
+``--plan`` makes a corpus of N empty files with a manifest, and an output with most of them done, and measures the
+planning of a rerun, settling and verifying. Each measurement runs in its own process; memory is the peak RSS.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ PER_SHARD = 20_000
 FAILED_EVERY = 50
 HEAD = "| step | part | seconds | CPU s | peak MB |\n|---|---|---|---|---|"
 CAPTIONS = "From 0 to 10, a person walks along a street and looks at the windows of a shop. " * 25
-"""2 KB a record: enough that reading all of them into memory would show."""
+"""2 KB per record: enough that reading all of them into memory would show."""
 
 
 def make_corpus(folder: Path, videos: int) -> Path:
-    """Files that hold their number, a thousand a folder, and a manifest of all of them."""
+    """Make files that contain their number, 1,000 per folder, and a manifest of all of them."""
     manifest = folder / "manifest.jsonl"
     with manifest.open("w") as file:
         for number in range(videos):
@@ -53,7 +52,7 @@ def make_corpus(folder: Path, videos: int) -> Path:
 
 
 def make_output(folder: Path, manifest: Path, *, done: int, clips: int, job_hash: str) -> None:
-    """An output in which the first so many videos of a manifest are done; one in fifty of them failed."""
+    """Make an output in which the first videos of a manifest are done; one in fifty failed."""
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.dataset.identities import Identities  # noqa: PLC0415
     from lvqa_ray.dataset.outcomes import OUTCOME  # noqa: PLC0415
@@ -96,7 +95,7 @@ def job_of(folder: Path) -> Any:  # noqa: ANN401 - a Job, imported late
 
 
 def step_import(folder: Path) -> Iterator[str]:
-    """What a process has taken before it begins."""
+    """Baseline: imports only."""
     import lvqa_ray.engine.run  # noqa: F401, PLC0415
 
     job_of(folder)
@@ -129,7 +128,7 @@ def step_plan(folder: Path) -> Iterator[str]:
 
 
 def step_list(folder: Path) -> Iterator[str]:
-    """The folder is the address of a server."""
+    """List a prefix; ``folder`` is the URL of a server."""
     from lvqa_ray.corpus.manifest import read_manifest  # noqa: PLC0415
     from lvqa_ray.storage.options import StorageOptions  # noqa: PLC0415
     from lvqa_ray.storage.remote import list_files  # noqa: PLC0415
@@ -175,7 +174,7 @@ STEPS: dict[str, Callable[[Path], Iterator[str]]] = {
     "verify": step_verify,
 }
 ALONE = {"list": step_list, "count": step_count}
-"""Steps that are measured on data of their own."""
+"""Steps measured on their own data."""
 
 
 def show(row: Row) -> None:
@@ -185,7 +184,7 @@ def show(row: Row) -> None:
 
 
 def measure(step: str, folder: Path) -> list[Row]:
-    """Do a step in this process; gives the time of each of its parts, and the peak so far."""
+    """Run a step in this process; returns the time of each part, and the peak memory so far."""
     rows = []
     began, cpu_began = time.perf_counter(), time.process_time()
     for said in (STEPS | ALONE)[step](folder):
@@ -198,7 +197,7 @@ def measure(step: str, folder: Path) -> list[Row]:
 
 
 def again(folder: Path) -> None:
-    """Run a job of which everything is done, by the command line; without a report: the output is made up."""
+    """Run a finished job with the command line, without a report, since the output is synthetic."""
     from lvqa_ray.dataset.run_state import write_run  # noqa: PLC0415
 
     write_run(folder / "out", job_of(folder), {}, finished=True)

@@ -1,14 +1,14 @@
-"""The real graph over many videos: ``python benchmarks/scale_graph.py [--videos 100 1000 ...] [--plot PNG]``.
+"""Overhead of the graph for many videos: ``python benchmarks/scale_graph.py [--videos 100 1000 ...] [--plot PNG]``.
 
-Films and endpoint are stubs that cost next to nothing, so that what is left is what Ray, the governor, the journal,
-the assembler and the tables cost. Each size is a process of its own. Memory is resident memory; the driver's is given
-for the first and for the last tenth of the run: what it holds for the length of the corpus is in both, and what grows
-with the clips that pass shows in the difference. The time inside of the journal (naming, seeking and writing answers)
-and of what remembers clips is measured in the workers; its share of the run's time is what it would take if none of it
-overlapped with anything. Then the finished run is run again, by the command line. CPU seconds by process go to stderr.
+Videos and endpoint are stubs of almost no cost, so the result is the cost of Ray, the rate limiter, the journal, the
+clip assembler and the tables. Each size runs in its own process. Memory is resident memory; the driver's is given for
+the first and the last tenth of the run: both include what is proportional to the corpus, and the difference shows what
+grows with the clips. The time in the journal (hashing, looking up and writing replies) and in the cache of clips is
+measured in the workers; its share of the run's time assumes no overlap. Then the finished run is run again with the
+command line. CPU seconds by process go to stderr.
 
-With ``--mode scenes --clip-takes 0.7`` the pictures of a clip take so many seconds, in which nothing is computed. The
-share of the time of the passes that two cores need for that is "cores busy"; the rest is what the graph leaves idle.
+With ``--mode scenes --clip-takes 0.7`` the frames of a clip take that many seconds of sleep. "Cores busy" is the share
+of the passes' time that two cores need for it; the rest is idle time of the graph.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def sample(clip: Clip, job: Job, takes_s: float) -> Iterator[Clip]:
 
 
 class StubTransport:
-    """Says what the tests' endpoint would, after a while and without a socket."""
+    """Stub transport: the fake endpoint's replies after a delay, without a socket."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -90,7 +90,7 @@ def _part(part: Part) -> Row:
 
 
 class NoChild:
-    """Takes the place of the process that decodes."""
+    """Stub of the decode process."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -124,7 +124,7 @@ def in_worker() -> None:
 
 
 class Clock:
-    """Adds up the time inside of functions, those that they call among them but once, in a file of the process."""
+    """Profiler that adds up the time in functions (nested calls once), and writes it to a file per process."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
@@ -132,7 +132,7 @@ class Clock:
         self._inside = False
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with its time added."""
+        """Wrap a function so that its time is added."""
 
         def timed(*args: object, **more: object) -> object:
             if self._inside:
@@ -149,7 +149,7 @@ class Clock:
 
 
 def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row:
-    """One run, in this process."""
+    """Run once, in this process."""
     with tempfile.TemporaryDirectory(prefix="lvqa-scale-") as name:
         folder = Path(name)
         films = [folder / "films" / f"{number:06d}.mp4" for number in range(videos)]
@@ -210,7 +210,7 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
 
 
 def rerun(job: Job, path: Path) -> float:
-    """Seconds that the command takes when there is nothing to do any more: its imports, but no Ray."""
+    """Time (s) of the command when nothing is left to do: its imports, but no Ray."""
     path.write_text(json.dumps(job.model_dump(mode="json")))
     begun = time.monotonic()
     command = [sys.executable, "-c", "from lvqa_ray.cli import main; main()", "run", str(path)]
@@ -251,7 +251,7 @@ def report(rows: Sequence[Row]) -> list[str]:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Time per video, and memory, over the number of videos."""
+    """Plot the time per video and the memory over the number of videos."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - only here, and slow to import
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))

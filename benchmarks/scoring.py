@@ -1,4 +1,4 @@
-"""How well two lists of cuts agree. Pure."""
+"""Agreement of two lists of cuts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 
 def f1(found: Sequence[float], true: Sequence[float], *, within_s: float) -> float:
-    """F1 of found cuts; each true cut is matched at most once, the nearest free one in time order.
+    """F1 score of found cuts; each true cut is matched at most once, the nearest free one in time order.
 
     Args:
-        found: Times of cuts (s), rising.
-        true: Times of the cuts that there are (s), rising.
-        within_s: Largest distance of a match (s).
+        found: Times of the found cuts (s), ascending.
+        true: Times of the true cuts (s), ascending.
+        within_s: Tolerance of a match (s).
 
     Returns:
-        0 to 1; 1 where both lists are empty.
+        0 to 1; 1 if both lists are empty.
     """
     if not found and not true:
         return 1.0

@@ -1,9 +1,9 @@
-"""What a small run costs with Ray: ``python benchmarks/startup.py [--seconds 10] [--clip-seconds 10] [--repeat 3]``.
+"""Cost of a small run with Ray: ``python benchmarks/startup.py [--seconds 10] [--clip-seconds 10] [--repeat 3]``.
 
-Each repetition is ``lvqa run`` of one film in a fresh process against a fake endpoint of 50 ms, compared with a process
-that only imports ``ray.data``. CPU seconds are those of all processes of the run: what the kernel charged to the
-command and to the children it waited for, or the sum of samples of /proc, whichever is more. On a machine that others
-use, go by CPU seconds and medians.
+Each repetition is ``lvqa run`` of one video in a new process against a fake endpoint of 50 ms latency, compared with a
+process that only imports ``ray.data``. CPU seconds are those of all processes of the run: the kernel's count for the
+command and the children it waited for, or the sum of samples of /proc, whichever is larger. On a shared machine, use
+CPU seconds and medians.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SAMPLE_EVERY_S = 0.05
 
 @dataclass
 class Cost:
-    """What a process and its descendants took."""
+    """Cost of a process and its descendants."""
 
     wall_s: float
     cpu_s: float
@@ -46,7 +46,7 @@ class Cost:
 
     @property
     def count(self) -> int:
-        """How many processes there were."""
+        """Number of processes."""
         return sum(map(len, self.processes.values()))
 
 
@@ -54,7 +54,7 @@ class Sampler(Watcher):
     """Samples the CPU seconds and the titles of a process and its descendants.
 
     Args:
-        root: The process.
+        root: Process id.
     """
 
     def __init__(self, root: int) -> None:
@@ -72,7 +72,7 @@ class Sampler(Watcher):
 
     @property
     def by_title(self) -> dict[str, list[float]]:
-        """CPU seconds of each process, by what it was last."""
+        """CPU seconds of each process, by its last title."""
         by: dict[str, list[float]] = {}
         for pid, title in self._titles.items():
             by.setdefault(short(title), []).append(self._cpu_s[pid])
@@ -80,7 +80,7 @@ class Sampler(Watcher):
 
 
 def short(title: str) -> str:
-    """The program and its module, or Ray's name of a worker."""
+    """Short title: the program and its module, or Ray's name of a worker."""
     if title.startswith("ray::"):
         return title.strip()
     if "decoding.worker" in title:
@@ -90,7 +90,7 @@ def short(title: str) -> str:
 
 
 def measured(command: list[str], env: dict[str, str]) -> Cost:
-    """Run a command to its end.
+    """Run a command and measure it.
 
     Raises:
         subprocess.CalledProcessError: It failed.

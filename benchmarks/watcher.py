@@ -1,4 +1,4 @@
-"""A look at something, again and again, while a block runs."""
+"""Periodic sampling in a thread during a ``with`` block."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 
 class Watcher(ABC):
-    """Looks in a thread of its own from the beginning of a ``with`` block to its end.
+    """Base class that samples in a thread from the start of a ``with`` block to its end.
 
     Args:
-        every_s: Seconds between two looks.
+        every_s: Sampling interval (s).
     """
 
     def __init__(self, every_s: float) -> None:
@@ -22,7 +22,7 @@ class Watcher(ABC):
 
     @abstractmethod
     def look(self) -> None:
-        """Look once."""
+        """Take one sample."""
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -37,11 +37,11 @@ class Watcher(ABC):
 
 
 class Machine(NamedTuple):
-    """CPU of this machine since it was started, over all cores and for whomever, in ticks.
+    """CPU time of this machine since boot, over all cores and processes, in ticks.
 
     Attributes:
-        used: Those in which a core was busy.
-        all: Those that there were.
+        used: Busy ticks.
+        all: All ticks.
     """
 
     used: int
@@ -49,7 +49,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def now(cls) -> Machine:
-        """What Linux says."""
+        """Read the counters from Linux."""
         user, nice, system, idle, waits, *others = map(
             int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
         )
@@ -57,5 +57,5 @@ class Machine(NamedTuple):
         return cls(used, used + idle + waits)
 
     def share_since(self, before: Machine) -> float:
-        """Of the ticks since then, how many were used, 0 to 1."""
+        """Utilization since an earlier reading, 0 to 1."""
         return (self.used - before.used) / max(1, self.all - before.all)

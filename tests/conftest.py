@@ -1,4 +1,4 @@
-"""What several rooms' tests share: one Ray for the whole session, a real endpoint each, and jobs made for it."""
+"""Shared fixtures: one Ray cluster per session, a fake endpoint per test, and jobs for it."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Chat
 from tests.fakes.endpoint import FakeEndpoint
 
-# Each process of pytest-xdist is told the width of a terminal, to which tables would be wrapped.
+# pytest-xdist sets the width of a terminal in its workers, and tables would be wrapped to it.
 os.environ.pop("COLUMNS", None)
-# Each worker of Ray is a process of its own, and would compile the package anew where no bytecode may be kept.
+# Each Ray worker is a process, and would compile the package again if no bytecode may be written.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MODEL = "fake-vlm"
 LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]
-"""What is begun first, so that no process is alone with it at the end."""
+"""The slowest test files, which start first, so that no worker is left alone with one at the end."""
 JobMaker = Callable[..., Job]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first, and leave the order as it is otherwise."""
+    """Move the slowest files to the front; the order is otherwise unchanged."""
 
     def place(item: pytest.Item) -> int:
         path = item.path.relative_to(Path(__file__).parent).as_posix()
@@ -56,13 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray of two cores; a run that finds one running uses it."""
+    """Ray cluster with two cores; runs in the tests use it."""
     import ray
 
-    # One after the other where files are tested at once: Ray gives itself 30 s to start.
+    # Serialized between pytest-xdist workers: Ray's startup timeout is 30 s.
     with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
-        # "local": what runs on this machine, or what has left its address behind, is somebody else's.
+        # "local": never connect to another cluster on this machine, or to a stale address.
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
@@ -76,7 +76,7 @@ def fake() -> Iterator[FakeEndpoint]:
 
 @pytest.fixture
 def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
-    """Makes a job against the fake endpoint: videos, then settings as nested mappings."""
+    """Factory of jobs for the fake endpoint, from videos and settings as nested mappings."""
 
     def make(*videos: Path | str, output: Path | str | None = None, **settings: Any) -> Job:
         at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None, **settings.pop("endpoint", {})}
@@ -87,7 +87,7 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
             "sample": {"count": 2, "short_side": 64},
             "engine": {"num_cpus": 2},
             "ask": {"quota": {"goal": 1}, **settings.pop("ask", {})},
-            # Films made alike are asked alike; what is asked of a question is counted where that is the point.
+            # Identical videos get identical requests; only the tests of the checks count their calls.
             "checks": {
                 "duplicates": {"corpus": False},
                 **{name: {"policy": "off"} for name in ("blind", "solve", "prose")},
@@ -100,7 +100,7 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
 
 @pytest.fixture
 def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
-    """The whole client path of a stage, in this process."""
+    """The whole client stack of a stage, in this process."""
     endpoint = Endpoint(base_url=fake.base_url, model=MODEL, api_key_env=None, max_attempts=2)
     permits = LeasePool(LocalLeaseServer(Limiter(replace(Limits.of(endpoint), open_after=50))))
     key_of = partial(cache_key, endpoint)
@@ -113,5 +113,5 @@ def chat(fake: FakeEndpoint, tmp_path: Path) -> Chat:
 
 
 def tables(output: str) -> dict[str, list[dict[str, Any]]]:
-    """The rows of every table of an output."""
+    """Rows of every table of an output."""
     return {table: list(read_rows(Path(output), table)) for table in SCHEMAS}

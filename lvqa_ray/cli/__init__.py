@@ -1,4 +1,4 @@
-"""The ``lvqa`` command: arguments -> job -> engine. Data goes to stdout, talk to stderr."""
+"""Command line ``lvqa``: arguments -> job -> engine. Data goes to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main() -> NoReturn:
 
         open_standard_files()
         set_up_output()
-        from lvqa_ray.cli.commands import status  # noqa: PLC0415 - it takes a second, and Ctrl-C may come in it
+        from lvqa_ray.cli.commands import status  # noqa: PLC0415 - it takes a second, in which Ctrl-C must work
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(status())

@@ -1,4 +1,4 @@
-"""``lvqa analyze``: its arguments; what it does is in `video_analysis`."""
+"""Arguments of ``lvqa analyze``; `video_analysis` does the work."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 
 from lvqa_ray import config
 from lvqa_ray.cli.display.terminal import fail
-from lvqa_ray.cli.run import Overrides, Quietly, endpoints_of
+from lvqa_ray.cli.run import Overrides, Quiet, endpoints_of
 
 VIDEO = "(the video of the command)"
-# Those of `records`, which takes as long to import as the whole command line; a test compares them.
+# Copies of the choices in `records`, whose import takes as long as the whole command line; a test compares them.
 TASK_CHOICES = ("analysis", "summary", "titles", "mind_map")
 STYLE_CHOICES = ("plot_detail", "summary", "tags", "highlights", "multi_task")
 
@@ -48,7 +48,7 @@ def analyze(
     ] = None,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per event.")] = False,
-    quiet: Quietly = False,
+    quiet: Quiet = False,
 ) -> None:
     """Analyze one video (shots, summary, titles, mind map) and stream the results.
 
@@ -59,7 +59,6 @@ def analyze(
         given["analysis.summary.styles"] = style.split(",")
     if out:
         given["output"] = out
-    # What is asked about the film as a whole is told in one go, and there are no questions.
     sets = [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or [])]
     placed = f"videos={json.dumps([video or VIDEO])}"
     if job:

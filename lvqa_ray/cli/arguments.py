@@ -1,4 +1,4 @@
-"""Which output a command is about: that at a path or in a bucket, or that of a job file."""
+"""Argument OUTPUT of the commands: a folder, a bucket prefix, or a job file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OUTPUT_HELP = (
 Output = Annotated[str, typer.Argument(help=OUTPUT_HELP)]
 
 
-def place_given(given: str) -> StoragePath:
-    """Where an output is.
+def resolve_output(given: str) -> StoragePath:
+    """Resolve an OUTPUT argument to its storage path.
 
     Raises:
-        ConfigError: What was given is a job file with a mistake in it.
+        ConfigError: The argument is an invalid job file.
     """
     from lvqa_ray.storage.paths import storage_path  # noqa: PLC0415 - it takes a second to import
 
@@ -33,16 +33,16 @@ def place_given(given: str) -> StoragePath:
 
 
 def is_job(given: str) -> bool:
-    """Whether what was given is a job file, and not a folder or a prefix."""
+    """Whether the argument is a job file, and not a folder or a prefix."""
     return Path(given).suffix.lower() in JOB_FILES and "://" not in given and not Path(given).is_dir()
 
 
 def named(job: config.Job, given: str | Path | None = None) -> str:
-    """What other commands are to be given for a job's output, so that they reach it.
+    """The shell-quoted OUTPUT argument with which other commands find a job's output.
 
     Args:
         job: The job as it runs.
-        given: The job file that it is from, changed or not.
+        given: The job file that the job was loaded from.
     """
     if given is not None and job.storage != type(job.storage)():
         written = config.Job.load(Path(given))

@@ -1,4 +1,4 @@
-"""``lvqa audit``: what an output holds, against chance, and two outputs side by side."""
+"""Command ``lvqa audit``: statistics of one output, or of two side by side, with significance tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lvqa_ray.cli.arguments import OUTPUT_HELP, place_given
+from lvqa_ray.cli.arguments import OUTPUT_HELP, resolve_output
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # Arrow takes a second to import
     from lvqa_ray.dataset.statistics.audit import Audit
     from lvqa_ray.dataset.statistics.significance import Mean, Share
 
-Line = tuple[str, "Callable[[Audit], str]"]
+AuditRow = tuple[str, "Callable[[Audit], str]"]
+"""A row label, and a function from an audit to the text of its cell."""
 
 
 def audit(
@@ -30,27 +31,27 @@ def audit(
 
     if len(outputs) > 2:
         fail("give one output folder, or two to compare.")
-    found = {output: count(OutputReader(place_given(output))).audit for output in outputs}
+    found = {output: count(OutputReader(resolve_output(output))).audit for output in outputs}
     for output, audited in found.items():
         if not audited.asked:
             fail(f"{output} has no questions. Give the output folder of a run.")
     if as_json:
-        say_json({output: said(one) for output, one in found.items()})
+        say_json({output: as_values(one) for output, one in found.items()})
         return
     print_audit(found)
 
 
-def said(audit: Audit) -> dict[str, Any]:
-    """An audit as plain values."""
+def as_values(audit: Audit) -> dict[str, Any]:
+    """Convert an audit to plain values for JSON."""
     sums = {name: getattr(audit, name) for name in ("asked", "tokens_per_record", "usd_per_record")}
     return asdict(audit) | sums
 
 
 def print_audit(audits: Mapping[str, Audit]) -> None:
-    """Print audits, a column each."""
+    """Print audits as a table with one column each."""
     every = list(audits.values())
     made = table("Audit", "", *map(plain, audits))
-    for label, cell in _lines(every):
+    for label, cell in _rows(every):
         made.add_row(plain(label), *(plain(cell(audit)) for audit in every))
     show(data, made)
     talk.print(
@@ -63,8 +64,8 @@ def print_audit(audits: Mapping[str, Audit]) -> None:
     )
 
 
-def _lines(audits: list[Audit]) -> list[Line]:
-    lines: list[Line] = [
+def _rows(audits: list[Audit]) -> list[AuditRow]:
+    rows: list[AuditRow] = [
         ("questions requested", lambda audit: f"{audit.asked:,}"),
         *(_checked(check) for check in _names(audits, "checks")),
         *(_unusable(check) for check in _names(audits, "dropped") if check not in _names(audits, "checks")),
@@ -86,14 +87,14 @@ def _lines(audits: list[Audit]) -> list[Line]:
         ("tokens per kept question", lambda audit: _number(audit.tokens_per_record, "{:,.0f}")),
         ("dollars per kept question", lambda audit: _number(audit.usd_per_record, "${:,.5f}")),
     ]
-    return [(label, cell) for label, cell in lines if any(cell(audit) for audit in audits)]
+    return [(label, cell) for label, cell in rows if any(cell(audit) for audit in audits)]
 
 
 def _names(audits: list[Audit], field: str) -> list[str]:
     return list(dict.fromkeys(name for audit in audits for name in getattr(audit, field)))
 
 
-def _checked(check: str) -> Line:
+def _checked(check: str) -> AuditRow:
     def cell(audit: Audit) -> str:
         outcomes = audit.checks.get(check, {})
         order = [outcome for outcome in ("dropped", "repaired", "marked", "passed") if outcomes.get(outcome)]
@@ -102,11 +103,11 @@ def _checked(check: str) -> Line:
     return f"  {check}", cell
 
 
-def _unusable(stage: str) -> Line:
+def _unusable(stage: str) -> AuditRow:
     return f"  {stage}", lambda audit: ", ".join(f"{n:,} {kind}" for kind, n in audit.dropped.get(stage, {}).items())
 
 
-def _category(name: str) -> Line:
+def _category(name: str) -> AuditRow:
     def cell(audit: Audit) -> str:
         quota = audit.quota.get(name)
         return f"{quota['delivered']:,} of {quota['requested']:,} requested" if quota else ""
@@ -114,7 +115,7 @@ def _category(name: str) -> Line:
     return f"  {name or 'no category'}", cell
 
 
-def _cost(stage: str) -> Line:
+def _cost(stage: str) -> AuditRow:
     def cell(audit: Audit) -> str:
         cost = audit.cost.get(stage)
         if cost is None:

@@ -1,4 +1,4 @@
-"""``lvqa cache``: statistics and maintenance of the cache of paid replies."""
+"""Commands ``lvqa cache``: statistics and maintenance of the cache of paid replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lvqa_ray.cli.arguments import Output, place_given
+from lvqa_ray.cli.arguments import Output, resolve_output
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.display.visible import visible
@@ -49,7 +49,7 @@ def compact(output: Output) -> None:
     from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with run_lock(place_given(output)):
+    with run_lock(resolve_output(output)):
         try:
             before, after = maintenance.compact(locations.open_segments(journal))
             found_clips.compact(found_clips.clips_folder(journal))
@@ -70,23 +70,23 @@ def clear(
     from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     journal = _journal(output)
-    with run_lock(place_given(output)):
+    with run_lock(resolve_output(output)):
         counted = maintenance.stats(locations.open_segments(journal))
         if not yes and not typer.confirm(visible(f"Delete {counted.answers} paid replies in {journal}?"), err=True):
             talk.print("Nothing was deleted.")
             raise typer.Exit(1)
         try:
             maintenance.clear(locations.open_segments(journal))
-            for beside in (found_clips.clips_folder(journal), clip_files.files_folder(journal)):
-                if beside.is_dir():
-                    maintenance.clear(locations.open_segments(beside, make=False))
+            for folder in (found_clips.clips_folder(journal), clip_files.files_folder(journal)):
+                if folder.is_dir():
+                    maintenance.clear(locations.open_segments(folder, make=False))
         except OSError as error:
             fail(f"{journal} cannot be emptied: {error.strerror or error}.")
     talk.print(f"{counted.answers} replies deleted.")
 
 
 def _journal(output: str) -> StoragePath:
-    journal = place_given(output) / "cache"
+    journal = resolve_output(output) / "cache"
     if not journal.is_dir():
         fail(f"{output} has no cache. Give the output folder of a run.")
     return journal

@@ -1,4 +1,4 @@
-"""``lvqa check`` and ``lvqa preview``: before a run, whether it can go well, and what its first videos come to."""
+"""Commands ``lvqa check`` (preflight tests of a job) and ``lvqa preview`` (process its first videos)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.summaries import print_questions
 from lvqa_ray.cli.display.terminal import data, plain, say_json, talk
-from lvqa_ray.cli.run import AsJson, Overrides, run_and_tell
+from lvqa_ray.cli.run import AsJson, Overrides, run_and_report
 
 if TYPE_CHECKING:
     from lvqa_ray.engine.preflight.doctor import Finding
@@ -29,12 +29,12 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Test the endpoints, output folder, disk and videos of a job. Exit status 2 if a run would fail."""
-    from lvqa_ray.engine.preflight.doctor import check as look  # noqa: PLC0415 - Ray takes seconds to import
+    from lvqa_ray.engine.preflight.doctor import check as run_checks  # noqa: PLC0415 - Ray takes seconds to import
 
     loaded = config.Job.load(job, overrides or [])
     ask = talk.is_terminal and not yes
     paid = yes or (ask and typer.confirm("Send each endpoint one or two small requests, for a cent at most?", err=True))
-    found = list(look(loaded, paid=paid))
+    found = list(run_checks(loaded, paid=paid))
     if as_json:
         say_json([asdict(finding) for finding in found])
     else:
@@ -59,7 +59,7 @@ def preview(
     """Process the first videos of a job and print their questions. A later run does not process them again."""
     loaded = config.Job.load(job, [f"limit={count}", *(overrides or [])])
     name = named(loaded, job)
-    status = run_and_tell(loaded, name)
+    status = run_and_report(loaded, name)
     if loaded.ask.wanted:
         print_questions(config.output_path(loaded), name)
     raise typer.Exit(status)

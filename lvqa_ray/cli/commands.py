@@ -1,4 +1,4 @@
-"""All commands, and what is said where one of them ends otherwise than it should."""
+"""Command table of ``lvqa``, exit statuses, and messages for errors."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ app.command("demo-endpoint", rich_help_panel=_TRY)(demo.demo_endpoint)
 
 
 def status() -> int:
-    """Run the command line and give the exit status; a mistake of the user is one sentence and 2."""
+    """Run the command line and return the exit status; a user error prints one sentence and returns 2."""
     show_warnings()
     try:
         ended = app(standalone_mode=False)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a reader that is gone is no traceback
+            sys.stdout.flush()  # here, so that a broken pipe gives no traceback
     except RunStopped as error:
         say_stopped(error)
         ended = 1
@@ -55,15 +55,15 @@ def status() -> int:
         ended = 130
     except BrokenPipeError:
         return stop_at_broken_pipe()
-    except OSError as error:  # of a disk or store
+    except OSError as error:  # from a disk or an object store
         from lvqa_ray.storage.paths import describe_os_error  # noqa: PLC0415 - needed only here
 
         fail(describe_os_error(error))
     except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own mistakes of usage
+        if hasattr(error, "format_message"):  # typer's usage errors
             fail(error.format_message())
         raise
-    if ended in {129, 130, 143}:  # SIGHUP, Ctrl-C, which typer may have turned into this number, or SIGTERM
+    if ended in {129, 130, 143}:  # SIGHUP, Ctrl-C (typer may return this number), SIGTERM
         talk.print("Stopped. All paid replies are kept: run the same command to resume.", soft_wrap=True)
     return ended if isinstance(ended, int) else 0
 

@@ -1,4 +1,4 @@
-"""``lvqa demo`` and ``lvqa demo-endpoint``: the real job against an endpoint of our own."""
+"""Commands ``lvqa demo`` and ``lvqa demo-endpoint``: the real pipeline with an embedded endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvqa_ray.cli.arguments import named
 from lvqa_ray.cli.audit import print_audit
 from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
-from lvqa_ray.cli.run import Overrides, run_and_tell
+from lvqa_ray.cli.run import Overrides, run_and_report
 from lvqa_ray.errors import LvqaError
 from lvqa_ray.llm.endpoint import DEMO_MODEL
 
@@ -44,14 +44,14 @@ def demo(
             overrides or [],
             where="the command line",
         )
-        status = run_and_tell(job, named(job))
+        status = run_and_report(job, named(job))
     if status == 0:
         _show(Path(out))
     raise typer.Exit(status)
 
 
 def _show(folder: Path) -> None:
-    """What the checks found, and the first record."""
+    """Print the audit and the first record."""
     from lvqa_ray.dataset.reader import OutputReader  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.dataset.statistics.output_statistics import count  # noqa: PLC0415
 
@@ -61,7 +61,7 @@ def _show(folder: Path) -> None:
 
 @contextmanager
 def _demo_endpoint() -> Iterator[str]:
-    """The embedded endpoint, at its usual port if that is free: a second demo then finds the first one's answers."""
+    """Start the embedded endpoint, on its usual port if free, so that a second demo has the same cache keys."""
     from lvqa_ray.demo.endpoint import DemoEndpoint  # noqa: PLC0415 - pulls in OpenCV
 
     with ExitStack() as stack:

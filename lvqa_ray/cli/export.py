@@ -1,4 +1,4 @@
-"""``lvqa export``: an output in another tool's format."""
+"""Command ``lvqa export``: convert an output to another tool's format."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lvqa_ray.cli.arguments import Output, place_given
+from lvqa_ray.cli.arguments import Output, resolve_output
 from lvqa_ray.cli.display.terminal import fail, plain, say, talk
 from lvqa_ray.cli.report import output_at
 from lvqa_ray.plugins import PluginError
 from lvqa_ray.report.export_formats import FORMATS, format_names, format_of
 
-# None of them has the name of a table, which would then hold what is no Parquet.
+# None has the name of a table, whose folder must hold only Parquet files.
 FOLDERS = {"hf": "hf", "srt": "captions", "vtt": "captions", "speech-srt": "speech", "speech-vtt": "speech"}
 FORMS = (*FORMATS, *FOLDERS)
 
@@ -57,7 +57,7 @@ def export(
         fail("--license is only for the dataset card of hf: leave it out.")
     suffix = "json" if lines and lines.array else "jsonl"
     name = FOLDERS.get(form, f"{form.removesuffix('-json')}.{suffix}")
-    given = output_at(place_given(output))
+    given = output_at(resolve_output(output))
     target = to or (given.folder if isinstance(given.folder, Path) else Path()) / name
     if lines:
         from lvqa_ray.report.export_files import export_lines  # noqa: PLC0415 - Arrow takes a second to import

@@ -1,4 +1,4 @@
-"""The configuration as a page of Markdown, made of the models' own descriptions and defaults."""
+"""Configuration reference as Markdown, generated from the descriptions and defaults of the models."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ command line, as `--set section.key=value`. `lvqa schema` prints the JSON schema
 check job files.
 """
 LONGEST_DEFAULT_CHARS = 60
-"""A longer default (characters) is not printed."""
+"""Maximum characters of a default that is printed."""
 
 
 def reference() -> str:
-    """All settings, section by section."""
+    """Return docs/configuration.md: all settings, by section."""
     schema = config.Job.model_json_schema()
     at = {"base_url": "http://localhost/v1", "model": "m"}
     plain = config.Job.of({"videos": ["x"], "output": "x", "endpoints": {"vlm": at, "llm": at}}).model_dump(mode="json")
@@ -33,27 +33,29 @@ def _section(path: str, schema: Mapping[str, Any], defs: Mapping[str, Any], plai
         target = _object(field, defs)
         where = f"{path}.{name}".lstrip(".")
         if target is None:
-            rows.append(f"| `{where}` | {_type(field, defs)} | {_default(name, schema, plain)} | {_said(field)} |\n")
+            rows.append(
+                f"| `{where}` | {_type(field, defs)} | {_default(name, schema, plain)} | {_description(field)} |\n"
+            )
         else:
             inner.append((where, field, target))
     if path:
-        yield f"\n## {path}\n\n{_said(schema) or ''}\n".replace("\n\n\n", "\n\n")
+        yield f"\n## {path}\n\n{_description(schema) or ''}\n".replace("\n\n\n", "\n\n")
     if rows:
         yield "\n| setting | type | default | what it does |\n|---|---|---|---|\n"
         yield from rows
     for where, field, target in inner:
-        said = {**target, "description": field.get("description", target.get("description"))}
+        section = {**target, "description": field.get("description", target.get("description"))}
         if where == "endpoints.llm":
-            yield f"\n## {where}\n\n{_said(said)} Its settings are those of `endpoints.vlm`.\n"
+            yield f"\n## {where}\n\n{_description(section)} Its settings are those of `endpoints.vlm`.\n"
             continue
-        yield from _section(where, said, defs, plain.get(where.rpartition(".")[2], {}))
+        yield from _section(where, section, defs, plain.get(where.rpartition(".")[2], {}))
 
 
 def _object(field: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The settings that a field holds, if it holds some."""
+    """The schema of a field that is a section of settings; ``None`` for a plain setting."""
     for part in (field, *field.get("anyOf", ()), *field.get("oneOf", ()), *field.get("allOf", ())):
         if "$ref" in part:
-            part = defs[part["$ref"].rpartition("/")[2]]  # noqa: PLW2901 - what it stands for
+            part = defs[part["$ref"].rpartition("/")[2]]  # noqa: PLW2901 - resolve the reference
         if "properties" in part:  # checks of installed packages have no definition of their own
             return part  # type: ignore[no-any-return]  # a part of a JSON schema
     return None
@@ -82,13 +84,13 @@ def _type(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 
 
 def _range(field: Mapping[str, Any]) -> str:
-    """The range of a number, as text behind its type."""
+    """Text of a number's range."""
     low, high = field.get("minimum"), field.get("maximum")
     if low is not None and high is not None:
         return f" ({low:,} to {high:,})"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    said = " and ".join(f"{words} {field[name]:,}" for name, words in bounds.items() if name in field)
-    return f" ({said})" if said else ""
+    text = " and ".join(f"{words} {field[name]:,}" for name, words in bounds.items() if name in field)
+    return f" ({text})" if text else ""
 
 
 def _default(name: str, schema: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
@@ -98,5 +100,5 @@ def _default(name: str, schema: Mapping[str, Any], plain: Mapping[str, Any]) -> 
     return f"`{text}`" if len(text) <= LONGEST_DEFAULT_CHARS else "a long text; see `lvqa schema`"
 
 
-def _said(field: Mapping[str, Any]) -> str:
+def _description(field: Mapping[str, Any]) -> str:
     return " ".join(str(field.get("description", "")).split()).replace("|", "\\|")

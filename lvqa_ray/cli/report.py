@@ -1,4 +1,4 @@
-"""``lvqa report``: an output in one HTML file."""
+"""Command ``lvqa report``: write an output as one HTML file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lvqa_ray.cli.arguments import Output, place_given
+from lvqa_ray.cli.arguments import Output, resolve_output
 from lvqa_ray.cli.display.terminal import plain, say, talk
 from lvqa_ray.errors import LvqaError
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from lvqa_ray.storage.paths import StoragePath
 
 AFTER_A_RUN_S = 10.0
-"""How long thumbnails may take at the end of a run, and prompts as long again."""
+"""Time limit (s) for thumbnails at the end of a run; the same for prompts."""
 MOST_JOURNAL_BYTES = 500_000_000
-"""With a larger journal a run leaves the report to be asked for."""
+"""With a larger journal, a run prints the command for the report instead of writing it."""
 
 
 def report(
@@ -34,21 +34,21 @@ def report(
     ] = 120.0,
 ) -> None:
     """Write one HTML file with the statistics and the records of an output. It works offline."""
-    made = _write(place_given(output), to, seconds)
+    made = _write(resolve_output(output), to, seconds)
     some = "" if made.videos == made.of else f"; a sample of {made.videos:,} of {made.of:,} videos"
     talk.print(f"{made.bytes / 1e6:.1f} MB{some}", highlight=False)
     say(str(made.path))
 
 
-def report_after_run(folder: StoragePath, told: str, *, quiet: bool = False) -> None:
-    """Write the report where that is cheap, and say where it is; whatever goes wrong with it is no fault of the run.
+def report_after_run(folder: StoragePath, name: str, *, quiet: bool = False) -> None:
+    """Write the report after a run if that is cheap, and print its path. A failure does not fail the run.
 
     Args:
         folder: The output.
-        told: What `report` is to be given for it.
-        quiet: Do not say where it is.
+        name: OUTPUT argument for `lvqa report`.
+        quiet: Do not print the path.
     """
-    command = f"lvqa report {plain(told)}"
+    command = f"lvqa report {plain(name)}"
     journal = (folder / "cache").glob("*.jsonl") if isinstance(folder, Path) else iter(())
     if not isinstance(folder, Path) or sum(file.stat().st_size for file in journal) > MOST_JOURNAL_BYTES:
         if not quiet:
@@ -58,26 +58,26 @@ def report_after_run(folder: StoragePath, told: str, *, quiet: bool = False) -> 
         made = _write(folder, None, AFTER_A_RUN_S)
     except LvqaError as error:
         talk.print(f"No report was written: {plain(str(error))}", soft_wrap=True)
-    except Exception as error:  # a defect of the report does not make a good run look bad
+    except Exception as error:  # a defect of the report must not fail the run
         talk.print(f"No report was written ({type(error).__name__}). Run {command} for details.", soft_wrap=True)
     else:
         if not quiet:
             talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
 
 
-def output_at(place: StoragePath) -> Written:
-    """The output at a place.
+def output_at(path: StoragePath) -> Written:
+    """Open an output.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no output at this path.
     """
     from lvqa_ray.dataset.reader import opened  # noqa: PLC0415 - Arrow takes a second to import
 
-    return opened(place)
+    return opened(path)
 
 
-def _write(place: StoragePath, to: Path | None, within_s: float) -> Report:
+def _write(path: StoragePath, to: Path | None, within_s: float) -> Report:
     from lvqa_ray.journal.found_clips import clips_found  # noqa: PLC0415 - as above
     from lvqa_ray.report.page import write_report  # noqa: PLC0415
 
-    return write_report(output_at(place), to, found=clips_found(place), within_s=within_s)
+    return write_report(output_at(path), to, found=clips_found(path), within_s=within_s)

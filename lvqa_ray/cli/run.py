@@ -1,4 +1,4 @@
-"""``lvqa run``, ``plan`` and ``estimate``: a job from a file or from options, and what became of it."""
+"""Commands ``lvqa run``, ``plan`` and ``estimate`` for a job from a file or from options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from lvqa_ray import config
 from lvqa_ray.cli.arguments import JOB_FILES, is_job, named
-from lvqa_ray.cli.display.panel import Lines, Screen, talkative
+from lvqa_ray.cli.display.panel import Lines, Screen, show_log
 from lvqa_ray.cli.display.summaries import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.report import report_after_run
@@ -23,8 +23,8 @@ Overrides = Annotated[
     typer.Option("--set", help="Override a setting, as section.key=value. Repeatable.", metavar="K=V"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Quietly = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
-Loudly = Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print the log.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Process only the first N videos.", metavar="N")]
 Sources = Annotated[
     list[str], typer.Argument(help="One job file (.yaml), or videos: files, folders, glob patterns, manifests, URLs.")
@@ -60,8 +60,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
     fresh: Fresh = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
-    quiet: Quietly = False,
-    verbose: Loudly = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a job. Run the same command again to resume it after an interruption."""
     models = {"vlm": vlm_model, "llm": llm_model, "reformat": reformat_model, "checker": checker_model}
@@ -80,8 +80,8 @@ def run(
         talk.print("lvqa run --dry-run is deprecated: use lvqa plan.", soft_wrap=True)
         print_plan(job, ask_endpoints=True)
         return
-    told = named(job, sources[0] if is_job(sources[0]) else None)
-    raise typer.Exit(run_and_tell(job, told, quiet=quiet, verbose=verbose, report=report))
+    name = named(job, sources[0] if is_job(sources[0]) else None)
+    raise typer.Exit(run_and_report(job, name, quiet=quiet, verbose=verbose, report=report))
 
 
 def plan(
@@ -123,7 +123,7 @@ def _job_of(
     limit: int | None,
     overrides: Sequence[str] | None,
 ) -> config.Job:
-    """The job of a job file, or of videos and options."""
+    """Build the job from a job file, or from videos and options."""
     given: dict[str, Any] = {"output": out} if out else {}
     if limit:
         given["limit"] = limit
@@ -146,13 +146,13 @@ def _job_of(
 
 
 def endpoints_of(base_url: str | None, api_key_env: str, models: Mapping[str, str | None]) -> dict[str, Any]:
-    """The section `endpoints` of a job for one endpoint; a role without a model of its own is left out."""
+    """Build the section `endpoints` of a job for one endpoint; roles without a model are left out."""
     shared = {"base_url": base_url, "api_key_env": api_key_env}
     return {role: {**shared, "model": model} for role, model in models.items() if model}
 
 
 def _fresh(job: config.Job) -> config.Job:
-    """The job with an output folder that holds nothing: the next number behind its own that is free."""
+    """Give the job an empty output folder: its own, or the first free one with a number appended."""
     from lvqa_ray.storage.paths import holds_anything  # noqa: PLC0415 - it takes a second to import
 
     given = config.output_path(job)
@@ -179,46 +179,46 @@ def estimate(
     print_plan(config.Job.load(job, [*first, *(overrides or [])]), ask_endpoints=False, as_json=as_json)
 
 
-def run_and_tell(
+def run_and_report(
     job: config.Job,
-    told: str,
+    name: str,
     *,
     only: Collection[str] | None = None,
     quiet: bool = False,
     verbose: bool = False,
     report: bool = True,
 ) -> int:
-    """Run a job, say how it went, and give the exit status.
+    """Run a job, print its summary, and return the exit status.
 
     Args:
         job: The job.
-        told: What other commands are to be given for its output.
+        name: OUTPUT argument for other commands.
         only: As for `lvqa_ray.run`.
-        quiet: Say nothing but what went wrong.
-        verbose: Show what is logged.
-        report: Write the report, where that is cheap.
+        quiet: Print only problems.
+        verbose: Print the log.
+        report: Write the report if that is cheap.
     """
     if verbose:
-        talkative(talk)
+        show_log(talk)
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
-    from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - it belongs to what was just imported
+    from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - as above
 
     summary = None
     try:
         screen = talk.is_terminal and not talk.is_dumb_terminal and not quiet
         with Screen(talk, f"lvqa: {job.output}") if screen else Lines(talk, quiet=quiet) as view:
-            summary = run_job(job, view.update, _say_stopping, only=only)
-        # A signal is nothing to be mended: how to go on is said at the end of every run that was stopped by one.
-        print_summary(replace(summary, halted="") if summary.signal else summary, told, quiet=quiet)
+            summary = run_job(job, view.update, _print_stopping, only=only)
+        # After a signal there is no fault to fix; `status` prints how to resume.
+        print_summary(replace(summary, halted="") if summary.signal else summary, name, quiet=quiet)
         if report and not summary.signal:
-            report_after_run(config.output_path(job), told, quiet=quiet)
+            report_after_run(config.output_path(job), name, quiet=quiet)
     except Interrupted as interrupted:
         return 128 + interrupted.signum
-    except OSError:  # a terminal or a pipe that is closed, or a full disk behind it, says nothing about the run
+    except OSError:  # printing failed: a closed terminal or pipe, or a full disk; the run itself succeeded
         if summary is None:
             raise
     return summary.exit_status
 
 
-def _say_stopping() -> None:
+def _print_stopping() -> None:
     talk.print("Stopping when the requests in flight are answered. Repeat to stop at once.", soft_wrap=True)

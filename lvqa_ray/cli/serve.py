@@ -1,4 +1,4 @@
-"""``lvqa serve``: analyses of videos over HTTP."""
+"""Command ``lvqa serve``: analyses of videos over HTTP."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def serve(
     check_output(config.output_path(loaded))
     check_prices(loaded)
     check_endpoints(loaded)
-    place = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}/"
-    said = partial(talk.print, plain(f"Serving {loaded.output} at {place}"), soft_wrap=True)
-    run_ingress(loaded, partial(build, loaded), said)
+    url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}/"
+    on_ready = partial(talk.print, plain(f"Serving {loaded.output} at {url}"), soft_wrap=True)
+    run_ingress(loaded, partial(build, loaded), on_ready)
 
 
 def build(job: config.Job) -> App:
-    """The application, with the token that this process finds in its environment: it travels through no Ray."""
+    """Build the application with the token from this process's environment: the token never passes through Ray."""
     from lvqa_ray.serve.app import make_app  # noqa: PLC0415 - it needs an extra
 
     return make_app(job, os.environ.get(job.serve.token_env, "").strip())

@@ -1,4 +1,4 @@
-"""The analysis of one video, printed as it comes: the work of ``lvqa analyze``."""
+"""Streaming analysis of one video on the terminal, for ``lvqa analyze``."""
 
 from __future__ import annotations
 
@@ -25,60 +25,60 @@ from lvqa_ray.storage.run_lock import run_lock
 
 
 def analyze_video(job: Job, video: str | None, task_id: str | None, *, as_json: bool, quiet: bool) -> int:
-    """Analyze one video, print what comes, and give the exit status.
+    """Analyze one video, print results as they arrive, and return the exit status.
 
     Args:
         job: The job.
-        video: A file or an address; ``None`` for the video of an earlier result.
-        task_id: Names the result, and an earlier one to build on.
-        as_json: Print lines of JSON.
-        quiet: Say nothing but what went wrong.
+        video: A file or a URL; ``None`` for the video of an earlier result.
+        task_id: Name of the result, and of an earlier result to build on.
+        as_json: Print JSON Lines.
+        quiet: Print only problems.
     """
-    teller = _Teller(as_json=as_json, quiet=quiet)
+    printer = _Printer(as_json=as_json, quiet=quiet)
     folder = output_path(job)
     if task_id and not TASK_NAME.fullmatch(task_id):
         fail(f"--task-id {task_id} is not valid: use letters, digits, '_', '-' and '.', at most 120 characters.")
     check_output(folder)
     with run_lock(folder):
-        kept = AnalysisStore(folder)
-        subject = _video(job, video, kept.of(task_id) if task_id else [], task_id)
-        analyst = LocalExecutor(job)
-        dossier = AnalysisDocument(
-            task=task_id or subject.id, session=analyst.run_id, video=subject, tasks=job.analysis.wanted
+        store = AnalysisStore(folder)
+        subject = _video(job, video, store.of(task_id) if task_id else [], task_id)
+        executor = LocalExecutor(job)
+        analysis = AnalysisDocument(
+            task=task_id or subject.id, session=executor.run_id, video=subject, tasks=job.analysis.wanted
         )
 
-        async def all_of_it() -> None:
-            here = asyncio.current_task()
-            if here:
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)
+        async def stream() -> None:
+            task = asyncio.current_task()
+            if task:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
             try:
-                async with aclosing(analyst.rows(job, subject)) as rows:
+                async with aclosing(executor.rows(job, subject)) as rows:
                     async for row in rows:
-                        dossier.add(row)
-                        teller.tell(row, dossier)
+                        analysis.add(row)
+                        printer.print_row(row, analysis)
                         if isinstance(row, Analysis):
-                            kept.save(dossier.document())
+                            store.save(analysis.document())
             except BaseException:
-                dossier.state = "stopped"
+                analysis.state = "stopped"
                 raise
             finally:
-                kept.save(dossier.document())
-                await analyst.aclose()
+                store.save(analysis.document())
+                await executor.aclose()
 
         try:
-            asyncio.run(all_of_it())
+            asyncio.run(stream())
         except asyncio.CancelledError:
             return 128 + signal.SIGTERM
-        except OSError as error:  # of the output, after the first paid call
+        except OSError as error:  # from the output, after the first paid call
             raise RunStopped(describe_os_error(error)) from error
-    teller.end(dossier)
-    if analyst.chats.exhausted:
+    printer.end(analysis)
+    if executor.chats.exhausted:
         return 3
-    return 1 if dossier.lacks else 0
+    return 1 if analysis.lacks else 0
 
 
 def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: str | None) -> Video:
-    """What is to be analyzed: the video that is named, or the one of an earlier result."""
+    """The video to analyze: the given one, or that of an earlier result."""
     access = storage_options(job.storage)
     if video is None:
         if not task_id:
@@ -88,21 +88,21 @@ def _video(job: Job, video: str | None, before: list[dict[str, Any]], task_id: s
         known = before[0]["video"]
         with suppress(ConfigError):
             file = read_manifest([known["uri"]], access=access)[0]
-            # A result of an earlier release names the file by its stamp, and so do the keys of its answers.
+            # An earlier release identified the file by size and time, also in the cache keys of its replies.
             return file if file.fingerprint == known["fingerprint"] else identified(file, output_path(job), access)
-        return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all may be in the journal
+        return Video(id=known["id"], uri=known["uri"], fingerprint=known["fingerprint"])  # all replies may be cached
     found = read_manifest([video], access=access)
     if len(found) != 1:
         fail(f"{redact_url(video)} contains {len(found)} videos: give one of them, or use lvqa run.")
     return identified(found[0], output_path(job), access)
 
 
-class _Teller:
-    """Prints what comes: the data to stdout, the talk to stderr.
+class _Printer:
+    """Prints rows as they arrive: data to stdout, messages to stderr.
 
     Args:
-        as_json: Print lines of JSON.
-        quiet: Say nothing but what went wrong.
+        as_json: Print JSON Lines.
+        quiet: Print only problems.
     """
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
@@ -111,41 +111,41 @@ class _Teller:
         self._shots = 0
         self._next = 0
 
-    def tell(self, row: Any, dossier: AnalysisDocument) -> None:  # noqa: ANN401 - any of the frozen rows
-        """Print what a row tells; shots in the order of time."""
+    def print_row(self, row: Any, analysis: AnalysisDocument) -> None:  # noqa: ANN401 - any of the frozen rows
+        """Print a row; shots in time order."""
         match row:
             case ProbedVideo():
                 info = row.info
-                self._say(f"{row.video.id}: {clock(info.duration_sec)}, {info.width}x{info.height}, {info.fps:g} fps")
+                self._print(f"{row.video.id}: {clock(info.duration_sec)}, {info.width}x{info.height}, {info.fps:g} fps")
             case Clip() if row.last:
-                self._say(f"{dossier.found} shots")
+                self._print(f"{analysis.found} shots")
             case CaptionedClip():
-                self._tell_shots(dossier)
+                self._print_shots(analysis)
             case CaptionedVideo():
-                self._say(f"captioned: {row.num_clips} of {len(row.clips)} shots")
+                self._print(f"captioned: {row.num_clips} of {len(row.clips)} shots")
                 if row.speech and self._as_json:
                     self._data({"event": "speech", "lines": [asdict(line) for line in row.speech]})
             case Analysis():
-                self._tell_result(row)
+                self._print_result(row)
             case Failure():
                 talk.print(f"[bold red]failed:[/] {plain(row.stage)}: {plain(row.message)}", soft_wrap=True)
 
-    def end(self, dossier: AnalysisDocument) -> None:
-        """Say what it came to."""
-        document = dossier.document()
+    def end(self, analysis: AnalysisDocument) -> None:
+        """Print the final state and cost."""
+        document = analysis.document()
         if self._as_json:
             self._data({"event": "end", **document})
-        usage = dossier.usage
+        usage = analysis.usage
         cost = "" if usage.cost_usd is None else f", ${usage.cost_usd:.4f}"
-        self._say(
-            f"{dossier.state}: {usage.calls} replies, {usage.cached} of them from the cache; "
-            f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; saved as {dossier.task}"
+        self._print(
+            f"{analysis.state}: {usage.calls} replies, {usage.cached} of them from the cache; "
+            f"{usage.input_tokens} tokens in, {usage.output_tokens} out{cost}; saved as {analysis.task}"
         )
 
-    def _tell_shots(self, dossier: AnalysisDocument) -> None:
-        while (row := dossier.captions.get(self._next)) is not None:
+    def _print_shots(self, analysis: AnalysisDocument) -> None:
+        while (row := analysis.captions.get(self._next)) is not None:
             self._next += 1
-            if "analysis" not in dossier.tasks or not row.caption.strip():
+            if "analysis" not in analysis.tasks or not row.caption.strip():
                 continue
             span, text = row.clip.span, " ".join(row.caption.split())
             if self._as_json:
@@ -157,19 +157,19 @@ class _Teller:
             self._shots += 1
             say(f"{clocks(span)}  {text}")
 
-    def _tell_result(self, row: Analysis) -> None:
+    def _print_result(self, row: Analysis) -> None:
         if row.failure:
             talk.print(f"[bold red]{row.task} failed:[/] {plain(row.failure.message)}", soft_wrap=True)
         if self._as_json:
-            told = asdict(row) | {"failure": row.failure and row.failure.message}
-            self._data({"event": "result", **told})
-        elif not row.failure and row.task != "analysis":  # whose shots have been printed
+            result = asdict(row) | {"failure": row.failure and row.failure.message}
+            self._data({"event": "result", **result})
+        elif not row.failure and row.task != "analysis":  # its shots are already printed
             say(f"\n# {row.task}{f' ({row.style})' if row.style else ''}\n\n{_readable(row)}")
 
     def _data(self, value: Mapping[str, Any]) -> None:
         say_json(value, indent=None)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if not self._quiet:
             talk.print(plain(text), soft_wrap=True)
 

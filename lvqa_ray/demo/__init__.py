@@ -1,1 +1,1 @@
-"""The demo: an endpoint on this machine that needs no key, and the sample film, to try the whole job for nothing."""
+"""Demo: a local endpoint without a key, and a sample video, to try the whole pipeline for free."""

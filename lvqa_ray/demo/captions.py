@@ -1,7 +1,7 @@
-"""Captions of what was measured in a clip, and the film that merged captions tell.
+"""Caption grammar of the demo: writes captions from measurements, and parses merged captions back.
 
-`Caption.render` writes a caption and `Film.read` reads captions back, by a fixed grammar, where ``M`` is a moment, such
-as ``12.50 s`` or, where frames came without times, ``frame 3``::
+`CaptionFacts.render` writes a caption and `Film.read` parses captions. In the grammar, ``M`` is a moment, such as
+``12.50 s``, or ``frame 3`` if the frames have no times::
 
     From M to M the picture is dim and mainly green and blue; there is some movement.
     Between M and M the shot changes: at M the picture is bright and of many colours.
@@ -31,11 +31,11 @@ Sameness = tuple[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How light a picture is and what colours it has.
+    """Lighting and colours of a frame.
 
     Attributes:
         lighting: One of `LIGHTINGS`.
-        colours: The one to three of `COLOURS` that cover half of the picture, largest first; empty when three do not.
+        colours: The one to three of `COLOURS` that cover half of the frame, largest first; empty if three do not.
     """
 
     lighting: str
@@ -43,7 +43,7 @@ class Look:
 
     @property
     def sameness(self) -> Sameness:
-        """What two looks share when a viewer would call them the same: the order of the colours is no difference."""
+        """Equality key of looks that a viewer would call the same; it ignores the order of the colours."""
         return self.lighting, frozenset(self.colours)
 
     @property
@@ -64,18 +64,18 @@ class Look:
 
     @property
     def sentence(self) -> str:
-        """The same as a sentence."""
+        """The look as a sentence."""
         return f"{capital(self.clause)}."
 
     def clear_of(self, other: Look) -> bool:
-        """Whether nobody could take one for the other: in the same light, each has a colour of its own."""
+        """Whether a viewer cannot confuse the two: other lighting, or each has a colour that the other lacks."""
         mine, theirs = set(self.colours), set(other.colours)
         return self.lighting != other.lighting or not (mine <= theirs or theirs <= mine)
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A run of frames without a change of shot: moments of the first and the last, look, and how much moves."""
+    """Consecutive frames of one shot: moments of the first and the last, look, and amount of movement."""
 
     start: str
     end: str
@@ -85,46 +85,46 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class CaptionFacts:
-    """What was measured in a clip: its shots in order, and the lines of text that can be read at a moment."""
+    """Measurements of a clip: its shots in order, and the lines of text that are readable at one moment."""
 
     shots: tuple[Shot, ...]
     read_at: str = ""
     lines: tuple[str, ...] = ()
 
     def render(self) -> str:
-        """The caption: a few sentences on one line."""
-        said: list[str] = []
+        """Write the caption: a few sentences on one line."""
+        sentences: list[str] = []
         for before, shot in zip((None, *self.shots), self.shots, strict=False):
             change = f"between {before.end} and {shot.start} the shot changes: " if before else ""
             time = f"at {shot.start}" if shot.start == shot.end else f"from {shot.start} to {shot.end}"
             movement = f"; {shot.movement}" if shot.movement else ""
-            said.append(capital(f"{change}{time} {shot.look.clause}{movement}."))
+            sentences.append(capital(f"{change}{time} {shot.look.clause}{movement}."))
         if len(self.shots) == 1 and self.shots[0].movement:
-            said.append("The shot does not change.")
+            sentences.append("The shot does not change.")
         if self.lines:
-            said.append(f"At {self.read_at} the words {listed([f'“{line}”' for line in self.lines])} can be read.")
-        return " ".join(said)
+            sentences.append(f"At {self.read_at} the words {listed([f'“{line}”' for line in self.lines])} can be read.")
+        return " ".join(sentences)
 
 
 def looks(pattern: re.Pattern[str], text: str) -> list[Look]:
-    """The looks that a text states or names; what it quotes, such as text in the picture, is passed over."""
+    """Find the looks that a text states or names, outside quotations (text in the frame)."""
     found = pattern.finditer(_QUOTED.sub("", text).lower())
     return [Look(match["lighting"], tuple(re.findall(_COLOUR, match["colours"] or ""))) for match in found]
 
 
 def capital(text: str) -> str:
-    """The text with its first letter in upper case."""
+    """Capitalize the first letter."""
     return text[:1].upper() + text[1:]
 
 
 def listed(words: Sequence[str], joint: str = "and") -> str:
-    """Words as an English list: ``a``, ``a and b``, ``a, b and c``."""
+    """Join words as an English list: ``a``, ``a and b``, ``a, b and c``."""
     return f"{', '.join(words[:-1])} {joint} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A line of merged captions: its seconds, and its label."""
+    """A line of merged captions: start and end (s), and its label."""
 
     start: float
     end: float
@@ -133,7 +133,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A shot: its index in the film, the place of the part that it lies in, and its look."""
+    """A shot: its index in the video, the index (``place``) of its part, and its look."""
 
     index: int
     place: int
@@ -142,12 +142,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film as its captions tell it.
+    """A video as described by its captions.
 
     Attributes:
-        parts: Those that state a look, by time.
+        parts: Caption lines that state a look, by time.
         seen: All shots in order.
-        looks: Every shot of a look, by the look; looks in the order in which they first come.
+        looks: Shots by look; looks are in order of their first shot.
     """
 
     parts: tuple[Part, ...]
@@ -156,7 +156,7 @@ class Film:
 
     @classmethod
     def read(cls, captions: str) -> Film:
-        """Read the lines ``From {start} to {end}, {caption}`` of a text; others are passed over."""
+        """Parse the lines ``From {start} to {end}, {caption}`` of a text; other lines are ignored."""
         lines = [
             (Part(float(start), float(end), f"{start} to {end}"), stated)
             for start, end, caption in CAPTION_LINE.findall(captions)
@@ -176,12 +176,12 @@ class Film:
         return [shots[0] for shots in self.looks.values()]
 
     def apart(self, one: Seen, two: Seen) -> bool:
-        """Whether one part is over before the other begins, so that their order is beyond doubt."""
+        """Whether the parts of two shots do not overlap, so that their order is certain."""
         early, late = sorted((one.place, two.place))
         return early != late and self.parts[early].end <= self.parts[late].start
 
     def unbroken(self, one: Seen, two: Seen) -> bool:
-        """Whether nothing is missing or told twice from one part to another, nor overlaps with their neighbours."""
+        """Whether the parts from one shot to another leave no gap, and overlap neither each other nor a neighbour."""
         first, last = sorted((one.place, two.place))
         between = itertools.pairwise(self.parts[first : last + 1])
         around = itertools.pairwise(self.parts[max(0, first - 1) : last + 2])

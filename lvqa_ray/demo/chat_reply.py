@@ -1,7 +1,7 @@
-"""An OpenAI chat completion without a model: reads the request's body, and has `REPLIES` answer for its stage.
+"""OpenAI chat completion without a model: parses the request, and calls the function in `REPLIES` for its stage.
 
-Token counts are estimates, since there is no tokenizer: a token for four characters of text, and for a picture what a
-model that nobody knows is taken to count.
+Token counts are estimates, since there is no tokenizer: one token per four characters of text, and the default of
+`family_of` per image.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Message(BaseModel):
 
 
 class _StageFacts(BaseModel):
-    """The stage that asks and its facts, which our client tells."""
+    """Name and facts of the requesting stage, as sent by our client."""
 
     stage: str = ""
     facts: dict[str, Any] = {}
@@ -66,10 +66,10 @@ class _Body(BaseModel):
 
 
 def complete(data: bytes) -> dict[str, object]:
-    """Answer the body of a chat completion request with a ``chat.completion`` object.
+    """Turn the body of a chat completion request into a ``chat.completion`` object.
 
     Raises:
-        BadBody: The body is not one that can be answered.
+        BadBody: The body is not a valid request.
     """
     try:
         body = _Body.model_validate_json(data)
@@ -110,7 +110,7 @@ def complete(data: bytes) -> dict[str, object]:
 
 
 def _pictures(urls: Sequence[str], times: Sequence[float]) -> list[Picture]:
-    """Pictures and clips as frames, each with its time in the video where that is known."""
+    """Decode images and clips to frames, with their times in the video where known."""
     pictures: list[Picture] = []
     for number, (url, time_s) in enumerate(zip_longest(urls, times[: len(urls)]), 1):
         match = _DATA_URL.match(url)

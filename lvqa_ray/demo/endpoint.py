@@ -1,7 +1,7 @@
-"""The demo endpoint: `completion` behind a real HTTP server on this machine.
+"""HTTP server of the demo endpoint on this machine.
 
-It serves ``GET /v1/models`` and ``POST /v1/chat/completions``, so that the job runs over the same client, limits and
-cache as with any other endpoint. It asks for no key, and nothing that it is sent leaves the machine.
+It serves ``GET /v1/models`` and ``POST /v1/chat/completions``, so a job uses the same client, rate limits and cache as
+with any other endpoint. It needs no key, and no data leaves the machine.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ async def serve(host: str = "127.0.0.1", port: int = 0, on_ready: Callable[[str]
     """Serve until cancelled.
 
     Args:
-        host: Address of this machine to listen on.
+        host: Loopback address to listen on.
         port: Port, 0 for any free one.
-        on_ready: Called once with the base URL, which ends in ``/v1``, when requests are taken.
+        on_ready: Called once with the base URL, which ends in ``/v1``, when the server accepts requests.
 
     Raises:
-        ConfigError: The address cannot be listened on, or other machines can reach it.
+        ConfigError: The port is in use, or the address is not loopback.
     """
     named = f"[{host}]" if ":" in host else host
     if not is_loopback(f"http://{named}"):
         raise ConfigError(f"The demo endpoint asks for no key, so it listens on this machine only and not on {host}.")
-    # A request is CPU work, most of it without the GIL: in threads, so that the loop goes on taking connections.
+    # A request is CPU work, mostly without the GIL: threads keep the event loop free to accept connections.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-    cv2.setNumThreads(1)  # requests run side by side; OpenCV's own threads would only fight over the cores
+    cv2.setNumThreads(1)  # requests already run in parallel
     app = web.Application(middlewares=[_errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.add_routes([web.get("/v1/models", _models), web.post("/v1/chat/completions", _chat)])
     runner = web.AppRunner(app, access_log=None)
@@ -84,12 +84,12 @@ async def _errors_as_json(
     except BadBody as error:
         return _error(error.status, str(error), error.code)
     except web.HTTPException as error:
-        said = f"{request.method} {request.path}: {error.reason}"
-        return _error(error.status, said, error.reason.lower().replace(" ", "_"))
+        message = f"{request.method} {request.path}: {error.reason}"
+        return _error(error.status, message, error.reason.lower().replace(" ", "_"))
     except Exception:
-        # Whatever it is, the client gets an answer it can read, and the log says where to look.
+        # The client gets a JSON error, and the log has the traceback.
         _log.exception("The demo endpoint could not answer %s %s", request.method, request.path)
-        return _error(500, "The demo endpoint has a fault of its own; its log says more.", "internal_error")
+        return _error(500, "The demo endpoint has an internal error; its log has the details.", "internal_error")
 
 
 def _error(status: int, message: str, code: str) -> web.Response:
@@ -98,10 +98,9 @@ def _error(status: int, message: str, code: str) -> web.Response:
 
 
 class DemoEndpoint:
-    """The endpoint in a process of its own, since its work would hold up the driver, for as long as a block lasts.
+    """Context manager that runs the endpoint in a subprocess, so that its CPU work does not slow the driver.
 
-    ``with DemoEndpoint() as endpoint`` asks ``endpoint.url``. The process ends with its parent, however that ends,
-    because it ends when its standard input does.
+    ``endpoint.url`` is the base URL. The process exits when its standard input closes, so it never outlives its parent.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -109,21 +108,23 @@ class DemoEndpoint:
         self._port = port
 
     def __enter__(self) -> Self:
-        # A session of its own keeps Ctrl-C from it, so that the job can still end its last requests.
+        # A new session keeps Ctrl-C from it, so that the job can finish its requests in flight.
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "lvqa_ray.demo.endpoint", str(self._port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         ready, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT_S)
         line = self._process.stdout.readline() if ready else b""
-        said = json.loads(line or json.dumps({"error": f"The demo endpoint did not start in {START_TIMEOUT_S:.0f} s."}))
-        if "url" not in said:
+        started = json.loads(
+            line or json.dumps({"error": f"The demo endpoint did not start in {START_TIMEOUT_S:.0f} s."})
+        )
+        if "url" not in started:
             self.__exit__()
-            raise ConfigError(said["error"])
-        self.url = said["url"]
+            raise ConfigError(started["error"])
+        self.url = started["url"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +136,7 @@ class DemoEndpoint:
 
 
 def _main() -> None:
-    """Serve for a parent: say the URL on standard output, and end when standard input ends."""
+    """Subprocess entry point: serve, write the URL to standard output, and exit when standard input closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         asyncio.run(serve(port=int(sys.argv[1]), on_ready=lambda url: print(json.dumps({"url": url}), flush=True)))  # noqa: T201
@@ -145,7 +146,7 @@ def _main() -> None:
 
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
-    os._exit(0)  # at once: nobody is left to read an answer
+    os._exit(0)  # immediately: the parent is gone
 
 
 if __name__ == "__main__":

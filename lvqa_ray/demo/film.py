@@ -1,7 +1,7 @@
-"""The sample film: Big Buck Bunny, ten minutes of it, out of a published source distribution.
+"""Download of the sample video: ten minutes of Big Buck Bunny from a published source distribution.
 
-moviepy 2.1.2 carries the film in its documentation. pip gets the distribution from whatever index the user has
-configured; both it and the film are checked against pinned checksums, and the film is kept in the user's cache.
+moviepy 2.1.2 has the video in its documentation. pip downloads the distribution from the user's configured index. Both
+are verified by pinned SHA-256 checksums, and the video is stored in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HINT = "Give a film of your own instead: lvqa demo --film PATH."
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a film lies: a distribution, the zip archive in it, the file in that; and its name in the cache."""
+    """Location of a video: distribution, zip archive in it, file in that; and its name in the cache folder."""
 
     project: str = "moviepy"
     version: str = "2.1.2"
@@ -42,10 +42,10 @@ BIG_BUCK_BUNNY = Source()
 
 
 def fetch_film(cache_dir: Path | None = None, source: Source = BIG_BUCK_BUNNY) -> Path:
-    """The sample film as a local file, downloaded (58 MB) the first time into the user's cache or another folder.
+    """Return the sample video as a local file; the first call downloads it (58 MB) to the cache folder.
 
     Raises:
-        ConfigError: It is not there and could not be downloaded, or what came is not what was pinned.
+        ConfigError: The download failed, or the checksum differs.
     """
     folder = cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvqa-ray"
     film = folder / source.name
@@ -61,11 +61,11 @@ def fetch_film(cache_dir: Path | None = None, source: Source = BIG_BUCK_BUNNY) -
 
 
 def _download(source: Source, folder: Path) -> Path:
-    """Let pip download the distribution into the folder."""
+    """Download the distribution with pip."""
     if importlib.util.find_spec("pip") is None:
         raise ConfigError(f"The sample film is downloaded with pip, which this Python does not have. {_HINT}")
-    # Source for this one project only: pip runs its build backend for the metadata, and the backend itself should come
-    # as a wheel. Building in isolation stays on, since the environment need not have that backend.
+    # --no-binary for this project only: pip runs its build backend for the metadata, and the backend should be a wheel.
+    # Build isolation stays on, since the environment may not have that backend.
     words = f"-m pip download --quiet --disable-pip-version-check --no-input --no-deps --no-binary {source.project} "
     command = [sys.executable, *words.split(), f"{source.project}=={source.version}", "--dest", str(folder)]
     wanted = f"{source.project} {source.version}"
@@ -82,7 +82,7 @@ def _download(source: Source, folder: Path) -> Path:
 
 
 def _extract(sdist: Path, source: Source) -> Path:
-    """Take the film out of the distribution, next to it, and check both."""
+    """Verify the distribution, extract the video next to it, and verify that too."""
     wanted = f"{source.project} {source.version}"
     if _sha256(sdist) != source.sdist_sha256:
         raise ConfigError(f"{wanted} does not have the pinned checksum; not used. {_HINT}")

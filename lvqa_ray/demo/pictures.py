@@ -1,6 +1,6 @@
-"""Pictures and clip files in, the facts of a caption out: light, colours, movement, changes of shot and text.
+"""Image measurements for captions: lighting, colours, movement, shot changes and text.
 
-Every threshold was set on sampled film about a second apart, at the size of `SIZE`.
+The thresholds were tuned on frames about one second apart, scaled to `SIZE`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from lvqa_ray.errors import VideoError
 from lvqa_ray.video.frames.frame_sampling import sample_frames
 from lvqa_ray.video.reader.media_info import probe
 
-SIZE = (160, 90)  # width, height in pixels: enough for every measure here, whatever the frame's own shape
+SIZE = (160, 90)  # width, height in pixels: enough for all measurements, whatever the aspect ratio
 CLIP_FRAMES = 8
 CLIP_SHORT_SIDE = 448  # pixels
 
-# Upper ends of the hue ranges, in OpenCV's half degrees.
+# Upper bounds of the hue ranges, in OpenCV's units of 2 degrees.
 _HUES = ((8, "red"), (20, "orange"), (34, "yellow"), (78, "green"), (98, "teal"), (130, "blue"), (150, "purple"))
 _HUES_END = ((172, "pink"), (180, "red"))
 
 
 class BadBody(ValueError):
-    """A request that cannot be answered: one sentence that says why, a machine-readable name of it, the HTTP status."""
+    """Invalid request: a one-sentence message, an error code, and the HTTP status."""
 
     def __init__(self, message: str, *, code: str = "invalid_request", status: int = 400) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class BadBody(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A frame of a request: its moment, ``12.50 s`` or ``frame 3``, and its pixels (height x width x 3, BGR)."""
+    """A frame: its moment, ``12.50 s`` or ``frame 3``, and its pixels (height x width x 3, BGR)."""
 
     moment: str
     pixels: Pixels
@@ -50,7 +50,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measures:
-    """What is measured in a frame at `SIZE`: luma (0 to 255), the share of each colour, and the histogram of HSV."""
+    """Measurements of a frame at `SIZE`: luma (0 to 255), share of each colour, and HSV histogram (sum 1)."""
 
     luma: npt.NDArray[np.float32]
     colours: dict[str, float]
@@ -58,13 +58,13 @@ class Measures:
 
 
 def open_picture(data: bytes, moment: str) -> Picture:
-    """A frame from a file: JPEG or another format that OpenCV reads.
+    """Decode an image file: JPEG or another format that OpenCV reads.
 
     Raises:
-        BadBody: The bytes hold none.
+        BadBody: The bytes are not an image, or a damaged one.
     """
     try:
-        if data[:2] == b"\xff\xd8":  # OpenCV would fill what is missing of a torn one with grey
+        if data[:2] == b"\xff\xd8":  # OpenCV would fill a truncated JPEG with grey
             return Picture(moment, simplejpeg.decode_jpeg(data, colorspace="BGR", fastdct=True, fastupsample=True))
     except ValueError as error:
         raise BadBody(f"The JPEG of {moment} is damaged.", code="invalid_image") from error
@@ -75,10 +75,10 @@ def open_picture(data: bytes, moment: str) -> Picture:
 
 
 def open_clip(data: bytes, start_s: float = 0.0) -> list[Picture]:
-    """Frames of a clip file that starts at a second of the video: the middle of each of its equal parts.
+    """Decode `CLIP_FRAMES` evenly spaced frames of a clip file that starts at `start_s` of the video.
 
     Raises:
-        BadBody: There is no picture to be had from it.
+        BadBody: The clip cannot be decoded.
     """
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
@@ -93,7 +93,7 @@ def open_clip(data: bytes, start_s: float = 0.0) -> list[Picture]:
 
 
 def describe(pictures: Sequence[Picture]) -> CaptionFacts:
-    """Measure the frames of one clip: at least one, in time order."""
+    """Measure the frames of one clip: at least one frame, in time order."""
     measured = [_measure(picture.pixels) for picture in pictures]
     moments = [picture.moment for picture in pictures]
     pairs = list(itertools.pairwise(measured))
@@ -120,7 +120,7 @@ def _colours(hsv: Pixels) -> dict[str, float]:
     pale = ~black & ((saturation < 28) | ((saturation < 45) & (value < 90)))
     vivid = ~black & ~pale
     brown = vivid & (hue >= 4) & (hue < 25) & (value < 165)
-    # A light, washed-out red is called pink.
+    # A light, desaturated red is pink.
     rosy = vivid & ((hue < 8) | (hue >= 150)) & (value > 190) & (saturation < 120)
     masks = {"black": black, "white": pale & (value > 205), "grey": pale & (value <= 205), "brown": brown, "pink": rosy}
     low = 0
@@ -132,7 +132,7 @@ def _colours(hsv: Pixels) -> dict[str, float]:
 
 
 def _look(frames: Sequence[Measures]) -> Look:
-    """How the frames look taken together."""
+    """Average look of the frames."""
     mean = float(np.mean([frame.luma.mean() for frame in frames]))
     lighting = "dark" if mean < 50 else "dim" if mean < 95 else "evenly lit" if mean < 150 else "bright"
     shares = {name: float(np.mean([frame.colours[name] for frame in frames])) for name in frames[0].colours}
@@ -147,19 +147,19 @@ def _look(frames: Sequence[Measures]) -> Look:
 
 
 def _shot_changes(before: Measures, after: Measures) -> bool:
-    """Whether two frames in a row are too unlike in colours and layout to be of one shot."""
+    """Shot change detection: whether two consecutive frames differ too much in colours and layout."""
     # Hellinger distance of the histograms: 0 for the same, 1 for nothing in common.
     colours = float(np.sqrt(max(0.0, 1.0 - float(np.sqrt(before.histogram * after.histogram).sum()))))
     # Pearson correlation of blurred luma: 1 for the same layout.
     one, two = (cv2.resize(frame.luma, (40, 22), interpolation=cv2.INTER_AREA) for frame in (before, after))
     flat = (one.std() < 1) + (two.std() < 1)
     layout = float(np.corrcoef(one.ravel(), two.ravel())[0, 1]) if not flat else 1.0 if flat == 2 else 0.0
-    # A fade or a turn of the camera keeps one of the two; a flat picture has a layout that is like any other flat one.
+    # A fade or a pan keeps one of the two. All flat frames have the same layout.
     return colours > 0.9 or (colours > 0.62 and layout < 0.7) or (colours > 0.33 and layout < 0.35)
 
 
 def _movement(pairs: Sequence[tuple[Measures, Measures]]) -> str:
-    """How much moves in a shot; nothing is known of a single frame."""
+    """Amount of movement in a shot, in words; empty for a single frame."""
     if not pairs:
         return ""
     change = float(np.mean([np.abs(after.luma - before.luma).mean() for before, after in pairs]))

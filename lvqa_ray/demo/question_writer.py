@@ -1,8 +1,8 @@
-"""Multiple-choice questions about a film, written and answered from its captions and from nothing else.
+"""Rule-based multiple-choice questions about a video, written and answered from its captions only.
 
-`write` draws a kind of question and moments of the film with a generator seeded by the captions: the same film gives
-the same questions. `right` works out which options of such a question hold. A key and its distractors, which hold at
-other moments, are always clear of one another: a viewer who would argue over two shades of a colour is not asked to.
+`write` draws kinds of questions and moments from a random generator seeded by the captions: the same video gives the
+same questions. `right` finds the correct options of such a question. The key and its distractors, which are true at
+other moments, always differ clearly (`Look.clear_of`), so that no viewer must tell two shades of a colour apart.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from lvqa_ray.demo.captions import COLOURS, LIGHTINGS, NAMED, Film, Look, Samene
 from lvqa_ray.records import LETTERS, Letter, Question, Step
 
 ROUNDS = 3
-"""How often every kind is tried for further questions."""
+"""Attempts for each kind of question."""
 
-Told = tuple[int, tuple[str, ...]]
-"""A step of the reasoning: the place of a part of the film, and what is seen there."""
+StepFacts = tuple[int, tuple[str, ...]]
+"""A step of the reasoning: the index of a part of the video, and the sentences about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Puzzle:
-    """A question before its options are put in order."""
+    """A question before its options are shuffled."""
 
     stem: str
     key: Look
     distractors: Sequence[Look]
-    steps: Sequence[Told]
+    steps: Sequence[StepFacts]
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A kind of question: what is seen at a moment that is found from the first time that there is another look."""
+    """Kind of question about a moment that is found from the first appearance of another look (the anchor)."""
 
     stem: str
     why: str
@@ -65,12 +65,12 @@ _UNTIL = re.compile(rf"until the picture is (?P<lighting>{'|'.join(LIGHTINGS)})\
 
 
 def write(captions: str, count: int = 1, known: Collection[str] = ()) -> list[Question]:
-    """Write questions about a film; fewer where the film has not got that many.
+    """Write questions about a video; fewer if the video does not have enough.
 
     Args:
-        captions: The merged captions, one ``From {start} to {end}, {caption}`` a line.
-        count: How many.
-        known: Stems of questions that are not to be written again.
+        captions: The merged captions, one ``From {start} to {end}, {caption}`` per line.
+        count: Number of questions.
+        known: Stems of existing questions, which are not repeated.
     """
     film = Film.read(captions)
     draw = random.Random(hashlib.sha256(repr((film.parts, film.seen)).encode()).digest())
@@ -86,7 +86,7 @@ def write(captions: str, count: int = 1, known: Collection[str] = ()) -> list[Qu
 
 
 def right(captions: str, stem: str, options: Mapping[Letter, str]) -> list[Letter] | None:
-    """The options that the captions bear out; nothing without captions, and for a question that is none of ours."""
+    """Options that the captions support; ``None`` without captions, or for a question that `write` did not write."""
     film = Film.read(captions)
     named = {letter: _named(option) for letter, option in options.items()}
     truth = _truth(film, stem, named.values()) if film.seen else None
@@ -94,7 +94,7 @@ def right(captions: str, stem: str, options: Mapping[Letter, str]) -> list[Lette
 
 
 def _truth(film: Film, stem: str, options: Collection[Sameness | None]) -> Sameness | None:
-    """The look that answers a question; nothing where the question is not understood."""
+    """The look that answers a question; ``None`` if the question cannot be parsed."""
     if stem == BEGINNING:
         return film.seen[0].look.sameness
     if stem == EARLIEST:
@@ -116,7 +116,7 @@ def _reached(film: Film, anchor: Seen, stem: str) -> Seen | None:
 
 
 def _named(text: str) -> Sameness | None:
-    """The first look that a text names."""
+    """The first look named in a text."""
     return next((look.sameness for look in looks(NAMED, text)), None)
 
 
@@ -134,7 +134,7 @@ def _question(film: Film, puzzle: Puzzle, draw: random.Random) -> Question:
 
 
 def earliest(film: Film, draw: random.Random) -> Puzzle | None:
-    """Which of four looks comes first in the film: rare ones before frequent ones, as a viewer remembers them."""
+    """Question: which of four looks comes first. Prefers rare looks, which a viewer remembers."""
     pool = draw.sample(film.firsts, len(film.firsts))
     pool.sort(key=lambda shot: len({other.place for other in film.looks[shot.look.sameness]}) > 3)
     chosen: list[Seen] = []
@@ -154,14 +154,14 @@ def earliest(film: Film, draw: random.Random) -> Puzzle | None:
 
 
 def walk(film: Film, draw: random.Random, kind: Walk) -> Puzzle | None:
-    """A question of a kind about a moment that is found from another one."""
+    """Question of a `Walk` kind."""
     for anchor in draw.sample(film.firsts, len(film.firsts)):
         for lighting in draw.sample(LIGHTINGS, len(LIGHTINGS)) if kind is TURNING else ("",):
             stem = kind.stem.format(look=anchor.look.phrase, lighting=lighting)
             key = _reached(film, anchor, stem)
             if key is None or not film.unbroken(anchor, key):
                 continue
-            # Two shots on is what makes it a second step and not the next picture again.
+            # At least two shots apart, so that it differs from the question for the next shot.
             if lighting and (lighting == anchor.look.lighting or not 2 <= key.index - anchor.index <= 40):
                 continue
             rest = _others(film, draw, key.look, anchor.look, lighting=lighting)
@@ -175,7 +175,7 @@ def walk(film: Film, draw: random.Random, kind: Walk) -> Puzzle | None:
 
 
 def opening(film: Film, draw: random.Random) -> Puzzle:
-    """How the film begins, which one shot is enough for; looks that the film never has stand in for distractors."""
+    """Question: how the video begins. One shot is enough: looks that never occur fill up the distractors."""
     key = film.seen[0]
     rest = [shot for shot in film.firsts if shot.look.clear_of(key.look)]
     rest = sorted(draw.sample(rest, min(3, len(rest))), key=lambda shot: shot.index)
@@ -188,9 +188,9 @@ def opening(film: Film, draw: random.Random) -> Puzzle:
 
 
 def _others(film: Film, draw: random.Random, *shown: Look, lighting: str) -> list[Seen]:
-    """First shots of up to three looks, in order, that can be taken neither for what was shown nor for one another.
+    """First shots of up to three looks, in order, that differ clearly from `shown` and from each other.
 
-    All of them have the given lighting, if there is one.
+    If `lighting` is given, all of them have it.
     """
     chosen: list[Seen] = []
     for shot in draw.sample(film.firsts, len(film.firsts)):
@@ -201,14 +201,14 @@ def _others(film: Film, draw: random.Random, *shown: Look, lighting: str) -> lis
     return sorted(chosen, key=lambda shot: shot.index)
 
 
-def _eliminations(rest: Sequence[Seen], moment: str) -> list[Told]:
-    """Where each distractor is really seen, and that it is not at the moment in question."""
+def _eliminations(rest: Sequence[Seen], moment: str) -> list[StepFacts]:
+    """Steps that rule out each distractor: where it is really seen."""
     end = f"That is not {moment}, so {{}} is ruled out."
     return [(shot.place, (shot.look.sentence, end.format(shot.look.phrase))) for shot in rest]
 
 
-def _ended(steps: Sequence[Told], end: str) -> list[Told]:
-    """The steps, the last of which ends with a conclusion."""
+def _ended(steps: Sequence[StepFacts], end: str) -> list[StepFacts]:
+    """Append a conclusion to the last step."""
     place, reasons = steps[-1]
     return [*steps[:-1], (place, (*reasons, end) if end else reasons)]
 

@@ -1,9 +1,9 @@
-"""What the demo endpoint replies, by the stage that asks: the table `REPLIES`.
+"""Replies of the demo endpoint by stage: the table `REPLIES`.
 
-The client sends the demo endpoint the name of the stage and its facts (`ChatRequest.facts`: what the prompt was filled
-with), so no reply depends on how a prompt is worded. For a stage of your own, give its request its facts, as in
-``self.asks(Text(text=self.filled(values)), facts=values)``, and add one function that takes an `Asked` and returns
-the text of the reply to `REPLIES`, under the stage's name.
+The client sends the demo endpoint the stage's name and facts (`ChatRequest.facts`: the values of the prompt), so no
+reply depends on the wording of a prompt. To support your own stage, add facts to its request, as in
+``self.asks(Text(text=self.filled(values)), facts=values)``, and add a function from `Asked` to the text of the reply to
+`REPLIES`, under the stage's name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FIRST = ("Watching the video", "As I watch the video", "Looking closely at the 
 _NEXT = ("Then", "Looking further", "Next", "Besides this", "Taking in another moment")
 _SEE = ("I see that", "it is plain that", "I notice that")
 _LOWERED = {"a", "an", "at", "from", "here", "in", "it", "no", "nothing", "nowhere", "so", "the", "there", "this"}
-"""First words that lose their capital inside a sentence."""
+"""First words that are written in lower case inside a sentence."""
 _NOT_A_FAULT = {
     "COMMON SENSE ONLY": "what a film looks like, and when, follows from no common sense",
     "SUBJECTIVE": "light, colours and their order are measured",
@@ -51,25 +51,25 @@ _NOT_A_FAULT = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: the facts of its stage, its pictures, and whether the reply is to follow a JSON schema."""
+    """A request: the facts of its stage, its frames, and whether the reply must follow a JSON schema."""
 
     facts: Mapping[str, Any]
     pictures: Sequence[Picture] = ()
     as_json: bool = False
 
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - text, number or list, as the stage gives it
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - text, number or list
         if name not in self.facts:
             raise BadBody(f"The stage came without the fact {name!r}.", code="missing_fact")
         return self.facts[name]
 
 
 def caption(asked: Asked) -> str:
-    """What is measured in the pictures; without any, what this endpoint is."""
+    """Caption from measurements of the frames; without frames, a description of this endpoint."""
     return describe(asked.pictures).render() if asked.pictures else ABOUT
 
 
 def evidence(asked: Asked) -> str:
-    """The share of the claimed looks that the pictures have."""
+    """Share of the claimed looks that the frames have."""
     seen = {shot.look.sameness for shot in describe(asked.pictures).shots}
     claimed = [look.sameness in seen for look in looks(STATED, asked["claim"])]
     share = sum(claimed) / len(claimed) if claimed else 1.0
@@ -77,7 +77,7 @@ def evidence(asked: Asked) -> str:
 
 
 def summarize(asked: Asked) -> str:
-    """Some captions, word for word, spread evenly: each stands for those up to the next."""
+    """Extractive summary: evenly spaced captions, each extended over those up to the next."""
     lines = CAPTION_LINE.findall(asked["captions"])
     count = min(int(asked["lines"]), -(-len(lines) // 2))
     parts = [lines[n * len(lines) // count : (n + 1) * len(lines) // count] for n in range(count)]
@@ -85,7 +85,7 @@ def summarize(asked: Asked) -> str:
 
 
 def ask(asked: Asked) -> str:
-    """Questions about the film, as many as are asked for."""
+    """Questions about the video, as many as requested."""
     count = asked["count"]
     written = question_writer.write(asked["captions"], count, asked["earlier"])
     if not written:
@@ -96,14 +96,14 @@ def ask(asked: Asked) -> str:
 
 
 def rewrite(asked: Asked) -> str:
-    """Another question about the film."""
+    """Another question about the video."""
     old = parse_question(asked["question"])
     written = question_writer.write(asked["captions"], 1, [old.question])
     return render_question(written[0]) if written else REFUSAL
 
 
 def answer(asked: Asked) -> str:
-    """The option that the captions bear out; without captions, a letter drawn by the question, which is a guess."""
+    """The option that the captions support; otherwise a guess seeded by the question."""
     stem, options = _question(asked)
     captions = asked.facts.get("captions", "")
     letters = question_writer.right(captions, stem, options) or []
@@ -114,82 +114,86 @@ def answer(asked: Asked) -> str:
 
 
 def prose(asked: Asked) -> str:
-    """The option that thoughts about a question of ours conclude with, or the only one that they do not rule out."""
+    """The option that the reasoning concludes with, or the only one that it does not rule out."""
     thoughts = asked["prose"].casefold()
     options = {letter: option.casefold() for letter, option in _question(asked)[1].items()}
     concluded = r"so {0} comes first|(?:takes its place|leads up to it) is {0}\."
     ruled_out = r"so {0} is ruled out|nowhere in the film is there [^.]*{0}"
     for pattern, holds in ((concluded, True), (ruled_out, False)):
-        told = {
+        matches = {
             letter: bool(re.search(pattern.format(re.escape(option)), thoughts)) for letter, option in options.items()
         }
-        found = [letter for letter in options if told[letter] is holds]
+        found = [letter for letter in options if matches[letter] is holds]
         if len(found) == 1:
             return f"The thoughts end with this: {options[found[0]]}.\n\nANSWER: {found[0]}"
     return "Nothing follows from these thoughts.\n\nANSWER: none"
 
 
 def judge(asked: Asked) -> str:
-    """A line for each point of the rubric that can be judged by the captions; a question that is not ours gets none."""
+    """One line for each point of the rubric that the captions can decide; none for questions of other writers."""
     stem, options = _question(asked)
     right = question_writer.right(asked["captions"], stem, options)
     if right is None:
         return "I measure pictures, and this question asks for something else: I cannot judge it."
     sound = [f"ANSWER: {letter}" for letter in right] == _ANSWER.findall(asked["question"])
     borne_out = f"the captions bear out {', '.join(right) or 'no option'}"
-    said = {point: f"no - {why}" for point, why in _NOT_A_FAULT.items()}
-    said["AMBIGUOUS"] = f"{'no' if sound else 'yes'} - {borne_out}"
+    verdicts = {point: f"no - {why}" for point, why in _NOT_A_FAULT.items()}
+    verdicts["AMBIGUOUS"] = f"{'no' if sound else 'yes'} - {borne_out}"
     points = [line.partition(":")[0] for line in asked["rubric"].splitlines()]
-    return "\n".join(f"{point}: {said[point]}." for point in points if point in said)
+    return "\n".join(f"{point}: {verdicts[point]}." for point in points if point in verdicts)
 
 
 def reformat(asked: Asked) -> str:
-    """The reasons word for word as one paragraph that ends with the answer."""
+    """Join the reasons verbatim to one paragraph that ends with the answer."""
     reason, key = asked["reason"], asked["answer"]
     draw = _draw(reason, key)
-    said: list[str] = []
+    sentences: list[str] = []
     for step in re.split(r"\n?\bStep \d+: ", reason)[1:]:
         head, *rest = _SENTENCE.split(step.strip())
-        opener = draw.choice(_NEXT if said else _FIRST)
+        opener = draw.choice(_NEXT if sentences else _FIRST)
         if head.split(maxsplit=1)[0].lower() in _LOWERED:
-            said.append(f"{opener}, {draw.choice(_SEE)} {head[0].lower()}{head[1:]}")
+            sentences.append(f"{opener}, {draw.choice(_SEE)} {head[0].lower()}{head[1:]}")
         else:
-            said.append(f"{opener}, one thing stands out: {head}")
-        said += rest
-    return " ".join([*said, f"Therefore, the correct answer is {key}."])
+            sentences.append(f"{opener}, one thing stands out: {head}")
+        sentences += rest
+    return " ".join([*sentences, f"Therefore, the correct answer is {key}."])
 
 
 def summary(asked: Asked) -> str:
-    """What is told of a film as a whole, in one of the styles: sentences word for word, and counts of words."""
-    seen, said = (CAPTION_LINE.findall(asked[name]) for name in ("video_analysis_text", "video_asr_text"))
-    text = " ".join(text for _, _, text in (*seen, *said)).casefold()
+    """Extractive summary of a whole video in one of the styles, from its sentences and word counts."""
+    seen, speech = (CAPTION_LINE.findall(asked[name]) for name in ("video_analysis_text", "video_asr_text"))
+    text = " ".join(text for _, _, text in (*seen, *speech)).casefold()
     words = re.findall(rf"\b(?:{'|'.join((*COLOURS, *LIGHTINGS))})\b", text) or re.findall(r"[^\W\d_]{4,}", text)
     tags = [word for word, _ in Counter(words).most_common(8)] or ["film"]
     highlights = [f"From {start} to {end}, {_short(text)}." for start, end, text in seen[:: -(-len(seen) // 3) or 1]]
-    told = [capital(text) for _, _, text in (seen if asked["style"] == "plot_detail" else (*seen[:1], *seen[-1:]))]
-    told += [f"Somebody says: “{text.rstrip('.')}”." for _, _, text in said]
-    fields = {"title": _short(told[0]), "tags": tags, "highlights": highlights}
+    sentences = [capital(text) for _, _, text in (seen if asked["style"] == "plot_detail" else (*seen[:1], *seen[-1:]))]
+    sentences += [f"Somebody says: “{text.rstrip('.')}”." for _, _, text in speech]
+    fields = {"title": _short(sentences[0]), "tags": tags, "highlights": highlights}
     written = {"tags": "\n".join(tags), "highlights": "\n".join(highlights), "multi_task": json.dumps(fields)}
-    return written.get(asked["style"], " ".join(dict.fromkeys(told)))
+    return written.get(asked["style"], " ".join(dict.fromkeys(sentences)))
 
 
 def titles(asked: Asked) -> str:
-    """Beginnings of sentences of the summary."""
+    """Titles: the beginnings of sentences of the summary."""
     sentences = map(_short, _SENTENCE.split(asked["summary"]))
     return "\n".join([*dict.fromkeys(sentences)][: int(asked["count"])])
 
 
 def mind_map(asked: Asked) -> str:
-    """Beginning, middle and end, each with its sentences of the summary."""
+    """Mind map: the sentences of the summary under beginning, middle and end."""
     names = [*map(_short, _SENTENCE.split(asked["summary"]))]
     third = -(-len(names) // 3)
     parts = {"Beginning": names[:third], "Middle": names[third : 2 * third], "End": names[2 * third :]}
-    children = [{"name": part, "children": [{"name": name} for name in told]} for part, told in parts.items() if told]
+    children = [
+        {"name": part, "children": [{"name": name} for name in third_names]}
+        for part, third_names in parts.items()
+        if third_names
+    ]
     return json.dumps({"name": names[0], "children": children})
 
 
 def _question(asked: Asked) -> tuple[str, dict[Letter, str]]:
-    """The stem and the options of the question that a check asks."""
+    """Parse the stem and the options of the question in the facts."""
     text = asked["question"]
     options: list[tuple[Letter, str]] = _OPTION.findall(text)
     return text.partition("\n")[0].removeprefix("QUESTION: "), dict(options)

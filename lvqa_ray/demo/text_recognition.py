@@ -1,7 +1,7 @@
-"""Text in pictures: a cheap guess at the picture that holds most of it, then character recognition in that one.
+"""Text recognition (OCR): a cheap estimate selects the frame with the most text, and OCR runs on that frame only.
 
-Recognition costs far more than all other measures, so it is limited: one picture of a request, `MAX_WIDTH` pixels wide,
-one at a time in the whole process.
+OCR costs far more than all other measurements, so it is limited: one frame per request, `MAX_WIDTH` pixels wide, one
+at a time in the whole process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lvqa_ray.video.onnx import disable_telemetry
 
-SCAN_HEIGHT = 224  # pixels: text of a twentieth of the picture's height is still 10 pixels tall
+SCAN_HEIGHT = 224  # pixels: text of 1/20 of the frame's height is still 10 pixels tall
 MAX_WIDTH = 640
 MAX_LINES = 4
 MIN_SCORE = 0.9
@@ -28,12 +28,12 @@ _one_at_a_time = threading.Lock()
 
 
 def read(pictures: Sequence[Pixels]) -> tuple[int, tuple[str, ...]]:
-    """The place of the picture that holds most text, and its first lines from top to bottom.
+    """Return the index of the frame with the most text, and its first lines from top to bottom.
 
-    There are no lines where nothing is recognised with confidence, or the recogniser's package is not installed.
+    There are no lines if no text is recognised with confidence, or the OCR package is not installed.
     """
     counts = [_line_count(_shrunk(picture, SCAN_HEIGHT / picture.shape[0])) for picture in pictures]
-    place = max(range(len(counts)), key=lambda place: (counts[place], place))  # a title that fades in is whole later
+    place = max(range(len(counts)), key=lambda place: (counts[place], place))  # prefer later frames: a title fades in
     if not counts[place]:
         return place, ()
     with _one_at_a_time:
@@ -46,15 +46,15 @@ def read(pictures: Sequence[Pixels]) -> tuple[int, tuple[str, ...]]:
 
 
 def clean(text: str) -> str:
-    """A line of text as a caption can quote it: one line, no quotation marks of ours, at most 60 characters."""
+    """Clean up a line for quoting in a caption: one line, no double quotation marks, at most 60 characters."""
     printable = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(printable.translate(str.maketrans('“”"', "'''")).split())[:60].strip()
 
 
 def _line_count(picture: Pixels) -> int:
-    """How many parts of the picture look like a line of text: thin strokes, close together, in a long and low row.
+    """Count the regions that look like a line of text: thin strokes, close together, in a long and low row.
 
-    Set on a film full of leaves and grass. Letters taller than a tenth of the picture are not found.
+    Tuned on a video full of leaves and grass. Letters taller than 1/10 of the frame are not found.
     """
     gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     lines = 0
@@ -72,17 +72,17 @@ def _line_count(picture: Pixels) -> int:
 
 
 def _shrunk(pixels: Pixels, scale: float) -> Pixels:
-    """The picture with its sides times so much; nothing is enlarged."""
+    """Scale the frame down; a scale above 1 leaves its size."""
     size = [max(1, round(side * min(1, scale))) for side in pixels.shape[1::-1]]
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @cache
 def _engine() -> Any | None:  # noqa: ANN401 - it ships no types
-    """The recogniser, or nothing where its package is not installed. Its models come with the package."""
+    """Load the OCR engine, ``None`` if its package is not installed. Its models come with the package."""
     disable_telemetry()
     try:
-        from rapidocr import RapidOCR  # noqa: PLC0415 - a second of loading that most requests never need
+        from rapidocr import RapidOCR  # noqa: PLC0415 - a second to import, and most requests do not need it
     except ImportError:
         return None
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}

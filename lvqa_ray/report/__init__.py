@@ -1,1 +1,1 @@
-"""Tables in, one file out."""
+"""Reports and exports: read the tables of an output, write one file or folder."""

@@ -1,4 +1,4 @@
-"""What is told of a video as a whole, and what is said in it, as plain values for the page."""
+"""View of a whole-video analysis and of the speech, as plain values for the page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-RESULT = "index task style text value model note error error_message retryable raw usage"
+RESULT_COLUMNS = "index task style text value model note error error_message retryable raw usage"
 """Columns of ``analysis/`` that the page shows."""
-SAID = "index start_ms end_ms text"
-"""Columns of ``subtitles/`` that it shows."""
+SPEECH_COLUMNS = "index start_ms end_ms text"
+"""Columns of ``subtitles/`` that the page shows."""
 
 
 def results(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The results of a video in their order; of its shots only why there are none, since the captions are shown."""
+    """Results of a video in order. The analysis task appears only if it failed: the page shows its captions anyway."""
     made = []
     for row in sorted(rows, key=lambda row: row["index"]):
         if row["task"] == "analysis" and not row["error"]:
@@ -35,18 +35,18 @@ def results(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-def said(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+def speech(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
     """Start and end (s) and text of each line of speech, in order."""
     lines = sorted(rows, key=lambda row: row["index"])
     return [[row["start_ms"] / 1000, row["end_ms"] / 1000, row["text"] or ""] for row in lines]
 
 
 def title(made: Sequence[Mapping[str, Any]], ident: str) -> str:
-    """By what a video without questions is listed: its first title, the beginning of its summary, or its id."""
+    """List title of a video without questions: its first title, the beginning of its summary, or its id."""
     titles = [str(one["value"]["titles"][0]) for one in made if one["task"] == "titles" and one["value"]]
     texts = [one["text"] for one in made if one["text"] and one["task"] == "summary"]
     return next(iter([*titles, *(text[:SPEECH_EXCERPT_CHARS] for text in texts)]), ident)
 
 
 SPEECH_EXCERPT_CHARS = 160
-"""Characters of such a beginning."""
+"""Length (characters) of the beginning of a summary used as a title."""

@@ -1,4 +1,4 @@
-"""What the charts show, as plain numbers for the template: heights in percent, labels, and words to be read out."""
+"""Chart data for the template: bar heights in percent, labels, and a sentence for screen readers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lvqa_ray.journal.book import Pace
 
 MOST_BUCKETS = 72
 PAUSE_S = 1800.0
-"""Where nothing was answered for so long, one sitting ends and another begins."""
+"""A gap between replies longer than this (s) starts a new sitting (a period of activity)."""
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its height in percent of the tallest, and what it stands for, in words."""
+    """One bar: its height in percent of the tallest bar, and its label."""
 
     height: float
     says: str
@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Bars from left to right with the labels of both ends, and what they show in one sentence."""
+    """Histogram bars from left to right, the labels of both ends, and a one-sentence summary."""
 
     bars: list[Bar]
     first: str
@@ -37,7 +37,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How long the endpoint took for one stage (s)."""
+    """Response times of the endpoint for one stage (s)."""
 
     stage: str
     count: int
@@ -49,14 +49,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Answers over time.
+    """Replies over time, as a stacked area chart.
 
     Attributes:
-        areas: Stage, colour number and SVG path, stacked, in a box of 100 x 100 whose origin is at the top left.
-        most: Answers a minute at the top of the box.
-        tokens: Tokens a minute, on average.
-        minutes: Length of the box.
-        sittings: How many times the job was sat down to; the longest is shown.
+        areas: Stage, colour number and SVG path, stacked, in a box of 100 x 100 with its origin at the top left.
+        most: Replies per minute at the top of the box.
+        tokens: Tokens per minute, on average.
+        minutes: Width of the box.
+        sittings: Number of periods of activity; the longest is shown.
     """
 
     areas: list[tuple[str, int, str]]
@@ -68,13 +68,13 @@ class Rate:
 
 
 def histogram(values: npt.NDArray[Any], unit: str = "s", bins: int = 24, *, log: bool = False) -> Histogram | None:
-    """A histogram; ``None`` for no values.
+    """Histogram of values; ``None`` if there are none.
 
     Args:
-        values: Not negative.
-        unit: Of the values.
-        bins: How many bars at most.
-        log: Whether each bar is as many times as wide as the one before.
+        values: Non-negative numbers.
+        unit: Unit of the values.
+        bins: Maximum number of bars.
+        log: Use logarithmic bins.
     """
     if not len(values):
         return None
@@ -94,7 +94,7 @@ def histogram(values: npt.NDArray[Any], unit: str = "s", bins: int = 24, *, log:
 
 
 def waits(paces: Mapping[str, Pace], stages: Sequence[str]) -> list[Wait]:
-    """How long the endpoint took, by stage; stages without times are left out."""
+    """Response times by stage; stages without times are left out."""
     found = []
     for stage in stages:
         taken = np.array(paces[stage].seconds, np.float64) if stage in paces else np.empty(0)
@@ -107,7 +107,7 @@ def waits(paces: Mapping[str, Pace], stages: Sequence[str]) -> list[Wait]:
 
 
 def rate(paces: Mapping[str, Pace], stages: Sequence[str]) -> Rate | None:
-    """Answers a minute over the longest sitting; ``None`` where the journal says no times."""
+    """Replies per minute over the longest sitting; ``None`` if the journal has no times or too few."""
     stages = [stage for stage in stages if stage in paces and len(paces[stage].at)]
     if not stages:
         return None
@@ -132,12 +132,12 @@ def rate(paces: Mapping[str, Pace], stages: Sequence[str]) -> Rate | None:
     most = float(below.max())
     areas = [(stage, number, _area(low / most, high / most)) for number, (stage, low, high) in enumerate(layers)]
     minutes = (last - first) / 60
-    says = f"{len(sitting):,} answers in {minutes:.1f} minutes, at most {most:,.0f} a minute"
+    says = f"{len(sitting):,} replies in {minutes:.1f} minutes, at most {most:,.0f} per minute"
     return Rate(areas, most, tokens / max(minutes, 1 / 60), minutes, len(parts), says)
 
 
 def _area(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> str:
-    """The path of a band between two lines, as steps."""
+    """SVG path of the band between two step lines."""
     width = 100 / len(low)
     there = [f"L{width * n:.2f} {100 - 100 * y:.2f}H{width * (n + 1):.2f}" for n, y in enumerate(high)]
     back = [f"L{width * (n + 1):.2f} {100 - 100 * y:.2f}H{width * n:.2f}" for n, y in reversed(list(enumerate(low)))]

@@ -1,4 +1,4 @@
-"""A folder that the Hugging Face hub and ``datasets`` take as a data set, with a card that says how it was made."""
+"""Hugging Face data set: a folder of Parquet files for the hub and ``datasets``, with a dataset card."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ NO_LICENCE = "unknown"
 
 
 def export_dataset(output: OutputReader, to: Path, fraction: float = 0.0, licence: str = "") -> Exported:
-    """Write the records as Parquet, and a card.
+    """Write the records as Parquet, and a dataset card.
 
     Args:
         output: Output of a run.
-        to: Folder to make; it must not exist, or be empty.
-        fraction: Share of the videos that become test data.
-        licence: As the hub names it, such as ``cc-by-4.0``; it is yours to choose.
+        to: Folder to create; it must be empty if it exists.
+        fraction: Share of the videos for the test split.
+        licence: Licence name of the hub, such as ``cc-by-4.0``; the user chooses it.
 
     Raises:
-        ConfigError: There are no records, or the folder is in use or cannot be written.
+        ConfigError: There are no records, or the folder is not empty or cannot be written.
     """
     to = to.absolute()
-    # An empty folder is replaced by one of the same name, and some cannot be: where we stand, or a root.
+    # An empty folder is replaced by the new one; the working directory and a root cannot be replaced.
     if to.name in {"", ".."} or to.resolve() == Path.cwd():
         raise ConfigError(f"{to} cannot be replaced by the data set; name a folder that does not exist.")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -72,7 +72,7 @@ def _tables(output: OutputReader, folder: Path, fraction: float) -> dict[str, in
         for number, rows in enumerate(_pieces(_of_part(output, part, fraction))):
             pq.write_table(rows, folder / f"{part}-{number:05d}.parquet", compression="zstd")
             counts[part] += rows.num_rows
-        if not counts[part]:  # readers find the columns of a split without rows in its file
+        if not counts[part]:  # an empty file still gives readers the columns
             (folder / f"{part}-00000.parquet").write_bytes(no_rows(SCHEMAS["data"]))
     return counts
 
@@ -114,7 +114,7 @@ def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
         "configs": [
             {
                 "config_name": "default",
-                # `datasets` loads no split without rows, and with it none of the others.
+                # `datasets` fails on a split without rows, and then loads no split at all.
                 "data_files": [{"split": part, "path": f"data/{part}-*.parquet"} for part in counts if counts[part]],
             }
         ],

@@ -1,4 +1,4 @@
-"""Records in the formats of other tools, divided into training and test data by video."""
+"""Export of records to JSON files in other tools' formats, with a train/test split by video."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lvqa_ray.report.export_formats import format_of
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written.
+    """Result of an export.
 
     Attributes:
         paths: The files, or the folder.
-        counts: What is in them: ``train`` and ``test``, or ``all`` where nothing was divided.
-        left_out: Records that the format cannot hold.
-        what: What is counted.
+        counts: Number of items by split: ``train`` and ``test``, or ``all`` without a split.
+        left_out: Number of records that the format cannot hold.
+        what: Name of the counted items.
     """
 
     paths: list[Path]
@@ -32,23 +32,22 @@ class Exported:
     what: str = "records"
 
 
-def is_test(video_id: str, fraction: float) -> bool:
-    """Whether a video belongs to the test data: drawn by its id alone, so it stays there when the corpus grows."""
-    return int.from_bytes(hashlib.sha256(video_id.encode(errors="replace")).digest()[:8], "big") < fraction * 2**64
-
-
 def split_of(video_id: str, fraction: float) -> str:
-    """Name of the part that a video belongs to; all questions of a video belong to the same."""
+    """Split of a video: ``all``, ``test`` or ``train``.
+
+    A hash of the id decides, so a video stays in its split when the corpus grows.
+    """
     if not fraction:
         return "all"
-    return "test" if is_test(video_id, fraction) else "train"
+    number = int.from_bytes(hashlib.sha256(video_id.encode(errors="replace")).digest()[:8], "big")
+    return "test" if number < fraction * 2**64 else "train"
 
 
 def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """The records of an output.
+    """Yield the records of an output as dictionaries.
 
     Raises:
-        ConfigError: There are none, or a shard cannot be read.
+        ConfigError: There are no records, or a shard cannot be read.
     """
     some = False
     for batch in output.batches("data", columns):
@@ -59,14 +58,14 @@ def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]
 
 
 def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.0) -> Exported:
-    """One file, or two, with an object for each record.
+    """Write one JSON object per record, to one file or one per split.
 
     Args:
         output: Output of a run.
-        to: The file; where it is divided, ``train`` and ``test`` are put before its suffix. One that ends in ``.json``
-            holds an array, whatever the format usually is.
-        form: Name of the format, built in or of a package.
-        fraction: Share of the videos that become test data.
+        to: The file; with a split, ``.train`` and ``.test`` are inserted before its suffix. A file that ends in
+            ``.json`` always holds an array.
+        form: Name of the format, built in or from a package.
+        fraction: Share of the videos for the test split.
 
     Raises:
         ConfigError: There are no records, or a file cannot be written.
@@ -97,10 +96,10 @@ def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.
 
 @contextmanager
 def writing(to: Path) -> Iterator[TextIO]:
-    """A text file that appears when it is complete.
+    """Atomic write of a text file: it appears under its name when it is complete.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: The file cannot be written.
     """
     if to.is_dir():
         raise ConfigError(f"{to} is a folder; name a file in it.")

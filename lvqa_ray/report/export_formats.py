@@ -1,6 +1,6 @@
-"""What a record is in another tool's words: one function a format, row in, JSON object out.
+"""Export formats of other tools: one function per format maps a table row to a JSON object.
 
-A package registers a format as an entry point of the group ``lvqa_ray.export_formats``: an `ExportFormat`.
+A package registers an `ExportFormat` as an entry point of the group ``lvqa_ray.export_formats``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Make = Callable[[TableRow], dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFormat:
-    """A format of files with an object for each record.
+    """An export format with one JSON object per record.
 
     Attributes:
-        make: Makes the object of a record, or ``None`` of one that the format cannot hold.
-        columns: The columns of `data/` that it needs.
-        array: Whether the file is one JSON array; else it has a line for each object.
-        lacks: Why records are left out, as the end of a sentence.
+        make: Converts a row; returns ``None`` if the format cannot hold the record.
+        columns: Columns of `data/` that `make` reads.
+        array: Whether the file is one JSON array; otherwise it is JSON Lines.
+        lacks: Why records are left out, as a relative clause of a message.
     """
 
     make: Make
@@ -45,14 +45,14 @@ DATAFLOW = (
     "full_question",
     "reformatted_reasoning",
 )
-"""The reference's columns in its order; here alone the rewriting prompt has the reference's names."""
+"""Columns of the reference implementation, in its order. Only here does the rewriting prompt have its names."""
 _REWRITING = ("conversation", "prompt")
 _USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_question", "reformatted_reasoning"]
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
 
 def dataflow(record: TableRow) -> dict[str, Any]:
-    """The reference's columns, with its steps as a dictionary."""
+    """Columns of the reference implementation, with the reasoning steps as a dictionary."""
     parsed = record["parsed_reasoning"]
     steps = {step["step"]: {"timestamp": step["timestamp"], "reasons": step["reasons"]} for step in parsed["REASONS"]}
     extra = {key: value for key, value in json.loads(record["extra"]).items() if key not in DATAFLOW}
@@ -63,20 +63,20 @@ def dataflow(record: TableRow) -> dict[str, Any]:
 
 
 def llava(record: TableRow) -> dict[str, Any]:
-    """One turn of LLaVA's ``conversations`` about a video; the right letter is the last word.
+    """LLaVA ``conversations`` with one turn about a video; the correct letter is the last word.
 
-    ``<image>`` stands for the video too: LLaVA-NeXT's trainer puts frames there and nowhere else.
+    The placeholder is ``<image>`` for videos too: LLaVA-NeXT's trainer inserts frames only there.
     """
     return {"id": record["id"], "video": record["video"], "conversations": _turn(record, "<image>\n")}
 
 
 def sharegpt(record: TableRow) -> dict[str, Any]:
-    """The same as ShareGPT messages, with the media beside them as LLaMA-Factory and its like expect."""
+    """ShareGPT messages with a separate list of videos, as LLaMA-Factory expects."""
     return {"conversations": _turn(record, "<video>"), "videos": [record["video"]]}
 
 
 def long_rl(record: TableRow) -> dict[str, Any]:
-    """Long-RL's fields as its own data has them: options in the problem, the category as its type, a tagged letter."""
+    """Long-RL fields as in its own data: options in the problem, category as problem type, answer letter in a tag."""
     return {
         "problem_id": record["id"],
         "data_type": "video",
@@ -89,10 +89,10 @@ def long_rl(record: TableRow) -> dict[str, Any]:
 
 
 def open_ended(record: TableRow) -> dict[str, Any] | None:
-    """The question without its options, and the right one's text as the answer; sentences that name a letter are cut.
+    """Open-ended question: no options, the text of the correct one as answer, no sentence that names a letter.
 
     Returns:
-        Nothing for a question that cannot be asked without its options, such as "Which of these ...?".
+        ``None`` for a question that needs its options, such as "Which of these ...?".
     """
     if record["open_question"] is None:
         return None
@@ -109,10 +109,10 @@ def open_ended(record: TableRow) -> dict[str, Any] | None:
 def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
     from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
 
-    asked, told = training_messages(
+    question, answer = training_messages(
         record["full_question"], record["reformatted_reasoning"], record["parsed_reasoning"]["ANSWER"]
     )
-    return [{"from": "human", "value": f"{media}{asked['content']}"}, {"from": "gpt", "value": told["content"]}]
+    return [{"from": "human", "value": f"{media}{question['content']}"}, {"from": "gpt", "value": answer["content"]}]
 
 
 FORMATS: Mapping[str, ExportFormat] = {
@@ -126,14 +126,14 @@ FORMATS: Mapping[str, ExportFormat] = {
     "long-rl": ExportFormat(make=long_rl, columns=_USED),
     "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),
 }
-"""The formats that need no package."""
+"""The built-in formats."""
 
 
 def format_of(name: str) -> ExportFormat:
-    """A format, built in or of a package.
+    """Look up a format, built in or from a package.
 
     Raises:
-        PluginError: There is none of that name, or its package cannot be used; one sentence.
+        PluginError: There is no such format, or its package cannot be used. The message is one sentence.
     """
     if name in FORMATS:
         return FORMATS[name]
@@ -144,5 +144,5 @@ def format_of(name: str) -> ExportFormat:
 
 
 def format_names() -> list[str]:
-    """The formats that there are, those of packages at the end."""
+    """Names of all formats, those from packages last."""
     return [*FORMATS, *(name for name in installed("export_formats") if name not in FORMATS)]

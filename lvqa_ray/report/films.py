@@ -1,4 +1,4 @@
-"""Videos as the page shows them: clips, questions, failures and what was said, as plain values for JSON."""
+"""Per-video data of the page: clips, questions, failures and exchanges with models, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import Span, Turn, Video, VideoInfo
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.report import analysis_view
-from lvqa_ray.report.replay import Exchange, Told
+from lvqa_ray.report.replay import Exchange, FindExchanges
 
 Film = dict[str, Any]
 CAPTIONS = "\0"
-"""Stands in a prompt for the merged captions of its video, which the page puts back."""
+"""Placeholder in a prompt for the merged captions of its video; page.js replaces it."""
 GRID, STEPS, LEAST_SPAN_S = 10, 30, 0.2
-"""Thumbnails along the whole video, and of the spans that reasoning names; a stretch is no shorter than this."""
+"""Thumbnails along the whole video; most thumbnails of spans that the reasoning cites; shortest such span (s)."""
 Turns = tuple[Turn, ...]
 _COLUMNS: Mapping[TableName, str] = {
     "data": "id captions category parsed_reasoning reformatted_reasoning rewrite_prompt checks usage note video_info "
@@ -25,27 +25,27 @@ _COLUMNS: Mapping[TableName, str] = {
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
     "fps media_start media_end",
-    "analysis": analysis_view.RESULT,
-    "subtitles": analysis_view.SAID,
+    "analysis": analysis_view.RESULT_COLUMNS,
+    "subtitles": analysis_view.SPEECH_COLUMNS,
 }
 
 
-def films(output: OutputReader, videos: Sequence[str], told: Told | None) -> Iterator[Film]:
-    """The videos of these ids, in their order.
+def films(output: OutputReader, videos: Sequence[str], find_exchanges: FindExchanges | None) -> Iterator[Film]:
+    """Yield the videos with these ids, in this order.
 
     Args:
         output: The output.
-        videos: Their ids.
-        told: Tells what was said; without it, nothing of that is shown.
+        videos: Ids of the videos.
+        find_exchanges: Finds the exchanges about a video; ``None`` to show none.
     """
     tables = {name: _by_video(output, name, columns.split(), set(videos)) for name, columns in _COLUMNS.items()}
-    turns = output.conversations(videos) if told else {}
+    turns = output.conversations(videos) if find_exchanges else {}
     for video in videos:
-        yield _film(video, {name: rows.get(video, []) for name, rows in tables.items()}, output, told, turns)
+        yield _film(video, {name: rows.get(video, []) for name, rows in tables.items()}, output, find_exchanges, turns)
 
 
 def stretches(film: Film) -> list[Span]:
-    """Where thumbnails of a video are taken: evenly along it, then in the spans that its reasoning names."""
+    """Spans to take thumbnails from: evenly along the video, then those cited by its reasoning."""
     length = film["seconds"]
     if not length:
         return []
@@ -54,14 +54,14 @@ def stretches(film: Film) -> list[Span]:
 
 
 def spans(film: Film) -> list[tuple[float, float]]:
-    """The spans that the reasoning of a video names, each once, as far as they get thumbnails."""
+    """Spans cited by the reasoning of a video, without duplicates, at most `STEPS`."""
     steps = [(step["start"], step["end"]) for question in film["questions"] for step in question["steps"]]
     inside = [(start, end) for start, end in dict.fromkeys(steps) if start >= 0 and end - start >= LEAST_SPAN_S]
     return inside[:STEPS]
 
 
 def natural(ident: str) -> list[tuple[int, str]]:
-    """Sorts ids as people do: ``q2`` before ``q10``."""
+    """Natural sort key of an id: ``q2`` before ``q10``."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", ident)]
 
 
@@ -77,7 +77,11 @@ def _by_video(
 
 
 def _film(
-    ident: str, rows: Mapping[TableName, list[Any]], output: OutputReader, told: Told | None, turns: Mapping[str, Turns]
+    ident: str,
+    rows: Mapping[TableName, list[Any]],
+    output: OutputReader,
+    find_exchanges: FindExchanges | None,
+    turns: Mapping[str, Turns],
 ) -> Film:
     records, drops = (sorted(rows[name], key=lambda row: natural(row["id"])) for name in ("data", "drops"))
     clips = sorted(rows["clips"], key=lambda row: row["index"])
@@ -93,7 +97,7 @@ def _film(
         "clips": [_clip(clip) for clip in clips],
         "questions": [*map(_record, records), *map(_drop, drops)],
         "results": analysis_view.results(rows["analysis"]),
-        "subtitles": analysis_view.said(rows["subtitles"]),
+        "subtitles": analysis_view.speech(rows["subtitles"]),
         "failure": None,
         "said": [],
         "unsaid": "",
@@ -101,25 +105,27 @@ def _film(
     if rows["failures"] and not records:
         failure = rows["failures"][0]
         film["failure"] = {name: failure[name] for name in _COLUMNS["failures"].split()}
-    film["unsaid"], said = _said(anything | {"turns": turns.get(ident, ())}, film, (records, clips), output, told)
-    film["said"] = [_exchange(exchange, film["captions"]) for exchange in said]
+    film["unsaid"], exchanges = _exchanges(
+        anything | {"turns": turns.get(ident, ())}, film, (records, clips), output, find_exchanges
+    )
+    film["said"] = [_exchange(exchange, film["captions"]) for exchange in exchanges]
     for question in film["questions"]:
-        question["said"] = [number for number, exchange in enumerate(said) if _is_about(exchange, question)]
+        question["said"] = [number for number, exchange in enumerate(exchanges) if _is_about(exchange, question)]
     return film
 
 
-def _said(
+def _exchanges(
     origin: Mapping[str, Any],
     film: Film,
     rows: tuple[Sequence[Any], Sequence[Any]],
     output: OutputReader,
-    told: Told | None,
+    find_exchanges: FindExchanges | None,
 ) -> tuple[str, list[Exchange]]:
-    """Why prompts cannot be shown, or the exchanges."""
+    """The reason why prompts cannot be shown, and the exchanges; one of the two is empty."""
     records, clips = rows
     if not clips:
         return "", []
-    if told is None or output.job is None:
+    if find_exchanges is None or output.job is None:
         return "The output holds no job file, so the prompts cannot be made again.", []
     if origin["job_hash"] != output.job.job_hash:
         return "This video was done by an earlier job with other settings, so its prompts cannot be made again.", []
@@ -127,10 +133,10 @@ def _said(
     video = Video(
         id=film["id"], uri=origin["video"], fingerprint=origin["fingerprint"], conversation=origin["turns"], extra=extra
     )
-    said = told(video, _info(film, clips[0]), clips)
-    if said is None:
+    exchanges = find_exchanges(video, _info(film, clips[0]), clips)
+    if exchanges is None:
         return "There was no time to look up its prompts; `lvqa report --seconds 600` does.", []
-    return ("" if said else "The journal holds no answers to this video's prompts."), said
+    return ("" if exchanges else "The journal holds no answers to this video's prompts."), exchanges
 
 
 def _info(film: Film, clip: Mapping[str, Any]) -> VideoInfo:
@@ -141,7 +147,7 @@ def _info(film: Film, clip: Mapping[str, Any]) -> VideoInfo:
 
 
 def _clip(row: Mapping[str, Any]) -> list[Any]:
-    """Start, end, caption, why there is none, and a note."""
+    """Start (s), end (s), caption, reason for a missing caption, and a note."""
     why = row["error_message"] or row["error"] or (f"left out by filter.{row['dropped']}" if row["dropped"] else "")
     lost = f"{row['lost_sec']:.2f} s do not decode" if row["lost_sec"] else ""
     note = "; ".join(part for part in (row["note"], lost) if part)
@@ -201,7 +207,7 @@ def _exchange(exchange: Exchange, captions: str) -> Film:
 
 
 def _is_about(exchange: Exchange, question: Film) -> bool:
-    """Whether an exchange is about one question: its rewriting or its check, and not what wrote several at once."""
+    """Whether an exchange is about this question: its rewriting or a check, not the request that wrote several."""
     if exchange.clip is not None:
         return False
     last = exchange.messages[-1][1]

@@ -1,4 +1,4 @@
-"""The words at the head of a report: what happened, in a sentence and a few numbers."""
+"""Overview texts of a report: a headline, banners, and a few numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lvqa_ray.records import Usage
 
 
 def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: int) -> dict[str, Any]:
-    """All texts of the head of the page."""
+    """Texts of the page's overview section."""
     return {
         "headline": _headline(output, numbers),
         "banners": list(_banners(output, numbers)),
@@ -25,9 +25,9 @@ def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: i
 def _headline(output: OutputReader, numbers: OutputStatistics) -> str:
     job = output.run.get("job") or {}
     models = dict.fromkeys(_models(job.get("endpoints") or {}))
-    kept = f"{_several(numbers.questions.kept, 'question')} about {_several(numbers.with_records, 'video')}"
+    kept = f"{_plural(numbers.questions.kept, 'question')} about {_plural(numbers.with_records, 'video')}"
     if numbers.alone:
-        analyzed = f"{_several(numbers.alone, 'video')} analyzed"
+        analyzed = f"{_plural(numbers.alone, 'video')} analyzed"
         kept = f"{analyzed} and {kept}" if numbers.questions.kept else analyzed
     return f"{kept}{', made with ' + ' and '.join(models) if models else ''}."
 
@@ -44,12 +44,12 @@ def _banners(output: OutputReader, numbers: OutputStatistics) -> Iterable[tuple[
     if summary.get("halted"):
         yield "bad", f"The run stopped before its end: {summary['halted']}"
     elif not output.run.get("finished", False):
-        yield "warn", "The run is not over, or was killed: the numbers are those of what it has written so far."
+        yield "warn", "The run is in progress, or was killed: the numbers are those of its output so far."
     verdict = summary.get("verdict") or {}
     for problem in verdict.get("problems") or []:
         yield "bad", str(problem)
     if numbers.unfinished and output.run.get("finished"):
-        yield "warn", f"{_several(numbers.unfinished, 'video')} of the last run have no outcome here."
+        yield "warn", f"{_plural(numbers.unfinished, 'video')} of the last run have no outcome here."
 
 
 def _tiles(output: OutputReader, numbers: OutputStatistics, bill: Usage) -> Iterable[tuple[str, str, str]]:
@@ -58,7 +58,7 @@ def _tiles(output: OutputReader, numbers: OutputStatistics, bill: Usage) -> Iter
     yield (
         "Questions kept",
         f"{numbers.questions.kept:,}",
-        f"of {numbers.questions.asked:,} asked for{_share(numbers.questions.kept, numbers.questions.asked)}",
+        f"of {numbers.questions.asked:,} requested{_share(numbers.questions.kept, numbers.questions.asked)}",
     )
     yield "Length of the videos", seconds(3600 * numbers.hours), "of those with questions"
     if numbers.results:
@@ -69,11 +69,11 @@ def _tiles(output: OutputReader, numbers: OutputStatistics, bill: Usage) -> Iter
     if bill.cost_usd is not None:
         yield "Cost", dollars(bill.cost_usd), f"{_short(tokens)} tokens"
         if numbers.questions.kept:
-            yield "Cost of a question", dollars(bill.cost_usd / numbers.questions.kept), "that was kept"
+            yield "Cost per question", dollars(bill.cost_usd / numbers.questions.kept), "that was kept"
     else:
         yield "Tokens", _short(tokens), f"in {bill.calls:,} calls; no price is known"
         if numbers.questions.kept:
-            yield "Tokens a question", _short(round(tokens / numbers.questions.kept)), "that was kept"
+            yield "Tokens per question", _short(round(tokens / numbers.questions.kept)), "that was kept"
     taken = (output.run.get("summary") or {}).get("seconds")
     if taken:
         begun = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)", str(output.run["summary"].get("run_id", "")))
@@ -108,22 +108,22 @@ def _fates(numbers: OutputStatistics) -> list[tuple[str, list[tuple[str, int, st
 def _shown(numbers: OutputStatistics, shown: int) -> str:
     there = numbers.with_records + numbers.alone + numbers.failures
     if shown >= there:
-        return "All that the run made, and what it lost. The numbers above and this list are about the same videos."
+        return "All results and failures of the run. The numbers above and this list are about the same videos."
     return (
-        f"A sample: {shown:,} of {there:,} videos, some of each category, check and failure, and the rest by lot. "
+        f"A sample: {shown:,} of {there:,} videos, some of each category, check and failure, and the rest at random. "
         "The numbers above are about all of them."
     )
 
 
 def dollars(amount: float | None) -> str:
-    """An amount of money, short."""
+    """Short text of an amount in dollars."""
     if amount is None:
         return "not known"
     return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.5f}"
 
 
 def seconds(length: float) -> str:
-    """A length of time, short."""
+    """Short text of a duration (s)."""
     if length < 1:
         return f"{1000 * length:.2g} ms" if length < 0.1 else f"{1000 * length:.0f} ms"
     if length < 10:
@@ -133,7 +133,7 @@ def seconds(length: float) -> str:
     return f"{length / 60:.0f} min" if length < 7200 else f"{length / 3600:.1f} h"
 
 
-def _several(number: int, what: str) -> str:
+def _plural(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""``report.html``: an output in one file that opens from disk and asks nobody."""
+"""HTML report of an output: one ``report.html`` that opens from disk and makes no network request."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from lvqa_ray.report.sampling import chosen
 
 PAGE_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
-"""Of the page's size, what the records' texts may take; thumbnails get what is left."""
+"""Share of `PAGE_BYTES` for the texts of records; thumbnails get the rest."""
 MARGIN_BYTES = 500_000
 MOST_VIDEOS = 250
 LEAST_PROMPTS_S = 30.0
-"""How long prompts may be looked up where thumbnails get less time, or none."""
+"""Shortest time limit (s) for looking up prompts, also if thumbnails get less."""
 MOST_OF_ONE = 1_500_000
-"""A video whose texts are larger than this (bytes, packed) is shown without its prompts."""
+"""A video with more text than this (bytes, compressed) is shown without its prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written.
+    """Result of writing a report.
 
     Attributes:
         path: The file.
         bytes: Its size.
-        videos: Videos that it shows one by one.
-        of: Videos that have an outcome.
+        videos: Number of videos shown individually.
+        of: Number of videos with an outcome.
     """
 
     path: str
@@ -67,13 +67,13 @@ class _Packed:
 def write_report(
     output: OutputReader | Path, to: Path | None = None, *, found: ClipIndex | None = None, within_s: float = 120.0
 ) -> Report:
-    """Write the report of an output, whether its run is over or not.
+    """Write the report of an output. Its run may still be in progress.
 
     Args:
         output: Output of a run, or its folder.
-        to: The file; else ``report.html`` in the folder.
-        found: Knows the clips of videos, for the prompts of their captions.
-        within_s: How long thumbnails may be taken; prompts may be looked up for as long again, or `LEAST_PROMPTS_S`.
+        to: File to write; default ``report.html`` in the folder.
+        found: Index of the videos' clips, which caption prompts are rebuilt from.
+        within_s: Time limit for thumbnails; looking up prompts has the same limit, but at least `LEAST_PROMPTS_S`.
 
     Raises:
         ConfigError: There is no output, a shard cannot be read, or the file cannot be written.
@@ -97,16 +97,16 @@ def write_report(
 
 
 def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipIndex | None, within_s: float) -> _Packed:
-    """As many of the videos as there is room for, with thumbnails for as many of them as there is room and time for."""
+    """Pack as many videos as fit into `TEXT_BYTES`, then thumbnails within the remaining size and the time limit."""
     replay = Replay(output.job, book, found) if output.job else None
     end = time.monotonic() + max(within_s, LEAST_PROMPTS_S)
     texts: list[films.Film] = []
-    room = TEXT_BYTES
+    budget = TEXT_BYTES
 
-    def told(video: Video, info: VideoInfo, clips: Sequence[TableRow]) -> list[Exchange] | None:
+    def find_exchanges(video: Video, info: VideoInfo, clips: Sequence[TableRow]) -> list[Exchange] | None:
         return replay(video, info, clips) if replay and time.monotonic() < end else None
 
-    for film in films.films(output, videos, told if replay else None):
+    for film in films.films(output, videos, find_exchanges if replay else None):
         if len(_pack(film)) > MOST_OF_ONE:
             film |= {
                 "said": [],
@@ -114,24 +114,24 @@ def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipInde
             }
             for question in film["questions"]:
                 question["said"] = []
-        room -= len(_pack(film)) + len(_pack(_entries(0, film)))
-        if room < 0:
+        budget -= len(_pack(film)) + len(_pack(_entries(0, film)))
+        if budget < 0:
             break
         texts.append(film)
-    strips = dict(_strips(texts, PAGE_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, room)), within_s))
+    strips = dict(_strips(texts, PAGE_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, budget)), within_s))
     texts.sort(key=lambda film: films.natural(film["id"]))
     entries = [entry for number, film in enumerate(texts) for entry in _entries(number, film)]
     return _Packed([(_pack(film), strips.get(film["id"], "")) for film in texts], _pack(entries), len(texts))
 
 
-def _strips(texts: list[films.Film], room: int, within_s: float) -> Iterator[tuple[str, str]]:
-    """Thumbnails by video, and in the film what is to be known of them."""
+def _strips(texts: list[films.Film], budget: int, within_s: float) -> Iterator[tuple[str, str]]:
+    """Yield video id and base64 contact sheet within a budget of bytes; adds the sheet's layout to the video's data."""
     wanted = {film["id"]: (film["video"], films.stretches(film)) for film in texts if film["clips"]}
     of = {film["id"]: film for film in texts}
     for video, strip in thumbnails.strips(wanted, within_s=within_s):
         jpeg = base64.b64encode(strip.jpeg).decode()
-        room -= len(jpeg)
-        if room < 0:
+        budget -= len(jpeg)
+        if budget < 0:
             return
         film = of[video]
         film["strip"] = {
@@ -145,20 +145,20 @@ def _strips(texts: list[films.Film], room: int, within_s: float) -> Iterator[tup
 
 
 def _entries(number: int, film: films.Film) -> list[list[Any]]:
-    """What the list shows and finds of a video; see page.js for the order."""
+    """List entries of a video, as shown and searched; page.js documents the order of fields."""
     entries: list[list[Any]] = []
-    for place, question in enumerate(film["questions"]):
+    for index, question in enumerate(film["questions"]):
         faults = [check["check"] for check in question["checks"] if not check["passed"]]
         drop = question.get("drop") or {}
         reasons = [reason for step in question["steps"] for reason in step["reasons"]]
         text = "\n".join([question["question"], *(text or "" for text in question["options"].values()), *reasons])
         title = question["question"] or drop.get("reason") or question["id"]
         what = [question["fate"], question["category"], faults, drop.get("check", ""), ""]
-        entries.append([number, place, question["id"], *what, title, text or title])
+        entries.append([number, index, question["id"], *what, title, text or title])
     if film["failure"]:
         failure = film["failure"]
-        said = failure["message"] or failure["kind"]
-        entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], said, said])
+        message = failure["message"] or failure["kind"]
+        entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], message, message])
     elif not film["questions"]:
         lost = [f"{one['task']}: {one['failure']['kind']}" for one in film["results"] if one["failure"]]
         text = "\n".join(one["text"] for one in film["results"])
@@ -173,16 +173,16 @@ def _pack(value: object) -> str:
 
 
 def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _Packed) -> bytes:
-    room = files("lvqa_ray.report")
-    js = (room / "page.js").read_text(encoding="utf-8")
+    package = files("lvqa_ray.report")
+    js = "".join((package / name).read_text(encoding="utf-8") for name in ("record.js", "page.js"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"whole": "{:,}".format, "dollars": overview.dollars, "seconds": overview.seconds}
-    template = environment.from_string((room / "page.html.j2").read_text(encoding="utf-8"))
+    template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))
     bill = total(spent for models in book.spent.values() for spent in models.values())
     return template.render(
         **overview.words(output, numbers, bill, packed.shown),
         name=output.name,
-        css=Markup((room / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        css=Markup((package / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         js=Markup(js),  # noqa: S704 - our own file
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()}",
         numbers=numbers,

@@ -1,7 +1,7 @@
-"""What was said about a video, prompt by prompt: the stages of its job, run again with the journal as their endpoint.
+"""Replay of a video's prompts and replies: runs the job's stages again with the journal in place of the endpoint.
 
-The journal holds answers under hashes and no prompts. So the prompts are made again, by the stages that made them, and
-each is looked up: what is found is exactly what was sent, since any other prompt has another hash.
+The journal stores replies by request hash, without prompts. The stages rebuild each prompt, and its hash is looked up.
+A hit is exactly what was sent, since any other prompt has another hash.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.stages.cut import CutClips
 
 ClipIndex = Callable[[Video], Sequence[Clip] | None]
-"""Gives the clips of a video as they were found, with the times and the identity of their pictures, if it can."""
-Told = Callable[[Video, VideoInfo, Sequence[TableRow]], "list[Exchange] | None"]
-"""Tells what was said about a video, or ``None`` where there is no time to look it up; see `Replay`."""
+"""Returns the cached clips of a video with the times and identity of their frames, or ``None``."""
+FindExchanges = Callable[[Video, VideoInfo, Sequence[TableRow]], "list[Exchange] | None"]
+"""Returns the exchanges about a video, or ``None`` after the time limit; see `Replay`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Exchange:
     """One request and its reply.
 
     Attributes:
-        stage: Who asked.
-        messages: Role and text of each message; a picture is a line in square brackets.
-        reply: The reply as it came; of one that could not be used, what is left of it.
+        stage: Name of the stage that sent the request.
+        messages: Role and text of each message; an image is a line in square brackets.
+        reply: The raw reply; for an unusable reply, the part that was stored.
         error: Kind of the error, or empty.
-        seconds: How long the endpoint took; 0 where that is not known.
-        clip: Index of the clip that it is about; ``None`` for the video.
+        seconds: Response time of the endpoint; 0 if unknown.
+        clip: Index of the clip; ``None`` if the request is about the whole video.
     """
 
     stage: str
@@ -57,25 +57,25 @@ class Exchange:
 
 @dataclass(slots=True)
 class _Recorder:
-    """Answers from the journal, and writes down what was asked and said; what is not there was never answered."""
+    """Replays replies from the journal and records each exchange; a request without an entry is refused."""
 
     job: Job
     roles: Mapping[str, Role]
     book: Book
-    said: dict[str, Exchange] = field(default_factory=dict)
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
     clip: int | None = None
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         key = cache_key(self.job.endpoints.of(self.roles[request.stage]), request)
         entry = self.book.find(key)
         if entry is None:
-            # Of all that a stage does when it is refused, making the request smaller is what may lead on.
+            # A caption stage answers TooLong with a smaller request, which may be in the journal.
             refused = TooLong if request.stage == self.job.caption.name else BadRequest
             raise refused("not in the journal", status=400)
         answered = isinstance(entry.reply, ChatReply)
         text = entry.reply.text if isinstance(entry.reply, ChatReply) else getattr(entry.reply, "raw", "")
         messages = tuple((message.role, _text(message.parts)) for message in request.messages)
-        self.said[key] = Exchange(
+        self.exchanges[key] = Exchange(
             stage=request.stage,
             messages=messages,
             reply=safe_text(text),
@@ -95,12 +95,12 @@ def _text(parts: Sequence[Text | Media]) -> str:
 
 
 class Replay:
-    """Tells what was said about videos.
+    """Finds the exchanges about videos.
 
     Args:
-        job: The job that the rows were made by.
+        job: The job that produced the rows.
         book: The journal.
-        found: Knows the clips of videos; without it, they are what the job's settings make of their rows.
+        found: Index of the videos' clips; without it, clips are derived from their rows and the job's settings.
     """
 
     def __init__(self, job: Job, book: Book, found: ClipIndex | None = None) -> None:
@@ -110,47 +110,47 @@ class Replay:
         self._pipeline: Pipeline = build(job)
 
     def __call__(self, video: Video, info: VideoInfo, clips: Sequence[TableRow]) -> list[Exchange]:
-        """All exchanges about a video, in the order of the pipeline.
+        """Return all exchanges about a video, in pipeline order.
 
         Args:
             video: The video.
-            info: What it is.
+            info: Its media information.
             clips: Its rows of ``clips/``, in order.
         """
         return asyncio.run(self._all(video, info, clips))
 
     async def _all(self, video: Video, info: VideoInfo, rows: Sequence[TableRow]) -> list[Exchange]:
         clips = self._clips(video, info, rows)
-        said: list[Exchange] = []
+        exchanges: list[Exchange] = []
         for caption in self._pipeline.caption:
             for clip in clips:
-                said += await self._captioned(caption, clip)
+                exchanges += await self._caption_exchanges(caption, clip)
         captioned = [_captioned(clip, row) for clip, row in zip(clips, rows, strict=True)]
         work: Sequence[Row] = [row for row in self._pipeline.merge(captioned) if not isinstance(row, CaptionedClip)]
         for group in self._pipeline.ask:
-            if isinstance(group, FrameScoring):  # of pictures, all that a request is known by is known without them
+            if isinstance(group, FrameScoring):  # a request's hash depends on which frames, not on their pixels
                 work = [group.expected(row) if isinstance(row, group.takes) else row for row in work]
                 continue
-            work = await run_steps(group, work, partial(self._made, said=said))
-        return said
+            work = await run_steps(group, work, partial(self._run_step, exchanges=exchanges))
+        return exchanges
 
-    async def _made(self, step: ChatStep | PlainStep, row: Row, said: list[Exchange]) -> Sequence[Row]:
-        """What a step makes of a row; adds what was said for it."""
+    async def _run_step(self, step: ChatStep | PlainStep, row: Row, exchanges: list[Exchange]) -> Sequence[Row]:
+        """Run a step on a row; appends its exchanges."""
         if isinstance(step, ChatStep):
             recorder = _Recorder(self._job, _roles(step), self._book)
-            rows = await _tried(step, row, recorder, self._job)
-            said += recorder.said.values()
+            rows = await _replay_step(step, row, recorder, self._job)
+            exchanges += recorder.exchanges.values()
         else:
             rows = list(step.call(row))
-        # A step that lacks what it needs is passed by: what follows may still be told.
+        # Skip a step that failed: later steps may still find their replies.
         return [one for one in rows if not isinstance(one, Failure)] or [row]
 
-    async def _captioned(self, step: ChatStep, clip: Clip) -> list[Exchange]:
+    async def _caption_exchanges(self, step: ChatStep, clip: Clip) -> list[Exchange]:
         if clip.dropped:
             return []
         recorder = _Recorder(self._job, _roles(step), self._book, clip=clip.index)
-        await _tried(step, clip, recorder, self._job)
-        return list(recorder.said.values())
+        await _replay_step(step, clip, recorder, self._job)
+        return list(recorder.exchanges.values())
 
     def _clips(self, video: Video, info: VideoInfo, rows: Sequence[TableRow]) -> list[Clip]:
         found = {clip.index: clip for clip in (self._found(video) if self._found else None) or ()}
@@ -158,7 +158,7 @@ class Replay:
         for row in rows:
             span = Span(start_s=row["timestamp_start"], end_s=row["timestamp_end"])
             clip = found.get(row["index"])
-            if clip is None or clip.span != span or not clip.identity:  # what is shown of it is told by the settings
+            if clip is None or clip.span != span or not clip.identity:  # derive its frames from the settings
                 bare = Clip(
                     video=video,
                     info=info,
@@ -179,22 +179,22 @@ class Replay:
 
 
 def _with_file(clip: Clip, row: TableRow, cut: CutClips) -> Clip:
-    """A clip as it was when its file was shown."""
+    """Restore the file span and identity that a clip had when its file was sent."""
     begin_s, end_s = row["media_start"], row["media_end"]
     span = None if begin_s is None or end_s is None else Span(start_s=begin_s, end_s=end_s)
     return replace(clip, media_span=span, identity=cut.identity(clip))
 
 
 def _roles(step: ChatStep) -> Mapping[str, Role]:
-    """Who is asked, by the name of the asking stage."""
+    """Role of the endpoint by stage name."""
     return {stage.name: stage.role for stage in (step.stage, *step.helpers)}
 
 
-async def _tried(step: ChatStep, row: Row, recorder: _Recorder, job: Job) -> list[Row]:
-    """What a stage makes of a row; nothing where it would need what is no longer there, such as the pictures."""
+async def _replay_step(step: ChatStep, row: Row, recorder: _Recorder, job: Job) -> list[Row]:
+    """Run a chat step on a row; no rows if it needs data that is gone, such as frames."""
     try:
         return list(await step.call(row, RetryTruncated(recorder, job.endpoints.of(step.role))))
-    except Exception:  # a stage may be one of the user's own, and a report is no place to fail
+    except Exception:  # the stage may be user code, and a report must not fail because of it
         return []
 
 

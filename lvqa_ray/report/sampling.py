@@ -1,4 +1,4 @@
-"""Which videos a report shows one by one: all of a small output; of a large one some of everything, by lot."""
+"""Stratified sampling of the videos that a report shows: some of each kind, the rest at random."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from collections.abc import Iterable
 from lvqa_ray.dataset.reader import OutputReader
 
 OF_EACH_KIND = 5
-"""Videos that are shown of each category, faulty check, drop and failure, before the lot decides."""
+"""Videos shown of each category, failed check, drop and failure before the random selection."""
 
 
 def chosen(output: OutputReader, most: int) -> list[str]:
-    """Ids of the videos to show, those first that should not be missing.
+    """Return at most this many ids of videos to show, representatives of each kind first.
 
-    The lot is drawn by a hash of the id: the same output gives the same choice.
-
-    Args:
-        output: The output.
-        most: How many at most.
+    The random order is a hash of the id: the same output gives the same choice.
     """
     kinds: dict[str, set[str]] = {}
     for video, kind in _kinds(output):
@@ -26,7 +22,7 @@ def chosen(output: OutputReader, most: int) -> list[str]:
     taken: dict[str, int] = {}
     first: list[str] = []
     others: list[str] = []
-    for video in sorted(kinds, key=_lot):
+    for video in sorted(kinds, key=_hash):
         if any(taken.get(kind, 0) < OF_EACH_KIND for kind in kinds[video]):
             first.append(video)
             for kind in kinds[video]:
@@ -36,12 +32,12 @@ def chosen(output: OutputReader, most: int) -> list[str]:
     return [*first, *others][:most]
 
 
-def _lot(video: str) -> bytes:
+def _hash(video: str) -> bytes:
     return hashlib.sha256(video.encode(errors="replace")).digest()
 
 
 def _kinds(output: OutputReader) -> Iterable[tuple[str, str]]:
-    """Videos with what can be said of them: each once for everything that a reader may look for."""
+    """Yield pairs of video and kind: one for each category, failed check, drop, task result and failure."""
     data = output.rows("data", ["video_id", "category", "failed_checks"])
     columns = [data[name].to_pylist() for name in data.column_names]
     for video, category, checks in zip(*columns, strict=True):

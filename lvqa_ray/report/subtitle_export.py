@@ -1,4 +1,4 @@
-"""The captions of videos, or what is said in them, as subtitles: one file a video, to be played beside it."""
+"""Subtitle export: the captions or the speech of each video as one SRT or WebVTT file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.export_files import Exported
 
 Cue = tuple[int, int, str]
-"""When a text begins and ends (ms), and the text."""
+"""Start (ms), end (ms) and text of a subtitle."""
 
 
 def export_subtitles(output: OutputReader, to: Path, form: str, *, speech: bool = False) -> Exported:
-    """Write the captions of every video, or what is said in it.
+    """Write the captions or the speech of every video.
 
     Args:
         output: Output of a run.
-        to: Folder for the files, which are named by the video's id.
+        to: Folder for the files; a file is named after the video's id.
         form: ``srt`` or ``vtt``.
-        speech: Write what is said.
+        speech: Write the speech instead of the captions.
 
     Raises:
         ConfigError: There are no captions or no speech, or a file cannot be written.
@@ -43,7 +43,7 @@ def export_subtitles(output: OutputReader, to: Path, form: str, *, speech: bool 
 
 
 _BREAK = re.compile(r"\\(?=[hnN])")
-"""Where a backslash begins what is taken for a space or a new line, as in the path of a file."""
+r"""A backslash that pysubs2 would read as an escape (``\h``, ``\n``, ``\N``), as in a file path."""
 
 
 def _captions(output: OutputReader) -> dict[str, list[Cue]]:
@@ -67,16 +67,16 @@ def _speech(output: OutputReader) -> dict[str, list[Cue]]:
 def _subtitles(cues: list[Cue], form: str) -> pysubs2.SSAFile:
     made = pysubs2.SSAFile()
     for start_ms, end_ms, text in sorted(cues):
-        line = pysubs2.SSAEvent(start=start_ms, end=end_ms)
-        line.plaintext = _text(text, form)
-        made.append(line)
+        event = pysubs2.SSAEvent(start=start_ms, end=end_ms)
+        event.plaintext = _text(text, form)
+        made.append(event)
     return made
 
 
 def _text(caption: str, form: str) -> str:
-    """A caption as the text of a cue: nothing in it is taken for more than a letter."""
-    # Braces would be taken for formatting, and an empty line for the end of the caption.
+    """Escape a caption for use as cue text."""
+    # Braces are formatting, and an empty line ends the cue.
     text = " ".join(caption.replace("{", "(").replace("}", ")").split())
-    text = _BREAK.sub("\uff3c", text)  # a backslash of full width looks alike, and begins nothing
-    # An arrow would be taken for the times of another cue.
+    text = _BREAK.sub("\uff3c", text)  # the full-width backslash looks alike and escapes nothing
+    # An arrow is the syntax of cue times.
     return html.escape(text, quote=False) if form == "vtt" else text.replace("-->", "\u2192")

@@ -1,4 +1,4 @@
-"""Thumbnails for a report, taken in a process of their own: a file that brings it down costs its own pictures."""
+"""Thumbnails for a report, taken in a subprocess: a file that crashes it loses only its own thumbnails."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.video.frames.contact_sheet import ContactSheet, contact_sheet
 
 OF_ONE_VIDEO_S = 15.0
-"""Longest time for the thumbnails of one video."""
+"""Time limit for the thumbnails of one video (s)."""
 
 
 def strips(wanted: Mapping[str, tuple[str, Sequence[Span]]], *, within_s: float) -> Iterator[tuple[str, ContactSheet]]:
-    """Take thumbnails of local videos, one after the other, until the time is over.
+    """Take thumbnails of local videos one after the other until the time limit.
 
     Args:
-        wanted: Path and stretches of time by the video's id.
-        within_s: When to stop (s).
+        wanted: Path and spans by video id.
+        within_s: Time limit (s).
 
     Yields:
-        Id and thumbnails, of the videos that have some.
+        Id and contact sheet of each video that has one.
     """
     end = time.monotonic() + within_s
     left = {video: job for video, job in wanted.items() if not scheme_of(job[0]) and Path(job[0]).is_file()}
     while left and time.monotonic() < end:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             for video in list(left):
-                room = min(OF_ONE_VIDEO_S, end - time.monotonic())
-                if room <= 0:
+                limit_s = min(OF_ONE_VIDEO_S, end - time.monotonic())
+                if limit_s <= 0:
                     return
                 try:
-                    found = pool.submit(_strip, *left.pop(video), room).result(timeout=room + OF_ONE_VIDEO_S)
+                    sheet = pool.submit(_strip, *left.pop(video), limit_s).result(timeout=limit_s + OF_ONE_VIDEO_S)
                 except (BrokenExecutor, TimeoutError):
-                    _end(pool)
-                    break  # with a new process, for the next one
-                if found is not None:
-                    yield video, found
+                    _kill_workers(pool)
+                    break  # the next video gets a new process
+                if sheet is not None:
+                    yield video, sheet
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End what may hang in a decoder; Python 3.14 has a public way to do that."""
+def _kill_workers(pool: ProcessPoolExecutor) -> None:
+    """Kill workers that may hang in a decoder; Python 3.14 has a public method for it."""
     for process in list((pool._processes or {}).values()):
         process.kill()
 

@@ -1,1 +1,1 @@
-"""The service: requests over HTTP -> analyses of videos -> events as they come. Knows nothing of Ray."""
+"""HTTP service: requests -> analyses of videos -> server-sent events. Does not import Ray."""

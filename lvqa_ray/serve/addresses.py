@@ -1,4 +1,4 @@
-"""Whether the address of a video may be used: which schemes, hosts, folders and buckets."""
+"""Allowlist and SSRF check of video addresses: schemes, hosts, folders and buckets."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.storage.ssrf import SsrfGuard
 
 LONGEST_ADDRESS_CHARS = 8192
-"""Characters of an address; signed ones are long."""
+"""Maximum characters of an address; signed URLs are long."""
 Resolve = Callable[..., Sequence[Any]]
 
 
 def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) -> str:
-    """The address of a video as it is to be used.
+    """Validate the address of a video, and resolve symbolic links of a local file.
 
-    An answer here is a courtesy: the guard looks at the address of each connection again when it is made.
+    This check gives early error messages only: the SSRF guard checks the address of each connection again.
 
     Args:
-        uri: What the request says.
-        settings: What is allowed.
-        resolve: Finds the addresses of a host, as `socket.getaddrinfo` does.
+        uri: Address from the request.
+        settings: The allowed networks, folders and prefixes.
+        resolve: DNS lookup with the signature of `socket.getaddrinfo`.
 
     Raises:
-        RefusedError: It may not be used.
+        RefusedError: The address is not allowed.
     """
     if len(uri) > LONGEST_ADDRESS_CHARS or not uri.isprintable() or " " in uri or "\\" in uri:
         raise invalid(
@@ -56,7 +56,7 @@ def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) ->
         raise invalid(f"videoUrl: there is no host {parts.hostname}.") from None
     if any(guard.refuses(address) for address in found):
         raise invalid(
-            f"videoUrl: {redact_url(uri)} leads to an address that is not public, which serve.networks allows not."
+            f"videoUrl: {redact_url(uri)} leads to an address that is not public, which serve.networks does not allow."
         )
     return uri
 
@@ -71,7 +71,7 @@ def _split(uri: str) -> SplitResult:
 
 
 def _in_folder(path: str, settings: Serve) -> str:
-    """The file with all links followed, if that is below a folder that is allowed."""
+    """The file with symbolic links resolved, if it is in an allowed folder."""
     if not path.startswith("/"):
         raise invalid("videoUrl has to begin with http:// or https://.")
     real = Path(path).resolve()

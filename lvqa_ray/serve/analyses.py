@@ -1,4 +1,4 @@
-"""The analyses of a service: so many at work at once, each with its events, all of them kept for a while."""
+"""Job manager of the service: runs a limited number of analyses, publishes their events and stores their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.storage.ssrf import SsrfGuard
 
 GROWTH = 1.1
-"""Shots are told of when they are by so much more: events hold all that is known, and are not to add up to squares."""
+"""Growth factor of the captions between two progress events. Each event holds all results so far, so sending one per
+caption would make the total size quadratic."""
 STARTED, BEGUN, GROWN = "task-started", "task-progress-start-generating", "task-progress-generating"
 MADE = "result-generated"
 FINISHED, FAILED = "task-finished", "task-failed"
@@ -35,93 +36,93 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Running:
-    """An analysis that is being made, or has been in this process.
+    """An analysis that runs or has run in this process, with its event log.
 
     Attributes:
-        dossier: What is known by now.
+        analysis: The results so far.
         events: Name and subject of all events so far.
-        news: Set, and then replaced by another, whenever there is one more.
+        changed: Set and then replaced when an event is added.
     """
 
-    dossier: AnalysisDocument
+    analysis: AnalysisDocument
     events: list[tuple[str, str]] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     work: asyncio.Task[None] | None = None
-    told_shots: int = 0
+    reported_captions: int = 0
 
     @property
     def over(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether the last event has been added."""
         return bool(self.events) and self.events[-1][0] in OVER
 
-    def tell(self, name: str, about: str = "") -> None:
-        """Add an event."""
+    def emit(self, name: str, about: str = "") -> None:
+        """Add an event and wake the clients that wait for it."""
         if not self.over:
             self.events.append((name, about))
-            news, self.news = self.news, asyncio.Event()
-            news.set()
+            changed, self.changed = self.changed, asyncio.Event()
+            changed.set()
 
     def add(self, row: Row | Analysis) -> None:
-        """Take a row in, and tell of it where it is worth an event."""
-        self.dossier.add(row)
+        """Add a row to the results, and emit an event if the row is worth one."""
+        self.analysis.add(row)
         match row:
             case ProbedVideo():
-                self.tell(BEGUN, "video")
+                self.emit(BEGUN, "video")
             case Clip() if row.index == 0 and row.heard:
-                self.tell(MADE, "speech")
-            case CaptionedClip() if len(self.dossier.captions) >= GROWTH * self.told_shots:
-                self.told_shots = len(self.dossier.captions)
-                self.tell(GROWN, "analysis")
+                self.emit(MADE, "speech")
+            case CaptionedClip() if len(self.analysis.captions) >= GROWTH * self.reported_captions:
+                self.reported_captions = len(self.analysis.captions)
+                self.emit(GROWN, "analysis")
             case CaptionedVideo():
-                self.tell(MADE, "analysis")
+                self.emit(MADE, "analysis")
             case Analysis() if row.task != "analysis" and row.failure is None:
-                self.tell(MADE, row.task)
+                self.emit(MADE, row.task)
 
-    async def heard(self, since: int, within_s: float) -> list[tuple[str, str]]:
-        """The events from a number on, once there are some; none where none came in time."""
-        news = self.news
+    async def wait_events(self, since: int, within_s: float) -> list[tuple[str, str]]:
+        """Wait for events from this index on; an empty list after the timeout."""
+        changed = self.changed
         if len(self.events) <= since and not self.over:
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), within_s)
+                await asyncio.wait_for(changed.wait(), within_s)
         return self.events[since:]
 
 
 class AnalysisRuns:
-    """Starts analyses, finds them again, and stops them.
+    """Starts, finds and stops analyses.
 
     Args:
-        job: Says what is the same for all of them.
+        job: Settings shared by all analyses.
 
     Raises:
-        ConfigError: The variable of a key is not set.
+        ConfigError: The environment variable of an API key is not set.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._settings = job.serve
-        self._analyst = LocalExecutor(job)
-        self._access = replace(storage_options(job.storage), guard=SsrfGuard(job.serve.networks))
+        self._executor = LocalExecutor(job)
+        self._storage = replace(storage_options(job.storage), guard=SsrfGuard(job.serve.networks))
         most = round(job.serve.max_gb * 2**30)
-        self._scratch = replace(download_cache(job), access=self._access, largest=(most, "serve.max_gb"))
-        self._free = asyncio.Semaphore(job.serve.at_once)
+        self._downloads = replace(download_cache(job), access=self._storage, largest=(most, "serve.max_gb"))
+        self._slots = asyncio.Semaphore(job.serve.at_once)
         self._running: dict[str, Running] = {}
 
-    def kept(self, workspace: str) -> AnalysisStore:
-        """The documents of a workspace."""
+    def store(self, workspace: str) -> AnalysisStore:
+        """The stored results of a workspace."""
         return AnalysisStore(output_path(self._job), self._settings.kept_days, workspace)
 
     def forget(self) -> None:
-        """Remove the documents that are kept no longer."""
+        """Remove expired results."""
         served = output_path(self._job) / "served"
         with suppress(OSError):
             for workspace in [*served.iterdir()]:
-                self.kept(workspace.name).forget()
+                self.store(workspace.name).forget()
 
     async def start(self, wanted: AnalysisRequest, workspace: str) -> Running:
         """Start an analysis.
 
         Raises:
-            RefusedError: It cannot be made, or too many wait already.
+            RefusedError: The request is not valid, or the queue is full.
         """
         if len(self._running) >= self._settings.at_once + self._settings.waiting:
             raise RefusedError("Throttling", "Too many analyses wait for their turn; try again later.", 429)
@@ -138,84 +139,84 @@ class AnalysisRuns:
         known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
         video = Video(id=named_after(uri), uri=uri, fingerprint=known)
         asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)}
-        dossier = AnalysisDocument(
+        analysis = AnalysisDocument(
             task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked
         )
-        running = Running(dossier)
-        self._running[dossier.session] = running
-        running.tell(STARTED)
-        running.work = asyncio.create_task(self._made(running, job, self.kept(workspace)))
+        running = Running(analysis)
+        self._running[analysis.session] = running
+        running.emit(STARTED)
+        running.work = asyncio.create_task(self._run(running, job, self.store(workspace)))
         return running
 
     def find(self, session: str) -> Running | None:
-        """An analysis of this process, while it is being made."""
+        """Find an analysis that runs in this process."""
         return self._running.get(session)
 
     async def stop(self, running: Running) -> None:
-        """Stop an analysis; what is paid for is kept."""
+        """Stop an analysis; paid replies are kept."""
         if running.work is not None:
             running.work.cancel()
             await asyncio.wait([running.work])
-        if not running.over:  # it had not come to its first step
-            running.dossier.state = "stopped"
-            self._running.pop(running.dossier.session, None)
-            running.tell(FAILED)
+        if not running.over:  # it was cancelled before it started
+            running.analysis.state = "stopped"
+            self._running.pop(running.analysis.session, None)
+            running.emit(FAILED)
 
     async def aclose(self) -> None:
-        """Stop all of them."""
+        """Stop all analyses."""
         await asyncio.gather(*(self.stop(running) for running in [*self._running.values()]))
-        await self._analyst.aclose()
+        await self._executor.aclose()
 
     async def _before(self, wanted: AnalysisRequest, workspace: str) -> dict[str, Any] | None:
         if not wanted.base or not wanted.task:
             return None
-        return await asyncio.to_thread(self.kept(workspace).load, wanted.task, wanted.base)
+        return await asyncio.to_thread(self.store(workspace).load, wanted.task, wanted.base)
 
     async def _address(self, wanted: AnalysisRequest, before: dict[str, Any] | None) -> str:
         uri = wanted.video or ""
         if before and uri == before["video"]["uri"] and uri.startswith(("http://", "https://")):
-            return uri  # it was checked, and is only fetched if it has to be, under guard
+            return uri  # checked before; the SSRF guard checks a download again
         return await asyncio.to_thread(checked, uri, self._settings)
 
-    async def _made(self, running: Running, job: Job, kept: AnalysisStore) -> None:
-        dossier = running.dossier
+    async def _run(self, running: Running, job: Job, store: AnalysisStore) -> None:
+        analysis = running.analysis
         try:
-            async with self._free, aclosing(self._rows(job, dossier)) as rows:
+            async with self._slots, aclosing(self._rows(job, analysis)) as rows:
                 async for row in rows:
                     running.add(row)
                     if isinstance(row, CaptionedVideo | Analysis):
-                        await asyncio.to_thread(kept.save, dossier.document())
+                        await asyncio.to_thread(store.save, analysis.document())
         except asyncio.CancelledError:
-            dossier.state = "stopped"
+            analysis.state = "stopped"
         except Exception as error:
-            logger.exception("an analysis broke off")
+            logger.exception("an analysis failed")
             failure = Failure(
-                video=dossier.video,
+                video=analysis.video,
                 stage="service",
                 kind="internal_error",
-                message=f"{type(error).__name__}; the service's log has the details",  # its text may hold anything
+                message=f"{type(error).__name__}; the service's log has the details",  # its text may hold secrets
                 retryable=True,
             )
             running.add(failure)
         finally:
             try:
-                kept.save(dossier.document())
-            except OSError:  # whoever watches has it all the same, and the journal has what was paid for
-                logger.exception("the result of %s could not be kept", dossier.session)
-            self._running.pop(dossier.session, None)
-            running.tell(FINISHED if dossier.state == "done" else FAILED)
+                store.save(analysis.document())
+            except OSError:  # the client still gets the result, and the journal has the paid replies
+                logger.exception("the result of %s could not be saved", analysis.session)
+            self._running.pop(analysis.session, None)
+            running.emit(FINISHED if analysis.state == "done" else FAILED)
 
-    async def _rows(self, job: Job, dossier: AnalysisDocument) -> AsyncGenerator[Row | Analysis, None]:
-        video = dossier.video
+    async def _rows(self, job: Job, analysis: AnalysisDocument) -> AsyncGenerator[Row | Analysis, None]:
+        video = analysis.video
         if not video.fingerprint:
-            video = await asyncio.to_thread(identified, video, output_path(self._job), self._access)
-            dossier.video = video
+            video = await asyncio.to_thread(identified, video, output_path(self._job), self._storage)
+            analysis.video = video
         gb = await asyncio.to_thread(_gb, video.uri)
         if gb > self._settings.max_gb:
             why = f"it has {gb:.2f} GB, and serve.max_gb is {self._settings.max_gb:g}"
             yield _refused(video, "too_large", why)
             return
-        async with aclosing(self._analyst.rows(job, video, self._scratch)) as rows:
+        async with aclosing(self._executor.rows(job, video, self._downloads)) as rows:
             async for row in rows:
                 yield row
                 if isinstance(row, ProbedVideo) and row.info.duration_sec > 60 * self._settings.max_minutes:
@@ -230,7 +231,7 @@ def _refused(video: Video, kind: str, why: str) -> Failure:
 
 
 def _gb(path: str) -> float:
-    """The size of a local file; 0 for one that is not there, of which probing says more."""
+    """Size of a local file (GiB); 0 for a missing file, which the probe reports."""
     try:
         return Path(path).stat().st_size / 2**30
     except OSError:

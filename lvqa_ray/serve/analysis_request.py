@@ -1,4 +1,4 @@
-"""What a request wants of a video, and the job that makes it."""
+"""Request body of the plain API, and the job made from it."""
 
 from __future__ import annotations
 
@@ -14,64 +14,66 @@ from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.stage import Role
 
 LONGEST_TEXT_CHARS = 40_000
-"""Characters of a template, or of further material."""
+"""Maximum characters of a template or of further material."""
 Name = Annotated[str, Field(pattern=f"^{TASK_NAME.pattern}$")]
 LongText = Annotated[str, Field(max_length=LONGEST_TEXT_CHARS)]
 
 
 class AnalysisRequest(BaseModel):
-    """An analysis to be made. What is left out is as the service's job says."""
+    """Request for an analysis. Fields left out have the values of the service's job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     video: str | None = Field(
         default=None,
         max_length=8192,
-        description="Address of the video, http:// or https://, or what the service allows besides. May be left out "
+        description="Address of the video: http://, https://, or another scheme that the service allows. Optional "
         "with `base`.",
     )
     tasks: tuple[Task, ...] = Field(
-        default=("summary",), min_length=1, max_length=4, description="What to make; what it rests on is made first."
+        default=("summary",),
+        min_length=1,
+        max_length=4,
+        description="Results to make; their prerequisites are made first.",
     )
-    styles: tuple[Style, ...] = Field(default=(), max_length=5, description="Of the summary.")
-    task: Name | None = Field(default=None, description="Names the result; made up if left out.")
+    styles: tuple[Style, ...] = Field(default=(), max_length=5, description="Styles of the summary.")
+    task: Name | None = Field(default=None, description="Name of the result; default: a random name.")
     base: Name | None = Field(
         default=None,
-        description="The session of an earlier analysis of the same task to build on: what is left out here is as it "
-        "was there.",
+        description="Session of an earlier analysis of the same task: fields left out here have its values.",
     )
-    vlm_model: str | None = Field(default=None, max_length=200, description="Model that looks at shots.")
-    llm_model: str | None = Field(default=None, max_length=200, description="Model that writes.")
-    caption_prompt: LongText | None = Field(default=None, description="Asked about each shot; may hold {asr}.")
+    vlm_model: str | None = Field(default=None, max_length=200, description="Vision model that describes shots.")
+    llm_model: str | None = Field(default=None, max_length=200, description="Language model that writes the results.")
+    caption_prompt: LongText | None = Field(default=None, description="Prompt for each shot; may contain {asr}.")
     summary_prompt: LongText | None = Field(
-        default=None, description="Asked for the summary; holds {video_analysis_text} and {video_asr_text}."
+        default=None, description="Prompt for the summary; contains {video_analysis_text} and {video_asr_text}."
     )
-    language: str | None = Field(default=None, max_length=100, description="Of all results, such as German.")
+    language: str | None = Field(default=None, max_length=100, description="Language of all results, such as German.")
     extra_info: LongText | None = Field(
         default=None, description="Further material, for {video_extra_info} in the prompts."
     )
     snapshot_interval: float | None = Field(
-        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures of a shot, 1 to 10."
+        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two frames of a shot, 1 to 10."
     )
 
     def on(self, before: dict[str, Any]) -> AnalysisRequest:
-        """The same with what an earlier request said where this one says nothing."""
-        said = {**before, **self.model_dump(exclude_unset=True)}
+        """Fill unset fields from an earlier request."""
+        fields = {**before, **self.model_dump(exclude_unset=True)}
         return AnalysisRequest.model_validate(
-            {name: value for name, value in said.items() if name in AnalysisRequest.model_fields}
+            {name: value for name, value in fields.items() if name in AnalysisRequest.model_fields}
         )
 
 
 def job_for(wanted: AnalysisRequest, base: Job, video: str) -> Job:
-    """The job that makes what is wanted of a video.
+    """Derive the job of a request from the service's job.
 
     Args:
-        wanted: What is asked for.
+        wanted: The request.
         base: The service's own job.
-        video: Its address.
+        video: Address of the video.
 
     Raises:
-        RefusedError: It cannot be made.
+        RefusedError: The settings are not valid, or the service does not offer the model.
     """
     given = base.model_dump(mode="json")
     analysis, caption = given["analysis"], given["caption"]

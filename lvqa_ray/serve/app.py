@@ -1,4 +1,4 @@
-"""The service as one ASGI application: the route of RunVideoAnalysis, plain JSON beside it, and a page to try it."""
+"""ASGI application of the service: the RunVideoAnalysis route, plain JSON routes, and a web page to try them."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ FORGET_EVERY_S = 3600.0
 
 
 def make_app(job: Job, token: str) -> App:
-    """The service of a job.
+    """Build the application of a service.
 
     Args:
-        job: Endpoints, stages, limits, and the output, which it holds for as long as it runs.
-        token: What clients have to send; empty for none.
+        job: Endpoints, stages, limits and the output folder, which the application locks while it runs.
+        token: Bearer token that clients must send; empty for none.
     """
     state: dict[str, AnalysisRuns] = {}
 
     @asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         check_output(output_path(job))
         with run_lock(output_path(job)):
             analyses = state["analyses"] = AnalysisRuns(job)
-            forgetting = asyncio.create_task(_forgetting(analyses))
+            cleanup = asyncio.create_task(_forget_hourly(analyses))
             try:
                 yield
             finally:
-                forgetting.cancel()
+                cleanup.cancel()
                 await analyses.aclose()
 
     app = FastAPI(
         title="lvqa-ray",
         version=version("lvqa-ray"),
-        description="Videos in, what is seen and said in them out, as it comes.",
-        lifespan=living,
-        docs_url=None,  # which would load a script from elsewhere
+        description="Analyzes videos: shots, speech, summaries, titles and mind maps, streamed as they are made.",
+        lifespan=lifespan,
+        docs_url=None,  # it would load a script from another host
         redoc_url=None,
     )
     for routes in (QuanmiaoRoute(lambda: state["analyses"]), PlainRoutes(lambda: state["analyses"])):
@@ -63,7 +63,7 @@ def make_app(job: Job, token: str) -> App:
     return TokenAuth(app, token)
 
 
-async def _forgetting(analyses: AnalysisRuns) -> None:
+async def _forget_hourly(analyses: AnalysisRuns) -> None:
     while True:
         await asyncio.to_thread(analyses.forget)
         await asyncio.sleep(FORGET_EVERY_S)
@@ -75,17 +75,17 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status_code=error.status)
 
     @app.exception_handler(HTTPException)
-    async def not_so(request: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         codes = {400: "InvalidParam", 404: "NotFound", 405: "NotAllowed"}
-        said = RefusedError(codes.get(error.status_code, "Refused"), f"{error.detail}.", error.status_code)
-        return await refused(request, said)
+        refusal = RefusedError(codes.get(error.status_code, "Refused"), f"{error.detail}.", error.status_code)
+        return await refused(request, refusal)
 
     @app.exception_handler(RequestValidationError)
-    async def not_valid(request: Request, error: RequestValidationError) -> Response:
-        wrong = from_validation(error.errors())
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+        refusal = from_validation(error.errors())
         if request.url.path.endswith(ROUTE):
-            return as_event(wrong)
-        return await refused(request, wrong)
+            return as_event(refusal)
+        return await refused(request, refusal)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Who may come in: a bearer token where there is one, this machine's own pages alone where there is none."""
+"""Authentication: a bearer token if one is set, otherwise only requests from this machine; also CSRF protection."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BODY_BYTES = 2**20
-"""Of a body."""
+"""Maximum size of a request body."""
 OPEN = ("/", "/docs", "/openapi.json", "/healthz")
-"""What anybody may read: it says nothing of any video."""
-HERE = ("localhost", "127.0.0.1", "::1")
+"""Paths that need no token: they reveal nothing about any video."""
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,14 +21,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class TokenAuth:
-    """Turns away who sends no token, too much, or comes from another site's page.
+    """ASGI middleware that refuses requests without the token, too large, or from another site's page.
 
-    Without a token only requests to this machine by its own names are served: another site's script in a browser here
-    can neither send them in its own name nor under a name of its own that leads here.
+    Without a token it serves only requests whose ``Host`` is a loopback name. With the check of ``Origin``, this stops
+    cross-site requests and DNS rebinding from a browser on this machine.
 
     Args:
-        app: What is behind it.
-        token: What has to be sent as ``Authorization: Bearer``; empty for no token.
+        app: The wrapped application.
+        token: Token expected as ``Authorization: Bearer``; empty for none.
     """
 
     def __init__(self, app: App, token: str) -> None:
@@ -36,7 +36,7 @@ class TokenAuth:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -50,7 +50,7 @@ class TokenAuth:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
-            # What is beyond is dropped: a body that is cut off is none that can be read.
+            # The rest of a larger body is dropped: a truncated body does not parse.
             return message if left >= 0 else {"type": "http.request", "body": b"", "more_body": False}
 
         await self._app(scope, counted, send)
@@ -64,7 +64,9 @@ class TokenAuth:
         if origin is not None and _host(origin) != host:
             return 403, "Forbidden", "The page of another site may not do this."
         if not self._token:
-            return None if host in HERE else (403, "Forbidden", "Only this machine is served, by its own name.")
+            return (
+                None if host in LOOPBACK_NAMES else (403, "Forbidden", "Only this machine is served, by its own name.")
+            )
         if scope["path"] in OPEN and scope["method"] in ("GET", "HEAD"):
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")

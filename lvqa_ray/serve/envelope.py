@@ -1,4 +1,4 @@
-"""The response of RunVideoAnalysis, in the names of that service, made of the document of an analysis."""
+"""Response model of the vendor's RunVideoAnalysis API, built from the document of an analysis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Part(BaseModel):
 
 
 class TokenUsage(_Part):
-    """Tokens, as the endpoint counted them."""
+    """Token counts, as reported by the endpoint."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -24,7 +24,7 @@ class TokenUsage(_Part):
 
 
 class ResponseShot(_Part):
-    """What is seen in a shot; times in milliseconds."""
+    """Description of a shot; times in milliseconds."""
 
     start_time: int
     end_time: int
@@ -32,7 +32,7 @@ class ResponseShot(_Part):
 
 
 class Caption(_Part):
-    """A line of what is said; times in milliseconds, and as a player shows them."""
+    """A line of speech; times in milliseconds, and as text for a player."""
 
     start_time: int
     end_time: int
@@ -42,7 +42,7 @@ class Caption(_Part):
 
 
 class Told(_Part):
-    """The result of a task, as far as it is there."""
+    """The result of a task so far."""
 
     generate_finished: bool
     text: str
@@ -50,13 +50,13 @@ class Told(_Part):
 
 
 class Analyzed(Told):
-    """What is seen, shot by shot."""
+    """The descriptions of all shots so far."""
 
     video_shot_analysis_results: list[ResponseShot] = Field(default_factory=list)
 
 
 class Captions(_Part):
-    """What is said."""
+    """The speech of the video."""
 
     generate_finished: bool
     video_captions: list[Caption] = Field(default_factory=list)
@@ -70,13 +70,13 @@ class Node(_Part):
 
 
 class MindMap(Told):
-    """The mind map, as it was written and as a tree."""
+    """The mind map, as the model wrote it and as a tree."""
 
     video_mind_mappings: list[Node] = Field(default_factory=list)
 
 
 class ResponseOutput(_Part):
-    """The results that there are so far."""
+    """The results so far."""
 
     video_analysis_result: Analyzed | None = None
     video_caption_result: Captions | None = None
@@ -86,14 +86,14 @@ class ResponseOutput(_Part):
 
 
 class Payload(_Part):
-    """The results so far, and what they cost together."""
+    """The results so far, and their total token usage."""
 
     output: ResponseOutput = Field(default_factory=ResponseOutput)
     usage: TokenUsage = Field(default_factory=TokenUsage)
 
 
 class ResponseHeader(_Part):
-    """Which event this is, of which analysis, and what went wrong, if something did."""
+    """Name and subject of an event, its analysis, and the error if there is one."""
 
     event: str
     event_info: str = ""
@@ -105,29 +105,29 @@ class ResponseHeader(_Part):
 
 
 class Response(_Part):
-    """One event."""
+    """One server-sent event."""
 
     header: ResponseHeader
     payload: Payload = Field(default_factory=Payload)
     request_id: str
 
     def text(self) -> str:
-        """As JSON; what is not there is left out."""
+        """JSON text without the empty fields."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def payload(document: Mapping[str, Any]) -> Payload:
-    """What the document of an analysis holds by now."""
+    """Convert the document of an analysis, as far as it is complete."""
     results = {result["task"]: result for result in reversed(document["results"]) if not result["failure"]}
     seen = document["speech"] is not None and (document["clips"]["all_found"] or document["state"] != "running")
     output = ResponseOutput()
     if shots := document["shots"]:
-        told = results.get("analysis")
+        result = results.get("analysis")
         over = document["state"] != "running" or document["clips"]["looked_at"]
         output.video_analysis_result = Analyzed(
             generate_finished=over,
-            text=told["text"] if told else "",
-            usage=_usage(told["usage"] if told else {}),
+            text=result["text"] if result else "",
+            usage=_usage(result["usage"] if result else {}),
             video_shot_analysis_results=[
                 ResponseShot(start_time=shot["start_ms"], end_time=shot["end_ms"], text=shot["text"]) for shot in shots
             ],
@@ -136,18 +136,18 @@ def payload(document: Mapping[str, Any]) -> Payload:
         output.video_caption_result = Captions(
             generate_finished=seen, video_captions=[_caption(line) for line in document["speech"]]
         )
-    if told := results.get("summary"):
-        output.video_generate_result = _told(told)
-    if told := results.get("titles"):
-        output.video_title_generate_result = _told(told)
-    if told := results.get("mind_map"):
+    if result := results.get("summary"):
+        output.video_generate_result = _result(result)
+    if result := results.get("titles"):
+        output.video_title_generate_result = _result(result)
+    if result := results.get("mind_map"):
         output.video_mind_mapping_generate_result = MindMap(
-            **dict(_told(told)), video_mind_mappings=[_node(told["value"])]
+            **dict(_result(result)), video_mind_mappings=[_node(result["value"])]
         )
     return Payload(output=output, usage=_usage(document["usage"]))
 
 
-def _told(result: Mapping[str, Any]) -> Told:
+def _result(result: Mapping[str, Any]) -> Told:
     value = result["value"]
     text = "\n".join(value["titles"]) if result["task"] == "titles" and value else result["text"]
     return Told(generate_finished=True, text=text, usage=_usage(result["usage"]))

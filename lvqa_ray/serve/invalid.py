@@ -1,14 +1,14 @@
-"""What is wrong with a request."""
+"""Errors of requests."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """A request that is not taken on.
+    """A request that the service refuses.
 
     Args:
-        code: The code of the error, such as ``InvalidParam``.
-        message: One sentence without secrets: what is wrong, and the mend.
+        code: Error code, such as ``InvalidParam``.
+        message: One sentence without secrets: the fault and the remedy.
         status: The HTTP status.
     """
 
@@ -19,5 +19,5 @@ class RefusedError(Exception):
 
 
 def invalid(message: str) -> RefusedError:
-    """A parameter that cannot be used."""
+    """Make the error for an invalid parameter."""
     return RefusedError("InvalidParam", message)

@@ -1,4 +1,4 @@
-"""What the routes say of themselves in the OpenAPI description."""
+"""OpenAPI schemas and response descriptions shared by the routes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from fastapi import Path
 
 from lvqa_ray.engine.local.analysis_store import TASK_NAME
 
-Workspace = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Keeps some users' results apart.")]
-Session = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Names the analysis.")]
+Workspace = Annotated[
+    str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Namespace that separates the results of users.")
+]
+Session = Annotated[str, Path(pattern=f"^{TASK_NAME.pattern}$", description="Id of the analysis.")]
 EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 ERROR: dict[str, Any] = {
     "content": {
@@ -42,7 +44,7 @@ DOCUMENT: dict[str, Any] = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers of these statuses, and of those that every route may give."""
-    words = {400: "Not to be done so", 401: "No token", 403: "Not from there", 404: "Not there", 413: "Too large"}
-    words[429] = "Too many wait"
-    return {status: {"description": words[status], **ERROR} for status in (*statuses, 401, 403, 413)}
+    """OpenAPI responses for these statuses and for those of every route (401, 403, 413)."""
+    descriptions = {400: "Invalid request", 401: "No token", 403: "Forbidden", 404: "Not found", 413: "Too large"}
+    descriptions[429] = "Too many analyses are waiting"
+    return {status: {"description": descriptions[status], **ERROR} for status in (*statuses, 401, 403, 413)}

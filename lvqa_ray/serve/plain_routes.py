@@ -1,4 +1,4 @@
-"""Plain JSON under /v1/analyses: start, read, watch and stop."""
+"""REST routes under /v1/analyses: start, read, watch and stop an analysis."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lvqa_ray.serve.analyses import AnalysisRuns, Running
 from lvqa_ray.serve.analysis_request import AnalysisRequest
 from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.serve.openapi import DOCUMENT, EVENTS, Session, errors
-from lvqa_ray.serve.streams import event_stream, own_words, stream
+from lvqa_ray.serve.streams import event_stream, own_event_text, stream
 
 OWN = "v1"
-"""The workspace of these routes."""
+"""Workspace of these routes."""
 
 
 class PlainRoutes:
-    """The routes.
+    """REST routes of the service's own API.
 
     Args:
-        analyses: Gives the analyses of the service, once it lives.
+        analyses: Returns the job manager, after the application has started.
     """
 
     def __init__(self, analyses: Callable[[], AnalysisRuns]) -> None:
@@ -32,7 +32,7 @@ class PlainRoutes:
 
     @property
     def router(self) -> APIRouter:
-        """For FastAPI."""
+        """The routes as a FastAPI router."""
         made = {"description": "The analysis as it is now", **DOCUMENT}
         events = {"description": "Events", "content": EVENTS}
         router = APIRouter(prefix="/v1/analyses", tags=["analyses"])
@@ -52,44 +52,44 @@ class PlainRoutes:
         return router
 
     async def start(self, wanted: AnalysisRequest) -> JSONResponse:
-        """Start an analysis, which goes on when the client is gone."""
+        """Start an analysis. It continues when the client disconnects."""
         running = await self._analyses().start(wanted, OWN)
-        return JSONResponse(running.dossier.document(), status_code=202)
+        return JSONResponse(running.analysis.document(), status_code=202)
 
     def of(self, task: Annotated[str, Query(pattern=f"^{TASK_NAME.pattern}$")]) -> list[dict[str, Any]]:
-        """The analyses of a task, the latest first."""
-        return self._analyses().kept(OWN).of(task)
+        """List the analyses of a task, the latest first."""
+        return self._analyses().store(OWN).of(task)
 
     async def get(self, session: Session) -> JSONResponse:
-        """Read an analysis: all that is known by now."""
+        """Read an analysis: all results so far."""
         if running := self._analyses().find(session):
-            return JSONResponse(running.dossier.document())
-        return JSONResponse(await self._kept(session))
+            return JSONResponse(running.analysis.document())
+        return JSONResponse(await self._stored(session))
 
     async def watch(
         self, session: Session, request: Request, last_event_id: Annotated[int, Header(ge=0, le=2**31)] = 0
     ) -> StreamingResponse:
-        """Watch an analysis: its events as they come."""
-        running = await self._going(session)
-        return event_stream(stream(running, own_words(running), request.is_disconnected, since=last_event_id))
+        """Stream the events of an analysis."""
+        running = await self._find_running(session)
+        return event_stream(stream(running, own_event_text(running), request.is_disconnected, since=last_event_id))
 
     async def stop(self, session: Session) -> JSONResponse:
-        """Stop an analysis; what is paid for is kept."""
+        """Stop an analysis; paid replies are kept."""
         if running := self._analyses().find(session):
             await self._analyses().stop(running)
-            return JSONResponse(running.dossier.document())
-        return JSONResponse(await self._kept(session))
+            return JSONResponse(running.analysis.document())
+        return JSONResponse(await self._stored(session))
 
-    async def _kept(self, session: str) -> dict[str, Any]:
-        document = await asyncio.to_thread(self._analyses().kept(OWN).find, session)
+    async def _stored(self, session: str) -> dict[str, Any]:
+        document = await asyncio.to_thread(self._analyses().store(OWN).find, session)
         if document is None:
             raise RefusedError("NotFound", "There is no such analysis, or it is kept no longer.", 404)
-        if document["state"] == "running":  # and nobody is at it: the service was ended in its midst
+        if document["state"] == "running":  # no task runs it: the service ended during the analysis
             document["state"] = "stopped"
         return document
 
-    async def _going(self, session: str) -> Running:
+    async def _find_running(self, session: str) -> Running:
         if running := self._analyses().find(session):
             return running
-        await self._kept(session)
+        await self._stored(session)
         raise RefusedError("Over", "The analysis is over: read its result.", 404)

@@ -1,4 +1,4 @@
-"""The request of RunVideoAnalysis, in the names of that service, and what it wants."""
+"""Request model of the vendor's RunVideoAnalysis API, and its conversion to an `AnalysisRequest`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lvqa_ray.serve.analysis_request import AnalysisRequest, LongText, Name
 from lvqa_ray.serve.invalid import RefusedError, invalid
 
 Option = Literal["videoAnalysis", "videoGenerate", "videoTitleGenerate", "videoMindMappingGenerate"]
-SEED_TASKS: Mapping[Option, Task] = {
+QUANMIAO_TASKS: Mapping[Option, Task] = {
     "videoAnalysis": "analysis",
     "videoGenerate": "summary",
     "videoTitleGenerate": "titles",
     "videoMindMappingGenerate": "mind_map",
 }
 Template = Literal["PlotDetail", "Summary", "ExtractVideoTag", "ExplosivePointAnalysis", "MultiTask"]
-SEED_STYLES: Mapping[Template, Style] = {
+QUANMIAO_STYLES: Mapping[Template, Style] = {
     "PlotDetail": "plot_detail",
     "Summary": "summary",
     "ExtractVideoTag": "tags",
@@ -34,50 +34,52 @@ ASR, SHOTS, EXTRA_PLACEHOLDERS = "{videoAsrText}", "{videoAnalysisText}", "{vide
 
 
 class RunVideoAnalysis(BaseModel):
-    """What is to be made of a video; a name that is not known is a mistake."""
+    """Request for an analysis of a video. Unknown fields are an error."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     video_url: str | None = Field(
-        default=None, max_length=8192, description="Address of the video; may be left out with originalSessionId."
+        default=None, max_length=8192, description="Address of the video; optional with originalSessionId."
     )
-    video_model_id: str | None = Field(default=None, max_length=200, description="Model that looks at shots.")
+    video_model_id: str | None = Field(default=None, max_length=200, description="Vision model that describes shots.")
     video_model_custom_prompt_template: LongText | None = Field(
-        default=None, description=f"Asked about each shot; must hold {ASR}, and may hold {EXTRA_PLACEHOLDERS}."
+        default=None, description=f"Prompt for each shot; must contain {ASR}, and may contain {EXTRA_PLACEHOLDERS}."
     )
-    model_id: str | None = Field(default=None, max_length=200, description="Model that writes.")
+    model_id: str | None = Field(default=None, max_length=200, description="Language model that writes the results.")
     model_custom_prompt_template_id: Template | None = Field(default=None, description="The kind of summary.")
     model_custom_prompt_template: LongText | None = Field(
         default=None,
-        description=f"Asked for the summary, in place of that kind's own prompt; must hold {ASR} and {SHOTS}.",
+        description=f"Prompt for the summary, instead of the kind's own prompt; must contain {ASR} and {SHOTS}.",
     )
     generate_options: list[Option] | None = Field(
-        default=None, max_length=4, description="What to make, videoGenerate if left out; what it rests on comes first."
+        default=None,
+        max_length=4,
+        description="Results to make, default videoGenerate; their prerequisites are made first.",
     )
-    task_id: Name | None = Field(default=None, description="Names the task; made up if left out.")
+    task_id: Name | None = Field(default=None, description="Name of the task; default: a random name.")
     original_session_id: Name | None = Field(
         default=None, description="Session of an earlier run of the same task to build on, with its taskId."
     )
     video_extra_info: LongText | None = Field(default=None, description=f"Further material, for {EXTRA_PLACEHOLDERS}.")
     snapshot_interval: float | None = Field(
-        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two pictures, 1 to 10."
+        default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two frames, 1 to 10."
     )
 
     @property
     def wanted(self) -> AnalysisRequest:
-        """The same in the names of this program.
+        """The request with this program's names.
 
         Raises:
-            RefusedError: A template does not hold what it has to, or an earlier session is named without its task.
+            RefusedError: A template lacks a variable, or an earlier session is given without its task.
         """
         if self.original_session_id and not self.task_id:
             raise invalid("originalSessionId needs the taskId of the same run.")
-        # A template of the client's own asks for prose, whatever kind of summary is named beside it.
+        # A custom template makes prose, whatever kind of summary the request names.
         style = "PlotDetail" if self.model_custom_prompt_template else self.model_custom_prompt_template_id
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "video": self.video_url,
-            "tasks": tuple(dict.fromkeys(SEED_TASKS[option] for option in self.generate_options or ())) or None,
-            "styles": (SEED_STYLES[style],) if style else None,
+            "tasks": tuple(dict.fromkeys(QUANMIAO_TASKS[option] for option in self.generate_options or ())) or None,
+            "styles": (QUANMIAO_STYLES[style],) if style else None,
             "task": self.task_id,
             "base": self.original_session_id,
             "vlm_model": self.video_model_id,
@@ -97,20 +99,20 @@ class RunVideoAnalysis(BaseModel):
             "extra_info": self.video_extra_info,
             "snapshot_interval": self.snapshot_interval,
         }
-        return AnalysisRequest.model_validate({name: value for name, value in said.items() if value is not None})
+        return AnalysisRequest.model_validate({name: value for name, value in fields.items() if value is not None})
 
 
 def _template(given: str | None, name: str, variables: Mapping[str, str], *, needed: Sequence[str]) -> str | None:
-    """The prompt template of a client in our names. Braces are text, but for the documented variables.
+    """Convert a client's prompt template to our placeholders. Other braces are text.
 
     Args:
         given: The template.
-        name: The field that holds it.
-        variables: Our placeholder for each variable of that service.
-        needed: Variables that the template must hold.
+        name: Name of its field, for messages.
+        variables: Our placeholder for each variable of the vendor's API.
+        needed: Required variables.
 
     Raises:
-        RefusedError: It lacks one.
+        RefusedError: A required variable is missing.
     """
     if not given:
         return None
@@ -122,10 +124,10 @@ def _template(given: str | None, name: str, variables: Mapping[str, str], *, nee
 
 
 def read(body: bytes, content_type: str) -> RunVideoAnalysis:
-    """The request in a body: JSON, or a form as that service's own clients send it.
+    """Parse a request body: JSON, or a form, as the vendor's own clients send it.
 
     Raises:
-        RefusedError: It cannot be read.
+        RefusedError: The body is not valid.
     """
     try:
         if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
@@ -139,17 +141,11 @@ def read(body: bytes, content_type: str) -> RunVideoAnalysis:
     try:
         return RunVideoAnalysis.model_validate(given, by_name=False, by_alias=True)
     except ValidationError as error:
-        raise invalid(_sentence(error)) from None
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"])) or "The body"
-    return f"{where}: {first['msg']}."
+        raise from_validation(error.errors(include_url=False, include_input=False, include_context=False)) from None
 
 
 def from_validation(errors: Sequence[Any]) -> RefusedError:
-    """The same of a request that FastAPI has read."""
+    """Make the error for a request that failed validation."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "The body"
     return invalid(f"{where}: {first['msg']}.")

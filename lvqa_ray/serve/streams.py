@@ -1,4 +1,4 @@
-"""Events of an analysis as a stream of server-sent events."""
+"""Server-sent events of an analysis."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from lvqa_ray.serve.analyses import FAILED, AnalysisRuns, Running
 from lvqa_ray.serve.envelope import Payload, Response, ResponseHeader, payload
 
 CLIENT_POLL_S = 0.5
-"""How often it is looked whether the client is still there."""
-STILL_HERE_S = 10.0
-"""After so much silence a comment is sent, so that nothing between here and there takes the stream for dead."""
+"""Interval (s) between two checks whether the client is connected."""
+KEEP_ALIVE_S = 10.0
+"""Keep-alive interval: after this much silence (s) a comment is sent, so that no proxy closes the connection."""
 
-Gone = Callable[[], Awaitable[bool]]
-Words = Callable[[str, str], str]
-"""Makes the text of an event of its name and its subject."""
+Disconnected = Callable[[], Awaitable[bool]]
+EventText = Callable[[str, str], str]
+"""Returns the data of an event, given its name and its subject."""
 
 
-async def stream(running: Running, words: Words, gone: Gone, *, since: int = 0) -> AsyncGenerator[str, None]:
-    """The events from a number on, as they come, to the last one.
+async def stream(
+    running: Running, event_text: EventText, disconnected: Disconnected, *, since: int = 0
+) -> AsyncGenerator[str, None]:
+    """Yield the events from an index on, as they are emitted, up to the last one.
 
     Args:
         running: The analysis.
-        words: Makes the texts.
-        gone: Whether the client is.
-        since: How many events it has already.
+        event_text: Returns the data of an event.
+        disconnected: Returns whether the client has disconnected.
+        since: Number of events that the client already has.
     """
     silent_s = 0.0
-    while not await gone():
-        for name, about in await running.heard(since, CLIENT_POLL_S):
+    while not await disconnected():
+        for name, about in await running.wait_events(since, CLIENT_POLL_S):
             since, silent_s = since + 1, 0.0
-            yield f"id: {since}\nevent: {name}\ndata: {words(name, about)}\n\n"
+            yield f"id: {since}\nevent: {name}\ndata: {event_text(name, about)}\n\n"
         if running.over and since >= len(running.events):
             return
         silent_s += CLIENT_POLL_S
-        if silent_s >= STILL_HERE_S:
+        if silent_s >= KEEP_ALIVE_S:
             silent_s = 0.0
             yield ": still here\n\n"
 
@@ -45,7 +47,7 @@ async def stream(running: Running, words: Words, gone: Gone, *, since: int = 0) 
 async def owned(
     analyses: AnalysisRuns, running: Running, events: AsyncGenerator[str, None]
 ) -> AsyncGenerator[str, None]:
-    """The events of an analysis that is made for one client alone: it ends with the client."""
+    """Yield the events of an analysis, and stop the analysis when its client disconnects."""
     try:
         async for event in events:
             yield event
@@ -55,49 +57,49 @@ async def owned(
 
 
 def event_stream(events: AsyncGenerator[str, None]) -> StreamingResponse:
-    """The response that sends them."""
+    """Wrap events in an HTTP response."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
-def own_words(running: Running) -> Words:
-    """Events in the names of this program."""
+def own_event_text(running: Running) -> EventText:
+    """Event data with this program's names."""
 
-    def words(name: str, about: str) -> str:
-        return json.dumps({"event": name, "about": about, **running.dossier.document()}, ensure_ascii=False)
+    def event_text(name: str, about: str) -> str:
+        return json.dumps({"event": name, "about": about, **running.analysis.document()}, ensure_ascii=False)
 
-    return words
+    return event_text
 
 
-def quanmiao_words(running: Running, request_id: str, trace_id: str) -> Words:
-    """Events in the names of RunVideoAnalysis."""
+def quanmiao_event_text(running: Running, request_id: str, trace_id: str) -> EventText:
+    """Event data with the names of RunVideoAnalysis."""
 
-    def words(name: str, about: str) -> str:
-        dossier = running.dossier
+    def event_text(name: str, about: str) -> str:
+        analysis = running.analysis
         code, message = why(running) if name == FAILED else (None, None)
         header = ResponseHeader(
             event=name,
             event_info=about,
-            session_id=dossier.session,
-            task_id=dossier.task,
+            session_id=analysis.session,
+            task_id=analysis.task,
             trace_id=trace_id,
             error_code=code,
             error_message=message,
         )
-        return Response(header=header, payload=payload(dossier.document()), request_id=request_id).text()
+        return Response(header=header, payload=payload(analysis.document()), request_id=request_id).text()
 
-    return words
+    return event_text
 
 
 def why(running: Running) -> tuple[str, str]:
-    """Code and sentence of what went wrong."""
-    lacks = running.dossier.lacks
+    """Error code and message of a failed analysis."""
+    lacks = running.analysis.lacks
     if not lacks:
         return "Stopped", "The analysis was stopped; what is paid for is kept."
     return "".join(part.capitalize() for part in lacks[0].kind.split("_")), lacks[0].message
 
 
 def refusal(code: str, message: str, request_id: str, trace_id: str, task_id: str = "") -> str:
-    """A request that was not taken on, in the names of RunVideoAnalysis."""
+    """Event data for a refused request, with the names of RunVideoAnalysis."""
     header = ResponseHeader(event=FAILED, trace_id=trace_id, task_id=task_id, error_code=code, error_message=message)
     return Response(header=header, payload=Payload(), request_id=request_id).text()

@@ -22,9 +22,9 @@ class Case:
     """One class of fault.
 
     Attributes:
-        number: Its two digits, as the folders of `data` have them; a letter behind them tells further classes apart.
-        title: What the class is about, in a few words.
-        run: Tries every input; takes an empty folder to write to.
+        number: Two digits, as in the folders of `data`, and a letter if a folder has several classes.
+        title: Short description.
+        run: Runs every input; takes an empty folder to write to.
     """
 
     number: str
@@ -37,7 +37,7 @@ Try = Callable[[Path], Iterable[Row]]
 
 
 def case(number: str, title: str) -> Callable[[Try], Try]:
-    """Register a function as the case of this number."""
+    """Register a function as the case with this number."""
 
     def register(run: Try) -> Try:
         _CASES.append(Case(number, title, run))
@@ -47,10 +47,10 @@ def case(number: str, title: str) -> Callable[[Try], Try]:
 
 
 def folder(number: str) -> Path:
-    """The folder of `data` whose name starts with a number.
+    """Find the folder of `data` whose name starts with a number.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is no such folder.
     """
     for found in DATA.glob(f"{number}-*"):
         return found
@@ -58,7 +58,7 @@ def folder(number: str) -> Path:
 
 
 def all_cases() -> Iterator[Case]:
-    """Every registered case, in order of number."""
+    """All registered cases, by number."""
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith(("test_", "__")):
             importlib.import_module(f"{__name__}.{module.name}")

@@ -1,4 +1,4 @@
-"""Prints the table of all cases, and exits with 1 where one of them is not right: `make cases`."""
+"""Command `make cases`: prints the table of all cases, and exits with 1 if one of them fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cases import all_cases
 
 
 def main(wanted: list[str]) -> int:
-    """Run the cases whose numbers start with one of these; all, where none is named."""
+    """Run the cases whose numbers start with one of these; all cases if none is given."""
     table = Table("case", "input", "expected", "seen", "", title="Cases from public bug reports", show_lines=False)
     wrong = right = 0
     for case in all_cases():

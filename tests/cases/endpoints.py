@@ -27,7 +27,7 @@ STARTS, STOPS = "starts, with a warning", "exit 2"
 
 
 def job_of(base_url: str, model: str, output: Path, video: Path | None = None, **settings: Any) -> Job:
-    """A job whose roles are all played by one endpoint."""
+    """Make a job that uses one endpoint for all roles."""
     at = {"base_url": base_url, "model": model, "api_key_env": None, **settings.pop("endpoint", {})}
     videos = [str(video or output / "none.mp4")]
     return Job.of({"videos": videos, "output": str(output / "out"), "endpoints": {"vlm": at, "llm": at}, **settings})
@@ -35,7 +35,7 @@ def job_of(base_url: str, model: str, output: Path, video: Path | None = None, *
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Proxy and certificate variables for as long as the block runs; no others of them."""
+    """Set exactly these proxy and certificate variables inside the block."""
     names = [name for known in VARIABLES for name in (known, known.upper())]
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ.update(variables)
@@ -48,7 +48,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 class Heard(logging.Handler):
-    """Keeps the warnings of the checks before a run."""
+    """Log handler that records the warnings of the preflight checks."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -59,7 +59,7 @@ class Heard(logging.Handler):
 
 
 def seen_before_a_run(job: Job) -> tuple[str, str]:
-    """What a run does at its start, and the sentence that it says."""
+    """Outcome of the preflight checks, and their message."""
     heard = Heard()
     logger = logging.getLogger("lvqa_ray.engine.preflight.validation")
     logger.addHandler(heard)
@@ -73,7 +73,7 @@ def seen_before_a_run(job: Job) -> tuple[str, str]:
 
 
 def server(models: Reply, chat: Mapping[str, Reply], *, prefix: str = "/v1", elsewhere: Reply | None = None) -> Dialect:
-    """An endpoint with a list of models and an answer for each model; ``*`` is any other model."""
+    """Endpoint with a model list and a reply for each model; ``*`` is any other model."""
 
     def reply(ask: Ask) -> Reply:
         if ask.path == f"{prefix}/models":
@@ -86,7 +86,7 @@ def server(models: Reply, chat: Mapping[str, Reply], *, prefix: str = "/v1", els
 
 
 def of_names(*names: str, **more: Any) -> Reply:
-    """A list of models in OpenAI's form."""
+    """Model list in OpenAI's format."""
     return Reply(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names], **more})
 
 
@@ -163,7 +163,7 @@ def base_urls(place: Path) -> Iterable[Row]:
 
 
 def refuses_parameters(ask: Ask) -> Reply:
-    """An endpoint of a reasoning model of OpenAI."""
+    """Endpoint of an OpenAI reasoning model, which refuses some parameters."""
     if ask.method == "GET":
         return of_names("o4-mini")
     if "max_tokens" in ask.body:

@@ -1,4 +1,4 @@
-"""Reports on files that moved, were touched or copied, and on clocks that were ahead."""
+"""Cases of file identity: files that were moved, touched or copied, and clocks that run ahead."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def copied(film: Path) -> Path:
 
 
 def edited(film: Path) -> Path:
-    """Other bytes in the head, and the same size."""
+    """Change bytes in the head of a file, keeping its size."""
     data = film.read_bytes()
     film.write_bytes(b"?" + data[1:])
     return film

@@ -1,4 +1,4 @@
-"""What trainers and Parquet readers make of an output, and how clips and subtitle files are named.
+"""Cases of the output: how trainers and Parquet readers read it, and names of clips and subtitle files.
 
 Sources: the dataset code of trl (data_utils.py, sft_trainer.py), ms-swift (preprocessor/core.py) and verl
 (multiturn_sft_dataset.py, rl_dataset.py); polars issue 18393 and duckdb issue 4999 (a folder without files); jellyfin
@@ -32,7 +32,7 @@ TAKEN = {
     "verl, supervised": ("messages", "tools", "images", "videos"),
     "verl, reinforcement": ("prompt",),
 }
-"""Columns by which a trainer finds its text, most preferred first."""
+"""Columns in which a trainer looks for its text, most preferred first."""
 
 
 @case("71", "columns that trainers take")

@@ -1,4 +1,4 @@
-"""What models see of odd pictures: mirrored, not square, HDR, encrypted, mostly lost."""
+"""Cases of frames sent to models: mirrored, non-square pixels, HDR, encrypted, mostly lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _seen(path: Path, work: Path, way: str) -> Pixels:
 
 @case("14", "mirrored display matrices")
 def mirrored(work: Path) -> Iterator[Row]:
-    """All that the matrix of a phone or an editor can say."""
+    """Display matrices of phones and editors."""
     for name, expected in odd.CORNERS.items():
         for way in WAYS:
             yield f"{name}, {way}", expected, odd.corners(_seen(folder("14") / f"{name}.mp4", work, way))
@@ -40,7 +40,7 @@ def mirrored(work: Path) -> Iterator[Row]:
 
 @case("16", "pixels that are not square")
 def not_square(work: Path) -> Iterator[Row]:
-    """A DVD or DV recording of 16:9."""
+    """A DVD or DV recording with 16:9 display aspect ratio."""
     path = folder("16") / "sar.mpg"
     info = probe(str(path))
     yield "sar.mpg, probed", (1024, 576), (info.width, info.height)
@@ -50,7 +50,7 @@ def not_square(work: Path) -> Iterator[Row]:
 
 @case("17", "HDR")
 def hdr(work: Path) -> Iterator[Row]:
-    """White, grey, red, green and blue in PQ and HLG, as in SDR."""
+    """White, grey, red, green and blue in PQ and HLG look as in SDR."""
     for name in ("hdr_pq", "hdr_hlg", "hdr_as_sdr"):
         for way in WAYS:
             pixels = _seen(folder("17") / f"{name}.mp4", work, way)
@@ -61,7 +61,7 @@ def hdr(work: Path) -> Iterator[Row]:
 
 @case("20", "encrypted")
 def encrypted(work: Path) -> Iterator[Row]:
-    """Common Encryption and others, without a key."""
+    """Encrypted videos (Common Encryption and others), without a key."""
     films = {"cenc.mp4": folder("20") / "cenc.mp4"} | odd.encrypted_films(work)
     clear = media.make_video(work / "clear.mp4", seconds=1)
     for name, path in (films | {"clear.mp4": clear}).items():

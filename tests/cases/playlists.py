@@ -1,4 +1,4 @@
-"""Playlists and manifests that name a private film, through the machinery of a run and of the service."""
+"""Cases of playlists and manifests that refer to a private file (SSRF, file disclosure), in a run and the service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _job(endpoint: str, output: Path, videos: str, **serve: object) -> Job:
 
 @case("23", "playlists and manifests open no other file")
 def run_of_playlists(work: Path) -> Iterator[Row]:
-    """Every list as a video of a run: the steps of a run, in a decoder process."""
+    """Each playlist as a video of a run: the steps of a run, in a decode process."""
     private = private_film(work)
     films = work / "films"
     films.mkdir()
@@ -58,7 +58,7 @@ def run_of_playlists(work: Path) -> Iterator[Row]:
 
 @case("23b", "playlists through the service with an empty serve.allow")
 def service_of_playlists(work: Path) -> Iterator[Row]:
-    """A client of `lvqa serve` names a playlist by URL, with a local file and with a URL of its own in it."""
+    """A client of `lvqa serve` requests playlist URLs that refer to a local file or to another URL."""
     private = private_film(work)
     films = work / "films"
     films.mkdir()

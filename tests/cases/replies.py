@@ -89,7 +89,7 @@ def finish_reasons(out: Path) -> Iterable[Row]:
 
 
 def _once(at: Path, reply: Reply) -> tuple[str, int]:
-    """What becomes of a request with at most two attempts, and how often it was sent."""
+    """Outcome of a request with at most two attempts, and how often it was sent."""
     (outcome,), bodies = ask(at, lambda _: reply, max_attempts=2)
     return kind(outcome), len(bodies)
 

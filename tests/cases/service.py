@@ -1,4 +1,4 @@
-"""Requests to the service in the names of the vendor's API."""
+"""Cases of service requests with the names of the vendor's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALUES = {"video_analysis_text": "(shots)", "video_asr_text": "(speech)", "video
 
 @case("22", "templates of clients")
 def templates(_: Path) -> Iterator[Row]:
-    """Braces are text, and a template of the client's own asks for prose whatever kind is named beside it."""
+    """Braces in a template are text, and a custom template makes prose whatever kind the request names."""
     for file in sorted(folder("22").glob("*.json")):
         given = json.loads(file.read_text())
         wanted = read(file.read_bytes(), "application/json").wanted

@@ -29,7 +29,7 @@ FORBIDDEN, NOT_FETCHED, MISSING = ("forbidden", True), ("not_fetched", True), ("
 
 
 def fetched(uri: str, scratch: DownloadCache) -> object:
-    """What becomes of a video in another place: fetched, or the kind of its failure and whether a rerun may mend it."""
+    """Outcome of a remote video: fetched, or the kind of failure and whether it is retryable."""
     try:
         with scratch.local(Video(id="x", uri=uri, fingerprint="")) as path:
             return Path(path).read_bytes() and FETCHED
@@ -39,7 +39,7 @@ def fetched(uri: str, scratch: DownloadCache) -> object:
 
 @case("09", "HTTP errors of videos keep their meaning")
 def http_statuses(out: Path) -> Iterator[Row]:
-    """Statuses of public file servers, for good and in passing, and what no server answers."""
+    """Permanent and transient statuses of public file servers, and connection failures."""
     film = (folder("14") / "corners.mp4").read_bytes()
     scratch = DownloadCache(str(out / "scratch"), 2**30)
     with StatusServer(film) as server, SelfSigned(out) as self_signed:
@@ -97,7 +97,7 @@ KEYS = (
 
 @case("10", "Object keys are opaque, and so are names on a disk")
 def keys(out: Path) -> Iterator[Row]:
-    """Every key by its name and by a listing, with decoys where a part of the key would name another object."""
+    """Each key by name and by listing, with decoy objects for wrongly parsed keys."""
     with s3_server(out) as there, ThreadPoolExecutor(8) as pool:
         access = StorageOptions.of(environ=there)
         films = bucket(there)
@@ -163,7 +163,7 @@ def _on_disk(home: Path) -> Iterator[Row]:
 
 @case("19", "Linked folders are walked, and nothing is left out in silence")
 def linked_folders(out: Path) -> Iterator[Row]:
-    """The tree of the report, then loops, two ways to a file, and entries that are no files."""
+    """The folder tree of the report, then link loops, two paths to a file, and entries that are not files."""
     film = folder("14") / "corners.mp4"
     videos, elsewhere = out / "videos", out / "elsewhere"
     for place in (videos / "deep", elsewhere):
@@ -214,7 +214,7 @@ def linked_folders(out: Path) -> Iterator[Row]:
 
 
 def _of_another_user() -> str:
-    """What a folder without permissions comes to, for a user who is not root."""
+    """Result for a folder without permissions, as a user other than root."""
     with tempfile.TemporaryDirectory() as place:
         closed = Path(place)
         closed.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Cases of terminals: job control, escape sequences of others, what is printed, and which processes get secrets."""
+"""Cases of terminals: job control, untrusted escape sequences, output, and which processes get secrets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.fakes.endpoint import FakeEndpoint
 from tests.terminal import Shell
 
 EVIL = "a\x1b]0;title\x07\x1b[2J\x1b[31m\x9b1A\u202egpj.\u2066\u200b\r\x7f[bold]:cat:\U000e0041z"
-"""A name that sets the title, clears the screen, turns the text around, and is markup of the library that prints."""
+"""A name that sets the title, clears the screen, reverses the text, and contains rich markup."""
 
 
 def controls(text: str) -> str:
-    """The characters of a text that a terminal would obey."""
+    """Control characters of a text."""
     kept = "\n\t\u200c\u200d"
     found = {one for one in text if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp") and one not in kept}
     return " ".join(sorted(f"{ord(one):x}" for one in found))
@@ -37,7 +37,7 @@ def controls(text: str) -> str:
 
 @case("30", "an import runs no program")
 def imports_run_no_program(folder: Path) -> Iterator[Row]:
-    """Whatever program is started is seen by Python's audit hook, ffmpeg or not."""
+    """Imports start no program; Python's audit hook would see it."""
     code = (
         "import sys, pkgutil, importlib\n"
         "seen = []\n"
@@ -60,7 +60,7 @@ def imports_run_no_program(folder: Path) -> Iterator[Row]:
 
 @case("31", "escape sequences are text")
 def escape_sequences_are_text(folder: Path) -> Iterator[Row]:
-    """In ids, file names, kinds, models, replies and errors, by every command that reads, and by a run."""
+    """Escape sequences in ids, file names, kinds, models, replies and errors, for every reading command and a run."""
     out = folder / EVIL.replace("/", "")
     hostile_output(out)
     films = folder / "films"
@@ -114,7 +114,7 @@ def escape_sequences_are_text(folder: Path) -> Iterator[Row]:
 
 
 def hostile_output(out: Path) -> None:
-    """An output whose names and texts are hostile."""
+    """Make an output whose names and texts contain escape sequences."""
     whole(out)
     put(out, "failures", "b", line(EVIL, 0, kind="refused", stage="ask", attempts=1, message=f"{EVIL}\n{EVIL}"))
     put(out, "data", "evil", hostile_record())
@@ -124,7 +124,7 @@ def hostile_output(out: Path) -> None:
 
 
 def hostile_record() -> dict[str, Any]:
-    """A record whose names and texts are hostile."""
+    """Make a record whose names and texts contain escape sequences."""
     parsed = {
         "QUESTION": f"Why? {EVIL}",
         "OPTIONS": {"A": "yes", "B": EVIL, "C": "c", "D": "d"},
@@ -136,7 +136,7 @@ def hostile_record() -> dict[str, Any]:
 
 @case("32", "secrets in environments")
 def decoders_get_no_secrets(folder: Path) -> Iterator[Row]:
-    """What is let through is a list, so that the name of a key does not matter."""
+    """An allowlist of environment variables, so that the name of a key does not matter."""
     secret = [
         "OPENAI_API_KEY",
         "DASHSCOPE_API_KEY",
@@ -158,9 +158,9 @@ def decoders_get_no_secrets(folder: Path) -> Iterator[Row]:
 
 @case("33", "a run in an interactive terminal")
 def a_run_in_a_terminal(folder: Path) -> Iterator[Row]:
-    """A job of the background of `bash -i`, brought to the foreground, stopped and continued, then its terminal closed.
+    """Job control: a background job of `bash -i` is foregrounded, stopped, continued, and loses its terminal.
 
-    Its endpoint stands still for long enough that the panel has to say so.
+    Its endpoint does not answer for so long that the panel must say so.
     """
     media.make_video(folder / "a.mp4", seconds=2, scenes=(1.0,))
     options = "--vlm-model fake-vlm --llm-model fake-llm --api-key-env NO_NAME_OF_A_KEY --no-report"
@@ -197,7 +197,7 @@ def a_run_in_a_terminal(folder: Path) -> Iterator[Row]:
 
 
 def with_terminal(shell: Shell) -> list[str]:
-    """Processes that have a controlling terminal, without the shell."""
+    """Processes with a controlling terminal, except the shell."""
     found = []
     for pid in shell.processes():
         try:
@@ -209,7 +209,7 @@ def with_terminal(shell: Shell) -> list[str]:
 
 
 def with_keys(shell: Shell) -> list[str]:
-    """Processes that have a key in their environment, without the shell."""
+    """Processes with a key in their environment, except the shell."""
     found = []
     for pid in shell.processes():
         try:
@@ -222,19 +222,19 @@ def with_keys(shell: Shell) -> list[str]:
 
 
 def kind_of(pid: int) -> str:
-    """What a process is, in a word."""
+    """One-word kind of a process."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     return "lvqa" if "from lvqa_ray.cli import main" in words else words[:60]
 
 
 def journal_lines(journal: Path) -> int:
-    """Paid captions in a journal."""
+    """Number of paid captions in a journal."""
     return sum(len(path.read_text().splitlines()) for path in journal.glob("caption-*.jsonl"))
 
 
 @case("34", "output that nobody reads")
 def output_that_nobody_reads(folder: Path) -> Iterator[Row]:
-    """A pipe whose reader has gone, and standard files that are closed."""
+    """Broken pipes, and closed standard files."""
     code = f"exec '{sys.executable}' -c 'from lvqa_ray.cli import main; main()'"
     for name, words, status in (
         ("schema | true", f"({code} schema; echo $? >&2) | true", "1"),

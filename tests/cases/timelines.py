@@ -1,4 +1,4 @@
-"""Video time lines: late clocks, joined recordings, sparse recordings, stills, and audio that changes midway."""
+"""Cases of video timelines: late clocks, joined recordings, sparse recordings, stills, and changing audio."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(
     rate: int = 25,
     format_name: str | None = None,
 ) -> Path:
-    """Write pictures of one colour at given times, with a tone beside them; the last one stays for a frame period."""
+    """Write frames of one colour at given times, and a tone; the last frame lasts one frame period."""
     with av.open(str(path), "w", format=format_name) as output:
         video = output.add_stream(codec, rate=rate, options={"bf": "0"} if codec == "libx264" else {})
         assert isinstance(video, VideoStream)
@@ -68,7 +68,7 @@ def write(
 def tone(
     seconds: float, hertz: int, *, first_ms: int = 0, rate: int = 48_000, layout: str = "mono"
 ) -> list[AudioFrame]:
-    """A sine tone in frames of 1152 samples."""
+    """Sine tone in audio frames of 1152 samples."""
     channels = 2 if layout == "stereo" else 1
     wave = (0.3 * np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * hertz / rate)).astype(np.float32)
     frames = []
@@ -80,12 +80,12 @@ def tone(
 
 
 def every(seconds: float, *, start_s: float = 0.0, rate: int = 25) -> list[int]:
-    """Times of frames at an even rate, in milliseconds."""
+    """Frame times at a constant rate (ms)."""
     return [round(1000 * (start_s + index / rate)) for index in range(round(seconds * rate))]
 
 
 def letters(path: Path | str, times: Sequence[float]) -> str:
-    """The colours on display at given times, each by its letter."""
+    """Letters of the colours displayed at given times."""
     found = ""
     for frame in sample_frames(str(path), times, short_side=32, quality=90):
         mean = simplejpeg.decode_jpeg(frame.jpeg).reshape(-1, 3).mean(axis=0)
@@ -94,7 +94,7 @@ def letters(path: Path | str, times: Sequence[float]) -> str:
 
 
 def length(path: Path | str) -> float | str:
-    """The length that a file is found to have (s), or why it is used in part or not at all."""
+    """Probed duration of a file (s), or the reason why it is used partly or not at all."""
     try:
         info = probe(str(path))
     except VideoError as error:
@@ -103,7 +103,7 @@ def length(path: Path | str) -> float | str:
 
 
 def tones(path: Path | str, seconds: int) -> list[int]:
-    """The pitch of the sound in the middle of each second, in Hz to the nearest 20; 0 for silence."""
+    """Pitch in the middle of each second, in Hz to the nearest 20; 0 for silence."""
     pieces = list(sound_of(str(path), float(seconds)))
     wave = np.concatenate(pieces).astype(np.float64) if pieces else np.zeros(0)
     found = []
@@ -115,7 +115,7 @@ def tones(path: Path | str, seconds: int) -> list[int]:
 
 
 def cut(path: Path | str, span: Span, mode: CutMode, to: Path) -> tuple[float, float] | str:
-    """Length of the pictures of a clip, by what the cutter says and by what is in the file."""
+    """Video duration of a clip, as reported by the cutter and as measured in the file."""
     (to / "clip.mp4").unlink(missing_ok=True)
     try:
         made = cut_clip(str(path), span, to / "clip.mp4", mode=mode)
@@ -125,14 +125,14 @@ def cut(path: Path | str, span: Span, mode: CutMode, to: Path) -> tuple[float, f
 
 
 def joined(path: Path, *parts: Path) -> Path:
-    """Files byte by byte one after the other."""
+    """Concatenate files byte by byte."""
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
 
 
 @case("11", "clocks that start late")
 def late_clocks(to: Path) -> Iterable[Row]:
-    """Second files of a recording in parts."""
+    """The second file of a recording in parts: its clock starts late."""
     for file in ("seg1.mkv", "segw1.webm"):
         yield file, 10.0, length(folder("11") / file)
     cut_short = to / "short.mkv"
@@ -156,7 +156,7 @@ def late_clocks(to: Path) -> Iterable[Row]:
 
 @case("12", "recordings that are joined byte by byte")
 def joined_recordings(to: Path) -> Iterable[Row]:
-    """The clock begins anew, or jumps ahead."""
+    """Joined recordings, whose clock restarts or jumps ahead."""
     file = folder("12") / "concat.ts"
     middle = [second + 0.5 for second in range(12)]
     yield "concat.ts", 12.0, length(file)
@@ -202,7 +202,7 @@ def joined_recordings(to: Path) -> Iterable[Row]:
 
 @case("13", "pictures that stay on display")
 def sparse(to: Path) -> Iterable[Row]:
-    """Screen recordings, slide shows, a last picture that stays."""
+    """Sparse frames: screen recordings, slide shows, a last frame that stays."""
     spans = [Span(start_s=start, end_s=min(56.0, start + 10.0)) for start in range(0, 60, 10)]
     wanted = [(span.duration_s, span.duration_s) for span in spans]
     for file in ("sparse.mp4", "sparse.webm"):
@@ -233,7 +233,7 @@ def sparse(to: Path) -> Iterable[Row]:
 
 
 def stated(path: Path, duration_ms: float) -> None:
-    """Make a Matroska file state another duration."""
+    """Rewrite the duration in the header of a Matroska file."""
     data = bytearray(path.read_bytes())
     at = data.find(b"\x44\x89\x88") + 3
     data[at : at + 8] = np.array(duration_ms, ">f8").tobytes()
@@ -242,7 +242,7 @@ def stated(path: Path, duration_ms: float) -> None:
 
 @case("15", "a still beside the film")
 def stills(to: Path) -> Iterable[Row]:
-    """The film is the track with more pictures, wherever it stands."""
+    """The video track is the one with more frames, in any track order."""
     for suffix in ("mp4", "mkv", "ts"):
         for name, counts in (("still first", (1, 75)), ("film first", (75, 1)), ("three stills first", (3, 75))):
             path = tracks(to / f"tracks.{suffix}", counts)
@@ -254,7 +254,7 @@ def stills(to: Path) -> Iterable[Row]:
 
 
 def tracks(path: Path, counts: Sequence[int]) -> Path:
-    """A file of several tracks; those of more than ten pictures are blue, but for a first one of as many."""
+    """Write a file with several tracks; those with more than ten frames are blue, except the first of equal length."""
     with av.open(str(path), "w") as output:
         made = []
         for count in counts:
@@ -275,7 +275,7 @@ def tracks(path: Path, counts: Sequence[int]) -> Path:
 
 @case("18", "audio that changes midway, and several audio tracks")
 def changing_audio(to: Path) -> Iterable[Row]:
-    """Layout, sample rate, undecodable and empty tracks."""
+    """Audio changes: layout, sample rate, undecodable and empty tracks."""
     for file in ("layout.ts", "layout_mp2.ts"):
         path = folder("18") / file
         heard = tones(path, 8)
@@ -322,7 +322,7 @@ def changing_audio(to: Path) -> Iterable[Row]:
 
 
 def two_languages(path: Path) -> Path:
-    """A film with two audio tracks."""
+    """A video with two audio tracks."""
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=25)
         assert isinstance(video, VideoStream)

@@ -1,4 +1,4 @@
-"""What the fake endpoint says: texts that follow from the request alone, so the same request has the same answer."""
+"""Replies of the fake endpoint: deterministic functions of the request, so the same request has the same reply."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STEMS = (
 
 
 def answer(body: dict[str, Any]) -> str:
-    """The text that answers a chat request: a caption, a question or prose, by what it is asked."""
+    """Reply to a chat request: a caption, a question or prose, depending on the prompt."""
     media = media_urls(body)
     text = text_of(body)
     if (verdict := check(text)) is not None:
@@ -52,7 +52,7 @@ def answer(body: dict[str, Any]) -> str:
 
 
 def of_a_whole_film(text: str) -> str:
-    """What the demo endpoint tells of a film as a whole; empty for any other request."""
+    """Demo endpoint's reply for a whole-video task; empty for any other request."""
     if given := _GIVEN.search(text):
         stage, count = ("titles", given[2]) if given[2] else ("mind_map", "")
         return REPLIES[stage](Asked({"summary": given[1], "count": count}))
@@ -64,7 +64,7 @@ def of_a_whole_film(text: str) -> str:
 
 
 def check(text: str) -> str | None:
-    """What a check or a summary gets; nothing for any other request."""
+    """Reply to a check or a summary; ``None`` for any other request."""
     if 'the line "SCORE: "' in text:
         return "It is there.\nSCORE: 1"
     if "Reply with these lines" in text:
@@ -75,7 +75,7 @@ def check(text: str) -> str | None:
 
 
 def as_json(written: str) -> str:
-    """The same question as JSON."""
+    """Convert a question to JSON."""
     asked, options, answer, *steps = re.split(r"\n?(?:OPTIONS|ANSWER|REASONS):\s?|\n?##### From ", written)
     said: dict[str, Any] = {
         "question": asked.removeprefix("QUESTION: "),
@@ -91,7 +91,7 @@ def as_json(written: str) -> str:
 
 
 def caption(media: list[str]) -> str:
-    """A caption that states how many pictures there were and a hash of them."""
+    """Caption with the number of images and their hash."""
     digest = hashlib.sha256("\n".join(media).encode()).digest()
     adjective, thing, event = (
         choices[byte % len(choices)] for choices, byte in zip((_ADJECTIVES, _THINGS, _EVENTS), digest, strict=False)
@@ -100,7 +100,7 @@ def caption(media: list[str]) -> str:
 
 
 def questions(text: str, count: int, *, as_schema: bool = False) -> str:
-    """Several questions, each about another moment, of the kinds that are asked for."""
+    """Several questions of the requested categories, each about another moment."""
     kinds = _KIND.findall(text)
     asked = _asked_before(text)
     written = [(kinds[index % len(kinds)], question(text, asked + index)) for index in range(count)]
@@ -110,12 +110,12 @@ def questions(text: str, count: int, *, as_schema: bool = False) -> str:
 
 
 def _asked_before(text: str) -> int:
-    """How many questions have been asked before; a list of them stands after the captions."""
+    """Number of earlier questions, which the prompt lists after the captions."""
     return sum(text.count(f"- {stem}") for stem in _STEMS)
 
 
 def question(text: str, number: int = 0) -> str:
-    """A well-formed question whose reasons cite spans of the text; the first one asks for the first event."""
+    """Well-formed question whose reasons cite spans of the text; the first question asks for the first event."""
     lines = _CAPTION_LINE.findall(text) or [("0", "10", "nothing was said")]
     place = _place(number, len(lines))
     start, end, said = lines[place]
@@ -137,14 +137,14 @@ def question(text: str, number: int = 0) -> str:
 
 
 def summary(text: str) -> str:
-    """A summary in three lines: the start of what is said at the begin of each third."""
+    """Summary in three lines: the first words of each third of the captions."""
     lines = _CAPTION_LINE.findall(text)
     thirds = [third for n in range(3) if (third := lines[n * len(lines) // 3 : (n + 1) * len(lines) // 3])]
     return "\n".join(f"From {third[0][0]} to {third[-1][1]}, {_short(third[0][2])}" for third in thirds)
 
 
 def pick(text: str) -> str:
-    """The answer to a question of these: its key where the captions are there, else a letter drawn from the text."""
+    """Answer to one of these questions: its key if the prompt has the captions, else a letter derived from the text."""
     lines = _CAPTION_LINE.findall(text)
     thoughts = text.partition("What was thought:")[2].casefold()
     options = dict(re.findall(r"^([A-D])\. (.+)$", text, re.MULTILINE))
@@ -162,7 +162,7 @@ def _place(number: int, of: int) -> int:
 
 
 def prose(text: str) -> str:
-    """Prose that repeats the reasons it was given."""
+    """Prose that repeats the given reasons."""
     _, mark, reason = text.partition("Start thinking.")
     told_in = reason.partition("Reply with")[0] if mark else text
     reasons = [reason.strip().rstrip('".') for reason in _REASON_LINE.findall(told_in)]
@@ -171,7 +171,7 @@ def prose(text: str) -> str:
 
 
 def text_of(body: dict[str, Any]) -> str:
-    """All the text of a request's messages."""
+    """Text of all messages of a request."""
     texts = []
     for message in body.get("messages", []):
         content = message.get("content")
@@ -181,7 +181,7 @@ def text_of(body: dict[str, Any]) -> str:
 
 
 def media_urls(body: dict[str, Any]) -> list[str]:
-    """URLs of the pictures and videos of a request, in order."""
+    """URLs of the images and videos of a request, in order."""
     urls = []
     for message in body.get("messages", []):
         content = message.get("content")
@@ -193,17 +193,17 @@ def media_urls(body: dict[str, Any]) -> list[str]:
 
 
 def fingerprint(body: dict[str, Any]) -> str:
-    """Names a request by all of its body."""
+    """Hash of a request's body."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def tokens_in(body: dict[str, Any]) -> int:
-    """Prompt tokens: a word is one, a picture is 85."""
+    """Prompt tokens: 1 per word, 85 per image."""
     return len(text_of(body).split()) + 85 * len(media_urls(body))
 
 
 def tokens_out(text: str) -> int:
-    """Reply tokens: a word is one."""
+    """Reply tokens: 1 per word."""
     return len(text.split())
 
 

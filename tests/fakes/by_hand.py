@@ -1,4 +1,4 @@
-"""The fake endpoint, run by hand."""
+"""Command line of the fake endpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fakes.endpoint import FakeEndpoint, Fault, Status
 
 
 def main() -> None:
-    """Run the endpoint by hand until interrupted."""
+    """Run the endpoint until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.fakes.endpoint", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8123, help="port on loopback, 0 for a free one")
     parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds before each answer")

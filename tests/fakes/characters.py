@@ -1,7 +1,7 @@
-"""Writers with one bad habit each, which they give in to at a known rate: what the checks have to catch.
+"""Fault injection for the checks: fake writers that spoil questions in one way each, at a known rate.
 
-A habit strikes by a hash of the film and the question's number, so that the same request meets it again, and a test
-knows how many questions were spoiled.
+A hash of the video and the question's number decides whether a question is spoiled, so the same request always gets
+the same reply, and a test knows how many questions were spoiled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FILM = re.compile(r"^From \d+ to \d+, .+$", re.MULTILINE)
 
 
 class Habit(StrEnum):
-    """What a writer cannot leave alone."""
+    """Kind of fault that a writer makes."""
 
     SPANS_OUTSIDE = "spans_outside"
     ALWAYS_B = "always_b"
@@ -40,13 +40,13 @@ class Habit(StrEnum):
 
 
 class Writer:
-    """Answers as the fake endpoint does, and spoils some of the questions; give it to `FakeEndpoint.answer`.
+    """Fake writer for `FakeEndpoint.answer`: the usual replies, with some questions spoiled.
 
     Args:
-        habits: The rate of each habit; at most one strikes a question.
+        habits: Rate of each habit; at most one applies to a question.
 
     Attributes:
-        spoiled: What was done to which question, by the first words of the film and the question's number.
+        spoiled: The habit of each spoiled question, by the first words of the captions and the question's number.
     """
 
     def __init__(self, habits: Mapping[Habit, float]) -> None:
@@ -54,7 +54,7 @@ class Writer:
         self.spoiled: dict[tuple[str, int], Habit] = {}
 
     def __call__(self, body: dict[str, Any]) -> str | None:
-        """The reply to a request for several questions; nothing for any other, which gets the usual answer."""
+        """Reply to a request for several questions; ``None`` (the usual reply) for any other."""
         text = answers.text_of(body)
         if "hard multiple-choice questions" not in text or answers.media_urls(body):
             return None
@@ -69,7 +69,7 @@ class Writer:
             if habit is not None:
                 self.spoiled[film[:200], number] = habit
             spoiled = spoil(reading.question, habit, before)
-            # What is dropped itself leaves nothing that could be repeated.
+            # A dropped question cannot be repeated.
             before = reading.question if habit is None else None
             blocks.append(f"CATEGORY: {reading.category}\n{spoiled}")
         return "\n\n".join(blocks)
@@ -84,7 +84,7 @@ class Writer:
 
 
 def spoil(q: Question, habit: Habit | None, before: Question | None = None) -> str:  # noqa: PLR0911 - one each
-    """A question in the text format, with what the habit does to it."""
+    """Apply a habit to a question, and write it in the text format."""
     key = q.options[q.answer]
     match habit:
         case Habit.SPANS_OUTSIDE:
@@ -120,19 +120,19 @@ def spoil(q: Question, habit: Habit | None, before: Question | None = None) -> s
 
 
 class Solver:
-    """Answers questions with what it holds for right; for all others it has a liking for one letter.
+    """Fake solver with given answers; it picks the same letter for all other questions.
 
     Args:
-        blind: The option that it guesses, by stem, where it sees no captions.
-        seeing: The option that it picks, by stem, where it does.
-        letter: What it says where it knows nothing.
+        blind: Option by stem, for prompts without captions.
+        seeing: Option by stem, for prompts with captions.
+        letter: Letter for all other questions.
     """
 
     def __init__(self, blind: Mapping[str, str], seeing: Mapping[str, str], letter: str = "A") -> None:
         self.blind, self.seeing, self.letter = dict(blind), dict(seeing), letter
 
     def __call__(self, body: dict[str, Any]) -> str | None:
-        """The reply to a question; nothing for any other request."""
+        """Reply to a question; ``None`` for any other request."""
         text = answers.text_of(body)
         if 'the line "ANSWER: "' not in text:
             return None
@@ -145,13 +145,13 @@ class Solver:
 
 
 class Witness:
-    """Sees pictures and scores what is claimed of them: the share that has the claimed colour in its corner.
+    """Fake vision judge: scores a claim by the share of images that have the claimed colour in their corner.
 
     A claim says ``the colour (r, g, b)``; any other request gets the usual answer.
     """
 
     def __call__(self, body: dict[str, Any]) -> str | None:
-        """The reply to a claim; nothing for any other request."""
+        """Reply to a claim; ``None`` for any other request."""
         claim = re.search(r"the colour \((\d+), (\d+), (\d+)\)", answers.text_of(body))
         pictures = answers.media_urls(body)
         if claim is None or not pictures:

@@ -1,4 +1,4 @@
-"""Servers that behave in one way that a test spells out: an endpoint of any dialect, and an HTTP proxy."""
+"""Servers with scripted behaviour: an endpoint of any API dialect, and an HTTP proxy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.files import LocalServer
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply: its status, its body (JSON, unless it is text) and further headers."""
+    """HTTP reply: status, body (JSON, unless it is text) and further headers."""
 
     status: int = 200
     body: Any = None
@@ -27,7 +27,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request as it came."""
+    """A received request."""
 
     method: str
     path: str
@@ -36,21 +36,21 @@ class Ask:
 
 
 def answered(text: str = "yes", model: str = "m") -> Reply:
-    """A chat completion."""
+    """Make a chat completion."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     return Reply(200, {"model": model, "choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
 
 
 def error(status: int, code: str = "", message: str = "no") -> Reply:
-    """An error in OpenAI's form."""
+    """Make an error in OpenAI's format."""
     return Reply(status, {"error": {"message": message, "type": "invalid_request_error", "code": code or None}})
 
 
 class Dialect(LocalServer):
-    """Answers each request as a function says, and keeps all requests.
+    """Endpoint that answers each request with a function, and records all requests.
 
     Args:
-        reply: The reply to a request.
+        reply: Function from a request to its reply.
     """
 
     def __init__(self, reply: Callable[[Ask], Reply]) -> None:
@@ -86,21 +86,21 @@ class Dialect(LocalServer):
 
     @property
     def posts(self) -> list[Ask]:
-        """The requests that a real endpoint would want to be paid for."""
+        """Requests that a real endpoint would bill."""
         return [ask for ask in self.asked if ask.method == "POST"]
 
     @property
     def port(self) -> int:
-        """The port on loopback."""
+        """Port on loopback."""
         return int(urlsplit(self.url).port or 0)
 
 
 class Proxy(LocalServer):
-    """An HTTP proxy that leads every name to one server on loopback; it tunnels (CONNECT) and forwards.
+    """HTTP proxy that connects every host name to one server on loopback; it tunnels (CONNECT) and forwards.
 
     Args:
         to: URL of that server.
-        login: User name and password, as ``user:password``, that it asks for; none if empty.
+        login: Required ``user:password``; none if empty.
     """
 
     def __init__(self, to: str, login: str = "") -> None:
@@ -138,7 +138,7 @@ class Proxy(LocalServer):
 
 
 def _forward(handler: BaseHTTPRequestHandler, target: SplitResult) -> None:
-    """Send a request on, and its reply back."""
+    """Forward a request and its reply."""
     content = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
     there = http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=20)
     hidden = {"proxy-authorization", "proxy-connection", "connection"}
@@ -159,7 +159,7 @@ def _forward(handler: BaseHTTPRequestHandler, target: SplitResult) -> None:
 
 
 def _tunnel(client: socket.socket, target: SplitResult) -> None:
-    """Copy bytes both ways until one end closes."""
+    """Copy bytes in both directions until one end closes."""
     with socket.create_connection((target.hostname or "", target.port or 80), timeout=20) as there:
         ends = {client: there, there: client}
         while ready := select.select(list(ends), [], [], 20)[0]:

@@ -1,7 +1,6 @@
-"""What the endpoint hears: it checks the sound that it is sent, measures where it is loud, and says what it was told.
+"""Fake speech recognition: validates the audio of a request, detects speech by loudness, and returns known sentences.
 
-It recognizes a sentence by its length, which it was told with the sentence: what it answers depends on what it hears,
-and the times are measured, not given.
+It recognizes a sentence by its duration, so a reply depends on the received audio, and its times are measured.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from av.audio.resampler import AudioResampler
 RATE = 16_000
 LONGEST_BYTES = 25 * 2**20
 LOUD = 300.0
-"""Root mean square of 20 ms in which something is said."""
+"""RMS threshold of a 20 ms window with speech."""
 BREATH_S = 0.25
-"""A pause inside a sentence is shorter."""
+"""Pauses inside a sentence are shorter than this (s)."""
 
 
 async def form(request: web.Request) -> dict[str, Any]:
-    """A request for a transcription as values, with what its sound is like in the place of the bytes."""
+    """Parse a transcription request to values; measurements of the audio replace its bytes."""
     said = await request.post()
     body: dict[str, Any] = {name: value for name, value in said.items() if isinstance(value, str)}
     file = said.get("file")
@@ -36,7 +35,7 @@ async def form(request: web.Request) -> dict[str, Any]:
 
 
 def measured(data: bytes, mime: str) -> dict[str, Any]:
-    """What a piece of sound is: its format, rate, channels and length, and where something is heard in it (s)."""
+    """Measure audio: format, sample rate, channels, duration, and the spans with speech (s)."""
     with av.open(io.BytesIO(data), mode="r") as container:
         stream = container.streams.audio[0]
         resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
@@ -58,7 +57,7 @@ def measured(data: bytes, mime: str) -> dict[str, Any]:
 
 
 def refusal(body: Mapping[str, Any], *, timed: bool) -> str | None:
-    """Why a request with sound is refused; nothing for one that is not, and for one without sound."""
+    """Reason to refuse a request with audio; ``None`` for a valid request and for one without audio."""
     if "messages" in body:
         return None
     sound = body.get("sound")
@@ -66,7 +65,7 @@ def refusal(body: Mapping[str, Any], *, timed: bool) -> str | None:
         return "There is no file."
     if sound["bytes"] > LONGEST_BYTES:
         return "The file is larger than 25 MB."
-    # Opus is always decoded at its own rate.
+    # Opus always decodes at 48 kHz.
     if sound["rate"] != (48_000 if sound["codec"] == "opus" else RATE) or sound["channels"] != 1:
         return f"This is sound of {sound['rate']} Hz in {sound['channels']} channels, and not 16 kHz mono."
     if not timed and body.get("response_format") != "json":
@@ -75,7 +74,7 @@ def refusal(body: Mapping[str, Any], *, timed: bool) -> str | None:
 
 
 def hear(body: Mapping[str, Any], sentences: Mapping[str, float]) -> str:
-    """The segments as JSON: each stretch is the sentence whose length is nearest, or says how long it is."""
+    """Segments as JSON: each span of speech is the sentence with the nearest duration, or states its duration."""
 
     def said(seconds: float) -> str:
         nearest = min(sentences, key=lambda sentence: abs(sentences[sentence] - seconds), default="")
@@ -86,7 +85,7 @@ def hear(body: Mapping[str, Any], sentences: Mapping[str, float]) -> str:
 
 
 def transcription(body: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The reply: with times, as whisper gives it, or the text alone."""
+    """Transcription reply: with times, in whisper's format, or the text alone."""
     segments = json.loads(text)
     whole = {"text": "".join(segment["text"] for segment in segments)}
     usage = {"usage": {"type": "duration", "seconds": round(body["sound"]["seconds"])}}

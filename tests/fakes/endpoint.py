@@ -1,4 +1,4 @@
-"""A chat endpoint to test against: a real HTTP server on loopback, with faults to order, that counts what it is asked.
+"""Fake chat endpoint: a real HTTP server on loopback with fault injection and request counters.
 
 In a test::
 
@@ -36,7 +36,7 @@ __all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came: when (seconds on the monotonic clock), what, and how it ended."""
+    """A received request: time (s, monotonic clock), content and outcome."""
 
     at: float
     body: dict[str, Any]
@@ -48,29 +48,28 @@ RetryAfter = Literal["seconds", "date", "ms"] | None
 
 
 class FakeEndpoint:
-    """The server, in a thread of its own. Its public attributes may be changed while it runs.
+    """The server, in a thread. Tests may change its public attributes while it runs.
 
     Args:
         port: Port on loopback, 0 for a free one.
         latency_s: Seconds before each answer.
         jitter_s: Upper bound of further seconds, drawn for each answer.
-        seed: Of the faults and the jitter.
+        seed: Random seed of faults and jitter.
         faults: Probability of each fault.
-        slots: Requests worked on at once; the others wait for their turn without a word, as at a saturated vLLM.
-        rpm: Requests taken in any window; the others get 429.
-        tpm: Tokens, of prompt and reply, taken in any window; the others get 429.
-        window_s: Length of that window in seconds.
-        rate_headers: Whether replies carry ``x-ratelimit-*``.
-        outages: Times at which it is down, each the second it begins (counted from the first request) and its length:
-            connections are dropped.
-        retry_after: How a 429 says when to come back, ``None`` for not at all.
-        api_key: The key that is asked for; ``None`` for any or none.
+        slots: Concurrent requests; the others queue silently, as in a saturated vLLM.
+        rpm: Requests per window; further requests get 429.
+        tpm: Prompt and reply tokens per window; further requests get 429.
+        window_s: Length of the sliding window (s).
+        rate_headers: Whether replies have ``x-ratelimit-*`` headers.
+        outages: Start (s after the first request) and length (s) of outages, in which connections are dropped.
+        retry_after: Format of ``Retry-After`` in a 429, ``None`` for no header.
+        api_key: The required key; ``None`` for any or none.
         models: The models that exist; ``None`` for any.
-        context: Most prompt tokens of a request; ``None`` for no limit.
-        answer: Gives the text for a body, or ``None`` for the usual one.
-        keep_bodies: Whether `requests` keeps the bodies; without, a long run needs little memory.
-        sentences: What it understands when it is sent sound, and how long each takes (s); see `tests.fakes.ears`.
-        times: Whether it says when something is said.
+        context: Maximum prompt tokens of a request; ``None`` for no limit.
+        answer: Returns the reply's text for a body, or ``None`` for the usual reply.
+        keep_bodies: Whether `requests` keeps the bodies; ``False`` saves memory in a long run.
+        sentences: Sentences that it recognizes in audio, with durations (s); see `tests.fakes.ears`.
+        times: Whether transcriptions have times.
     """
 
     def __init__(
@@ -114,14 +113,14 @@ class FakeEndpoint:
         self.requests: list[Asked] = []
         self.counts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
-        self.undelivered = 0  # answers among them that nobody was there any more to take
+        self.undelivered = 0  # paid replies whose client had disconnected
         self.tokens_in = 0
         self.tokens_out = 0
-        self.asked = 0  # also those that hang, which `counts` learns of only at their end
+        self.asked = 0  # includes hanging requests, which `counts` includes only at their end
         self.in_flight = 0
         self.most_in_flight = 0
         self._port = port
-        self._rng = random.Random(seed)  # noqa: S311 - chance that can be repeated is the point
+        self._rng = random.Random(seed)  # noqa: S311 - reproducible random numbers
         self._ordered: deque[Fault | Status] = deque()
         self._slots = asyncio.Semaphore(slots) if slots else None
         self._first_at: float | None = None
@@ -135,15 +134,15 @@ class FakeEndpoint:
 
     @property
     def base_url(self) -> str:
-        """What a client is told."""
+        """Base URL for clients."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def fail_next(self, *faults: Fault | Status, times: int = 1) -> None:
-        """Order what the next requests get, in this order, before chance has its say."""
+        """Queue faults for the next requests; they precede random faults."""
         self._ordered.extend(list(faults) * times)
 
     def most_in_window(self, window_s: float = 60.0) -> int:
-        """Most requests that came in any window, refused ones included."""
+        """Maximum number of requests in any window, refused ones included."""
         most, window = 0, deque[float]()
         for asked in sorted(self.requests, key=lambda asked: asked.at):
             window.append(asked.at)
@@ -179,7 +178,7 @@ class FakeEndpoint:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/audio/transcriptions", self._chat)
         app.router.add_get("/fake/counts", self._show_counts)
-        # Hanging requests must not outlive a test: no time for them at the end.
+        # Hanging requests must not outlive a test: no grace period at shutdown.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port)
@@ -219,7 +218,7 @@ class FakeEndpoint:
         self.asked += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        outcome = "dropped"  # what is left where the client goes away first
+        outcome = "dropped"  # stays if the client disconnects first
         body: dict[str, Any] = {}
         try:
             if self._is_down(at):
@@ -273,7 +272,7 @@ class FakeEndpoint:
         given = request.headers.get("Authorization", "")
         if self.api_key is None or given == f"Bearer {self.api_key}":
             return None
-        # Endpoints do echo what they were given: nothing of it may reach our logs.
+        # Real endpoints echo requests in errors: no secret of them may reach our logs.
         return Status(401, "invalid_api_key", "invalid_request_error", f"Incorrect API key provided: {given}.")
 
     def _is_down(self, at: float) -> bool:
@@ -292,7 +291,7 @@ class FakeEndpoint:
         return None
 
     def _left(self) -> dict[str, str]:
-        """What is left of the limits, as headers."""
+        """Headers with the remaining rate limits."""
         now = time.monotonic()
         headers = {}
         for name, quota, most in (("requests", self._requests, self.rpm), ("tokens", self._tokens, self.tpm)):

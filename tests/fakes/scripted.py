@@ -1,4 +1,4 @@
-"""An HTTP endpoint whose replies a test writes byte by byte: dialects, streams, and streams that are cut."""
+"""HTTP endpoint with byte-level control of its replies: dialects, streams, and truncated streams."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Self
 
 
 class Reply(NamedTuple):
-    """What goes over the wire.
+    """An HTTP reply on the wire.
 
     Attributes:
         status: HTTP status.
-        body: The body; of a stream, all of its events.
-        content_type: Its type.
-        missing: Bytes that are promised and never come, as where a connection breaks.
+        body: The body; for a stream, all of its events.
+        content_type: Media type of the body.
+        missing: Number of announced bytes that are never sent, as when a connection breaks.
     """
 
     status: int
@@ -26,12 +26,12 @@ class Reply(NamedTuple):
 
     @classmethod
     def of(cls, status: int, body: object) -> Reply:
-        """A reply of JSON, or of text as it is."""
+        """Make a reply from a JSON value, or from text."""
         return cls(status, body.encode() if isinstance(body, str) else json.dumps(body).encode())
 
 
 def completion(text: object, finish: object = "stop", **message: object) -> dict[str, Any]:
-    """A chat completion."""
+    """Make a chat completion."""
     said = {"role": "assistant", "content": text, **message}
     return {
         "object": "chat.completion",
@@ -42,7 +42,7 @@ def completion(text: object, finish: object = "stop", **message: object) -> dict
 
 
 def stream(texts: Sequence[str], *, finish: object = "stop", usage: bool = True, done: bool = True) -> Reply:
-    """A chat completion as events."""
+    """Make a chat completion as server-sent events."""
     events: list[Mapping[str, Any]] = [
         {"model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]},
         *(
@@ -59,10 +59,10 @@ def stream(texts: Sequence[str], *, finish: object = "stop", usage: bool = True,
 
 
 class Scripted:
-    """The server, in threads of its own.
+    """Threaded HTTP server with scripted replies.
 
     Args:
-        reply: Gives the reply to a body.
+        reply: Function from a request's body to the reply.
     """
 
     def __init__(self, reply: Callable[[dict[str, Any]], Reply]) -> None:
@@ -100,7 +100,7 @@ class Scripted:
 
     @property
     def base_url(self) -> str:
-        """What a client is told."""
+        """Base URL for clients."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A file server whose paths say how it fails: the status codes and broken connections of public file servers."""
+"""File server whose paths select a fault: status codes and broken connections of public file servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUS = re.compile(r"/s(\d{3})/(\d+)-")
 
 
 class StatusServer(LocalServer):
-    """Serves one file under every name; the folder of a path says what goes wrong.
+    """Serves one file under every name; the folder of a path selects the fault.
 
     ``/s503/2-x.mp4`` answers 503 twice and then the file, ``/s503/0-x.mp4`` always; ``/loop/`` redirects to itself,
     ``/away/`` to ``ftp://``, ``/html/`` gives a web page with status 200, ``/cut/`` closes the connection after half
@@ -22,9 +22,9 @@ class StatusServer(LocalServer):
     ignores ranges. With ``parts`` it serves ranges.
 
     Attributes:
-        asked: Requests by method and path.
-        times: When each path was asked for by GET or HEAD (s).
-        retry_after: Value of the header ``Retry-After`` of all errors, if any.
+        asked: Number of requests by method and path.
+        times: Times of GET and HEAD requests by path (s).
+        retry_after: Value of ``Retry-After`` in all errors, if any.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -35,7 +35,7 @@ class StatusServer(LocalServer):
         super().__init__(self._handler())
 
     def requests(self, path: str) -> int:
-        """How often a path was asked for, in any way."""
+        """Number of requests for a path, with any method."""
         return len(self.times.get(path, []))
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

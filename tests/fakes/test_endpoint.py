@@ -1,4 +1,4 @@
-"""The fake endpoint itself: a limit that it did not enforce, or a queue that did not slow, would prove nothing."""
+"""Tests of the fake endpoint itself: its rate limits, queue and faults must work, or other tests prove nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 from tests.fakes.endpoint import FakeEndpoint, RetryAfter
 
 Reply = tuple[int, dict[str, str], float]
-"""Status, headers, and the seconds that it took."""
+"""Status, headers and response time (s)."""
 
 
 def ask(fake: FakeEndpoint, *texts: str) -> list[Reply]:
-    """Ask all at once, without any client of ours."""
+    """Send requests concurrently, without our own client."""
 
     async def one(session: aiohttp.ClientSession, text: str) -> Reply:
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""A server whose certificate nobody has signed but itself."""
+"""TLS server with a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.fakes.files import LocalServer
 
 
 class SelfSigned(LocalServer):
-    """Serves nothing of interest over TLS.
+    """Serves a placeholder over TLS.
 
     Args:
-        folder: Where its certificate and its key are put.
+        folder: Folder for its certificate and key.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the endpoint answers where something is asked about a film as a whole, so that it can be read."""
+"""Readable replies of the fake endpoint for whole-video tasks."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ _BY_PROMPT = (
 
 
 def told(body: dict[str, Any]) -> str | None:
-    """The answer, or ``None`` for the usual one."""
+    """The reply, or ``None`` for the usual one."""
     text = text_of(body)
     return next((answer for begins, answer in _BY_PROMPT if begins in text), None)

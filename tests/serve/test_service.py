@@ -16,7 +16,7 @@ from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.told import STORY, TITLES
 from tests.serve.conftest import job_at
 from tests.serve.service import Service
-from tests.serve.test_seed import ROUTE, events
+from tests.serve.test_quanmiao import ROUTE, events
 
 TOKEN = "planted-0123456789abcdef"  # noqa: S105 - opens nothing but a test
 

@@ -1,4 +1,4 @@
-"""Tables on a terminal and in a pipe: whatever the width, no word of them is cut off."""
+"""Tables for terminals and pipes that never truncate a word, whatever the width."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NARROW = 14
 
 
 def table(title: str, *headers: str, whole: Collection[str] = ()) -> Table:
-    """A table whose columns break long words instead of cutting them off.
+    """Make a table whose columns wrap long words instead of truncating them.
 
     Args:
-        title: Stands above it.
+        title: Title above the table.
         headers: One for each column.
-        whole: Columns that are not broken into lines.
+        whole: Columns that are not wrapped.
     """
     made = Table(title=title)
     for header in headers:
@@ -30,7 +30,7 @@ def table(title: str, *headers: str, whole: Collection[str] = ()) -> Table:
 
 
 def pairs(title: str) -> Table:
-    """A table of names and values, without a head."""
+    """Make a table of names and values, without a header row."""
     made = Table(title=plain(title), show_header=False)
     made.add_column(overflow="fold")
     made.add_column(overflow="fold")
@@ -38,7 +38,7 @@ def pairs(title: str) -> Table:
 
 
 def show(console: Console, made: Table) -> None:
-    """Print a table; as wide as it needs to be where there is no terminal, so that a row is a line for `grep`."""
+    """Print a table. Without a terminal it is as wide as needed, so that `grep` finds a row on one line."""
     if console.is_terminal:
         console.print(made)
         return
@@ -53,14 +53,14 @@ def show(console: Console, made: Table) -> None:
 def show_rows(
     console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str]
 ) -> None:
-    """Print rows as a table, or where the terminal is too narrow for one, as a paragraph each.
+    """Print rows as a table, or as one paragraph each if the terminal is too narrow.
 
     Args:
-        console: Where to.
-        title: Stands above them.
+        console: Console to print to.
+        title: Title above the table.
         headers: One for each column.
-        rows: Their cells, without markup.
-        whole: Columns that are never broken into lines.
+        rows: Cells, without markup.
+        whole: Columns that are never wrapped.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
     longest = {name: max(len(name), *(len(row[at]) for row in rows)) for at, name in enumerate(headers)}

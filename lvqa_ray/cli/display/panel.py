@@ -1,4 +1,4 @@
-"""Progress of a run on the screen: one panel on a terminal, one JSON line every half minute elsewhere."""
+"""Progress display of a run: a live panel on a terminal, otherwise one JSON line every 30 s."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PROGRESS_LINE_EVERY_S = 30.0
 
 
 class Screen(RenderHook):
-    """A panel on a terminal, redrawn with each report; it begins with the first one that has numbers.
+    """Live panel on a terminal, redrawn with each update; it appears with the first update that has numbers.
 
-    It is drawn only while the command is in the foreground of its terminal: what a job of the background draws would
-    go over what is typed. The cursor is never hidden, so that it is there after Ctrl-Z and after a kill.
+    It is drawn only while the command is in the foreground of its terminal: a background job would overwrite what the
+    user types. The cursor is never hidden, so that it is visible after Ctrl-Z and after a kill.
 
     Args:
-        console: Where to.
-        title: What is running.
+        console: Console to print to.
+        title: Title of the panel.
     """
 
     def __init__(self, console: Console, title: str) -> None:
@@ -62,9 +62,9 @@ class Screen(RenderHook):
             signal.signal(signal.SIGCONT, self._before)
 
     def update(self, progress: Progress) -> None:
-        """Show how far the run has come, or what it waits for before there is anything to show."""
+        """Show the progress, or what the run waits for before there is any."""
         if not _in_foreground(self._console):
-            self._drawn = False  # what it has drawn belongs to the shell's screen now
+            self._drawn = False  # the drawn panel now belongs to the shell's output
         elif not progress.phase:
             self._panel.set_renderable(panel(progress, self._title))
             self._console.print(self._panel, end="")
@@ -74,30 +74,30 @@ class Screen(RenderHook):
             self._console.print(f"Waiting for {progress.phase}, for {_span(progress.still_s)} so far ...")
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Erase the panel before anything is printed, the next panel too."""
+        """Erase the panel before anything is printed, including the next panel."""
         if not self._drawn:
             return renderables
         self._drawn = False
         return [self._panel.position_cursor(), *renderables]
 
     def _on_continue(self, _: int, __: FrameType | None) -> None:
-        """After Ctrl-Z and `fg`: the old panel stays, above what the shell has printed."""
+        """After Ctrl-Z and `fg`: leave the old panel where it is, above the shell's output."""
         self._drawn = False
 
 
 def _in_foreground(console: Console) -> bool:
-    """Whether this process may draw on the terminal of a console; true where that is no terminal."""
+    """Whether this process is in the foreground of the console's terminal; true without a terminal."""
     with suppress(OSError, ValueError, AttributeError):
         return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
     return True
 
 
 class Lines:
-    """A JSON line every half minute, for logs and for programs.
+    """Progress as a JSON line every 30 s, for logs and for programs.
 
     Args:
-        console: Where to.
-        quiet: Say nothing.
+        console: Console to print to.
+        quiet: Print nothing.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
@@ -112,7 +112,7 @@ class Lines:
         return None
 
     def update(self, progress: Progress) -> None:
-        """Say how far it has come, if the last line is long enough ago."""
+        """Print the progress if the last line is at least 30 s old."""
         if self._quiet or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PROGRESS_LINE_EVERY_S
@@ -120,7 +120,7 @@ class Lines:
 
 
 def as_json(progress: Progress) -> dict[str, Any]:
-    """How far a run has come, as plain values."""
+    """The progress as plain values."""
     from lvqa_ray.journal.costs import total  # noqa: PLC0415 - `lvqa --help` need not load what the journal needs
 
     bill = total(progress.paid.values())
@@ -160,7 +160,7 @@ def as_json(progress: Progress) -> dict[str, Any]:
 
 
 def panel(progress: Progress, title: str) -> Panel:
-    """How far a run has come, as it is shown on a terminal."""
+    """The progress as a panel for a terminal."""
     work = Table.grid(padding=(0, 2))
     work.add_column(style="bold")
     work.add_column()
@@ -234,8 +234,8 @@ def _span(seconds: float) -> str:
     )
 
 
-def talkative(console: Console) -> None:
-    """Let what the package logs be seen."""
+def show_log(console: Console) -> None:
+    """Print the package's log records to a console, from DEBUG on."""
     handler = ConsoleHandler(console)
     handler.setFormatter(VisibleFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logger = logging.getLogger("lvqa_ray")

@@ -1,4 +1,4 @@
-"""What a run did or would do, as tables."""
+"""Tables that show the plan and the summary of a run, and its questions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -> None:
-    """Print what a run would do and cost, to stdout."""
+    """Print the plan and the estimated cost of a run to stdout."""
     from lvqa_ray.engine.preflight.dry_run import plan  # noqa: PLC0415 - Ray takes seconds to import
 
     planned = plan(job, ask_endpoints=ask_endpoints)
@@ -59,12 +59,12 @@ def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -
 
 
 def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> None:
-    """Print what became of the videos, and how to go on; quietly, just what is wrong and where the output is.
+    """Print the outcomes of a run and the next steps.
 
     Args:
-        summary: What became of them.
-        named: What other commands are to be given for the output.
-        quiet: Whether to be quiet.
+        summary: The outcomes.
+        named: OUTPUT argument for other commands.
+        quiet: Print only problems and the path of the output.
     """
     table = pairs(f"Run {summary.run_id}")
     table.add_row("videos", str(summary.videos))
@@ -108,7 +108,7 @@ def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> No
 
 
 def total_cost(spent: Mapping[str, Usage]) -> str:
-    """What all stages cost together, and of which that is not known."""
+    """Text of the total cost, with the stages whose cost is not known."""
     known = [stage.cost_usd for stage in spent.values() if stage.cost_usd is not None]
     unknown = [name for name, stage in spent.items() if stage.cost_usd is None and stage.calls]
     if not unknown:
@@ -118,7 +118,7 @@ def total_cost(spent: Mapping[str, Usage]) -> str:
 
 
 def question_lines(questions: Funnel) -> list[tuple[str, int]]:
-    """The funnel of the questions, from those asked for to those kept."""
+    """Rows of the question funnel, from requested to kept."""
     lines = [("questions requested", questions.asked)]
     for check, kinds in questions.dropped.items():
         lines.append((f"  dropped by {check}", sum(kinds.values())))
@@ -145,11 +145,11 @@ def print_record(folder: Path) -> None:
 
 
 def print_questions(output: StoragePath, name: str) -> None:
-    """Print the questions that stand about the videos of the last run, video by video, to stdout.
+    """Print the questions about the videos of the last run to stdout, grouped by video.
 
     Args:
-        output: Where they are.
-        name: What other commands are given for it.
+        output: Path of the output.
+        name: OUTPUT argument for other commands.
     """
     from lvqa_ray.cli.report import output_at  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.dataset.stored_manifest import stored_manifest  # noqa: PLC0415
@@ -170,8 +170,8 @@ def print_questions(output: StoragePath, name: str) -> None:
             data.print(f"  {style}{mark} {plain(letter)}. {plain(option)}[/]")
         data.print(f"  Answer: {plain(parsed['ANSWER'])}")
         for step in parsed["REASONS"]:
-            said = plain(" ".join(step["reasons"]))
-            data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {said}")
+            reasons = plain(" ".join(step["reasons"]))
+            data.print(f"  [dim]{step['start_s']:.0f} to {step['end_s']:.0f} s[/]  {reasons}")
     if not last:
         talk.print(
             f"There are no questions about these videos. The reasons: lvqa failures {plain(name)}", soft_wrap=True

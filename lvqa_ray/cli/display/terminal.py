@@ -1,4 +1,4 @@
-"""What the commands print, and how: data to stdout, messages to stderr, both without escape sequences of others."""
+"""Terminal output: data to stdout, messages to stderr, both with untrusted escape sequences made visible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.text import Text
 from lvqa_ray.cli.display.visible import VisibleFormatter, json_text, visible
 
 BROKEN_PIPE_STATUS = 1
-"""Whoever read the output has had enough, as with `| head`; the same as typer gives where it notices first."""
+"""Exit status after a broken pipe, as with `| head`; the same as typer's."""
 
 
 class _Visible(Console):
@@ -32,16 +32,16 @@ class _Visible(Console):
         super().__init__(stderr=stderr, highlight=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich takes them
-        """Make a text of a string; every string that is printed or stands in a table passes here."""
+        """Render a string; rich calls this for every string that it prints, also in tables."""
         return super().render_str(visible(text), **options)
 
 
-class _Talk(_Visible):
-    """The console for messages, which outlives its terminal."""
+class _MessageConsole(_Visible):
+    """Console for messages on stderr; keeps working after its terminal is closed."""
 
     @property
     def file(self) -> IO[str]:
-        """The standard error output; if the terminal behind it is closed, what is written to it is dropped."""
+        """Standard error; writes are dropped if its terminal is closed."""
         current: IO[str] | None = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
         if current is None:  # it was closed before this process started
             return io.StringIO()
@@ -49,12 +49,12 @@ class _Talk(_Visible):
 
     @file.setter
     def file(self, new: IO[str]) -> None:
-        """Never set."""
+        """Not supported."""
         raise NotImplementedError
 
 
-class _Steady(io.TextIOWrapper):
-    """A text file that drops what cannot be written, such as to a terminal that was closed."""
+class _IgnoresWriteErrors(io.TextIOWrapper):
+    """Text file that ignores write errors, as from a closed terminal."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -68,21 +68,21 @@ class _Steady(io.TextIOWrapper):
 
 @cache
 def _own_stderr() -> IO[str]:
-    """The standard error output under a descriptor of its own: the engine sends the old one elsewhere for a moment."""
+    """Standard error under a duplicate descriptor: the engine redirects the original for a moment."""
     given = sys.__stderr__
     assert given is not None  # noqa: S101 - for the type checker: see above
     try:
         raw = os.fdopen(os.dup(given.fileno()), "wb")
     except (OSError, ValueError):
         return given
-    return _Steady(raw, encoding=given.encoding, errors="backslashreplace")
+    return _IgnoresWriteErrors(raw, encoding=given.encoding, errors="backslashreplace")
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints log records by way of a console, which takes a panel away first.
+    """Log handler that prints to a console, so that a live panel is erased first.
 
     Args:
-        console: Where to.
+        console: Console to print to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -97,7 +97,7 @@ class ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
-talk = _Talk(stderr=True)
+talk = _MessageConsole(stderr=True)
 data = _Visible()
 
 
@@ -107,45 +107,45 @@ def say(text: str) -> None:
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
-    """Print a value to stdout as JSON, on one line without an indent."""
+    """Print a value to stdout as JSON; on one line if the indent is ``None``."""
     typer.echo(json_text(value, indent=indent))
 
 
 def fail(sentence: str) -> NoReturn:
-    """Say a mistake of the user in one sentence, and end with status 2."""
+    """Print a user error in one sentence, and exit with status 2."""
     talk.print(f"[bold red]error:[/] {plain(sentence)}", soft_wrap=True)
     sys.exit(2)
 
 
 class Warnings(logging.Handler):
-    """Prints warnings of the package for the user, each in one sentence."""
+    """Log handler that prints warnings for the user, each in one sentence."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
+        """Print a warning."""
         talk.print(f"[yellow]warning:[/] {plain(record.getMessage())}", soft_wrap=True)
 
 
 def show_warnings() -> None:
-    """Print what is found before a run and does not stop it."""
+    """Print the warnings of the validation before a run."""
     logger = logging.getLogger("lvqa_ray.engine.preflight.validation")
     if not any(isinstance(handler, Warnings) for handler in logger.handlers):
         logger.addHandler(Warnings(logging.WARNING))
-        logger.propagate = False  # or the handler of the root would print them again
+        logger.propagate = False  # the root handler would print them again
 
 
 def say_stopped(why: object) -> None:
-    """Say why a run stopped after its first paid call, and how it goes on."""
+    """Print why a run stopped after its first paid call, and how to resume it."""
     talk.print(f"[bold red]stopped:[/] {plain(str(why))}", soft_wrap=True)
     talk.print("Fix the cause, then run the same command: it resumes here and pays nothing twice.")
 
 
 def plain(text: str, *, one_line: bool = False) -> str:
-    """A text in which nothing is markup, nor a control character; arguments as for `visible`."""
+    """Escape markup and control characters; arguments as for `visible`."""
     return escape(visible(text, one_line=one_line))
 
 
 def set_up_output() -> None:
-    """Make sure that anything can be printed, and that what Python itself prints is visible text."""
+    """Make every string printable, also in tracebacks and log records that Python itself prints."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -156,7 +156,7 @@ def set_up_output() -> None:
         logging.root.addHandler(handler)
     sys.excepthook = _show_error
     if threading.current_thread() is threading.main_thread():
-        # With `stty tostop` the kernel would stop a job of the background at the first word that it says.
+        # With `stty tostop` the kernel would stop a background job at its first write.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
@@ -167,13 +167,13 @@ def _show_error(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 
 def open_standard_files() -> None:
-    """Open /dev/null for each standard file that is closed: the next file that is opened would take its number."""
+    """Open /dev/null for each closed standard file; otherwise the next opened file would get its descriptor."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    # Python has no object for a file that was closed, and libraries rely on one.
+    # Python has no object for a closed standard file, but libraries need one.
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8")
     if sys.stderr is None:
@@ -181,7 +181,7 @@ def open_standard_files() -> None:
 
 
 def stop_at_broken_pipe() -> int:
-    """Give up stdout, whose reader is gone; gives the exit status."""
+    """Redirect stdout to /dev/null after a broken pipe; returns the exit status."""
     with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)

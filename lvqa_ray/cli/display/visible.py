@@ -1,7 +1,7 @@
-"""Escape sequences and other invisible characters as visible text: what comes from a file name, a model or a server.
+"""Output sanitizing: escape sequences and invisible characters from file names, models and servers become visible text.
 
-A terminal obeys control characters: they move the cursor, hide text, set the window's title or the clipboard. Bidi
-controls let a text be read otherwise than it is. All that a command prints goes through `visible` or `json_text`.
+Control characters in a terminal move the cursor, hide text, set the window's title or the clipboard. Bidi controls
+change the order in which a text is shown. All output of a command goes through `visible` or `json_text`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import re
 
 INVISIBLE = re.compile(
     "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and line feed, DEL, C1
     "\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e"  # soft hyphen, Arabic letter mark, fillers, vowel separator
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"  # zero width space, bidi controls, separators, invisible operators
     "\u3164\ufeff\uffa0\ufff9-\ufffb"  # fillers, byte order mark, interlinear annotation
-    "\ud800-\udfff"  # bytes of a name that are no UTF-8
+    "\ud800-\udfff"  # surrogates: bytes of a file name that are not UTF-8
     "\U000e0000-\U000e007f"  # tags, invisible copies of ASCII
     "]"
 )
-"""Zero width joiners stay: scripts and emoji need them, and they change no order."""
+"""Characters to escape. Zero width joiners are not among them: scripts and emoji need them."""
 
 
 def visible(text: str, *, one_line: bool = False) -> str:
-    r"""A text in which invisible characters are written as escapes, such as ``\x1b``.
+    r"""Replace invisible characters by escapes, such as ``\x1b``.
 
     Args:
         text: Any text.
@@ -35,7 +35,7 @@ def visible(text: str, *, one_line: bool = False) -> str:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """A value as JSON that keeps letters of all scripts readable, and has invisible characters as JSON's escapes."""
+    """Format a value as JSON with readable letters of all scripts, and invisible characters as JSON escapes."""
     return INVISIBLE.sub(_json_escape, json.dumps(value, ensure_ascii=False, indent=indent))
 
 
@@ -43,13 +43,13 @@ class VisibleFormatter(logging.Formatter):
     """Formats log records, with their tracebacks, for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as visible text."""
+        """Format a record as visible text."""
         return visible(super().format(record))
 
 
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:  # a byte, as os.fsdecode keeps it
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, as encoded by os.fsdecode
         return f"\\x{code - 0xDC00:02x}"
     if code < 0x100:
         return {"\r": "\\r", "\x1b": "\\x1b"}.get(found[0], f"\\x{code:02x}")

@@ -43,7 +43,7 @@ EXAMPLE: Mapping[str, Any] = {
     "videoExtraInfo": "一部短片",
     "snapshotInterval": 1,
 }
-"""The seed's own example values."""
+"""Example values of the vendor's documentation."""
 
 
 def events(service: Service, body: Mapping[str, Any], **options: Any) -> Iterator[dict[str, Any]]:
@@ -72,8 +72,8 @@ def test_the_events_are_those_of_one_session(told: list[dict[str, Any]]) -> None
     assert made == ["speech", "analysis", "summary", "titles", "mind_map"]
 
 
-def test_the_response_has_the_fields_of_the_seed(told: list[dict[str, Any]]) -> None:
-    """The shape of the seed's example, with the values of this film in it."""
+def test_the_response_has_the_fields_of_the_vendors_api(told: list[dict[str, Any]]) -> None:
+    """The shape of the vendor's example, with the values of this video in it."""
     last = told[-1]
     assert set(last) == {"header", "payload", "requestId"}
     assert set(last["header"]) == {"event", "eventInfo", "sessionId", "taskId", "traceId"}, "no error, no code"

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from lvqa_ray import config
 from lvqa_ray.config import Checks, Job
 from lvqa_ray.errors import ConfigError
 
@@ -41,7 +42,7 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"analysis": {"titles": {"prompt": "{video_asr_text}"}}}, "does not hold {summary}"),
         ({"analysis": {"snapshot_interval": 0.5}}, "analysis.snapshot_interval: input should be greater than or equal"),
         ({"analysis": {"snapshot_interval": 11}}, "analysis.snapshot_interval: input should be less than or equal"),
-        ({"analysis": {"snapshot_interval": 2}, "sample": {"per_second": 1}}, "say different things: leave one out"),
+        ({"analysis": {"snapshot_interval": 2}, "sample": {"per_second": 1}}, "contradict each other: leave one out"),
         ({"cut": {"mode": "exact", "fps": 2}}, "fps needs every frame encoded anew: set mode to encode"),
         ({"cut": {"mode": "encode", "preset": "nope"}}, "cut.preset: input should be 'ultrafast'"),
         (
@@ -213,3 +214,8 @@ def test_the_word_off_need_not_be_quoted() -> None:
     assert {getattr(off, name).policy for name in names} == {"off"}
     with pytest.raises(ValidationError):
         Checks(blind={"policy": True})
+
+
+@pytest.mark.parametrize("name", config.__all__)
+def test_a_public_name_is_imported_when_it_is_used(name: str) -> None:
+    assert getattr(config, name).__name__ == name

@@ -1,4 +1,4 @@
-"""Checks that installed packages register as entry points of the group ``lvqa_ray.checks``."""
+"""Plugin checks: installed packages register them as entry points of the group ``lvqa_ray.checks``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.stage import CallCheck, Check, PolicyMixin
 
 DECLARED = ("role", "version", "usual_reply_tokens")
-"""What a check that asks a model has to say of itself."""
+"""Class attributes that a check with model calls must define."""
 
 
 def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dict[str, PolicyMixin]:
-    """Checks of packages, made of their settings.
+    """Create plugin checks from their settings.
 
     Args:
-        given: Their settings by name; ``None`` for the defaults.
-        built_in: Names of the checks that need no package, for what is said of a name that does not exist.
+        given: Settings by name of the check; ``None`` for the defaults.
+        built_in: Names of the built-in checks, for the message about an unknown name.
 
     Raises:
-        PluginError: There is no such check, or its package cannot be used; one sentence.
-        pydantic.ValidationError: Settings are wrong.
+        PluginError: There is no such check, or its package is unusable; one sentence.
+        pydantic.ValidationError: Settings are invalid.
     """
     if unknown := sorted(set(given) - set(installed("checks"))):
         there_is = f"built in are {', '.join(built_in)}; installed packages register "
@@ -37,10 +37,10 @@ def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dic
 
 
 def check_class(name: str) -> type[PolicyMixin]:
-    """The class of a check that a package registers.
+    """The class of a plugin check.
 
     Raises:
-        PluginError: It cannot be imported, or is no check.
+        PluginError: It cannot be imported, or is not a check.
     """
     check: Any = load("checks", name)
     if not (isinstance(check, type) and is_dataclass(check) and issubclass(check, Check | CallCheck)):

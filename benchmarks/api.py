@@ -3,7 +3,7 @@
 Each measurement is a process of its own, with an endpoint of its own in another process; they share the machine's
 cores. "Plain" is an asyncio loop over the same SDK and transport, with as many tasks as may be in flight and nothing
 else; "raw" is aiohttp with nothing at all, to show what the endpoint itself can serve. CPU is that of the process that
-asks. Ours is the whole path of a chat worker: journal, retries, leases from a governor on Ray, the wire.
+asks. Ours is the whole path of a chat worker: journal, retries, leases from a rate limiter on Ray, the wire.
 """
 
 from __future__ import annotations
@@ -72,11 +72,13 @@ def throughput(quick: bool) -> list[str]:
         "Ray's HttpRequestProcessor, 1 actor": measure("rays", few, server=server),
     }
     reference = _rate(rows["plain asyncio loop over the SDK"])
-    lines = _head("100 ms latency, 256 in flight", "requests/s", "of plain", "CPU ms a request", "governor's", "failed")
+    lines = _head(
+        "100 ms latency, 256 in flight", "requests/s", "of plain", "CPU ms a request", "rate limiter's", "failed"
+    )
     for name, row in rows.items():
         lines.append(
             _line(name, f"{_rate(row):.0f}", f"{_rate(row) / reference:.2f}", _ms(row, "cpu_s"),
-                  _ms(row, "governor_cpu_s"), row["failed"])
+                  _ms(row, "rate_limiter_cpu_s"), row["failed"])
         )  # fmt: skip
     return lines
 

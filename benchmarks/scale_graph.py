@@ -1,6 +1,6 @@
 """The real graph over many videos: ``python benchmarks/scale_graph.py [--videos 100 1000 ...] [--plot PNG]``.
 
-Films and endpoint are stubs that cost next to nothing, so that what is left is what Ray, the governor, the journal,
+Films and endpoint are stubs that cost next to nothing, so that what is left is what Ray, the rate limiter, the journal,
 the assembler and the tables cost. Each size is a process of its own. Memory is resident memory; the driver's is given
 for the first and for the last tenth of the run: what it holds for the length of the corpus is in both, and what grows
 with the clips that pass shows in the difference. The time inside of the journal (naming, seeking and writing answers)
@@ -230,7 +230,7 @@ def report(rows: Sequence[Row]) -> list[str]:
     lines = [
         "| videos | clips | s | ms a video | ms a clip | CPU ms a clip, all | the driver "
         "| inside of the journal | outside of passes | first record | last caption | run again | journal MB "
-        "| driver MB, early | late | assembler | governor | chat worker |",
+        "| driver MB, early | late | assembler | rate limiter | chat worker |",
         "|" + "---|" * 18,
     ]
     for row in rows:

@@ -105,7 +105,7 @@ def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
     os.kill(pid, signal.SIGSTOP)
     *_, last = [made for packed in given for made in unpack(packed)]
     assert (last.kind, last.retryable) == ("decoder_timeout", False)
-    assert "stood still for 2 s" in last.message
+    assert "made no progress for 2 s" in last.message
     assert pid not in children()
 
 
@@ -150,8 +150,8 @@ def test_rows_that_nobody_takes_any_more_end_the_child(decoder: DecodeProcess, f
 
 WORKER = """
 import sys
-from tests.engine.test_decoding import BOUNDS, SCENES, video, Path, Decoder, children
-given = Decoder(BOUNDS)(SCENES, video(Path(sys.argv[1])))
+from tests.engine.test_decoding import BOUNDS, SCENES, video, Path, DecodeProcess, children
+given = DecodeProcess(BOUNDS)(SCENES, video(Path(sys.argv[1])))
 next(given)
 print(*children(), flush=True)
 sys.stdin.read()

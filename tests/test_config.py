@@ -33,10 +33,10 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"ask": {"prompt": "Ask something."}}, "does not hold {captions}"),
         ({"caption": {"media": "video"}}, "set cut.mode to exact, encode or copy"),
         ({"videos": []}, "videos:"),
-        ({"ask": {"quota": {}}}, "ask.quota asks no question, and analysis.tasks names nothing"),
-        ({"ask": {"quota": {"goal": 0}}}, "asks no question"),
+        ({"ask": {"quota": {}}}, "both ask.quota and analysis.tasks are empty, so there is nothing to do"),
+        ({"ask": {"quota": {"goal": 0}}}, "both ask.quota and analysis.tasks are empty"),
         ({"analysis": {"tasks": ["poem"]}}, "analysis.tasks.0: input should be 'analysis', 'summary'"),
-        ({"analysis": {"tasks": ["titles", "titles"]}}, "each may be named once"),
+        ({"analysis": {"tasks": ["titles", "titles"]}}, "tasks: a task is listed twice"),
         ({"analysis": {"summary": {"prompt": "{video_analysis_text}"}}}, "does not hold {video_asr_text}"),
         ({"analysis": {"summary": {"prompt": "{video_asr_text}"}}}, "does not hold {video_analysis_text}"),
         ({"analysis": {"titles": {"prompt": "{video_asr_text}"}}}, "does not hold {summary}"),
@@ -76,10 +76,10 @@ def test_a_prompt_with_its_own_placeholder_and_a_value_for_it_is_fine() -> None:
     [
         ("a: 2024-13-45", "is not valid YAML"),
         ("a: \x07", "is not valid YAML"),
-        ("a: &a [*a]", "what no setting can be"),
+        ("a: &a [*a]", "a value that is not valid as a setting"),
         ("videos: [a", "line 1 is not valid YAML"),
-        ("- a\n- b\n", "holds no job"),
-        ("", "holds no job"),
+        ("- a\n- b\n", "is not a job: it must be a YAML mapping"),
+        ("", "is not a job: it must be a YAML mapping"),
     ],
 )
 def test_a_file_that_is_no_job(tmp_path: Path, text: str, says: str) -> None:
@@ -105,7 +105,7 @@ def test_the_output_is_one_place_for_driver_and_workers() -> None:
     assert Job.of(GOOD | {"output": "~/out"}).output == str(Path.home() / "out")
     assert Job.of(GOOD | {"output": "s3://bucket/out/"}).output == "s3://bucket/out"
     for output in ("s3://", "https://host/out"):
-        with pytest.raises(ConfigError, match="no folder of a disk and no bucket"):
+        with pytest.raises(ConfigError, match="is not writable: give a local folder, or a bucket"):
             Job.of(GOOD | {"output": output})
     with pytest.raises(ConfigError, match="no name or password"):
         Job.of(GOOD | {"storage": {"endpoint_url": "http://me:secret@host"}})

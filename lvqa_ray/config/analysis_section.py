@@ -55,7 +55,7 @@ class AnalysisSection(Section):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.tasks)) < len(self.tasks):
-            raise ValueError("tasks: each may be named once")
+            raise ValueError("tasks: a task is listed twice")
         return self
 
     @property

@@ -44,10 +44,10 @@ def check_class(name: str) -> type[PolicyMixin]:
     """
     check: Any = load("checks", name)
     if not (isinstance(check, type) and is_dataclass(check) and issubclass(check, Check | CallCheck)):
-        raise PluginError(f"the check {name} is no dataclass that derives from Check or CallCheck")
+        raise PluginError(f"the check {name} is not a dataclass that derives from Check or CallCheck")
     if (called := getattr(check, "name", None)) != name:
-        raise PluginError(f"the check {name} has to have the name under which it is registered, and has {called}")
+        raise PluginError(f"the check {name} must have the name under which it is registered, but its name is {called}")
     lacking = [each for each in DECLARED if issubclass(check, CallCheck) and not hasattr(check, each)]
     if lacking:
-        raise PluginError(f"the check {name} asks a model and does not declare {', '.join(lacking)}")
+        raise PluginError(f"the check {name} calls a model but does not declare {', '.join(lacking)}")
     return cast("type[PolicyMixin]", check)

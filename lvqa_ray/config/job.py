@@ -88,14 +88,14 @@ class Job(Section):
         if remote:
             if scheme not in STORES or not path.strip("/"):
                 places = ", ".join(f"{name}://" for name in STORES)
-                raise ValueError(f"{output} is no folder of a disk and no bucket; what can be written is {places}")
+                raise ValueError(f"{output} is not writable: give a local folder, or a bucket with {places}")
             return output.rstrip("/")
         return str(Path(output).expanduser().absolute())
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
         if not self.ask.wanted and not self.analysis.tasks:
-            raise ValueError("ask.quota asks no question, and analysis.tasks names nothing to do instead: set one")
+            raise ValueError("both ask.quota and analysis.tasks are empty, so there is nothing to do: set one")
         return self
 
     @model_validator(mode="after")
@@ -127,7 +127,7 @@ class Job(Section):
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
-            raise ConfigError(f"{path} is no UTF-8 text; is it a job file?") from None
+            raise ConfigError(f"{path} is not UTF-8 text; is it a job file?") from None
         return cls.read(text, overrides, where=str(path))
 
     @classmethod
@@ -153,7 +153,7 @@ class Job(Section):
         try:
             merged = json.loads(json.dumps(given, default=str))
         except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{where} holds what no setting can be: {error}.") from None
+            raise ConfigError(f"{where} holds a value that is not valid as a setting: {error}.") from None
         for each in overrides:
             override(merged, each)
         try:

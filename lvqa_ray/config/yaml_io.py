@@ -29,7 +29,7 @@ def mapping(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # an invalid character or date
         raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(given, dict):
-        raise ConfigError(f"{where} holds no job: it must be a YAML mapping with videos, output and endpoints.")
+        raise ConfigError(f"{where} is not a job: it must be a YAML mapping with videos, output and endpoints.")
     return given
 
 
@@ -51,7 +51,7 @@ def override(given: dict[str, Any], written: str) -> None:
     for key in keys[:-1]:
         inner = section.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {path}: {key} is a value and not a section.")
+            raise ConfigError(f"--set {path}: {key} is a value, not a section.")
         section = inner
     section[keys[-1]] = value
 

@@ -30,7 +30,7 @@ def decode_task(
     packed: Packed,
     *,
     steps: Sequence[VideoStep],
-    memory: ResultCache,
+    cache: ResultCache,
     rate_limiters: RateLimiters,
     bounds: DecodeLimits,
     scratch: DownloadCache,
@@ -42,7 +42,7 @@ def decode_task(
     Args:
         packed: The rows.
         steps: The steps in order.
-        memory: Cache of results of earlier passes; rows that it holds are not decoded again.
+        cache: Results of earlier passes, which are not decoded again.
         rate_limiters: Decoding stops once all rate limiters of a role have halted.
         bounds: Limits of time and memory.
         scratch: The download cache of the node.
@@ -54,13 +54,13 @@ def decode_task(
     """
     worker_without_terminal()
     work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
-    yield from batch_by_time(_cached(packed, steps, memory, rate_limiters, work), most)
+    yield from batch_by_time(_cached(packed, steps, cache, rate_limiters, work), most)
 
 
 def _cached(
     packed: Packed,
     steps: Sequence[VideoStep],
-    memory: ResultCache,
+    cache: ResultCache,
     rate_limiters: RateLimiters,
     work: Callable[[Row, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
@@ -70,7 +70,7 @@ def _cached(
     for row in unpack(packed):
         if halted():
             return
-        known = memory.get(row)
+        known = cache.get(row)
         if known is not None:
             yield from map(pack, known)
             continue
@@ -80,7 +80,7 @@ def _cached(
             made += map(without_images, unpack(out))
             if halted():
                 return
-        memory.put(row, made)
+        cache.put(row, made)
 
 
 @lru_cache(maxsize=1)

@@ -87,10 +87,10 @@ def run_pass(
     )
     on_files = partial(decode_task, rate_limiters=rate_limiters, bounds=bounds, scratch=scratch, media=media)
 
-    def through(rows: ray.data.Dataset, group: Group, memory: ResultCache) -> ray.data.Dataset:
+    def through(rows: ray.data.Dataset, group: Group, cache: ResultCache) -> ray.data.Dataset:
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
-                partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+                partial(on_files, steps=group, cache=cache, most=MOST_TOGETHER), num_cpus=cpus, **decoding
             )
         work = (group, lines, journal, run_id)
         return rows.flat_map(
@@ -101,7 +101,7 @@ def run_pass(
     for group in pipeline.hear:
         rows = through(rows, group, found)
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.split, memory=found, most=clips_per_task(len(videos))),
+        partial(on_files, steps=pipeline.split, cache=found, most=clips_per_task(len(videos))),
         num_cpus=split_cpus,
         **decoding,
     )
@@ -113,7 +113,7 @@ def run_pass(
             num_cpus=0,
         )
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+        partial(on_files, steps=pipeline.look, cache=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
     )
     if ask := _asked_by_one_process(job, pipeline):
         most = _in_flight_of_all(job, [*pipeline.caption, *ask])

@@ -33,12 +33,12 @@ class PartJoiner:
 
     Args:
         joining: Makes the joiner of one video.
-        memory: Cache that receives the clips of each complete video.
+        cache: Receives the clips of each complete video.
     """
 
-    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: ResultCache) -> None:
+    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], cache: ResultCache) -> None:
         self._joining = joining
-        self._memory = memory
+        self._cache = cache
         self._open: dict[str, _OpenParts] = {}
         self._over: set[str] = set()
 
@@ -73,7 +73,7 @@ class PartJoiner:
             if any(isinstance(each, Failure) for each in made):
                 self._close(video_id)
             elif part.end is None:
-                self._memory.put(part.video, video.made)
+                self._cache.put(part.video, video.made)
                 self._close(video_id)
         return out
 

@@ -100,7 +100,7 @@ def _without_agents(command: Sequence[str]) -> list[str]:
 
 
 class _FixedCluster(ClusterAutoscaler):
-    """Autoscaler of a cluster of fixed size that nobody else uses."""
+    """Autoscaler of a cluster of fixed size with a single user."""
 
     def __init__(self) -> None:
         resources: Any = ray.cluster_resources  # untyped

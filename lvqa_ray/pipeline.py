@@ -130,7 +130,7 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     return Pipeline(
         hear=[first, [ChatStep(transcribe, ProbedVideo, transcribe)]] if asks else [],
         split=split_steps if asks else [*first, *split_steps],
-        # Sampling shows which clips are damaged, and a damaged clip is not cut.
+        # Sampling shows which clips are damaged; the cut re-encodes those instead of copying packets.
         look=[*sample, judge_damage, VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept)],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=partial(job.merge, heard=job.speech.merged, max_lost_share=job.probe.bearable),

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 
 import ray
 
@@ -209,7 +210,8 @@ def _run(
             lines = connect_endpoints(job, keys, folder / "cache", budget)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):
-                with stop.draining(partial(halt, lines), _longest_request_s(job)):
+                longest_s = max(line.endpoint.timeout_s for line in chain.from_iterable(lines.values()))
+                with stop.draining(partial(halt, lines), longest_s):
                     halted = _passes(job, todo, lines, run_id, reporter, hold=hold)
                 over_budget = budget is not None and bool(ray.get(budget.exhausted.remote()))
             reporter.phase("Ray to shut down")
@@ -290,11 +292,6 @@ def _settled(
             if not halted:
                 raise
     return summary
-
-
-def _longest_request_s(job: Job) -> float:
-    """The longest timeout of a request (s)."""
-    return max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
 
 
 def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock) -> str:

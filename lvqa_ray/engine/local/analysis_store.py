@@ -24,7 +24,7 @@ class AnalysisStore:
     Args:
         output: The output folder.
         kept_days: Retention time since the last write (days).
-        workspace: Subfolder for the documents of one workspace; empty for that of `lvqa analyze`.
+        workspace: Keeps its documents in ``served/<workspace>``; empty for the folder ``analyses``.
     """
 
     def __init__(self, output: StoragePath, kept_days: float = KEPT_DAYS, workspace: str = "") -> None:

@@ -92,10 +92,9 @@ def run_pass(
             return rows.flat_map(
                 partial(on_files, steps=group, cache=cache, most=MOST_TOGETHER), num_cpus=cpus, **decoding
             )
+        most = max(_in_flight(job, role) for role in _roles(group))
         work = (group, lines, journal, run_id)
-        return rows.flat_map(
-            ChatActor, fn_constructor_args=work, compute=_pool(job, _in_flight_of_one(job, group)), num_cpus=0
-        )
+        return rows.flat_map(ChatActor, fn_constructor_args=work, compute=_pool(job, most), num_cpus=0)
 
     rows = _one_a_block(videos)
     for group in pipeline.hear:
@@ -181,11 +180,6 @@ def _asked_by_one_process(job: Job, pipeline: Pipeline) -> Work | None:
 def _in_flight_of_all(job: Job, steps: Group) -> int:
     """Maximum requests in flight of all steps together."""
     return sum(_in_flight(job, role) for role in _roles(steps))
-
-
-def _in_flight_of_one(job: Job, steps: Group) -> int:
-    """Maximum requests in flight of the busiest role."""
-    return max(_in_flight(job, role) for role in _roles(steps))
 
 
 def _in_flight(job: Job, role: Role) -> int:

@@ -29,17 +29,17 @@ class ClipUploader:
 
     Attributes:
         folder: Folder into which clips are cut; one per node, if the output is in a store.
-        place: Folder of the clip files in the output.
+        target: Folder of the clip files in the output.
         files: Index of the clip files in a store.
     """
 
     folder: Path
-    place: StoragePath
+    target: StoragePath
     files: ClipFileIndex | None = None
 
     def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
         """The clip as it will be after the cut, without its frames; ``None`` if its file does not exist yet."""
-        if not isinstance(self.place, ObjectPath):
+        if not isinstance(self.target, ObjectPath):
             return pipeline.expected(clip)
         files = self.files
         if files is None:
@@ -47,29 +47,29 @@ class ClipUploader:
         made: Clip | None = pipeline.expected(clip, noted=lambda path: files.noted(self._name(path)))
         if made is None or not made.media_path:
             return made
-        return replace(made, media_path=str(self.place / self._name(Path(made.media_path))))
+        return replace(made, media_path=str(self.target / self._name(Path(made.media_path))))
 
     @property
-    def here(self) -> bool:
+    def cuts_in_place(self) -> bool:
         """Whether clips are cut directly into the output."""
-        return not isinstance(self.place, ObjectPath)
+        return not isinstance(self.target, ObjectPath)
 
-    def kept(self, made: Iterable[Packed]) -> Iterator[Packed]:
+    def upload(self, made: Iterable[Packed]) -> Iterator[Packed]:
         """Upload the clip files of rows, if the output is in a store; gives rows with the new paths."""
-        if not isinstance(self.place, ObjectPath):
+        if not isinstance(self.target, ObjectPath):
             yield from made
             return
         for packed in made:
-            yield pack(*(self._uploaded(row, self.place) for row in unpack(packed)))
+            yield pack(*(self._uploaded(row, self.target) for row in unpack(packed)))
 
-    def _uploaded(self, row: Row, place: ObjectPath) -> Row:
+    def _uploaded(self, row: Row, folder: ObjectPath) -> Row:
         if isinstance(row, CaptionedClip):  # it failed after its cut: its file would stay on this node
             self._remove(row.clip)
             return replace(row, clip=_without_file(row.clip))
         if not isinstance(row, Clip) or not row.media_path:
             return row
         file = Path(row.media_path)
-        target = place / self._name(file)
+        target = folder / self._name(file)
         try:
             size = file.stat().st_size
             target.upload(file)
@@ -107,9 +107,9 @@ def clip_uploader(job: Job) -> ClipUploader:
     """The uploader of a job; the folder on a node is specific to the user and the output."""
     from lvqa_ray.config.places import output_path  # noqa: PLC0415 - it imports every stage
 
-    place = output_path(job) / "media"
-    if isinstance(place, Path):
-        return ClipUploader(place, place)
+    target = output_path(job) / "media"
+    if isinstance(target, Path):
+        return ClipUploader(target, target)
     begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"
-    output = hashlib.sha256(str(place).encode()).hexdigest()[:12]
-    return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), place)
+    output = hashlib.sha256(str(target).encode()).hexdigest()[:12]
+    return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), target)

@@ -53,7 +53,7 @@ class GracefulShutdown:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        taken = [number for number in SIGNALS if number != signal.SIGHUP or _heeds_hangup()]
+        taken = [number for number in SIGNALS if number != signal.SIGHUP or _handles_hangup()]
         before = {number: signal.signal(number, self._asked) for number in taken}
         try:
             yield
@@ -105,11 +105,11 @@ class GracefulShutdown:
         for number in SIGNALS:
             if number != signal.SIGHUP:
                 signal.signal(number, signal.SIG_DFL)
-            elif _heeds_hangup():  # the shell and the kernel each send one
+            elif _handles_hangup():  # the shell and the kernel each send one
                 signal.signal(number, signal.SIG_IGN if signum == number else signal.SIG_DFL)
         raise Interrupted(self.signum or signum)
 
 
-def _heeds_hangup() -> bool:
+def _handles_hangup() -> bool:
     """Whether to handle SIGHUP: `nohup` starts a command with SIGHUP ignored."""
     return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN

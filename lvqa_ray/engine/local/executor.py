@@ -260,12 +260,12 @@ class _VideoRun:
             return
         async with aclosing(self._executor.decoders.rows(steps, row, path)) as made:
             async for out in made:
-                yield out if self._media.here else await asyncio.to_thread(self._put, out)
+                yield out if self._media.cuts_in_place else await asyncio.to_thread(self._upload, out)
 
-    def _put(self, row: Row) -> Row:
+    def _upload(self, row: Row) -> Row:
         """Upload the clip file of a row."""
-        kept: Row = next(chain.from_iterable(map(unpack, self._media.kept([pack(row)]))))
-        return kept
+        uploaded: Row = next(chain.from_iterable(map(unpack, self._media.upload([pack(row)]))))
+        return uploaded
 
     async def _step(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         made = await self._made(step, row)

@@ -103,6 +103,6 @@ def _worked(
     video = video_of(row)
     try:
         with scratch.local(video) as path:
-            yield from media.kept(decoder(bounds)(steps, row, path))
+            yield from media.upload(decoder(bounds)(steps, row, path))
     except FetchError as error:
         yield pack(not_fetched(steps, row, error))

@@ -74,7 +74,7 @@ def run_pass(
     caption = pipeline.caption[0]
     looks = [group for group in pipeline.ask if isinstance(group, FrameScoring)]
     stages = [caption.stage.name, *(stage.name for look in looks for stage in asked_by(look))]
-    looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.place)
+    looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.target)
     media = replace(media, files=ClipFileIndex(journal, run_id, lambda: known(looked_up).files))
     found = ClipIndex(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(

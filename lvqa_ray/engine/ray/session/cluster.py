@@ -37,21 +37,21 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
         _check_cpus(job)
         yield
         return
-    elsewhere = bool(os.environ.get("RAY_ADDRESS"))
-    if not elsewhere:
+    is_remote = bool(os.environ.get("RAY_ADDRESS"))
+    if not is_remote:
         disable_telemetry()
     # Without it Ray's core warns on the terminal that restarted actors may lose arguments, which Ray Data keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
-    alone = not elsewhere and not with_keys  # Ray Serve needs the agents
-    services = node_without_services() if alone else nullcontext()
+    without_services = not is_remote and not with_keys  # Ray Serve needs the agents
+    services = node_without_services() if without_services else nullcontext()
     try:
         with secret, services, children_without_terminal(), core_lines_dropped():
             ray.init(
                 # "local": never use a Ray that happens to run on this machine.
-                address=None if elsewhere else "local",
-                num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
-                include_dashboard=None if elsewhere else False,
+                address=None if is_remote else "local",
+                num_cpus=None if is_remote else job.engine.num_cpus or os.cpu_count(),
+                include_dashboard=None if is_remote else False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
@@ -60,7 +60,7 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         _check_cpus(job)
-        with data_without_actors() if alone else nullcontext():
+        with data_without_actors() if without_services else nullcontext():
             yield
     finally:
         shut_down()

@@ -72,11 +72,13 @@ def throughput(quick: bool) -> list[str]:
         "Ray's HttpRequestProcessor, 1 actor": measure("rays", few, server=server),
     }
     reference = _rate(rows["plain asyncio loop over the SDK"])
-    lines = _head("100 ms latency, 256 in flight", "requests/s", "of plain", "CPU ms a request", "governor's", "failed")
+    lines = _head(
+        "100 ms latency, 256 in flight", "requests/s", "of plain", "CPU ms a request", "rate limiter's", "failed"
+    )
     for name, row in rows.items():
         lines.append(
             _line(name, f"{_rate(row):.0f}", f"{_rate(row) / reference:.2f}", _ms(row, "cpu_s"),
-                  _ms(row, "governor_cpu_s"), row["failed"])
+                  _ms(row, "rate_limiter_cpu_s"), row["failed"])
         )  # fmt: skip
     return lines
 

@@ -185,7 +185,7 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
 
     endpoint = endpoint_of(given)
     handle = rate_limit_actor.start(Limits.of(endpoint))
-    lines = {"llm": [EndpointHandle(endpoint=endpoint, api_key=SecretStr(""), governor=handle)]}
+    lines = {"llm": [EndpointHandle(endpoint=endpoint, api_key=SecretStr(""), rate_limiter=handle)]}
     steps = [ChatStep(stage=Bench(), takes=Video, call=call)]
 
     class Work(ChatActor):
@@ -233,7 +233,7 @@ def ours(given: argparse.Namespace) -> Row:
         return {
             "seconds": seconds,
             "cpu_s": sum(row["cpu_s"] for row in done),
-            "governor_cpu_s": _cpu_s(pid) - before,
+            "rate_limiter_cpu_s": _cpu_s(pid) - before,
             "failed": sum(row["failed"] for row in done),
             "grown_mb": max(row["peak_mb"] for row in done) - idle_mb,
         }

@@ -17,7 +17,7 @@ class Watch(Watcher):
     WHO: ClassVar = {
         "asking": "FlatMap(VideoChatActor)",
         "assembler": "FlatMap(ClipAssembler)",
-        "governor": "ray::RateLimiterActor",
+        "rate_limiter": "ray::RateLimiterActor",
         "chat": "FlatMap(ChatActor)",
     }
 

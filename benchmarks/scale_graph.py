@@ -117,7 +117,7 @@ def in_worker() -> None:
     decode_task.decoder = NoChild
     clock = Clock(Path(os.environ["LVQA_SCALE_CLOCKS"]) / str(os.getpid()))
     client.cache_key = clock.of(client.cache_key)
-    for owner, names in ((JournalReplyStore, ("__init__", "get", "put")), (ClipIndex, ("recall", "note"))):
+    for owner, names in ((JournalReplyStore, ("__init__", "get", "put")), (ClipIndex, ("get", "put"))):
         for name in names:
             setattr(owner, name, clock.of(getattr(owner, name)))
     PaidCaptions.get = clock.of(PaidCaptions.get)
@@ -230,7 +230,7 @@ def report(rows: Sequence[Row]) -> list[str]:
     lines = [
         "| videos | clips | s | ms a video | ms a clip | CPU ms a clip, all | the driver "
         "| inside of the journal | outside of passes | first record | last caption | run again | journal MB "
-        "| driver MB, early | late | assembler | governor | chat worker |",
+        "| driver MB, early | late | assembler | rate limiter | chat worker |",
         "|" + "---|" * 18,
     ]
     for row in rows:

@@ -1,4 +1,4 @@
-"""The entry point for `ray job submit`: the same as `lvqa run`, with the same arguments.
+"""Entry point for `ray job submit`; the same as `lvqa run`, with the same arguments.
 
 ray job submit --working-dir . -- python jobs/long_video_qa.py jobs/full.yaml
 """

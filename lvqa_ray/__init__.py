@@ -1,4 +1,4 @@
-"""Long videos in, checked reasoning QA training data out.
+"""Makes checked question-answer training data with reasoning from long videos.
 
 ::
 
@@ -6,14 +6,13 @@
 
     summary = run(Job.load("job.yaml"))
 
-Every stage is a dataclass that can be used alone, on plain rows and without Ray, such as
-`lvqa_ray.stages.split.SplitVideo`.
+Every stage, such as `lvqa_ray.stages.split.SplitVideo`, is a dataclass that works alone, on plain rows and without Ray.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lvqa_ray.config import Endpoints, Job
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint", "Endpoints", "Job", "RunSummary", "run"]
 
-_HOMES = {
+_MODULES = {
     "Endpoint": "lvqa_ray.llm.endpoint",
     "Endpoints": "lvqa_ray.config",
     "Job": "lvqa_ray.config",
@@ -31,8 +30,8 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name is typed for checkers above
-    """Import a public name when it is first used: Ray and the codecs take seconds to load."""
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    """Lazy import of the public names: Ray and the codecs take seconds to load."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

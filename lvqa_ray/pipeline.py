@@ -1,4 +1,4 @@
-"""The whole pipeline on one screen: which stage follows which, and what they are handed."""
+"""The pipeline: the order of the stages, and the arguments of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lvqa_ray.stages.speech import FindSpeech
 from lvqa_ray.stages.split import JoiningClips
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 
-if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+if TYPE_CHECKING:  # it imports every stage, and decode tasks need few of them
     from lvqa_ray.config import Job
 
 Work = Sequence[ChatStep | PlainStep]
@@ -37,12 +37,12 @@ Group = Work | Sequence[VideoStep]
 
 @dataclass(frozen=True, slots=True)
 class FrameScoring:
-    """Steps that read a film's file, so that those after them can show it to a model.
+    """Steps that decode frames of a video, for later steps that show them to a model.
 
     Attributes:
-        takes: The rows that they work on.
-        expected: Tells what they will make of a row, without the pictures.
-        asks: The steps that then ask about it: once all their answers are paid for, nothing has to be read.
+        takes: The type of the rows.
+        expected: Predicts the row that the steps make of a row, without image data.
+        asks: The later steps, which ask about the frames; if all their replies are cached, nothing is decoded.
     """
 
     steps: Sequence[VideoStep]
@@ -53,7 +53,7 @@ class FrameScoring:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Into about how many parts a long video is divided, and how long each has to be at least (s)."""
+    """Number of parts of a long video, approximately, and the minimum length of a part (s)."""
 
     parts: int
     least_s: float
@@ -61,11 +61,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How long videos are looked at in parts, by many at once.
+    """Parallel scene detection in the parts of long videos.
 
     Attributes:
         look: Steps for one part.
-        joining: Makes what joins the parts of a video to its clips.
+        joining: Makes the joiner of the parts of one video into its clips.
     """
 
     look: Sequence[VideoStep]
@@ -74,16 +74,16 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Steps in order; each group runs as one operator of the graph, with a queue between groups.
+    """Groups of steps in order; each group runs as one operator of the graph, with a queue between groups.
 
     Attributes:
-        hear: What videos go through before they are split, where somebody is asked what is said in them.
-        ask: The groups that films go through.
-        expected: Tells what will be made of a clip, without its pictures; ``None`` where its file is still to be cut,
-            which is told by ``noted``, a function that may be given too.
-        recipe: All that decides which clips a video has and what is said in them, as a text.
-        beside: Names the file beside a video that is read with it, in each form that a key may hold; empty for none.
-        parts: What comes between splitting and looking where videos are divided.
+        hear: Groups before the split, which transcribe speech by an endpoint; empty without one.
+        ask: Groups for whole videos.
+        expected: Predicts a clip after ``look``, without image data; ``None`` if its file is not cut yet. An optional
+            argument ``noted`` looks up files in an index.
+        recipe: All settings that decide the clips of a video and their transcripts, as text.
+        beside: Names the sidecar file of a video, in each form that a key may hold; empty for none.
+        parts: Steps between split and look, if long videos are divided.
     """
 
     hear: Sequence[Group]
@@ -99,21 +99,21 @@ class Pipeline:
 
 
 def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> Pipeline:
-    """The pipeline of a job: video -> clips -> captions -> film -> questions -> records.
+    """Build the pipeline of a job: video -> clips -> captions -> captioned video -> questions -> records.
 
     Args:
         job: The job.
-        media: The folder that clips are cut into; in the output, if not given.
-        spread: In how many parts long videos are looked at for scenes; ``None`` for one.
+        media: Folder into which clips are cut; by default in the output.
+        spread: Number of parts for scene detection of long videos; ``None`` for one.
     """
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
-    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_pictures)]
+    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_frames)]
     judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)
     split: Callable[[ProbedVideo], Iterable[Row]] = job.split
     parts = None
     if job.split.mode == "scenes":
-        # The pass that finds the scenes decodes every frame anyway: `sample` then finds its work done.
+        # Scene detection decodes every frame anyway, so it samples too; `sample` then has nothing to do.
         sampler = job.sample if sample and job.sample.reader == "pyav" else None
         judge = job.filter.judge
         split = partial(job.split, judge=judge, sampler=sampler)
@@ -126,15 +126,15 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     asks = job.endpoints.speech is not None and "endpoint" in job.speech.sources
     first = [VideoStep("probe", Video, job.probe), VideoStep("speech", ProbedVideo, partial(job.speech, asks=asks))]
     transcribe = TranscribeSpeech(prompt=job.speech.prompt.replace("{", "{{").replace("}", "}}"))
-    then = [VideoStep("split", ProbedVideo, split), VideoStep("filter", Clip, job.filter)]
+    split_steps = [VideoStep("split", ProbedVideo, split), VideoStep("filter", Clip, job.filter)]
     return Pipeline(
         hear=[first, [ChatStep(transcribe, ProbedVideo, transcribe)]] if asks else [],
-        split=then if asks else [*first, *then],
-        # Whoever takes pictures learns what is damaged, and a damaged clip is not copied.
+        split=split_steps if asks else [*first, *split_steps],
+        # Sampling shows which clips are damaged; the cut re-encodes those instead of copying packets.
         look=[*sample, judge_damage, VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept)],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=partial(job.merge, heard=job.speech.merged, max_lost_share=job.probe.bearable),
-        ask=_asking(job),
+        ask=_video_groups(job),
         expected=partial(
             _expected,
             cut=partial(job.cut.made, folder=media or Path(job.output) / "media", attach=show_clip),
@@ -147,7 +147,7 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
 
 
 def _recipe(job: Job) -> str:
-    decides: dict[str, Any] = {
+    deciding: dict[str, Any] = {
         "probe": {"truncated", "damaged"},
         "split": True,
         "filter": True,
@@ -155,20 +155,20 @@ def _recipe(job: Job) -> str:
         "caption": {"media"},
     }
     if job.listens_otherwise:
-        decides["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
-    told = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
-    return job.model_dump_json(include=decides, exclude={"split": job.silent_in_split}) + told
+        deciding["speech"] = set(FindSpeech.__dataclass_fields__) - {"merged"}
+    endpoint = json.dumps(job.endpoints.of("speech").answering, sort_keys=True) if job.endpoints.speech else ""
+    return job.model_dump_json(include=deciding, exclude={"split": job.silent_in_split}) + endpoint
 
 
-def _asking(job: Job) -> Sequence[Work | FrameScoring]:
-    """What films go through: tasks about the whole, then questions, checks, and at the end prose.
+def _video_groups(job: Job) -> Sequence[Work | FrameScoring]:
+    """The groups for whole videos: tasks about the whole, questions, checks, and at the end the reasoning.
 
-    Pictures are read where a check sees some.
+    Steps that decode frames come before questions or checks that see some.
     """
-    told: list[ChatStep | PlainStep] = [ChatStep(job.summarize, CaptionedVideo, job.summarize), *analyzing(job)]
+    about_video: list[ChatStep | PlainStep] = [ChatStep(job.summarize, CaptionedVideo, job.summarize), *analyzing(job)]
     if not job.ask.wanted:
-        return [told]
-    questions = [*told, ChatStep(job.ask, CaptionedVideo, job.ask)]
+        return [about_video]
+    questions = [*about_video, ChatStep(job.ask, CaptionedVideo, job.ask)]
     first: list[ChatStep | PlainStep] = [
         *questions,
         *(PlainStep(check.name, QuestionedVideo, check) for check in job.checks.wanted),
@@ -182,14 +182,14 @@ def _asking(job: Job) -> Sequence[Work | FrameScoring]:
     groups: list[Work | FrameScoring] = [[*first, *last]]
     for evidence in job.checks.seeing:
         seen = ChatStep(evidence, QuestionedVideo, evidence)
-        groups = [first, _showing(job, evidence, QuestionedVideo, [seen], reads=_has_questions), [seen, *last]]
+        groups = [first, _decoding(job, evidence, QuestionedVideo, [seen], reads=_has_questions), [seen, *last]]
     if job.ask.frames:
-        groups.insert(0, _showing(job, job.ask, CaptionedVideo, questions))
+        groups.insert(0, _decoding(job, job.ask, CaptionedVideo, questions))
     return groups
 
 
 def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
-    """The tasks about a film as a whole, each a step; none, if the job names none."""
+    """The tasks about a whole video, one step each; empty if the job has none."""
     if not job.analysis.tasks:
         return []
     analyze = AnalyzeVideo(
@@ -205,23 +205,22 @@ def analyzing(job: Job) -> Sequence[ChatStep | PlainStep]:
     ]
 
 
-def _showing(
+def _decoding(
     job: Job, stage: AskQuestions | SeeingCheck, takes: type, asks: Work, *, reads: Callable[[Any], bool] = bool
 ) -> FrameScoring:
-    """Has a stage show its pictures of spans, taken as the job samples clips otherwise."""
+    """The step that decodes the frames that a stage shows, with the sampling settings of the job."""
     sample = replace(job.sample, count=stage.frames, per_second=None)
     show: Callable[..., Iterable[Row]] = stage.show
     step = VideoStep(stage.name, takes, partial(show, sample=sample), reads=reads)
-    return FrameScoring(
-        [step], takes, partial(_told, show=partial(show, sample=partial(_as_told, sample.expected))), asks
-    )
+    expected = partial(show, sample=partial(_expected_clips, sample.expected))
+    return FrameScoring([step], takes, partial(_first, make=expected), asks)
 
 
-def _told(row: Row, *, show: Callable[[Row], Iterable[Row]]) -> Row:
-    return next(iter(show(row)))
+def _first(row: Row, *, make: Callable[[Row], Iterable[Row]]) -> Row:
+    return next(iter(make(row)))
 
 
-def _as_told(expected: Callable[[Clip], Clip], clip: Clip) -> Iterable[Clip]:
+def _expected_clips(expected: Callable[[Clip], Clip], clip: Clip) -> Iterable[Clip]:
     return [expected(clip)]
 
 
@@ -253,5 +252,5 @@ def _is_kept(clip: Clip) -> bool:
     return not clip.dropped
 
 
-def _lacks_pictures(clip: Clip) -> bool:
+def _lacks_frames(clip: Clip) -> bool:
     return not clip.dropped and not any(frame.jpeg for frame in clip.frames)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from lvqa_ray import config
 from lvqa_ray.config import Checks, Job
 from lvqa_ray.errors import ConfigError
 
@@ -32,16 +33,16 @@ GOOD: dict[str, Any] = {"videos": ["a.mp4"], "output": "out", "endpoints": {"vlm
         ({"ask": {"prompt": "Ask something."}}, "does not hold {captions}"),
         ({"caption": {"media": "video"}}, "set cut.mode to exact, encode or copy"),
         ({"videos": []}, "videos:"),
-        ({"ask": {"quota": {}}}, "ask.quota asks no question, and analysis.tasks names nothing"),
-        ({"ask": {"quota": {"goal": 0}}}, "asks no question"),
+        ({"ask": {"quota": {}}}, "both ask.quota and analysis.tasks are empty, so there is nothing to do"),
+        ({"ask": {"quota": {"goal": 0}}}, "both ask.quota and analysis.tasks are empty"),
         ({"analysis": {"tasks": ["poem"]}}, "analysis.tasks.0: input should be 'analysis', 'summary'"),
-        ({"analysis": {"tasks": ["titles", "titles"]}}, "each may be named once"),
+        ({"analysis": {"tasks": ["titles", "titles"]}}, "tasks: a task is listed twice"),
         ({"analysis": {"summary": {"prompt": "{video_analysis_text}"}}}, "does not hold {video_asr_text}"),
         ({"analysis": {"summary": {"prompt": "{video_asr_text}"}}}, "does not hold {video_analysis_text}"),
         ({"analysis": {"titles": {"prompt": "{video_asr_text}"}}}, "does not hold {summary}"),
         ({"analysis": {"snapshot_interval": 0.5}}, "analysis.snapshot_interval: input should be greater than or equal"),
         ({"analysis": {"snapshot_interval": 11}}, "analysis.snapshot_interval: input should be less than or equal"),
-        ({"analysis": {"snapshot_interval": 2}, "sample": {"per_second": 1}}, "say different things: leave one out"),
+        ({"analysis": {"snapshot_interval": 2}, "sample": {"per_second": 1}}, "contradict each other: leave one out"),
         ({"cut": {"mode": "exact", "fps": 2}}, "fps needs every frame encoded anew: set mode to encode"),
         ({"cut": {"mode": "encode", "preset": "nope"}}, "cut.preset: input should be 'ultrafast'"),
         (
@@ -75,10 +76,10 @@ def test_a_prompt_with_its_own_placeholder_and_a_value_for_it_is_fine() -> None:
     [
         ("a: 2024-13-45", "is not valid YAML"),
         ("a: \x07", "is not valid YAML"),
-        ("a: &a [*a]", "what no setting can be"),
+        ("a: &a [*a]", "a value that is not valid as a setting"),
         ("videos: [a", "line 1 is not valid YAML"),
-        ("- a\n- b\n", "holds no job"),
-        ("", "holds no job"),
+        ("- a\n- b\n", "is not a job: it must be a YAML mapping"),
+        ("", "is not a job: it must be a YAML mapping"),
     ],
 )
 def test_a_file_that_is_no_job(tmp_path: Path, text: str, says: str) -> None:
@@ -104,7 +105,7 @@ def test_the_output_is_one_place_for_driver_and_workers() -> None:
     assert Job.of(GOOD | {"output": "~/out"}).output == str(Path.home() / "out")
     assert Job.of(GOOD | {"output": "s3://bucket/out/"}).output == "s3://bucket/out"
     for output in ("s3://", "https://host/out"):
-        with pytest.raises(ConfigError, match="no folder of a disk and no bucket"):
+        with pytest.raises(ConfigError, match="is not writable: give a local folder, or a bucket"):
             Job.of(GOOD | {"output": output})
     with pytest.raises(ConfigError, match="no name or password"):
         Job.of(GOOD | {"storage": {"endpoint_url": "http://me:secret@host"}})
@@ -213,3 +214,8 @@ def test_the_word_off_need_not_be_quoted() -> None:
     assert {getattr(off, name).policy for name in names} == {"off"}
     with pytest.raises(ValidationError):
         Checks(blind={"policy": True})
+
+
+@pytest.mark.parametrize("name", config.__all__)
+def test_a_public_name_is_imported_when_it_is_used(name: str) -> None:
+    assert getattr(config, name).__name__ == name

@@ -27,7 +27,7 @@ def answers(folder: Path, stage: str, count: int) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, ProgressReader, list[EndpointStats]]:
-    """A run of four videos that is under way, and what its governor says next."""
+    """A run of four videos that is under way, and what its rate limiter says next."""
     (tmp_path / "cache" / "clips").mkdir(parents=True)
     (tmp_path / "cache" / f"caption-{RUN[:-1]}1Z_old.jsonl").write_text("of another run\n")
     said: list[EndpointStats] = [EndpointStats()]

@@ -196,9 +196,9 @@ class Nothing:
             "no_such_module:x",
             "gone of the package theirs cannot be imported (no_such_module:x): ModuleNotFound",
         ),
-        ("other", "their_checks:Silent", "has to have the name under which it is registered, and has silent"),
+        ("other", "their_checks:Silent", "must have the name under which it is registered, but its name is silent"),
         ("silent", "their_checks:Silent", "does not declare role, version, usual_reply_tokens"),
-        ("nothing", "their_checks:Nothing", "is no dataclass that derives from Check or CallCheck"),
+        ("nothing", "their_checks:Nothing", "is not a dataclass that derives from Check or CallCheck"),
         ("caption", "their_checks:Caption", "checks: caption is the name of another stage"),
     ],
 )

@@ -1,9 +1,9 @@
-"""What a run is told: `job`, its `sections` beside the stages, and how it is `written` by hand."""
+"""Configuration: the `job` model, its `sections` besides the stages, and YAML input (`yaml_io`)."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lvqa_ray.config.job import Job, in_order
@@ -22,8 +22,8 @@ _MODULES = {
 } | dict.fromkeys(("Checks", "Endpoints", "Engine", "Storage"), "sections")
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name is typed for checkers above
-    """Import a name when it is first used: a job knows every stage, and with them the video libraries."""
+def __getattr__(name: str) -> object:
+    """Lazy import of the public names: a job imports every stage, and with them the video libraries."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

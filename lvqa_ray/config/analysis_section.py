@@ -1,4 +1,4 @@
-"""The section of a job that says what is told of each video as a whole."""
+"""Config section ``analysis``: results about each video as a whole."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lvqa_ray.stages.analysis.mind_map import DrawMindMap
 from lvqa_ray.stages.analysis.summary import WriteSummary
 from lvqa_ray.stages.analysis.titles import WriteTitles
 
-RESTS_ON: dict[Task, tuple[Task, ...]] = {
+NEEDS: dict[Task, tuple[Task, ...]] = {
     "analysis": (),
     "summary": (),
     "titles": ("summary",),
     "mind_map": ("summary",),
 }
-"""Tasks whose results another needs; all of them need the captions."""
+"""Tasks whose results a task needs; all of them need the captions."""
 
 
 class AnalysisSection(Section):
-    """What is told of each video as a whole, beside the questions about it."""
+    """Results about each video as a whole, besides the questions."""
 
     tasks: tuple[Task, ...] = Field(
         default=(),
@@ -55,45 +55,46 @@ class AnalysisSection(Section):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.tasks)) < len(self.tasks):
-            raise ValueError("tasks: each may be named once")
+            raise ValueError("tasks: a task is listed twice")
         return self
 
     @property
     def wanted(self) -> tuple[Task, ...]:
-        """The tasks with those that they rest on, in the order in which they are done."""
-        needed = {*self.tasks, *(before for task in self.tasks for before in RESTS_ON[task])}
+        """The tasks and those that they need, in the order of execution."""
+        needed = {*self.tasks, *(before for task in self.tasks for before in NEEDS[task])}
         return tuple(task for task in TASKS if task in needed)
 
     @property
     def stages(self) -> tuple[VideoTask, ...]:
-        """Those of them that ask an endpoint, in order."""
+        """The stages of tasks that call an endpoint, in order."""
         every: tuple[VideoTask, ...] = (self.summary, self.titles, self.mind_map)
         return tuple(stage for stage in every if stage.task in self.wanted)
 
     @property
     def wish(self) -> Wish:
-        """What holds for all of them."""
+        """Settings shared by all tasks."""
         return Wish(language=self.language, extra_info=self.extra_info)
 
 
-def sampled_each(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of a job with what ``analysis.snapshot_interval`` says of them: ``sample.per_second``.
+def with_snapshot_interval(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Apply ``analysis.snapshot_interval`` to the settings of a job, as ``sample.per_second``.
 
     Raises:
-        ValueError: The two say different things.
+        ValueError: Both are set and contradict each other.
     """
     analysis, sample = given.get("analysis"), given.get("sample")
-    each = analysis.get(SNAPSHOT) if isinstance(analysis, Mapping) else getattr(analysis, SNAPSHOT, None)
-    if not isinstance(each, int | float) or not 1 <= each <= 10:
-        return given  # nothing, or what the section itself refuses
-    said = sample.get("per_second") if isinstance(sample, Mapping) else getattr(sample, "per_second", None)
-    if isinstance(said, int | float) and said != 1 / each:
+    interval = analysis.get(SNAPSHOT) if isinstance(analysis, Mapping) else getattr(analysis, SNAPSHOT, None)
+    if not isinstance(interval, int | float) or not 1 <= interval <= 10:
+        return given  # not set, or refused by the section itself
+    per_second = sample.get("per_second") if isinstance(sample, Mapping) else getattr(sample, "per_second", None)
+    if isinstance(per_second, int | float) and per_second != 1 / interval:
         raise ValueError(
-            f"analysis.snapshot_interval={each:g} and sample.per_second={said:g} say different things: leave one out"
+            f"analysis.snapshot_interval={interval:g} and sample.per_second={per_second:g} contradict each other: "
+            "leave one out"
         )
     if sample is None or isinstance(sample, Mapping):
-        return {**given, "sample": {**(sample or {}), "per_second": 1 / each}}
-    return {**given, "sample": replace(sample, per_second=1 / each)}
+        return {**given, "sample": {**(sample or {}), "per_second": 1 / interval}}
+    return {**given, "sample": replace(sample, per_second=1 / interval)}
 
 
 SNAPSHOT = "snapshot_interval"

@@ -1,4 +1,4 @@
-"""Checks that installed packages register as entry points of the group ``lvqa_ray.checks``."""
+"""Plugin checks: installed packages register them as entry points of the group ``lvqa_ray.checks``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.stage import CallCheck, Check, PolicyMixin
 
 DECLARED = ("role", "version", "usual_reply_tokens")
-"""What a check that asks a model has to say of itself."""
+"""Class attributes that a check with model calls must define."""
 
 
 def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dict[str, PolicyMixin]:
-    """Checks of packages, made of their settings.
+    """Create plugin checks from their settings.
 
     Args:
-        given: Their settings by name; ``None`` for the defaults.
-        built_in: Names of the checks that need no package, for what is said of a name that does not exist.
+        given: Settings by name of the check; ``None`` for the defaults.
+        built_in: Names of the built-in checks, for the message about an unknown name.
 
     Raises:
-        PluginError: There is no such check, or its package cannot be used; one sentence.
-        pydantic.ValidationError: Settings are wrong.
+        PluginError: There is no such check, or its package is unusable; one sentence.
+        pydantic.ValidationError: Settings are invalid.
     """
     if unknown := sorted(set(given) - set(installed("checks"))):
         there_is = f"built in are {', '.join(built_in)}; installed packages register "
@@ -37,17 +37,17 @@ def installed_checks(given: Mapping[str, Any], built_in: Collection[str]) -> dic
 
 
 def check_class(name: str) -> type[PolicyMixin]:
-    """The class of a check that a package registers.
+    """The class of a plugin check.
 
     Raises:
-        PluginError: It cannot be imported, or is no check.
+        PluginError: It cannot be imported, or is not a check.
     """
     check: Any = load("checks", name)
     if not (isinstance(check, type) and is_dataclass(check) and issubclass(check, Check | CallCheck)):
-        raise PluginError(f"the check {name} is no dataclass that derives from Check or CallCheck")
+        raise PluginError(f"the check {name} is not a dataclass that derives from Check or CallCheck")
     if (called := getattr(check, "name", None)) != name:
-        raise PluginError(f"the check {name} has to have the name under which it is registered, and has {called}")
+        raise PluginError(f"the check {name} must have the name under which it is registered, but its name is {called}")
     lacking = [each for each in DECLARED if issubclass(check, CallCheck) and not hasattr(check, each)]
     if lacking:
-        raise PluginError(f"the check {name} asks a model and does not declare {', '.join(lacking)}")
+        raise PluginError(f"the check {name} calls a model but does not declare {', '.join(lacking)}")
     return cast("type[PolicyMixin]", check)

@@ -1,4 +1,4 @@
-"""The job: one pydantic model, one YAML file, one field a stage."""
+"""The job: one pydantic model and one YAML file, with one field per stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from lvqa_ray.config.analysis_section import AnalysisSection, sampled_each
+from lvqa_ray.config.analysis_section import AnalysisSection, with_snapshot_interval
 from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
 from lvqa_ray.config.serve_section import Serve
 from lvqa_ray.config.yaml_io import mapping, override, sentence
@@ -31,12 +31,12 @@ from lvqa_ray.stages.split import SplitVideo
 from lvqa_ray.stages.summarize import SummarizeVideo
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 
-HOW = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
-"""Fields of a job that change no answer, or are told apart by hand."""
+EXCLUDED = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
+"""Fields that are not hashed, because they change no reply; the endpoints are hashed separately."""
 
 
 class Job(Section):
-    """Everything about a run: what goes in, what comes out, who is asked, and every stage's settings."""
+    """Configuration of a run: input, output, endpoints, and the settings of every stage."""
 
     videos: tuple[str, ...] = Field(
         min_length=1,
@@ -72,13 +72,13 @@ class Job(Section):
     @model_validator(mode="before")
     @classmethod
     def _as_written_by_hand(cls, given: object) -> object:
-        """Take a single video for a list of one, and a section with nothing in it for one that is left out."""
+        """Accept a single video instead of a list, and an empty section instead of a missing one."""
         if not isinstance(given, Mapping):
             return given
         written = {key: value for key, value in given.items() if value is not None}
         if isinstance(written.get("videos"), str):
             written["videos"] = [written["videos"]]
-        return sampled_each(written)
+        return with_snapshot_interval(written)
 
     @field_validator("output")
     @classmethod
@@ -88,14 +88,14 @@ class Job(Section):
         if remote:
             if scheme not in STORES or not path.strip("/"):
                 places = ", ".join(f"{name}://" for name in STORES)
-                raise ValueError(f"{output} is no folder of a disk and no bucket; what can be written is {places}")
+                raise ValueError(f"{output} is not writable: give a local folder, or a bucket with {places}")
             return output.rstrip("/")
         return str(Path(output).expanduser().absolute())
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
         if not self.ask.wanted and not self.analysis.tasks:
-            raise ValueError("ask.quota asks no question, and analysis.tasks names nothing to do instead: set one")
+            raise ValueError("both ask.quota and analysis.tasks are empty, so there is nothing to do: set one")
         return self
 
     @model_validator(mode="after")
@@ -113,75 +113,72 @@ class Job(Section):
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
-        """A job from a YAML file.
+        """Load a job from a YAML file.
 
         Args:
             path: The file. Paths inside it are relative to the current folder, not to the file.
-            overrides: ``section.key=value`` each, the value read as YAML.
+            overrides: ``section.key=value`` each, the value in YAML.
 
         Raises:
-            ConfigError: One sentence that says what is wrong and where.
+            ConfigError: One sentence with the fault and its place.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
-            raise ConfigError(f"{path} is no UTF-8 text; is it a job file?") from None
+            raise ConfigError(f"{path} is not UTF-8 text; is it a job file?") from None
         return cls.read(text, overrides, where=str(path))
 
     @classmethod
     def read(cls, text: str, overrides: Iterable[str] = (), *, where: str) -> Self:
-        """A job from the text of a YAML file; arguments and errors as for `load`.
+        """Parse a job from YAML text; errors as for `load`.
 
         Args:
             text: The text.
-            overrides: ``section.key=value`` each, the value read as YAML.
-            where: What to name as the place of a mistake.
+            overrides: ``section.key=value`` each, the value in YAML.
+            where: Name of the source in messages.
         """
         return cls.of(mapping(text, where), overrides, where=where)
 
     @classmethod
     def of(cls, given: Mapping[str, Any], overrides: Iterable[str] = (), *, where: str = "the job") -> Self:
-        """A job from plain values.
+        """Make a job from plain values; errors as for `load`.
 
         Args:
             given: Nested mappings, as in the YAML file.
-            overrides: ``section.key=value`` each, the value read as YAML.
-            where: What to name as the place of a mistake.
-
-        Raises:
-            ConfigError: One sentence that says what is wrong and where.
+            overrides: ``section.key=value`` each, the value in YAML.
+            where: Name of the source in messages.
         """
         try:
             merged = json.loads(json.dumps(given, default=str))
         except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{where} holds what no setting can be: {error}.") from None
+            raise ConfigError(f"{where} holds a value that is not valid as a setting: {error}.") from None
         for each in overrides:
             override(merged, each)
         try:
             return cls.model_validate(merged)
         except ValidationError as error:
             raise ConfigError(sentence(error, where)) from None
-        except ConfigError as error:  # an endpoint's own words, which never quote what may be a secret
+        except ConfigError as error:  # a message of `Endpoint`, which never quotes a possible secret
             raise ConfigError(f"{where}: endpoints: {error}") from None
 
     @property
     def asking(self) -> tuple[Prompted, ...]:
-        """The stages that ask a chat model, in the order of the pipeline but for those about films as a whole."""
+        """The stages that call a chat model: those of the questions in the order of the pipeline, then the others."""
         questions = (self.ask, *self.checks.asking(self.reformat)) if self.ask.wanted else ()
         return (self.caption, *questions, *self.analysis.stages, self.summarize)
 
     @property
     def job_hash(self) -> str:
-        """Hash of what changes an answer: not the videos, the output folder, speed, limits or prices."""
+        """Hash of all settings that change a reply: not the videos, the output folder, speed, limits or prices."""
         content = self._content()
         content["endpoints"] = {role: self.endpoints.of(role).answering for role in self.endpoints.roles}
         return _hash(content)
 
     @property
     def part_hashes(self) -> dict[str, str]:
-        """The same by stage, each with the endpoint that it asks: tells which settings two jobs differ in."""
+        """The same hash by stage, each with its endpoint: shows in which stages two jobs differ."""
         content = self._content()
         for stage in (self.caption, self.summarize, self.ask, self.reformat):
             content[stage.name]["endpoint"] = self.endpoints.of(stage.role).answering
@@ -195,29 +192,29 @@ class Job(Section):
 
     @property
     def listens_otherwise(self) -> bool:
-        """Whether the section about speech says anything: jobs from before there was one are still the same jobs."""
+        """Whether ``speech`` differs from its defaults; defaults are not hashed, so that older jobs keep their hash."""
         return self.speech != FindSpeech() or self.endpoints.speech is not None
 
     @property
     def silent_in_split(self) -> set[str]:
-        """Settings of `split` that are in no key: a limit, and parameters that older jobs did not have."""
+        """Settings of `split` that are not hashed: a limit, and unset parameters that older jobs did not have."""
         return {"max_clips"} if self.split.detector_args else {"max_clips", "detector_args"}
 
     def _content(self) -> dict[str, Any]:
-        """The settings that change an answer; a section that is off is none of them."""
+        """The settings that change a reply, without sections that are off."""
         off = {"speech": not self.listens_otherwise, "analysis": not self.analysis.tasks}
-        content: dict[str, Any] = self.model_dump(mode="json", exclude=HOW | {name for name in off if off[name]})
+        content: dict[str, Any] = self.model_dump(mode="json", exclude=EXCLUDED | {name for name in off if off[name]})
         for name in self.silent_in_split:
             del content["split"][name]
-        if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # jobs from before it are still the same jobs
+        if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # older jobs keep their hash
             del content["probe"]["max_lost_share"]
         return content
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of stages in the order of the pipeline; those of checks from packages come before the last one."""
-    place = {name: number for number, name in enumerate(_names(Job))}
-    return sorted(names, key=lambda name: (place.get(name, len(place) - 1.5), name))
+    """Sort names of stages in the order of the pipeline; plugin checks come before the last stage."""
+    rank = {name: number for number, name in enumerate(_names(Job))}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank) - 1.5), name))
 
 
 def _names(section: type[BaseModel]) -> Iterator[str]:
@@ -227,7 +224,7 @@ def _names(section: type[BaseModel]) -> Iterator[str]:
             yield from _names(kind)
         elif isinstance(name := getattr(kind, "name", None), str):
             yield name
-        if kind is FindSpeech:  # whose settings are those of both
+        if kind is FindSpeech:  # the section of both stages
             yield TranscribeSpeech.name
 
 

@@ -1,4 +1,4 @@
-"""Storage that a job names: its output, how object stores are reached, and the download cache of a node."""
+"""Storage of a job: its output folder, the options of object stores, and the download cache of a node."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lvqa_ray.storage.paths import StoragePath, storage_path
 
 
 def storage_options(storage: Storage) -> StorageOptions:
-    """How object stores are reached: what the section ``storage`` says, and the environment of this process.
+    """The options of object stores, from the section ``storage`` and the environment of this process.
 
     Raises:
-        ConfigError: The profile is not known here.
+        ConfigError: The profile does not exist on this machine.
     """
     return StorageOptions.of(**storage.model_dump())
 
@@ -24,7 +24,7 @@ def output_path(job: Job) -> StoragePath:
     """The output folder of a job.
 
     Raises:
-        ConfigError: How its store is to be reached cannot be found out.
+        ConfigError: The options of its store are invalid.
     """
     return storage_path(job.output, storage_options(job.storage)) if is_store(job.output) else Path(job.output)
 

@@ -1,9 +1,9 @@
-"""The sections of a job that are no stage: endpoints, checks, stores, and how it runs."""
+"""Config sections of a job besides the stages: endpoints, checks, storage, engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
@@ -36,7 +36,7 @@ from lvqa_ray.stages.checks.structure import CheckStructure
 
 
 class Section(BaseModel):
-    """A part of a job: frozen, and an unknown name in it is a mistake."""
+    """Base of config sections: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -51,14 +51,14 @@ Replicas = Annotated[
     | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL_ENDPOINTS)],
     Discriminator(_tag),
 ]
-"""One endpoint, or several that answer alike: more keys, or more servers with the same model."""
+"""One endpoint, or several replicas: further keys or servers with the same model and settings."""
 
 
 class Endpoints(Section):
-    """Who is asked for what.
+    """The endpoints of each role.
 
-    A role may have several endpoints: the first names the answers, in the journal and in the job's hash, so others are
-    added and taken away without asking anything again. Work goes where there is room.
+    A role may have several endpoints. Cache keys and the job hash use only the first one, so others can be added and
+    removed without new requests. A request goes to the endpoint with free capacity.
     """
 
     vlm: Replicas = Field(
@@ -95,34 +95,34 @@ class Endpoints(Section):
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles that somebody plays."""
+        """The roles that have an endpoint."""
         return tuple(role for role in ROLES if role != "speech" or self.speech is not None)
 
     def of(self, role: Role) -> Endpoint:
-        """The endpoint that names the answers of a role: its first."""
+        """The first endpoint of a role, which is part of its cache keys."""
         return self.replicas(role)[0]
 
     def replicas(self, role: Role) -> tuple[Endpoint, ...]:
-        """The endpoints that play a role."""
+        """The endpoints of a role."""
         given: Endpoint | tuple[Endpoint, ...] = getattr(self, self.section(role))
         return (given,) if isinstance(given, Endpoint) else given
 
     @property
     def key_variables(self) -> frozenset[str]:
-        """Environment variables that hold the keys."""
+        """Names of the environment variables with the keys."""
         every = (at.api_key_env for role in self.roles for at in self.replicas(role))
         return frozenset(name for name in every if name)
 
     def section(self, role: Role) -> str:
-        """The setting that names the endpoints of a role."""
+        """The field with the endpoints of a role; ``llm`` if its own is not set."""
         return "llm" if getattr(self, role) is None else role
 
 
 class Checks(Section):
-    """What is checked of every question, in this order, and what is done about faults.
+    """The checks of every question, in order, and the action on a fault.
 
-    A field is all that a check needs here: its type says whether it asks a model. A check that an installed package
-    registers has its settings under its name, and runs where a job names it.
+    A check needs only a field here: its type tells whether it calls a model. A check of an installed package has its
+    settings under its name, and runs only if the job names it.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -156,33 +156,33 @@ class Checks(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_packages(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the caller gave
-        """Make the settings of checks that installed packages register into those checks."""
+    def _from_packages(cls, given: object) -> object:
+        """Create the plugin checks from their settings."""
         if not isinstance(given, Mapping):
             return given
-        theirs = {name: given[name] for name in given if name not in cls.model_fields}
-        return {**given, **installed_checks(theirs, cls.model_fields)} if theirs else given
+        plugins = {name: given[name] for name in given if name not in cls.model_fields}
+        return {**given, **installed_checks(plugins, cls.model_fields)} if plugins else given
 
     @property
     def wanted(self) -> tuple[Check, ...]:
-        """The checks without calls that are to be run, in the order of the fields, and those of packages after them."""
+        """The enabled checks without model calls, in order: those of the fields, then plugins."""
         return tuple(check for check in self._on if isinstance(check, Check))
 
     @property
     def calling(self) -> tuple[CallCheck, ...]:
-        """The checks with calls that are to be run after them, in order; those that see pictures are not among them."""
+        """The enabled checks with model calls, in order, without those that see frames."""
         return tuple(check for check in self._on if isinstance(check, CallCheck) and not isinstance(check, SeeingCheck))
 
     @property
     def seeing(self) -> tuple[SeeingCheck, ...]:
-        """Those that are to see pictures, after all others."""
+        """The enabled checks that see frames; they run after all others."""
         return tuple(check for check in self._on if isinstance(check, SeeingCheck))
 
     def asking(self, reformat: Prompted) -> tuple[Prompted, ...]:
-        """All that ask a model about written questions, in order: checks, rewriting where one repairs, and reasoning.
+        """All stages that call a model about written questions, in order.
 
         Args:
-            reformat: What rewrites the reasoning, between the other checks and that of the prose.
+            reformat: The stage that rewrites the reasoning; it runs before the check of the prose.
         """
         asks = (*self.calling, *self.seeing)
         rewrite = (self.rewrite,) if any(check.policy == "repair" for check in asks) else ()
@@ -196,7 +196,7 @@ class Checks(Section):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema with the checks that are installed, and no others."""
+        """The schema with the installed plugin checks, and no other additional fields."""
         schema = handler(core)
         section = handler.resolve_ref_schema(schema)
         for name in installed("checks"):
@@ -206,9 +206,9 @@ class Checks(Section):
 
 
 class Storage(Section):
-    """How object stores are reached; keys come from the environment, a profile or the machine's role, never from here.
+    """Options of object stores. Keys come from the environment, a profile or the machine's role, never from here.
 
-    What is left out is what AWS's own variables and files say.
+    Fields that are not set follow AWS's own variables and files.
     """
 
     endpoint_url: str | None = Field(default=None, description="URL of an S3 server other than AWS.")
@@ -224,12 +224,12 @@ class Storage(Section):
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
         if url is not None and (not url.startswith(("http://", "https://")) or "@" in url):
-            raise ValueError("it has to begin with http:// or https:// and to hold no name or password")
+            raise ValueError("it must begin with http:// or https:// and hold no name or password")
         return url
 
 
 class Engine(Section):
-    """How the job runs; nothing here changes an answer."""
+    """How the job runs; no field changes a reply."""
 
     num_cpus: int | None = Field(
         default=None, ge=1, description="CPU cores of a Ray that this job starts; null for all cores of the machine."

@@ -1,4 +1,4 @@
-"""The section of a job that says how its service is reached, and what it takes on."""
+"""Config section ``serve``: address, access and limits of ``lvqa serve``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvqa_ray.config.sections import Section
 
 
 class Serve(Section):
-    """How ``lvqa serve`` is reached and what it takes on; a run does not look at it."""
+    """Address, access and limits of ``lvqa serve``; a run ignores them."""
 
     host: str = Field(
         default="127.0.0.1",

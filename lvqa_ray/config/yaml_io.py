@@ -1,4 +1,4 @@
-"""A job as it is written by hand: YAML, overrides on the command line, and one sentence for its mistakes."""
+"""YAML input of a job: parsing, command-line overrides, and one-sentence error messages."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from lvqa_ray.errors import ConfigError
 
 
 def mapping(text: str, where: str) -> dict[str, Any]:
-    """What a YAML text holds.
+    """Parse a YAML mapping.
 
     Args:
         text: The text.
-        where: What to name as the place of a mistake.
+        where: Name of the source in messages.
 
     Raises:
-        ConfigError: It is no YAML, or no mapping.
+        ConfigError: The text is no YAML, or no mapping.
     """
     try:
         given = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{where}{line} is not valid YAML: {error.problem or error.context}.") from None
-    except (yaml.YAMLError, ValueError) as error:  # a character or a date that cannot be
+    except (yaml.YAMLError, ValueError) as error:  # an invalid character or date
         raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(given, dict):
-        raise ConfigError(f"{where} holds no job: it must be a YAML mapping with videos, output and endpoints.")
+        raise ConfigError(f"{where} is not a job: it must be a YAML mapping with videos, output and endpoints.")
     return given
 
 
 def override(given: dict[str, Any], written: str) -> None:
-    """Set what ``section.key=value`` says, the value read as YAML.
+    """Apply ``section.key=value``, the value in YAML.
 
     Raises:
-        ConfigError: It is not of that form.
+        ConfigError: It does not have that form.
     """
     path, equals, text = written.partition("=")
     keys = path.strip().split(".")
@@ -51,13 +51,13 @@ def override(given: dict[str, Any], written: str) -> None:
     for key in keys[:-1]:
         inner = section.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {path}: {key} is a value and not a section.")
+            raise ConfigError(f"--set {path}: {key} is a value, not a section.")
         section = inner
     section[keys[-1]] = value
 
 
 def sentence(error: ValidationError, where: str) -> str:
-    """The first mistakes of a pydantic report as one sentence; values of unknown fields are not shown."""
+    """The first three errors of pydantic as one sentence, without values of unknown fields."""
     parts = []
     for detail in error.errors(include_url=False)[:3]:
         place = (

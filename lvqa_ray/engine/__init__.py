@@ -1,1 +1,1 @@
-"""The only room that knows Ray: the graph, its actors, its source and sink, and resume."""
+"""Executes the pipeline: `ray` on a cluster, `local` in one process; `decoding` and `preflight` serve both."""

@@ -1,4 +1,4 @@
-"""Cut clips on their way to where they are kept: on a store, each is cut on the node and then uploaded."""
+"""Uploads cut clips: if the output is in an object store, a node cuts a clip locally and then uploads it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from lvqa_ray.records import CaptionedClip, Clip, Failure, Row
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
 
-if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+if TYPE_CHECKING:  # they import every stage, and decode tasks need few of them
     from lvqa_ray.config import Job
     from lvqa_ray.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
 class ClipUploader:
-    """Where clip files go.
+    """Moves clip files from the folder where they are cut to the output.
 
     Attributes:
-        folder: Where they are cut into; on each node one of its own, if they are kept elsewhere.
-        place: Where they are kept.
-        files: What is known of those in a store.
+        folder: Folder into which clips are cut; one per node, if the output is in a store.
+        target: Folder of the clip files in the output.
+        files: Index of the clip files in a store.
     """
 
     folder: Path
-    place: StoragePath
+    target: StoragePath
     files: ClipFileIndex | None = None
 
     def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
-        """What will be made of a clip, without its pictures; ``None`` where its file is still to be cut."""
-        if not isinstance(self.place, ObjectPath):
+        """The clip as it will be after the cut, without its frames; ``None`` if its file does not exist yet."""
+        if not isinstance(self.target, ObjectPath):
             return pipeline.expected(clip)
         files = self.files
         if files is None:
@@ -47,29 +47,29 @@ class ClipUploader:
         made: Clip | None = pipeline.expected(clip, noted=lambda path: files.noted(self._name(path)))
         if made is None or not made.media_path:
             return made
-        return replace(made, media_path=str(self.place / self._name(Path(made.media_path))))
+        return replace(made, media_path=str(self.target / self._name(Path(made.media_path))))
 
     @property
-    def here(self) -> bool:
-        """Whether they are kept where they are cut."""
-        return not isinstance(self.place, ObjectPath)
+    def cuts_in_place(self) -> bool:
+        """Whether clips are cut directly into the output."""
+        return not isinstance(self.target, ObjectPath)
 
-    def kept(self, made: Iterable[Packed]) -> Iterator[Packed]:
-        """Rows whose clips are where they are kept; on a disk that is where they were cut."""
-        if not isinstance(self.place, ObjectPath):
+    def upload(self, made: Iterable[Packed]) -> Iterator[Packed]:
+        """Upload the clip files of rows, if the output is in a store; gives rows with the new paths."""
+        if not isinstance(self.target, ObjectPath):
             yield from made
             return
         for packed in made:
-            yield pack(*(self._uploaded(row, self.place) for row in unpack(packed)))
+            yield pack(*(self._uploaded(row, self.target) for row in unpack(packed)))
 
-    def _uploaded(self, row: Row, place: ObjectPath) -> Row:
-        if isinstance(row, CaptionedClip):  # it was cut, and failed after that: its file would stay on this node
+    def _uploaded(self, row: Row, folder: ObjectPath) -> Row:
+        if isinstance(row, CaptionedClip):  # it failed after its cut: its file would stay on this node
             self._remove(row.clip)
             return replace(row, clip=_without_file(row.clip))
         if not isinstance(row, Clip) or not row.media_path:
             return row
         file = Path(row.media_path)
-        target = place / self._name(file)
+        target = folder / self._name(file)
         try:
             size = file.stat().st_size
             target.upload(file)
@@ -86,16 +86,16 @@ class ClipUploader:
         return replace(row, media_path=str(target))
 
     def _name(self, file: Path) -> str:
-        """The name of a file below all of them."""
+        """The path of a file relative to the folder of the clips."""
         return file.relative_to(self.folder).as_posix()
 
     def _remove(self, clip: Clip) -> None:
-        """Take a clip's file from this node, with the notes, which are of use beside the files only."""
+        """Remove a clip's file and its sidecar index from this node."""
         file = Path(clip.media_path)
         if not clip.media_path or not file.is_relative_to(self.folder):
             return
         for gone in (file, file.with_name(NOTES)):
-            with suppress(OSError):  # it takes room on this node, and no more than that
+            with suppress(OSError):  # it only takes disk space
                 gone.unlink(missing_ok=True)
 
 
@@ -104,12 +104,12 @@ def _without_file(clip: Clip) -> Clip:
 
 
 def clip_uploader(job: Job) -> ClipUploader:
-    """Where the clip files of a job go; no other user's job and no other output's shares the folder of a node."""
-    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - see above
+    """The uploader of a job; the folder on a node is specific to the user and the output."""
+    from lvqa_ray.config.places import output_path  # noqa: PLC0415 - it imports every stage
 
-    place = output_path(job) / "media"
-    if isinstance(place, Path):
-        return ClipUploader(place, place)
+    target = output_path(job) / "media"
+    if isinstance(target, Path):
+        return ClipUploader(target, target)
     begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"
-    output = hashlib.sha256(str(place).encode()).hexdigest()[:12]
-    return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), place)
+    output = hashlib.sha256(str(target).encode()).hexdigest()[:12]
+    return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), target)

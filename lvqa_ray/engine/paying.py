@@ -1,4 +1,4 @@
-"""What an error means once a run has paid: the run stops with what is paid for kept, and exit status 1."""
+"""Error handling after the first paid call: the run stops with exit status 1 and keeps the paid replies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lvqa_ray.storage.run_lock import RunLock
 
 @contextmanager
 def paying(folder: StoragePath, hold: RunLock, halted: str = "") -> Iterator[None]:
-    """Turn errors of the output into `RunStopped` for as long as the block runs.
+    """Turn errors of the output into `RunStopped` inside the block.
 
     Args:
-        folder: The output.
-        hold: The hold on it; that it was lost explains any error.
-        halted: Why the run was halted already, which goes before an error that follows from it.
+        folder: The output folder.
+        hold: The lock on it; if it was lost, that is the reason of any error.
+        halted: Why the run was halted already, which is then the reason.
 
     Raises:
         RunStopped: The output could not be read or written.

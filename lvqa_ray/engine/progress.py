@@ -1,4 +1,4 @@
-"""How far a run has come, told by what it has written so far: its journal and its shards; and by its governors."""
+"""Progress of a run, read from its journal, its shards and its rate limiters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lvqa_ray.config import in_order
 from lvqa_ray.dataset.shards import read_shard, shards
-from lvqa_ray.engine.ray.endpoints import Lines, traffic
+from lvqa_ray.engine.ray.endpoints import Lines, endpoint_stats
 from lvqa_ray.engine.ray.metrics import show
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.waiting import STILL_S, Machine, waiting_for
@@ -23,23 +23,24 @@ from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments, scan
 from lvqa_ray.records import Usage
+from lvqa_ray.records.tables import TableName
 from lvqa_ray.storage.paths import StoragePath
 
 MINUTE_S = 60.0
 STORE_EVERY_S = 30.0
-"""How often a store is asked what is new; each look is a paid request there."""
+"""Seconds between two listings of an object store, each of which is a paid request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What an endpoint does now.
+    """Current throughput of an endpoint.
 
     Attributes:
-        traffic: What it has been asked so far.
+        traffic: Its request counters.
         requests: Requests answered or failed in the last minute.
         tokens: Tokens in the last minute.
-        requests_limit: Most requests a minute, as the job says; ``None`` for no limit.
-        tokens_limit: Most tokens a minute.
+        requests_limit: Requests per minute that the job allows; ``None`` for no limit.
+        tokens_limit: Tokens per minute that the job allows; ``None`` for no limit.
     """
 
     traffic: EndpointStats
@@ -51,26 +52,26 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
-        seconds: Since it began to work on videos.
-        videos: Videos to do.
-        done: Those with records, or, if they are asked no questions, results.
-        failed: Those that failed.
-        clips: Clips found so far; 0 where that is not written down.
+        seconds: Time since the first pass began (s).
+        videos: Videos to process.
+        done: Videos with records, or with results if the job asks no questions.
+        failed: Videos that failed.
+        clips: Clips found so far; 0 if unknown.
         lookups: Videos whose clips these are.
         captioned: Clips with a caption in the table of clips, new or from the journal.
-        clips_failed: Clips there that have none, though they should.
-        kept: Questions that are records.
-        dropped: Questions that a check took.
-        paid: What was paid by stage, in the order of the pipeline.
-        cached: Answers in finished videos that came from the journal.
-        speeds: What each endpoint does.
+        clips_failed: Clips in that table whose caption failed.
+        kept: Questions that became records.
+        dropped: Questions that a check dropped.
+        paid: Usage of this run by stage, in the order of the pipeline.
+        cached: Replies from the journal, in finished videos.
+        speeds: Throughput of each endpoint.
         last_failure: The latest failure in one line, or empty.
-        still_s: For how long nothing has moved (s).
-        waiting: What the run waits for, once that is long; else empty.
-        phase: The same, before and after the passes over the videos, when there are no numbers yet; else empty.
+        still_s: Time without any progress (s).
+        waiting: What the run waits for, after `STILL_S` without progress; else empty.
+        phase: The same, before and after the passes over the videos, when there are no numbers; else empty.
     """
 
     seconds: float
@@ -93,17 +94,17 @@ class Progress:
 
     @property
     def clips_expected(self) -> int:
-        """Clips of all videos, if the others are like those looked at."""
+        """Clips of all videos, extrapolated from those split so far."""
         return round(self.clips / self.lookups * self.videos) if self.lookups else 0
 
     @property
     def captions(self) -> int:
-        """Captions that there are: those just paid for come to the table a little later."""
+        """Captions so far: paid captions appear in the table a little later."""
         return max(self.captioned, self.paid["caption"].calls if "caption" in self.paid else 0)
 
     @property
     def share(self) -> float:
-        """How much of the work is done, 0 to 1; a rough number."""
+        """Finished share of the work, 0 to 1, roughly."""
         if not self.videos:
             return 1.0
         by_clips = 0.95 * self.captions / self.clips_expected if self.clips_expected else 0.0
@@ -111,30 +112,30 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to the end, if it goes on like this; ``None`` while that cannot be said."""
+        """Estimated seconds to the end; ``None`` while unknown."""
         return self.seconds * (1 - self.share) / self.share if self.share > 0.02 else None
 
     @property
     def cost_usd(self) -> float | None:
-        """Dollars paid so far; ``None`` where no price is known."""
+        """Dollars paid so far; ``None`` if no price is known."""
         return total(self.paid.values()).cost_usd
 
     @property
     def projected_usd(self) -> float | None:
-        """Dollars at the end, if it goes on like this."""
+        """Estimated dollars at the end; ``None`` while unknown."""
         return self.cost_usd / self.share if self.cost_usd is not None and self.share > 0.02 else None
 
 
 class ProgressReader:
-    """Looks at a run, again and again; each look reads only what is new.
+    """Reads the progress of a run repeatedly; each call of `look` reads only what is new.
 
     Args:
         folder: The output folder.
-        run_id: The run.
-        videos: How many videos it is to do.
-        ask: Gives the traffic of each endpoint by its label.
-        limits: Requests and tokens a minute of each endpoint by its label.
-        machine: Gives the state of the processes.
+        run_id: Id of the run.
+        videos: Number of videos to process.
+        ask: Gives the request counters of each endpoint by its label.
+        limits: Requests and tokens per minute of each endpoint by its label.
+        machine: Gives the state of the cores and processes.
     """
 
     def __init__(
@@ -169,21 +170,21 @@ class ProgressReader:
 
     @classmethod
     def of(cls, folder: StoragePath, run_id: str, videos: int, lines: Lines) -> ProgressReader:
-        """The watch over a run on these lines."""
+        """A reader for a run with these endpoints."""
         limits = {
             line.endpoint.label: (line.endpoint.requests_per_minute, line.endpoint.tokens_per_minute)
             for line in chain.from_iterable(lines.values())
         }
-        return cls(folder, run_id, videos, lambda: traffic(lines), limits)
+        return cls(folder, run_id, videos, lambda: endpoint_stats(lines), limits)
 
     def ask(self) -> Mapping[str, EndpointStats]:
-        """The traffic now, which the metrics then show too."""
+        """Get the current request counters, and update the metrics with them."""
         now = self._ask()
         show(now)
         return now
 
     def look(self) -> Progress:
-        """How far it has come."""
+        """The progress now."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every_s
             self._read()
@@ -209,7 +210,7 @@ class ProgressReader:
         )
 
     def _still_s(self, speeds: Mapping[str, Speed]) -> float:
-        """For how long no number has changed; attempts that fail are no progress."""
+        """Seconds since a number last changed; failed attempts do not count."""
         counted = (self._clips, self._lookups, self._captioned, self._clips_failed, self._kept, self._dropped)
         ended = (len(self._done), len(self._failed), sum(paid.calls for paid in self._paid.values()))
         state = (counted, ended, [speed.traffic.answered for speed in speeds.values()])
@@ -221,7 +222,7 @@ class ProgressReader:
         try:
             return waiting_for({label: speed.traffic for label, speed in speeds.items()}, self._machine())
         except RuntimeError:  # Ray is gone
-            return "Ray, which gives no answer"
+            return "Ray, which does not respond"
 
     def _read(self) -> None:
         for name, line in self._journal.news():
@@ -234,7 +235,7 @@ class ProgressReader:
         try:
             self._read_tables()
         except (ConfigError, OSError):
-            return  # joined with others meanwhile, or half there on a slow disk: the numbers stay what they were
+            return  # compacted meanwhile, or incomplete on a slow disk: the numbers stay
 
     def _read_tables(self) -> None:
         for shard in self._fresh("data"):
@@ -257,14 +258,14 @@ class ProgressReader:
                 self._failed.add(row["id"])
                 self._last_failure = f"{row['id']}: {row['kind']}: {row['message'] or ''}"
 
-    def _fresh(self, table: str) -> Iterator[StoragePath]:
-        for shard in shards(self._folder, table):  # type: ignore[arg-type]
+    def _fresh(self, table: TableName) -> Iterator[StoragePath]:
+        for shard in shards(self._folder, table):
             if self._run_id in shard.name and not shard.name.startswith("settled") and str(shard) not in self._shards:
                 self._shards.add(str(shard))
                 yield shard
 
     def _speed(self, label: str, now: EndpointStats) -> Speed:
-        """The last minute, or what there is of it; a governor that came back counts from nothing."""
+        """Throughput of the last minute; the counters of a restarted rate limiter begin at 0."""
         past = self._past.setdefault(label, deque())
         requests = now.answered + sum(now.failed.values())
         if past and requests < past[-1][1]:
@@ -278,7 +279,7 @@ class ProgressReader:
 
 
 class _JournalTail:
-    """What is added to the segments of one run."""
+    """Tail of the journal segments of one run."""
 
     def __init__(self, segments: Segments, mark: str) -> None:
         self._segments = segments
@@ -286,7 +287,7 @@ class _JournalTail:
         self._read_to: dict[str, int] = {}
 
     def news(self) -> Iterator[tuple[str, bytes]]:
-        """The name of the segment and the line, for each that is new."""
+        """Yields the name of the segment and the line, for each new line."""
         try:
             names = [name for name in self._segments.sizes() if self._mark in name]
             for name, offset, line in scan(self._segments, names, self._read_to):

@@ -19,7 +19,7 @@ HEX = 12
 
 
 def provenance_of(job: Job, run_id: str) -> dict[str, str]:
-    """The columns that are the same for all rows of a run."""
+    """The columns that are equal in all rows of a run: ``job_hash``, ``run_id``, ``models``, ``prompts``, ``code``."""
     asked = list(_asked(job))
     return {
         "job_hash": job.job_hash,
@@ -80,5 +80,5 @@ def _checked_out(root: Path) -> str:
         return ""
 
 
-def _json(said: dict[str, str]) -> str:
-    return json.dumps(said, ensure_ascii=False, sort_keys=True)
+def _json(values: dict[str, str]) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True)

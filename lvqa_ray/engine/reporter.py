@@ -1,4 +1,4 @@
-"""The progress of a run, reported every few seconds from a thread: what it is doing, or what it waits for."""
+"""Progress reporter: a thread that reports every few seconds what a run does or waits for."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lvqa_ray.engine.ray.waiting import STILL_S
 
 PROGRESS_EVERY_S = 2.0
 OnProgress = Callable[[Progress], None]
-"""Takes how far the run has come."""
+"""Callback for progress reports."""
 logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Reports the progress of a pass every few seconds, and any other phase of the run once it takes long.
+    """Reports the progress of a pass every few seconds, and any other phase of the run if it takes long.
 
     Args:
-        on_progress: Takes the reports; the metrics of the endpoints are kept up to date without it too.
+        on_progress: Receives the reports; the metrics of the endpoints are updated without it too.
     """
 
     def __init__(self, on_progress: OnProgress | None) -> None:
@@ -44,16 +44,16 @@ class Reporter:
         self._thread.join(PROGRESS_EVERY_S)
 
     def phase(self, waiting: str) -> None:
-        """Enter a phase of the run that is no pass.
+        """Enter a phase of the run outside a pass.
 
         Args:
-            waiting: What the run waits for in it, as in "waiting for ...".
+            waiting: What the run waits for, as in "Waiting for ...".
         """
         self._phase, self._since = waiting, time.monotonic()
 
     @contextmanager
     def watching(self, watch: ProgressReader) -> Iterator[None]:
-        """Report what a watch sees for as long as a pass runs, and once more at its end."""
+        """Report the progress of a pass while the block runs, and once more at its end."""
         self._watch = watch
         try:
             yield
@@ -77,8 +77,8 @@ class Reporter:
                         self._on_progress(watch.look())
                 elif self._on_progress is not None and self._phase:
                     self._report_phase(self._on_progress)
-            except Exception as error:  # one report that fails must not end the reports of the run
-                logger.info("no progress to be had", exc_info=error)
+            except Exception as error:  # a failed report must not end the thread
+                logger.info("cannot report the progress", exc_info=error)
 
     def _report_phase(self, on_progress: OnProgress) -> None:
         now = time.monotonic()

@@ -1,6 +1,6 @@
-"""What earlier passes and runs have found out, so that no video is decoded for it again.
+"""Caches of results of earlier passes and runs, which save decoding: clips of split videos, and paid replies.
 
-These are the clips of videos that were split to their end, and the answers that are paid for. Knows nothing of Ray.
+This module imports no Ray.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, run_steps
 from lvqa_ray.storage.paths import StoragePath
 
-if TYPE_CHECKING:  # it knows every stage: who loads this to decode needs few of them
+if TYPE_CHECKING:  # they import every stage, and decode tasks need few of them
     from lvqa_ray.config import Job
     from lvqa_ray.pipeline import FrameScoring
 
 
 class ResultCache(Protocol):
-    """Spares a group of steps their work on a row."""
+    """Cache of the results of a group of steps."""
 
     def get(self, row: Row) -> Iterable[Row] | None:
-        """The rows that the steps would make of a row, or ``None`` where that is not known."""
+        """The rows that the steps would make of a row; ``None`` if they are not cached."""
         ...
 
     def put(self, row: Row, made: Sequence[Row]) -> None:
-        """Keep what the steps made of a row; of clips without their pictures."""
+        """Store the rows that the steps made of a row; clips come without their frames."""
         ...
 
 
 class NoCache:
-    """A memory for steps whose work is not known from earlier."""
+    """Cache that holds nothing, for steps whose results are not stored."""
 
     def get(self, _: Row) -> None:
         """See `ResultCache`."""
@@ -53,18 +53,18 @@ class NoCache:
 
 
 class PaidCaptions:
-    """The captions that the journal holds: a clip that has one is not decoded.
+    """Cache of paid captions: a clip with a caption in the journal is not decoded.
 
-    The stage itself asks, of a journal that has nobody behind it, so that it comes to just what it would come to later.
-    Damaged clips are decoded all the same, since the job may want to fail them.
+    The caption step itself runs, on a client that reads the journal and sends nothing, so the result is exactly that of
+    a later run. Damaged clips are decoded anyway, since the job may let them fail.
 
     Args:
-        journal: Folder of the journal of paid answers.
-        step: The step that captions.
-        endpoint: Names the answers.
-        ask_again: Take what the journal holds as a failure for unknown.
-        expected: Tells what will be made of a clip; ``None`` where its file is still to be cut.
-        index: Gives the places of the answers.
+        journal: Folder of the journal of paid replies.
+        step: The caption step.
+        endpoint: The endpoint whose cache keys to use.
+        ask_again: Treat failures in the journal as missing.
+        expected: Predicts a clip after decoding, without its frames; ``None`` if its file is not cut yet.
+        index: Gives the positions of the replies.
     """
 
     def __init__(
@@ -95,19 +95,19 @@ class PaidCaptions:
         return asyncio.run(paid(self._step, clip, kept, self._endpoint, ask_again=self._ask_again))
 
     def put(self, row: Row, made: Sequence[Row]) -> None:
-        """Nothing: the journal is written by who pays."""
+        """Do nothing: the chat worker that pays for a reply writes the journal."""
 
 
 class PaidFrames:
-    """The answers about films that the journal holds: what would only be read to be shown for them is not read.
+    """Cache of paid replies about frames of a video: if all are in the journal, the frames are not decoded.
 
-    As with captions, the stages themselves ask.
+    As for captions, the steps themselves run on the journal.
 
     Args:
-        journal: Folder of the journal of paid answers.
-        look: What would be read, and who asks about it.
-        job: Names the answers, by its endpoints.
-        index: Gives the places of the answers, by stage.
+        journal: Folder of the journal of paid replies.
+        look: The steps that read frames, and the steps that ask about them.
+        job: Gives the endpoints whose cache keys to use.
+        index: Gives the positions of the replies, by stage.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PaidFrames:
     def get(self, row: Row) -> Sequence[Row] | None:
         """See `ResultCache`."""
         answers = self._index()
-        # The last one asks about what is read: those before it may have had nothing to ask.
+        # The last step asks about the frames; those before it may have sent no request.
         if not isinstance(row, self._look.takes) or not len(answers[self._look.asks[-1].name]):
             return None
         try:
@@ -131,7 +131,7 @@ class PaidFrames:
             return None
 
     def put(self, row: Row, made: Sequence[Row]) -> None:
-        """Nothing: the journal is written by who pays."""
+        """Do nothing: the chat worker that pays for a reply writes the journal."""
 
     async def _asked(self, row: Row, answers: Mapping[str, KeyIndex]) -> Sequence[Row]:
         chats = {stage.name: self._chat(stage, answers[stage.name]) for stage in asked_by(self._look)}
@@ -150,7 +150,7 @@ class PaidFrames:
 
 
 def asked_by(look: FrameScoring) -> Sequence[Prompted]:
-    """The stages that ask about what is read."""
+    """The stages that ask about the frames."""
     steps = [step for step in look.asks if isinstance(step, ChatStep)]
     return [stage for step in steps for stage in (step.stage, *step.helpers)]
 
@@ -158,7 +158,7 @@ def asked_by(look: FrameScoring) -> Sequence[Prompted]:
 async def paid(
     step: ChatStep, clip: Clip, answers: ReplyStore, endpoint: Endpoint, *, ask_again: bool
 ) -> Sequence[Row] | None:
-    """What a step makes of a clip with the answers that are there, or ``None`` where one is missing."""
+    """The rows that a step makes of a clip from cached replies; ``None`` if one is missing."""
     cached = CacheMiddleware(_unknown, answers, partial(cache_key, endpoint), ask_again=ask_again)
     try:
         return await run_step(step, clip, RetryTruncated(cached, endpoint))
@@ -167,7 +167,7 @@ async def paid(
 
 
 class NotKeptError(StopSteps):
-    """The journal has no answer; it is no `ApiError`, which a stage would make into a failure."""
+    """The journal has no reply. Not an `ApiError`, which a stage would turn into a failure row."""
 
 
 async def _unknown(_: ChatRequest) -> ChatReply:

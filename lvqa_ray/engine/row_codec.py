@@ -1,11 +1,11 @@
-"""How the frozen rows travel through Ray Data: pickled in one binary column, several in a bundle where they come fast.
+"""Codec of rows in Ray Data: pickled in one binary column, several per bundle if they come fast.
 
-Ray Data infers an Arrow type for each block by itself, and blocks whose optional fields are all null disagree; one
-binary column never does, its size is what backpressure counts, and the rows arrive as the values they were. Schemas are
-pinned where it matters, in the tables that are written.
+Ray Data infers an Arrow type per block, and blocks whose optional fields are all null get different types. One binary
+column always has the same type, its size is what backpressure measures, and rows arrive unchanged. The tables that are
+written have pinned schemas.
 
-Ray Data's executor starts about 45 tasks a second, whatever they do (measured on 2.60). So rows that are there at the
-same time travel, and are worked on, together.
+Ray Data's executor starts about 45 tasks per second, whatever they do (measured on 2.60), so rows that are ready at the
+same time travel in one bundle and are processed by one task.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import pyarrow as pa
 
 COLUMN = "rows"
 Packed = dict[str, bytes]
-"""Rows for Ray Data, for which they are one: pickles, one after the other."""
+"""A bundle, which is one row to Ray Data: concatenated pickles."""
 Block = Any
 """A block of Ray Data: an Arrow table or a pandas frame."""
 
 WITHIN_S = 0.25
-"""Rows that come in less time than this after the last bundle wait for others."""
+"""A bundle is sent at the first row that comes at least this long after the last bundle (s)."""
 BUNDLE_BYTES = 4 * 2**20
-"""Size from which a bundle waits for no more rows."""
+"""Size from which a bundle is sent at once."""
 
 
 def pack(*rows: object) -> Packed:
-    """Rows that travel together."""
+    """Pickle rows into one bundle."""
     return {COLUMN: b"".join(pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL) for row in rows)}
 
 
@@ -43,13 +43,12 @@ def unpack(packed: Packed) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Bundling:
-    """How many rows travel together at most: more and more, so that many rows are few bundles and few are many.
+    """Growing bundle size: few rows make small bundles, and many rows large ones.
 
     Attributes:
-        most: Rows of a bundle, at most.
+        most: Maximum rows of a bundle.
         first: Rows of the first bundles.
-        tasks: Later bundles hold a share of the rows before them, so that no bundle is more than about one of so many
-            parts of all.
+        tasks: A later bundle holds at most 1/tasks of the rows before it.
     """
 
     most: int
@@ -57,19 +56,19 @@ class Bundling:
     tasks: float
 
     def after(self, gone: int) -> int:
-        """How many rows the next bundle may hold after so many."""
+        """Maximum size of the next bundle after ``gone`` rows."""
         return int(min(self.most, max(self.first, gone / self.tasks)))
 
 
 def batch_by_time(
     packed: Iterable[Packed], most: int | Bundling, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Packed]:
-    """Join bundles that come fast; one that comes after a while goes on at once.
+    """Join bundles that come fast; one that comes after a pause is sent at once.
 
     Args:
         packed: Bundles, as they come.
-        most: How many to join at most.
-        clock: Seconds, never running backwards.
+        most: Maximum number of bundles to join.
+        clock: Monotonic clock (s).
     """
     bundling = Bundling(most, most, 1.0) if isinstance(most, int) else most
     waiting: list[bytes] = []
@@ -92,7 +91,7 @@ def table(rows: Iterable[object]) -> pa.Table:
 
 
 def rows_of(block: Block) -> Iterator[Any]:
-    """The rows of a block; one that a task made no row of has not even the column."""
+    """The rows of a block; an empty block lacks even the column."""
     if not len(block):
         return
     for value in block[COLUMN]:
@@ -102,4 +101,4 @@ def rows_of(block: Block) -> Iterator[Any]:
 def _pickled(rows: bytes) -> Iterator[Any]:
     file = io.BytesIO(rows)
     while file.tell() < len(rows):
-        yield pickle.load(file)  # noqa: S301 - made by this very job
+        yield pickle.load(file)  # noqa: S301 - made by this job

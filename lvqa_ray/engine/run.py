@@ -1,4 +1,4 @@
-"""A run from start to end: check, pass over what has no outcome yet until all have one, settle, sum up."""
+"""A run from start to end: preflight checks, passes until all videos have an outcome, compaction, summary."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 
 import ray
 
@@ -58,31 +59,31 @@ from lvqa_ray.records.tables import failure_line
 from lvqa_ray.storage.run_lock import RunLock, run_lock
 
 CLOCKS_DIFFER_S = 60.0
-"""Seconds by which the time of a shard may be before that of the manifest, which was written first."""
+"""Assumed difference of clocks (s): a shard may seem older than the manifest, which was written first."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """How a run ended.
+    """Summary of a run.
 
     Attributes:
         videos: Videos of the manifest.
-        already_done: Those that needed nothing, from an earlier run.
-        records: Those that have a record now, or several; or results alone, if they are asked no questions.
-        failures: Those that have a failure now, by kind.
-        retryable: How many of the failures, and of those that lack a result of a task, a rerun may mend.
-        unfinished: Those with no outcome, because the run was halted.
-        clips: Clips in the table of clips.
-        verdict: What the check at the end found.
-        questions: What became of their questions.
-        audit: What the output holds, measured against chance.
-        spent: What this run paid for, by stage; answers from the journal are not among it.
+        already_done: Videos that needed no work, from an earlier run.
+        records: Videos with records, or with results if the job asks no questions.
+        failures: Videos that failed, by kind of failure.
+        retryable: Number of videos with a failure, or without a result of a task, that a rerun may fix.
+        unfinished: Videos without an outcome, because the run was halted.
+        clips: Rows of the table of clips.
+        verdict: Result of the verification at the end.
+        questions: Number of questions after each check.
+        audit: Statistics of the output, compared with chance.
+        spent: Usage that this run paid for, by stage; without cached replies.
         spent_by_model: The same by stage and model.
-        halted: Why the run stopped before its end, or empty.
-        over_budget: Whether that was ``engine.max_cost`` or ``engine.max_requests``.
+        halted: Why the run stopped early, or empty.
+        over_budget: Whether ``engine.max_cost`` or ``engine.max_requests`` stopped it.
         signal: Number of the signal that stopped it, or 0.
-        seconds: How long it took.
+        seconds: Duration (s).
     """
 
     output: str
@@ -108,9 +109,9 @@ class RunSummary:
 
     @property
     def exit_status(self) -> int:
-        """0: every video has a record or a fault of its own; 1: a rerun may do better; 3: the budget is spent.
+        """0: every video has a record or a permanent failure; 1: a rerun may do better; 3: the budget is spent.
 
-        128 and the number of the signal where one stopped the run.
+        128 plus the number of the signal, if a signal stopped the run.
         """
         if self.signal:
             return 128 + self.signal
@@ -126,32 +127,32 @@ def run(
     *,
     only: Collection[str] | None = None,
 ) -> RunSummary:
-    """Do all of a job that is not done yet.
+    """Run a job: process all videos without an outcome.
 
-    In the main thread, Ctrl-C or SIGTERM lets it finish what is under way, and a second one stops it at once.
+    In the main thread, the first SIGINT, SIGTERM or SIGHUP drains requests in flight; the second one stops immediately.
 
-    Starts a Ray of its own unless one is running or RAY_ADDRESS names one, and shuts down only what it started.
+    Starts a local Ray, unless one is running or RAY_ADDRESS names one, and shuts down only what it started.
 
     Args:
         job: The job.
-        on_progress: Called every few seconds, in another thread, with how far the run has come.
-        on_stop: Called, in another thread, when a signal asks to stop.
-        only: Do again the videos of the last run that failed in one of these ways, and no others; all failed ones, if
-            it is empty.
+        on_progress: Called every few seconds with the progress, in another thread.
+        on_stop: Called after the first signal, in another thread.
+        only: Process only videos that failed in the last run with one of these kinds of failure; empty for all failed
+            videos. ``None`` for a normal run.
 
     Returns:
-        What became of the videos, also when the run was halted.
+        The summary, also of a run that was halted.
 
     Raises:
-        ConfigError: Something is wrong that was found before the first paid call.
+        ConfigError: A fault was found before the first paid call.
         RunStopped: The output could not be read or written after the first paid call.
-        Interrupted: A signal came where nothing was under way, or a second one.
+        Interrupted: A signal arrived outside a pass, or a second one.
     """
     started = time.time()
     folder = output_path(job)
     stop = GracefulShutdown(on_stop)
     with stop.listening(), Reporter(on_progress) as reporter:
-        reporter.phase("the list of the videos")
+        reporter.phase("the list of videos")
         videos = read_manifest(job.videos, job.limit, without=folder, access=storage_options(job.storage))
         check_prompts(job, videos)
         check_output(folder)
@@ -159,7 +160,7 @@ def run(
             try:
                 return _run(job, videos, started, reporter, only=only, hold=hold, stop=stop)
             except ConfigError:
-                if hold.lost:  # what could not be read is being rewritten by who has it now
+                if hold.lost:  # another run has taken the lock, and rewrites the output
                     raise ConfigError(f"{folder}: {hold.lost}") from None
                 raise
 
@@ -186,7 +187,7 @@ def _run(
         raise ConfigError(f"{folder / 'cache'} cannot be read: {error.strerror or error}.") from None
     del done
     if todo:
-        reporter.phase("the endpoints to answer")
+        reporter.phase("the endpoints to respond")
         check_prices(job)
         check_whisper(job)
         check_addresses(job, todo)
@@ -202,16 +203,17 @@ def _run(
     reporter.phase("Ray to start")
     over_budget = False
     try:
-        # Anew, since Ray has its own way with signals.
+        # Install the handlers again: `ray.init` replaces them.
         with ray_session_for(job), stop.listening(), watch_ray():
             check_shared_disk(folder, todo)
-            purse = start_budget(job.engine, folder / "cache", run_id)
-            lines = connect_endpoints(job, keys, folder / "cache", purse)
+            budget = start_budget(job.engine, folder / "cache", run_id)
+            lines = connect_endpoints(job, keys, folder / "cache", budget)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):
-                with stop.draining(partial(halt, lines), _patience_s(job)):
+                longest_s = max(line.endpoint.timeout_s for line in chain.from_iterable(lines.values()))
+                with stop.draining(partial(halt, lines), longest_s):
                     halted = _passes(job, todo, lines, run_id, reporter, hold=hold)
-                over_budget = purse is not None and bool(ray.get(purse.exhausted.remote()))
+                over_budget = budget is not None and bool(ray.get(budget.exhausted.remote()))
             reporter.phase("Ray to shut down")
     except RayLost as lost:
         halted = str(lost)
@@ -243,9 +245,9 @@ def _settled(
     halted: str = "",
     over_budget: bool = False,
 ) -> RunSummary:
-    """Put the output in order after the last pass, and sum it up."""
+    """Compact and verify the output after the last pass, and summarize it."""
     folder = output_path(job)
-    reporter.phase("the tables to be put in order and checked")
+    reporter.phase("the tables to be compacted and verified")
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             compact_shards(folder, run_id, job.engine.rows_per_shard)
@@ -254,7 +256,7 @@ def _settled(
         except OSError as error:
             halted = halted or f"{folder} cannot be written: {error.strerror or error}."
     elif not hold.lost:
-        with suppress(OSError):  # an output of an earlier release may lack these files, and may be read only
+        with suppress(OSError):  # an output of an earlier release may lack these files, and be read-only
             fill_empty(folder)
     verdict = verify(folder, since=manifest_time(folder) - CLOCKS_DIFFER_S, run_id=run_id)
     counted = count(OutputReader(folder), videos.ids)
@@ -281,7 +283,7 @@ def _settled(
         signal=stop.signum if halted else 0,
         versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")} | {"code": code_version()},
     )
-    # One that had nothing to do does not hide the one that had; one that was taken over not the one that goes on.
+    # A run without work keeps the summary of the last one; a run that lost its lock keeps that of the new owner.
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             hashes = None if verdict.problems else job_hashes(folder)
@@ -292,17 +294,12 @@ def _settled(
     return summary
 
 
-def _patience_s(job: Job) -> float:
-    """How long a request may be under way."""
-    return max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
-
-
 def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock) -> str:
-    """Pass over the videos until all have an outcome of this run; gives the reason if the run was halted."""
+    """Run passes until all videos have an outcome of this run; returns the reason if the run was halted, else empty."""
     folder, passes, provenance = output_path(job), job.engine.passes, provenance_of(job, run_id)
     lost: list[Video] = []
     watch = ProgressReader.of(folder, run_id, len(todo), lines)
-    # Copies of a film wait until the first one is done: their answers then come from the journal.
+    # Copies of a video wait until the first one is done: their replies then come from the journal.
     for part, videos in enumerate(without_copies(todo)):
         left = videos
         for number in range(1, passes + 1) if left else ():
@@ -331,8 +328,8 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporte
 
 
 def _broken(error: Exception) -> str:
-    """Why Ray gave a pass up, in one sentence; only what the operating system says is quoted."""
-    logger.error("a pass broke off", exc_info=error)
+    """Why Ray aborted a pass, in one sentence; quotes only errors of the operating system."""
+    logger.error("a pass was aborted", exc_info=error)
     cause = getattr(error, "cause", None) or error
     detail = f": {cause}" if isinstance(cause, OSError) else ""
-    return f"the pass broke off ({type(cause).__name__}{detail}); Ray's logs have the details."
+    return f"Ray aborted the pass ({type(cause).__name__}{detail}); Ray's logs have the details."

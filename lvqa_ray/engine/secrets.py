@@ -1,4 +1,4 @@
-"""Environment variables with secrets: which processes get none of them."""
+"""Secrets in environment variables: removes them from the environment of child processes."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ SECRET = re.compile(
 )
 """Names of variables that may hold a secret."""
 ENDPOINT_KEY = re.compile(r"(^|_)API_?(KEY|TOKEN)S?(_|$)|APIKEY", re.IGNORECASE)
-"""Names of variables that hold the key of an API, of whichever service."""
+"""Names of variables that hold an API key, of any service."""
 DECODER_NEEDS = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|TZ|TZDIR|TMPDIR|TEMP|TMP|VIRTUAL_ENV|CONDA_PREFIX|XDG_CACHE_HOME"
     r"|HF_HOME|HF_HUB_(CACHE|OFFLINE)|LD_LIBRARY_PATH|LD_PRELOAD|LIBRARY_PATH|GLIBC_TUNABLES"
     r"|(LC|PYTHON|DYLD|MALLOC|MIMALLOC|OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|NUMEXPR|CUDA|NVIDIA|HIP|ROCR|ORT|OPENCV|COVERAGE)_?\w*"
 )
-"""Names of variables that decoding may need: the list of what is let through, so that a new secret is not."""
+"""Allowlist of variables that decoding may need; an allowlist, so that a new secret does not pass."""
 
 
 def decoder_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a process that decodes gets of this one's environment: no key, token or password."""
+    """The environment of a decoder process: no key, token or password."""
     return {name: value for name, value in environ.items() if DECODER_NEEDS.fullmatch(name) and not SECRET.search(name)}
 
 
 @contextmanager
 def environment_without(names: Collection[str]) -> Iterator[None]:
-    """Take the keys of APIs out of this process's environment for as long as the block runs.
+    """Remove API keys from the environment of this process inside the block.
 
-    Processes that are started meanwhile do not get them. Keys of object stores stay: workers may need them.
+    Processes started meanwhile do not inherit them. Keys of object stores stay: workers may need them.
 
     Args:
-        names: Variables to leave out, besides those whose names say what they are.
+        names: Variables to remove, besides those whose names match `ENDPOINT_KEY`.
     """
     hidden = {name: value for name, value in os.environ.items() if name in names or ENDPOINT_KEY.search(name)}
     for name in hidden:

@@ -1,6 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first one lets come home what is under way, the second one stops at once.
+"""Graceful shutdown: the first SIGINT, SIGTERM or SIGHUP drains requests in flight, the second exits immediately.
 
-SIGHUP comes when the terminal is closed or the connection to it breaks: the answers under way are paid for.
+SIGHUP arrives when the terminal is closed or its connection breaks; the requests in flight are paid for.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ SHUTDOWN_POLL_S = 0.1
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run stops at once.
+    """The run stops immediately.
 
     Attributes:
-        signum: The signal that asked for it.
+        signum: The signal.
     """
 
     def __init__(self, signum: int) -> None:
@@ -29,13 +29,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class GracefulShutdown:
-    """What signals have asked for. A third one ends the process, whatever it is doing.
+    """Signal handlers of a run. A third signal kills the process.
 
     Args:
-        on_stop: Called, in another thread, when the first one has come.
+        on_stop: Called, in another thread, after the first signal.
 
     Attributes:
-        signum: The signal that asked to stop; 0 if none did.
+        signum: The first signal; 0 if there was none.
     """
 
     def __init__(self, on_stop: Callable[[], None] | None = None) -> None:
@@ -45,15 +45,15 @@ class GracefulShutdown:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals for as long as the block runs; where Python gives them to another thread, do nothing.
+        """Handle the signals inside the block; does nothing outside the main thread.
 
         Raises:
-            Interrupted: There is nothing to wait for, or no more patience.
+            Interrupted: At a signal outside `draining`, or at a second one.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        taken = [number for number in SIGNALS if number != signal.SIGHUP or _heeds_hangup()]
+        taken = [number for number in SIGNALS if number != signal.SIGHUP or _handles_hangup()]
         before = {number: signal.signal(number, self._asked) for number in taken}
         try:
             yield
@@ -63,23 +63,25 @@ class GracefulShutdown:
 
     @contextmanager
     def draining(self, halt: Callable[[str], None], within_s: float) -> Iterator[None]:
-        """Let the block come to its end after the first signal.
+        """Let the block finish after the first signal.
 
         Args:
-            halt: Sees to it that it does, for the reason that it is given; it is called in another thread.
-            within_s: How long that may take before the run is stopped all the same (s).
+            halt: Makes the block finish soon; called with the reason, in another thread.
+            within_s: Timeout after which the run stops anyway (s).
 
         Raises:
-            Interrupted: It took longer, or there was another signal.
+            Interrupted: At the timeout, or at a second signal.
         """
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(SHUTDOWN_POLL_S):  # a handler must not take the lock of an event that it interrupted
+            while not over.wait(
+                SHUTDOWN_POLL_S
+            ):  # polled: a handler must not take the lock of an event that it interrupted
                 if self.signum:
                     if self._on_stop is not None:
                         self._on_stop()
-                    halt(f"{signal.Signals(self.signum).name} asked for it.")
+                    halt(f"{signal.Signals(self.signum).name} was received.")
                     if not over.wait(within_s):
                         os.kill(os.getpid(), self.signum)
                     return
@@ -103,11 +105,11 @@ class GracefulShutdown:
         for number in SIGNALS:
             if number != signal.SIGHUP:
                 signal.signal(number, signal.SIG_DFL)
-            elif _heeds_hangup():  # the shell and the kernel each send one
+            elif _handles_hangup():  # the shell and the kernel each send one
                 signal.signal(number, signal.SIG_IGN if signum == number else signal.SIG_DFL)
         raise Interrupted(self.signum or signum)
 
 
-def _heeds_hangup() -> bool:
-    """Whether SIGHUP is to be heeded: `nohup` starts a command with it ignored."""
+def _handles_hangup() -> bool:
+    """Whether to handle SIGHUP: `nohup` starts a command with SIGHUP ignored."""
     return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN

@@ -1,4 +1,4 @@
-"""Putting one row through a group of steps, and the boundary at which a bug becomes a row. Knows nothing of Ray."""
+"""Runs a group of steps on a row, and turns unexpected exceptions into failure rows. It imports no Ray."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
 logger = logging.getLogger(__name__)
 
 Watcher = Callable[[str, Row], None]
-"""Is told the name of a step and the row that it is working on, each time before it goes on with that."""
+"""Callback before each step of work on a row: the name of the step, and the row."""
 
 
 def run_video_steps(steps: Sequence[VideoStep], row: Row, watcher: Watcher) -> Iterator[Row]:
-    """The rows that steps make of a row, as they come.
+    """Run steps on a row; yields the resulting rows as they come.
 
     Raises:
         MemoryError: The row needs more memory than this process may have.
@@ -60,14 +60,14 @@ def _one_step(step: VideoStep, rows: Iterable[Row], watcher: Watcher) -> Iterato
 
 
 class StopSteps(Exception):
-    """Ends the steps of a row, raised by the chat that a step is given: no defect of ours, and no `ApiError`."""
+    """Raised by a client to end the steps of a row: neither a defect nor an `ApiError`."""
 
 
 async def run_step(step: ChatStep | PlainStep, row: Row, chat: Chat) -> Sequence[Row]:
-    """The rows that one step makes of a row; a defect of ours becomes a row.
+    """Run one step on a row; an unexpected exception becomes a failure row.
 
     Raises:
-        StopSteps: The chat says so.
+        StopSteps: The client raised it.
     """
     try:
         return list(await step.call(row, chat) if isinstance(step, ChatStep) else step.call(row))
@@ -95,7 +95,7 @@ def with_local_path(
     row: Row,
     path: str | None,
 ) -> Iterator[Row]:
-    """The rows that work makes of a row while its video is at another path; they name the video as the row does."""
+    """Run ``work`` on a row whose video is at a local path; the resulting rows name the original URI."""
     video = video_of(row)
     if path is None or path == video.uri:
         yield from work(row)
@@ -130,36 +130,36 @@ def _failure_with_video(failure: Failure, video: Video, names: Mapping[str, str]
 
 
 def failed(row: Row, failure: Failure) -> CaptionedClip | Failure:
-    """The row that takes the place of one that cannot be made into another."""
+    """Failure row in place of a row: for a clip, a `CaptionedClip` with the failure."""
     if not isinstance(row, Clip):
         return failure
     return CaptionedClip(clip=replace(row, frames=(), media=b""), failure=replace(failure, clip_id=row.id))
 
 
 def not_fetched(steps: Sequence[VideoStep], row: Row, error: FetchError) -> CaptionedClip | Failure:
-    """The row that stands for one whose video cannot be had, so that steps cannot be taken."""
+    """Failure row for a video that could not be fetched."""
     name = next(step.name for step in steps if isinstance(row, step.takes))
     video = video_of(row)
-    # A film's captions are paid for: the file was there when they were made, and may be there again.
+    # The captions are paid for: the file was there when they were made, and may be there again.
     retryable = error.retryable or isinstance(row, CaptionedVideo | QuestionedVideo)
     return failed(row, Failure(video=video, stage=name, kind=error.kind, message=str(error), retryable=retryable))
 
 
 def without_images(row: Row) -> Row:
-    """A row without its pictures, of which only the times are kept."""
+    """A clip without image data, of which only the frame times are kept; other rows unchanged."""
     if not isinstance(row, Clip):
         return row
     return replace(row, frames=tuple(replace(frame, jpeg=b"") for frame in row.frames), media=b"")
 
 
 def internal_error_row(stage: str, row: Row, error: Exception) -> CaptionedClip | Failure:
-    """The row that stands for one that a defect of ours kept from being made."""
+    """Failure row for an unexpected exception in a stage."""
     logger.error("stage %s failed on a row", stage, exc_info=error)
     failure = Failure(
         video=video_of(row),
         stage=stage,
         kind="internal_error",
-        # Only the type: the text of an unforeseen error may hold anything.
+        # Only the type: the text of an unexpected error may hold a secret.
         message=f"{type(error).__name__} in stage {stage}; the worker's log has the details",
         retryable=True,
     )

@@ -179,7 +179,7 @@ def a_run_in_a_terminal(folder: Path) -> Iterator[Row]:
         yield "processes with the terminal", ["lvqa"], with_terminal(shell)
         yield "processes with a key", ["lvqa"], with_keys(shell)
         before = shell.type("fg")
-        waits = r"no progress for [0-9:]+; waiting for answers to requests under way: 1 of fake-vlm"
+        waits = r"no progress for [0-9:]+; waiting for replies to requests in flight: 1 to fake-vlm"
         yield "in the foreground: the panel says what it waits for", True, shell.wait_for(waits, 90, since=before)
         before = shell.type("\x1a", enter=False)
         yield "Ctrl-Z stops it", True, shell.wait_for("Stopped", 20, since=before)

@@ -37,7 +37,7 @@ def clip(media: ClipUploader) -> Clip:
 
 
 def made(media: ClipUploader, row: Clip | CaptionedClip) -> Clip | CaptionedClip:
-    (packed,) = media.kept([pack(row)])
+    (packed,) = media.upload([pack(row)])
     (row,) = unpack(packed)
     assert not [path for path in media.folder.rglob("*") if path.is_file()], "nothing stays on the node"
     return row

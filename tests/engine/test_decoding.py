@@ -105,7 +105,7 @@ def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
     os.kill(pid, signal.SIGSTOP)
     *_, last = [made for packed in given for made in unpack(packed)]
     assert (last.kind, last.retryable) == ("decoder_timeout", False)
-    assert "stood still for 2 s" in last.message
+    assert "made no progress for 2 s" in last.message
     assert pid not in children()
 
 

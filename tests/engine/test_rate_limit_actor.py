@@ -1,4 +1,4 @@
-"""The governor on a real Ray, with real processes killed."""
+"""The rate limiter on a real Ray, with real processes killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REQUEST = ChatRequest(stage="ask", version="1", messages=(Message.of("user", "x"
 
 
 class Worker:
-    """Makes calls that take a while, under the limits of a governor."""
+    """Makes calls that take a while, under the limits of a rate limiter."""
 
     def __init__(self, handle: Any) -> None:
         self._chat = RateLimitMiddleware(Replica(self._call, LeasePool(RayLeaseServer(handle))))
@@ -85,10 +85,10 @@ def traffic(handle: Any) -> EndpointStats:
     return found
 
 
-def test_places_of_the_dead_are_used_again_and_a_new_governor_knows_what_is_out() -> None:
+def test_places_of_the_dead_are_used_again_and_a_new_rate_limiter_knows_what_is_out() -> None:
     """Both at once, since most of it is waiting."""
     with ThreadPoolExecutor() as pool:
-        both = [pool.submit(one) for one in (a_dead_workers_places, a_killed_governor)]
+        both = [pool.submit(one) for one in (a_dead_workers_places, a_killed_rate_limiter)]
     for one in both:
         one.result()
 
@@ -110,7 +110,7 @@ def a_dead_workers_places() -> None:
         ray.get(lost)
 
 
-def a_killed_governor() -> None:
+def a_killed_rate_limiter() -> None:
     """It comes back and knows what is out."""
     import ray
 
@@ -128,7 +128,7 @@ def a_killed_governor() -> None:
     until(lambda: traffic(handle).in_flight == 0, 20)
 
 
-def test_a_call_to_a_governor_serves_many_requests() -> None:
+def test_a_call_to_a_rate_limiter_serves_many_requests() -> None:
     import ray
 
     handle = rate_limit_actor.start(Limits(64, requests_per_minute=10_000))

@@ -21,10 +21,10 @@ BUSY = Machine(4, 1)
 
 
 @pytest.mark.parametrize(
-    ("traffic", "machine", "says"),
+    ("stats", "machine", "says"),
     [
         ({}, Machine(4, 1, (7, 8)), "kill -CONT 7 8"),
-        ({"m at h": EndpointStats(halted="no key")}, BUSY, "requests under way at m at h before the run stops"),
+        ({"m at h": EndpointStats(halted="no key")}, BUSY, "requests in flight to m at h before the run stops"),
         (
             {"m at h": EndpointStats(down_s=40, failed={"overloaded": 3})},
             BUSY,
@@ -33,15 +33,15 @@ BUSY = Machine(4, 1)
         (
             {"m at h": EndpointStats(in_flight=2), "n": EndpointStats()},
             BUSY,
-            "answers to requests under way: 2 of m at h",
+            "replies to requests in flight: 2 to m at h",
         ),
-        ({"m at h": EndpointStats()}, BUSY, "the decoders: 3 of 4 cores are at work"),
+        ({"m at h": EndpointStats()}, BUSY, "the decoders: 3 of 4 cores are busy"),
         ({"m at h": EndpointStats()}, Machine(4, 4), "Ray to start tasks or workers"),
         ({}, Machine(0, 0), "a node with CPU cores"),
     ],
 )
-def test_the_most_certain_cause_comes_first(traffic: dict[str, EndpointStats], machine: Machine, says: str) -> None:
-    assert says in waiting_for(traffic, machine)
+def test_the_most_certain_cause_comes_first(stats: dict[str, EndpointStats], machine: Machine, says: str) -> None:
+    assert says in waiting_for(stats, machine)
 
 
 def test_a_watch_says_it_once_nothing_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_a_watch_says_it_once_nothing_has_moved(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(progress_module, "STILL_S", 0.2)
     assert watch.look().waiting == ""
     time.sleep(0.3)
-    assert watch.look().waiting == "answers to requests under way: 1 of m"
+    assert watch.look().waiting == "replies to requests in flight: 1 to m"
     said.append(EndpointStats(answered=1))
     assert (watch.look().waiting, watch.look().still_s < 0.2) == ("", True)
 

@@ -1,4 +1,4 @@
-"""Decoding for one process that looks after many videos: so many child processes, each at one row."""
+"""Pool of decoder processes for one asyncio process that handles many videos."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lvqa_ray.stage.steps import VideoStep
 
 
 class DecodePool:
-    """Children that decode, started when they are needed and kept; who asks while all are at work waits.
+    """Decoder processes, started on demand and reused; callers wait while all are busy.
 
     Args:
-        bounds: What decoding may take.
-        most: How many there may be.
+        bounds: Limits of time and memory.
+        most: Maximum number of processes.
     """
 
     def __init__(self, bounds: DecodeLimits, most: int) -> None:
@@ -29,9 +29,9 @@ class DecodePool:
         self._all: list[DecodeProcess] = []
 
     async def rows(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> AsyncGenerator[Row, None]:
-        """The rows that steps make of a row, as they come; arguments as for a `DecodeProcess`.
+        """Run steps on a row; yields the resulting rows as they come. Arguments as for a `DecodeProcess`.
 
-        Close it (`contextlib.aclosing`): a child that works for nobody is then ended at once.
+        Close it (`contextlib.aclosing`): a process that is still busy is then killed.
         """
         await self._free.acquire()
         decoder = self._taken()
@@ -42,7 +42,7 @@ class DecodePool:
                     yield out
 
     def close(self) -> None:
-        """End all children, also those at work."""
+        """Kill all processes, also busy ones."""
         for decoder in self._all:
             decoder.interrupt()
             decoder.close()

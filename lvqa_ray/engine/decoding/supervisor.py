@@ -1,7 +1,7 @@
-"""Decoding under a bound of time and memory, in a child process whose death is a failure of the row and no more.
+"""Supervisor of the decoder process: limits its time and memory, and turns its death into a failure of one row.
 
-A worker keeps its child from row to row, because starting one takes about a second. The child's rows come pickled and
-are handed on as they are, so that a row costs a copy through a socket. The other end is
+A worker keeps its child process from row to row, because starting one takes about a second. The rows of the child
+arrive pickled and are passed on unread, so a row costs one copy through a socket. The other end is
 `lvqa_ray.engine.decoding.worker`.
 """
 
@@ -30,26 +30,26 @@ from lvqa_ray.errors import VideoFault
 from lvqa_ray.records import Failure, Row, redact_url
 from lvqa_ray.stage.steps import VideoStep
 
-if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+if TYPE_CHECKING:  # it imports every stage, and with them the video libraries
     from lvqa_ray.config import Engine
 
 START_WITHIN_S = 120.0
 DECODER_POLL_S = 0.1
 HANG_UP_S = 5.0
 RUN_WORKER = "from lvqa_ray.engine.decoding.worker import main; main()"
-"""Not ``-m``: what the child sends would then be of ``__main__``."""
+"""Not ``-m``: the classes that the child pickles would then belong to ``__main__``."""
 UNKNOWN_LENGTH_S = 60.0
-"""What a video counts as while it is probed."""
+"""Assumed length of a video until it is probed (s)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What decoding may take.
+    """Limits of decoding.
 
     Attributes:
-        stall_timeout_s: Longest time in which a row neither comes nor a byte is read or written.
-        slowest: Longest time that a row may take in all, as a multiple of its video's length; ``still_s`` comes on top.
-        memory_bytes: Most memory of the process that decodes.
+        stall_timeout_s: Maximum time without a resulting row and without a byte read or written (s).
+        slowest: Maximum total time of a row, as a multiple of the length of its video, plus ``stall_timeout_s``.
+        memory_bytes: Maximum memory of the decoder process.
     """
 
     stall_timeout_s: float
@@ -58,7 +58,7 @@ class DecodeLimits:
 
     @classmethod
     def of(cls, engine: Engine) -> Self:
-        """What the settings of a job say."""
+        """The limits in the settings of a job."""
         return cls(engine.decode_still_s, engine.decode_slowest, round(engine.decode_memory_gb * 2**30))
 
 
@@ -69,7 +69,7 @@ def decoder(bounds: DecodeLimits) -> DecodeProcess:
 
 
 class DecodeProcess:
-    """Puts rows through steps in a child process, which is started when it is needed and again when it has died."""
+    """Runs steps on rows in a child process, which is started on demand and after it has died."""
 
     def __init__(self, bounds: DecodeLimits) -> None:
         self._bounds = bounds
@@ -78,19 +78,19 @@ class DecodeProcess:
         self._interrupted = False
 
     def __call__(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> Generator[Packed, None, None]:
-        """The rows that the steps make of a row, as they come; at a breach or a crash the last one is the failure.
+        """Run steps on a row; yields the resulting rows as they come; after a timeout or crash the last is a failure.
 
         Args:
             steps: The steps in order.
-            row: Row of the frozen rows.
-            path: Where its video is on this node, if not where the row says.
+            row: The row.
+            path: Local file of its video, if not the URI of the row.
         """
         if not any(isinstance(row, step.takes) for step in steps):
             yield pack(row)
             return
         self._interrupted = False
         child = self._child or _Child(self._bounds.memory_bytes)
-        self._child = None  # unless all goes well, it is not used again
+        self._child = None  # reused only after success
         self._busy = child
         if self._interrupted:  # while the child was starting
             child.kill()
@@ -101,7 +101,7 @@ class DecodeProcess:
             raise
         finally:
             self._busy = None
-        # Only now: an interruption sets its flag before it kills the busy child, which may have finished meanwhile.
+        # Checked last: `interrupt` sets its flag before it kills the busy child, which may have finished meanwhile.
         if child.alive and not self._interrupted:
             self._child = child
         else:
@@ -114,7 +114,7 @@ class DecodeProcess:
             self._child = None
 
     def interrupt(self) -> None:
-        """From another thread: let what is under way end at once, as if the child had been killed from outside."""
+        """Kill the busy child, from another thread; its row ends as if it had been killed from outside."""
         self._interrupted = True
         if busy := self._busy:
             busy.kill()
@@ -124,11 +124,11 @@ class DecodeProcess:
         """The idle child's process id."""
         return self._child.pid if self._child else None
 
-    def _rows(self, child: _Child, order: DecodeRequest) -> Iterator[Packed]:
-        steps, row = order.steps, order.row
+    def _rows(self, child: _Child, request: DecodeRequest) -> Iterator[Packed]:
+        steps, row = request.steps, request.row
         at = DecodeProgress(next(step.name for step in steps if isinstance(row, step.takes)), 0.0)
         watch = _Watch(self._bounds, child.pid)
-        child.send(pickle.dumps(order))
+        child.send(pickle.dumps(request))
         while True:
             if breach := watch.wait(child):
                 child.end()
@@ -141,19 +141,19 @@ class DecodeProcess:
             if message[:1] == ROW:
                 yield {COLUMN: message[1:]}
                 continue
-            news = pickle.loads(message[1:])  # noqa: S301 - from the child that we started
-            if isinstance(news, DecodeProgress):
-                at = news
+            status = pickle.loads(message[1:])  # noqa: S301 - from our own child process
+            if isinstance(status, DecodeProgress):
+                at = status
                 watch.length_s = max(watch.length_s, at.length_s)
-            elif isinstance(news, DecodeFinished):
-                if news.out_of_memory:
+            elif isinstance(status, DecodeFinished):
+                if status.out_of_memory:
                     child.end()
                     yield pack(_failure(row, at.stage, VideoFault.DECODER_MEMORY, _too_large(self._bounds)))
                 return
 
 
 class _Watch:
-    """Watches one row: its time and memory. Only waiting for the child counts."""
+    """Watchdog of time and memory for one row; only time spent waiting for the child counts."""
 
     def __init__(self, bounds: DecodeLimits, pid: int) -> None:
         self.length_s = 0.0
@@ -163,7 +163,7 @@ class _Watch:
         self._moved = -1
 
     def wait(self, child: _Child) -> tuple[VideoFault, str] | None:
-        """Wait for a message or the end of the child; gives what is wrong if it takes too much."""
+        """Wait for a message or the end of the child; returns the fault if it exceeds a limit."""
         bounds = self._bounds
         before = seen = time.monotonic()
         while True:
@@ -175,7 +175,7 @@ class _Watch:
             if self._waited_s > allowed:
                 why = f"takes more than {allowed:.0f} s (engine.decode_slowest); re-encode it or leave it out."
                 return VideoFault.DECODER_TIMEOUT, why
-            if peak_memory(self._pid) > bounds.memory_bytes:  # the peak: a burst between two looks shows as well
+            if peak_memory(self._pid) > bounds.memory_bytes:  # the peak includes bursts between two polls
                 return VideoFault.DECODER_MEMORY, _too_large(bounds)
             if ready:
                 return None
@@ -184,7 +184,7 @@ class _Watch:
                 self._moved, seen = moved, now
             if now - seen > bounds.stall_timeout_s:
                 limit = f"{bounds.stall_timeout_s:g} s (engine.decode_still_s)"
-                why = f"stood still for {limit}; re-encode it or leave it out."
+                why = f"made no progress for {limit}; re-encode it or leave it out."
                 return VideoFault.DECODER_TIMEOUT, why
 
 
@@ -194,20 +194,20 @@ def _too_large(bounds: DecodeLimits) -> str:
 
 
 class _Child:
-    """The child process, ready to work."""
+    """A started child process."""
 
     def __init__(self, memory_bytes: int) -> None:
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
-        # Pools of threads that wait for work that never comes would count as memory, by the core.
+        # Idle thread pools would count as memory, per core.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         path = os.pathsep.join(entry or "." for entry in sys.path)
-        self._process = subprocess.Popen(  # noqa: S603 - this very package
+        self._process = subprocess.Popen(  # noqa: S603 - this package
             [sys.executable, "-c", RUN_WORKER, str(theirs.fileno()), str(lifeline), str(memory_bytes)],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), lifeline),
             env={**decoder_environment(), **threads, "PYTHONPATH": path},
-            start_new_session=True,  # neither Ctrl-C nor the terminal's job control is meant for it
+            start_new_session=True,  # no Ctrl-C and no job control of the terminal
         )
         theirs.close()
         os.close(lifeline)
@@ -222,7 +222,7 @@ class _Child:
         return self._process.pid
 
     def send(self, message: bytes) -> None:
-        with suppress(OSError):  # it has died; reading says so too
+        with suppress(OSError):  # it has died; `receive` reports it
             self._connection.send_bytes(message)
 
     def poll(self, seconds: float) -> bool:
@@ -236,11 +236,11 @@ class _Child:
             return None
 
     def kill(self) -> None:
-        """Kill the child; who waits for it finds it dead."""
+        """Kill the child; a thread that waits for it sees it die."""
         self._process.kill()
 
     def end(self) -> int:
-        """End the child if it lives, and say with which status it ended: below 0 the signal's number."""
+        """End the child if it lives; returns its exit status, or the negative signal number."""
         if self.alive:
             self.alive = False
             self._status = self._ended()
@@ -249,7 +249,7 @@ class _Child:
         return self._status
 
     def _ended(self) -> int:
-        try:  # a child that has let go of its end is about to be gone by itself, and how is what we want to know
+        try:  # a child that closed its socket is about to exit, and its status is wanted
             return self._process.wait(timeout=HANG_UP_S if self._hung_up() else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
@@ -263,16 +263,16 @@ class _Child:
 
 
 def _bytes_moved(pid: int) -> int:
-    """How many bytes a process has read and written so far; 0 where the system does not say."""
+    """Bytes that a process has read and written so far; 0 if unknown."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines[:2])  # rchar and wchar: also what came out of a cache
+    return sum(int(line.split()[1]) for line in lines[:2])  # rchar and wchar, which include cached reads
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process has had (bytes); 0 where the system does not say."""
+    """Peak memory of a process (bytes); 0 if unknown."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -282,8 +282,8 @@ def peak_memory(pid: int) -> int:
 
 def _crash(row: Row, stage: str, status: int) -> Row:
     if -status in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
-        # Nothing in a decoder kills its own process: it was the system, or a person.
-        why = "was killed from outside, mostly for a lack of memory on the node; run the job again."
+        # A decoder sends itself none of these: the system or a person did.
+        why = "was killed from outside, usually because the node ran out of memory; run the job again."
         return _failure(row, stage, VideoFault.DECODER_CRASHED, why, retryable=True)
     how = signal.Signals(-status).name if status < 0 else f"status {status}"
     return _failure(row, stage, VideoFault.DECODER_CRASHED, f"crashes the decoder ({how}); re-encode it.")

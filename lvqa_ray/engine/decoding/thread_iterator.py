@@ -1,4 +1,4 @@
-"""A generator that works in a thread, taken item by item on an event loop."""
+"""Async iterator over a generator that runs in a thread."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TypeVar
 
 T = TypeVar("T")
 AHEAD = 4
-"""Items that are made before they are taken, at most."""
+"""Maximum number of buffered items."""
 
 
 async def iterate_in_thread(
     make: Callable[[], Generator[T, None, None]], stop: Callable[[], object], ended: Callable[[], object]
 ) -> AsyncGenerator[T, None]:
-    """What a generator gives.
+    """Run a generator in a thread; yields its items.
 
-    Close it (`contextlib.aclosing`): who goes away in the middle has the work stopped, and does not wait for its end.
+    Close it (`contextlib.aclosing`): closing stops the thread and does not wait for its end.
 
     Args:
         make: Makes the generator, in the thread.
-        stop: Makes it end soon, called from another thread.
-        ended: Called on the loop when the thread is done, whatever has happened.
+        stop: Makes the generator end soon; called from another thread.
+        ended: Called on the event loop when the thread has ended, in any case.
     """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[T | _End] = asyncio.Queue()
-    room, gone = threading.Semaphore(AHEAD), threading.Event()
+    free, closed = threading.Semaphore(AHEAD), threading.Event()
     over = False
 
     def finish() -> None:
@@ -35,8 +35,8 @@ async def iterate_in_thread(
         over = True
         ended()
 
-    def say(item: T | _End) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+    def put(item: T | _End) -> None:
+        with suppress(RuntimeError):  # the event loop is closed
             loop.call_soon_threadsafe(items.put_nowait, item)
 
     def work() -> None:
@@ -44,18 +44,18 @@ async def iterate_in_thread(
         try:
             with closing(make()) as made:
                 for item in made:
-                    room.acquire()
-                    if gone.is_set():
+                    free.acquire()
+                    if closed.is_set():
                         break
-                    say(item)
-        except BaseException as error:  # it belongs to who takes the items
+                    put(item)
+        except BaseException as error:  # raised again in the consumer
             end.error = error
         finally:
-            say(end)
+            put(end)
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(finish)
 
-    # No executor's: those are waited for at the end of the program, and this may be in the midst of a download.
+    # A daemon thread: the interpreter waits at its exit for threads of executors, and this one may be downloading.
     threading.Thread(target=work, daemon=True, name="pumped").start()
     try:
         while True:
@@ -64,12 +64,12 @@ async def iterate_in_thread(
                 if item.error is not None:
                     raise item.error
                 return
-            room.release()
+            free.release()
             yield item
     finally:
-        gone.set()
-        room.release()
-        if not over:  # or it would be somebody else's work that is stopped
+        closed.set()
+        free.release()
+        if not over:  # afterwards `stop` could stop the next work of the same process
             stop()
 
 

@@ -1,8 +1,7 @@
-"""The process that decodes for a worker: what a hostile file does to it, it does to nobody else.
+"""Decoder process: isolates the worker from crashes and hangs on hostile files.
 
-Started by `lvqa_ray.engine.decoding.supervisor`, talks to it over a socket, and lives as long as that worker.
-It takes a row with the steps to put it through, and gives the rows that they make of it one by one; a socket that is
-full holds it back.
+`lvqa_ray.engine.decoding.supervisor` starts it and talks to it over a socket; it lives as long as that worker.
+It receives a row with the steps to run, and sends the resulting rows one by one; a full socket blocks it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from lvqa_ray.stage.steps import VideoStep
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """What the child is to do: put a row through steps, with its video at a path of this node if one is given."""
+    """Request to run steps on a row; ``path`` is the local file of its video, if not the URI of the row."""
 
     steps: Sequence[VideoStep]
     row: Row
@@ -33,7 +32,7 @@ class DecodeRequest:
 
 @dataclass(frozen=True, slots=True)
 class DecodeProgress:
-    """Which step the child is working in, and how long its video is (s; 0 if that is not known yet)."""
+    """Progress message: the current step, and the length of the video (s; 0 if not known yet)."""
 
     stage: str
     length_s: float
@@ -41,58 +40,58 @@ class DecodeProgress:
 
 @dataclass(frozen=True, slots=True)
 class DecodeFinished:
-    """The row is done with, or has met the bound of memory and the child dies."""
+    """End of a row: it is complete, or it exceeded the memory limit and the process exits."""
 
     out_of_memory: bool = False
 
 
-GIVES_WAY = 5
-"""How much nicer than the other processes: decoders take all cores there are, and answers are not to wait for that."""
+NICENESS = 5
+"""Added niceness: decoders use all cores, and must not slow down the chat workers."""
 ROW, NEWS = b"r", b"n"
-"""First byte of a message: a pickled row, which the worker hands on unread, or one of the above."""
+"""First byte of a message: a pickled row, which the worker passes on unread, or one of the classes above."""
 
 
 def main() -> None:
-    """Take orders until the worker is gone."""
+    """Process requests until the worker closes the socket."""
     socket, lifeline, memory_bytes = (int(argument) for argument in sys.argv[1:])
     connection = Connection(socket)
     _die_with_parent(lifeline)
-    os.nice(GIVES_WAY)
+    os.nice(NICENESS)
     _load()
-    _bound(memory_bytes)
+    _limit_memory(memory_bytes)
     try:
         connection.send_bytes(NEWS)
         while True:
-            order: DecodeRequest = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the worker that started us
-            _obey(order, connection)
+            request: DecodeRequest = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the parent process
+            _run(request, connection)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _obey(order: DecodeRequest, connection: Connection) -> None:
-    # Not at the top: what this needs is loaded where loading it counts as starting up.
+def _run(request: DecodeRequest, connection: Connection) -> None:
+    # Not at the top: `_load` imports these, so that it counts as start-up time.
     from lvqa_ray.engine.step_runner import run_video_steps, with_local_path  # noqa: PLC0415
 
-    said: DecodeProgress | None = None
+    sent: DecodeProgress | None = None
 
-    def say(stage: str, row: Row) -> None:
-        nonlocal said
+    def watch(stage: str, row: Row) -> None:
+        nonlocal sent
         at = DecodeProgress(stage, row.info.duration_sec if hasattr(row, "info") else 0.0)
-        if at != said:
-            said = at
+        if at != sent:
+            sent = at
             connection.send_bytes(NEWS + pickle.dumps(at))
 
     try:
-        for out in with_local_path(partial(run_video_steps, order.steps, watcher=say), order.row, order.path):
+        for out in with_local_path(partial(run_video_steps, request.steps, watcher=watch), request.row, request.path):
             connection.send_bytes(ROW + pickle.dumps(out, protocol=pickle.HIGHEST_PROTOCOL))
     except MemoryError:
         connection.send_bytes(NEWS + pickle.dumps(DecodeFinished(out_of_memory=True)))
-        raise SystemExit(0) from None  # who knows what it has left behind
+        raise SystemExit(0) from None  # the state of the libraries is unknown
     connection.send_bytes(NEWS + pickle.dumps(DecodeFinished()))
 
 
 def _load() -> None:
-    """Import what decoding needs, so that it counts neither as decoding time nor as memory of the file's."""
+    """Import what decoding needs, so that it counts neither as decoding time nor as memory of the first file."""
     for name in (
         "lvqa_ray.engine.step_runner",
         "lvqa_ray.video.scenes.clip_builder",
@@ -103,21 +102,21 @@ def _load() -> None:
 
 
 def _die_with_parent(lifeline: int) -> None:
-    """Have the kernel end this process when the worker is gone, also in the middle of a decoder's endless loop.
+    """Have the kernel kill this process when the worker is gone, even in an endless loop of a decoder.
 
-    The worker holds the other end of a pipe that nobody writes to. When that closes, the kernel sends SIGIO, which ends
-    a process that does not handle it. (PR_SET_PDEATHSIG would do so whenever the thread that started us ends.)
+    The worker holds the other end of a pipe that nobody writes to. When it closes, the kernel sends SIGIO, which kills
+    a process without a handler for it. PR_SET_PDEATHSIG would already do so when the thread that started us ends.
     """
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _bound(memory_bytes: int) -> None:
-    """Refuse memory far beyond the bound, which the worker keeps; a crash leaves no core file.
+def _limit_memory(memory_bytes: int) -> None:
+    """Set RLIMIT_DATA to twice the memory limit, and disable core files.
 
-    The worker looks ten times a second, so that this stops only what is asked for at once. It cannot be the bound
-    itself: decoders take a refusal for damage and go on without the frame. Not RLIMIT_AS, which counts address space
-    that is only reserved. Linux alone heeds RLIMIT_DATA for mapped memory.
+    The worker enforces the limit itself by polling ten times a second; the rlimit only stops a single huge allocation.
+    It cannot equal the limit: decoders take a failed allocation for damage and continue without the frame. RLIMIT_AS
+    would count reserved address space. Only Linux applies RLIMIT_DATA to mapped memory.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)

@@ -1,1 +1,1 @@
-"""The run in one process, for a single video."""
+"""Runs the pipeline in one process, for a single video."""

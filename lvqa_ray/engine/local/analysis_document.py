@@ -1,4 +1,4 @@
-"""All that is known of one video's analysis so far: rows go in as they come, and it is a document at any time."""
+"""Document of one video's analysis, built from rows as they arrive; it can be read at any time."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ State = Literal["running", "done", "failed", "stopped"]
 
 
 def now() -> str:
-    """The time, in UTC."""
+    """The current time in UTC, as ISO 8601 text."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(slots=True, kw_only=True)
 class AnalysisDocument:
-    """An analysis and what came of it.
+    """State and results of one analysis.
 
     Attributes:
-        task: Names what is analyzed; reruns of parts share it.
-        session: Names this one analysis of it.
-        video: What is analyzed.
-        tasks: What is wanted, in order.
-        asked: The request, as plain values that hold no secret.
-        state: ``done`` where everything that was wanted is there; ``failed`` where a part or all of it is lacking.
-        found: Clips that were found so far.
-        split: Whether these are all.
-        looked: Whether all of them have been looked at.
-        speech: What is said, once that is known.
-        results: Of tasks, as they come.
-        failure: Why the video could not be analyzed, if it could not.
+        task: Id of the task; reruns of parts share it.
+        session: Id of this analysis of the task.
+        video: The video.
+        tasks: The requested results, in order.
+        asked: The request, as plain values without secrets.
+        state: ``done`` if all requested results exist; ``failed`` if some or all are missing.
+        found: Number of clips found so far.
+        split: Whether the video is split to its end.
+        looked: Whether all clips are captioned.
+        speech: The transcript, once it is known.
+        results: Results of tasks, as they arrive.
+        failure: Why the video could not be analyzed, if it failed.
     """
 
     task: str
@@ -71,7 +71,7 @@ class AnalysisDocument:
     failure: Failure | None = None
 
     def add(self, row: Row | Analysis) -> None:
-        """Take a row of the analysis in."""
+        """Add a row of the analysis."""
         match row:
             case ProbedVideo():
                 self.info = row.info
@@ -92,31 +92,33 @@ class AnalysisDocument:
 
     @property
     def lacks(self) -> Sequence[Failure]:
-        """Why parts of what was wanted are not there."""
+        """The failures of the video and of its tasks."""
         every = (self.failure, *(result.failure for result in self.results))
         return [failure for failure in every if failure is not None]
 
     @property
     def shots(self) -> list[dict[str, Any]]:
-        """What is seen, shot by shot, as far as it is known: ``start_ms``, ``end_ms``, ``text``."""
-        told = [self.captions[index] for index in sorted(self.captions) if self.captions[index].caption.strip()]
+        """The captions so far, by clip: ``start_ms``, ``end_ms``, ``text``."""
+        captioned = [self.captions[index] for index in sorted(self.captions) if self.captions[index].caption.strip()]
         return [
             {
                 "start_ms": round(row.clip.span.start_s * 1000),
                 "end_ms": round(row.clip.span.end_s * 1000),
                 "text": row.caption.strip(),
             }
-            for row in told
+            for row in captioned
         ]
 
     @property
     def usage(self) -> Usage:
-        """What all of it cost."""
-        others = (result.usage for result in self.results if result.task != "analysis")  # which is the captions' own
+        """Total usage."""
+        others = (
+            result.usage for result in self.results if result.task != "analysis"
+        )  # whose usage is that of the captions
         return sum((*(row.usage for row in self.captions.values()), *others), Usage())
 
     def document(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """The document as plain values, ready for JSON."""
         return {
             "task": self.task,
             "session": self.session,
@@ -146,7 +148,7 @@ class AnalysisDocument:
         }
 
     def _with_analysis(self) -> Sequence[Analysis]:
-        """The results; while shots are looked at, the first is what is known of them so far."""
+        """The results; while clips are captioned, the first one holds the captions so far."""
         if not self.captions or any(result.task == "analysis" for result in self.results):
             return self.results
         shots = self.shots
@@ -164,7 +166,7 @@ def _result(result: Analysis) -> dict[str, Any]:
         "task": result.task,
         "style": result.style,
         "text": result.text,
-        "value": None if result.task == "analysis" else result.value,  # the shots are told apart
+        "value": None if result.task == "analysis" else result.value,  # see "shots"
         "model": result.model,
         "usage": _usage(result.usage),
         "note": result.note,

@@ -1,4 +1,4 @@
-"""The ways to the endpoints for one process that asks them itself, without a cluster."""
+"""Clients of the endpoints for one process that sends requests itself, without a cluster."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ IN_FLIGHT_POLL_S = 0.02
 @dataclass(slots=True)
 class _Gate:
     limiter: Limiter
-    permits: LeasePool
+    leases: LeasePool
 
 
 class LocalClients:
-    """Chats by stage, which share the limits of their endpoints, the journals and the budget.
+    """Clients by stage, which share the limits of their endpoints, the journals and the budget.
 
-    An endpoint that has stopped for good (its key is refused, it has been down for too long) is tried again by whoever
-    asks for a chat later: what this process serves outlives such a day.
+    If an endpoint has halted (its key was refused, or it was down for too long), the next call of `of` makes a new
+    limiter: a service must recover from an outage.
 
     Args:
-        job: Names the endpoints; ``engine.max_cost`` and ``max_requests`` bound all that is asked through this.
-        folder: The journal of paid answers.
-        run_id: Names the segments that are written.
+        job: Gives the endpoints; ``engine.max_cost`` and ``max_requests`` limit all requests of these clients.
+        folder: Folder of the journal of paid replies.
+        run_id: Id in the names of the journal segments.
 
     Raises:
-        ConfigError: The variable of a key is not set.
+        ConfigError: The environment variable of a key is not set.
     """
 
     def __init__(self, job: Job, folder: StoragePath, run_id: str) -> None:
         engine = job.engine
         bounded = engine.max_cost is not None or engine.max_requests is not None
         self._budget = Budget(engine.max_cost, engine.max_requests)
-        self._purse = LocalBudget(self._budget) if bounded else None
+        self._run_budget = LocalBudget(self._budget) if bounded else None
         self._retry_failures = engine.retry_failures
         self._folder = folder
         self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
@@ -69,47 +69,48 @@ class LocalClients:
 
     @property
     def exhausted(self) -> str:
-        """Why nothing more may be asked; empty while the budget lasts."""
+        """Why no more requests may be sent; empty while the budget lasts."""
         return self._budget.exhausted
 
     def journal(self, stage: str) -> JournalReplyStore:
-        """The answers to a stage.
+        """The paid replies of a stage.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The journal cannot be read.
         """
         if stage not in self._journals:
             self._journals[stage] = self._opened(stage)
         return self._journals[stage]
 
     async def open(self, stages: Iterable[Prompted]) -> None:
-        """Read the answers to stages that are not read yet: by a thread, since they may be many; errors as above."""
+        """Read the journals of stages, in a thread, unless they are read already; errors as for `journal`."""
         async with self._opening:
             for stage in stages:
                 if stage.name not in self._journals:
                     self._journals[stage.name] = await asyncio.to_thread(self._opened, stage.name)
 
     def of(self, stage: Prompted, endpoints: Sequence[Endpoint]) -> Chat:
-        """What a stage asks some endpoints by, which answer alike; errors as above."""
+        """The client of a stage for replicas of an endpoint; errors as for `journal`."""
         if halted := [at for at in endpoints if self._gate(at).limiter.halted]:
             for at in halted:
                 self._gates.pop(self._name(at), None)
             self._chats.clear()
-        which = (stage.name, *(at.model_dump_json() for at in endpoints))
-        if which not in self._chats:
+        key = (stage.name, *(at.model_dump_json() for at in endpoints))
+        if key not in self._chats:
             sound = stage.role == "speech"
-            ways = [
-                EndpointRoute(at, self._wire(at, sound=sound), self._gate(at).permits, self._purse) for at in endpoints
+            routes = [
+                EndpointRoute(at, self._wire(at, sound=sound), self._gate(at).leases, self._run_budget)
+                for at in endpoints
             ]
-            self._chats[which] = build_client(ways, self.journal(stage.name), ask_again=self._retry_failures)
-        return self._chats[which]
+            self._chats[key] = build_client(routes, self.journal(stage.name), ask_again=self._retry_failures)
+        return self._chats[key]
 
     async def aclose(self) -> None:
-        """Wait for the answers that are being paid for, and close the connections and the journals."""
+        """Wait for requests in flight, and close the connections and the journals."""
         longest = max(at.timeout_s for at in self._known)
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
-                while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - nobody tells
+                while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - the limiter has no event
                     await asyncio.sleep(IN_FLIGHT_POLL_S)
         for each in self._wires.values():
             with suppress(OSError):
@@ -126,10 +127,10 @@ class LocalClients:
         return self._keys[at.api_key_env]
 
     def _wire(self, at: Endpoint, *, sound: bool) -> OpenAITransport:
-        which = f"{sound} {at.model_dump_json()}"
-        if which not in self._wires:
-            self._wires[which] = wire(at, self._key(at), sound=sound)
-        return self._wires[which]
+        key = f"{sound} {at.model_dump_json()}"
+        if key not in self._wires:
+            self._wires[key] = wire(at, self._key(at), sound=sound)
+        return self._wires[key]
 
     def _gate(self, at: Endpoint) -> _Gate:
         name = self._name(at)

@@ -1,8 +1,8 @@
-"""One video after another through the steps of a job, in this process: rows as they come, for who waits for them.
+"""In-process executor: runs the steps of a job on single videos and streams the rows.
 
-A run on a cluster is for many videos. This is for one whose owner is watching: nothing has to be started first, and who
-goes away takes the work along. The steps, the journal and the clients are those of a run, so what either has paid for
-is there for the other.
+A run on a cluster is for many videos. The executor is for a video that a client waits for: nothing has to start first,
+and a client that disconnects stops the work. The steps, the journal and the clients are those of a run, so both share
+their paid replies.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
 
-Told = Row | Analysis
-Say = Callable[[Told], None]
+Result = Row | Analysis
+Emit = Callable[[Result], None]
 
 
 class LocalExecutor:
-    """Takes videos through the steps of a job, any number at once; they share endpoints, decoders and the journal.
+    """Runs the steps of a job on any number of videos concurrently; they share endpoints, decoders and the journal.
 
     Args:
-        job: Says who is asked, within which limits, and where the journal is.
-        run_id: Names the segments of the journal that are written; made of the time, if not given.
+        job: Gives the endpoints, the limits and the output with the journal.
+        run_id: Id in the names of the journal segments; made from the time, if empty.
 
     Raises:
-        ConfigError: The variable of a key is not set.
+        ConfigError: The environment variable of a key is not set.
     """
 
     def __init__(self, job: Job, run_id: str = "") -> None:
@@ -66,33 +66,33 @@ class LocalExecutor:
         self.chats = LocalClients(job, self.journal, self.run_id)
         self.decoders = DecodePool(DecodeLimits.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 
-    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Told, None]:
-        """Everything that comes of a video, as it comes.
+    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Result, None]:
+        """Process a video; yields its rows and results as they come.
 
-        Close it (`contextlib.aclosing`) to stop the work: decoding ends, and no request is sent any more; what is paid
-        for is written down.
+        Close it (`contextlib.aclosing`) to stop the work: decoding ends and no more requests are sent; paid replies are
+        still written to the journal.
 
         Args:
-            job: The settings of the stages, and the tasks; its endpoints, limits and output are those of this analyst.
+            job: Settings of the stages and the tasks; endpoints, limits and output must be those of this executor.
             video: The video.
-            scratch: Where a remote file is put; where the job says, if not given.
+            scratch: Download cache for a remote file; the job's own by default.
 
         Yields:
-            `ProbedVideo`, each `Clip` as it is found (without its pictures), each `CaptionedClip` as it is answered,
+            `ProbedVideo`, each `Clip` as it is found (without its frames), each `CaptionedClip` as it is answered,
             the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
         """
-        said: asyncio.Queue[Told | None] = asyncio.Queue()
-        work = _VideoRun(self, job, video, scratch or download_cache(job), said.put_nowait)
+        results: asyncio.Queue[Result | None] = asyncio.Queue()
+        work = _VideoRun(self, job, video, scratch or download_cache(job), results.put_nowait)
 
-        async def all_of_it() -> None:
+        async def run_to_end() -> None:
             try:
                 await work.run()
             finally:
-                said.put_nowait(None)
+                results.put_nowait(None)
 
-        task = asyncio.create_task(all_of_it())
+        task = asyncio.create_task(run_to_end())
         try:
-            while (row := await said.get()) is not None:
+            while (row := await results.get()) is not None:
                 yield row
             await task
         finally:
@@ -101,88 +101,88 @@ class LocalExecutor:
                 await asyncio.shield(asyncio.wait([task]))
 
     async def aclose(self) -> None:
-        """End the children that decode, and close connections and journals."""
+        """Kill the decoder processes, and close connections and journals."""
         self.decoders.close()
         await self.chats.aclose()
 
 
 class _VideoRun:
-    """One video on its way."""
+    """The run of one video."""
 
-    def __init__(self, analyst: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, say: Say) -> None:
+    def __init__(self, executor: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, emit: Emit) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
         media = clip_uploader(job)
         self._pipeline = build(job, media.folder)
-        self._telling: list[ChatStep | PlainStep] = [
+        self._video_steps: list[ChatStep | PlainStep] = [
             step for group in self._pipeline.ask if not isinstance(group, FrameScoring) for step in group
         ]
-        self._analyst, self._job, self._video, self._media, self._say = analyst, job, video, media, say
-        self._held = PinnedDownload(scratch, video)
+        self._executor, self._job, self._video, self._media, self._emit = executor, job, video, media, emit
+        self._download = PinnedDownload(scratch, video)
         self._asking = [
             stage
-            for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._telling)
+            for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._video_steps)
             if isinstance(step, ChatStep)
             for stage in (step.stage, *step.helpers)
         ]
         self._chats: dict[str, Chat] = {}
         asked_at_once = sum(at.max_concurrency for at in job.endpoints.replicas(self._pipeline.caption[0].role))
-        self._room = asyncio.Semaphore(asked_at_once + 2)  # pictures that wait are held in memory
-        self._told = 0
+        self._slots = asyncio.Semaphore(asked_at_once + 2)  # waiting frames are held in memory
+        self._emitted = 0
 
     async def run(self) -> None:
         try:
-            chats, endpoints = self._analyst.chats, self._job.endpoints
+            chats, endpoints = self._executor.chats, self._job.endpoints
             await chats.open(self._asking)
             self._chats = {stage.name: chats.of(stage, endpoints.replicas(stage.role)) for stage in self._asking}
             captions = await self._captions()
             for row in self._pipeline.merge(captions) if captions else ():
-                self._say(row)
-                await run_steps(self._telling, [row], self._step)
+                self._emit(row)
+                await run_steps(self._video_steps, [row], self._step)
         finally:
-            await self._held.aclose()
+            await self._download.aclose()
 
     async def _captions(self) -> list[CaptionedClip]:
-        """The clips with what came of them; none where the video failed."""
+        """The captioned clips; none if the video failed."""
         captions: list[CaptionedClip] = []
 
         async def caption(clip: Clip) -> None:
             try:
                 captions.extend(row for row in await self._captioned(clip) if isinstance(row, CaptionedClip))
             finally:
-                self._room.release()
+                self._slots.release()
 
         try:
             async with asyncio.TaskGroup() as group, aclosing(self._clips()) as clips:
                 async for row in clips:
                     if isinstance(row, Failure):
                         raise _VideoFailed(row)
-                    if isinstance(row, CaptionedClip):  # it failed before it could be asked about
+                    if isinstance(row, CaptionedClip):  # it failed before its request
                         captions.append(row)
-                        self._say(replace(row.clip, frames=()))
-                        self._say(row)
+                        self._emit(replace(row.clip, frames=()))
+                        self._emit(row)
                         continue
                     if not isinstance(row, Clip):
                         raise TypeError(f"a row of type {type(row).__name__} came from the steps before the captions")
-                    self._say(replace(row, frames=(), media=b""))
-                    await self._room.acquire()
+                    self._emit(replace(row, frames=(), media=b""))
+                    await self._slots.acquire()
                     group.create_task(caption(row))
         except* _VideoFailed as failures:
             captions.clear()
             for failure in failures.exceptions:
-                self._say(failure.args[0])
+                self._emit(failure.args[0])
         return captions
 
     async def _clips(self) -> AsyncGenerator[Row, None]:
         found = ClipIndex(
-            self._analyst.journal,
+            self._executor.journal,
             self._pipeline.recipe,
-            self._analyst.run_id,
-            lambda: index_of(clips_folder(self._analyst.journal)),
+            self._executor.run_id,
+            lambda: index_of(clips_folder(self._executor.journal)),
             self._pipeline.beside,
         )
         known = await asyncio.to_thread(found.get, self._video)
         if known is not None:
-            self._say(ProbedVideo(video=self._video, info=known[0].info, speech=known[0].heard))
+            self._emit(ProbedVideo(video=self._video, info=known[0].info, speech=known[0].heard))
             for clip in known:
                 yield clip
             return
@@ -194,7 +194,7 @@ class _VideoRun:
                 if not isinstance(row, ProbedVideo):
                     yield row
                     continue
-                self._say(row)
+                self._emit(row)
                 async with aclosing(self._in_turn([then, *others], row)) as clips:
                     async for out in clips:
                         made.append(without_images(out))
@@ -202,14 +202,14 @@ class _VideoRun:
         await asyncio.to_thread(found.put, self._video, made)
 
     async def _in_turn(self, groups: Sequence[Group], row: Row) -> AsyncGenerator[Row, None]:
-        """The rows that groups of steps make of a row."""
+        """Run groups of steps on a row, one group after another; yields the resulting rows."""
         if not groups:
             yield row
             return
         group, *others = groups
-        looking = [step for step in group if isinstance(step, VideoStep)]
-        if looking:
-            async with aclosing(self._through(looking, row)) as made:
+        video_steps = [step for step in group if isinstance(step, VideoStep)]
+        if video_steps:
+            async with aclosing(self._through(video_steps, row)) as made:
                 async for out in made:
                     async with aclosing(self._in_turn(others, out)) as rows:
                         async for each in rows:
@@ -225,57 +225,57 @@ class _VideoRun:
         known = await self._paid(clip)
         if known is not None:
             for row in known:
-                self._say(row)
+                self._emit(row)
             return known
         rows: list[Row] = []
         async with aclosing(self._through(self._pipeline.look, clip)) as looked:
             async for row in looked:
                 rows += await run_steps(self._pipeline.caption, [row], self._step)
                 if isinstance(row, CaptionedClip):
-                    self._say(row)
+                    self._emit(row)
         return rows
 
     async def _paid(self, clip: Clip) -> Sequence[Row] | None:
-        """What the journal makes of a clip, which then need not be looked at."""
+        """The rows of a clip from paid replies, so that it is not decoded; ``None`` if one is missing."""
         if clip.dropped or clip.lost_s or any(frame.jpeg for frame in clip.frames):
             return None
         expected = await asyncio.to_thread(self._pipeline.expected, clip)
         if expected is None:
             return None
         step = self._pipeline.caption[0]
-        answers = self._analyst.chats.journal(step.name)
+        answers = self._executor.chats.journal(step.name)
         again = self._job.engine.retry_failures
         return await paid(step, expected, answers, self._job.endpoints.of(step.role), ask_again=again)
 
     async def _through(self, steps: Sequence[VideoStep], row: Row) -> AsyncGenerator[Row, None]:
-        """The rows that video steps make of a row; in a child process, if they open the file."""
+        """Run video steps on a row, in a decoder process if they open the file; yields the resulting rows."""
         if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
             for out in run_video_steps(steps, row, _unwatched):
                 yield out
             return
         try:
-            path = await self._held.path()
+            path = await self._download.path()
         except FetchError as error:
             yield not_fetched(steps, row, error)
             return
-        async with aclosing(self._analyst.decoders.rows(steps, row, path)) as made:
+        async with aclosing(self._executor.decoders.rows(steps, row, path)) as made:
             async for out in made:
-                yield out if self._media.here else await asyncio.to_thread(self._put, out)
+                yield out if self._media.cuts_in_place else await asyncio.to_thread(self._upload, out)
 
-    def _put(self, row: Row) -> Row:
-        """A row whose clip file is where it is kept."""
-        kept: Row = next(chain.from_iterable(map(unpack, self._media.kept([pack(row)]))))
-        return kept
+    def _upload(self, row: Row) -> Row:
+        """Upload the clip file of a row."""
+        uploaded: Row = next(chain.from_iterable(map(unpack, self._media.upload([pack(row)]))))
+        return uploaded
 
     async def _step(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         made = await self._made(step, row)
         for out in made:
             if isinstance(out, AnalyzedVideo):
-                for result in out.results[self._told :]:
-                    self._say(result)
-                self._told = len(out.results)
-            elif not isinstance(out, CaptionedVideo):  # which has been told
-                self._say(out)
+                for result in out.results[self._emitted :]:
+                    self._emit(result)
+                self._emitted = len(out.results)
+            elif not isinstance(out, CaptionedVideo):  # emitted already
+                self._emit(out)
         return made
 
     async def _made(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
@@ -286,8 +286,8 @@ class _VideoRun:
 
 
 class _VideoFailed(Exception):
-    """There is nothing more to be done for the video."""
+    """Ends the run of the video, with its failure."""
 
 
 def _unwatched(_stage: str, _row: Row) -> None:
-    """Who works in this process is not watched."""
+    """Ignore the progress: steps in this process have no watchdog."""

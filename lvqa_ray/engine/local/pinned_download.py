@@ -1,4 +1,4 @@
-"""The file of one video on this machine, for as long as somebody works on it."""
+"""Pins a downloaded video in the node's cache until it is closed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lvqa_ray.storage.remote import is_remote
 
 
 class PinnedDownload:
-    """Fetches a video when its path is first asked for, and holds it until it is closed.
+    """Downloads a video at the first call of `path`, and keeps it in the cache until it is closed.
 
     Args:
-        scratch: Where remote files are put.
-        video: The video; a local one is used where it is.
+        scratch: The download cache.
+        video: The video; a local file is used in place.
     """
 
     def __init__(self, scratch: DownloadCache, video: Video) -> None:
@@ -30,10 +30,10 @@ class PinnedDownload:
         self._path: asyncio.Task[str] | None = None
 
     async def path(self) -> str:
-        """Where the file is.
+        """The local path of the file.
 
         Raises:
-            FetchError: It cannot be had.
+            FetchError: The download failed.
         """
         if not is_remote(self._video.uri):
             return self._video.uri
@@ -43,13 +43,13 @@ class PinnedDownload:
         return await asyncio.shield(self._path)
 
     async def aclose(self) -> None:
-        """Let go of the file; a fetch that is under way is given up."""
+        """Release the file; a running download is cancelled."""
         self._over.set()
         if self._path is not None:
             self._path.cancel()
             await asyncio.wait([self._path])
             if not self._path.cancelled():
-                self._path.exception()  # seen
+                self._path.exception()  # marks it as retrieved
             await self._files.aclose()
 
     def _hold(self) -> Generator[str, None, None]:

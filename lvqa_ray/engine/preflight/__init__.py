@@ -1,1 +1,1 @@
-"""Checks before a run: endpoints, output, estimate, dry run, doctor."""
+"""Preflight checks of a run: endpoints, output, estimate, dry run, doctor."""

@@ -1,4 +1,4 @@
-"""The headers of many videos at once, for who only wants to know: remote files are read in parts, never whole."""
+"""Probes many videos in parallel. Remote files are read by range requests, and downloaded only without those."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lvqa_ray.storage.remote import is_remote
 
 
 def probed(job: Job, videos: Sequence[Video]) -> list[ProbedVideo | Failure]:
-    """Probe videos in processes of their own, as many at once as there are cores.
+    """Probe videos in decoder processes, one per core.
 
     Args:
-        job: Says how, and what decoding may take.
-        videos: Local or in other places.
+        job: Gives the settings of the probe and the limits of decoding.
+        videos: Local or remote videos.
 
     Returns:
-        For each what it is, or why it cannot be used.
+        For each video, in order, its probed row or its failure.
     """
     many = min(len(videos), os.cpu_count() or 1)
     idle: SimpleQueue[DecodeProcess] = SimpleQueue()
@@ -65,5 +65,5 @@ def _probed(job: Job, video: Video, decoder: DecodeProcess) -> ProbedVideo | Fai
 
 def _row(packed: Iterator[Packed]) -> ProbedVideo | Failure:
     (row,) = (row for bundle in packed for row in unpack(bundle))
-    assert isinstance(row, ProbedVideo | Failure)  # noqa: S101 - what the stage gives
+    assert isinstance(row, ProbedVideo | Failure)  # noqa: S101 - the types that the stage gives
     return row

@@ -1,4 +1,4 @@
-"""Looking before leaping: whether a job's endpoints, output, disk and videos will do, one finding each."""
+"""Preflight diagnosis (`lvqa check`): tests endpoints, output, disk and videos of a job, one finding each."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from lvqa_ray.stage import Role
 from lvqa_ray.storage.remote import is_remote
 
 SAMPLE = 20
-"""Videos whose headers are read."""
+"""Maximum number of videos to probe."""
 LEAST_FREE = 2**30
-"""Bytes that the disk of the output should have free."""
+"""Recommended free space on the disk of the output (bytes)."""
 TRIAL_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look found.
+    """Result of one check.
 
     Attributes:
-        what: What was looked at.
-        ok: Whether it will do; ``None`` for what was not tried, or does not matter to this job.
-        says: In one sentence.
+        what: The subject.
+        ok: Whether it is usable; ``None`` if it was not tried, or the run works without it.
+        says: One sentence.
     """
 
     what: str
@@ -48,11 +48,11 @@ class Finding:
 
 
 def check(job: Job, *, paid: bool) -> Iterator[Finding]:
-    """Look at everything that a run needs.
+    """Check everything that a run needs.
 
     Args:
         job: The job.
-        paid: Send each endpoint a tiny request of each kind that the job will send; a few cents at most.
+        paid: Send each endpoint a small request of each kind that the job sends; a few cents at most.
 
     Yields:
         Findings as they come.
@@ -61,7 +61,7 @@ def check(job: Job, *, paid: bool) -> Iterator[Finding]:
     yield from _videos(job)
     for role in job.endpoints.roles:
         if job.endpoints.section(role) != role:
-            continue  # another role's endpoint plays it
+            continue  # checked for the role whose endpoint it uses
         for at in job.endpoints.replicas(role):
             yield from _endpoint(job, role, at, paid=paid)
 
@@ -96,7 +96,7 @@ def _videos(job: Job) -> Iterator[Finding]:
     bad = [row for row in probed(job, sample) if isinstance(row, Failure)]
     some = f"{len(sample) - len(bad)} of {len(sample)} tested videos are readable; {len(videos)} videos in total."
     first = f" {bad[0].video.id}: {bad[0].message}" if bad else ""
-    # Single bad files become failures with a reason; where all are bad there is nothing to run for.
+    # A run turns single bad files into failures; only if all are bad, it makes no sense.
     yield Finding("videos", len(bad) < len(sample), some + first)
     yield from _scratch(job, videos)
 
@@ -134,12 +134,12 @@ def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Fin
 
 
 async def _refusal(to: OpenAITransport, request: ChatRequest) -> str:
-    """Why there is no answer; empty if there is one."""
+    """Why a request got no reply; empty if it got one."""
     try:
         async with asyncio.timeout(TRIAL_TIMEOUT_S):
             await to(request)
     except TruncatedReply:
-        return ""  # a model that thinks long before it says anything has answered all the same
+        return ""  # the limit cut off the thinking of a model, which works
     except BadRequest as error:
         return f"Refused: {error}"
     except ApiError as error:

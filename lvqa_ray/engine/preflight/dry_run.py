@@ -1,4 +1,4 @@
-"""What a run would do, without doing it: nothing is paid for and nothing is written."""
+"""Dry run: what a run would do, without paid requests and without writing anything."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from lvqa_ray.records import Clip, ProbedVideo, Span
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a run would do.
+    """Result of a dry run.
 
     Attributes:
         videos: Videos of the manifest.
-        already_done: Those that need nothing.
-        reasons: Why videos are to be done, or not, in words, with how many they are.
-        unusable: Those to do that are not usable as videos; they become failures.
-        too_many_clips: Those to do whose stated length makes more clips than ``split.max_clips``; failures as well.
-        seconds: Length of those to do, in seconds.
+        already_done: Videos that need no work.
+        reasons: Number of videos by the reason why they are processed or not, in words.
+        unusable: Videos to process that are unusable; they become failures.
+        too_many_clips: Videos to process with more clips than ``split.max_clips``; they become failures as well.
+        seconds: Total length of the videos to process (s).
         clips: Clips to caption.
-        frames: Pictures to show, over all clips.
-        pictures: How a picture is counted in tokens.
-        stages: The calls by stage, and what they come to.
-        busy_s: The time in seconds that the busiest endpoint needs at its limits; decoding may take longer.
-        exact: Whether ``clips`` is what it will be; scenes are known only after decoding, so then it is a lower bound.
+        frames: Frames in the requests for all clips.
+        pictures: Name of the formula for the tokens of an image.
+        stages: Estimate of the calls by stage.
+        busy_s: Time that the busiest endpoint needs at its limits (s); decoding may take longer.
+        exact: Whether ``clips`` is exact; scenes are known only after decoding, so it is a lower bound then.
     """
 
     videos: int
@@ -55,20 +55,20 @@ class DryRun:
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars for all stages, ``None`` where a price is not known."""
+        """US dollars for all stages; ``None`` if a price is unknown."""
         costs = [stage.cost_usd for stage in self.stages.values()]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
-    """Look at every video's header and count.
+    """Probe every video and estimate the run.
 
     Args:
         job: The job.
-        ask_endpoints: Also ask for the lists of models, if there is something to do; that needs the keys.
+        ask_endpoints: Also request the model lists, if there are videos to process; that needs the keys.
 
     Raises:
-        ConfigError: What would keep the run from starting.
+        ConfigError: The run would not start.
     """
     videos = read_manifest(job.videos, job.limit, without=output_path(job), access=storage_options(job.storage))
     check_prompts(job, videos)
@@ -107,7 +107,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
 
 
 def _first_asked(stages: Sequence[str]) -> str:
-    """The first stage that has to ask anew when the settings of some have changed; where it is not known, the first."""
+    """The first stage whose requests change with the settings of ``stages``; the first of all if that is unknown."""
     if list(stages) == ["analysis"]:
         return NOTHING
     stages = [stage for stage in stages if stage != "analysis"]
@@ -119,7 +119,7 @@ def _first_asked(stages: Sequence[str]) -> str:
 
 
 def _tasks_asked(stages: Sequence[str]) -> bool:
-    """Whether the tasks about whole films have to be done anew: not where only what is asked has changed."""
+    """Whether the results about whole videos are made again: not if only settings of the questions changed."""
     return not stages or not set(stages) <= {"probe", "merge", "ask", "checks", "reformat"}
 
 
@@ -132,7 +132,7 @@ def _is_too_long(job: Job, row: ProbedVideo) -> bool:
 
 
 def _load(job: Job, row: ProbedVideo, changes: Sequence[str]) -> VideoWorkload:
-    """Clips of fixed length that no filter rejects; for scenes, the fewest that there can be."""
+    """Workload of a video: exact for clips of fixed length, the minimum for scenes."""
     if job.split.mode == "fixed":
         clips = [clip for clip in job.split(row) if isinstance(clip, Clip)]
         spans = [kept.span for clip in clips for kept in job.filter(clip) if not kept.dropped]

@@ -1,4 +1,4 @@
-"""What a run will cost, before it: tokens, dollars and the endpoint's time. An estimate, and its assumptions."""
+"""Cost estimate of a run: tokens, dollars and the time of the endpoints, with its assumptions."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.frames.frame_encoder import fit
 
 LABEL_TOKENS = 10
-"""The time that stands before each picture, or before each caption."""
+"""Tokens of the time label before each frame or caption."""
 VIDEO_TOKENS_PER_S = 300
-"""Assumed for a clip that is shown as video."""
+"""Assumed tokens per second of a clip that is sent as video."""
 REWRITTEN = 0.25
-"""Assumed share of the questions that are written anew and checked again, for each check that repairs."""
+"""Assumed share of questions that each check with policy repair rewrites and checks again."""
 REPLY_S = 10.0
-"""Assumed time of a reply where no limit per minute is the tighter one."""
+"""Assumed time of a reply, if no limit per minute is tighter (s)."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEstimate:
-    """What the calls of one stage come to, if every reply is usable at once and none is in the journal.
+    """Estimate of the calls of one stage, if no reply is unusable and none is cached.
 
     Attributes:
-        calls: Requests.
+        calls: Number of requests.
         input_tokens: Prompt tokens.
         output_tokens: Reply tokens.
-        cost_usd: US dollars, ``None`` where no price is known.
-        model: Who is asked.
+        cost_usd: US dollars; ``None`` if no price is known.
+        model: The model.
     """
 
     calls: int
@@ -51,14 +51,14 @@ class JobEstimate:
 
 @dataclass(frozen=True, slots=True)
 class VideoWorkload:
-    """What one video asks for.
+    """Calls that one video needs.
 
     Attributes:
         row: The video.
         clips: Clips to caption.
-        frames: Pictures to show, over all clips.
-        first: The first of `CALL_GROUPS` whose calls are to be paid; those of stages before it are in the journal.
-        tasks: Whether those of the tasks about the whole are.
+        frames: Frames in the requests for all clips.
+        first: The first of `CALL_GROUPS` whose calls are paid; earlier groups are cached.
+        tasks: Whether the calls of tasks about the whole video are paid.
     """
 
     row: ProbedVideo
@@ -68,13 +68,13 @@ class VideoWorkload:
     tasks: bool = True
 
     def asks(self, stage: str) -> bool:
-        """Whether the calls of a stage are to be paid."""
+        """Whether the calls of a group are paid."""
         return CALL_GROUPS.index(self.first) <= CALL_GROUPS.index(stage)
 
 
 NOTHING = "nothing"
 CALL_GROUPS = ("caption", "ask", "checks", "reformat", NOTHING)
-"""Groups of calls, of which each rests on those before it; the last has none."""
+"""Groups of calls in order; each depends on those before it, and the last one is empty."""
 
 
 def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]:
@@ -100,16 +100,16 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
             caption_in += load.clips * _prompt_tokens(job.caption) + shown
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
     ask_out = min(written * job.ask.usual_reply_tokens, ask_calls * (_longest_reply(job, job.ask) or sys.maxsize))
-    told = {
+    about_videos = {
         **_transcripts(job, [load for load in loads if load.asks("caption")]),
         job.caption.name: _of(job, job.caption, caption_calls, caption_in),
         **_summaries(job, [load for load in loads if load.asks("ask") or load.tasks], caption_out),
         **_tasks(job, [load for load in loads if load.tasks], caption_out),
     }
     if not job.ask.wanted:
-        return told
+        return about_videos
     return {
-        **told,
+        **about_videos,
         job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
         **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
@@ -118,7 +118,7 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
 
 
 def _transcripts(job: Job, loads: Sequence[VideoWorkload]) -> dict[str, JobEstimate]:
-    """The calls that write down sound: of all videos without a sidecar; streams of subtitles may spare more."""
+    """Speech-to-text calls for all videos without a sidecar file; embedded subtitles may save more."""
     if job.endpoints.speech is None or "endpoint" not in job.speech.sources:
         return {}
     at = job.endpoints.of("speech")
@@ -129,13 +129,13 @@ def _transcripts(job: Job, loads: Sequence[VideoWorkload]) -> dict[str, JobEstim
 
 
 def _shown(job: Job, load: VideoWorkload, caption_tokens: int) -> int:
-    """Tokens of captions in a prompt: of a long film there is an overview and some windows."""
+    """Tokens of captions in a prompt; a long video gives an overview and some windows."""
     tokens, budget = load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget
     return tokens if tokens <= budget else budget // OVERVIEW + budget // DETAIL
 
 
 def _summaries(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
-    """The calls that sum up long films, and their summaries again."""
+    """Calls that summarize long videos, and summarize the summaries."""
     stage, calls, tokens_in = job.summarize, 0, 0
     for load in loads:
         tokens = load.clips * (caption_tokens + LABEL_TOKENS)
@@ -147,13 +147,13 @@ def _summaries(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) ->
 
 
 def _tasks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
-    """The calls of the tasks about whole films; what is said in them is not known before."""
+    """Calls of the tasks about whole videos; the length of their transcripts is unknown before."""
     stages: dict[str, JobEstimate] = {}
-    told = sum(min(load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget) for load in loads)
+    captions = sum(min(load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget) for load in loads)
     for task in job.analysis.stages:
         if isinstance(task, WriteSummary):
             prompts = [task.prompt_of(style) for style in task.styles]
-            tokens = len(prompts) * told
+            tokens = len(prompts) * captions
         else:
             prompts, tokens = [task.prompt], len(loads) * job.analysis.summary.usual_reply_tokens
         tokens += len(loads) * sum(-(-len(task.system + prompt) // CHARS_PER_TOKEN) for prompt in prompts)
@@ -162,11 +162,11 @@ def _tasks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dic
 
 
 def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
-    """The calls of the checks, if no question is dropped before its last one."""
+    """Calls of the checks, if no check drops a question."""
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
     captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
-    question_tokens = job.ask.usual_reply_tokens // 3  # its reasoning is not shown to who answers it
+    question_tokens = job.ask.usual_reply_tokens // 3  # without its reasoning
     stages: dict[str, JobEstimate] = {}
     repairs = 0
     for check in job.checks.calling:
@@ -187,7 +187,7 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
 
 
 def _prose(job: Job, questions: int) -> dict[str, JobEstimate]:
-    """The calls of the check of the rewritten reasoning."""
+    """Calls that check the rewritten reasoning."""
     prose = job.checks.prose
     if prose.policy == "off" or not prose.implied:
         return {}
@@ -196,13 +196,13 @@ def _prose(job: Job, questions: int) -> dict[str, JobEstimate]:
 
 
 def _picture_tokens(job: Job, load: VideoWorkload) -> int:
-    """Tokens of a picture with the time that stands before it."""
+    """Tokens of a frame with its time label."""
     width, height = fit(load.row.info.width, load.row.info.height, short_side=job.sample.short_side)
     return family_of(job.endpoints.of("vlm").model).tokens(width, height) + LABEL_TOKENS
 
 
 def seconds(job: Job, stages: dict[str, JobEstimate]) -> float:
-    """The time that the busiest endpoint needs at its limits; stages that share one wait for each other."""
+    """The time that the busiest endpoint needs at its limits (s); stages on the same endpoint add up."""
     busy: dict[tuple[str, str | None, str], tuple[Sequence[Endpoint], list[JobEstimate]]] = {}
     for stage in (TranscribeSpeech(), *job.asking):
         if stage.name not in stages:
@@ -222,7 +222,7 @@ def _busy_s(replicas: Sequence[Endpoint], parts: Sequence[JobEstimate]) -> float
 
 
 def _calls_per_s(at: Endpoint, calls: int, tokens_in: float, tokens_out: float) -> float:
-    """What the limits of an endpoint allow for calls of so many tokens."""
+    """Calls per second that the limits of an endpoint allow, for calls of this size."""
     per_minute = [
         (at.requests_per_minute, 1.0),
         (at.tokens_per_minute, tokens_in + tokens_out),

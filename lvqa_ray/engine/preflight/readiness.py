@@ -1,9 +1,8 @@
-"""Readiness of an endpoint: whether it knows the key and the model, by its list of models or by one small request.
+"""Readiness check of an endpoint: whether it accepts the key and has the model.
 
-The list costs nothing and is a hint. Where it does not name the model, or cannot be had, one request with the
-parameters of a run decides. What stops a run is what stops every request: an unknown model or path, a refused key or
-request, an account without quota, or a server that is no chat endpoint. Anything that may pass, such as a rate limit,
-does not.
+The list of models is free and a hint. If it lacks the model or is not available, one small request with the parameters
+of a run decides. Only errors that every request would meet stop a run: an unknown model or path, a refused key or
+request, an account without quota, or a server that is no chat endpoint. Temporary errors, such as a rate limit, do not.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ LIST_WITHIN_S = 30.0
 READINESS_TIMEOUT_S = 120.0
 AGAIN_AFTER_S = 1.0
 _LASTING = (NotFound, AuthFailed, QuotaExceeded, BadRequest, EndpointDown)
-"""Errors that every request would meet."""
+"""Permanent errors, which every request would meet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was found out about an endpoint that a run may use.
+    """Result of the check of an endpoint that a run may use.
 
     Attributes:
         says: One sentence.
-        sure: Whether the endpoint is known to have the model.
-        warning: What a user should know before the run; empty for nothing.
+        sure: Whether the endpoint certainly has the model.
+        warning: Warning for the user before the run; empty for none.
     """
 
     says: str
@@ -59,16 +58,16 @@ class Readiness:
 
 
 async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | None, *, sound: bool) -> Readiness:
-    """Find out whether an endpoint knows its model and its key.
+    """Check whether an endpoint accepts its key and has its model.
 
     Args:
         endpoint: The endpoint.
         key: Its key.
-        request: The request that decides where the list of models does not; ``None`` to send none.
-        sound: Whether it is asked for what is said.
+        request: The request to send if the list of models does not decide; ``None`` for none.
+        sound: Whether it is a speech-to-text endpoint.
 
     Raises:
-        ConfigError: No request of a run could succeed; says why, and the likely mend.
+        ConfigError: No request of a run could succeed; gives the reason and the likely fix.
     """
     _check_variables(endpoint)
     transport = wire(endpoint, key, sound=sound)
@@ -79,7 +78,7 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         if not doubt:
             return Readiness(f"Answers, and lists {endpoint.model}.")
         if isinstance(listed, Disconnected):
-            raise ConfigError(f"{endpoint.label}: {_ended(listed)}{await _mend(endpoint, key, listed)}")
+            raise ConfigError(f"{endpoint.label}: {_ended(listed)}{await _fix(endpoint, key, listed)}")
         if request is None:
             says = f"{_capital(doubt)}. One small paid request would decide."
             return Readiness(says, sure=False, warning=f"{endpoint.label}: {doubt}.")
@@ -96,16 +95,16 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         offered = _offered(endpoint, listed) if isinstance(error, NotFound | BadRequest) else ""
         if isinstance(error, NotFound):
             offered = offered.replace("does not list the", "has no")
-        told = f" {endpoint.base_url} {offered}." if offered else ""
+        models = f" {endpoint.base_url} {offered}." if offered else ""
         # A URL that has a list of models is the right one.
-        mend = await _mend(endpoint, key, error, moved) if moved or isinstance(listed, ApiError) else ""
-        raise ConfigError(f"{endpoint.label}: {_ended(error)}{told}{mend}")
+        fix = await _fix(endpoint, key, error, moved) if moved or isinstance(listed, ApiError) else ""
+        raise ConfigError(f"{endpoint.label}: {_ended(error)}{models}{fix}")
     says = f"{_capital(doubt)}, and the test request failed: {error}"
     return Readiness(says, sure=False, warning=f"{endpoint.label}: {says[:1].lower()}{says[1:]}")
 
 
 def _check_variables(endpoint: Endpoint) -> None:
-    """Refuse an environment in which the endpoint cannot be reached.
+    """Refuse proxy and certificate variables that are unusable.
 
     Raises:
         ConfigError: Names the variable.
@@ -116,7 +115,7 @@ def _check_variables(endpoint: Endpoint) -> None:
 
 
 async def _listed(transport: OpenAITransport) -> ModelList | ApiError:
-    """The endpoint's list of models, or why it cannot be had."""
+    """The endpoint's list of models, or the error."""
     try:
         async with asyncio.timeout(LIST_WITHIN_S):
             return await transport.list_models()
@@ -127,7 +126,7 @@ async def _listed(transport: OpenAITransport) -> ModelList | ApiError:
 
 
 def _doubt(endpoint: Endpoint, listed: ModelList | ApiError, moved: str) -> str:
-    """Why the list of models does not settle that the endpoint can be used; empty if it does."""
+    """Why the list of models leaves a doubt, as the rest of a sentence; empty for none."""
     if moved:
         return f"redirects requests to {moved} (set base_url to that; otherwise each request is sent twice)"
     if isinstance(listed, ModelList):
@@ -139,7 +138,7 @@ def _doubt(endpoint: Endpoint, listed: ModelList | ApiError, moved: str) -> str:
 
 
 def _offered(endpoint: Endpoint, listed: ModelList | ApiError) -> str:
-    """What a list offers instead of the model, as the rest of a sentence; empty where there is no list."""
+    """The models that a list offers instead, as the rest of a sentence; empty without a list."""
     if not isinstance(listed, ModelList) or listed.has(endpoint.model):
         return ""
     if not listed.names:
@@ -151,7 +150,7 @@ def _offered(endpoint: Endpoint, listed: ModelList | ApiError) -> str:
 
 
 async def _refusal(transport: OpenAITransport, request: ChatRequest) -> ApiError | None:
-    """Why a request has no answer, after a second try where one may help; nothing if there is one."""
+    """The error of a request, after one retry if that may help; ``None`` if it got a reply."""
     error: ApiError | None = None
     for wait_s in (0.0, AGAIN_AFTER_S):
         await asyncio.sleep(wait_s)
@@ -165,19 +164,19 @@ async def _refusal(transport: OpenAITransport, request: ChatRequest) -> ApiError
             error = caught
         if not isinstance(error, RetryableError) or error.bill is not None:
             break
-    # One that was cut off, filtered, declined or empty was an answer all the same.
+    # A reply that was cut off, filtered, refused or empty (it has a bill) is a reply as well.
     return error if error is not None and error.bill is None else None
 
 
 def _stops(error: ApiError, listed: ModelList | ApiError) -> bool:
-    """Whether every request of a run would meet an error."""
+    """Whether every request of a run would meet the error."""
     if isinstance(error, TimedOut | Disconnected):
-        return isinstance(listed, TimedOut | Disconnected)  # nothing has answered at all
+        return isinstance(listed, TimedOut | Disconnected)  # no request got any response
     return isinstance(error, (*_LASTING, MalformedReply))
 
 
-async def _mend(endpoint: Endpoint, key: SecretStr, error: ApiError, moved: str = "") -> str:
-    """A sentence with the base URL that was probably meant, where an error may come of a wrong one."""
+async def _fix(endpoint: Endpoint, key: SecretStr, error: ApiError, moved: str = "") -> str:
+    """A sentence with the probable base URL, if a wrong one may cause the error; else empty."""
     if not isinstance(error, NotFound | MalformedReply | Disconnected | BadRequest) or error.status == AUTH_REQUIRED:
         return ""
     if found := moved or await likely_base_url(endpoint, key):
@@ -188,7 +187,7 @@ async def _mend(endpoint: Endpoint, key: SecretStr, error: ApiError, moved: str 
 
 
 def _ended(error: ApiError) -> str:
-    """An error as a sentence."""
+    """The text of an error, with a full stop."""
     sentence = str(error)
     return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
 

@@ -1,7 +1,7 @@
-"""Trial requests: small ones with the parameters, media and reply format of the requests that a job's run sends.
+"""Trial requests: small requests with the parameters, media and reply format of those that a run sends.
 
-Each is built by the stage that sends the real ones, so a trial and a run cannot disagree about temperature, token
-limit, system message or form.
+The stage that sends the real requests builds them, so both always agree on temperature, token limit, system message and
+reply format.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SAY_YES = Text(text="Reply with the word yes.")
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A request that shows whether an endpoint takes what a job sends.
+    """A request that tests whether an endpoint accepts one kind of request of a job.
 
     Attributes:
-        what: What is tried, in a few words.
+        what: The tested feature, in a few words.
         request: The request.
-        needed: Whether a run cannot do without it.
+        needed: Whether a run needs the feature.
     """
 
     what: str
@@ -48,13 +48,13 @@ class Trial:
 
 
 def stages_of(job: Job, role: Role) -> tuple[Prompted, ...]:
-    """The stages of a job that ask the endpoint of a role, roles included that it plays in another's place."""
-    played_by = job.endpoints.section
-    return tuple(stage for stage in job.asking if played_by(stage.role) == played_by(role))
+    """The stages of a job that use the endpoint of a role, also those of other roles that share it."""
+    section = job.endpoints.section
+    return tuple(stage for stage in job.asking if section(stage.role) == section(role))
 
 
 def smallest(job: Job, role: Role) -> ChatRequest:
-    """The cheapest request that shows whether an endpoint knows its model and its key: a few words, no pictures."""
+    """The cheapest request that tests the model and the key of an endpoint: a few words, no images."""
     if role == "speech":
         return _tone(job).request
     stages = stages_of(job, role)
@@ -62,7 +62,7 @@ def smallest(job: Job, role: Role) -> ChatRequest:
 
 
 def trials(job: Job, role: Role) -> Iterator[Trial]:
-    """Requests of each kind that a run sends to the endpoint of a role."""
+    """One request of each kind that a run sends to the endpoint of a role."""
     if role == "speech":
         yield _tone(job)
         return
@@ -84,7 +84,7 @@ def trials(job: Job, role: Role) -> Iterator[Trial]:
 
 
 def _seen(job: Job) -> Iterator[Trial]:
-    """What the vision model is shown: the clip or the frames of a caption, and the frames of a check."""
+    """Trials of the vision model: the clip or the frames of a caption, and the frames of checks."""
     tried = 0
     if job.caption.media == "video":
         clip = Media(identity="check", mime="video/mp4", data=test_mp4(job.cut.short_side or job.sample.short_side))
@@ -98,28 +98,28 @@ def _seen(job: Job) -> Iterator[Trial]:
 
 
 def _pictures(job: Job, stage: Prompted, count: int) -> Trial:
-    """So many pictures of the size that the job shows."""
+    """A trial with images, in the number and size that the job sends."""
     side = job.sample.short_side
     picture = Media(identity="check", mime="image/jpeg", data=test_jpeg(side, job.sample.quality))
     return Trial(f"accepts {count} images of {side} px", stage.asks(COLOUR, *[picture] * count))
 
 
 def _schema(job: Job) -> Trial:
-    """A reply held to a schema: the job's own where it asks for one. A run asks for text where it is refused."""
+    """A trial with a reply schema: the job's own if it uses one. A run falls back to text if it is refused."""
     own = JSON.one.schema if job.ask.reply_format == "json_schema" else None
     text = "Fill all fields with the word yes." if own else 'Reply with the JSON object {"answer": "yes"}.'
     return Trial("accepts a JSON schema", replace(job.ask.asks(Text(text=text)), reply_schema=own or YES), needed=False)
 
 
 def _tone(job: Job) -> Trial:
-    """A second of sound."""
+    """A trial with one second of audio."""
     form = job.speech.audio
     sound = Sound(start_ms=0, end_ms=1000, mime=MIMES[form], identity="check", data=tone(form))
     return Trial(f"accepts audio ({form})", TranscribeSpeech().request(sound))
 
 
 def _parameters(job: Job, stage: Prompted) -> str:
-    """What a stage's requests say beside their messages, and whether they have a system message."""
+    """The parameters of a stage's requests, and whether they have a system message."""
     request = stage.asks()
     fields = job.endpoints.of(stage.role).sampling(request)
     return json.dumps([fields, bool(stage.system)], sort_keys=True)

@@ -1,4 +1,4 @@
-"""What can be found out before the first paid call: keys, URLs, model names, prompts, a writable output."""
+"""Preflight validation before the first paid call: keys, URLs, models, prompts, prices, writable output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_prompts(job: Job, videos: Videos) -> None:
-    """Refuse a corpus that brings along a prompt with a placeholder that nothing fills.
+    """Refuse a corpus with a prompt that has an unknown placeholder.
 
     Raises:
         ConfigError: Names the video and the placeholder.
@@ -41,16 +41,16 @@ def check_prompts(job: Job, videos: Videos) -> None:
 
 
 def check_output(folder: StoragePath) -> None:
-    """Make the output folder and those in it, and refuse one that cannot be written.
+    """Create the output folder with its subfolders, and refuse one that is not writable.
 
     Raises:
-        ConfigError: Says what the operating system says.
+        ConfigError: Gives the error of the operating system.
     """
     inside = [] if isinstance(folder, ObjectPath) else [folder / name for name in ("cache", *SCHEMAS)]
     for place in (folder, *inside):
         probe = place / f".writable-{uuid.uuid4().hex[:8]}"
         try:
-            place.is_dir()  # a store may make the bucket of a mistyped name where something is written
+            place.is_dir()  # fails on a missing bucket, which a write might create
             place.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
             probe.unlink()
@@ -61,10 +61,10 @@ def check_output(folder: StoragePath) -> None:
 
 
 def check_prices(job: Job) -> None:
-    """Refuse a limit in dollars where a price is not known: it would never be reached.
+    """Refuse ``engine.max_cost`` if a price is unknown: the limit would never be reached.
 
     Raises:
-        ConfigError: Names the endpoint, and the settings that mend it.
+        ConfigError: Names the endpoint, and the settings to add.
     """
     for role in job.endpoints.roles if job.engine.max_cost is not None else ():
         for at in job.endpoints.replicas(role):
@@ -83,17 +83,17 @@ def check_prices(job: Job) -> None:
 
 
 def check_whisper(job: Job) -> None:
-    """Refuse a model for speech that cannot be used here; what other nodes have is seen there.
+    """Refuse a Whisper model that is unusable on this node; other nodes check theirs themselves.
 
     Raises:
-        ConfigError: Says what is missing, and the mend.
+        ConfigError: Says what is missing, and the fix.
     """
     if job.speech.whisper_model and "whisper" in job.speech.sources and (why := why_not(job.speech.whisper_model)):
         raise ConfigError(why)
 
 
 def check_addresses(job: Job, videos: Videos) -> None:
-    """Refuse proxy and certificate variables that could not be used for the videos.
+    """Refuse proxy and certificate variables that are unusable for downloads of the videos.
 
     Raises:
         ConfigError: Names the variable.
@@ -109,17 +109,17 @@ def check_addresses(job: Job, videos: Videos) -> None:
 
 
 def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[SecretStr]]:
-    """Find out whether every endpoint knows its key and its model, and log a warning about each that is in doubt.
+    """Check that every endpoint accepts its key and has its model; logs a warning for each doubtful one.
 
     Args:
         job: The job.
-        ask: Send an endpoint one small request where its list of models leaves a doubt.
+        ask: Send one small request if the list of models leaves a doubt.
 
     Returns:
         The key of every endpoint of every role, in the order of the job.
 
     Raises:
-        ConfigError: A key's variable is not set, or no request to an endpoint could succeed.
+        ConfigError: The variable of a key is not set, or no request to an endpoint could succeed.
     """
     keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
     distinct: dict[tuple[str, str, str], Coroutine[None, None, Readiness]] = {}
@@ -135,5 +135,5 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     return keys
 
 
-async def _all(looks: Sequence[Coroutine[None, None, Readiness]]) -> list[Readiness]:
-    return await asyncio.gather(*looks)
+async def _all(checks: Sequence[Coroutine[None, None, Readiness]]) -> list[Readiness]:
+    return await asyncio.gather(*checks)

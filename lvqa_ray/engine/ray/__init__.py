@@ -3,4 +3,4 @@
 from typing import Any
 
 Handle = Any
-"""A handle of an actor. Ray's own type for it (`ray.actor.ActorHandle`) says of every method that there is none."""
+"""Handle of an actor. For type checkers, Ray's own type (`ray.actor.ActorHandle`) has no methods."""

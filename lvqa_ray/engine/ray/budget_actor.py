@@ -1,4 +1,4 @@
-"""The budget of one run, held by one actor for all workers of the cluster."""
+"""Budget of one run, as one actor for all workers of the cluster."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.middleware.budget import Budget
 from lvqa_ray.storage.paths import StoragePath
 
-if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+if TYPE_CHECKING:  # it imports every stage, and with them the video libraries
     from lvqa_ray.config import Engine
 
 
 class BudgetActor:
-    """Counts what a run spends; a shell around the `Budget`, which is tested without Ray.
+    """Counts what a run spends: a thin wrapper around `Budget`, which is tested without Ray.
 
-    One that was killed starts from what the run has written into the journal; requests that got no reply are then
-    forgotten.
+    After a restart it counts again from the journal of the run; requests without a reply are then not counted.
 
     Args:
-        max_cost: Most US dollars.
-        max_requests: Most requests.
-        journal: Folder of the journal of paid answers.
-        run_id: Names the run.
+        max_cost: Maximum cost (US dollars).
+        max_requests: Maximum number of requests.
+        journal: Folder of the journal of paid replies.
+        run_id: Id of the run.
     """
 
     def __init__(self, max_cost: float | None, max_requests: int | None, journal: StoragePath, run_id: str) -> None:
@@ -50,16 +49,16 @@ class BudgetActor:
 
 
 def start(engine: Engine, journal: StoragePath, run_id: str) -> Handle | None:
-    """The budget of a run, on the cluster; ``None`` where the job sets no limit, so that it costs nothing."""
+    """Start the budget actor of a run; ``None`` if the job sets no limit, so that no process is needed."""
     if engine.max_cost is None and engine.max_requests is None:
         return None
-    as_actor: Handle = ray.remote  # its types know of functions only
+    as_actor: Handle = ray.remote  # typed for functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
     return as_actor(**options)(BudgetActor).remote(engine.max_cost, engine.max_requests, journal, run_id)
 
 
 class RayBudget:
-    """A budget on the cluster.
+    """Client of the budget actor.
 
     Args:
         actor: Handle of the actor.

@@ -1,4 +1,4 @@
-"""What runs inside Ray's actors that talk to endpoints."""
+"""Ray actors that run chat steps: they send the requests to the endpoints."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from lvqa_ray.storage.paths import StoragePath
 
 
 class ChatActor:
-    """A group of steps, most of which ask endpoints; its call runs many times at once on the actor's event loop.
+    """Runs a group of steps, most of which call endpoints; many calls run concurrently on the actor's event loop.
 
     Args:
         steps: The steps in order.
         lines: The endpoints of every role.
-        journal: Folder of the journal of paid answers.
-        run_id: Names the segments that this run writes.
+        journal: Folder of the journal of paid replies.
+        run_id: Id of the run, part of the names of its journal segments.
     """
 
     def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: StoragePath, run_id: str) -> None:
@@ -45,19 +45,20 @@ class ChatActor:
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines
-        # One for each governor, whichever stages ask it: they share its leases.
-        permits = {
-            line.governor: LeasePool(RayLeaseServer(line.governor)) for line in chain.from_iterable(lines.values())
+        # One pool per rate limiter, shared by all stages that use it.
+        lease_pools = {
+            line.rate_limiter: LeasePool(RayLeaseServer(line.rate_limiter))
+            for line in chain.from_iterable(lines.values())
         }
         self._chats = {
-            stage.name: _chat(stage, lines[stage.role], permits, journal, writer)
+            stage.name: _chat(stage, lines[stage.role], lease_pools, journal, writer)
             for step in steps
             if isinstance(step, ChatStep)
             for stage in (step.stage, *step.helpers)
         }
 
     async def __call__(self, packed: Packed) -> list[Packed]:
-        """The rows that the steps make of rows; none where the run has halted, so that it is done another time."""
+        """Run the steps on each row; rows whose run has halted give nothing, so that a later run processes them."""
         made = await asyncio.gather(*map(self._through, unpack(packed)))
         rows = list(chain.from_iterable(made))
         return [pack(*rows)] if rows else []
@@ -67,24 +68,24 @@ class ChatActor:
 
     async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         roles = step.roles if isinstance(step, ChatStep) else ()
-        chat = _Halting(self._chats, [line.governor for role in roles for line in self._lines[role]])
+        chat = _Halting(self._chats, [line.rate_limiter for role in roles for line in self._lines[role]])
         rows = await run_step(step, row, chat)
         return [] if chat.halted else rows
 
 
 class VideoChatActor(ChatActor):
-    """All that asks endpoints, from the captions of clips to the questions about their videos, in one process.
+    """All chat steps in one process, from the captions of clips to the questions about their videos.
 
-    A pool of it has one actor, since the captions of a video have to come together. If it dies, its open videos have no
-    outcome in this pass, and the next pass finds their answers in the journal.
+    Its pool has one actor, because it collects the captions of each video. If it dies, the videos in progress have no
+    outcome in this pass, and the next pass finds their replies in the journal.
 
     Args:
         lines: The endpoints of every role.
-        journal: Folder of the journal of paid answers.
-        run_id: Names the segments that this run writes.
-        caption: The steps that clips go through.
-        merge: Makes the rows of a video from its clips.
-        ask: The steps that videos go through.
+        journal: Folder of the journal of paid replies.
+        run_id: Id of the run, part of the names of its journal segments.
+        caption: The steps for clips.
+        merge: Makes the rows of a video from its captioned clips.
+        ask: The steps for videos.
     """
 
     def __init__(
@@ -110,16 +111,14 @@ class VideoChatActor(ChatActor):
 
 
 class _Halting:
-    """Hands each request to the client of its stage, and notes whether one failed because the run has halted.
+    """Sends each request to the client of its stage; records whether the run halted, so that the row gets no outcome.
 
-    The row then has no outcome, rather than a failure.
-
-    The governors are told: a reason that was found in this process, such as a full disk, has to stop all the others.
+    It also halts the rate limiters: a cause found in this process, such as a full disk, must stop all other workers.
     """
 
-    def __init__(self, chats: Mapping[str, Chat], governors: Sequence[Handle]) -> None:
+    def __init__(self, chats: Mapping[str, Chat], rate_limiters: Sequence[Handle]) -> None:
         self._chats = chats
-        self._governors = governors
+        self._rate_limiters = rate_limiters
         self.halted = False
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
@@ -127,37 +126,37 @@ class _Halting:
             return await self._chats[request.stage](request)
         except StopRun as stop:
             self.halted = True
-            for governor in self._governors:
-                await governor.halt.remote(str(stop))
+            for rate_limiter in self._rate_limiters:
+                await rate_limiter.halt.remote(str(stop))
             raise
 
 
 class _Unreadable:
-    """Stands for the client of a stage whose journal cannot be read: asking would pay for what is paid for already."""
+    """Client of a stage whose journal is unreadable: it halts the run, which would otherwise pay for replies again."""
 
     def __init__(self, why: str) -> None:
         self._why = why
 
-    async def __call__(self, request: ChatRequest) -> ChatReply:  # noqa: ARG002 - none is asked
+    async def __call__(self, request: ChatRequest) -> ChatReply:  # noqa: ARG002 - the interface
         raise StopRun(self._why)
 
 
-def _way(line: EndpointHandle, stage: Prompted, permits: Mapping[Handle, LeasePool]) -> EndpointRoute:
-    metered = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
+def _route(line: EndpointHandle, stage: Prompted, lease_pools: Mapping[Handle, LeasePool]) -> EndpointRoute:
+    transport = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     budget = None if line.budget is None else RayBudget(line.budget)
-    return EndpointRoute(line.endpoint, metered, permits[line.governor], budget)
+    return EndpointRoute(line.endpoint, transport, lease_pools[line.rate_limiter], budget)
 
 
 def _chat(
     stage: Prompted,
     lines: Sequence[EndpointHandle],
-    permits: Mapping[Handle, LeasePool],
+    lease_pools: Mapping[Handle, LeasePool],
     journal: StoragePath,
     writer: str,
 ) -> Chat:
     try:
         answers = JournalReplyStore(open_segments(journal), writer=writer, stage=stage.name)
-    except OSError as error:  # Ray would start an actor that dies so again and again
+    except OSError as error:  # an actor that raises here would be restarted again and again
         return _Unreadable(cannot_be("read", error))
-    ways = [_way(line, stage, permits) for line in lines]
-    return build_client(ways, answers, ask_again=lines[0].retry_failures)
+    routes = [_route(line, stage, lease_pools) for line in lines]
+    return build_client(routes, answers, ask_again=lines[0].retry_failures)

@@ -1,8 +1,8 @@
-"""Clip rows -> one row a video, as soon as its last clip is in.
+"""Group-by of clips into videos, streaming: emits a video as soon as its last clip has arrived.
 
-Grouping is done by one actor inside the graph and not by ``groupby``, which is a barrier: no question could be asked
-before the last caption of the corpus. The actor holds the clips of open videos only, as text; if it dies, these videos
-have no outcome in this pass, and the next pass finds their answers in the journal.
+One actor inside the graph does it instead of ``groupby``, which is a barrier: no question could be asked before the
+last caption of the corpus. The actor holds only the clips of incomplete videos, as text. If it dies, these videos have
+no outcome in this pass, and the next pass finds their replies in the journal.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class _OpenVideo:
 
 
 class ClipAssembler:
-    """Collects the clips of each video and gives them on, with what is merged from them, when all are there.
+    """Collects the clips of each video; emits them, and the rows merged from them, when all have arrived.
 
     Args:
-        merge: Makes the rows of a video from its clips.
+        merge: Makes the rows of a video from its captioned clips.
     """
 
     def __init__(self, merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]]) -> None:
@@ -37,15 +37,15 @@ class ClipAssembler:
         self._failed: set[str] = set()
 
     def __call__(self, packed: Packed) -> list[Packed]:
-        """Nothing until the last clip of a video, then its clips and what they were merged into; others pass by.
+        """The rows that are complete now; rows other than clips pass through.
 
-        A video that fails in the middle has no last clip: those that came, or come later, are dropped.
+        A video that fails has no last clip: the clips that arrived, or arrive later, are dropped.
         """
         out = [made for row in unpack(packed) for made in self.take(row)]
         return [pack(*out)] if out else []
 
     def take(self, row: Row) -> Iterable[Row]:
-        """The rows to go on with after one row, as a call does for a bundle."""
+        """Take one row; returns the rows that are complete now."""
         if isinstance(row, Failure):
             self._failed.add(row.video.id)
             self._open.pop(row.video.id, None)

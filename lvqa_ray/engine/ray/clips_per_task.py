@@ -1,4 +1,4 @@
-"""How the videos of a pass are spread over the cores of the cluster."""
+"""Batch sizes that spread the videos of a pass over the cores of the cluster."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from lvqa_ray.engine.row_codec import Bundling
 from lvqa_ray.pipeline import Spread
 
 MOST_TOGETHER = 16
-"""Clips that travel together at most."""
+"""Maximum number of clips in a batch."""
 PARTS_OF_A_CORE = 4
-"""So that cores which are slower, or come late, hold up little."""
+"""Parts per core: a slow or late core then delays the end only a little."""
 SHORTEST_PART_S = 60.0
-"""Below this, what is looked at twice at the borders is worth more than a core's help."""
+"""Minimum length of a part (s): below it, decoding the overlaps at its borders costs more than another core saves."""
 TO_COME = 64.0
-"""Cores that a cluster is taken to have whose nodes are still to come."""
+"""Assumed number of cores of a cluster whose nodes have not started yet."""
 
 
 def cores() -> float:
-    """CPU cores that the cluster has at this moment; 0 where its nodes are still to come."""
-    resources: Any = ray.cluster_resources  # it has no types
+    """Current number of CPU cores of the cluster; 0 if its nodes have not started yet."""
+    resources: Any = ray.cluster_resources  # untyped
     return float(resources().get("CPU", 0.0))
 
 
 def clips_per_task(videos: int) -> Bundling:
-    """How many clips of a video may be looked at by one task: first one, where there are too few videos for all cores.
+    """Batch size of the clips that one task decodes.
 
-    Later more, as long as all cores have something to do.
+    If there are fewer videos than cores, the first batches hold one clip, and later ones more, as long as all cores
+    have work.
     """
     share = (cores() or TO_COME) / videos
     return Bundling(MOST_TOGETHER, int(max(1, min(MOST_TOGETHER, 1 / share))), PARTS_OF_A_CORE * max(1.0, share))
 
 
 def spread(job: Job, videos: int) -> Spread | None:
-    """In how many parts long videos are looked at for scenes; ``None`` where there are videos enough for all cores."""
+    """Number of parts for parallel scene detection; ``None`` if there are enough videos for all cores."""
     if job.split.mode != "scenes" or job.engine.parts == 1:
         return None
     if job.engine.parts:

@@ -1,4 +1,4 @@
-"""Rows -> shards of the tables."""
+"""Ray Data sink: writes rows into the Parquet shards of the tables."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ from lvqa_ray.storage.paths import StoragePath
 
 BUNDLES_PER_WRITE = 16
 WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
-"""In which tables are written: a video that has an outcome has all that belongs to it."""
+"""Order in which the tables are written: the outcome of a video comes last, when its other rows are written."""
 
 
 class TableSink(Datasink[str]):
-    """Writes records, clips, failures and dropped questions into shards of their own.
+    """Writes records, clips, failures and dropped questions into shards, one per table and task.
 
-    All records of a video come in one row, so they are in one shard: a video never has but a part of them.
-
-    A shard is named by run, pass and task, so a task that is run again replaces what it wrote before.
+    All records of a video arrive in one row and are written into one shard, so the output never has only some of them.
+    The name of a shard holds run, pass and task, so a repeated task overwrites its earlier shards.
 
     Args:
         folder: The output folder.
-        provenance: Written on every line: the job, the run, and what the rows were made with.
-        shard: First part of the names of the shards of this pass.
+        provenance: Columns that are the same in all rows of the run, see `provenance_of`.
+        shard: Prefix of the names of the shards of this pass.
 
     Attributes:
-        broken: Why rows could not be written, once the pass is over; empty if all were.
+        broken: Why rows could not be written, set at the end of the pass; empty if all were.
     """
 
     def __init__(self, folder: StoragePath, provenance: Mapping[str, str], shard: str) -> None:
@@ -55,13 +54,13 @@ class TableSink(Datasink[str]):
 
     @property
     def min_rows_per_write(self) -> int:
-        """Bundles, mostly of a whole video, that are collected before they are written."""
+        """Bundles, mostly one per video, to collect before a write."""
         return BUNDLES_PER_WRITE
 
     def write(self, blocks: Iterable[Block], ctx: TaskContext) -> str:
-        """Write the rows of one task; gives the reason if it cannot.
+        """Write the rows of one task; returns the reason if it cannot, else an empty string.
 
-        A reason and not an exception: Ray would drop the rows in silence, and they would count as lost by a worker.
+        It does not raise: Ray would silently drop the rows, and their videos would count as lost with a worker.
         """
         lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in WRITE_ORDER}
         for block in blocks:
@@ -95,5 +94,5 @@ class TableSink(Datasink[str]):
         return ""
 
     def on_write_complete(self, write_result: WriteResult[str]) -> None:
-        """Note what could not be written; every shard was complete when it appeared."""
+        """Record the first write error; shards appear only when complete."""
         self.broken = next((reason for reason in write_result.write_returns if reason), "")

@@ -1,4 +1,4 @@
-"""What runs inside Ray's CPU tasks: files into rows. Knows nothing of endpoints, so that a task loads no client."""
+"""Ray CPU task that decodes videos. It imports nothing of the endpoints, so that a task loads no client."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.storage.download_cache import DownloadCache
 
 HALT_POLL_S = 1.0
-"""How often a process looks whether the run has halted."""
-Governors = tuple[tuple[Handle, ...], ...]
-"""Handles of the governors of each role."""
+"""How often a process checks whether the run has halted."""
+RateLimiters = tuple[tuple[Handle, ...], ...]
+"""Handles of the rate limiters of each role."""
 
 
 def decode_task(
     packed: Packed,
     *,
     steps: Sequence[VideoStep],
-    memory: ResultCache,
-    governors: Governors,
+    cache: ResultCache,
+    rate_limiters: RateLimiters,
     bounds: DecodeLimits,
     scratch: DownloadCache,
     media: ClipUploader,
     most: int | Bundling,
 ) -> Iterator[Packed]:
-    """Body of a task: put rows, mostly one, through a group of steps, in a process of its own.
+    """Body of a task: run a group of steps on rows, mostly one, in the decoder process.
 
     Args:
         packed: The rows.
         steps: The steps in order.
-        memory: What earlier passes found out: what it knows is not done again.
-        governors: Once all of one role have halted, nothing more is read.
-        bounds: What decoding may take.
-        scratch: Where remote files are put.
-        media: Where cut clips are kept.
-        most: How many rows may travel on together.
+        cache: Results of earlier passes, which are not decoded again.
+        rate_limiters: Decoding stops once all rate limiters of a role have halted.
+        bounds: Limits of time and memory.
+        scratch: The download cache of the node.
+        media: Uploads cut clips.
+        most: Maximum number of rows in a batch of the output.
 
     Yields:
-        The rows that the steps make of them, as they come; no more once the run has halted.
+        Batches of the resulting rows, as soon as they are made.
     """
     worker_without_terminal()
     work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
-    yield from batch_by_time(_remembered(packed, steps, memory, governors, work), most)
+    yield from batch_by_time(_cached(packed, steps, cache, rate_limiters, work), most)
 
 
-def _remembered(
+def _cached(
     packed: Packed,
     steps: Sequence[VideoStep],
-    memory: ResultCache,
-    governors: Governors,
+    cache: ResultCache,
+    rate_limiters: RateLimiters,
     work: Callable[[Row, Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
     def halted() -> bool:
-        return _halted(governors, int(time.monotonic() / HALT_POLL_S))
+        return _halted(rate_limiters, int(time.monotonic() / HALT_POLL_S))
 
     for row in unpack(packed):
         if halted():
             return
-        known = memory.get(row)
+        known = cache.get(row)
         if known is not None:
             yield from map(pack, known)
             continue
@@ -80,13 +80,13 @@ def _remembered(
             made += map(without_images, unpack(out))
             if halted():
                 return
-        memory.put(row, made)
+        cache.put(row, made)
 
 
 @lru_cache(maxsize=1)
-def _halted(governors: Governors, _: int) -> bool:
-    """Whether all governors of a role have halted; all tasks of a process ask once in a while."""
-    return any(all(ray.get([governor.halted.remote() for governor in role])) for role in governors)
+def _halted(rate_limiters: RateLimiters, _: int) -> bool:
+    """Whether all rate limiters of a role have halted; cached for all tasks of the process by the second argument."""
+    return any(all(ray.get([rate_limiter.halted.remote() for rate_limiter in role])) for role in rate_limiters)
 
 
 def _worked(
@@ -103,6 +103,6 @@ def _worked(
     video = video_of(row)
     try:
         with scratch.local(video) as path:
-            yield from media.kept(decoder(bounds)(steps, row, path))
+            yield from media.upload(decoder(bounds)(steps, row, path))
     except FetchError as error:
         yield pack(not_fetched(steps, row, error))

@@ -1,4 +1,4 @@
-"""The ways to the endpoints: who plays which role, with which key, under which governor."""
+"""Connections of each role: endpoint, API key and the actor that enforces its rate limits."""
 
 from __future__ import annotations
 
@@ -11,83 +11,85 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.engine.ray import Handle
-from lvqa_ray.engine.ray import rate_limit_actor as governor
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
+from lvqa_ray.engine.ray.rate_limit_actor import start as start_rate_limiter
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import shared, shared_by
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.paths import StoragePath
 
-if TYPE_CHECKING:  # it knows every stage, and with them the video libraries
+if TYPE_CHECKING:  # it imports every stage, and with them the video libraries
     from lvqa_ray.config import Job
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointHandle:
-    """What a chat worker needs to reach one endpoint; its key shows in no text.
+    """Connection to one endpoint, as a chat worker needs it; the key is masked in any text.
 
     Attributes:
-        budget: Handle of the budget, if the job has one.
-        retry_failures: Ask again for what the journal holds as refused, filtered or cut off.
+        budget: Handle of the budget actor, if the job sets a limit.
+        retry_failures: Send requests again whose cached reply was refused, filtered or cut off.
     """
 
     endpoint: Endpoint
     api_key: SecretStr
-    governor: Handle
+    rate_limiter: Handle
     budget: Handle = None
     retry_failures: bool = False
 
 
 Lines = Mapping[Role, Sequence[EndpointHandle]]
-"""The endpoints of every role: one, or several that answer alike."""
+"""The endpoints of every role: one, or several replicas with the same model and settings."""
 
 
 def connect_endpoints(
     job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: StoragePath, budget: Handle = None
 ) -> Lines:
-    """Start a governor for every base URL, key and model; roles that share one are under the strictest limits of each.
+    """Start a rate limiter for each combination of base URL, key and model.
+
+    Roles that share one get the strictest value of each limit.
 
     Args:
         job: The job.
         keys: The key of every endpoint of every role.
-        folder: Where the requests of the day are counted.
-        budget: Handle of the budget that all share, if there is one.
+        folder: Folder of the files that count requests per day.
+        budget: Handle of the shared budget actor, if there is one.
     """
     known = {role: list(zip(job.endpoints.replicas(role), keys[role], strict=True)) for role in keys}
-    governors = {
-        name: governor.start(group.limits, folder / group.day_file)
+    rate_limiters = {
+        name: start_rate_limiter(group.limits, folder / group.day_file)
         for name, group in shared(chain.from_iterable(known.values())).items()
     }
     return {
         role: [
-            EndpointHandle(endpoint, key, governors[shared_by(endpoint, key)], budget, job.engine.retry_failures)
+            EndpointHandle(endpoint, key, rate_limiters[shared_by(endpoint, key)], budget, job.engine.retry_failures)
             for endpoint, key in pairs
         ]
         for role, pairs in known.items()
     }
 
 
-def traffic(lines: Lines) -> dict[str, EndpointStats]:
-    """The traffic of each governor by its endpoint's label; roles that share one count together."""
-    governors: dict[str, Handle] = {}
+def endpoint_stats(lines: Lines) -> dict[str, EndpointStats]:
+    """The request statistics of each rate limiter, by the label of its endpoint; roles may share one."""
+    rate_limiters: dict[str, Handle] = {}
     for line in chain.from_iterable(lines.values()):
-        if line.governor not in governors.values():
-            same = sum(name.partition(" (")[0] == line.endpoint.label for name in governors)  # another key
-            governors[f"{line.endpoint.label} ({same + 1})" if same else line.endpoint.label] = line.governor
-    answers = ray.get([handle.traffic.remote() for handle in governors.values()])
-    return dict(zip(governors, answers, strict=True))
+        if line.rate_limiter not in rate_limiters.values():
+            same = sum(name.partition(" (")[0] == line.endpoint.label for name in rate_limiters)  # another key
+            rate_limiters[f"{line.endpoint.label} ({same + 1})" if same else line.endpoint.label] = line.rate_limiter
+    answers = ray.get([handle.traffic.remote() for handle in rate_limiters.values()])
+    return dict(zip(rate_limiters, answers, strict=True))
 
 
 def why_halted(lines: Lines) -> str:
-    """Why no more can be asked: one role has no endpoint left."""
+    """Why no more requests can be sent: all endpoints of one role have halted; else empty."""
     for role in lines.values():
-        reasons = [answer.halted for answer in ray.get([line.governor.traffic.remote() for line in role])]
+        reasons = [answer.halted for answer in ray.get([line.rate_limiter.traffic.remote() for line in role])]
         if all(reasons):
             return str(reasons[0])
     return ""
 
 
 def halt(lines: Lines, reason: str) -> None:
-    """Let no more be asked of any endpoint; what is under way comes home."""
+    """Stop sending requests to any endpoint; requests in flight still complete."""
     for line in chain.from_iterable(lines.values()):
-        line.governor.halt.remote(reason)
+        line.rate_limiter.halt.remote(reason)

@@ -1,4 +1,4 @@
-"""One pass over the videos, as one Ray Data plan."""
+"""Ray Data plan of one pass over the videos."""
 
 from __future__ import annotations
 
@@ -36,35 +36,35 @@ from lvqa_ray.stage.steps import ChatStep, VideoStep
 VIDEOS_PER_BLOCK = 1000
 BLOCKS_OF_DRIVER = 64
 CALLS_OF_A_WORKER = 256
-"""Requests that one process is to have under way."""
+"""Requests in flight that one chat worker process handles."""
 CALLS_A_PLACE = 2
-"""Rows at work for each request that may be under way. A row that waits for its next attempt, or for its answer to be
-written to a store, leaves its place to others; the governor counts the requests."""
+"""Concurrent rows per allowed request: rows that wait for a retry or for a write to a store must not keep requests
+from being sent. The rate limiter bounds the requests."""
 
 
 def run_pass(
     job: Job, videos: Sequence[Video], sink: Datasink[str], lines: Lines, run_id: str, *, in_parts: bool = False
 ) -> None:
-    """Put videos through the whole pipeline and into the tables.
+    """Run the whole pipeline on videos and write the tables.
 
-    Rows travel in blocks of one bundle, which is one row unless they come fast: a slow call holds up hardly more than
-    itself, and the requests in flight are as many as the endpoint takes.
+    A block holds one bundle, which is one row unless rows come fast: a slow call then delays little more than itself,
+    and the endpoint gets as many requests as it takes.
 
     Args:
         job: The job.
-        videos: What to do.
-        sink: Where the rows go.
+        videos: The videos to process.
+        sink: Writes the rows.
         lines: The endpoints of every role.
-        run_id: Names the run.
-        in_parts: Divide long videos where that is worth it. One that turns out otherwise in parts than in one piece has
-            no outcome then, and is for a pass that divides none.
+        run_id: Id of the run.
+        in_parts: Divide long videos where that is worth it. A video whose parts do not fit together has no outcome, and
+            needs a pass without division.
     """
     configure()
     media = clip_uploader(job)
     pipeline = build(job, media.folder, spread(job, len(videos)) if in_parts else None)
-    governors = tuple(dict.fromkeys(tuple(line.governor for line in role) for role in lines.values()))
+    rate_limiters = tuple(dict.fromkeys(tuple(line.rate_limiter for line in role) for role in lines.values()))
     journal = output_path(job) / "cache"
-    # Neighbours with the same resources would be fused into one task, and a film would then be one core's work.
+    # Ray Data fuses neighbouring operators with equal resources; one core would then do all the work of a video.
     cpus = job.engine.video_cpus
     bounds, scratch = DecodeLimits.of(job.engine), download_cache(job)
     split_cpus = 0.9 * cpus if job.split.mode == "scenes" else 0.25 * cpus
@@ -74,7 +74,7 @@ def run_pass(
     caption = pipeline.caption[0]
     looks = [group for group in pipeline.ask if isinstance(group, FrameScoring)]
     stages = [caption.stage.name, *(stage.name for look in looks for stage in asked_by(look))]
-    looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.place)
+    looked_up = look_up(journal, stages, None if job.cut.mode == "off" else media.target)
     media = replace(media, files=ClipFileIndex(journal, run_id, lambda: known(looked_up).files))
     found = ClipIndex(journal, pipeline.recipe, run_id, lambda: known(looked_up).clips, pipeline.beside)
     paid = PaidCaptions(
@@ -85,23 +85,22 @@ def run_pass(
         expected=partial(media.expected, pipeline=pipeline),
         index=lambda: known(looked_up).answers[caption.stage.name],
     )
-    on_files = partial(decode_task, governors=governors, bounds=bounds, scratch=scratch, media=media)
+    on_files = partial(decode_task, rate_limiters=rate_limiters, bounds=bounds, scratch=scratch, media=media)
 
-    def through(rows: ray.data.Dataset, group: Group, memory: ResultCache) -> ray.data.Dataset:
+    def through(rows: ray.data.Dataset, group: Group, cache: ResultCache) -> ray.data.Dataset:
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
-                partial(on_files, steps=group, memory=memory, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+                partial(on_files, steps=group, cache=cache, most=MOST_TOGETHER), num_cpus=cpus, **decoding
             )
+        most = max(_in_flight(job, role) for role in _roles(group))
         work = (group, lines, journal, run_id)
-        return rows.flat_map(
-            ChatActor, fn_constructor_args=work, compute=_pool(job, _in_flight_of_one(job, group)), num_cpus=0
-        )
+        return rows.flat_map(ChatActor, fn_constructor_args=work, compute=_pool(job, most), num_cpus=0)
 
     rows = _one_a_block(videos)
     for group in pipeline.hear:
         rows = through(rows, group, found)
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.split, memory=found, most=clips_per_task(len(videos))),
+        partial(on_files, steps=pipeline.split, cache=found, most=clips_per_task(len(videos))),
         num_cpus=split_cpus,
         **decoding,
     )
@@ -113,7 +112,7 @@ def run_pass(
             num_cpus=0,
         )
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.look, memory=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+        partial(on_files, steps=pipeline.look, cache=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
     )
     if ask := _asked_by_one_process(job, pipeline):
         most = _in_flight_of_all(job, [*pipeline.caption, *ask])
@@ -140,7 +139,7 @@ def run_pass(
 
 
 def _one_a_block(videos: Sequence[Video]) -> ray.data.Dataset:
-    """The videos, each in a block of its own; of a few the driver makes the blocks, which saves two rounds of tasks."""
+    """The videos, one per block; the driver makes the blocks of a few videos, which saves two rounds of tasks."""
     if len(videos) <= BLOCKS_OF_DRIVER:
         return ray.data.from_items([pack(video) for video in videos], override_num_blocks=len(videos))
     blocks = [table(videos[start : start + VIDEOS_PER_BLOCK]) for start in range(0, len(videos), VIDEOS_PER_BLOCK)]
@@ -148,29 +147,29 @@ def _one_a_block(videos: Sequence[Video]) -> ray.data.Dataset:
 
 
 def configure() -> None:
-    """Set up Ray Data's context for blocks of one row.
+    """Configure Ray Data's context for blocks of one row.
 
-    The executor looks at its tasks ten times a second. With the default of 2 finished blocks that a task may have lying
-    about, a video's clips leave its task at 11 a second (measured on Ray 2.60; with this, at over 100). There is no
-    public setting for it.
+    The executor polls its tasks ten times a second. With the default output buffer of 2 blocks per task, the clips of a
+    video leave its task at 11 per second (measured on Ray 2.60; with this setting, at over 100). There is no public
+    setting for it.
     """
     context = DataContext.get_current()
     context.target_max_block_size = 1
     context._max_num_blocks_in_streaming_gen_buffer = 32
     context.enable_progress_bars = False
-    context.memory_usage_poll_interval_s = None  # a thread for each row at work, for figures that nobody reads
+    context.memory_usage_poll_interval_s = None  # it costs a thread per running row, for unused figures
     context.issue_detectors_config.detectors = []
-    # What a dying worker takes along has no outcome; the next pass does it again.
+    # Rows that are lost with a dying worker have no outcome; the next pass processes their videos again.
     context.max_errored_blocks = -1
-    # `max_retries` keeps a file that crashes the decoder from being tried for ever, and has no other place yet.
+    # `max_retries` stops endless retries of a file that crashes the worker; it can be set nowhere else yet.
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
 
 
 def _asked_by_one_process(job: Job, pipeline: Pipeline) -> Work | None:
-    """What videos go through, if one process can do all that asks endpoints; else ``None``.
+    """The chat steps for videos, if a single process can send all requests of the pipeline; else ``None``.
 
-    It can where nothing reads a file in between and the limits of the endpoints allow it. Each further process takes
-    about two CPU seconds to start (measured on Ray 2.60), which is more than a short video.
+    It can if no step in between reads a file and few requests may be in flight. Each further process takes about two
+    CPU seconds to start (measured on Ray 2.60), more than a short video does.
     """
     ask, *others = pipeline.ask
     if job.engine.chat_workers or others or isinstance(ask, FrameScoring):
@@ -179,13 +178,8 @@ def _asked_by_one_process(job: Job, pipeline: Pipeline) -> Work | None:
 
 
 def _in_flight_of_all(job: Job, steps: Group) -> int:
-    """Most requests under way at once if all steps are at work."""
+    """Maximum requests in flight of all steps together."""
     return sum(_in_flight(job, role) for role in _roles(steps))
-
-
-def _in_flight_of_one(job: Job, steps: Group) -> int:
-    """Most requests under way at once if the steps of one role are at work."""
-    return max(_in_flight(job, role) for role in _roles(steps))
 
 
 def _in_flight(job: Job, role: Role) -> int:
@@ -197,7 +191,7 @@ def _roles(steps: Group) -> set[Role]:
 
 
 def _pool(job: Job, most: int) -> ActorPoolStrategy:
-    """As many workers as asked for or needed, which together can have so many requests in flight."""
+    """Actor pool whose workers together can have ``most`` requests in flight."""
     largest = job.engine.chat_workers or math.ceil(most / CALLS_OF_A_WORKER)
     calls = CALLS_A_PLACE * math.ceil(most / largest)
     return ActorPoolStrategy(

@@ -1,6 +1,6 @@
-"""What a run counts for Prometheus: each node gives it out at the port that Ray exports its own metrics at.
+"""Prometheus metrics of a run, exported by each node at the port of Ray's own metrics.
 
-The names begin with ``ray_lvqa_`` there. Lengths of the queues between the steps are Ray Data's own metrics.
+Their names begin with ``ray_lvqa_`` there. The lengths of the queues between steps are among Ray Data's own metrics.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from lvqa_ray.records import Usage
 
 
 class CountCalls:
-    """Counts the calls of a stage at the wire: each attempt, by how it ended.
+    """Middleware that counts the requests of a stage: each attempt, by outcome.
 
     Args:
-        inner: The call.
-        stage: The stage's name.
+        inner: The transport.
+        stage: Name of the stage.
     """
 
     def __init__(self, inner: Chat, stage: str) -> None:
@@ -29,7 +29,7 @@ class CountCalls:
         self._stage = stage
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """The reply; raises what the inner call raises."""
+        """Send a request; raises what the transport raises."""
         try:
             reply = await self._inner(request)
         except ApiError as error:
@@ -50,20 +50,20 @@ class CountCalls:
 
 
 def count_rows(table: str, outcomes: Mapping[str, int]) -> None:
-    """Count what was written: videos by record or kind of failure, clips by caption or not, questions.
+    """Count written rows: videos by record or kind of failure, clips with and without a caption, questions.
 
     Args:
         table: ``videos``, ``clips`` or ``questions``.
-        outcomes: How many of each.
+        outcomes: Number of rows by outcome.
     """
     for outcome, count in outcomes.items():
         if count:
             _counter(f"lvqa_{table}", f"The {table} that were written.", "outcome").inc(count, {"outcome": outcome})
 
 
-def show(traffic: Mapping[str, EndpointStats]) -> None:
-    """Give out how each endpoint stands now."""
-    for endpoint, line in traffic.items():
+def show(stats: Mapping[str, EndpointStats]) -> None:
+    """Set the gauges of each endpoint."""
+    for endpoint, line in stats.items():
         for name, about, value in (
             ("lvqa_requests_in_flight", "Requests under way.", line.in_flight),
             ("lvqa_requests_limit", "Requests that may be under way now.", line.most_in_flight),

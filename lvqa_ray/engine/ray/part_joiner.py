@@ -1,7 +1,7 @@
-"""Looked-at parts of long videos -> their clips, in one actor inside the graph, which holds what came out of order.
+"""Joins the parts of long videos into clips: one actor inside the graph, which buffers parts that arrive out of order.
 
-If it dies, or the parts of a video do not fit together, such a video has no outcome in this pass. Later passes take
-videos in one piece, and find the captions that are paid for in the journal.
+If it dies, or the parts of a video do not fit together, the video has no outcome in this pass. Later passes process
+videos in one piece, and find the paid captions in the journal.
 """
 
 from __future__ import annotations
@@ -29,51 +29,51 @@ class _OpenParts:
 
 
 class PartJoiner:
-    """Gives on the clips of each video as soon as the parts up to them are in; other rows pass by.
+    """Emits the clips of each video as soon as all parts up to them have arrived; other rows pass through.
 
     Args:
-        joining: Makes what joins the parts of a video.
-        memory: Is told of the clips of each video that was joined to its end.
+        joining: Makes the joiner of one video.
+        cache: Receives the clips of each complete video.
     """
 
-    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], memory: ResultCache) -> None:
+    def __init__(self, joining: Callable[[ProbedVideo], JoiningClips], cache: ResultCache) -> None:
         self._joining = joining
-        self._memory = memory
+        self._cache = cache
         self._open: dict[str, _OpenParts] = {}
         self._over: set[str] = set()
 
     def __call__(self, packed: Packed) -> list[Packed]:
-        """The clips that can be told now, each to travel alone: they are to be worked on by many."""
+        """The clips that are final now, each in a bundle of its own, so that many tasks share the work."""
         return [pack(made) for row in unpack(packed) for made in self._take(row)]
 
     def _take(self, row: Row) -> Sequence[Row]:
         if not isinstance(row, ScoredPart | Failure):
             return [row]
         video_id = row.video.id
-        if video_id in self._over:  # one outcome is enough, whatever its other parts come to
+        if video_id in self._over:  # one outcome is enough
             return []
         if isinstance(row, Failure):
             self._close(video_id)
             return [row]
-        film = self._open.setdefault(video_id, _OpenParts(self._joining(row)))
-        film.waiting[row.number] = row
+        video = self._open.setdefault(video_id, _OpenParts(self._joining(row)))
+        video.waiting[row.number] = row
         out: list[Row] = []
-        while (part := film.waiting.pop(film.next, None)) and video_id in self._open:
-            film.next += 1
+        while (part := video.waiting.pop(video.next, None)) and video_id in self._open:
+            video.next += 1
             try:
-                made = list(film.joining.add(part))
+                made = list(video.joining.add(part))
             except PartsDisagreeError as error:
-                logger.info("%s: the next pass takes it as it is", error)
+                logger.info("%s: the next pass processes this video in one piece", error)
                 self._close(video_id)
                 return []
             except Exception as error:
                 made = [internal_error_row("split", part, error)]
             out += made
-            film.made += map(without_images, made)
+            video.made += map(without_images, made)
             if any(isinstance(each, Failure) for each in made):
                 self._close(video_id)
             elif part.end is None:
-                self._memory.put(part.video, film.made)
+                self._cache.put(part.video, video.made)
                 self._close(video_id)
         return out
 

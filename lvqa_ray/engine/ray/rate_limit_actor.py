@@ -1,4 +1,4 @@
-"""The limits of one endpoint, held by one actor for all workers of the cluster."""
+"""Rate limiter of one endpoint, as one actor for all workers of the cluster."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from lvqa_ray.llm.ratelimit.server import LimiterStatus, LocalLeaseServer
 from lvqa_ray.storage.paths import StoragePath
 
 MOST_CALLS = 10_000
-"""Calls of a governor at once: more than any endpoint has requests in flight."""
+"""Concurrent calls of the actor: more than any endpoint has requests in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointStats:
-    """What an endpoint has been asked so far.
+    """Request counters of one endpoint.
 
     Attributes:
-        answered: Requests that got an answer.
-        failed: Requests that did not, by kind of error; each attempt counts.
-        in_flight: Requests under way.
-        most_in_flight: Requests that may be under way at once now.
+        answered: Requests that got a reply.
+        failed: Failed attempts by kind of error.
+        in_flight: Requests in flight.
+        most_in_flight: The current limit of requests in flight.
         tokens: Tokens that the endpoint counted.
-        down_s: For how many seconds the endpoint has been down; 0 if it is up.
-        halted: Why no more requests go out; empty while they do.
-        pid: Process of the governor, which changes where it died and came back.
+        down_s: How long the endpoint has been down (s); 0 if it is up.
+        halted: Why the limiter grants no more leases; empty while it does.
+        pid: Process id of the actor, which changes when Ray restarts it.
     """
 
     answered: int = 0
@@ -50,14 +50,14 @@ class EndpointStats:
 
 
 class RateLimiterActor:
-    """A desk on the cluster: a shell around `LocalLeaseServer`, which is tested without Ray.
+    """Lease server on the cluster: a thin wrapper around `LocalLeaseServer`, which is tested without Ray.
 
-    It is restarted where it dies. What it counted for `traffic` is then gone, and so is a halt: the next call finds the
-    reason again.
+    Ray restarts it if it dies. The counters of `traffic` then start at 0, and a halt is lost: the next request finds
+    its reason again.
 
     Args:
-        limits: What holds.
-        day: File for the requests of the day, on a disk that all nodes see.
+        limits: The rate limits.
+        day: File that counts requests per day, on a disk that all nodes share.
     """
 
     def __init__(self, limits: Limits, day: StoragePath | None = None) -> None:
@@ -70,11 +70,11 @@ class RateLimiterActor:
         self._tokens = 0
 
     async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
-        """Leases, once there are some; see `LeaseServer`."""
+        """Wait for leases; see `LeaseServer`."""
         return await self._server.acquire_batch(holder, estimates)
 
     async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
-        """Take leases back; see `LeaseServer`."""
+        """Take back leases with the outcome of their requests; see `LeaseServer`."""
         for _, outcome in done:
             self._answered += outcome.failed is None
             self._failed.update([outcome.kind] if outcome.kind else [])
@@ -82,11 +82,11 @@ class RateLimiterActor:
         return await self._server.release_batch(done)
 
     async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
-        """Note which leases a holder has; see `LeaseServer`."""
+        """Record which leases a holder has; see `LeaseServer`."""
         await self._server.heartbeat(holder, held)
 
     async def traffic(self) -> EndpointStats:
-        """What has been asked so far."""
+        """The counters now."""
         return EndpointStats(
             answered=self._answered,
             failed=dict(self._failed),
@@ -99,35 +99,35 @@ class RateLimiterActor:
         )
 
     async def halt(self, reason: str) -> None:
-        """Give no more leases."""
+        """Grant no more leases."""
         self._server.halt(StopRun(reason))
 
     async def halted(self) -> bool:
-        """Whether no more requests go out."""
+        """Whether no more leases are granted."""
         return self._limiter.halted is not None
 
 
 def start(limits: Limits, day: StoragePath | None = None) -> Handle:
-    """A governor on the cluster; it lives as long as its handle is held.
+    """Start a rate limiter on the cluster; it lives as long as its handle.
 
-    A lease is waited for inside the actor, so it takes many calls at once: one who gives a lease back must never queue
-    behind those who want one. They share one event loop, since a concurrency group of their own would be another
-    thread, and a wake-up from one loop to another gets lost.
+    Callers wait for leases inside the actor, so it runs many calls concurrently: a release must never queue behind
+    acquires. All calls share one event loop: a concurrency group for releases would be another thread, and a wake-up
+    from one event loop to another gets lost.
     """
-    as_actor: Any = ray.remote  # its types know of functions only
+    as_actor: Any = ray.remote  # typed for functions only
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": MOST_CALLS}
     return as_actor(**options)(RateLimiterActor).remote(limits, day)
 
 
 class RayLeaseServer:
-    """The desk of a governor on the cluster.
+    """Client of a rate limiter on the cluster; a `LeaseServer`.
 
     Args:
-        governor: Handle of the actor.
+        rate_limiter: Handle of the actor.
     """
 
-    def __init__(self, governor: Handle) -> None:
-        self._actor = governor
+    def __init__(self, rate_limiter: Handle) -> None:
+        self._actor = rate_limiter
 
     async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
         """Wait for leases; see `LeaseServer`."""
@@ -135,10 +135,10 @@ class RayLeaseServer:
         return answer
 
     async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
-        """Say what became of requests; see `LeaseServer`."""
-        news: LimiterStatus = await self._actor.release_batch.remote(done)
-        return news
+        """Give leases back with the outcome of their requests; see `LeaseServer`."""
+        status: LimiterStatus = await self._actor.release_batch.remote(done)
+        return status
 
     async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
-        """Say which leases this holder has; see `LeaseServer`."""
+        """Report which leases this holder has; see `LeaseServer`."""
         await self._actor.heartbeat.remote(holder, held)

@@ -1,4 +1,4 @@
-"""Where the lines of earlier passes stand: put into Ray's object store once, and shared by all tasks of a node."""
+"""Index of cached results in Ray's object store, shared by all tasks of a node."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 MOST_IN_DRIVER = 2**20
-"""Bytes of a journal that are read sooner than a worker starts."""
+"""Size of a journal (bytes) up to which reading it in the driver is faster than starting a worker."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ResultIndex:
-    """Where the lines stand: of the answers to stages, of the clips of videos, and of clip files in a store."""
+    """Positions in the journal: of the replies by stage, of the clips of videos, and of clip files in a store."""
 
     answers: Mapping[str, KeyIndex]
     clips: KeyIndex
@@ -36,23 +36,23 @@ class ResultIndex:
 def look_up(
     journal: StoragePath, stages: Iterable[str], files: StoragePath | None = None
 ) -> ray.ObjectRef[ResultIndex]:
-    """A reference to what is `ResultIndex` now; a task reads what is large, so that it is never in the driver's memory.
+    """Read the current `ResultIndex`; a task reads a large journal, so that it never fills the driver's memory.
 
     Args:
-        journal: Folder of the journal of paid answers.
-        stages: The stages whose answers are wanted.
-        files: Where the clip files are kept, if there are any.
+        journal: Folder of the journal of paid replies.
+        stages: The stages whose replies to index.
+        files: Folder of the clip files, if there are any.
     """
     wanted = sorted(set(stages))
     if isinstance(journal, Path) and _bytes_in(journal) <= MOST_IN_DRIVER:
         return ray.put(_read(journal, wanted, files))
-    as_task: Any = ray.remote  # its types know of functions without options only
+    as_task: Any = ray.remote  # typed for functions without options only
     reference: ray.ObjectRef[ResultIndex] = as_task(num_cpus=0)(_read).remote(journal, wanted, files)
     return reference
 
 
 def _bytes_in(journal: Path) -> float:
-    """How many bytes the segments have; without end where that cannot be found out."""
+    """Total size of the segments (bytes); infinite if it is unknown."""
     try:
         return sum(path.stat().st_size for path in journal.rglob("*.jsonl"))
     except OSError:
@@ -66,13 +66,13 @@ def _read(journal: StoragePath, stages: Sequence[str], files: StoragePath | None
         answers = {stage: JournalReplyStore(segments, writer="reader", stage=stage).index() for stage in stages}
         kept = clip_files.index_of(journal, files) if isinstance(files, ObjectPath) else nothing
         return ResultIndex(answers, index_of(clips_folder(journal)), kept)
-    except OSError as error:  # the worker that is to write there says so, and stops the run
+    except OSError as error:  # the worker that writes there reports it and halts the run
         logger.warning("%s cannot be read (%s)", journal, error)
         return ResultIndex(dict.fromkeys(stages, nothing), nothing, nothing)
 
 
 @lru_cache(maxsize=1)
 def known(reference: ray.ObjectRef[ResultIndex]) -> ResultIndex:
-    """What `look_up` has found, read in place."""
+    """The index behind a reference, read from shared memory."""
     found: ResultIndex = ray.get(reference)
     return found

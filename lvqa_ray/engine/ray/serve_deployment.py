@@ -14,20 +14,20 @@ from lvqa_ray.engine.ray.session.cluster import ray_session_for
 
 SERVE_NAME = "lvqa"
 MOST_REQUESTS = 1000
-"""Under way at once: what is at work is bounded by the application, and who only reads should not wait for that."""
+"""Maximum concurrent requests. The application limits the analyses; requests that only read must not wait for them."""
 SIGNAL_POLL_S = 1.0
 
 
 def run_ingress(job: Job, build: Callable[[], object], on_up: Callable[[], None]) -> None:
-    """Serve an application until a signal comes.
+    """Serve an application until a signal arrives.
 
     Args:
-        job: Says where to listen, and what Ray is started with.
+        job: Gives the address and the settings of Ray.
         build: Makes the ASGI application, in the process that serves it.
-        on_up: Called when it is served.
+        on_up: Called when the application is up.
 
     Raises:
-        KeyboardInterrupt: It was stopped.
+        KeyboardInterrupt: A signal arrived.
         ConfigError: Ray does not start.
     """
     with ray_session_for(job, with_keys=True):  # the replica sends the requests
@@ -38,7 +38,7 @@ def run_ingress(job: Job, build: Callable[[], object], on_up: Callable[[], None]
             while True:
                 time.sleep(SIGNAL_POLL_S)
         finally:
-            shutdown: Any = serve.shutdown  # it has no types
+            shutdown: Any = serve.shutdown  # untyped
             shutdown()
 
 
@@ -53,10 +53,10 @@ def deploy(job: Job, build: Callable[[], object]) -> None:
     def made() -> object:
         return build()
 
-    ingress: Any = serve.ingress(made)  # which takes a function for a builder, and nothing else that can be called
+    ingress: Any = serve.ingress(made)  # it takes only a plain function for a builder, not any callable
     deployment: Any = serve.deployment(
         name=SERVE_NAME,
-        num_replicas=1,  # who watches an analysis has to reach the process that makes it
+        num_replicas=1,  # clients that stream an analysis must reach the process that runs it
         max_ongoing_requests=MOST_REQUESTS,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=30,

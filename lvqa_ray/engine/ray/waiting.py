@@ -1,4 +1,4 @@
-"""What a run waits for, in words, once nothing has moved for a while: a wait without a word looks like a hang."""
+"""Explains what a run waits for when it makes no progress, so that a wait does not look like a hang."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import ray
 from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 
 STILL_S = 20.0
-"""After how long without progress a run says what it waits for (s)."""
+"""Seconds without progress after which a run reports what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What Ray and this machine say about the processes of a run.
+    """State of the cores and processes of a run.
 
     Attributes:
         cores: CPU cores of the cluster.
-        free: Those that no task or actor holds.
-        stopped: Processes of this run on this machine that a signal has stopped.
+        free: Cores that no task or actor holds.
+        stopped: Ids of processes of this run on this machine that a signal has stopped.
     """
 
     cores: float
@@ -34,43 +34,43 @@ class Machine:
     @classmethod
     def now(cls) -> Machine:
         """The state at this moment; needs a running Ray."""
-        every: Any = ray.cluster_resources  # they have no types
+        every: Any = ray.cluster_resources  # both are untyped
         free: Any = ray.available_resources
         return cls(float(every().get("CPU", 0.0)), float(free().get("CPU", 0.0)), stopped_processes())
 
 
-def waiting_for(traffic: Mapping[str, EndpointStats], machine: Machine) -> str:
-    """What a run waits for, the most certain cause first.
+def waiting_for(stats: Mapping[str, EndpointStats], machine: Machine) -> str:
+    """What a run waits for, as the rest of a sentence "Waiting for ...": the most certain cause.
 
     Args:
-        traffic: The requests of each endpoint by its label.
-        machine: The processes.
+        stats: The request counters of each endpoint by its label.
+        machine: State of the cores and processes.
     """
     if machine.stopped:
         pids = " ".join(map(str, machine.stopped))
-        return f"processes of this run that a signal has stopped; to let them go on: kill -CONT {pids}"
-    return _endpoints(traffic) or _machine(machine)
+        return f"processes of this run that a signal has stopped; to continue them: kill -CONT {pids}"
+    return _endpoints(stats) or _machine(machine)
 
 
-def _endpoints(traffic: Mapping[str, EndpointStats]) -> str:
-    for label, now in traffic.items():
+def _endpoints(stats: Mapping[str, EndpointStats]) -> str:
+    for label, now in stats.items():
         if now.halted:
-            return f"requests under way at {label} before the run stops"
-    for label, now in traffic.items():
+            return f"requests in flight to {label} before the run stops"
+    for label, now in stats.items():
         if now.down_s:
             return f"{label}, which has given no usable answer for {now.down_s:.0f} s{_failed(now)}"
-    asked = [f"{now.in_flight:,} of {label}" for label, now in traffic.items() if now.in_flight]
+    asked = [f"{now.in_flight:,} to {label}" for label, now in stats.items() if now.in_flight]
     if asked:
-        return f"answers to requests under way: {', '.join(asked)}"
+        return f"replies to requests in flight: {', '.join(asked)}"
     return ""
 
 
 def _machine(machine: Machine) -> str:
     if not machine.cores:
-        return "a node with CPU cores: the cluster has none yet"
+        return "a node with CPU cores: the cluster has no cores yet"
     if machine.free >= machine.cores:
-        return f"Ray to start tasks or workers: all {machine.cores:g} cores are free and no request is under way"
-    return f"the decoders: {machine.cores - machine.free:g} of {machine.cores:g} cores are at work, none has finished"
+        return f"Ray to start tasks or workers: all {machine.cores:g} cores are free and no request is in flight"
+    return f"the decoders: {machine.cores - machine.free:g} of {machine.cores:g} cores are busy and none has finished"
 
 
 def _failed(now: EndpointStats) -> str:
@@ -78,7 +78,7 @@ def _failed(now: EndpointStats) -> str:
 
 
 def stopped_processes(root: int | None = None) -> tuple[int, ...]:
-    """Descendants of a process (of this one if none is given) that a signal has stopped; none without a /proc."""
+    """Ids of descendants of a process (default: this one) that a signal has stopped; empty on systems without /proc."""
     parents: dict[int, int] = {}
     stopped = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

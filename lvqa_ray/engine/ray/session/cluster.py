@@ -1,4 +1,4 @@
-"""The Ray that a job runs on; shuts down only what it has started."""
+"""Ray session of a job: connects or starts Ray, and shuts down only what it started."""
 
 from __future__ import annotations
 
@@ -24,46 +24,45 @@ CHECKED_RELEASES = frozenset({"2.60.0"})
 
 @contextmanager
 def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
-    """A Ray for as long as the block runs: the one that is running, the one of RAY_ADDRESS, or one of its own.
+    """Connect to Ray while the block runs: the Ray of this process, that of RAY_ADDRESS, or a new local one.
 
-    The processes of its own have no terminal, see `lvqa_ray.engine.ray.session.detach`.
+    The processes of a new Ray have no terminal, see `lvqa_ray.engine.ray.session.detach`.
 
     Args:
         job: The job.
-        with_keys: Whether workers find the keys of the endpoints in their environment. A run hands them to those
-            workers that send requests.
+        with_keys: Leave the API keys in the environment of the workers. A run passes them to its chat workers instead.
 
     Raises:
-        ConfigError: It does not start, or a task of the job fits on no node.
+        ConfigError: Ray does not start, or no node is large enough for a task of the job.
     """
     if ray.is_initialized():
         _check_cpus(job)
         yield
         return
-    elsewhere = bool(os.environ.get("RAY_ADDRESS"))
-    if not elsewhere:
+    is_remote = bool(os.environ.get("RAY_ADDRESS"))
+    if not is_remote:
         disable_telemetry()
-    # Ray's core would print to the terminal that restarted actors may lose arguments that Ray Data in fact keeps.
+    # Without it Ray's core warns on the terminal that restarted actors may lose arguments, which Ray Data keeps.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     few: AbstractContextManager[None] = nullcontext()
     services: AbstractContextManager[None] = nullcontext()
-    if not elsewhere and not with_keys and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
+    if not is_remote and not with_keys and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
         from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415 - fails to import on other releases
 
         services, few = local_services.node_without_services(), local_services.data_without_actors()
     try:
         with secret, services, children_without_terminal(), core_lines_dropped():
             ray.init(
-                # "local": a Ray that happens to run on this machine is somebody else's.
-                address=None if elsewhere else "local",
-                num_cpus=None if elsewhere else job.engine.num_cpus or os.cpu_count(),
-                include_dashboard=None if elsewhere else False,
+                # "local": never use a Ray that happens to run on this machine.
+                address=None if is_remote else "local",
+                num_cpus=None if is_remote else job.engine.num_cpus or os.cpu_count(),
+                include_dashboard=None if is_remote else False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
-    except Exception as error:  # Ray has no type of its own for this
-        raise ConfigError(f"Ray does not start ({error}); mend that, or wait until the machine is idle.") from None
+    except Exception as error:  # Ray has no exception type for this
+        raise ConfigError(f"Ray does not start ({error}); fix that, or wait until the machine is idle.") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         _check_cpus(job)
@@ -74,8 +73,8 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
 
 
 def _check_cpus(job: Job) -> None:
-    """Refuse a task that fits on no node: Ray would wait for one for ever."""
-    nodes: Any = ray.nodes  # it has no types
+    """Refuse a job whose tasks fit on no node: Ray would wait forever."""
+    nodes: Any = ray.nodes  # untyped
     most = max((node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]), default=0.0)
-    if 0 < most < job.engine.video_cpus:  # a head without cores may have workers on their way
+    if 0 < most < job.engine.video_cpus:  # 0: a head without cores, whose workers may be starting
         raise ConfigError(f"engine.video_cpus is {job.engine.video_cpus:g}, and the largest node has {most:g} cores.")

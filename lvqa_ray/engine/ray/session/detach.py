@@ -1,8 +1,8 @@
-"""Processes without a terminal: Ray's own, its workers and the decoders must not depend on the one of the command.
+"""Detaches Ray's processes, its workers and the decoders from the terminal of the command.
 
-A process of a terminal's background group that changes the terminal's settings or reads from it is stopped by the
-kernel (SIGTTOU, SIGTTIN), and nothing says so: the run would wait for ever. Ray's workers are such processes, and so is
-whatever they start. Ctrl-Z would stop half of Ray, and what any of them reads would be taken from the user's shell.
+The kernel silently stops a background process that reads from its terminal or changes its settings (SIGTTIN, SIGTTOU),
+and the run would wait forever. Ray's workers are background processes, and so are their children. Ctrl-Z would stop
+half of Ray, and a process that reads the terminal would take input from the user's shell.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import ray
 
 
 class _Forks:
-    """What happens in a process right after a fork of this one; registered once, since it cannot be taken back."""
+    """Fork handler: detaches new child processes if enabled. Registered once, since it cannot be unregistered."""
 
     def __init__(self) -> None:
         self.detach = False
@@ -39,8 +39,8 @@ def _forks() -> _Forks:
 def children_without_terminal() -> Iterator[None]:
     """Detach every process that is forked inside the block, before it executes its program.
 
-    Ray starts its processes with `subprocess.Popen(preexec_fn=...)`, which calls the handlers of `os.register_at_fork`;
-    it has no option for a session of their own. An input that is given to `Popen` replaces /dev/null.
+    Ray starts its processes with `subprocess.Popen(preexec_fn=...)`, which calls the handlers of `os.register_at_fork`,
+    and has no option to start them in a new session. An input given to `Popen` replaces /dev/null.
     """
     forks = _forks()
     forks.detach = True
@@ -52,13 +52,13 @@ def children_without_terminal() -> Iterator[None]:
 
 @cache
 def worker_without_terminal() -> None:
-    """Detach this process, once, if it is a worker of Ray: the user may have started Ray in a terminal."""
-    if ray.get_runtime_context().get_task_id():  # there is none in the process of the command
+    """Detach this process, once, if it is a Ray worker: the user may have started Ray in a terminal."""
+    if ray.get_runtime_context().get_task_id():  # the driver has none
         leave_terminal()
 
 
 def leave_terminal() -> None:
-    """Give this process /dev/null as its input and no controlling terminal; its open files stay what they are."""
+    """Set the input of this process to /dev/null and drop its controlling terminal; other open files stay."""
     with suppress(OSError):
         null = os.open(os.devnull, os.O_RDONLY)
         if null:
@@ -69,13 +69,13 @@ def leave_terminal() -> None:
     if sys.platform == "linux":
         try:
             os.setsid()
-        except PermissionError:  # it leads a process group
+        except PermissionError:  # it is the leader of a process group
             pass
         else:
             return
-    # Elsewhere Ray ends its processes by their process group, which a session of their own would take them out of.
+    # On other systems Ray kills its processes by process group, which a new session would change.
     with suppress(OSError):
-        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)  # fails where there is none to leave
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)  # fails if there is none
         try:
             fcntl.ioctl(terminal, termios.TIOCNOTTY)
         finally:

@@ -1,7 +1,7 @@
 """Health check of the Ray that a run uses: ends the run when Ray's control processes are gone.
 
 Ray itself notices a dead raylet after about 15 s and a dead GCS (its control server) after 60 s, and then ends the
-driver from C++ without a word. The check runs every `CHECK_EVERY_S` in a thread:
+driver from C++ without a message. The check runs every `CHECK_EVERY_S` in a thread:
 
 * A Ray that this process has started: whether its ``gcs_server`` and its ``raylet`` still run.
 * A cluster: whether the GCS accepts TCP connections. It counts as lost after `GCS_DOWN_S` without one, because a GCS
@@ -31,15 +31,15 @@ SHUTDOWN_WITHIN_S = 10.0
 
 
 class RayLost(BaseException):
-    """Ray's control processes are gone: nothing can be computed any more; what is in the journal is kept.
+    """Ray's control processes are gone, so the run ends; the journal is kept.
 
-    Not an `Exception`, as `KeyboardInterrupt` is none: it arises inside of Ray's own code, which logs those at length.
+    Not an `Exception`, like `KeyboardInterrupt`: it is raised inside Ray's code, which logs exceptions at length.
     """
 
 
 @contextmanager
 def watch_ray() -> Iterator[None]:
-    """Watch the connected Ray while the block runs. In another thread than the main one it does nothing.
+    """Watch the connected Ray while the block runs; does nothing outside the main thread.
 
     Raises:
         RayLost: In the block, within seconds after a control process died.
@@ -83,16 +83,16 @@ def watch_ray() -> Iterator[None]:
 
 
 def dead_process() -> str:
-    """Name of a control process that this process has started and that has ended; else empty."""
-    node: Any = ray_worker._global_node  # no public function tells of Ray's processes
+    """Name of a control process that this process started and that has ended; else empty."""
+    node: Any = ray_worker._global_node  # there is no public function
     dead = [name for name, _ in node.dead_processes()] if node is not None else []
     return next((name for name in CONTROL_PROCESSES if name in dead), "")
 
 
 def shut_down() -> None:
-    """Shut Ray down; where its control processes are gone, end the processes that are left, without asking them.
+    """Shut Ray down; if a control process is gone, kill the remaining ones first.
 
-    ``ray.shutdown`` asks the GCS, and waits for a dead one.
+    ``ray.shutdown`` calls the GCS, and would wait for a dead one.
     """
     if not dead_process():
         ray.shutdown()

@@ -1,8 +1,8 @@
-"""A Ray of one machine without the services of a cluster: autoscaler, log monitor, agents, and Ray Data's own actors.
+"""Local Ray without cluster services: no autoscaler, log monitor, agents or Ray Data actors.
 
-A Ray that a job starts for itself has one node, no dashboard and no runtime environments, and its metrics have a port
-that nobody knows. The services for these take more CPU and time than a short video (measured on Ray 2.60: 8 of 25 CPU
-seconds, and 5 s until the first task). There is no public setting for any of them. A cluster has them all.
+A Ray that a job starts itself has one node, no dashboard, no runtime environments, and a random port for its metrics.
+The services for these take more CPU and time than a short video (measured on Ray 2.60: 8 of 25 CPU seconds, and 5 s
+until the first task). No public setting disables them. A cluster keeps them all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ray.data._internal.execution.interfaces import ExecutionResources
 from ray.data._internal.execution.operators import actor_pool_map_operator
 from ray.data._internal.stats import _StatsManager
 
-core: Any = _raylet  # it has no types
+core: Any = _raylet  # untyped
 AGENT_OPTIONS = ("--dashboard_agent_command", "--runtime_env_agent_command")
 AGENT_PORTS = (
     core.DASHBOARD_AGENT_LISTEN_PORT_NAME,
@@ -33,28 +33,28 @@ AGENT_PORTS = (
     core.RUNTIME_ENV_AGENT_PORT_NAME,
 )
 NO_PORT = 1
-"""A port at which nothing listens; the raylet waits until its agents have written theirs down."""
+"""A port without a listener; the raylet waits until its agents have written a port file."""
 PLACEHOLDER = subprocess.list2cmdline(["/bin/sh", "-c", "exec cat", "agent"])
-"""What runs in place of an agent: the raylet ends with its agents, so there has to be a process. It ends when the
-raylet closes the pipe that is its input."""
+"""Command in place of an agent: the raylet exits when an agent exits, so a process must run. ``cat`` exits when the
+raylet closes the pipe to its input."""
 PRESTART_OPTION = "--num_prestart_python_workers"
-"""The driver waits for these workers. Those that it needs start while it goes on, and a short run on many cores needs
-few; each takes half a CPU second."""
+"""Option for workers to start in advance, for which the driver waits. A short run on many cores needs few; each takes
+half a CPU second."""
 SETTINGS = {
     "RAY_enable_pipe_based_agent_to_parent_health_check": "1",
     "RAY_enable_metrics_collection": "0",
-    # A driver under `uv run` has its workers started by it too, in a runtime environment. Those of one machine run with
-    # the interpreter of the driver.
+    # Otherwise Ray starts the workers of a driver under `uv run` with uv, in a runtime environment. On one machine they
+    # can use the driver's interpreter.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 
 
 @contextmanager
 def node_without_services() -> Iterator[None]:
-    """Start the processes of a Ray inside the block without autoscaler, log monitor and agents."""
+    """Patch Ray inside the block, so that a new Ray starts no autoscaler, log monitor and agents."""
     start: Callable[..., Any] = ray_services.start_ray_process
 
-    def start_process(command: Sequence[str], kind: str, **options: Any) -> Any:  # noqa: ANN401 - Ray's has no types
+    def start_process(command: Sequence[str], kind: str, **options: object) -> object:
         return start(_without_agents(command) if kind == "raylet" else command, kind, **options)
 
     with ExitStack() as changed:
@@ -65,14 +65,14 @@ def node_without_services() -> Iterator[None]:
         _change(changed, Node, "start_monitor", _nothing)
         _change(changed, Node, "start_log_monitor", _nothing)
         _change(changed, ray_services, "start_ray_process", start_process)
-        # It imports a web server and exporters of metrics, to find out whether the agents could.
+        # It imports a web server and metrics exporters, only to check that the agents could.
         _change(changed, ray_utils, "get_dashboard_dependency_error", _nothing)
         yield
 
 
 @contextmanager
 def data_without_actors() -> Iterator[None]:
-    """Let Ray Data execute inside the block without actors for statistics, autoscaling and locations of actors."""
+    """Patch Ray Data inside the block to use no actors for statistics, autoscaling and actor locations."""
     with ExitStack() as changed:
         for name in ("register_dataset_to_stats_actor", "update_execution_metrics"):
             _change(changed, _StatsManager, name, staticmethod(_nothing))
@@ -83,7 +83,7 @@ def data_without_actors() -> Iterator[None]:
 
 
 def _without_agents(command: Sequence[str]) -> list[str]:
-    """The command line of a raylet whose agents are placeholders."""
+    """The command line of a raylet with placeholders for its agents."""
     given = dict(word.lstrip("-").split("=", 1) for word in command if word.startswith("--") and "=" in word)
     for name in AGENT_PORTS:
         core.persist_port(given["session_dir"], given["node_id"], name, NO_PORT)
@@ -100,29 +100,29 @@ def _without_agents(command: Sequence[str]) -> list[str]:
 
 
 class _FixedCluster(ClusterAutoscaler):
-    """The autoscaler of a cluster that neither grows nor has others who want a share."""
+    """Autoscaler of a cluster of fixed size with a single user."""
 
     def __init__(self) -> None:
-        resources: Any = ray.cluster_resources  # it has no types
+        resources: Any = ray.cluster_resources  # untyped
         self._total: ExecutionResources = ExecutionResources.from_resource_dict(resources())
 
     def try_trigger_scaling(self) -> None:
-        """There is nothing to scale."""
+        """Do nothing: the size is fixed."""
 
     def on_executor_shutdown(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: nothing was requested."""
 
     def get_total_resources(self) -> ExecutionResources:
-        """All of the machine that Ray was given."""
+        """The resources with which Ray was started."""
         return self._total
 
 
 class _OneLocation:
-    """Stands for the actor that notes on which nodes actors are: there is one node."""
+    """Replaces the actor that tracks the nodes of actors: there is one node."""
 
     class _Ignored:
         def remote(self, *_: object) -> None:
-            """Call nobody."""
+            """Do nothing."""
 
     update_actor_location = _Ignored()
 
@@ -139,7 +139,7 @@ def _nothing(*_: object, **__: object) -> None:
     """Do nothing."""
 
 
-def _change(changed: ExitStack, owner: Any, name: str, value: object) -> None:  # noqa: ANN401 - a module or a class
+def _change(changed: ExitStack, owner: object, name: str, value: object) -> None:
     before = vars(owner)[name]
     setattr(owner, name, value)
     changed.callback(setattr, owner, name, before)

@@ -1,7 +1,7 @@
-"""Log lines of Ray's C++ core on the terminal: dropped while it starts.
+"""Drops log lines of Ray's C++ core from the terminal while Ray starts.
 
-The core writes to the standard error output itself, before it has a log file. With RAY_BACKEND_LOG_LEVEL it also says
-there that it has read that variable, and has no option to leave that out.
+The core writes to stderr before it has a log file. No option disables the message that it has read
+RAY_BACKEND_LOG_LEVEL.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 CORE_LINE = re.compile(rb"^\[[-\d]+ [\d:,]+ [IWD] \d+ \d+\] .*\n?", re.MULTILINE)
-"""A line of the core that is no error, such as ``[2026-11-28 20:09:54,093 I 25244 25244] logging.cc:303: ...``."""
+"""A log line of the core below error level, such as ``[2026-11-28 20:09:54,093 I 25244 25244] logging.cc:303: ...``."""
 
 
 @contextmanager
 def core_lines_dropped() -> Iterator[None]:
-    """Keep what is written to the standard error output inside the block, and print it afterwards without the core's.
+    """Buffer stderr inside the block, and print it afterwards without log lines of the core.
 
-    Who has to be heard meanwhile writes to a duplicate of the descriptor.
+    Code that must print meanwhile writes to a duplicate of the descriptor.
     """
     try:
         given = os.dup(2)
-    except OSError:  # it is closed
+    except OSError:  # stderr is closed
         yield
         return
     with tempfile.TemporaryFile() as kept:

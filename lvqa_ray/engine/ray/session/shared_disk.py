@@ -1,4 +1,4 @@
-"""Whether the machines of a cluster see the disk that a run is on: what one pays that does not would be lost."""
+"""Shared-disk check: whether all machines of a cluster see the output folder; otherwise paid results would be lost."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.paths import StoragePath
 
 DISK_CHECK_TIMEOUT_S = 60.0
-"""How long a node may take to start a process and look."""
+"""How long a node may take to start a process and check (s)."""
 SHOWS_S = 5.0
-"""How long a shared disk may take to show what another machine has put there."""
+"""How long a shared disk may take to show a file of another machine (s)."""
 logger = logging.getLogger(__name__)
 
 
 def check_shared_disk(folder: StoragePath, videos: Videos) -> None:
-    """Refuse an output folder, or a first video, that is on this machine's disk where others are to work on it too.
+    """Refuse an output folder, or a first video, that other machines of the cluster do not see.
 
-    Those that join later are not asked.
+    Machines that join later are not checked.
 
     Args:
-        folder: The output, which is there.
-        videos: What is to be done.
+        folder: The output folder, which exists.
+        videos: The videos to process.
 
     Raises:
-        ConfigError: Names what is not seen, and by whom.
+        ConfigError: Names the path and the machine that does not see it.
     """
     if not (others := _others()):
         return
     with ExitStack() as stack:
         wanted = {}
-        if isinstance(folder, Path):  # a name that no earlier run can have left there
+        if isinstance(folder, Path):  # a new name, which no earlier run left there
             mark = stack.enter_context(NamedTemporaryFile(prefix=".seen-", dir=folder.absolute()))
             wanted[mark.name] = f"the output folder {folder}"
         if not scheme_of(video := videos[0].uri) and Path(video).exists():
@@ -53,16 +53,16 @@ def check_shared_disk(folder: StoragePath, videos: Videos) -> None:
 
 
 def _others() -> dict[str, str]:
-    """Of each other machine the id of a node."""
-    nodes: Any = ray.nodes  # it has no types
+    """The id of a node of each other machine, by host name."""
+    nodes: Any = ray.nodes  # untyped
     names = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes() if node["Alive"]}
     here = names.get(ray.get_runtime_context().get_node_id())
     return {machine: node for node, machine in names.items() if machine != here}
 
 
 def _missed_by(machines: dict[str, str], paths: Sequence[str]) -> dict[str, list[str]]:
-    """What is not seen, by machine; one that does not answer in time is taken at its best."""
-    as_task: Any = ray.remote(num_cpus=0)(missing)  # its types know of functions without options only
+    """The missing paths by machine; a machine that does not answer in time counts as seeing all."""
+    as_task: Any = ray.remote(num_cpus=0)(missing)  # typed for functions without options only
     asked = {
         as_task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(paths): machine
         for machine, node in machines.items()
@@ -72,15 +72,15 @@ def _missed_by(machines: dict[str, str], paths: Sequence[str]) -> dict[str, list
     for each in done:
         try:
             found[asked[each]] = ray.get(each)
-        except ray.exceptions.RayError as error:  # it has gone meanwhile
-            logger.info("%s does not say what it sees", asked[each], exc_info=error)
+        except ray.exceptions.RayError as error:  # the node is gone
+            logger.info("%s did not answer the shared-disk check", asked[each], exc_info=error)
     for each in late:
-        logger.warning("%s does not say in %.0f s what it sees", asked[each], DISK_CHECK_TIMEOUT_S)
+        logger.warning("%s did not answer the shared-disk check within %.0f s", asked[each], DISK_CHECK_TIMEOUT_S)
     return {machine: gone for machine, gone in found.items() if gone}
 
 
 def missing(paths: Sequence[str]) -> list[str]:
-    """Those that this machine does not see, also after a while."""
+    """The paths that this machine does not see within `SHOWS_S`."""
     until = time.monotonic() + SHOWS_S
     while (gone := [path for path in paths if not os.path.exists(path)]) and time.monotonic() < until:  # noqa: PTH110
         time.sleep(0.2)

@@ -59,7 +59,7 @@ def test_rows_and_files_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pyt
     assert whole.ids.to_pylist() == ["plain", "a.b", "n2", "two.", "hid", "n5", "end.", "sp_ace"]
     assert [video.uri for video in whole] == [row["video"] for row in rows]
     assert whole.fingerprints.to_pylist() == [fingerprints.fingerprint(row["video"]) for row in rows]
-    monkeypatch.setattr(manifest_files, "AT_ONCE", 3)
+    monkeypatch.setattr(manifest_files, "VIDEOS_AT_ONCE", 3)
     monkeypatch.setattr(fingerprints, "A_LOOK", 1)
     monkeypatch.setattr(fingerprints, "LOOKS_AT_ONCE", 2)
     monkeypatch.setattr(fingerprints, "SLOW_S", 0.0)

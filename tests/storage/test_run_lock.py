@@ -58,8 +58,8 @@ def test_a_run_on_another_machine_is_seen_until_it_is_silent_for_too_long(tmp_pa
 
 
 def test_a_run_that_was_killed_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
-    held = "from lvqa_ray.storage.run_lock import lock; from pathlib import Path; import sys, time\n"
-    held += "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    held = "from lvqa_ray.storage.run_lock import run_lock; from pathlib import Path; import sys, time\n"
+    held += "with run_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
@@ -163,7 +163,7 @@ def test_one_that_slept_between_looking_and_taking_takes_nothing(tmp_path: Path)
 def test_a_run_that_was_taken_over_stops_in_its_midst(
     make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lvqa_ray.engine.run.lock", partial(run_lock, beat_s=0.1))
+    monkeypatch.setattr("lvqa_ray.engine.run.run_lock", partial(run_lock, beat_s=0.1))
     film = media.make_video(tmp_path / "film.mp4", seconds=4)
     job = make_job(film, split={"max_seconds": 0.2}, endpoint={"max_concurrency": 1})
     out = Path(job.output)

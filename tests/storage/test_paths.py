@@ -102,21 +102,21 @@ def parquet() -> bytes:
 
 
 def test_a_shard_is_asked_for_again_and_only_a_spoilt_one_is_to_be_moved_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvqa_ray.storage.retries.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("lvqa_ray.storage.retries.IO_BACKOFF_BASE_S", 0.0)
     with FileServer() as server:
         server.in_parts = True
         server.files = {"/films/x": parquet(), "/films/y": parquet()[:500], "/films/z": parquet()}
         access = StorageOptions(server.url, key="id", secret="hidden")  # noqa: S106 - made up
         server.troubles = {"/films/x": [503, 503], "/films/z": [403] * 50}
         assert read_shard(ObjectPath("s3://films/x", access)).num_rows == 1000
-        with pytest.raises(ConfigError, match=r"is no readable shard .*move it away"):
+        with pytest.raises(ConfigError, match=r"is not a readable shard .*move it away"):
             read_shard(ObjectPath("s3://films/y", access))
         with pytest.raises(ConfigError, match=r"could not be read .*run the same command again"):
             read_shard(ObjectPath("s3://films/z", access))
 
 
 def test_a_store_that_stops_answering_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvqa_ray.storage.retries.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("lvqa_ray.storage.retries.IO_BACKOFF_BASE_S", 0.0)
     place = ObjectPath("s3://films/x", StorageOptions("http://127.0.0.1:1", key="id", secret="hidden"))  # noqa: S106 - made up
 
     class File:
@@ -153,7 +153,7 @@ def test_an_unforeseen_error_is_one_sentence_and_status_2(
     def failures(**_: object) -> None:
         if isinstance(error, OSError):
             raise error
-        monkeypatch.setattr("lvqa_ray.storage.paths.listing", lambda *_, **__: iter(list_files, 0))
+        monkeypatch.setattr("lvqa_ray.storage.paths.list_files", lambda *_, **__: iter(list_files, 0))
         list(ObjectPath("s3://films/out", StorageOptions()).files())
 
     monkeypatch.setattr("lvqa_ray.cli.commands.app", failures)

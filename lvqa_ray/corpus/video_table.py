@@ -70,18 +70,18 @@ class Videos(Sequence[Video]):
         return int(self.table.num_rows)
 
     @overload
-    def __getitem__(self, place: int) -> Video: ...
+    def __getitem__(self, index: int) -> Video: ...
     @overload
-    def __getitem__(self, place: slice) -> Videos: ...
-    def __getitem__(self, place: int | slice) -> Video | Videos:
-        if isinstance(place, slice):
-            start, stop, step = place.indices(len(self))
+    def __getitem__(self, index: slice) -> Videos: ...
+    def __getitem__(self, index: int | slice) -> Video | Videos:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
             if step == 1:
                 return Videos(self.table.slice(start, max(0, stop - start)))
             return self.take(range(start, stop, step))
-        at = place + len(self) if place < 0 else place
+        at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
-            raise IndexError(place)
+            raise IndexError(index)
         return next(iter(self[at : at + 1]))
 
     def __iter__(self) -> Iterator[Video]:
@@ -148,7 +148,7 @@ class Videos(Sequence[Video]):
         at[list(ids)] = True
         # `replace_with_mask` needs a single chunk.
         column = pc.replace_with_mask(
-            self.ids.combine_chunks(), pa.array(at), pa.array([ids[place] for place in sorted(ids)], pa.string())
+            self.ids.combine_chunks(), pa.array(at), pa.array([ids[index] for index in sorted(ids)], pa.string())
         )
         return Videos(self.table.set_column(0, VIDEO_COLUMNS.field("id"), column))
 

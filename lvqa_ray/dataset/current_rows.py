@@ -19,7 +19,7 @@ from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath
 
 ROWS_AT_ONCE = 1_000_000
-Places = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 
 class FirstSeen:
@@ -29,17 +29,17 @@ class FirstSeen:
         highest: The highest row number of each video, -1 if it has no rows.
     """
 
-    def __init__(self, highest: Places) -> None:
+    def __init__(self, highest: Ints) -> None:
         self._start = np.concatenate([[0], np.cumsum(highest + 1)])
         self._seen = np.zeros(self._start[-1], dtype=np.bool_)
 
-    def first(self, video: Places, index: Places) -> npt.NDArray[np.bool_]:
+    def first(self, video: Ints, index: Ints) -> npt.NDArray[np.bool_]:
         """Mask of the rows that occur for the first time, in these arguments and all earlier calls."""
-        place = self._start[video] + index
-        first = np.zeros(len(place), dtype=np.bool_)
-        first[np.unique(place, return_index=True)[1]] = True
-        first &= ~self._seen[place]
-        self._seen[place] = True
+        position = self._start[video] + index
+        first = np.zeros(len(position), dtype=np.bool_)
+        first[np.unique(position, return_index=True)[1]] = True
+        first &= ~self._seen[position]
+        self._seen[position] = True
         return first
 
 
@@ -90,7 +90,7 @@ def row_groups(
         yield group, pa.concat_tables(parts, promote_options="default")
 
 
-def match_current_run(rows: pa.Table | pa.RecordBatch, table: TableName, current: pa.Table) -> Places:
+def match_current_run(rows: pa.Table | pa.RecordBatch, table: TableName, current: pa.Table) -> Ints:
     """For each row, the index of the current outcome that it belongs to; -1 if it is not current.
 
     Args:
@@ -106,7 +106,7 @@ def match_current_run(rows: pa.Table | pa.RecordBatch, table: TableName, current
     return np.where(same, at, -1)
 
 
-def highest_number(folder: StoragePath, table: TableName, current: pa.Table) -> Places:
+def highest_number(folder: StoragePath, table: TableName, current: pa.Table) -> Ints:
     """The highest row number of each current outcome, -1 if it has no rows."""
     highest = np.full(current.num_rows, -1, dtype=np.int64)
     for _, rows in row_groups(folder, table, key_columns(table)):
@@ -128,7 +128,7 @@ def key_columns(table: TableName) -> list[str]:
     return [VIDEO_ID[table], "run_id", *numbered.get(table, [])]
 
 
-def row_numbers(rows: pa.Table, table: TableName) -> Places:
+def row_numbers(rows: pa.Table, table: TableName) -> Ints:
     """The number of each row within its video."""
     if table in ("clips", "subtitles", "analysis"):
         return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)

@@ -63,10 +63,10 @@ def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[
         rows = read_shard(shard, FAILURE_COLUMNS)
         at = find(rows["id"], current["id"])
         mine = at >= 0
-        for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
-            is_current = row.pop("run_id") == runs[place] and place not in seen
+        for index, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
+            is_current = row.pop("run_id") == runs[index] and index not in seen
             if is_current and (not kinds or row["kind"] in kinds):
-                seen.add(place)
+                seen.add(index)
                 yield row
     current = done.filter(pc.and_(pc.invert(done["failed"]), pc.is_valid(done["kind"].cast(pa.string()))))
     runs = current["run_id"].cast(pa.string()).to_pylist()
@@ -74,8 +74,8 @@ def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[
         rows = read_shard(shard, FAILED_TASK_COLUMNS)
         at = find(rows["video_id"], current["id"])
         mine = (at >= 0) & numbers(pc.is_valid(rows["error"]))
-        for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
-            if row["run_id"] == runs[place] and (not kinds or row["error"] in kinds):
+        for index, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
+            if row["run_id"] == runs[index] and (not kinds or row["error"] in kinds):
                 yield _failure_of_task(row)
 
 

@@ -100,8 +100,8 @@ def _todo(videos: Videos, why: np.ndarray[tuple[int], np.dtype[np.int8]], row: p
     if changed.any():
         made_by = flat(row["job_hash"]).filter(pa.array(chosen)).filter(pa.array(changed))
         of = [Reason(RerunReason.SETTINGS, job_hash) for job_hash in made_by.dictionary.to_pylist()]
-        for place, code in zip(np.flatnonzero(changed), numbers(made_by.indices), strict=True):
-            reasons[place] = of[code]
+        for index, code in zip(np.flatnonzero(changed), numbers(made_by.indices), strict=True):
+            reasons[index] = of[code]
     counts = Counter(reasons)
     for reason in (RerunReason.DONE, RerunReason.ASIDE):
         if count := int((why == list(RerunReason).index(reason)).sum()):

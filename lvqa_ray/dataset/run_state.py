@@ -137,7 +137,7 @@ def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]
     if job.job_hash != stored.job_hash:
         raise ConfigError(
             "that job has other settings than the last run, of a kind that changes answers: run it as a whole with "
-            "`lvqa run`; what it asks alike comes from the journal for nothing."
+            "`lvqa run`; unchanged requests are served from the cache."
         )
     if given is None and any(source.endswith(NOT_STORED) for source in job.videos):
         raise ConfigError(

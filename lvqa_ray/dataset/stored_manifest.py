@@ -64,17 +64,17 @@ def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Vide
     settled.update(rows.ids.filter(rows.ids_given).to_pylist())
     renamed: dict[int, str] = {}
     left: list[tuple[int, Video, str]] = []
-    for place, video, where, is_given in zip(strangers, rows, places, given, strict=True):
+    for index, video, where, is_given in zip(strangers, rows, places, given, strict=True):
         if is_given:
             continue
         if ident := _moved(video, alike.get(video.fingerprint, {}), settled):
             settled.add(ident)
-            renamed[int(place)] = ident
+            renamed[int(index)] = ident
         else:
-            left.append((int(place), video, where))
+            left.append((int(index), video, where))
     at_place = Counter(places)
     taken = set(videos.ids.filter(pc.is_in(videos.ids, value_set=owned)).to_pylist()) | settled
-    for place, video, where in left:
+    for index, video, where in left:
         before = _before(video, known.get(where, {}), single=at_place[where] == 1)
         ident = video.id
         if before and before not in taken:
@@ -83,8 +83,8 @@ def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Vide
             ident = apart(ident, redact_url(video.uri))
         taken.add(ident)
         if ident != video.id:
-            renamed[place] = ident
-    return videos.renamed({place: ident for place, ident in renamed.items() if ident})
+            renamed[index] = ident
+    return videos.renamed({index: ident for index, ident in renamed.items() if ident})
 
 
 def _by_content(videos: Videos, done: pa.Table) -> dict[str, dict[str, str]]:

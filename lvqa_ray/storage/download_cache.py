@@ -115,8 +115,8 @@ class DownloadCache:
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",
-                    f"there was no room for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in "
-                    "it are in use; raise engine.scratch_gb.",
+                    f"there was no space for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all its "
+                    "files are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )
             time.sleep(DISK_SPACE_POLL_S)

@@ -301,4 +301,4 @@ def _remote(uri: str, info: dict[str, Any]) -> RemoteFile:
 
 
 def _not_in_parts(uri: str) -> FetchError:
-    return FetchError("not_in_parts", f"The server of {redact_url(uri)} gives no parts of files.")
+    return FetchError("not_in_parts", f"The server of {redact_url(uri)} does not support range requests.")

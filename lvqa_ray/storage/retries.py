@@ -125,34 +125,34 @@ def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
 
 def to_fetch_error(uri: str, error: Exception) -> FetchError:
     """Classify an exception: by S3's code first, then by HTTP status, then by the type of connection error."""
-    place = redact_url(uri)
+    location = redact_url(uri)
     if found := ASTRAY if _is_ssrf_refusal(error) else CODES.get(code_of(error)):
         kind, sentence = found
-        return FetchError(kind, f"{sentence.format(uri=place)}.", retryable=kind == "forbidden")
+        return FetchError(kind, f"{sentence.format(uri=location)}.", retryable=kind == "forbidden")
     if status := web_faults.status_of(error):
-        return web_faults.fault_of_status(place, status)
+        return web_faults.fault_of_status(location, status)
     host = _host(uri) or "the store"
-    return web_faults.fault_of_connection(place, host, error) or _fault_of_client(place, error)
+    return web_faults.fault_of_connection(location, host, error) or _fault_of_client(location, error)
 
 
-def _fault_of_client(place: str, error: Exception) -> FetchError:
+def _fault_of_client(location: str, error: Exception) -> FetchError:
     """The error for an exception of the client itself, not of a server or a connection."""
-    if isinstance(error, ValueError) and not is_address(place):
-        return web_faults.no_address(place)
+    if isinstance(error, ValueError) and not is_address(location):
+        return web_faults.no_address(location)
     if isinstance(error, FileNotFoundError):
-        return FetchError("missing_file", f"There is no file {place}; check the address.")
+        return FetchError("missing_file", f"There is no file {location}; check the address.")
     if "Credentials" in type(error).__name__:
         return FetchError(
             "forbidden",
-            f"{place}: there are no credentials for it; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            f"{location}: there are no credentials for it; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "storage.profile or storage.anonymous.",
             retryable=True,
         )
     if isinstance(error, PermissionError):
-        return web_faults.fault_of_status(place, 403)
+        return web_faults.fault_of_status(location, 403)
     if isinstance(error, ImportError):
-        return FetchError("forbidden", f"{place} needs a package that is not installed: {error}.", retryable=True)
-    return web_faults.not_fetched(place, type(error).__name__, "see whether its server answers")
+        return FetchError("forbidden", f"{location} needs a package that is not installed: {error}.", retryable=True)
+    return web_faults.not_fetched(location, type(error).__name__, "see whether its server answers")
 
 
 def _own(error: BaseException) -> FetchError | None:

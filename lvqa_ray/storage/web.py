@@ -35,9 +35,7 @@ def info(files: HTTPFileSystem, url: str, *, head: bool) -> dict[str, Any]:
     try:
         _ = files.encode_url(sent_url(url)).port
     except ValueError:
-        raise FetchError(
-            "missing_file", f"{redact_url(url)} is no address that can be asked for; correct it."
-        ) from None
+        raise FetchError("missing_file", f"{redact_url(url)} is not a valid address; correct it.") from None
     found: dict[str, Any] = sync(files.loop, _info, files, sent_url(url), head)
     return found
 

@@ -79,28 +79,28 @@ def is_silent(error: BaseException) -> bool:
     )
 
 
-def fault_of_status(place: str, status: int) -> FetchError:
+def fault_of_status(location: str, status: int) -> FetchError:
     """The error for a reply with an error status.
 
     Args:
-        place: The redacted address.
+        location: The redacted address.
         status: 300 or more.
     """
     reason = f"status {status}{_phrase(status)}"
     if status in MISSING:
-        return FetchError("missing_file", f"There is no file {place} ({reason}); check the address.")
+        return FetchError("missing_file", f"There is no file {location} ({reason}); check the address.")
     if status in FORBIDDEN:
-        sentence = f"{place} may not be read or written ({reason}); check the credentials or the signature."
+        sentence = f"{location} may not be read or written ({reason}); check the credentials or the signature."
         return FetchError("forbidden", sentence, retryable=True)
     if status == 429 or status >= 500:
-        return not_fetched(place, reason, "run again when the server has recovered")
-    return not_fetched(place, reason, "check the address")
+        return not_fetched(location, reason, "run again when the server has recovered")
+    return not_fetched(location, reason, "check the address")
 
 
 BROKEN = (
-    ("SSLError", "{host} speaks no TLS that works here", "see whether the address needs http:// or https://"),
+    ("SSLError", "no TLS connection to {host} is possible", "see whether the address needs http:// or https://"),
     ("TooManyRedirects", "the server redirects in a circle", "check the address"),
-    ("RedirectClientError", "the server redirects to what is no http(s) address", "check the address"),
+    ("RedirectClientError", "the server redirects to an address that is not http(s)", "check the address"),
     ("gaierror", "there is no host {host}", "check the name, and the network of this machine"),
     ("ClientConnectorDNSError", "there is no host {host}", "check the name, and the network of this machine"),
     ("ConnectionRefusedError", "{host} refuses the connection", "see whether its server runs"),
@@ -116,41 +116,43 @@ BROKEN = (
 """Name of an exception class, what happened, and the remedy. The first match in this order counts."""
 
 
-def fault_of_connection(place: str, host: str, error: BaseException) -> FetchError | None:
+def fault_of_connection(location: str, host: str, error: BaseException) -> FetchError | None:
     """The error for a failed or broken connection; ``None`` if the exception has another cause."""
     kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
     if "SSLCertVerificationError" in kinds:
         messages = [getattr(each, "verify_message", "") for each in causes(error)]
         why = f"the certificate of {host} is not accepted ({next(filter(None, messages), 'it is not valid')})"
-        return not_fetched(place, why, "mend the certificate, or name its authority in SSL_CERT_FILE")
+        return not_fetched(location, why, "correct the certificate, or name its authority in SSL_CERT_FILE")
     if kinds & {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"} and "RedirectClientError" not in kinds:
-        return no_address(place)
-    found = next(((why, mend) for kind, why, mend in BROKEN if kind in kinds), None)
-    return None if found is None else not_fetched(place, found[0].format(host=host), found[1])
+        return no_address(location)
+    found = next(((why, remedy) for kind, why, remedy in BROKEN if kind in kinds), None)
+    return None if found is None else not_fetched(location, found[0].format(host=host), found[1])
 
 
-def no_address(place: str) -> FetchError:
+def no_address(location: str) -> FetchError:
     """The error for a URL with an invalid host or port."""
-    return FetchError("missing_file", f"{place} is no address that can be asked for; correct it.")
+    return FetchError("missing_file", f"{location} is not a valid address; correct it.")
 
 
-def not_fetched(place: str, why: str, mend: str) -> FetchError:
+def not_fetched(location: str, why: str, remedy: str) -> FetchError:
     """The retryable error for a failed download."""
-    return FetchError("not_fetched", f"{place} could not be fetched: {why}; {mend}.", retryable=True)
+    return FetchError("not_fetched", f"{location} could not be fetched: {why}; {remedy}.", retryable=True)
 
 
-def refuse_web_page(place: str, start: bytes) -> None:
+def refuse_web_page(location: str, start: bytes) -> None:
     """Refuse a web page, which some servers send with status 200 for a login or an error.
 
     Args:
-        place: The redacted address.
+        location: The redacted address.
         start: First bytes of the file.
 
     Raises:
         FetchError: It is a web page.
     """
     if start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
-        raise not_fetched(place, "the server gave a web page and no video", "check whether the address needs a login")
+        raise not_fetched(
+            location, "the server sent a web page instead of a video", "check whether the address needs a login"
+        )
 
 
 def _phrase(status: int) -> str:

@@ -31,16 +31,15 @@ from lvqa_ray.records import (
     Video,
     VideoInfo,
 )
-from lvqa_ray.records.tables import (
-    SCHEMAS,
-    TableName,
-    analysis_lines,
-    clip_line,
-    data_line,
-    drop_line,
-    failure_line,
-    subtitle_lines,
+from lvqa_ray.records.table_rows import (
+    analysis_rows,
+    clip_row,
+    data_row,
+    drop_row,
+    failure_row,
+    subtitle_rows,
 )
+from lvqa_ray.records.tables import SCHEMAS, TableName
 from tests.blocks import PAGES, ROOT, commands
 from tests.test_cli_tutorial import ORDER
 
@@ -140,13 +139,13 @@ def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
     failure = Failure(video=video, stage="probe", kind="truncated", message="m")
     said = replace(clip, heard=(Subtitle(start_ms=0, end_ms=1, text="Hello.", source="stream"),))
     prose = Analysis(task="summary")
-    (analysis,) = analysis_lines(AnalysisRecord(video=video, results=(prose,), alone=False))
+    (analysis,) = analysis_rows(AnalysisRecord(video=video, results=(prose,), alone=False))
     lines: dict[TableName, dict[str, Any]] = {
-        "data": data_line(record),
-        "clips": clip_line(CaptionedClip(clip=clip)),
-        "drops": drop_line(drop, video),
-        "failures": failure_line(failure),
-        "subtitles": subtitle_lines(said)[0],
+        "data": data_row(record),
+        "clips": clip_row(CaptionedClip(clip=clip)),
+        "drops": drop_row(drop, video),
+        "failures": failure_row(failure),
+        "subtitles": subtitle_rows(said)[0],
         "analysis": analysis,
     }
     for table, line in lines.items():

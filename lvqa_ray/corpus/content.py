@@ -1,4 +1,4 @@
-"""The content of a video file as a hash: of its size, and of its head, middle and tail."""
+"""Content hash of a video file: of its size, and of its head, middle and tail."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import is_remote, open_in_parts, read_at
 
 HASHED_WINDOW_BYTES = 2**16
-"""Bytes of the head, of the middle and of the tail that are hashed."""
+"""Bytes hashed at each of the head, the middle and the tail."""
 WHOLE_FILE_BYTES = 2**20
-"""A file of at most so many bytes is hashed as a whole."""
+"""Files up to this size are hashed whole."""
 CONTENT_FORMAT = b"content-1"
 LOCAL_AT_ONCE, REMOTE_AT_ONCE = 16, 64
-"""Files that are read at the same time: from disks, and from stores and servers, where a read mostly waits."""
+"""Files read in parallel: from disks, and from stores and servers, where a read mostly waits."""
 ReadAt = Callable[[int, int], bytes]
-"""Reads bytes of a file: from an offset, a number of them."""
+"""Reads a file: (offset, number of bytes) -> bytes."""
 
 
 def contents(uris: Sequence[bytes], access: StorageOptions) -> list[str]:
-    """The content hash of each file; empty for a file that is empty or cannot be read in parts."""
+    """The content hash of each file; empty if the file is empty or cannot be read by ranges."""
     remote = any(b"://" in uri and is_remote(os.fsdecode(uri)) for uri in uris)
     with ThreadPoolExecutor(REMOTE_AT_ONCE if remote else LOCAL_AT_ONCE) as pool:
         return list(pool.map(lambda uri: content(uri, access), uris))
 
 
 def content(uri: bytes, access: StorageOptions) -> str:
-    """16 hex digits that name the content of a file, wherever it is stored; empty as for `contents`."""
+    """The content hash of a file (16 hex digits), wherever it is stored; empty as for `contents`."""
     name = os.fsdecode(uri)
     try:
         with _opened_remote(name, access) if b"://" in uri and is_remote(name) else _opened(uri) as (size, read):
@@ -54,15 +54,14 @@ def _hash(size: int, read: ReadAt) -> str:
 def _windows(size: int) -> list[tuple[int, int]]:
     if size <= WHOLE_FILE_BYTES:
         return [(0, size)]
-    middle = (
-        (size - HASHED_WINDOW_BYTES) // 2 // WHOLE_FILE_BYTES * WHOLE_FILE_BYTES
-    )  # within one block of a remote file
+    # Aligned, so that it is within one block of a remote file.
+    middle = (size - HASHED_WINDOW_BYTES) // 2 // WHOLE_FILE_BYTES * WHOLE_FILE_BYTES
     return [(start, HASHED_WINDOW_BYTES) for start in (0, middle, size - HASHED_WINDOW_BYTES)]
 
 
 @contextmanager
 def _opened(path: bytes) -> Iterator[tuple[int, ReadAt]]:
-    # Without waiting for a writer, in case the file is a pipe.
+    # Non-blocking: opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         yield os.fstat(descriptor).st_size, lambda start, count: _pread(descriptor, start, count)
@@ -71,7 +70,7 @@ def _opened(path: bytes) -> Iterator[tuple[int, ReadAt]]:
 
 
 def _pread(descriptor: int, start: int, count: int) -> bytes:
-    """All bytes of a stretch: one read of a network disk may return fewer."""
+    """All bytes of a range: a single read on a network file system may return fewer."""
     parts: list[bytes] = []
     while count and (part := os.pread(descriptor, count, start)):
         parts.append(part)

@@ -1,4 +1,4 @@
-"""What the job names as its videos -> one `Video` each, with an id, a fingerprint and what came along."""
+"""Input manifest: the sources of a job -> one `Video` each, with an id, a fingerprint and the manifest's data."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def read_manifest(
     without: StoragePath | None = None,
     access: StorageOptions | None = None,
 ) -> Videos:
-    """The videos of a job, in the order in which they are named.
+    """The videos of a job, in the order of its sources.
 
     Args:
-        sources: Files, folders, glob patterns and manifests; how a pattern is told from a name, says `patterns`.
-        limit: Take only the first so many.
-        without: A folder that no folder or pattern is searched in: the output, which may hold clip files.
-        access: How stores are reached; as the environment says, if not given.
+        sources: Files, folders, glob patterns (see `patterns`) and manifests.
+        limit: Maximum number of videos.
+        without: A folder to skip: the output, which may hold clip files.
+        access: Options of object stores; from the environment, if not given.
 
     Returns:
-        Videos with ids that are unique among all of them, whatever the limit.
+        Videos with ids that are unique among all sources, whatever the limit.
 
     Raises:
-        ConfigError: A source does not exist, a line cannot be read, there is no video at all, or all are in a bucket
-            that cannot be reached.
+        ConfigError: A source does not exist, a manifest entry is invalid, there is no video, or all videos are in an
+            unreachable bucket.
     """
     access = StorageOptions.here() if access is None else access
     try:
@@ -63,12 +63,12 @@ def read_manifest(
         if not found:
             raise ConfigError(f"there is no video in {', '.join(map(redact_url, sources))}.")
         videos = fingerprinted(unique(found)[:limit], access)
-        if all_out_of_reach(videos):  # S3 says why only where it is asked for a list
+        if all_out_of_reach(videos):  # listing yields S3's error code
             next(list_files(videos[0].uri.rpartition("/")[0], access, below=False, page=1), None)
         return videos
     except FetchError as error:
         raise ConfigError(str(error)) from None
-    except (OSError, ValueError, RuntimeError, csv.Error) as error:  # a path or a line that cannot be
+    except (OSError, ValueError, RuntimeError, csv.Error) as error:  # an invalid path or line
         raise ConfigError(f"{', '.join(map(redact_url, sources))} cannot be read: {error}.") from None
 
 
@@ -86,9 +86,9 @@ def _parts(source: str, without: StoragePath | None, access: StorageOptions) -> 
 
 
 def _videos_of(source: str, path: Path, without: StoragePath | None) -> Iterator[Video]:
-    barred = without if isinstance(without, Path) else None
+    skipped = without if isinstance(without, Path) else None
     if path.is_dir():
-        files = files_below(path, VIDEO_SUFFIXES, without=barred)
+        files = files_below(path, VIDEO_SUFFIXES, without=skipped)
         if not files:
             raise ConfigError(f"the folder {source} holds no video; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
     elif path.exists():
@@ -97,14 +97,14 @@ def _videos_of(source: str, path: Path, without: StoragePath | None) -> Iterator
         base, pattern = split(str(path), os.path.lexists)
         if not pattern:
             raise ConfigError(f"{source} does not exist.")
-        files = files_below(Path(base), VIDEO_SUFFIXES, pattern=pattern, without=barred) if Path(base).is_dir() else []
+        files = files_below(Path(base), VIDEO_SUFFIXES, pattern=pattern, without=skipped) if Path(base).is_dir() else []
         if not files:
             raise ConfigError(f"no file matches {source}.")
     yield from map(_plain, files)
 
 
 def _remote_parts(source: str, without: StoragePath | None, access: StorageOptions) -> Iterator[pa.Table]:
-    """The videos of a source in another place; one at http(s):// is a manifest or a video, and never a pattern."""
+    """The videos of a remote source; an http(s):// URL is a manifest or a video, never a pattern."""
     found = split_uri(source, access) if is_store(source) else UriPattern(source, "")
     suffix = "" if found.pattern or source.endswith("/") else suffix_of(source)
     if suffix in manifest_files.MANIFEST_SUFFIXES:
@@ -116,8 +116,8 @@ def _remote_parts(source: str, without: StoragePath | None, access: StorageOptio
 
 
 def _is_object(uri: str, suffix: str, access: StorageOptions) -> bool:
-    """Whether a name in a store is that of an object, and no prefix; one that says it is a video may be missing."""
-    if uri.endswith("/"):  # what some tools put there for a folder
+    """Whether a URI names an object and not a prefix; also true for a missing object with a video's suffix."""
+    if uri.endswith("/"):  # a folder marker of some tools
         return False
     try:
         file_status(uri, access)
@@ -128,28 +128,28 @@ def _is_object(uri: str, suffix: str, access: StorageOptions) -> bool:
         return True
     try:
         return next(list_files(uri, access, page=1), None) is None
-    except FetchError:  # of a store that lets nobody list, objects can be named
+    except FetchError:  # listing may be forbidden while objects can be read
         return True
 
 
 def _remote_manifest(source: str, suffix: str, access: StorageOptions) -> Iterator[pa.Table]:
-    """The videos of a manifest in another place; those that it names without a full path are beside it."""
+    """The videos of a remote manifest; relative paths are relative to its folder."""
     with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
         download(source, copy, sys.maxsize, access)
         try:
-            yield from manifest_files.read_rows(Path(copy.name), beside=folder_of(source))
+            yield from manifest_files.read_rows(Path(copy.name), base_uri=folder_of(source))
         except ConfigError as error:
             raise ConfigError(str(error).replace(copy.name, redact_url(source))) from None
 
 
 def _listed(source: str, found: UriPattern, without: StoragePath | None, access: StorageOptions) -> Iterator[Video]:
-    any_there = False
-    # A million of them: `PurePosixPath` takes 10 us for a suffix.
+    found_any = False
+    # Up to millions of files: `PurePosixPath` takes 10 us for a suffix.
     for file in list_files(found.base, access, pattern=found.pattern):
         if splitext(file.uri)[1].lower() in VIDEO_SUFFIXES and not file.uri.startswith(f"{without}/"):
-            any_there = True
+            found_any = True
             yield Video(id=safe(stem(file.uri)), uri=file.uri, fingerprint=of_remote(file))
-    if not any_there:
+    if not found_any:
         raise ConfigError(f"there is no video at {source}; looked for {', '.join(sorted(VIDEO_SUFFIXES))}.")
 
 

@@ -1,4 +1,4 @@
-"""The rows of a manifest file -> columns, some thousands of rows at a time."""
+"""Manifest file parser: rows of JSON, JSON Lines, CSV and Parquet -> columns, in batches."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ from lvqa_ray.storage.remote import is_remote
 
 MANIFEST_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".csv"})
 Rows = Iterator[tuple[int, Any]]
-"""Rows, each with its number."""
+"""Rows with their numbers."""
 Where = Callable[[int], str]
-"""Names the place of a row by its number, for an error."""
+"""Describes the position of a row by its number, for messages."""
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str, allow_nan=False)
 _PARSE = json.JSONDecoder()
 _ESCAPED_OR_SUSPECT = re.compile(rf"\\|{SUSPECT}|[\ud800-\udfff]")
-"""Matches every encoded object that holds a text which `safe_text` may change."""
+"""Matches every encoded object with a text that `safe_text` may change."""
 csv.field_size_limit(2**31 - 1)
 
 
-def read_rows(path: Path, *, beside: str = "") -> Iterator[pa.Table]:
+def read_rows(path: Path, *, base_uri: str = "") -> Iterator[pa.Table]:
     """The videos of a manifest, as tables for `Videos`.
 
     Args:
         path: A local file.
-        beside: Address of the folder of the manifest, if it is a copy of one in another place: there the videos are
-            that it names without a full path.
+        base_uri: Folder of the remote manifest that the file is a copy of; relative paths are relative to it.
 
     Raises:
-        ConfigError: A line cannot be read, or names no video: says which.
-        OSError, ValueError: It names a place that cannot be.
+        ConfigError: An entry is invalid or names no video; the message says which.
+        OSError, ValueError: An entry has an invalid path.
     """
     word, rows = _rows(path)
 
@@ -57,20 +56,20 @@ def read_rows(path: Path, *, beside: str = "") -> Iterator[pa.Table]:
     while some := list(islice(rows, VIDEOS_AT_ONCE)):
         numbers = [number for number, _ in some]
         if names := _plain_names(some):
-            uris, called = _places(names, numbers, where, beside or path.parent)
+            uris, stems = _locate(names, numbers, where, base_uri or path.parent)
             nothing: list[str | None] = [None] * len(names)
-            yield columns(safe_all(called), uris, nothing, nothing)
+            yield columns(safe_all(stems), uris, nothing, nothing)
             continue
         names = [_name(row, number, where) for number, row in some]
         idents = [_ident(row, number, where) if "id" in row else "" for number, row in some]
         turns = [_turns(row["conversation"], number, where) if "conversation" in row else None for number, row in some]
         extras = [_extra(row, ident) if len(row) > 1 else None for (_, row), ident in zip(some, idents, strict=True)]
-        uris, called = _places(names, numbers, where, beside or path.parent)
-        yield columns(_ids(idents, called), uris, turns, extras, [bool(ident) for ident in idents])
+        uris, stems = _locate(names, numbers, where, base_uri or path.parent)
+        yield columns(_ids(idents, stems), uris, turns, extras, [bool(ident) for ident in idents])
 
 
 def _plain_names(some: Sequence[tuple[int, Any]]) -> list[str]:
-    """What rows call their videos, if that is all that they say, as texts; else nothing."""
+    """The video names of rows that have no other field; else an empty list."""
     try:
         names = [row["video"] for _, row in some if len(row) == 1]
     except (TypeError, KeyError, IndexError):
@@ -79,7 +78,7 @@ def _plain_names(some: Sequence[tuple[int, Any]]) -> list[str]:
 
 
 def _rows(path: Path) -> tuple[str, Rows]:
-    """What a manifest calls its rows, and these."""
+    """The format's word for a row, and the rows."""
     match path.suffix.lower():
         case ".parquet":
             return "row", _parquet(path)
@@ -118,14 +117,14 @@ def _json_lines(path: Path) -> Rows:
     with _text(path) as file:
         number = 1
         while lines := list(islice(file, VIDEOS_AT_ONCE)):
-            yield from _at_once(lines, number) or _one_by_one(lines, number, path)
+            yield from _parse_batch(lines, number) or _parse_each(lines, number, path)
             number += len(lines)
 
 
-def _at_once(lines: list[str], number: int) -> Rows | None:
-    """The rows of lines that are an object each, in a third of the time; ``None`` where they are not."""
+def _parse_batch(lines: list[str], number: int) -> Rows | None:
+    """Parse lines in one call, in a third of the time; ``None`` if not every line is one JSON object."""
     objects = [line.strip() for line in lines]
-    # An object that goes on in the next line would have a name there, and no brace.
+    # A line that continues an object does not begin with a brace.
     if not all(each.startswith("{") and each.endswith("}") for each in objects):
         return None
     try:
@@ -135,7 +134,7 @@ def _at_once(lines: list[str], number: int) -> Rows | None:
     return enumerate(rows, start=number) if len(rows) == len(lines) else None
 
 
-def _one_by_one(lines: list[str], number: int, path: Path) -> Rows:
+def _parse_each(lines: list[str], number: int, path: Path) -> Rows:
     for at, line in enumerate(lines, start=number):
         if line.strip():
             yield at, _json(line, f"{path}, line {at}")
@@ -143,7 +142,7 @@ def _one_by_one(lines: list[str], number: int, path: Path) -> Rows:
 
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
-    """The file, open as UTF-8 text."""
+    """Open a file as UTF-8 text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield file
@@ -159,7 +158,7 @@ def _json(text: str, where: str) -> object:
 
 
 def _name(row: object, number: int, where: Where) -> str:
-    """What a row calls its video."""
+    """The video of a row, as the manifest names it."""
     if not isinstance(row, dict):
         raise ConfigError(f"{where(number)} is not an object with a `video` field.")
     given = row.get("video")
@@ -191,13 +190,13 @@ def _turns(given: object, number: int, where: Where) -> str | None:
 
 
 def _extra(row: Mapping[str, Any], ident: str) -> str | None:
-    """The further columns as one JSON object."""
+    """The further columns as one JSON object; ``None`` if there are none."""
     extra = {key: value for key, value in row.items() if key not in {"video", "id", "conversation"} and key is not None}
     if ident and ident != safe(ident):
-        extra["id"] = ident  # or it could not be joined with what it comes from
+        extra["id"] = ident  # the original id, for joins with the source
     if not extra:
         return None
-    with suppress(ValueError):  # a number that JSON cannot say
+    with suppress(ValueError):  # NaN or infinity, which JSON lacks
         encoded = _JSON.encode(extra)
         if not _ESCAPED_OR_SUSPECT.search(encoded):  # `_storable` would change nothing
             return encoded
@@ -205,7 +204,7 @@ def _extra(row: Mapping[str, Any], ident: str) -> str | None:
 
 
 def _storable(value: object) -> object:
-    """The value with null for numbers that JSON cannot say, such as a missing one in Parquet, and with safe texts."""
+    """The value with safe texts, and with null for NaN (a missing number in Parquet) and infinity."""
     if isinstance(value, str):
         return safe_text(value)
     if isinstance(value, float):
@@ -215,64 +214,66 @@ def _storable(value: object) -> object:
     return [_storable(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _ids(given: Sequence[str], called: pa.Array) -> pa.Array:
+def _ids(given: Sequence[str], stems: pa.Array) -> pa.Array:
     if any(given):
-        called = pa.array([ident or name for ident, name in zip(given, called.to_pylist(), strict=True)])
-    return safe_all(called)
+        stems = pa.array([ident or name for ident, name in zip(given, stems.to_pylist(), strict=True)])
+    return safe_all(stems)
 
 
 _PLAIN = r"^(/[^/~.][^/]*)*/[^/~.]([^/]*[^/.])?$"
-"""A full path with nothing in it to make out."""
-_CALLED = r"(?P<name>[^/]*?)(?:\.[^./]*)?$"
+"""An absolute path that needs no normalization."""
+_STEM = r"(?P<name>[^/]*?)(?:\.[^./]*)?$"
 
 
-def _places(names: list[str], numbers: Sequence[int], where: Where, folder: Path | str) -> tuple[Any, Any]:
-    """Where videos are, and what they are called."""
+def _locate(
+    names: list[str], numbers: Sequence[int], where: Where, folder: Path | str
+) -> tuple[list[str] | pa.Array, pa.Array]:
+    """The URIs and the file stems of videos."""
     try:
-        said = pa.array(names, pa.string())
+        paths = pa.array(names, pa.string())
     except UnicodeEncodeError:
-        found = [_place(name, where(number), folder) for name, number in zip(names, numbers, strict=True)]
-        return [uri for uri, _ in found], pa.array([safe(called) for _, called in found], pa.string())
-    called = pc.struct_field(pc.extract_regex(said, _CALLED), "name")
-    others = np.flatnonzero(~pc.match_substring_regex(said, _PLAIN).to_numpy(zero_copy_only=False))
+        found = [_locate_one(name, where(number), folder) for name, number in zip(names, numbers, strict=True)]
+        return [uri for uri, _ in found], pa.array([safe(name) for _, name in found], pa.string())
+    stems = pc.struct_field(pc.extract_regex(paths, _STEM), "name")
+    others = np.flatnonzero(~pc.match_substring_regex(paths, _PLAIN).to_numpy(zero_copy_only=False))
     if not len(others):
-        return said.cast(pa.binary()), called
-    names, calls = list(names), called.to_pylist()
+        return paths.cast(pa.binary()), stems
+    uris, all_stems = list(names), stems.to_pylist()
     for at in map(int, others):
-        names[at], calls[at] = _place(names[at], where(numbers[at]), folder)
-    return names, pa.array([safe(name) for name in calls], pa.string())
+        uris[at], all_stems[at] = _locate_one(names[at], where(numbers[at]), folder)
+    return uris, pa.array([safe(name) for name in all_stems], pa.string())
 
 
-def _place(name: str, where: str, folder: Path | str) -> tuple[str, str]:
-    """Where a video is, and what it is called."""
+def _locate_one(name: str, where: str, folder: Path | str) -> tuple[str, str]:
+    """The URI and the file stem of a video."""
     if scheme_of(name) not in ("", "file"):
         check_remote(name, where)
         return name, stem(name)
     if isinstance(folder, str) and not name.startswith(("/", "~/")) and not scheme_of(name):
         return (uri := f"{folder}/{name}"), stem(uri)
     path = local(name)
-    beside = Path(folder) / path
-    if not path.is_absolute() and beside.exists():
-        if path.exists() and not path.samefile(beside):
+    by_manifest = Path(folder) / path
+    if not path.is_absolute() and by_manifest.exists():
+        if path.exists() and not path.samefile(by_manifest):
             raise ConfigError(
                 f"{where}: {name} is there twice, in this folder and beside the manifest; give a full path."
             )
-        path = beside
+        path = by_manifest
     return str(path.absolute()), path.stem
 
 
 def check_remote(uri: str, where: str) -> None:
-    """Refuse an address of a kind that is not read.
+    """Refuse unsupported URI schemes.
 
     Raises:
-        ConfigError: Says which are.
+        ConfigError: The message names the supported ones.
     """
     if not is_remote(uri):
         raise ConfigError(f"{where}: {redact_url(uri)}: only files, s3:// and http(s):// are read.")
 
 
 def local(name: str) -> Path:
-    """The path that a name of a local file means: file:// is decoded, and ``~/`` at its start is the home folder."""
+    """The path of a local file: decodes file:// URLs, and expands ``~/`` to the home folder."""
     if scheme_of(name) == "file":
         return Path(path_of_file_url(name))
     return Path(name).expanduser() if name == "~" or name.startswith("~/") else Path(name)

@@ -1,4 +1,4 @@
-"""The videos of a corpus as columns: a million of them take some 200 MB, and as objects they would take 1 GB."""
+"""Videos of a corpus as Arrow columns: a million take about 200 MB, and would take 1 GB as objects."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from lvqa_ray.records import Turn, Video, redact_url
 VIDEO_COLUMNS = pa.schema(
     [
         ("id", pa.string()),
-        ("uri", pa.binary()),  # a path is bytes, and not always characters
+        ("uri", pa.binary()),  # paths need not be valid UTF-8
         ("fingerprint", pa.string()),
         ("conversation", pa.string()),  # as JSON; null where there is none
-        ("extra", pa.binary()),  # null for no further columns; half a character may be in it
+        ("extra", pa.binary()),  # null for no further columns; may contain lone surrogates
         ("input_hash", pa.string()),
         ("id_given", pa.bool_()),  # whether the manifest names the id
     ]
 )
 VIDEOS_AT_ONCE = 10_000
-"""Videos that are objects at the same time."""
+"""Batch size: videos that are Python objects at the same time."""
 _NOTHING = Video(id="", uri="", fingerprint="").input_hash
 
 
 class Videos(Sequence[Video]):
-    """Videos in their order; each becomes an object when it is looked at, and a slice is one of these again.
+    """Sequence of videos backed by an Arrow table; items become objects on access, and slices are `Videos`.
 
     Args:
-        table: With the columns of `VIDEO_COLUMNS`.
+        table: A table with `VIDEO_COLUMNS`.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -43,7 +43,7 @@ class Videos(Sequence[Video]):
 
     @classmethod
     def of(cls, videos: Iterable[Video]) -> Videos:
-        """Those of an iterable, of which a few at a time are objects."""
+        """The videos of an iterable, consumed in batches."""
         left = iter(videos)
         parts = []
         while some := list(islice(left, VIDEOS_AT_ONCE)):
@@ -63,25 +63,25 @@ class Videos(Sequence[Video]):
 
     @classmethod
     def joined(cls, parts: Iterable[pa.Table]) -> Videos:
-        """Those of several tables."""
+        """Concatenate several tables."""
         return cls(pa.concat_tables([VIDEO_COLUMNS.empty_table(), *parts]))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
     @overload
-    def __getitem__(self, place: int) -> Video: ...
+    def __getitem__(self, index: int) -> Video: ...
     @overload
-    def __getitem__(self, place: slice) -> Videos: ...
-    def __getitem__(self, place: int | slice) -> Video | Videos:
-        if isinstance(place, slice):
-            start, stop, step = place.indices(len(self))
+    def __getitem__(self, index: slice) -> Videos: ...
+    def __getitem__(self, index: int | slice) -> Video | Videos:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
             if step == 1:
                 return Videos(self.table.slice(start, max(0, stop - start)))
             return self.take(range(start, stop, step))
-        at = place + len(self) if place < 0 else place
+        at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
-            raise IndexError(place)
+            raise IndexError(index)
         return next(iter(self[at : at + 1]))
 
     def __iter__(self) -> Iterator[Video]:
@@ -114,41 +114,41 @@ class Videos(Sequence[Video]):
 
     @property
     def input_hashes(self) -> pa.ChunkedArray:
-        """The column of hashes of what came along."""
+        """The column of input hashes (see `Video.input_hash`)."""
         return self.table["input_hash"]
 
     @property
     def ids_given(self) -> pa.ChunkedArray:
-        """The column that says whether the manifest names the id."""
+        """Whether the manifest names the id, as a column."""
         return self.table["id_given"]
 
     @property
     def places(self) -> pa.ChunkedArray:
-        """Where the videos are, as the tables say it: with a question mark for what is no character."""
-        return pa.chunked_array([_as_said(chunk) for chunk in self.table["uri"].chunks], pa.string())
+        """Locations as the output tables show them: redacted, with a question mark for invalid characters."""
+        return pa.chunked_array([_shown(chunk) for chunk in self.table["uri"].chunks], pa.string())
 
     @property
     def talked_about(self) -> Videos:
-        """Those that bring a conversation along."""
+        """The videos with a conversation in the manifest."""
         return Videos(self.table.filter(pc.is_valid(self.table["conversation"])))
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Videos:
-        """Those at which an array of the same length is true."""
+        """The videos for which a boolean mask of the same length is true."""
         return Videos(self.table.filter(pa.array(chosen)))
 
     def take(self, places: Iterable[int]) -> Videos:
-        """Those at some places, in that order."""
+        """The videos at some indexes, in that order."""
         return Videos(self.table.take(pa.array(places, pa.int64())))
 
     def renamed(self, ids: Mapping[int, str]) -> Videos:
-        """The same with other ids at some places."""
+        """The same videos with other ids at some indexes."""
         if not ids:
             return self
         at = np.zeros(len(self), dtype=np.bool_)
         at[list(ids)] = True
-        # In one piece: Arrow replaces in no other way.
+        # `replace_with_mask` needs a single chunk.
         column = pc.replace_with_mask(
-            self.ids.combine_chunks(), pa.array(at), pa.array([ids[place] for place in sorted(ids)], pa.string())
+            self.ids.combine_chunks(), pa.array(at), pa.array([ids[index] for index in sorted(ids)], pa.string())
         )
         return Videos(self.table.set_column(0, VIDEO_COLUMNS.field("id"), column))
 
@@ -167,27 +167,26 @@ def columns(
         uris: Paths and URLs: Arrow's bytes, or a list of texts.
         turns: Conversations as JSON, each a list of pairs of speaker and value; ``None`` where there is none.
         extras: Further columns as JSON, ``None`` where there are none.
-        ids_given: Whether the manifest names the id; it names none, if empty.
+        ids_given: Whether the manifest names the id; empty for none.
 
     Raises:
-        ValueError: A path holds what no path can.
+        ValueError: A path cannot be encoded.
     """
     count = len(ids)
     if not any(turns) and not any(extras):
         hashes = pa.repeat(_NOTHING, count)
     else:
-        about = zip(turns, extras, strict=True)
-        hashes = pa.array([_input_hash(said, extra) for said, extra in about], pa.string())
+        hashes = pa.array(list(map(_input_hash, turns, extras)), pa.string())
     if isinstance(uris, list):
         uris = pa.array([os.fsencode(uri) for uri in uris], pa.binary())
-    along = [None if extra is None else extra.encode(errors="surrogatepass") for extra in extras]
-    parts = [ids, uris, pa.repeat("", count), pa.array(turns, pa.string()), pa.array(along, pa.binary()), hashes]
+    encoded = [None if extra is None else extra.encode(errors="surrogatepass") for extra in extras]
+    parts = [ids, uris, pa.repeat("", count), pa.array(turns, pa.string()), pa.array(encoded, pa.binary()), hashes]
     parts.append(pa.array(ids_given, pa.bool_()) if ids_given else pa.repeat(False, count))
     return pa.table(parts, schema=VIDEO_COLUMNS)
 
 
-def _turns(said: str | None) -> tuple[Turn, ...]:
-    return tuple(Turn(speaker=speaker, value=value) for speaker, value in json.loads(said)) if said else ()
+def _turns(encoded: str | None) -> tuple[Turn, ...]:
+    return tuple(Turn(speaker=speaker, value=value) for speaker, value in json.loads(encoded)) if encoded else ()
 
 
 def _input_hash(turns: str | None, extra: str | None) -> str:
@@ -196,12 +195,12 @@ def _input_hash(turns: str | None, extra: str | None) -> str:
     return Video(id="", uri="", fingerprint="", conversation=_turns(turns), extra=extra or "{}").input_hash
 
 
-def _as_said(uris: pa.Array) -> pa.Array:
+def _shown(uris: pa.Array) -> pa.Array:
     try:
-        said = uris.cast(pa.string())  # which looks whether it is UTF-8
+        texts = uris.cast(pa.string())  # fails on invalid UTF-8
     except pa.ArrowInvalid:
         pass
     else:
-        if not pc.any(pc.match_substring(said, "://")).as_py():
-            return said
+        if not pc.any(pc.match_substring(texts, "://")).as_py():
+            return texts
     return pa.array([redact_url(os.fsdecode(uri)).encode(errors="replace").decode() for uri in uris.to_pylist()])

@@ -1,4 +1,4 @@
-"""Taking out what a later outcome replaced, and joining small shards, a batch of rows at a time."""
+"""Compaction: removes rows that a later outcome replaced and joins small shards, a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ ROWS_PER_BATCH = 1000
 
 
 def compact_shards(folder: StoragePath, run_id: str, rows_per_shard: int) -> None:
-    """Take out what a later outcome replaced, join small shards, and write those of an earlier release anew.
+    """Remove replaced rows, join small shards, and rewrite shards of earlier releases.
 
-    New shards are complete before an old one goes, so a kill in between leaves repeated lines at most, and the next
-    call removes them.
+    Old shards are deleted only after the new ones are complete, so a kill in between leaves at most duplicate rows,
+    which the next call removes.
 
     Raises:
         ConfigError: A shard cannot be read.
-        OSError: The new ones cannot be written; the old ones are as they were.
+        OSError: New shards cannot be written; the old ones are unchanged.
     """
     for table, current in current_outcomes(folder).items():
-        _settle_table(folder, table, current, run_id, rows_per_shard)
+        _compact_table(folder, table, current, run_id, rows_per_shard)
     fill_empty(folder)
 
 
-def _settle_table(folder: StoragePath, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
+def _compact_table(folder: StoragePath, table: TableName, current: pa.Table, run_id: str, rows_per_shard: int) -> None:
     seen = FirstSeen(highest_number(folder, table, current))
     loose: list[tuple[StoragePath, Any]] = []
     changed = False
@@ -64,7 +64,7 @@ def _join(
     schema = SCHEMAS[table]
 
     def fresh() -> StoragePath:
-        # A name of its own: one that an old shard bears would be deleted with it below.
+        # A unique name: the old shards are deleted below.
         return folder / table / f"settled-{run_id}-{uuid.uuid4().hex[:8]}.parquet"
 
     with ShardWriter(fresh, schema, rows_per_shard) as out:

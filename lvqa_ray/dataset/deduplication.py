@@ -1,7 +1,7 @@
-"""Questions that repeat one of another video: found at the end of a run, when all records are there.
+"""Deduplication of questions across videos, at the end of a run, when all records exist.
 
-A comparison while records stream in would let the speed of endpoints decide which of two questions stays. Here the ids
-decide, so runs that were interrupted and runs that were not give the same data.
+If records were compared while they stream in, the speed of endpoints would decide which of two questions is kept. Here
+the ids decide, so interrupted and uninterrupted runs give the same data.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from lvqa_ray.storage.paths import StoragePath
 
 Repeats = Mapping[str, tuple[str, float]]
 OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage")
-"""Columns of a record that the row of a dropped question has too."""
+"""Columns of a record that the row of a dropped question shares."""
 
 
 def drop_repeated_questions(folder: StoragePath, check: CheckDuplicates, job_hash: str, run_id: str) -> None:
-    """Do what the check's policy says with the questions that repeat one of another video.
+    """Apply the policy of the check to questions that repeat one of another video.
 
-    What takes a record's place is written before the record goes: after a kill in between the record still counts,
-    and the next call does the rest.
+    Replacement rows are written before a record is removed: after a kill in between the record still counts, and the
+    next call completes the work.
 
     Args:
-        folder: The output folder, settled.
-        check: Its settings.
-        job_hash: The records to compare are those of this job.
-        run_id: Names the shards that are written.
+        folder: The output folder, after compaction.
+        check: Settings of the check.
+        job_hash: Only records of this job are compared.
+        run_id: Part of the names of new shards.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -47,7 +47,7 @@ def drop_repeated_questions(folder: StoragePath, check: CheckDuplicates, job_has
     if not repeats:
         return
     if check.policy == "drop":
-        _note_drops(folder, check, repeats, job_hash, run_id)
+        _write_drops(folder, check, repeats, job_hash, run_id)
     for shard in shards(folder, "data"):
         rows = read_whole(shard, "data")
         found = _repeats(rows, repeats, job_hash)
@@ -56,55 +56,55 @@ def drop_repeated_questions(folder: StoragePath, check: CheckDuplicates, job_has
         if check.policy == "drop":
             rows = rows.filter(pc.invert(found))
         else:
-            lines = [
+            marked = [
                 row | _judged(row, check, repeats, "marked") if repeated else row
                 for row, repeated in zip(rows.to_pylist(), found.to_pylist(), strict=True)
             ]
-            rows = pa.Table.from_pylist(lines, schema=SCHEMAS["data"])
+            rows = pa.Table.from_pylist(marked, schema=SCHEMAS["data"])
         if rows.num_rows:
             replace_shard(rows, shard)
         else:
             shard.unlink()
 
 
-def _note_drops(folder: StoragePath, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
-    """Write the lines that take the place of records: of dropped questions, and of videos that have none left."""
-    going: list[dict[str, Any]] = []
+def _write_drops(folder: StoragePath, check: CheckDuplicates, repeats: Repeats, job_hash: str, run_id: str) -> None:
+    """Write the rows that replace records: dropped questions, and failures of videos without remaining questions."""
+    dropped: list[dict[str, Any]] = []
     for shard in shards(folder, "data"):
         rows = read_whole(shard, "data")
-        going += rows.filter(_repeats(rows, repeats, job_hash)).to_pylist()
-    concerned = pa.array([row["video_id"] for row in going], pa.string())
+        dropped += rows.filter(_repeats(rows, repeats, job_hash)).to_pylist()
+    videos = pa.array([row["video_id"] for row in dropped], pa.string())
     left: Counter[Any] = Counter()
     for shard in shards(folder, "data"):
         rows = read_shard(shard, ["id", "video_id", "job_hash"])
-        stay = pc.and_not(pc.is_in(rows["video_id"], value_set=concerned), _repeats(rows, repeats, job_hash))
-        left.update(rows["video_id"].filter(stay).to_pylist())
+        kept = pc.and_not(pc.is_in(rows["video_id"], value_set=videos), _repeats(rows, repeats, job_hash))
+        left.update(rows["video_id"].filter(kept).to_pylist())
     drops = [
         {name: row.get(name) for name in OF_A_DROP}
         | _provenance(row)
         | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
         | {"checks": _judged(row, check, repeats, "dropped")["checks"]}
-        for row in going
+        for row in dropped
     ]
     failures = {
-        line["video_id"]: {
-            "id": line["video_id"],
+        drop["video_id"]: {
+            "id": drop["video_id"],
             "stage": check.name,
             "kind": NOTHING_LEFT,
             "attempts": 1,
-            "message": f"no question is left: {line['reason']}",
+            "message": f"no question is left: {drop['reason']}",
             "retryable": False,
         }
-        | _provenance(line)
-        for line in drops
-        if not left[line["video_id"]]
+        | _provenance(drop)
+        for drop in drops
+        if not left[drop["video_id"]]
     }
     write_shard(folder, "drops", f"corpus-{run_id}", drops)
     write_shard(folder, "failures", f"corpus-{run_id}", failures.values())
 
 
-def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], Any]:
-    """Tells which records are of a film that the manifest has under another id: a film does not repeat itself."""
+def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], pa.Array]:
+    """Finds records of a video that the manifest has under another id now: a video cannot repeat itself."""
     stored = stored_manifest(folder)
     if stored is None:
         return lambda rows: pa.repeat(False, rows.num_rows)
@@ -112,25 +112,25 @@ def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], Any]:
     ids, contents = flat(listed["id"]), flat(listed["fingerprint"])
 
     def earlier(rows: pa.Table) -> pa.Array:
-        same_film = pc.is_in(rows["fingerprint"], value_set=contents)
-        return pc.and_not(same_film, pc.is_in(rows["video_id"], value_set=ids))
+        listed_content = pc.is_in(rows["fingerprint"], value_set=contents)
+        return pc.and_not(listed_content, pc.is_in(rows["video_id"], value_set=ids))
 
     return earlier
 
 
-def _texts(folder: StoragePath, job_hash: str, left_out: Callable[[pa.Table], Any]) -> Iterator[tuple[str, str]]:
-    """The questions of a job's records, with their ids."""
+def _texts(folder: StoragePath, job_hash: str, left_out: Callable[[pa.Table], pa.Array]) -> Iterator[tuple[str, str]]:
+    """Ids and texts of the questions of a job's records."""
     columns = ["id", "video_id", "fingerprint", "job_hash", "parsed_reasoning.QUESTION", "parsed_reasoning.OPTIONS"]
     for shard in shards(folder, "data"):
         rows = read_shard(shard, columns)
         of_job = rows.filter(pc.equal(rows["job_hash"], job_hash))
         for row in of_job.filter(pc.invert(left_out(of_job))).to_pylist():
-            asked = row["parsed_reasoning"]
-            yield row["id"], corpus_text(asked["QUESTION"], asked["OPTIONS"])
+            question = row["parsed_reasoning"]
+            yield row["id"], corpus_text(question["QUESTION"], question["OPTIONS"])
 
 
 def _repeats(rows: pa.Table, repeats: Repeats, job_hash: str) -> pa.Array:
-    """Which rows are repeats."""
+    """Mask of the rows that are repeats."""
     repeated = pc.is_in(rows["id"], value_set=pa.array(list(repeats), pa.string()))
     return pc.fill_null(pc.and_(repeated, pc.equal(rows["job_hash"], job_hash)), False)
 
@@ -140,7 +140,7 @@ def _reason(row: Mapping[str, Any], repeats: Repeats) -> str:
 
 
 def _judged(row: Mapping[str, Any], check: CheckDuplicates, repeats: Repeats, action: str) -> dict[str, Any]:
-    """The columns of a record that tell its verdicts, with the one of this check set."""
+    """The verdict columns of a record, with the verdict of this check added."""
     others = [verdict for verdict in row.get("checks") or [] if verdict["check"] != check.name]
     score = round(repeats[row["id"]][1], 3)
     own = {"check": check.name, "passed": False, "action": action, "reason": _reason(row, repeats), "score": score}
@@ -149,4 +149,4 @@ def _judged(row: Mapping[str, Any], check: CheckDuplicates, repeats: Repeats, ac
 
 
 def _provenance(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name) for name, _ in PROVENANCE}  # an earlier release lacks some
+    return {name: row.get(name) for name, _ in PROVENANCE}  # rows of earlier releases lack some

@@ -1,4 +1,4 @@
-"""The failures of an output, as they stand: one a video or a task about one, and summed up by kind."""
+"""Current failures of an output: one for each video or task, and counted by kind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.storage.paths import StoragePath
 
 FAILURE_COLUMNS = ["id", "clip_id", "stage", "kind", "attempts", "message", "retryable", "video", "run_id"]
-
-
-OF_TASKS = ["video_id", "task", "error", "error_message", "retryable", "video", "run_id"]
+FAILED_TASK_COLUMNS = ["video_id", "task", "error", "error_message", "retryable", "video", "run_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +24,12 @@ class Kind:
     """All failures of a kind.
 
     Attributes:
-        kind: Their kind.
-        count: How many videos failed so.
-        retryable: How many of them a rerun tries again by itself.
+        kind: The kind.
+        count: Number of videos that failed so.
+        retryable: How many of them the next run retries by itself.
         example: Id of one of them.
-        reason: Why that one failed.
-        mend: What to do about it.
+        reason: Why that video failed.
+        mend: The remedy.
     """
 
     kind: str
@@ -43,14 +41,14 @@ class Kind:
 
 
 def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """The videos whose latest outcome is a failure, and the tasks about videos that failed.
+    """The videos whose latest outcome is a failure, and the failed analysis tasks of other videos.
 
     Args:
         output: Output folder of a run.
         kinds: Only these kinds; all, if it is empty.
 
     Yields:
-        Rows with `FAILURE_COLUMNS`, but for the run.
+        Rows with `FAILURE_COLUMNS`, without the run.
 
     Raises:
         ConfigError: It is no output folder, or a shard cannot be read.
@@ -58,37 +56,37 @@ def failures(output: StoragePath, kinds: Collection[str] = ()) -> Iterator[dict[
     if not any((output / table).is_dir() for table in ("data", "failures")):
         raise ConfigError(f"{output} holds no failures; give the output folder of a run.")
     done = outcomes(output)
-    stand = done.filter(done["failed"]).select(["id", "run_id"])
-    runs = stand["run_id"].cast(pa.string()).to_pylist()
-    told: set[int] = set()
+    current = done.filter(done["failed"]).select(["id", "run_id"])
+    runs = current["run_id"].cast(pa.string()).to_pylist()
+    seen: set[int] = set()
     for shard in shards(output, "failures"):
         rows = read_shard(shard, FAILURE_COLUMNS)
-        at = find(rows["id"], stand["id"])
+        at = find(rows["id"], current["id"])
         mine = at >= 0
-        for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
-            current = row.pop("run_id") == runs[place] and place not in told
-            if current and (not kinds or row["kind"] in kinds):
-                told.add(place)
+        for index, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
+            is_current = row.pop("run_id") == runs[index] and index not in seen
+            if is_current and (not kinds or row["kind"] in kinds):
+                seen.add(index)
                 yield row
-    stand = done.filter(pc.and_(pc.invert(done["failed"]), pc.is_valid(done["kind"].cast(pa.string()))))
-    runs = stand["run_id"].cast(pa.string()).to_pylist()
+    current = done.filter(pc.and_(pc.invert(done["failed"]), pc.is_valid(done["kind"].cast(pa.string()))))
+    runs = current["run_id"].cast(pa.string()).to_pylist()
     for shard in shards(output, "analysis"):
-        rows = read_shard(shard, OF_TASKS)
-        at = find(rows["video_id"], stand["id"])
+        rows = read_shard(shard, FAILED_TASK_COLUMNS)
+        at = find(rows["video_id"], current["id"])
         mine = (at >= 0) & numbers(pc.is_valid(rows["error"]))
-        for place, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
-            if row["run_id"] == runs[place] and (not kinds or row["error"] in kinds):
-                yield _task(row)
+        for index, row in zip(at[mine], rows.filter(pa.array(mine)).to_pylist(), strict=True):
+            if row["run_id"] == runs[index] and (not kinds or row["error"] in kinds):
+                yield _failure_of_task(row)
 
 
-def _task(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of ``analysis/`` as one of ``failures/``."""
-    said = {"id": row["video_id"], "clip_id": None, "stage": row["task"], "kind": row["error"], "attempts": 1}
-    return said | {"message": row["error_message"], "retryable": row["retryable"], "video": row["video"]}
+def _failure_of_task(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A failed row of ``analysis/`` as a row of ``failures/``."""
+    failure = {"id": row["video_id"], "clip_id": None, "stage": row["task"], "kind": row["error"], "attempts": 1}
+    return failure | {"message": row["error_message"], "retryable": row["retryable"], "video": row["video"]}
 
 
 def by_kind(output: StoragePath, kinds: Collection[str] = ()) -> list[Kind]:
-    """The failures summed up, most frequent first; arguments and errors as for `failures`."""
+    """The failures counted by kind, most frequent first; arguments and errors as for `failures`."""
     first: dict[str, dict[str, Any]] = {}
     count: dict[str, int] = {}
     retryable: dict[str, int] = {}

@@ -1,9 +1,9 @@
-"""The identity of every known file of an output: its content by size and hash, found by its stamp without a read.
+"""File identities of an output: maps file stamps to content fingerprints, so that known files are not read again.
 
-A stamp is a hash of location, size and time (`fingerprints`). A file whose stamp is known is not read. Any other is
-read in three windows (`content`): a content that is known has its fingerprint already, wherever the file is; a new
-content is its own fingerprint. Releases before this table used the stamp itself as the fingerprint. Such files keep
-theirs, so that the keys of their paid answers stay as they are.
+A stamp is a hash of location, size and time (`fingerprints`). A file with a known stamp is not read. Of any other file
+three windows are hashed (`content`): a known content has a fingerprint already, wherever the file is; the hash of a new
+content is its fingerprint. Releases before this table used the stamp as the fingerprint. Such files keep it, so that
+the cache keys of their paid replies stay the same.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from lvqa_ray.storage.remote import is_remote
 
 IDENTITIES_FILE = "fingerprints.parquet"
 IDENTITIES_SCHEMA = pa.schema([(name, pa.string()) for name in ("stamp", "content", "fingerprint")])
-"""``content`` is null where it was never read: of files that an earlier release has done."""
+"""``content`` is null if it was never read: for files that an earlier release processed."""
 FILES_AT_ONCE = 2**16
-"""Files that are read before their content is compared."""
+"""Batch size: files that are hashed before their contents are looked up."""
 
 
 def identified(video: Video, folder: StoragePath, access: StorageOptions) -> Video:
-    """One video with the fingerprint of its content, as the runs of an output name it; nothing is written."""
+    """One video with its content fingerprint, as in the runs of an output; nothing is written."""
     given = Videos.of([replace(video, fingerprint=fingerprint(video.uri, access))])
     return replace(video, fingerprint=Identities(folder, OUTCOME.empty_table()).identify(given, access)[0].fingerprint)
 
@@ -58,23 +58,23 @@ class Identities:
         self._done = done
         path = folder / IDENTITIES_FILE
         empty = IDENTITIES_SCHEMA.empty_table()
-        # The column of contents is read where a file is new.
+        # The content column is read only for new files.
         self._known = read_shard(path, ["stamp", "fingerprint"]) if path.exists() else empty.select([0, 2])
         self._new: list[pa.Table] = []
 
     def identify(self, videos: Videos, access: StorageOptions) -> Videos:
-        """The videos with the fingerprint of their content; a file that cannot be read keeps its stamp.
+        """The videos with their content fingerprints; an unreadable file keeps its stamp.
 
         Args:
-            videos: Videos with their stamps in the column of fingerprints.
-            access: How stores are reached.
+            videos: Videos with their stamps in the fingerprint column.
+            access: Options of object stores.
 
         Raises:
-            ConfigError: What the output holds cannot be read.
+            ConfigError: The output cannot be read.
         """
         stamps = flat(videos.fingerprints)
         first = self._known.slice(0, len(stamps))
-        if flat(first["stamp"]).equals(stamps):  # as after each run of the same manifest
+        if flat(first["stamp"]).equals(stamps):  # the common case: the same manifest as in the last run
             return _with(videos, first["fingerprint"])
         at = find(stamps, self._known["stamp"])
         unknown = at < 0
@@ -91,7 +91,7 @@ class Identities:
         return _with(videos, prints)
 
     def store(self) -> None:
-        """Write down what was learned.
+        """Write new identities to the table.
 
         Raises:
             OSError: It cannot be written.
@@ -112,7 +112,7 @@ class Identities:
         )
 
     def _before(self) -> pa.Array:
-        """The fingerprints of this output that are stamps of an earlier release, or of files that cannot be read."""
+        """Fingerprints of this output that are stamps: of an earlier release, or of unreadable files."""
         parts = [self._done["fingerprint"]]
         if (path := self._folder / MANIFEST_FILE).exists():
             parts.append(read_shard(path, ["fingerprint"])["fingerprint"])
@@ -127,7 +127,7 @@ class Identities:
     def _found(
         self, videos: Videos, places: npt.NDArray[np.int64], prints: pa.ChunkedArray, access: StorageOptions
     ) -> pa.Array:
-        """The fingerprints, those at some places by content."""
+        """The fingerprints, replaced at some indexes by those of the hashed contents."""
         table = pa.concat_tables([self._table, *self._new])
         read = table.filter(pc.is_valid(table["content"]))
         wanted = {basename(where) for where in videos.take(places).places.to_pylist()}
@@ -137,8 +137,8 @@ class Identities:
         for start in range(0, len(places), FILES_AT_ONCE):
             some = videos.take(places[start : start + FILES_AT_ONCE]).table
             uris, stamps = some["uri"].to_pylist(), some["fingerprint"].to_pylist()
-            asked = [b"" if out_of_reach(os.fsdecode(uri), s) else uri for uri, s in zip(uris, stamps, strict=True)]
-            hashes = contents(asked, access)
+            reachable = [b"" if out_of_reach(os.fsdecode(uri), s) else uri for uri, s in zip(uris, stamps, strict=True)]
+            hashes = contents(reachable, access)
             at = find(pa.array(hashes, pa.string()), read["content"])
             known = read["fingerprint"].take(pa.array(at[at >= 0])).to_pylist()
             fresh |= dict(zip((hashes[place] for place in np.flatnonzero(at >= 0)), known, strict=True))
@@ -165,13 +165,13 @@ def _with(videos: Videos, prints: pa.Array) -> Videos:
 
 
 class _Before:
-    """Files that an earlier release has done and that were moved or copied since: found by name, size and time.
+    """Files that an earlier release processed and that were moved or copied since: found by name, size and time.
 
     Args:
         folder: The output folder.
         prints: The fingerprints of that release.
-        wanted: File names that are looked for.
-        access: How stores are reached.
+        wanted: File names to look for.
+        access: Options of object stores.
     """
 
     def __init__(self, folder: StoragePath, prints: pa.ChunkedArray, wanted: Set[str], access: StorageOptions) -> None:
@@ -182,7 +182,7 @@ class _Before:
                 self._named[name].append((where, fingerprint_))
 
     def of(self, uri: str, hashed: str) -> str:
-        """The fingerprint that an earlier release gave to this file in another location; empty if it had none."""
+        """The fingerprint that an earlier release gave to this file at another location; empty if none."""
         named: Sequence[tuple[str, str]] = self._named.get(basename(redact_url(uri)), ())
         for where, before in named:
             if stamp_elsewhere(uri, where, self._access) == before:
@@ -195,14 +195,14 @@ class _Before:
 
 
 def _located(folder: StoragePath, prints: pa.ChunkedArray) -> Iterator[tuple[str, str]]:
-    """Where the files with these fingerprints were."""
-    prints, told = flat(prints), []
+    """Locations of the files with these fingerprints, with the fingerprints."""
+    prints, parts = flat(prints), []
     if (path := folder / MANIFEST_FILE).exists():
-        told.append(read_shard(path, ["video", "fingerprint"]))
+        parts.append(read_shard(path, ["video", "fingerprint"]))
     for table in OUTCOME_TABLES:
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "fingerprint"]):
-            told.append(rows.select(["video", "fingerprint"]))
-    for rows in told:
-        about = rows.filter(pc.and_(pc.is_in(rows["fingerprint"], value_set=prints), pc.is_valid(rows["video"])))
-        once = about.group_by(["video", "fingerprint"]).aggregate([])
+            parts.append(rows.select(["video", "fingerprint"]))
+    for rows in parts:
+        found = rows.filter(pc.and_(pc.is_in(rows["fingerprint"], value_set=prints), pc.is_valid(rows["video"])))
+        once = found.group_by(["video", "fingerprint"]).aggregate([])
         yield from zip(once["video"].to_pylist(), once["fingerprint"].to_pylist(), strict=True)

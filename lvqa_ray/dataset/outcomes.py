@@ -1,4 +1,4 @@
-"""How every video of an output folder ended last, as Arrow columns: a million of them take some 200 MB, not 1 GB."""
+"""Latest outcome of every video of an output, as Arrow columns: a million take about 200 MB, not 1 GB as objects."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from lvqa_ray.storage.paths import StoragePath
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 DICTIONARY_COLUMNS = ["run_id", "job_hash"]
-"""Columns of few different values."""
+"""Columns with few distinct values, kept as dictionaries."""
 OUTCOME = pa.schema(
     [(name, pa.string()) for name in ("id", "fingerprint", "input_hash")]
     + [(name, pa.dictionary(pa.int32(), pa.string())) for name in DICTIONARY_COLUMNS]
     + [("failed", pa.bool_()), ("retryable", pa.bool_()), ("kind", pa.dictionary(pa.int32(), pa.string()))]
     + [("alone", pa.bool_())]
 )
-"""One row a video. ``kind`` is null where nothing failed: it may be the video, or else one of the tasks about it.
-``alone`` says that it was asked no question, and has results in ``analysis/``."""
+"""One row for each video. ``kind`` is the failure of the video, or else of one of its tasks; null if nothing failed.
+``alone``: no questions were requested, and the results are in ``analysis/``."""
 
 
 def outcomes(folder: StoragePath, tables: Sequence[TableName] = ("failures", "data")) -> pa.Table:
     """The latest outcome of every video in an output folder, with the columns of `OUTCOME`.
 
-    Run ids begin with the time, so the largest is the latest; within a run, a record goes before a failure. A video
-    with records, of which a task failed that may yet succeed, is no failed one, and still one that a rerun may mend.
+    Run ids begin with the time, so the largest is the latest; within a run, a record precedes a failure. A video with
+    records and a retryable failed task counts as retryable, and not as failed.
 
     Args:
         folder: The output folder.
-        tables: Which tables to look at; ``data`` stands for the results of videos that were asked no questions too.
+        tables: Which tables to read; ``data`` includes the videos with analysis results only.
 
     Raises:
         ConfigError: A shard cannot be read.
     """
     parts = [_rows(shard, table) for table in tables for shard in shards(folder, table)]
-    told = task_outcomes(folder) if "data" in tables else None
-    if told is not None and told.num_rows:
-        parts = [*(_with_tasks(part, told) for part in parts), _alone(told)]
+    tasks = task_outcomes(folder) if "data" in tables else None
+    if tasks is not None and tasks.num_rows:
+        parts = [*(_with_tasks(part, tasks) for part in parts), _alone(tasks)]
     rows = pa.concat_tables([OUTCOME.empty_table(), *parts]).unify_dictionaries()
     del parts
     if not rows.num_rows:
@@ -59,7 +59,7 @@ def outcomes(folder: StoragePath, tables: Sequence[TableName] = ("failures", "da
 
 
 def job_hashes(folder: StoragePath) -> set[str]:
-    """The hashes of the jobs whose rows an output holds.
+    """The hashes of the jobs that have rows in an output.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -92,17 +92,17 @@ def _rows(shard: StoragePath, table: TableName) -> pa.Table:
     return rows.select(OUTCOME.names).cast(OUTCOME)
 
 
-def _alone(told: pa.Table) -> pa.Table:
-    """The outcomes of videos that were asked no questions."""
-    rows = told.filter(told["alone"])
+def _alone(tasks: pa.Table) -> pa.Table:
+    """The outcomes of videos with analysis results only."""
+    rows = tasks.filter(tasks["alone"])
     return rows.append_column("failed", pa.repeat(False, rows.num_rows)).select(OUTCOME.names).cast(OUTCOME)
 
 
-def _with_tasks(rows: pa.Table, told: pa.Table) -> pa.Table:
-    """Outcomes with what is to be said of failed tasks; what a failed video says of itself stays."""
-    at = find(_key(rows), _key(told))
+def _with_tasks(rows: pa.Table, tasks: pa.Table) -> pa.Table:
+    """Add task failures to the outcomes of videos that did not fail themselves."""
+    at = find(_key(rows), _key(tasks))
     known = pa.array((at >= 0) & ~numbers(rows["failed"]))
-    of = told.take(pa.array(np.where(at >= 0, at, 0)))
+    of = tasks.take(pa.array(np.where(at >= 0, at, 0)))
     for name in ("retryable", "kind"):
         type_ = OUTCOME.field(name).type
         plain = pa.string() if name == "kind" else type_
@@ -112,20 +112,20 @@ def _with_tasks(rows: pa.Table, told: pa.Table) -> pa.Table:
 
 
 def _key(rows: pa.Table) -> pa.Array:
-    """Names a video in a run."""
+    """Unique key of a video in a run."""
     return pc.binary_join_element_wise(flat(rows["id"]), flat(rows["run_id"].cast(pa.string())), "/")
 
 
 def find(ids: Column, among: Column) -> npt.NDArray[np.int64]:
-    """Where each id stands in a column of ids that are there once; -1 where it does not."""
+    """The index of each id in a column of unique ids; -1 if it is not there."""
     return numbers(pc.fill_null(pc.index_in(ids, value_set=flat(among)), -1)).astype(np.int64)
 
 
 def flat(column: Column) -> pa.Array:
-    """A column in one piece."""
+    """A column as one array."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def numbers(column: Column) -> npt.NDArray[Any]:
-    """A column without nulls as numbers."""
+    """A column without nulls as a NumPy array."""
     return np.asarray(flat(column).to_numpy(zero_copy_only=False))

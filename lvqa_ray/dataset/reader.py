@@ -1,4 +1,4 @@
-"""What a run left behind, as a report reads it: the rows that stand, what the run wrote about itself, and its job."""
+"""Output reader for reports: the current rows of an output, ``run.json``, the manifest and the job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OutputReader:
     """An output folder.
 
     Attributes:
-        folder: Where it is.
+        folder: The output folder.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -39,7 +39,7 @@ class OutputReader:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the folder."""
         path = self.folder.absolute() if isinstance(self.folder, Path) else self.folder
         return str(path).rstrip("/").rpartition("/")[2]
 
@@ -47,14 +47,14 @@ class OutputReader:
     def run(self) -> Mapping[str, Any]:
         """``run.json``; empty where it cannot be read."""
         try:
-            said = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return said if isinstance(said, dict) else {}
+        return run if isinstance(run, dict) else {}
 
     @cached_property
     def job(self) -> Job | None:
-        """The job of the last run; ``None`` where it is not there or belongs to another release."""
+        """The job of the last run; ``None`` if it is missing or of an incompatible release."""
         try:
             return Job.read((self.folder / "job.yaml").read_text(encoding="utf-8"), where="job.yaml")
         except (ConfigError, OSError, UnicodeDecodeError):
@@ -62,36 +62,36 @@ class OutputReader:
 
     @property
     def journal(self) -> Segments:
-        """The journal of paid answers, which may be missing."""
+        """The cache of paid replies, which may be missing."""
         return open_segments(self.folder / "cache", make=False)
 
     def videos(self) -> int | None:
-        """How many videos the last run was about; ``None`` where it did not write that down."""
+        """Number of videos of the last run; ``None`` if it is not recorded."""
         if self._manifest is not None:
             return int(self._manifest.metadata.num_rows)
-        said = (self.run.get("summary") or {}).get("videos")
-        return said if isinstance(said, int) else None
+        count = (self.run.get("summary") or {}).get("videos")
+        return count if isinstance(count, int) else None
 
     def conversations(self, videos: Collection[str]) -> Mapping[str, tuple[Turn, ...]]:
-        """What the manifest says along with some videos: of those that bring turns of their own, these."""
+        """The conversations of some videos in the manifest, for the videos that have one."""
         columns = ["id", "conversation"]
         if self._manifest is None or not {*columns} <= {*self._manifest.schema_arrow.names}:  # of an earlier release
             return {}
         found: dict[str, tuple[Turn, ...]] = {}
         wanted = pa.array(list(videos), pa.string())
         for batch in self._manifest.iter_batches(columns=columns):
-            told = batch.filter(pc.and_(pc.is_valid(batch["conversation"]), pc.is_in(batch["id"], value_set=wanted)))
-            for row in told.to_pylist():
+            rows = batch.filter(pc.and_(pc.is_valid(batch["conversation"]), pc.is_in(batch["id"], value_set=wanted)))
+            for row in rows.to_pylist():
                 turns = json.loads(row["conversation"])
                 found[row["id"]] = tuple(Turn(speaker=speaker, value=value) for speaker, value in turns)
         return found
 
     def rows(self, table: TableName, columns: Sequence[str], videos: Collection[str] | None = None) -> pa.Table:
-        """Some columns of the rows that stand: those of the run whose outcome stands for their video.
+        """Some columns of the current rows: those of the run with the current outcome of their video.
 
         Args:
             table: Which table.
-            columns: Which columns; those that a shard of an earlier release lacks are null in it.
+            columns: Which columns; null in shards of earlier releases that lack them.
             videos: Only rows of these videos; all, if not given.
         """
         parts = list(self.batches(table, columns, videos))
@@ -100,7 +100,7 @@ class OutputReader:
     def batches(
         self, table: TableName, columns: Sequence[str], videos: Collection[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """The same, some thousand rows at a time; of a column, only a part may be asked for, as ``column.part``."""
+        """Like `rows`, in batches of some thousand rows; one field of a struct is written ``column.part``."""
         current = self._current and self._current[table]
         ident = VIDEO_ID[table]
         moves = "video" in columns
@@ -118,7 +118,7 @@ class OutputReader:
                 )
 
     def _where_now(self, rows: pa.RecordBatch, ident: str) -> pa.RecordBatch:
-        """Rows with the location that the last manifest gives their video, where it is the same film."""
+        """Rows with the location of the video in the last manifest, if the content is the same."""
         if self._places is None:
             return rows
         at = pc.index_in(rows[ident], value_set=self._places["id"])
@@ -135,12 +135,12 @@ class OutputReader:
     def _places(self) -> Mapping[str, Any] | None:
         if self._manifest is None:
             return None
-        told = self._manifest.read(columns=["id", "video", "fingerprint"])
-        return {name: told[name].combine_chunks() for name in told.column_names}
+        rows = self._manifest.read(columns=["id", "video", "fingerprint"])
+        return {name: rows[name].combine_chunks() for name in rows.column_names}
 
     @cached_property
     def _current(self) -> Mapping[TableName, pa.Table] | None:
-        """Of every table, the run whose rows are current for each video; ``None`` where there was but one run."""
+        """By table, the run with the current rows of each video; ``None`` if there was only one run."""
         runs: set[str] = set()
         for table in SCHEMAS:
             for batch in scan(self.folder, table, ["run_id"]):
@@ -149,10 +149,10 @@ class OutputReader:
 
 
 def opened(folder: StoragePath) -> OutputReader:
-    """The output of a run.
+    """Open the output of a run.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: The folder holds no output.
     """
     if not any((folder / name).exists() for name in ("run.json", *SCHEMAS)):
         raise ConfigError(f"{folder} holds no output; give the output folder of a run.")

@@ -80,7 +80,7 @@ MENDS: Mapping[str, str] = {
     "worker_crashed": "`lvqa retry --kind {kind}`; if that fails too, re-encode the file",
     "internal_error": "a bug in lvqa-ray: report it with the worker's log, then `lvqa retry --kind {kind}`",
 }
-"""By kind."""
+"""Remedy by kind."""
 
 
 def mend(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""What of a corpus is left to do, and why."""
+"""Resume: the videos that still need work, each with its reason."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from lvqa_ray.dataset.outcomes import find, flat, numbers
 
 
 class RerunReason(StrEnum):
-    """Why a video is to be done, or is not; of several reasons the first counts."""
+    """Why a video is processed, or is not; if several apply, the first counts."""
 
     NEW = "new"
     FILE = "file changed"
-    INPUT = "its line of the manifest changed"
+    INPUT = "manifest entry changed"
     SETTINGS = "settings changed"
     RETRY = "failed before, may succeed now"
-    AGAIN = "failed before, asked for again"
+    AGAIN = "failed before, retry requested"
     DONE = "already done"
-    ASIDE = "not among those to do again"
+    ASIDE = "not selected for a retry"
 
 
 class Reason(NamedTuple):
-    """A reason; where settings changed, with the hash of the job that made the outcome."""
+    """A reason; if settings changed, with the hash of the job that made the outcome."""
 
     why: RerunReason
     job_hash: str = ""
@@ -38,7 +38,7 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """The videos to do, in the order of the manifest, each with its reason, and the counts of all reasons."""
+    """Videos to process, in the order of the manifest, with their reasons, and the counts of all reasons."""
 
     videos: Videos
     reasons: list[Reason]
@@ -53,16 +53,16 @@ def remaining(
     retry_failures: bool = False,
     only: Collection[str] | None = None,
 ) -> Todo:
-    """The videos that need work: no outcome, one of another job or file, or a failure that a rerun may mend.
+    """The videos that need work: without an outcome, with one of another job or file, or with a retryable failure.
 
-    The failure of a task about a video counts like one of the video: all else comes from the journal.
+    A failed analysis task counts like a failure of its video: the rest of the video comes from the cache.
 
     Args:
-        videos: Those of the manifest.
-        done: What became of them so far, as `outcomes` gives it.
-        job_hash: Of the job to be run.
-        retry_failures: Take every failure for one that a rerun may mend.
-        only: Take the videos that failed last in one of these ways, and no other; all failed ones, if it is empty.
+        videos: The videos of the manifest.
+        done: Their outcomes, as `outcomes` gives them.
+        job_hash: Hash of the job to run.
+        retry_failures: Treat every failure as retryable.
+        only: Select only videos that failed last with one of these kinds; all failed ones, if it is empty.
     """
     found = find(videos.ids, done["id"])
     known = found >= 0
@@ -74,11 +74,11 @@ def remaining(
 
     if done.num_rows:
         retryable = numbers(row["retryable"])
-        # The video, or a task about it.
+        # The video, or one of its tasks.
         failed = numbers(row["failed"]) | numbers(pc.is_valid(row["kind"].cast(pa.string())))
         mark(known, RerunReason.DONE)
         if only is None:
-            # The first reason is written last.
+            # The reason with the highest precedence is written last.
             mark(failed & retry_failures, RerunReason.AGAIN)
             mark(failed & retryable, RerunReason.RETRY)
             mark(~numbers(pc.equal(row["job_hash"].cast(pa.string()), job_hash)), RerunReason.SETTINGS)
@@ -100,8 +100,8 @@ def _todo(videos: Videos, why: np.ndarray[tuple[int], np.dtype[np.int8]], row: p
     if changed.any():
         made_by = flat(row["job_hash"]).filter(pa.array(chosen)).filter(pa.array(changed))
         of = [Reason(RerunReason.SETTINGS, job_hash) for job_hash in made_by.dictionary.to_pylist()]
-        for place, code in zip(np.flatnonzero(changed), numbers(made_by.indices), strict=True):
-            reasons[place] = of[code]
+        for index, code in zip(np.flatnonzero(changed), numbers(made_by.indices), strict=True):
+            reasons[index] = of[code]
     counts = Counter(reasons)
     for reason in (RerunReason.DONE, RerunReason.ASIDE):
         if count := int((why == list(RerunReason).index(reason)).sum()):
@@ -110,13 +110,13 @@ def _todo(videos: Videos, why: np.ndarray[tuple[int], np.dtype[np.int8]], row: p
 
 
 def without_outcome(videos: Videos, done: pa.Table, run_id: str) -> Videos:
-    """The videos that a run has not brought to an end yet."""
+    """The videos without an outcome of a run."""
     of_run = done.filter(pc.equal(done["run_id"].cast(pa.string()), run_id))
     return videos.where(find(videos.ids, of_run["id"]) < 0)
 
 
 def without_copies(videos: Videos) -> tuple[Videos, Videos]:
-    """The videos of which each has a content of its own; and the copies of some of them, in the same order."""
+    """The videos with distinct content, and the copies of some of them, both in order."""
     rows = pa.table({"content": flat(videos.fingerprints), "at": np.arange(len(videos))})
     named = rows.filter(pc.not_equal(rows["content"], ""))
     first = np.ones(len(videos), dtype=np.bool_)
@@ -128,21 +128,21 @@ def without_copies(videos: Videos) -> tuple[Videos, Videos]:
 def describe_reasons(
     counts: Mapping[Reason, int], settings: Mapping[str, Mapping[str, str]], now: Mapping[str, str]
 ) -> dict[str, int]:
-    """Reasons in words, with their counts, most frequent first.
+    """Reasons as text with their counts, most frequent first.
 
     Args:
-        counts: Of each reason.
-        settings: Of every job hash, the hashes of its sections.
-        now: Those of the job to be run.
+        counts: Count of each reason.
+        settings: By job hash, the hashes of the sections of the job.
+        now: Hashes of the sections of the job to run.
     """
-    words: Counter[str] = Counter()
+    texts: Counter[str] = Counter()
     for reason, count in counts.items():
         stages = changed(reason, settings, now)
-        words[f"{reason.why}: {', '.join(stages)}" if stages else str(reason.why)] += count
-    return dict(words.most_common())
+        texts[f"{reason.why}: {', '.join(stages)}" if stages else str(reason.why)] += count
+    return dict(texts.most_common())
 
 
 def changed(reason: Reason, settings: Mapping[str, Mapping[str, str]], now: Mapping[str, str]) -> list[str]:
-    """The stages whose settings are others than those an outcome was made with; none where that is not known."""
+    """The stages whose settings changed since an outcome was made; none if unknown."""
     before = settings.get(reason.job_hash, {})
     return [stage for stage in {**now, **before} if before and before.get(stage) != now.get(stage)]

@@ -1,4 +1,4 @@
-"""The order of the runs of an output: each run id is later than all that the output holds, whatever the clock says."""
+"""Monotonic run ids: each new id sorts after all ids in the output, whatever the clock says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvqa_ray.storage.paths import StoragePath
 
 
 def run_id_in(folder: StoragePath, done: pa.Table) -> str:
-    """The id of a run that begins now.
+    """The id of a new run.
 
     Args:
         folder: The output folder.
@@ -30,7 +30,7 @@ def run_id_in(folder: StoragePath, done: pa.Table) -> str:
 
 
 def segment_names(journal: StoragePath) -> Iterator[str]:
-    """The names of all segments of a journal, and of what is written down beside the answers; each holds a run id."""
+    """The names of all segments of a journal and of its indexes of clips and files; each contains a run id."""
     for part in (journal, clips_folder(journal), files_folder(journal)):
         if part.is_dir():
             yield from open_segments(part, make=False).sizes()

@@ -1,4 +1,4 @@
-"""What a run writes down about itself, beside its tables: its job, its videos, and how it ended."""
+"""Run state: the files with the job, the manifest and the summary of a run, beside its tables."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from lvqa_ray.storage.paths import StoragePath, write_whole
 
 JOB_FILE, RUN_FILE = "job.yaml", "run.json"
 NOT_STORED = "?not-stored"
-"""Stands where a signature was, which is a secret."""
+"""Replaces the signature of a URL, which is a secret."""
 
 
 def write_job(folder: StoragePath, job: Job, videos: Videos) -> None:
-    """Write down what a run is about: a job file that can be run as it is, and the videos.
+    """Write the job, as a file that can be run as it is, and the manifest.
 
     Raises:
         ConfigError: It cannot be written.
     """
-    said = job.model_dump(mode="json") | {"videos": [_anywhere(source) for source in job.videos]}
+    content = job.model_dump(mode="json") | {"videos": [_anywhere(source) for source in job.videos]}
     with _writable(folder):
-        _write(folder / JOB_FILE, yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120))
+        _write(folder / JOB_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
         store_manifest(folder, videos, job.job_hash)
 
 
 def write_rerun(folder: StoragePath, job: Job, videos: Videos) -> None:
-    """Write down that some videos of the last run are done again, which may have changed meanwhile; errors as above."""
+    """Update the manifest with videos of the last run that are processed again; errors as above."""
     with _writable(folder):
         update_manifest(folder, videos, job.job_hash)
 
 
 def write_identities(folder: StoragePath, identities: Identities) -> None:
-    """Write down which content the files have, where that is new; errors as above."""
+    """Write new file identities; errors as above."""
     with _writable(folder):
         identities.store()
 
@@ -58,22 +58,22 @@ def write_run(
     finished: bool = False,
     hashes: Collection[str] | None = None,
 ) -> None:
-    """Write ``run.json``; what each job hash of this folder stands for is carried along.
+    """Write ``run.json``, which keeps the jobs of earlier runs by job hash.
 
     Args:
         folder: The output folder.
         job: The job.
-        summary: How the run ended; ``None`` for one that begins.
+        summary: Summary of the run; ``None`` at its start.
         run_id: The id of the run.
-        finished: Whether it came to its end.
-        hashes: The hashes of the jobs whose rows are there; ``None`` keeps all jobs.
+        finished: Whether the run is complete.
+        hashes: Hashes of the jobs that have rows; ``None`` keeps all jobs.
 
     Raises:
         ConfigError: It cannot be written.
     """
     this = job.model_dump(mode="json") | {"videos": [redact_url(video) for video in job.videos]}
     jobs = {known: each for known, each in jobs_of(folder).items() if hashes is None or known in hashes}
-    said = {
+    content = {
         "job": this,
         "job_hash": job.job_hash,
         "run_id": run_id,
@@ -83,33 +83,33 @@ def write_run(
         "jobs": jobs | {job.job_hash: this},
     }
     with _writable(path := folder / RUN_FILE):
-        _write(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+        _write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def is_finished(folder: StoragePath) -> bool:
-    """Whether the last run that had something to do came to its end."""
-    return _said(folder).get("finished") is True
+    """Whether the last run that had work to do is complete."""
+    return _read_run(folder).get("finished") is True
 
 
 def jobs_of(folder: StoragePath) -> dict[str, Any]:
-    """The job of each job hash whose rows may be in an output."""
-    said = _said(folder)
-    jobs, last = said.get("jobs"), {said.get("job_hash"): said.get("job")}
-    # An earlier release wrote down the last job only.
+    """By job hash, the jobs that may have rows in an output."""
+    run = _read_run(folder)
+    jobs, last = run.get("jobs"), {run.get("job_hash"): run.get("job")}
+    # Earlier releases stored only the last job.
     return jobs if isinstance(jobs, dict) else {known: job for known, job in last.items() if known and job}
 
 
 def run_ids_of(folder: StoragePath) -> list[str]:
-    """The ids of the last run that began and of the last that ended, as far as they are written down."""
-    said = _said(folder)
-    summary = said.get("summary")
-    known = (said.get("run_id"), summary.get("run_id") if isinstance(summary, dict) else None)
+    """The ids of the last started and the last finished run, as far as they are recorded."""
+    run = _read_run(folder)
+    summary = run.get("summary")
+    known = (run.get("run_id"), summary.get("run_id") if isinstance(summary, dict) else None)
     return [run_id for run_id in known if isinstance(run_id, str)]
 
 
 def settings_of(folder: StoragePath) -> dict[str, dict[str, str]]:
-    """Of every job hash that an output was made with, the hashes of its sections; empty where that is not known."""
-    settings = _said(folder).get("settings")
+    """By job hash, the hashes of the sections of the job; empty if unknown."""
+    settings = _read_run(folder).get("settings")
     return settings if isinstance(settings, dict) else {}
 
 
@@ -118,11 +118,11 @@ def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]
 
     Args:
         folder: The output folder, which may have been moved.
-        given: The job's own file, if what is stored is not to be used.
-        overrides: ``section.key=value`` each; none that changes an answer.
+        given: A job file to use instead of the stored job.
+        overrides: ``section.key=value`` each; none may change a reply.
 
     Raises:
-        ConfigError: There is none, or it does not hold all that is needed.
+        ConfigError: There is no job, or it is incomplete.
     """
     moved = f"output={json.dumps(str(folder.absolute() if isinstance(folder, Path) else folder))}"
     try:
@@ -137,7 +137,7 @@ def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]
     if job.job_hash != stored.job_hash:
         raise ConfigError(
             "that job has other settings than the last run, of a kind that changes answers: run it as a whole with "
-            "`lvqa run`; what it asks alike comes from the journal for nothing."
+            "`lvqa run`; unchanged requests are served from the cache."
         )
     if given is None and any(source.endswith(NOT_STORED) for source in job.videos):
         raise ConfigError(
@@ -148,18 +148,18 @@ def stored_job(folder: StoragePath, given: Path | None, overrides: Iterable[str]
 
 
 def _anywhere(source: str) -> str:
-    """A source as it may be stored and is found from any folder."""
+    """A source as stored: an absolute path, or a URL without its signature."""
     if scheme_of(source) in ("", "file"):
         return str(local(source).absolute())
     return source if redact_url(source) == without_fragment(source) else redact_url(source) + NOT_STORED
 
 
-def _said(folder: StoragePath) -> dict[str, Any]:
+def _read_run(folder: StoragePath) -> dict[str, Any]:
     try:
-        said = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return run if isinstance(run, dict) else {}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The shards of an output folder: each is complete under its name, or not there at all."""
+"""Parquet shards of an output folder: atomic writes, and reads that migrate shards of earlier releases."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from lvqa_ray.storage.paths import StoragePath, complete, partial_of, readable, 
 
 GROUP_ROWS = 10_000
 GROUP_BYTES = 64 * 2**20
-"""Rows that are held in memory before they are written as one row group."""
+"""Size of buffered rows at which they are written as one row group."""
 PIECE_ROWS = 2**12
 SCAN_ROWS = 2**15
 SCAN_BYTES = 16 * 2**20
-"""Rows that a scan decodes at once, and that it gathers before they are handed on."""
+"""A scan decodes `PIECE_ROWS` at once, and yields batches of about `SCAN_ROWS` or `SCAN_BYTES`."""
 FOOTERS_AT_ONCE = 16
-"""Shards that are opened ahead while a table is scanned; in a bucket each takes a while."""
+"""Shards that a scan opens ahead; in a bucket each takes a while."""
 
 
-def write_shard(folder: StoragePath, table: TableName, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
-    """Write one shard: complete under its name, or not there at all.
+def write_shard(folder: StoragePath, table: TableName, name: str, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write one shard atomically.
 
     Args:
         folder: The output folder.
         table: Which table.
         name: Name of the shard without suffix; a shard of the same name is replaced.
-        lines: Its lines.
+        rows: Its rows.
 
     Returns:
-        How many lines were written; no file is made for none.
+        The number of rows written; without rows, no file is made.
     """
-    lines = list(lines)
+    rows = list(rows)
     try:
-        rows = pa.Table.from_pylist(lines, schema=SCHEMAS[table])
-    except UnicodeEncodeError:  # half a character, in a file's name or in a text that came along
-        rows = pa.Table.from_pylist([_encodable(line) for line in lines], schema=SCHEMAS[table])
-    if rows.num_rows:
-        replace_shard(rows, folder / table / f"{name}.parquet")
-    return int(rows.num_rows)
+        written = pa.Table.from_pylist(rows, schema=SCHEMAS[table])
+    except UnicodeEncodeError:  # a lone surrogate, in a file name or in a text of the manifest
+        written = pa.Table.from_pylist([_encodable(row) for row in rows], schema=SCHEMAS[table])
+    if written.num_rows:
+        replace_shard(written, folder / table / f"{name}.parquet")
+    return int(written.num_rows)
 
 
 def _encodable(value: object) -> object:
-    """The value with a question mark for each part of a text that is no character."""
+    """The value with a question mark for each lone surrogate."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, Mapping):
@@ -61,7 +61,7 @@ def _encodable(value: object) -> object:
 
 
 def read_rows(folder: StoragePath, table: TableName, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """All lines of a table, shard by shard, or some columns of them.
+    """All rows of a table, shard by shard, or some columns of them.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -71,14 +71,14 @@ def read_rows(folder: StoragePath, table: TableName, columns: list[str] | None =
 
 
 def shards(folder: StoragePath, table: TableName) -> list[StoragePath]:
-    """The complete shards of a table that hold rows, by name; see `fill_empty` for the one that holds none."""
+    """The shards of a table with rows, by name, without the empty shard of `fill_empty`."""
     return sorted((shard for shard in (folder / table).glob("*.parquet") if shard.name != EMPTY_SHARD), key=str)
 
 
 def fill_empty(folder: StoragePath) -> None:
-    """Give each table without rows one shard with its columns, and take that shard from the tables that have rows.
+    """Write an empty shard with the columns for each table without rows, and delete it from the other tables.
 
-    Readers such as DuckDB and polars find no columns in a folder without files, and fail.
+    Readers such as DuckDB and polars fail on a folder without files.
 
     Raises:
         OSError: The folder cannot be written.
@@ -116,9 +116,12 @@ def _has(shard: StoragePath, schema: pa.Schema) -> bool:
 
 
 def read_shard(shard: StoragePath, columns: list[str] | None = None, *, few: Sequence[str] = ()) -> pa.Table:
-    """A shard, or some columns of it; those of few different values may be had as dictionaries.
+    """Read a shard, or some columns of it.
 
-    A shard of an earlier release has the columns of this one, but for those that nothing in it yields.
+    Args:
+        shard: The shard; one of an earlier release is migrated, without the columns that cannot be derived.
+        columns: Which columns; all, unmigrated, if not given.
+        few: Columns to read as dictionaries, since they have few distinct values.
 
     Raises:
         ConfigError: It cannot be read.
@@ -132,24 +135,24 @@ def read_shard(shard: StoragePath, columns: list[str] | None = None, *, few: Seq
 
 
 def read_whole(shard: StoragePath, table: TableName) -> pa.Table:
-    """A shard with all columns of its table in this release; errors as above."""
+    """Read a shard with all columns of this release; errors as above."""
     return pa.Table.from_batches(list(batches(shard, table, GROUP_ROWS)), schema=SCHEMAS[table])
 
 
 def batches(shard: StoragePath, table: TableName, rows: int) -> Iterator[pa.RecordBatch]:
-    """The same, so many rows at a time."""
+    """Like `read_whole`, in batches of a number of rows."""
     with _readable(shard):
         yield from _batches(_file(shard), table, rows, SCHEMAS[table].names)
 
 
 def scan(folder: StoragePath, table: TableName, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of all rows of a table: about `SCAN_ROWS` or `SCAN_BYTES` of them in memory at a time.
+    """Scan some columns of all rows of a table, with about `SCAN_ROWS` or `SCAN_BYTES` in memory.
 
     Args:
         folder: The output folder.
         table: Which table.
-        columns: Which columns of this release; of one, a part may be named as ``column.part``. Those that a shard of an
-            earlier release lacks are null in it.
+        columns: Which columns of this release; one field of a struct is written ``column.part``. Columns that a shard
+            of an earlier release lacks are null.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -195,14 +198,14 @@ def _readable(shard: StoragePath) -> Iterator[None]:
         if not damaged(error):
             raise ConfigError(f"{shard} could not be read ({why}); run the same command again.") from None
         raise ConfigError(
-            f"{shard} is no readable shard ({why}); move it away, and its videos are done again."
+            f"{shard} is not a readable shard ({why}); move it away, and its videos are processed again."
         ) from None
 
 
 def damaged(error: Exception) -> bool:
-    """Whether a file is no Parquet, as opposed to a disk or store that does not give it.
+    """Whether a Parquet file is corrupt, as opposed to an I/O error of the disk or store.
 
-    Arrow says of a footer that it is invalid, and of a page within by an `OSError` without a number.
+    Arrow reports a corrupt footer by `ArrowInvalid`, and a corrupt page by an `OSError` without a number.
     """
     return isinstance(error, pa.ArrowInvalid) or (isinstance(error, OSError) and error.errno is None)
 
@@ -214,18 +217,18 @@ def replace_shard(rows: pa.Table, path: StoragePath) -> None:
 
 
 class ShardWriter:
-    """Writes rows into shards of a given length, holding few of them in memory; closes as a context manager.
+    """Context manager that writes rows into shards of a given length, with a bounded buffer.
 
     Args:
-        name: Gives the path of each new shard.
-        schema: Of the rows.
+        name: Returns the path of each new shard.
+        schema: Schema of the rows.
         rows_per_shard: Length of a shard.
     """
 
     def __init__(self, name: Callable[[], StoragePath], schema: pa.Schema, rows_per_shard: int) -> None:
         self._name = name
         self._schema = schema
-        self._room = self._rows_per_shard = rows_per_shard
+        self._rows_left = self._rows_per_shard = rows_per_shard
         self._held: list[pa.Table] = []
         self._path: StoragePath = Path()
         self._partial = Path()
@@ -238,7 +241,7 @@ class ShardWriter:
         if kind is None:
             self._close()
         elif self._file is not None:
-            with suppress(OSError):  # the one that is under way says it
+            with suppress(OSError):  # the exception that is propagating matters more
                 self._file.close()
             self._partial.unlink(missing_ok=True)
 
@@ -246,13 +249,13 @@ class ShardWriter:
         """Add rows.
 
         Raises:
-            OSError: The disk is full, or the like.
+            OSError: Writing failed, for instance because the disk is full.
         """
         while rows.num_rows:
-            part, rows = rows.slice(0, self._room), rows.slice(self._room)
+            part, rows = rows.slice(0, self._rows_left), rows.slice(self._rows_left)
             self._held.append(part)
-            self._room -= part.num_rows
-            if not self._room:
+            self._rows_left -= part.num_rows
+            if not self._rows_left:
                 self._close()
             elif sum(held.nbytes for held in self._held) > GROUP_BYTES:
                 self._flush()
@@ -267,11 +270,11 @@ class ShardWriter:
         self._held = []
 
     def _close(self) -> None:
-        """Put the shard in its place, if there is one."""
+        """Complete the current shard, if there is one."""
         if self._held:
             self._flush()
         if self._file is not None:
             self._file.close()
             complete(self._partial, self._path)
             self._file = None
-        self._room = self._rows_per_shard
+        self._rows_left = self._rows_per_shard

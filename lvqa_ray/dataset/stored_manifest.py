@@ -1,4 +1,4 @@
-"""The videos of a job, each under the id that it has in the output already."""
+"""Stored manifest of an output, and stable ids: a video keeps the id of its existing rows."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ OUTCOME_TABLES: tuple[TableName, ...] = ("failures", "analysis", "data")
 
 
 def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Videos:
-    """The videos, each with the id of the rows that the output holds of it.
+    """The videos, each with the id of its existing rows in the output.
 
-    A moved file keeps the id that its content has. A second file of the same name changes what ids the manifest alone
-    would give: one that has rows keeps its id, and the newcomer gets another. An id whose file is gone passes to the
-    file of the same name that took its place. Ids that the manifest itself gives are left alone.
+    A moved file keeps the id of its content. If a second file of the same name is added, the file with rows keeps its
+    id and the new file gets another. The id of a deleted file passes to the file of the same name that replaced it.
+    Ids given in the manifest do not change.
 
     Args:
-        videos: Those of the manifest, with ids of their own.
-        done: What the output holds, as `outcomes` gives it.
+        videos: The videos of the manifest, with the ids that it alone yields.
+        done: The outcomes of the output, as `outcomes` gives them.
         folder: The output folder.
     """
     if not done.num_rows:
@@ -48,7 +48,7 @@ def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Vide
     owner, known = _rows_of(rows, folder)
     owned = pa.array(list(owner), pa.string())
     alike = _by_content(rows, done)
-    # Of the others the output knows nothing.
+    # The others have no rows.
     about = numbers(
         pc.or_(
             pc.or_(
@@ -64,18 +64,18 @@ def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Vide
     settled.update(rows.ids.filter(rows.ids_given).to_pylist())
     renamed: dict[int, str] = {}
     left: list[tuple[int, Video, str]] = []
-    for place, video, where, is_given in zip(strangers, rows, places, given, strict=True):
+    for index, video, where, is_given in zip(strangers, rows, places, given, strict=True):
         if is_given:
             continue
         if ident := _moved(video, alike.get(video.fingerprint, {}), settled):
             settled.add(ident)
-            renamed[int(place)] = ident
+            renamed[int(index)] = ident
         else:
-            left.append((int(place), video, where))
+            left.append((int(index), video, where))
     at_place = Counter(places)
     taken = set(videos.ids.filter(pc.is_in(videos.ids, value_set=owned)).to_pylist()) | settled
-    for place, video, where in left:
-        before = _before(video, known.get(where, {}), alone=at_place[where] == 1)
+    for index, video, where in left:
+        before = _before(video, known.get(where, {}), single=at_place[where] == 1)
         ident = video.id
         if before and before not in taken:
             ident = before
@@ -83,12 +83,12 @@ def with_stable_ids(videos: Videos, done: pa.Table, folder: StoragePath) -> Vide
             ident = apart(ident, redact_url(video.uri))
         taken.add(ident)
         if ident != video.id:
-            renamed[place] = ident
-    return videos.renamed({place: ident for place, ident in renamed.items() if ident})
+            renamed[index] = ident
+    return videos.renamed({index: ident for index, ident in renamed.items() if ident})
 
 
 def _by_content(videos: Videos, done: pa.Table) -> dict[str, dict[str, str]]:
-    """Ids that have outcomes, each with what came along, by the content of their file, for the content of videos."""
+    """By content fingerprint of the videos: ids with outcomes, and the input hash of each."""
     known = done.filter(pc.is_in(done["fingerprint"], value_set=flat(videos.fingerprints)))
     found: dict[str, dict[str, str]] = {}
     columns = (known[name].to_pylist() for name in ("fingerprint", "id", "input_hash"))
@@ -99,70 +99,70 @@ def _by_content(videos: Videos, done: pa.Table) -> dict[str, dict[str, str]]:
 
 
 def _moved(video: Video, alike: Mapping[str, str], settled: Set[str]) -> str:
-    """The id that a moved video has in the output: of one with the same content, and what came along if possible."""
+    """The id of a moved video in the output: one with the same content, preferably with the same input hash."""
     free = [ident for ident in alike if ident not in settled]
     own = [ident for ident in free if alike[ident] == video.input_hash]
     return next(iter([*(ident for ident in own if ident == video.id), *own, *free]), "")
 
 
 def _rows_of(videos: Videos, folder: StoragePath) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Where the rows of these ids say that their video is; and, of these places, which ids have rows, and with what."""
+    """The location in the rows of each of these ids; and, by location, the ids with rows and their input hashes."""
     ids, where = flat(videos.ids), flat(videos.places)
     owner: dict[str, str] = {}
     known: dict[str, dict[str, str]] = {}
     for table in OUTCOME_TABLES:
         for _, rows in row_groups(folder, table, [VIDEO_ID[table], "video", "input_hash"]):
             named = rows.rename_columns(["id", "video", "input_hash"])
-            about = pc.or_(pc.is_in(named["id"], value_set=ids), pc.is_in(named["video"], value_set=where))
-            for row in named.filter(about).to_pylist():
+            found = pc.or_(pc.is_in(named["id"], value_set=ids), pc.is_in(named["video"], value_set=where))
+            for row in named.filter(found).to_pylist():
                 owner[row["id"]] = row["video"]
                 known.setdefault(row["video"], {})[row["id"]] = row["input_hash"]
     return owner, known
 
 
-def _before(video: Video, rows: Mapping[str, str], *, alone: bool) -> str:
-    """The id that a video has in the output; empty if it has none, or there are several that it might be.
+def _before(video: Video, rows: Mapping[str, str], *, single: bool) -> str:
+    """The id of a video in the output; empty if there is none, or more than one candidate.
 
     Args:
         video: The video.
-        rows: Ids that have rows of its file, and what came along with it.
-        alone: Whether it is the only one of the manifest with that file.
+        rows: Ids with rows of its file, and their input hashes.
+        single: Whether it is the only video of the manifest with that file.
     """
     alike = [ident for ident, input_hash in rows.items() if input_hash == video.input_hash]
     if len(alike) == 1:
         return alike[0]
-    return next(iter(rows)) if len(rows) == 1 and alone else ""
+    return next(iter(rows)) if len(rows) == 1 and single else ""
 
 
 def _is_there(uri: str) -> bool:
-    """Whether a file is still where its rows say; of remote ones it is not asked."""
+    """Whether a file still exists; assumed for remote files."""
     return is_remote(uri) or os.path.exists(uri)  # noqa: PTH110 - a path of any bytes
 
 
 def store_manifest(folder: StoragePath, videos: Videos, job_hash: str) -> None:
-    """Write down what a run is about: a line a video, and the job's hash.
+    """Write the manifest of a run: one row for each video, and the job hash.
 
     Raises:
         OSError: It cannot be written.
     """
-    _store(folder, _lines(videos), job_hash)
+    _store(folder, _rows(videos), job_hash)
 
 
 def update_manifest(folder: StoragePath, videos: Videos, job_hash: str) -> None:
-    """Replace the lines of videos that are done again by themselves; the others stay what they were.
+    """Replace the rows of some videos in the stored manifest.
 
     Raises:
-        ConfigError: What is there cannot be read.
+        ConfigError: The manifest cannot be read.
         OSError: It cannot be written.
     """
-    lines = _lines(videos)
+    rows = _rows(videos)
     if stored := stored_manifest(folder):
-        others = stored[0].filter(pc.invert(pc.is_in(stored[0]["id"], value_set=flat(lines["id"]))))
-        lines = pa.concat_tables([others, lines.select(others.column_names)])
-    _store(folder, lines, job_hash)
+        others = stored[0].filter(pc.invert(pc.is_in(stored[0]["id"], value_set=flat(rows["id"]))))
+        rows = pa.concat_tables([others, rows.select(others.column_names)])
+    _store(folder, rows, job_hash)
 
 
-def _lines(videos: Videos) -> pa.Table:
+def _rows(videos: Videos) -> pa.Table:
     columns = {
         "id": videos.ids,
         "video": videos.places,
@@ -173,12 +173,12 @@ def _lines(videos: Videos) -> pa.Table:
     return pa.table(columns)
 
 
-def _store(folder: StoragePath, lines: pa.Table, job_hash: str) -> None:
-    replace_shard(lines.replace_schema_metadata({"job_hash": job_hash}), folder / MANIFEST_FILE)
+def _store(folder: StoragePath, rows: pa.Table, job_hash: str) -> None:
+    replace_shard(rows.replace_schema_metadata({"job_hash": job_hash}), folder / MANIFEST_FILE)
 
 
 def manifest_time(folder: StoragePath) -> float:
-    """When the manifest was written (s since the epoch), by the clock of the disk or the store that it is on."""
+    """Modification time of the manifest (s since the epoch), by the clock of its disk or store."""
     try:
         return (folder / MANIFEST_FILE).stat().st_mtime
     except OSError:
@@ -186,7 +186,7 @@ def manifest_time(folder: StoragePath) -> float:
 
 
 def stored_manifest(folder: StoragePath) -> tuple[pa.Table, str] | None:
-    """What the last run was about, and its job's hash; ``None`` where no run has begun.
+    """The manifest of the last run and its job hash; ``None`` if there was no run.
 
     Raises:
         ConfigError: It cannot be read.
@@ -194,5 +194,5 @@ def stored_manifest(folder: StoragePath) -> tuple[pa.Table, str] | None:
     if not (folder / MANIFEST_FILE).exists():
         return None
     table = read_shard(folder / MANIFEST_FILE)
-    said: Mapping[bytes, bytes] = table.schema.metadata or {}
-    return table, said.get(b"job_hash", b"").decode()
+    metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
+    return table, metadata.get(b"job_hash", b"").decode()

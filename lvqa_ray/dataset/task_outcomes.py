@@ -1,4 +1,4 @@
-"""What the tasks about whole videos left behind, as outcomes: a video without questions, or a task that failed."""
+"""Outcomes of the analysis tasks: of videos without questions, and of failed tasks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TASK_COLUMNS = ["video_id", "run_id", *SAME, "index", "error", "retryable", "alo
 
 
 def task_outcomes(folder: StoragePath) -> pa.Table:
-    """A row for each video and run with results alone, or with a task that failed.
+    """A row for each video and run with analysis results only, or with a failed task.
 
     Returns:
-        ``id``, ``run_id``, ``fingerprint``, ``input_hash``, ``job_hash``; ``retryable``: whether a rerun may mend a
-        task; ``kind`` of the failure of the first one that failed, null if none did; ``alone``: whether no question was
-        asked.
+        ``id``, ``run_id``, ``fingerprint``, ``input_hash``, ``job_hash``; ``retryable``: whether a failed task may
+        succeed in a rerun; ``kind`` of the first failed task, null if none failed; ``alone``: whether no questions were
+        requested.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -31,10 +31,10 @@ def task_outcomes(folder: StoragePath) -> pa.Table:
         )
     if not parts:
         return _NONE.empty_table()
-    told = pa.concat_tables(parts).sort_by("index").group_by(["video_id", "run_id"], use_threads=False)
+    groups = pa.concat_tables(parts).sort_by("index").group_by(["video_id", "run_id"], use_threads=False)
     skip = pc.ScalarAggregateOptions(skip_nulls=True)
     wanted = [*((name, "first") for name in SAME), ("retryable", "max"), ("error", "first", skip), ("alone", "max")]
-    found = told.aggregate(wanted)
+    found = groups.aggregate(wanted)
     columns = ["video_id", "run_id", *(f"{name}_first" for name in SAME), "retryable_max", "error_first", "alone_max"]
     return found.select(columns).rename_columns(_NONE.names).cast(_NONE)
 

@@ -1,4 +1,4 @@
-"""The invariant of an output: every video of the manifest is a record or a failure, once, and every clip is there."""
+"""Verification of an output: every video of the manifest has one outcome, and no clip of a record is missing."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from lvqa_ray.records.tables import SCHEMAS, VIDEO_ID, TableName
 from lvqa_ray.storage.paths import StoragePath, readable
 
 IDS_SHOWN = 3
-"""Ids that a sentence names."""
+"""Maximum number of ids in a message."""
 AGAIN = "run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What was found.
+    """Result of a verification.
 
     Attributes:
         videos: Videos of the manifest of the last run.
-        records: Those that have a record made from this file and with these settings; or, if they were asked no
-            questions, results.
-        alone: How many of them were asked no questions.
+        records: Videos with a record made from this file and with these settings; or with analysis results, if no
+            questions were requested.
+        alone: How many of them have analysis results only.
         lacking: How many of them lack the result of a task.
-        failures: Those that failed so, by kind, most frequent first.
-        retryable: How many of the failures, and of those that lack a result, a rerun may mend.
-        clips: Rows of the clips of both.
-        kept: Earlier records that are kept beside a failure that may pass.
+        failures: Videos that failed with this file and these settings, by kind, most frequent first.
+        retryable: How many of the failed and lacking videos may succeed in a rerun.
+        clips: Rows in clips/ of all these videos.
+        kept: Earlier records that are kept beside a retryable failure.
         others: Records of videos that are not in this manifest.
-        shards: Parquet files that were read.
-        problems: What is wrong, a sentence with the mend each.
+        shards: Number of Parquet files.
+        problems: Problems, one sentence each with its remedy.
     """
 
     videos: int = 0
@@ -76,32 +76,33 @@ class VerifyResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every video has an outcome, and nothing is wrong."""
+        """Whether every video has an outcome and there are no problems."""
         return not self.problems and not self.unfinished
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
+        """The result in one line."""
         analyzed = f"{self.alone} analyzed + " if self.alone else ""
         each = f"{self.records - self.alone} with records + {analyzed}{self.failed} failed"
         count = f"{each} = {self.records + self.failed} of {self.videos} videos"
         if self.ok:
-            beside = f"; {self.kept} of the failed have an earlier record" if self.kept else ""
-            beside += f"; {self.others} records of other videos" if self.others else ""
-            beside += f"; {self.lacking} lack a result of analysis/" if self.lacking else ""
-            return f"Verified: {count}, no id twice, {self.shards} shards readable, {self.clips} clips whole{beside}."
-        left = (f"{self.unfinished} are still to do: {AGAIN}.",) if self.unfinished else ()
-        return f"Not in order: {count}. {' '.join((*left, *self.problems))}"
+            more = f"; {self.kept} failed videos have an earlier record" if self.kept else ""
+            more += f"; {self.others} records of other videos" if self.others else ""
+            more += f"; {self.lacking} videos lack a result in analysis/" if self.lacking else ""
+            checks = f"no duplicate ids, {self.shards} shards readable, {self.clips} clips complete"
+            return f"Verified: {count}, {checks}{more}."
+        left = (f"{self.unfinished} videos are not finished: {AGAIN}.",) if self.unfinished else ()
+        return f"Verification failed: {count}. {' '.join((*left, *self.problems))}"
 
 
 def verify(folder: StoragePath, *, since: float | None = None, run_id: str = "") -> VerifyResult:
-    """Check an output, shard by shard and with little memory.
+    """Verify an output, shard by shard and with little memory.
 
     Args:
         folder: The output folder.
-        since: Read shards whole only if they changed since this time (s since the epoch, by the clock of the store),
-            and of others their columns of ids; ``None`` for all of them.
-        run_id: The shards that this run named are read whole in any case.
+        since: Read whole only shards that changed since this time (s since the epoch, by the clock of the store), and
+            only the key columns of the others; ``None`` reads all shards whole.
+        run_id: Shards of this run are read whole in any case.
     """
     broken = [
         problem
@@ -150,19 +151,19 @@ def _verdict(folder: StoragePath, manifest: pa.Table, job_hash: str, count: int)
 
 
 def _of_manifest(done: pa.Table, manifest: pa.Table, job_hash: str) -> pa.Table:
-    """The outcomes of the videos of a manifest, made from these very files with these settings."""
+    """The outcomes of the videos of a manifest, made from the same files with the same settings."""
     at = find(done["id"], manifest["id"])
     mine = done.filter(pa.array(at >= 0))
-    line = manifest.take(pa.array(at[at >= 0]))
+    listed = manifest.take(pa.array(at[at >= 0]))
     same = pc.equal(mine["job_hash"].cast(pa.string()), job_hash)
     for name in ("fingerprint", "input_hash"):
-        same = pc.and_(same, pc.equal(mine[name], line[name]))
+        same = pc.and_(same, pc.equal(mine[name], listed[name]))
     return mine.filter(same)
 
 
 def _shard(shard: StoragePath, table: TableName, since: float | None) -> Iterator[str]:
-    """What is wrong with a shard."""
-    mend = f"move it away, and {AGAIN}: its videos are done again, and what is paid for comes from the journal."
+    """Problems of one shard."""
+    remedy = f"move it away, and {AGAIN}: its videos are processed again, and paid replies come from the cache."
     try:
         file = pq.ParquetFile(readable(shard))
         there = file.schema_arrow
@@ -173,20 +174,20 @@ def _shard(shard: StoragePath, table: TableName, since: float | None) -> Iterato
         ]
         wrong += [name for name in (VIDEO_ID[table], "run_id") if name not in there.names]
         if wrong:
-            yield f"{shard} has other columns than a shard of {table}/ ({', '.join(wrong)}); {mend}"
+            yield f"{shard} has missing or wrong columns for {table}/ ({', '.join(wrong)}); {remedy}"
         elif since is None or shard.stat().st_mtime >= since:
             for _ in file.iter_batches(1000):
                 pass
     except (pa.ArrowException, OSError) as error:
         why = " ".join(str(error).split())
         if damaged(error):
-            yield f"{shard} is no readable shard ({why}); {mend}"
+            yield f"{shard} is not a readable shard ({why}); {remedy}"
         else:
             yield f"{shard} could not be read ({why}); {AGAIN}."
 
 
 def _repeats(folder: StoragePath, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
-    """Which rows stand twice, or where a later outcome has taken their place."""
+    """Tables with duplicate rows, or with rows that a later outcome replaced."""
     for table in ("data", "failures", "drops", "subtitles", "analysis"):
         once = FirstSeen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
@@ -197,13 +198,13 @@ def _repeats(folder: StoragePath, current: Mapping[TableName, pa.Table]) -> Iter
             too_many += rows[VIDEO_ID[table]].filter(pa.array(~good)).to_pylist()
         if too_many:
             yield (
-                f"{len(too_many)} rows of {table}/ stand twice or are outdated ({_some(too_many)}): {AGAIN}, which "
-                "settles them."
+                f"{len(too_many)} rows of {table}/ are duplicates or outdated ({_some(too_many)}): {AGAIN}, which "
+                "removes them."
             )
 
 
 def _clips(folder: StoragePath, records: pa.Table, ended: pa.Table) -> tuple[int, list[str]]:
-    """How many clips there are of videos that ended, and which records lack some of theirs."""
+    """The number of clips of videos with an outcome, and the records whose clips are incomplete."""
     seen = FirstSeen(highest := highest_number(folder, "clips", records))
     captions, gaps, good = (np.zeros(records.num_rows, dtype=np.int64) for _ in range(3))
     total = 0
@@ -215,26 +216,26 @@ def _clips(folder: StoragePath, records: pa.Table, ended: pa.Table) -> tuple[int
         has_error = numbers(pc.is_valid(rows["error"]))
         np.add.at(captions, at[mine], has_caption[mine])
         np.add.at(gaps, at[mine], has_error[mine])
-        # A clip has a caption, or a reason why it has none.
-        told = has_caption ^ (has_error | numbers(pc.is_valid(rows["dropped"])))
-        np.add.at(good, at[mine], (told[mine] & seen.first(at[mine], row_numbers(rows, "clips")[mine])))
+        # A clip has either a caption or a reason for its absence.
+        valid = has_caption ^ (has_error | numbers(pc.is_valid(rows["dropped"])))
+        np.add.at(good, at[mine], (valid[mine] & seen.first(at[mine], row_numbers(rows, "clips")[mine])))
     whole = np.ones(records.num_rows, dtype=np.bool_)
     for _, rows in row_groups(folder, "data", ["video_id", "run_id", "num_clips", "gaps"]):
         at = match_current_run(rows, "data", records)
         mine = at >= 0
-        as_told = numbers(pc.fill_null(rows["num_clips"], 0)) == captions[at]
-        as_told &= numbers(pc.fill_null(pc.list_value_length(rows["gaps"]), 0)) == gaps[at]
-        np.logical_and.at(whole, at[mine], as_told[mine])
+        matches = numbers(pc.fill_null(rows["num_clips"], 0)) == captions[at]
+        matches &= numbers(pc.fill_null(pc.list_value_length(rows["gaps"]), 0)) == gaps[at]
+        np.logical_and.at(whole, at[mine], matches[mine])
     whole &= (highest >= 0) & (good == highest + 1)
     lacking = records["id"].filter(pa.array(~whole)).to_pylist()
     if not lacking:
         return total, []
-    mend = f"move the shards of data/ or analysis/ that hold them away, and {AGAIN}"
-    return total, [f"{len(lacking)} records lack rows of clips/, or have too many ({_some(lacking)}): {mend}."]
+    remedy = f"move the shards of data/ or analysis/ with these records away, and {AGAIN}"
+    return total, [f"{len(lacking)} records have missing or extra rows in clips/ ({_some(lacking)}): {remedy}."]
 
 
 def _has_caption(shard: StoragePath) -> npt.NDArray[np.bool_]:
-    """For each row of a shard of clips, whether it has a caption; texts are read only where the footer does not say."""
+    """For each row of a shard of clips, whether it has a caption; reads the texts only if the footer has no counts."""
     file = pq.ParquetFile(readable(shard))
     parts = []
     for number in range(file.num_row_groups):

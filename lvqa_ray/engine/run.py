@@ -55,7 +55,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.records import Failure, Usage, Video
-from lvqa_ray.records.tables import failure_line
+from lvqa_ray.records.table_rows import failure_row
 from lvqa_ray.storage.run_lock import RunLock, run_lock
 
 CLOCKS_DIFFER_S = 60.0
@@ -321,7 +321,7 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporte
         Failure(video=video, stage="engine", kind="worker_crashed", message=message, attempts=passes) for video in lost
     ]
     try:
-        write_shard(folder, "failures", f"part-{run_id}-lost", [failure_line(row) | provenance for row in failures])
+        write_shard(folder, "failures", f"part-{run_id}-lost", [failure_row(row) | provenance for row in failures])
     except OSError as error:
         return f"{folder} cannot be written: {error.strerror or error}."
     return ""

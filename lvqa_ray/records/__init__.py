@@ -1,4 +1,4 @@
-"""The values that pass between stages (`rows`, `questions`, `analysis`) and the tables they end in (`tables`)."""
+"""Dataclasses that pass between stages (`rows`, `questions`, `analyzed_video`) and the output tables (`tables`)."""
 
 from lvqa_ray.records.analyzed_video import STYLES, TASKS, Analysis, AnalysisRecord, AnalyzedVideo, Style, Task
 from lvqa_ray.records.parts import ScoredPart, VideoPart

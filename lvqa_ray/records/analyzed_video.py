@@ -1,4 +1,4 @@
-"""The frozen rows of what is told of a video as a whole: shots, summaries, titles, a mind map."""
+"""Frozen dataclasses of the analysis of a whole video: its merged captions, summaries, titles and mind map."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as
 
 Task = Literal["analysis", "summary", "titles", "mind_map"]
 TASKS: tuple[Task, ...] = get_args(Task)
-"""In the order in which they are done: each may rest on those before it."""
+"""Tasks in the order in which they run: each may use the results of those before it."""
 Style = Literal["plot_detail", "summary", "tags", "highlights", "multi_task"]
 STYLES: tuple[Style, ...] = get_args(Style)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What came of one task for one video: a text and its value, or a failure.
+    """Result of one task for one video: a text and its parsed value, or a failure.
 
     Attributes:
         task: Which task.
-        style: Of a summary, which kind; of other tasks empty.
-        text: The reply without its draft; of ``analysis`` the merged captions; empty where there is a failure.
-        value: What was read from the text. ``analysis``: a list of ``{start_ms, end_ms, text}``, one a shot.
+        style: Kind of summary; empty for other tasks.
+        text: The reply without its thinking tags; for ``analysis`` the merged captions; empty if the task failed.
+        value: Parsed from the text. ``analysis``: a list of ``{start_ms, end_ms, text}``, one for each clip.
             ``titles``: ``{titles: [...]}``. ``mind_map``: a tree of ``{name, children}``. ``summary``: by its style
             ``{tags: [...]}``, ``{highlights: [...]}`` or ``{title, tags, highlights}``; ``None`` for prose.
-        model: Who answered.
-        usage: What it cost; of ``analysis``, what the captions did.
-        note: What was done otherwise than asked for, or empty.
-        failure: Why there is no text, if there is none; it holds the reply that could not be used.
+        model: Model that replied.
+        usage: Cost; for ``analysis``, the cost of the captions.
+        note: How the result differs from what was requested, or empty.
+        failure: Why there is no text; it holds the unusable reply.
     """
 
     task: Task
@@ -46,15 +46,15 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzedVideo:
-    """A film on its way through the tasks.
+    """A video while the analysis tasks run.
 
     Attributes:
-        shots: What is seen in it, as lines ``From {start} to {end}, {text}`` that fit into a prompt.
-        speech: What is said in it, as such lines; empty where nothing is known to be said.
-        note: What had to be summed up for that, or empty.
-        usage: What summing up cost.
-        results: Of the tasks so far, in order.
-        failure: Why the film cannot be told within a prompt, if it cannot; no task then has a result.
+        shots: Its captions, as lines ``From {start} to {end}, {text}`` that fit into a prompt.
+        speech: Its transcript, as such lines; empty if no speech is known.
+        note: What had to be summarized to fit, or empty.
+        usage: Cost of summarizing.
+        results: Results of the tasks so far, in order.
+        failure: Why the captions cannot be made to fit into a prompt; then no task has a result.
     """
 
     film: CaptionedVideo
@@ -67,21 +67,21 @@ class AnalyzedVideo:
 
     @property
     def summary(self) -> Analysis | None:
-        """The summary that later tasks rest on: the first of its styles."""
+        """The summary that later tasks use: the first of its styles."""
         return next((result for result in self.results if result.task == "summary"), None)
 
     @property
     def no_summary(self) -> Failure | None:
-        """Why there is none."""
+        """Why there is no summary."""
         return self.summary.failure if self.summary else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisRecord:
-    """All results of a video, in one row, so that they end in one shard.
+    """All results of a video, in one row, so that one shard holds them all.
 
     Attributes:
-        alone: Whether no question is asked about the video: then this is all that becomes of it.
+        alone: Whether no questions are requested: then this row is the outcome of the video.
     """
 
     video: Video

@@ -1,8 +1,8 @@
-"""Shards of earlier releases, read with the columns of this one.
+"""Schema migration: shards of earlier releases, read with the columns of this one.
 
-Earlier releases named the rewriting prompt ``prompt`` and repeated it as ``conversation``, wrote no ``messages``, told
-no clips of a step, and gave ``aspect_ratio`` as height / width. A column that no mapping yields is null. They stored
-texts as they came, so that control characters are removed here.
+Earlier releases named the rewriting prompt ``prompt`` and repeated it as ``conversation``, wrote neither ``messages``
+nor the clips of a step, and stored ``aspect_ratio`` as height / width. A column that cannot be derived is null. They
+stored texts unchanged, so control characters are removed here.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from lvqa_ray.records.question_columns import MESSAGES, training_messages
 from lvqa_ray.records.safe_text import SUSPECT, safe_text
 
 RENAMED = {"rewrite_prompt": "prompt", "requested_category": "category"}
-"""Columns that stand in for one that a shard lacks."""
+"""Column of this release -> the older column that replaces it in a shard without it."""
 MESSAGES_FROM = ("full_question", "reformatted_reasoning", "parsed_reasoning")
 RATIO_FROM = ("width", "height")
 PLACES = frozenset({"id", "video_id", "clip_id", "video", "media_path", "run_id", "fingerprint", "input_hash", "extra"})
-"""Columns that name things, or came with the manifest: they stay as they are, whatever characters they hold."""
+"""Identifiers, and columns from the manifest: read unchanged, whatever characters they hold."""
 
 
 def stored_columns(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
-    """The columns to read from a shard for some columns of this release.
+    """Columns to read from a shard in order to get some columns of this release.
 
     Args:
-        wanted: Columns of this release; a part of one is written ``column.part``.
+        wanted: Columns of this release; one field of a struct is written ``column.part``.
         there: All columns of the shard.
     """
     names: dict[str, None] = {}
@@ -50,9 +50,9 @@ def with_current_columns(rows: pa.Table, wanted: Sequence[str], schema: pa.Schem
 
     Args:
         rows: At least the columns that `stored_columns` names.
-        wanted: Columns of this release, of which parts may be given as above.
-        schema: Their types; a column that is not there is then null, and texts are safe to show. Without it, such a
-            column is left out, and texts stay as they are.
+        wanted: Columns of this release, or ``column.part`` as above.
+        schema: Their types. With it, a missing column is null and texts are made safe to show; without it, a missing
+            column is left out and texts stay unchanged.
     """
     names = list(dict.fromkeys(name.partition(".")[0] for name in wanted))
     whole = {name for name in wanted if "." not in name}
@@ -71,7 +71,7 @@ def with_current_columns(rows: pa.Table, wanted: Sequence[str], schema: pa.Schem
 
 
 def fits(stored: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether values of a stored type can be read as those of this release: parts may have been added since."""
+    """Whether a stored type can be read as a type of this release, which may have more struct fields."""
     if stored.equals(wanted):
         return True
     if pa.types.is_struct(stored) and pa.types.is_struct(wanted):
@@ -81,7 +81,7 @@ def fits(stored: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def conformed(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """An array in the type of this release; parts that it lacks are null."""
+    """Cast an array to a type of this release; missing struct fields are null."""
     if array.type.equals(wanted):
         return array
     if pa.types.is_dictionary(array.type):
@@ -105,7 +105,7 @@ def conformed(array: pa.Array, wanted: pa.DataType) -> pa.Array:
 
 
 def _safe(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column without the characters that a terminal, an editor or a trainer would act on."""
+    """A column with `safe_text` applied to all its texts."""
     if not any(map(_is_suspect, column.chunks)):
         return column
     return pa.chunked_array([pa.array(map(_safe_value, chunk.to_pylist()), column.type) for chunk in column.chunks])

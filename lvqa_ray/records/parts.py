@@ -1,4 +1,4 @@
-"""The rows of a long video that is looked at in parts, by many at once. Times are seconds from the first picture."""
+"""Frozen dataclasses of a long video that is decoded in parts, in parallel. Times are seconds from the first frame."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from fractions import Fraction
 from lvqa_ray.records.rows import ProbedVideo
 
 Border = tuple[tuple[int, bytes], ...]
-"""Some neighbouring frames: when each appears, in units of the time base, and a digest of its picture."""
+"""Consecutive frames at a border between parts: the time of each, in units of the time base, and a digest of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart(ProbedVideo):
-    """A stretch of a video from one key frame to another.
+    """A segment of a video between two key frames.
 
     Attributes:
-        number: 0-based place among the parts of the video.
-        start: When its first frame appears, in units of the time base from the first picture; ``None`` for the first.
-        end: When the first frame after it appears; ``None`` for the last part.
+        number: 0-based index among the parts of the video.
+        start: Time of its first frame, in units of the time base from the first frame of the video; ``None`` for the
+            first part.
+        end: Time of the first frame after it; ``None`` for the last part.
     """
 
     number: int
@@ -30,19 +31,19 @@ class VideoPart(ProbedVideo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPart(VideoPart):
-    """A part of which every frame has been looked at.
+    """A part with the scene scores of every frame.
 
     Attributes:
         time_base: Seconds of one unit of its times.
-        fps: Frames a second, ``None`` where the file does not say.
-        offsets: When each frame appears, in units of the time base.
-        ends_s: When each has been shown.
-        scores: Of each frame, for each detector: how much it differs from the one before it.
+        fps: Frames per second, ``None`` if the file does not say.
+        offsets: Time of each frame, in units of the time base.
+        ends_s: End of each frame (s).
+        scores: For each detector, how much each frame differs from the one before it.
         head: The first frames.
-        tail: The first frames after the end, as they are when the decoder comes from before it.
-        tail_scores: Scores of the very first of these, which whoever begins there cannot know.
+        tail: The first frames after the end, as decoded from before the end.
+        tail_scores: Scores of the first of these, which a decoder that starts there cannot compute.
         damaged: Whether some of it did not decode.
-        pictures: JPEGs by their time: those that will be wanted if the scenes are what they seem from here.
+        pictures: JPEGs by their time: frames that will be needed if the scenes are as they appear from this part.
     """
 
     time_base: Fraction

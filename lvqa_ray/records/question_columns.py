@@ -1,4 +1,4 @@
-"""The Arrow types of the columns of a question, and how their values are written."""
+"""Arrow types of the columns of a question, and their values."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ CHECKS = pa.list_(
 
 
 def training_messages(full_question: str, prose: str, answer: str) -> list[dict[str, str]]:
-    """A question and its answer as `MESSAGES`, the form that trainers take as it is.
+    """A question and its answer as chat messages (`MESSAGES`), ready for trainers.
 
     Args:
         full_question: Question and options as one text.
-        prose: The reasoning, as it is trained on.
-        answer: Letter of the right option; it is the last word.
+        prose: The reasoning to train on.
+        answer: Letter of the right option, which ends the reply.
     """
     return [
         {"role": "user", "content": _without_media(full_question)},
@@ -67,12 +67,12 @@ def training_messages(full_question: str, prose: str, answer: str) -> list[dict[
 
 
 def answered(prose: str, answer: str) -> str:
-    """Reasoning with the letter of the right option at its end."""
+    """Reasoning, then the letter of the right option."""
     return f"{prose.strip()}\n\nAnswer: {answer}"
 
 
 def _without_media(text: str) -> str:
-    """A text without what trainers take for the place of a picture or a video, and count."""
+    """A text without the media placeholders of trainers (``<image>``, ``<video>``, ``<audio>``)."""
     return _MEDIA.sub("< ", text)
 
 
@@ -100,7 +100,7 @@ def question_value(question: Question) -> dict[str, Any]:
 
 
 def open_twin(question: Question) -> dict[str, str | None]:
-    """A question without its options, as columns: nothing where the stem makes no sense without them."""
+    """The open-ended version of a question, as columns: null if the stem makes no sense without its options."""
     if _NEEDS_OPTIONS.search(question.question):
         return {"open_question": None, "open_answer": None}
     return {"open_question": question.question, "open_answer": question.options[question.answer]}
@@ -112,7 +112,7 @@ _NEEDS_OPTIONS = re.compile(
     r"|\bfolgende[nmrs]?\b|\bwelche[rsnm]?\s+(?:der|dieser)\b|\bsuivant|\bsiguiente|以下|下列|次の",
     re.IGNORECASE,
 )
-"""Words by which a stem speaks of its options, or asks for the one that is not so."""
+"""Words by which a stem refers to its options, or asks for the option that is false."""
 
 
 def checks_value(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The frozen rows of questions: what is asked about a video, what the checks say of it, and what becomes of it.
+"""Frozen dataclasses of questions, the verdicts of checks on them, and the finished records.
 
-All questions of a video travel in one row, from the first reply to the shard: a video is done with all of them or with
-none, so what is done is told by video, however many records it has.
+All questions of a video are in one row, from the first reply to the shard: a video is finished with all of them or
+none, so progress is counted by video, however many records it has.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
 
 Action = Literal["", "marked", "repaired", "dropped"]
-"""What came of a verdict: nothing, or what the policy of the check has done about the fault."""
+"""What the policy of a check did about a fault; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of reasoning: the time it is about, as written and in seconds, and what is seen there.
+    """One step of reasoning: the time that it cites, and what is visible there.
 
     Attributes:
         timestamp: The cited time as the reply writes it, with the labels of the merged captions.
-        start_s: Its start in seconds; a label may be cut to whole seconds.
+        start_s: Its start in seconds; labels may be truncated to whole seconds.
         end_s: Its end, likewise.
-        clip_ids: The clips that it is about, in time order; empty where that is not known yet.
-        exact: The times of these clips, where the label names them.
+        clip_ids: The cited clips, in time order; empty if not known yet.
+        exact: The times of these clips, if the label names them.
     """
 
     timestamp: str
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def span(self) -> Span:
-        """The exact time that the step is about; the cited one where nothing more exact is known."""
+        """The exact time of the cited clips; the cited time if that is not known."""
         return self.exact or Span(start_s=self.start_s, end_s=self.end_s)
 
 
@@ -60,16 +60,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one check says of one question.
+    """Verdict of one check on one question.
 
     Attributes:
         check: Name of the check.
-        passed: Whether the question was found sound, before any repair.
-        action: What was done about it, if it was not.
-        reason: What is wrong, in one sentence; empty where it passed.
-        score: What the check measured, such as a pass rate; each check says what, ``None`` where it measures nothing.
-        tries: Answers that the score rests on.
-        usage: What the check cost.
+        passed: Whether the question passed, before any repair.
+        action: What was done about it if it failed.
+        reason: What is wrong, in one sentence; empty if it passed.
+        score: The check's measurement, such as a pass rate; each check defines it, ``None`` if it measures nothing.
+        tries: Number of answers behind the score.
+        usage: Cost of the check.
     """
 
     check: str
@@ -83,14 +83,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedQuestion:
-    """A question on its way through the checks.
+    """A question while the checks run.
 
     Attributes:
-        id: Of the record that it is to become: ``{video id}_q{n}``, n counted from 0 in the order of the plan.
-        category: What kind of question it is.
-        reasoning: The reply that it was read from, in the QA text format.
-        verdicts: Of the checks so far, in order.
-        requested: The category that was requested at its place, which the reply may have changed with another's.
+        id: Id of its future record: ``{video id}_q{n}``, n counted from 0 in the order of the plan.
+        category: Its category.
+        reasoning: The reply that it was parsed from, in the QA text format.
+        verdicts: Verdicts of the checks so far, in order.
+        requested: The category requested for this position; the reply may have swapped categories between questions.
     """
 
     id: str
@@ -103,15 +103,15 @@ class AskedQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """A question that was asked for and is no record: which check it failed, and why.
+    """A requested question that became no record: which check it failed, and why.
 
     Attributes:
         check: Name of the check, or of the stage that failed.
-        kind: A value of `ParseFault` or of an `ApiError` where there is no question, else the check's name.
-        question: The question as it was when it was dropped; ``None`` for a reply that could not be read.
+        kind: A value of `ParseFault` or of an `ApiError` if there is no question, else the name of the check.
+        question: The question as it was when it was dropped; ``None`` for a reply that could not be parsed.
         raw: That reply.
-        usage: What was paid in vain to have its reasoning rewritten.
-        requested: The category that was requested at its place.
+        usage: Cost of the failed attempt to rewrite its reasoning.
+        requested: The category requested for this position.
     """
 
     id: str
@@ -128,14 +128,14 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionedVideo:
-    """A film with the questions that were written about it.
+    """A video with its generated questions.
 
     Attributes:
-        questions: Those that no check has dropped.
-        drops: The others.
-        usage: What all of them cost together.
-        note: What was done otherwise than asked for, or empty.
-        shown: The spans that the questions cite, with pictures, while a check needs them.
+        questions: Questions that no check has dropped.
+        drops: The dropped ones.
+        usage: Total cost of writing them.
+        note: How the result differs from what was requested, or empty.
+        shown: The spans that the questions cite, with their frames, while a check needs them.
     """
 
     film: CaptionedVideo
@@ -147,12 +147,12 @@ class QuestionedVideo:
 
     @property
     def info(self) -> VideoInfo:
-        """What the video is."""
+        """Properties of the video."""
         return self.film.info
 
     @property
     def requested(self) -> tuple[str, ...]:
-        """The category of each question that was requested."""
+        """The category of each requested question."""
         asked = [(one.requested, one.category) for one in self.questions]
         lost = [(one.requested, one.category) for one in self.drops]
         return tuple(requested or category for requested, category in (*asked, *lost))
@@ -166,9 +166,9 @@ class Record:
         prompt: The reformat prompt as sent.
         full_question: Question and options as one text.
         reformatted_reasoning: The reasoning as prose, to train on.
-        usage: Usage by stage name; of what several records of a video share, each bears a part.
-        note: What was done otherwise than asked for, or empty.
-        requested: The category that was requested at its place.
+        usage: Usage by stage name; shared costs are split among the records of the video.
+        note: How the result differs from what was requested, or empty.
+        requested: The category requested for this position.
     """
 
     film: CaptionedVideo
@@ -187,12 +187,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedVideo:
-    """All that became of a video whose captions are complete.
+    """Outcome of a video whose captions are complete.
 
     Attributes:
-        records: The questions that are left.
-        drops: The others.
-        failure: Why there is no record, if there is none.
+        records: The questions that were kept.
+        drops: The dropped ones.
+        failure: Why there is no record.
     """
 
     video: Video

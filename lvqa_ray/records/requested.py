@@ -1,4 +1,4 @@
-"""Quota by category: which questions were requested, counted in the rows of a table."""
+"""Quota by category: counts the requested questions in the rows of a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 REQUESTED_ONE, REQUESTED_SEVERAL = "requested_category", "requested_categories"
-"""The column of ``data`` and ``drops``, whose rows are a question each; and that of ``failures``."""
+"""The column of ``data`` and ``drops``, which have one question a row; and that of ``failures``."""
 
 
 def requested(rows: pa.Table) -> Counter[str]:

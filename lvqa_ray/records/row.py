@@ -1,4 +1,4 @@
-"""The union of the rows that pass from step to step of a pipeline."""
+"""Union type of the rows that pass between the steps of a pipeline."""
 
 from __future__ import annotations
 

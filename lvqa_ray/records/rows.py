@@ -1,4 +1,4 @@
-"""The frozen rows that pass from stage to stage. Times are seconds from the start of the video, sizes are pixels."""
+"""Frozen dataclasses that pass between stages. Times are seconds from the start of the video, sizes are pixels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
-    """One line of the corpus.
+    """One video of the corpus.
 
     Attributes:
         id: Unique in the corpus and safe as a file name.
-        uri: Local path or URL of the file; a signed URL is a secret, to be shown as `redact_url`.
-        fingerprint: Changes when the file changes; empty when there is no file.
-        conversation: The input's own turns; a first human turn that says something replaces the caption prompt.
-        extra: The input's further columns as one JSON object.
+        uri: Local path or URL of the file; a signed URL is a secret: show it by `redact_url`.
+        fingerprint: Changes when the file changes; empty if there is no file.
+        conversation: Turns from the manifest; a first human turn that is not empty replaces the caption prompt.
+        extra: The further columns of the manifest as one JSON object.
     """
 
     id: str
@@ -38,40 +38,40 @@ class Video:
 
     @property
     def content(self) -> str:
-        """Names what is in the file: its fingerprint; its place, where there was no file when it was looked for."""
+        """Identifies the content: the fingerprint, or the location if there was no file."""
         return self.fingerprint or redact_url(self.uri)
 
     @property
     def input_hash(self) -> str:
-        """16 hex digits that change with what came along with the file: its own prompt and the further columns."""
+        """Hash (16 hex digits) of the manifest data besides the file: the conversation and the further columns."""
         if not self.conversation and self.extra == "{}":
-            return _NOTHING_ALONG
-        said = "\0".join(f"{turn.speaker}\0{turn.value}" for turn in self.conversation)
-        return _input_hash(said, self.extra)
+            return _NO_INPUT_HASH
+        turns = "\0".join(f"{turn.speaker}\0{turn.value}" for turn in self.conversation)
+        return _input_hash(turns, self.extra)
 
 
-def _input_hash(said: str, extra: str) -> str:
-    return hashlib.sha256(f"{said}\0\0{extra}".encode(errors="replace")).hexdigest()[:16]
+def _input_hash(turns: str, extra: str) -> str:
+    return hashlib.sha256(f"{turns}\0\0{extra}".encode(errors="replace")).hexdigest()[:16]
 
 
-_NOTHING_ALONG = _input_hash("", "{}")
+_NO_INPUT_HASH = _input_hash("", "{}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
-    """What a video is, as probed.
+    """Properties of a video, as probed.
 
     Attributes:
         num_frames: Frames in the video stream, counted or estimated from duration and rate.
         height: Displayed height in pixels, after rotation.
         width: Displayed width in square pixels, after rotation.
         fps: Mean frames per second.
-        duration_sec: Seconds of picture; sound that goes on longer does not count.
-        rotation: Clockwise degrees by which the stored picture is turned for display (0, 90, 180 or 270); one that is
-            mirrored, too, is mirrored from left to right before that.
+        duration_sec: Length of the video stream (s); audio that is longer does not count.
+        rotation: Clockwise degrees by which stored frames are rotated for display (0, 90, 180 or 270); a mirrored
+            video is flipped horizontally before that.
         codec: FFmpeg's name of the video codec.
-        has_audio: Whether there is a sound stream.
-        partial: Why only a part can be used (a truncated file), or empty.
+        has_audio: Whether there is an audio stream.
+        partial: Why only a part of the file is usable (a truncated file), or empty.
     """
 
     num_frames: int
@@ -97,7 +97,7 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A half-open stretch of time ``[start_s, end_s)``."""
+    """A half-open time interval ``[start_s, end_s)``."""
 
     start_s: float
     end_s: float
@@ -110,7 +110,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One sampled picture: JPEG bytes, empty where they are not at hand, and the time at which it is shown."""
+    """One sampled frame: its time, and its JPEG bytes, which are empty if not loaded."""
 
     time_s: float
     jpeg: bytes
@@ -118,10 +118,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subtitle:
-    """One line of what is said, and when: milliseconds from the first picture of the video, the end excluded.
+    """One subtitle: its text and its times in milliseconds from the first frame of the video, the end excluded.
 
     Attributes:
-        text: What is said, on one line.
+        text: The spoken text, on one line.
         source: Where it comes from: ``sidecar``, ``stream``, ``endpoint`` or ``whisper``.
         language: Its language, as the source names it, or empty.
     """
@@ -133,18 +133,18 @@ class Subtitle:
     language: str = ""
 
     def reaches(self, span: Span) -> bool:
-        """Whether a part of it is said in a span."""
+        """Whether it overlaps a span."""
         return self.start_ms < 1000 * span.end_s and self.end_ms > 1000 * span.start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedVideo:
-    """A video that can be used, what it is, and what is said in it.
+    """A usable video with its properties and its transcript.
 
     Attributes:
-        speech: In time order, as far as it is known.
-        note: Why a source of it could not be used, or empty.
-        sound: What is yet to be written down of it.
+        speech: Subtitles in time order, as far as they are known.
+        note: Why a subtitle source could not be used, or empty.
+        sound: Audio parts that are not transcribed yet.
     """
 
     video: Video
@@ -156,23 +156,23 @@ class ProbedVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """A span of a video on its way to a caption.
+    """A span of a video, to be captioned.
 
     Attributes:
-        index: 0-based place among the clips of the video, counted before filters.
-        last: Whether this is the video's last clip; the assembler counts on exactly one.
+        index: 0-based index among the clips of the video, counted before filters.
+        last: Whether this is the last clip of the video; the assembler requires exactly one.
         dropped: Name of the filter that rejected the clip, or empty.
         media_path: Path of the cut clip file, if clips are cut.
-        media_span: What the cut clip file really covers: more than ``span`` where it starts at a key frame.
-        media_mode: How the cut clip file was really made: ``encode`` where ``exact`` was not possible.
+        media_span: The time that the clip file covers: more than ``span`` if it starts at an earlier key frame.
+        media_mode: The cut mode that was used: ``encode`` if ``exact`` was not possible.
         frames: Sampled frames, in time order.
-        media: Bytes of the cut clip file, when the model is to be shown the clip itself.
-        lost_s: Seconds of the span whose picture did not decode, as far as it was decoded.
-        identity: What the frames or the file are made of: fingerprint, span and settings. It stands for the bytes in
-            the cache key, and is the same whenever the clip is made again.
-        speech: What is said in the span, as far as it is known: the lines that reach into it.
-        heard: All that is said in the video, also between clips; on its first clip only.
-        note: What was done otherwise than asked for, before it was captioned; or empty.
+        media: Bytes of the clip file, if the model receives the clip itself.
+        lost_s: Seconds of the span that did not decode, as far as it was decoded.
+        identity: Content-addressed key of the frames or the file: fingerprint, span and settings. It replaces the
+            bytes in the cache key, and is the same whenever the clip is made again.
+        speech: Subtitles that overlap the span, as far as they are known.
+        heard: All subtitles of the video, also between clips; on its first clip only.
+        note: How the clip differs from what was requested, before captioning; or empty.
     """
 
     video: Video
@@ -197,28 +197,28 @@ class Clip:
         """``{video id}_{index}``."""
         return f"{self.video.id}_{self.index}"
 
-    def hearing(self, lines: tuple[Subtitle, ...], note: str = "") -> Clip:
-        """The clip with what is said in its span; the first one of a video also keeps all that is said, and the note.
+    def hearing(self, subtitles: tuple[Subtitle, ...], note: str = "") -> Clip:
+        """The clip with the subtitles of its span; the first clip of a video also gets all subtitles and the note.
 
         Args:
-            lines: What is said in the video.
-            note: Why a source of it could not be used.
+            subtitles: The subtitles of the video.
+            note: Why a subtitle source could not be used.
         """
-        said = tuple(line for line in lines if line.reaches(self.span))
-        return replace(self, speech=said) if self.index else replace(self, speech=said, heard=lines, note=note)
+        speech = tuple(subtitle for subtitle in subtitles if subtitle.reaches(self.span))
+        return replace(self, speech=speech) if self.index else replace(self, speech=speech, heard=subtitles, note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What calls cost.
+    """Tokens and cost of model calls.
 
     Attributes:
-        calls: Replies that were paid for, now or, from the journal, earlier.
-        cached: Those of them that came from the journal.
-        unusable: Those of them that were cut off, filtered, refused or empty, where the journal is counted.
+        calls: Paid replies, including those from the cache.
+        cached: Replies from the cache.
+        unusable: Replies that were truncated, filtered, refused or empty; only counted when the cache is summed up.
         input_tokens: Prompt tokens, as the endpoint counted them.
         output_tokens: Completion tokens, as the endpoint counted them.
-        cost_usd: US dollars when the tokens were paid, ``None`` where no price is known.
+        cost_usd: US dollars at the price when they were paid, ``None`` if no price is known.
     """
 
     calls: int = 0
@@ -230,19 +230,19 @@ class Usage:
 
     @property
     def bill(self) -> Bill:
-        """The same as an error holds it."""
+        """The tokens and cost as an error carries them."""
         return Bill(self.input_tokens, self.output_tokens, self.cost_usd)
 
     @classmethod
     def of(cls, error: ApiError) -> Usage:
-        """What a reply cost that cannot be used; nothing where the error came without one."""
+        """Usage of an unusable reply; zero if the error has no bill."""
         if error.bill is None:
             return cls()
         tokens_in, tokens_out, cost = error.bill
         return cls(calls=1, cached=int(error.cached), input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost)
 
     def share(self, index: int, of: int) -> Usage:
-        """One of several shares that add up to this: each question that a call wrote bears a part of its cost."""
+        """One of ``of`` shares that add up to this: a call that wrote several questions is split among them."""
         first = int(index == 0)
 
         def part(whole: int) -> int:
@@ -273,18 +273,18 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a video, or one clip of it, did not get an answer.
+    """Failure of a video, or of one of its clips.
 
     Attributes:
-        clip_id: The clip it happened to, or empty when it happened to the video.
+        clip_id: The clip that failed, or empty if the video failed.
         stage: Name of the stage that failed.
         kind: A value of `VideoFault` or `ParseFault`, the ``kind`` of an `ApiError`, or ``worker_crashed``.
         attempts: How often it was tried.
         message: One sentence, free of secrets.
         retryable: Whether a later run should try again.
-        raw: The reply that could not be used, if there was one.
-        usage: What writing the video's questions has cost, where no record bears it.
-        requested: The category of each question that was requested and has no row in ``drops/``.
+        raw: The unusable reply, if there was one.
+        usage: Cost of writing the questions of the video that no record carries.
+        requested: The category of each requested question that has no row in ``drops/``.
     """
 
     video: Video
@@ -300,7 +300,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: VideoError | ApiError, *, video: Video, stage: str, clip_id: str = "") -> Failure:
-        """The row that an error of one video becomes."""
+        """The failure row of an error of one video."""
         failure = cls(video=video, clip_id=clip_id, stage=stage, kind=str(error.kind), message=str(error))
         if isinstance(error, VideoError):
             return replace(failure, retryable=error.retryable)
@@ -309,10 +309,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionedClip:
-    """A clip after captioning: a caption, a failure, or neither where a filter dropped the clip.
+    """A clip after captioning: a caption, a failure, or neither if a filter dropped the clip.
 
     Attributes:
-        note: What was done otherwise than asked for to get the caption, such as fewer frames; or empty.
+        note: How the caption request differs from what was requested, such as fewer frames; or empty.
     """
 
     clip: Clip
@@ -328,13 +328,13 @@ class CaptionedVideo:
     """A video with all its clips, in time order, and their merged captions.
 
     Attributes:
-        captions: One line a captioned clip: ``From {start} to {end}, {caption}``.
+        captions: One text line for each captioned clip: ``From {start} to {end}, {caption}``.
         num_clips: Lines in ``captions``.
-        overview: The film in short, as such lines, where the captions are too long for one prompt; else empty.
-        budget: Tokens of captions that a prompt may then hold.
-        usage: What the overview cost.
-        shown: All of the video with pictures, while questions are asked that see them.
-        speech: What is said in it, in time order, as far as that is known.
+        overview: A summary in such lines if the captions are too long for one prompt; else empty.
+        budget: Maximum caption tokens of a prompt in that case.
+        usage: Cost of the overview.
+        shown: The whole video with frames, while questions that use frames are asked.
+        speech: Subtitles in time order, as far as they are known.
     """
 
     video: Video

@@ -1,4 +1,4 @@
-"""Text without characters that a terminal, an editor or a trainer would act on instead of showing them."""
+"""Text sanitizer: removes characters that a terminal, an editor or a trainer would interpret instead of showing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SUSPECT = re.compile(
     "\ufffe\uffff\U000e0000-\U000e01ef\ud800-\udfff]"
 )
 SUSPECT = _SUSPECT.pattern.replace("\ud800-\udfff", "")
-"""A pattern that every text matches which `safe_text` may change, for columns of texts: those hold no surrogates."""
+"""Matches every text that `safe_text` may change, for Arrow columns, which hold no surrogates."""
 
 
 def safe_text(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A part of a video's sound, on its way to being written down."""
+"""Part of the audio of a video, to be transcribed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
-    """A part of the sound of a video as a file.
+    """Part of the audio of a video, as a file.
 
     Attributes:
-        start_ms: Where it begins, in milliseconds from the first picture.
-        end_ms: Where it ends; parts that were not cut in a pause overlap.
-        mime: Such as ``audio/ogg``.
-        identity: What it is made of: fingerprint, span and form. It stands for the bytes in the cache key.
+        start_ms: Start, in milliseconds from the first frame.
+        end_ms: End; parts that were not split in a pause overlap.
+        mime: MIME type, such as ``audio/ogg``.
+        identity: Content-addressed key: fingerprint, span and format. It replaces the bytes in the cache key.
         data: The file.
     """
 

@@ -1,32 +1,17 @@
-"""The Arrow schemas of the output, and how a row becomes a line of a table.
+"""Arrow schemas of the output tables.
 
-Schemas are pinned: no column's type ever depends on the data, so all shards of all runs read as one table.
+Schemas are pinned: no column type depends on the data, so all shards of all runs read as one table.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvqa_ray.records.analyzed_video import AnalysisRecord
-from lvqa_ray.records.question_columns import (
-    CHECKS,
-    MESSAGES,
-    PARSED_REASONING,
-    checks_value,
-    open_twin,
-    question_value,
-    training_messages,
-)
-from lvqa_ray.records.questions import Drop, Record
-from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
-from lvqa_ray.records.safe_text import safe_text
-from lvqa_ray.records.timecodes import frame_range, timecode
-from lvqa_ray.records.uri import redact_url
+from lvqa_ray.records.question_columns import CHECKS, MESSAGES, PARSED_REASONING
 
 TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
 
@@ -38,10 +23,10 @@ VIDEO_ID: Mapping[TableName, str] = {
     "subtitles": "video_id",
     "analysis": "video_id",
 }
-"""The column that names the video."""
+"""Column with the id of the video."""
 
 EMPTY_SHARD = "empty.parquet"
-"""Name of the file with the columns of a table that has no rows."""
+"""File name of the shard of an empty table: it has the columns and no rows."""
 USAGE = pa.struct(
     [
         ("calls", pa.int32()),
@@ -68,13 +53,13 @@ VIDEO_INFO = pa.struct(
         ("partial", pa.string()),
     ]
 )
-# What every table needs to tell which run and which file a row comes from.
 MADE_WITH = ("models", "prompts", "code")
-"""Columns that name what a row was made with: the model and the prompt version of each stage, as JSON, and the code."""
+"""Columns: the model and the prompt version of each stage, as JSON, and the code version."""
 PROVENANCE = [(name, pa.string()) for name in ("video", "fingerprint", "input_hash", "job_hash", "run_id", *MADE_WITH)]
+"""Columns of every table: the source file, the run and the software that a row comes from."""
 
 RELEASE: Mapping[bytes, bytes] = {b"lvqa columns": b"2"}
-"""Stands in each file: a change of what a column means, and not of its type, shows nowhere else."""
+"""Format version in the metadata of each file; it changes when a column changes its meaning but not its type."""
 _COLUMNS: Mapping[TableName, pa.Schema] = {
     "data": pa.schema(
         [
@@ -83,7 +68,7 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("num_clips", pa.int32()),
             ("reasoning", pa.string()),
             ("parsed_reasoning", PARSED_REASONING),
-            # With the key, so under no name that a trainer takes for training text.
+            # It contains the key, so its name must not be one that trainers read as training text.
             ("rewrite_prompt", pa.string()),
             ("full_question", pa.string()),
             ("reformatted_reasoning", pa.string()),
@@ -97,9 +82,9 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("category", pa.string()),
             ("requested_category", pa.string()),
             ("checks", CHECKS),
-            # The faults that were found and let pass or mended: empty for a question that every check took as it was.
+            # Checks whose fault was marked or repaired; empty if every check passed the question unchanged.
             ("failed_checks", pa.list_(pa.string())),
-            # The same question without options, and its answer; null where the stem speaks of options.
+            # Open-ended version of the question, and its answer; null if the question refers to its options.
             ("open_question", pa.string()),
             ("open_answer", pa.string()),
             ("blind_rate", pa.float64()),
@@ -150,9 +135,9 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("message", pa.string()),
             ("retryable", pa.bool_()),
             ("raw", pa.string()),
-            # What was paid for questions of which there is no record; in "drops" too.
+            # Cost of questions that became no record; likewise in "drops".
             ("usage", STAGES_USAGE),
-            # Of the questions that were requested, where none has a row of its own.
+            # Categories of the requested questions that have no row of their own.
             ("requested_categories", pa.list_(pa.string())),
             *PROVENANCE,
         ]
@@ -192,7 +177,7 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("task", pa.string()),
             ("style", pa.string()),
             ("text", pa.string()),
-            # What was read from the text, as JSON; null for prose.
+            # Parsed from the text, as JSON; null for prose.
             ("value", pa.string()),
             ("model", pa.string()),
             ("note", pa.string()),
@@ -200,7 +185,7 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("error_message", pa.string()),
             ("retryable", pa.bool_()),
             ("raw", pa.string()),
-            # Whether the video was asked no questions: then this row is its outcome.
+            # Whether no questions were requested: then this row is the outcome of the video.
             ("alone", pa.bool_()),
             ("usage", USAGE),
             *PROVENANCE,
@@ -213,170 +198,10 @@ SCHEMAS: Mapping[TableName, pa.Schema] = {name: schema.with_metadata(RELEASE) fo
 
 
 def no_rows(schema: pa.Schema) -> bytes:
-    """A Parquet file with these columns and no rows.
+    """A Parquet file with these columns, without rows and row groups.
 
-    It has no row group either: `datasets` takes the length of the first one for its batches, and fails on an empty one.
+    `datasets` takes the length of the first row group as its batch size, and fails if that is 0.
     """
     written = pa.BufferOutputStream()
     pq.ParquetWriter(written, schema).close()
     return bytes(written.getvalue().to_pybytes())
-
-
-def data_line(record: Record) -> dict[str, Any]:
-    """A line of ``data/``; the job's hash and the run are the sink's to add."""
-    film, video = record.film, record.film.video
-    gaps = [clip.clip.span for clip in film.clips if clip.failure is not None]
-    return {
-        "id": record.id,
-        "captions": film.captions,
-        "num_clips": film.num_clips,
-        "reasoning": record.reasoning,
-        "parsed_reasoning": question_value(record.question),
-        "rewrite_prompt": record.prompt,
-        "full_question": record.full_question,
-        "reformatted_reasoning": record.reformatted_reasoning,
-        "messages": training_messages(record.full_question, record.reformatted_reasoning, record.question.answer),
-        "video_id": video.id,
-        "video_info": _info(film.info),
-        "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
-        "usage": {stage: _usage(usage) for stage, usage in record.usage.items()},
-        "note": record.note or None,
-        "extra": video.extra,
-        "category": record.category or None,
-        "requested_category": record.requested or record.category or None,
-        "checks": checks_value(record.verdicts),
-        **open_twin(record.question),
-        "blind_rate": _score(record, "blind"),
-        "solve_rate": _score(record, "solve"),
-        "failed_checks": [verdict.check for verdict in record.verdicts if not verdict.passed],
-        **_origin(video),
-    }
-
-
-def _score(record: Record, check: str) -> float | None:
-    return next((verdict.score for verdict in record.verdicts if verdict.check == check), None)
-
-
-def clip_line(row: CaptionedClip) -> dict[str, Any]:
-    """A line of ``clips/``."""
-    clip, info, failure = row.clip, row.clip.info, row.failure
-    first, end = frame_range(clip.span, info.fps)
-    media = clip.media_span if clip.media_path else None
-    return {
-        "id": clip.id,
-        "video_id": clip.video.id,
-        "index": clip.index,
-        "timestamp_start": clip.span.start_s,
-        "timestamp_end": clip.span.end_s,
-        "duration_sec": clip.span.duration_s,
-        "start": timecode(clip.span.start_s),
-        "end": timecode(clip.span.end_s),
-        "frame_start": first,
-        "frame_end": end,
-        "num_frames": end - first,
-        "height": info.height,
-        "width": info.width,
-        "aspect_ratio": info.aspect_ratio,
-        "resolution": info.resolution,
-        "fps": info.fps,
-        "caption": row.caption or None,
-        "model": row.model or None,
-        "dropped": clip.dropped or None,
-        "lost_sec": clip.lost_s,
-        "error": failure.kind if failure else None,
-        "error_message": safe_text(failure.message) if failure else None,
-        "note": row.note or None,
-        "media_path": clip.media_path or None,
-        "media_start": media.start_s if media else None,
-        "media_end": media.end_s if media else None,
-        "media_mode": clip.media_mode or None,
-        "usage": _usage(row.usage),
-        **_origin(clip.video),
-    }
-
-
-def failure_line(failure: Failure) -> dict[str, Any]:
-    """A line of ``failures/``."""
-    return {
-        "id": failure.video.id,
-        "clip_id": failure.clip_id or None,
-        "stage": failure.stage,
-        "kind": failure.kind,
-        "attempts": failure.attempts,
-        "message": safe_text(failure.message),
-        "retryable": failure.retryable,
-        "raw": safe_text(failure.raw) or None,
-        "usage": {"ask": _usage(failure.usage)} if failure.usage.calls else None,
-        "requested_categories": list(failure.requested),
-        **_origin(failure.video),
-    }
-
-
-def drop_line(drop: Drop, video: Video) -> dict[str, Any]:
-    """A line of ``drops/``."""
-    return {
-        "id": drop.id,
-        "video_id": video.id,
-        "category": drop.category or None,
-        "requested_category": drop.requested or drop.category or None,
-        "check": drop.check,
-        "kind": drop.kind,
-        "reason": safe_text(drop.reason),
-        "parsed_reasoning": question_value(drop.question) if drop.question else None,
-        "checks": checks_value(drop.verdicts),
-        "raw": safe_text(drop.raw) or None,
-        "usage": {"reformat": _usage(drop.usage)} if drop.usage.calls else None,
-        **_origin(video),
-    }
-
-
-def subtitle_lines(clip: Clip) -> list[dict[str, Any]]:
-    """The lines of ``subtitles/`` for all that is said in a video; they come with its first clip."""
-    return [
-        {
-            "video_id": clip.video.id,
-            "index": index,
-            "start_ms": line.start_ms,
-            "end_ms": line.end_ms,
-            "text": line.text,
-            "source": line.source,
-            "language": line.language or None,
-            **_origin(clip.video),
-        }
-        for index, line in enumerate(clip.heard)
-    ]
-
-
-def analysis_lines(row: AnalysisRecord) -> Iterator[dict[str, Any]]:
-    """The lines of ``analysis/`` of a video, one a result."""
-    for index, made in enumerate(row.results):
-        failure = made.failure
-        yield {
-            "video_id": row.video.id,
-            "index": index,
-            "task": made.task,
-            "style": made.style or None,
-            "text": made.text or None,
-            "value": None if made.value is None else json.dumps(made.value, ensure_ascii=False),
-            "model": made.model or None,
-            "note": made.note or None,
-            "error": failure.kind if failure else None,
-            "error_message": safe_text(failure.message) if failure else None,
-            "retryable": failure is not None and failure.retryable,
-            "raw": (safe_text(failure.raw) or None) if failure else None,
-            "alone": row.alone,
-            "usage": _usage(made.usage),
-            **_origin(row.video),
-        }
-
-
-def _origin(video: Video) -> dict[str, str]:
-    return {"video": redact_url(video.uri), "fingerprint": video.fingerprint, "input_hash": video.input_hash}
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {name: getattr(usage, name) for name in USAGE.names}
-
-
-def _info(info: VideoInfo) -> dict[str, Any]:
-    return {"success": True, **{name: getattr(info, name) for name in VIDEO_INFO.names if name != "success"}}

@@ -1,4 +1,4 @@
-"""Times as people and players write them."""
+"""Formats times as timecodes and as the clock of a player."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def timecode(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as a player shows it: ``00:01``, and from an hour on ``01:00:01``."""
+    """Write a time as a player shows it: ``00:01``, and ``01:00:01`` from one hour on."""
     minutes, s = divmod(int(seconds), 60)
     h, m = divmod(minutes, 60)
     return f"{h:02d}:{m:02d}:{s:02d}" if h else f"{m:02d}:{s:02d}"
 
 
 def clocks(span: Span) -> str:
-    """Write both ends of a span as `clock` does, with hundredths where it is shorter than a second."""
+    """Write both ends of a span as `clock` does, with hundredths if it is shorter than a second."""
     if span.duration_s >= 1:
         return f"{clock(span.start_s)}-{clock(span.end_s)}"
     ends = (math.floor(round(100 * at, 6)) for at in (span.start_s, span.end_s))
@@ -39,5 +39,5 @@ def clocks(span: Span) -> str:
 
 
 def frame_range(span: Span, fps: float) -> tuple[int, int]:
-    """Give the frame numbers of both ends of a span: ``floor(seconds * fps)``, safe from float dust."""
+    """Frame numbers of both ends of a span: ``floor(seconds * fps)``, after rounding off floating-point errors."""
     return math.floor(round(span.start_s * fps, 6)), math.floor(round(span.end_s * fps, 6))

@@ -1,4 +1,4 @@
-"""What is said in a piece of sound, as a value. It stands alone, so that who reads it loads no client."""
+"""Transcript of a piece of audio. The module imports no client, so readers of transcripts stay light."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lvqa_ray.records.safe_text import safe_text
 
 
 class Segment(NamedTuple):
-    """What is said between two times (seconds from the start of the sound)."""
+    """Text spoken between two times (seconds from the start of the audio)."""
 
     start_s: float
     end_s: float
@@ -17,26 +17,26 @@ class Segment(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What is said in a piece of sound, in time order, and in which language, as far as the endpoint says."""
+    """Segments of a piece of audio in time order, and the language if the endpoint names it."""
 
     segments: tuple[Segment, ...]
     language: str = ""
 
     @property
     def text(self) -> str:
-        """As the text of a reply, which is never empty."""
+        """JSON form, stored as the text of a reply; never empty."""
         return json.dumps({"segments": self.segments, "language": self.language}, ensure_ascii=False)
 
     @classmethod
     def of(cls, text: str) -> Transcript:
-        """What `text` was made of.
+        """Parse the JSON form.
 
         Raises:
             ValueError: It is no transcript.
         """
         try:
-            said = json.loads(text)
-            segments = (Segment(*segment) for segment in said["segments"])
-            return cls(tuple(one._replace(text=safe_text(one.text)) for one in segments), safe_text(said["language"]))
+            data = json.loads(text)
+            segments = (Segment(*segment) for segment in data["segments"])
+            return cls(tuple(one._replace(text=safe_text(one.text)) for one in segments), safe_text(data["language"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no transcript: {error}") from None

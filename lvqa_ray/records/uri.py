@@ -1,8 +1,8 @@
-"""Names of files as text: scheme, base name, suffix, and the form that a log or a table may hold.
+"""URI parsing: scheme, base name, suffix, and the redacted form for logs and tables.
 
 Keys of an object store are opaque: every character behind the bucket belongs to the key, also ``#``, ``?``, ``%41`` and
-``//``. A URL of http(s):// is percent-encoded and may end in a query. In both, and on a disk, only the user's own
-sources may be patterns (see `engine.manifest`); a manifest's ``video`` is always a literal name.
+``//``. A URL of http(s):// is percent-encoded and may end in a query. Only the sources of a job may be patterns (see
+`corpus.manifest`); a manifest's ``video`` is always a literal name.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from posixpath import splitext
 from urllib.parse import quote, unquote, urlsplit
 
 STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss")
-"""Schemes of object stores, which can be listed and written; all but s3 are as good as fsspec's packages for them."""
+"""Schemes of object stores, which can be listed and written; all but s3 depend on fsspec's packages for them."""
 WEB = ("http", "https")
 MAGIC = re.compile(r"[*?\[]")
-"""Characters that make a pattern of a name that does not exist."""
+"""Characters that turn a name that does not exist into a pattern."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILE_NAME = re.compile(r"\.(?:3gp|[A-Za-z][A-Za-z0-9]{1,6})$")
 _SENT = "!#$%&'()*+,/:;=?@[]~"
-"""Characters that a URL may hold as they are."""
+"""Characters that are not percent-encoded in a URL."""
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme of a URI in small letters; empty for a path."""
+    """The scheme of a URI in lower case; empty for a path."""
     found = _SCHEME.match(uri)
     return found[1].lower() if found else ""
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
-    """The bucket of a store's URI, and the key with every character that is behind it."""
+    """The bucket of a store's URI, and the key: all characters behind the bucket."""
     bucket, _, key = uri.partition("://")[2].partition("/")
     return bucket, key
 
 
 def redact_url(uri: str) -> str:
-    """A path or URL as it may be shown: without the query, which may be a signature, and without name and password."""
+    """Redact a path or URL: without the query, which may be a signature, and without user name and password."""
     if uri[:4].lower() != "http" or scheme_of(uri) not in WEB:
         return uri
     scheme, _, rest = without_fragment(uri).partition("://")
@@ -44,10 +44,10 @@ def redact_url(uri: str) -> str:
 
 
 def without_fragment(url: str) -> str:
-    """The URL without its fragment, which no server is sent; a ``#`` in the name of a file is part of the name.
+    """The URL without its fragment, which is never sent; a ``#`` in a file name is part of the name.
 
-    A ``#`` begins a fragment where the name of the file is complete before it (``film.mp4#t=10``), or where no name of
-    a file follows (``films/7#top``). It belongs to the name where only what follows ends in a suffix: ``ep #1.mp4``.
+    A ``#`` begins a fragment if a complete file name is before it (``film.mp4#t=10``), or if no file name follows
+    (``films/7#top``). It belongs to the name if only the text after it ends in a suffix: ``ep #1.mp4``.
     """
     before, mark, behind = url.partition("#")
     in_path = "/" in (before.partition("://")[2] or before)
@@ -63,22 +63,22 @@ def without_fragment(url: str) -> str:
 
 
 def sent_url(url: str) -> str:
-    """The URL as a server is sent it: no fragment, and what no URL may hold percent-encoded; the rest as it is given.
+    """The URL of a request: no fragment, invalid characters percent-encoded, and the rest unchanged.
 
-    A signature is over the URL as it was given, so what is encoded already, also ``%41`` and ``%7E``, stays.
+    A signature covers the URL as given, so existing encodings, also ``%41`` and ``%7E``, stay.
     """
     encoded = quote(without_fragment(url), safe=_SENT, errors="surrogateescape")
     return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", encoded)
 
 
 def is_address(uri: str) -> bool:
-    """Whether a URL of http(s):// names a host and a port that can be; true for what is no such URL."""
+    """Whether a URL of http(s):// has a valid host and port; true for any other URI."""
     if scheme_of(uri) not in WEB:
         return True
     try:
         parts = urlsplit(uri)
         return bool((parts.hostname or "").encode("idna")) and parts.port != 0
-    except ValueError:  # also of a label that is empty or too long
+    except ValueError:  # also for an empty or too long label of the host name
         return False
 
 
@@ -93,17 +93,17 @@ def base_name(uri: str) -> str:
 
 
 def suffix_of(uri: str) -> str:
-    """The suffix of a file's name in small letters, with its dot; empty where there is none."""
+    """The suffix of a file name in lower case, with its dot; empty if there is none."""
     return splitext(base_name(uri))[1].lower()
 
 
 def folder_of(uri: str) -> str:
-    """The folder that a file of a store or a URL is in, without the slash at its end."""
+    """The parent folder of a store's object or a URL, without a trailing slash."""
     whole = uri if scheme_of(uri) not in WEB else without_fragment(uri).partition("?")[0]
     return whole.rpartition("/")[0]
 
 
 def path_of_file_url(url: str) -> str:
-    """The path that a file:// URL means; ``#`` and ``?`` in it are characters like any other."""
+    """The path of a file:// URL; ``#`` and ``?`` in it are ordinary characters."""
     host, _, path = url.partition("://")[2].partition("/")
     return unquote(f"/{path}" if host in ("", "localhost") else f"{host}/{path}", errors="surrogateescape")

@@ -1,7 +1,7 @@
-"""A folder on the node's own disk for remote files: each is fetched once, and goes when others need the room.
+"""Download cache on the local disk of a node: each remote file is fetched once, and evicted when space is needed (LRU).
 
-All workers of a node share it without knowing each other: who uses a file holds a shared lock on it, who makes or
-removes it an exclusive one, and the operating system lets go of the locks of the dead.
+The workers of a node share it through file locks: a reader of a file holds a shared lock, a writer or remover an
+exclusive one. The operating system releases the locks of dead processes.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ DISK_SPACE_POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class DownloadCache:
-    """The scratch folder of a node.
+    """Download cache of a node.
 
     Attributes:
-        folder: Where; empty for a folder of this user's below the system's temporary one.
-        most_bytes: Most bytes that all files together may have.
-        access: How stores are reached.
-        largest: Most bytes that one of them may have, and the setting that says so; ``None`` for all.
-        stopped: Whether a file that is under way is not wanted any more.
+        folder: Cache folder; empty for a folder of this user below the system's temporary folder.
+        most_bytes: Maximum total size of all files.
+        access: Options of object stores.
+        largest: Maximum size of one file, and the setting that holds it; ``None`` for ``most_bytes``.
+        stopped: Returns true when a running download is no longer needed.
     """
 
     folder: str
     most_bytes: int
     access: StorageOptions = field(default_factory=StorageOptions)
     largest: tuple[int, str] | None = None
-    stopped: Callable[[], bool] = bool  # it is wanted
+    stopped: Callable[[], bool] = bool  # never stopped
 
     @contextmanager
     def local(self, video: Video) -> Iterator[str]:
-        """A local path of a video, good for as long as the block runs; a local video's own.
+        """Pin a video on the local disk and give its path, valid within the block; a local video is used in place.
 
         Raises:
-            FetchError: It cannot be had; says why, without what may be secret in its address.
+            FetchError: The download failed; the message has the redacted address.
         """
         if not is_remote(video.uri):
             yield video.uri
@@ -71,7 +71,7 @@ class DownloadCache:
         return Path(self.folder) if self.folder else Path(tempfile.gettempdir()) / f"lvqa-scratch-{os.getuid()}"
 
     def _held(self, video: Video) -> IO[bytes]:
-        """The file, open and locked against removal."""
+        """Open the cached file with a shared lock, which prevents its removal; downloads it if needed."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._root / _name(video)
         while True:
@@ -89,9 +89,9 @@ class DownloadCache:
         with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as out:
             fcntl.flock(out, fcntl.LOCK_EX)
             if path.exists() or not _is_at(out, part):
-                return  # someone else has fetched it meanwhile, or given up
+                return  # another worker has fetched it meanwhile, or failed to
             try:
-                out.truncate(0)  # what a fetch left behind that was killed
+                out.truncate(0)  # remove the data of a killed download
                 most, setting = self.largest or (self.most_bytes, SETTING)
                 size = file_status(video.uri, self.access).size
                 if size and size > most:
@@ -104,7 +104,7 @@ class DownloadCache:
                 raise
 
     def _make_room(self, uri: str, size: int, out: IO[bytes]) -> None:
-        """Remove what was not used for longest, and take the room at once by making the file as long as it will be."""
+        """Evict the least recently used files, and reserve the space by extending the file to its final size."""
         until = time.monotonic() + WAIT_S
         while True:
             with (self._root / ".room").open("ab") as room:
@@ -115,8 +115,8 @@ class DownloadCache:
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",
-                    f"there was no room for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all files in "
-                    "it are in use; raise engine.scratch_gb.",
+                    f"there was no space for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all its "
+                    "files are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )
             time.sleep(DISK_SPACE_POLL_S)
@@ -137,21 +137,21 @@ class DownloadCache:
 
 
 def _name(video: Video) -> str:
-    """A name for this version of the file; the suffix helps FFmpeg to guess what it is."""
-    what = hashlib.sha256(f"{video.uri}\0{video.fingerprint}".encode(errors="surrogateescape")).hexdigest()[:32]
+    """File name of this version of the file; the suffix helps FFmpeg to guess the container."""
+    digest = hashlib.sha256(f"{video.uri}\0{video.fingerprint}".encode(errors="surrogateescape")).hexdigest()[:32]
     suffix = suffix_of(video.uri)
-    return what + (suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) < 8 else "")
+    return digest + (suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) < 8 else "")
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is still the one of that name."""
+    """Whether an open file is still the one at that path."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False
 
 
 def _removed(path: Path) -> bool:
-    """Remove a file unless it is in use."""
+    """Remove a file unless it is in use; whether it is gone."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,10 @@
-"""Files below a folder of a disk, symbolic links followed: each file once, and nothing left out in silence.
+"""Directory walk that follows symbolic links, lists each file once and omits nothing silently.
 
-A file that several ways lead to counts once, under the way without links, or else the first by name. A folder is
-entered once, so that a link to a folder above ends there. Hard links and copies are files of their own.
+A file with several paths is listed under the path without links, or else under the first by name. Each folder is
+entered once, so links to a parent folder do not loop. Hard links and copies are separate files.
 
-What cannot be a video although its name says so (a link that leads nowhere, a pipe, a socket, a folder without videos)
-is among the files all the same, and so is a folder that cannot be listed: the probe makes a failure of each.
+Entries with a video's name that are no file (a broken link, a pipe, a socket, a folder without videos) are listed too,
+and so is a folder that cannot be listed: the probe turns each into a failure.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from posixpath import splitext
 def files_below(
     folder: Path, suffixes: Collection[str], *, pattern: str = "", without: Path | None = None
 ) -> list[str]:
-    """The files below a folder, in order.
+    """The files below a folder, sorted by path.
 
     Args:
-        folder: Where to look; to any depth, unless the pattern bounds it.
-        suffixes: Only files that end so, in capitals or not; a pattern takes all that it matches.
-        pattern: Only paths below the folder that match.
-        without: A folder that is not entered.
+        folder: The root, searched to any depth unless the pattern limits it.
+        suffixes: File suffixes in lower case, compared without case; ignored if there is a pattern.
+        pattern: Glob pattern for the path below the folder.
+        without: A folder to skip.
     """
     walk = _Walk(folder, suffixes, pattern, without)
     return sorted(walk.files.values(), key=lambda path: path.split("/"))
 
 
 class _Walk:
-    """One walk.
+    """One directory walk.
 
     Attributes:
-        files: What was found, by its real path.
+        files: Paths found, by real path.
     """
 
     def __init__(self, folder: Path, suffixes: Collection[str], pattern: str, without: Path | None) -> None:
@@ -49,7 +49,7 @@ class _Walk:
         self._root = f"{str(folder).rstrip('/')}/"
         self._barred = None if without is None else os.path.realpath(without)
         self._entered: set[str] = set()
-        self._links: list[tuple[str, int]] = []  # followed when all that is found without them is known
+        self._links: list[tuple[str, int]] = []  # followed last, so that paths without links take precedence
         self._enter(str(folder), os.path.realpath(folder), 0)
         while self._links:
             now, self._links = sorted(self._links), []
@@ -77,7 +77,7 @@ class _Walk:
         try:
             is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - a path of any bytes
         except OSError:
-            # It may have been a folder of videos, if its name is that of no other file.
+            # A name without a suffix may be that of a folder of videos.
             if self._is_wanted(path) or (not splitext(name)[1] and self._is_entered(name, depth)):
                 self.files.setdefault(path, path)
             return
@@ -107,6 +107,6 @@ class _Walk:
 def _matcher(pattern: str) -> Callable[[str], object]:
     if not pattern:
         return bool
-    from fsspec.utils import glob_translate  # noqa: PLC0415 - who names no pattern need not load it
+    from fsspec.utils import glob_translate  # noqa: PLC0415 - only needed for patterns
 
     return re.compile(glob_translate(pattern)).match

@@ -1,4 +1,4 @@
-"""The HTTP session for videos and manifests: the proxy and certificate variables that hold for endpoints hold here."""
+"""HTTP session for videos and manifests, with the same proxy and certificate variables as endpoints."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.llm.transport.certificates import check_store_certificates, own_certificates
 from lvqa_ray.llm.transport.proxies import Proxy, proxy_for
 
-if TYPE_CHECKING:  # a job with all files on a disk need not load it
+if TYPE_CHECKING:  # not loaded by jobs with local files only
     import aiohttp
     from aiohttp.client_middlewares import ClientHandlerType
 
 
 def check_variables(uri: str) -> None:
-    """Refuse proxy and certificate variables that could not be used for an address.
+    """Validate the proxy and certificate variables that apply to an address.
 
     Raises:
-        FetchError: Names the variable.
+        FetchError: A variable is unusable; the message names it.
     """
     try:
         proxy_for(uri)
@@ -27,7 +27,7 @@ def check_variables(uri: str) -> None:
 
 
 def store_proxies(url: str) -> dict[str, str]:
-    """The proxy to an object store, as botocore takes it: by scheme; empty for a direct connection.
+    """The proxy of an object store by scheme, as botocore takes it; empty for a direct connection.
 
     Args:
         url: URL of the store.
@@ -44,12 +44,12 @@ def store_proxies(url: str) -> dict[str, str]:
 
 
 def _unusable(error: ConfigError) -> FetchError:
-    sentence = str(error)
-    return FetchError("forbidden", sentence[:1].upper() + sentence[1:], retryable=True)
+    message = str(error)
+    return FetchError("forbidden", message[:1].upper() + message[1:], retryable=True)
 
 
-async def session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp takes them
-    """A session whose requests, redirected ones included, go through the proxy that the environment names."""
+async def session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - passed on to aiohttp
+    """An aiohttp session whose requests and redirects use the proxy of the environment."""
     import aiohttp  # noqa: PLC0415 - as above
 
     connector = aiohttp.TCPConnector(ssl=own_certificates() or True)
@@ -57,7 +57,7 @@ async def session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as
 
 
 async def _through_proxy(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request through its proxy; aiohttp runs this again for every redirect."""
+    """Client middleware that sends a request through its proxy; aiohttp runs it again for every redirect."""
     import aiohttp  # noqa: PLC0415 - as above
     from yarl import URL  # noqa: PLC0415
 
@@ -82,10 +82,10 @@ async def _through_proxy(request: aiohttp.ClientRequest, handler: ClientHandlerT
 
 
 def refused_by(proxy: Proxy, status: int) -> FetchError:
-    """The error for a proxy that does not let a request pass."""
+    """The error for a proxy that refuses a request with this HTTP status."""
     if status == 407:
-        mend = f"asks for a user name and a password: set {proxy.variable} to http://USER:PASSWORD@HOST:PORT"
-        return FetchError("forbidden", f"The proxy that {proxy.variable} names {mend}.", retryable=True)
+        remedy = f"asks for a user name and a password: set {proxy.variable} to http://USER:PASSWORD@HOST:PORT"
+        return FetchError("forbidden", f"The proxy that {proxy.variable} names {remedy}.", retryable=True)
     return FetchError(
         "not_fetched", f"The proxy that {proxy.variable} names does not connect (status {status}).", retryable=True
     )

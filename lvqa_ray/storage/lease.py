@@ -1,6 +1,6 @@
-"""An expiring lock on an output folder, of a disk or of an object store, which its holder renews by a heartbeat.
+"""Expiring lock on an output folder on a disk or an object store, renewed by a heartbeat.
 
-`LeaseStore` asks of a store what S3 has too: a conditional write, a version, and a clock of its own.
+`LeaseStore` needs only what S3 offers too: a conditional write, a version, and the store's own clock.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 
 class LeaseTakenError(Exception):
-    """Somebody else holds it."""
+    """Another process holds the lease."""
 
 
 SETTLES_S = 3.0
-"""Longest time that a write is taken to need, where a store knows no conditional ones."""
+"""Assumed maximum duration of a write (s), for stores without conditional writes."""
 RELEASED: set[str] = set()
-"""Tokens of leases that this process let go of, but could not remove, as in a bucket that was lost."""
+"""Tokens of leases that this process released but could not delete, for instance in a bucket that was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds something.
+    """Holder of a lock.
 
     Attributes:
-        host: Name of the machine.
-        pid: Number of the process there.
-        since: When it began, in UTC.
-        kernel: Names the running kernel, within which a lock of the operating system tells whether the holder lives.
-        token: Names this very hold.
-        pids: Names the numbering of processes within which ``pid`` is that process.
+        host: Host name.
+        pid: Process id on that host.
+        since: Start of the lease, in UTC.
+        kernel: Boot id of the kernel; on the same kernel, a file lock shows whether the holder is alive.
+        token: Unique id of this lease.
+        pids: PID namespace in which ``pid`` is valid.
     """
 
     host: str = ""
@@ -53,13 +53,13 @@ class Lease:
 
     @classmethod
     def mine(cls) -> Self:
-        """One for this process."""
+        """A lease for this process."""
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
         return cls(socket.gethostname(), os.getpid(), now, this_kernel(), uuid.uuid4().hex, _these_pids())
 
     @property
     def ended(self) -> bool:
-        """Whether this process let go of it, or the holder was a process that would be seen from here, and is not."""
+        """Whether this process released it, or the holder ran in this PID namespace and is dead."""
         if self.token in RELEASED:
             return True
         if not self.pids or (self.kernel, self.pids) != (this_kernel(), _these_pids()):
@@ -74,22 +74,22 @@ class Lease:
 
     @property
     def text(self) -> str:
-        """What its file says; see `lease_of`."""
+        """JSON content of its file; `lease_of` parses it."""
         return json.dumps(asdict(self))
 
     @property
     def holder(self) -> str:
-        """Who it is, in words."""
+        """The holder in words, for messages."""
         return f"process {self.pid} on {self.host} since {self.since}" if self.token else "another process"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """A lease as a store has it.
+    """A lease as stored.
 
     Attributes:
-        version: Changes when somebody else takes it.
-        age_s: Seconds since the last sign of life, by the store's own clock.
+        version: Changes when another process takes it.
+        age_s: Seconds since the last heartbeat, by the store's clock.
     """
 
     lease: Lease
@@ -98,11 +98,11 @@ class HeldLease:
 
 
 class LeaseStore(ABC):
-    """Where the lease on one folder is kept; each call may raise `OSError`.
+    """Stores the lease on one folder; each call may raise `OSError`.
 
-    Each lease is a file of its own with a number one higher, made only if it is not there. So of two that find the same
-    lease expired, one wins. Its time of change is the sign of life, and is compared with that of a file made now: the
-    clocks of the machines do not matter.
+    Each lease is a new file, numbered one higher and created only if absent: of two processes that find the same lease
+    expired, one wins. The modification time of the file is the heartbeat, and is compared with that of a file created
+    now, so the clocks of the machines do not matter.
 
     Args:
         folder: The folder.
@@ -114,7 +114,7 @@ class LeaseStore(ABC):
         self._folder = folder
 
     def latest(self) -> HeldLease | None:
-        """The lease that was put last, expired or not; ``None`` where the folder is free."""
+        """The newest lease, expired or not; ``None`` if the folder is free."""
         while numbers := self._numbers():
             path = self._path(max(numbers))
             try:
@@ -125,15 +125,15 @@ class LeaseStore(ABC):
         return None
 
     def put(self, lease: Lease, after: HeldLease | None) -> HeldLease:
-        """Take the place of what `latest` gave.
+        """Replace the lease that `latest` returned.
 
         Raises:
-            Taken: It is not the latest any more.
+            LeaseTakenError: A newer lease exists.
         """
         number = int(after.version) + 1 if after else 1
         self._create(number, lease)
         numbers = self._numbers()
-        if max(numbers) > number:  # this process slept while others came and went
+        if max(numbers) > number:  # this process was suspended while others took and released the lease
             self._path(number).unlink(missing_ok=True)
             raise LeaseTakenError
         for old in numbers - {number}:
@@ -141,30 +141,30 @@ class LeaseStore(ABC):
         return HeldLease(lease, str(number), 0.0)
 
     def renew(self, held: HeldLease) -> None:
-        """Give a sign of life.
+        """Send a heartbeat.
 
         Raises:
-            Taken: Somebody else has it.
+            LeaseTakenError: Another process has taken the lease.
         """
         if max(self._numbers(), default=0) != int(held.version):
             raise LeaseTakenError
         self._touch(held)
 
     def release(self, held: HeldLease) -> None:
-        """Let go."""
+        """Delete the lease."""
         self._path(int(held.version)).unlink(missing_ok=True)
 
     @abstractmethod
     def _create(self, number: int, lease: Lease) -> None:
-        """Make the file of a number, or raise `LeaseTakenError` where it is there."""
+        """Create the file of a number, or raise `LeaseTakenError` if it exists."""
 
     @abstractmethod
     def _touch(self, held: HeldLease) -> None:
-        """Give the file of a lease the time of now."""
+        """Set the modification time of a lease file to now."""
 
     @abstractmethod
     def _names(self) -> Iterable[str]:
-        """The names of the files in the folder, or at least of its leases; raises where it cannot be listed."""
+        """Names of the files in the folder, at least of its leases."""
 
     def _numbers(self) -> set[int]:
         return {int(match.group(1)) for match in map(self._NAME.fullmatch, self._names()) if match}
@@ -173,7 +173,7 @@ class LeaseStore(ABC):
         return self._folder / f".lease-{number:08d}"
 
     def _now(self) -> float:
-        """The time by the clock that the files have their times from."""
+        """The current time by the clock that sets modification times."""
         probe = self._folder / f".clock-{uuid.uuid4().hex}"
         probe.write_bytes(b"")
         try:
@@ -183,7 +183,7 @@ class LeaseStore(ABC):
 
 
 class LocalLeaseStore(LeaseStore):
-    """A lease in a folder that several machines may share: making a file that is not there is atomic on NFS too."""
+    """Leases in a folder that machines may share: exclusive creation of a file is atomic on NFS too."""
 
     def _create(self, number: int, lease: Lease) -> None:
         path = Path(str(self._path(number)))
@@ -192,7 +192,7 @@ class LocalLeaseStore(LeaseStore):
                 file.write(lease.text)
         except FileExistsError:
             raise LeaseTakenError from None
-        except OSError:  # an empty file on a full disk would hold the folder for nobody
+        except OSError:  # an empty file, left on a full disk, would lock the folder
             path.unlink(missing_ok=True)
             raise
 
@@ -207,12 +207,12 @@ class LocalLeaseStore(LeaseStore):
 
 
 class ObjectLeaseStore(LeaseStore):
-    """A lease in an object store.
+    """Leases in an object store.
 
-    A lease is made by a write on the condition that there is none of its number (If-None-Match): of two that want the
-    same one, the store lets one have it. AWS and most others heed that. One that does not is found out by a second
-    such write, and then who finds its own mark there after three seconds has it: two that begin within the same
-    seconds and are held up for longer than that could then both go on.
+    A lease is created by a conditional write (If-None-Match), so of two processes that want the same number one wins.
+    AWS and most other stores support that. A store that ignores the condition accepts a second such write; then the
+    process that finds its own token after three seconds has the lease. There, two processes that start within the same
+    seconds and are delayed for longer than that could both continue.
     """
 
     def __init__(self, folder: ObjectPath) -> None:
@@ -221,14 +221,14 @@ class ObjectLeaseStore(LeaseStore):
 
     def _create(self, number: int, lease: Lease) -> None:
         path = self._output / f".lease-{number:08d}"
-        heeded = False
+        conditional = False
         for _ in range(2):
             try:
                 path.create(lease.text.encode())
             except FileExistsError:
-                heeded = True
+                conditional = True
                 break
-        if not heeded:
+        if not conditional:
             time.sleep(SETTLES_S)
         if lease_of(path.read_text()).token != lease.token:
             raise LeaseTakenError
@@ -241,7 +241,7 @@ class ObjectLeaseStore(LeaseStore):
 
 
 def this_kernel() -> str:
-    """A name that no other running kernel has."""
+    """Boot id of the running kernel, or a name of the host."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -249,7 +249,7 @@ def this_kernel() -> str:
 
 
 def _these_pids() -> str:
-    """Names the process numbers that are seen here: each container has its own. Empty where that is not known."""
+    """The PID namespace of this process: each container has its own. Empty if unknown."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -257,9 +257,9 @@ def _these_pids() -> str:
 
 
 def lease_of(text: str) -> Lease:
-    """What a file says; somebody unknown where it is being written."""
+    """Parse a lease file; an unknown holder if the file is incomplete."""
     try:
-        said = json.loads(text)
-        return Lease(**{field.name: said[field.name] for field in fields(Lease)})
+        data = json.loads(text)
+        return Lease(**{field.name: data[field.name] for field in fields(Lease)})
     except (ValueError, TypeError, KeyError):
         return Lease()

@@ -1,6 +1,6 @@
-"""The S3 file system of s3fs with opaque keys: what is behind the bucket is the key, whatever characters it has.
+"""S3 file system of s3fs with opaque keys: everything behind the bucket is the key, whatever characters it has.
 
-s3fs takes ``?versionId=`` in a key for a version and drops slashes at its ends, so that another object would be read.
+s3fs reads ``?versionId=`` in a key as a version and strips slashes at its ends, so it would read another object.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from s3fs import S3FileSystem
 
 
 class OpaqueS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """`S3FileSystem` whose paths are ``bucket/key`` with nothing to interpret in the key."""
+    """`S3FileSystem` whose paths are ``bucket/key`` with a literal key."""
 
     @classmethod
     def _strip_protocol(cls, path: str | list[str]) -> str | list[str]:

@@ -1,8 +1,8 @@
-"""How object stores are reached: S3's endpoint and credentials, which the driver knows and every worker is handed.
+"""Object store options: the S3 endpoint and credentials, read by the driver and passed to every worker.
 
-s3fs does all of it, for input and output alike: one set of credentials, botocore's own rules for them, conditional
-writes, and the same calls for gs:// and az:// through fsspec, which are not tested here. What pyarrow.fs does better,
-reading columns in parallel, does not weigh up a second way to name keys.
+s3fs serves input and output: one set of credentials, botocore's rules for them, conditional writes, and the same calls
+for gs:// and az:// through fsspec, which are not tested here. pyarrow.fs reads columns in parallel, but would add a
+second way to name keys.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from lvqa_ray.records.uri import scheme_of
 from lvqa_ray.storage.http_session import check_variables, session, store_proxies
 from lvqa_ray.storage.ssrf import SsrfGuard
 
-if TYPE_CHECKING:  # who has all on a disk need not load it
+if TYPE_CHECKING:  # not loaded by jobs with local files only
     from aiobotocore.session import AioSession
     from fsspec import AbstractFileSystem
 
 SCHEMES = (*STORES, "http", "https")
 FROM_FILES = ("shared-credentials-file", "config-file")
-"""Credentials of a profile that are nothing but keys."""
+"""botocore's credential methods that yield plain keys, which can be passed to workers."""
 STORE_CONNECT_S, STORE_READ_S = 30, 60
 
 
 def is_store(uri: str) -> bool:
-    """Whether an address is that of an object store."""
+    """Whether a URI names an object store."""
     return scheme_of(uri) in STORES
 
 
 @dataclass(frozen=True, slots=True)
 class StorageOptions:
-    """A way to object stores; its secrets show in no text. Without anything, botocore's own rules hold.
+    """Object store options, with secrets hidden from ``repr``. Unset fields follow botocore's rules.
 
     Attributes:
-        endpoint_url: Of a server that is not AWS.
-        region: Its region.
-        path_style: Whether the bucket is a part of the path; ``None`` for what botocore finds right.
-        anonymous: Sign nothing.
-        profile: A profile of the AWS configuration that every node has.
+        endpoint_url: URL of an S3 server other than AWS.
+        region: Region of the bucket.
+        path_style: Whether the bucket is a part of the path; ``None`` lets botocore decide.
+        anonymous: Send unsigned requests.
+        profile: A profile of the AWS configuration on every node.
         key: Access key, with its secret and its session token.
-        guard: Where http(s):// may lead; anywhere, if there is none.
+        guard: SSRF check for http(s)://; ``None`` allows every address.
     """
 
     endpoint_url: str | None = None
@@ -70,9 +70,9 @@ class StorageOptions:
         profile: str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Self:
-        """What is given and, for the rest, what the environment of this process says: workers may have another one.
+        """Options from the arguments, then from the environment of this process, which may differ on workers.
 
-        A profile's keys are taken along; one that has its credentials from elsewhere has to be known to the workers.
+        The keys of a profile are included; a profile with other credentials must exist on the workers too.
 
         Raises:
             ConfigError: There is no such profile here.
@@ -84,7 +84,7 @@ class StorageOptions:
                 key = _keys_of(named)
             except ConfigError:
                 if profile:
-                    raise  # one that only the environment names is missed where a store is asked
+                    raise  # a missing profile of the environment fails at the first request instead
             named = None if key[0] else named
         else:
             named = None
@@ -99,14 +99,14 @@ class StorageOptions:
 
     @classmethod
     def here(cls) -> Self:
-        """What the environment of this process says."""
+        """Options from the environment of this process."""
         return cls.of()
 
     def check(self, uri: str) -> None:
-        """Refuse proxy and certificate variables of the environment that could not be used for an address.
+        """Validate the proxy and certificate variables that apply to an address.
 
         Raises:
-            FetchError: Names the variable.
+            FetchError: A variable is unusable; the message names it.
         """
         scheme = scheme_of(uri)
         if scheme in ("http", "https") and not self.guard:
@@ -118,12 +118,12 @@ class StorageOptions:
         return store_proxies(self.endpoint_url or f"https://s3.{self.region or 'us-east-1'}.amazonaws.com")
 
     def filesystem(self, uri: str) -> AbstractFileSystem:
-        """The file system that an address belongs to.
+        """The fsspec file system of an address.
 
         Raises:
-            ImportError: What fsspec needs for it is not installed.
+            ImportError: A package that fsspec needs for the scheme is not installed.
         """
-        import fsspec  # noqa: PLC0415 - who has all on a disk need not load it
+        import fsspec  # noqa: PLC0415 - not loaded by jobs with local files only
 
         scheme = scheme_of(uri)
         if scheme in ("http", "https"):
@@ -131,7 +131,7 @@ class StorageOptions:
 
             self.check(uri)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=STORE_CONNECT_S, sock_read=STORE_READ_S)
-            # `encoded`: a signature is over the address as it was given.
+            # `encoded`: a signature covers the address as it was given.
             return fsspec.filesystem(
                 "http",
                 encoded=True,
@@ -165,7 +165,7 @@ class StorageOptions:
 
 @lru_cache
 def _session(profile: str | None, _pid: int) -> AioSession:
-    """What s3fs asks by. It reads times fast: botocore takes 130 us for that of each object of a listing."""
+    """A botocore session with a fast timestamp parser: botocore's takes 130 us for each object of a listing."""
     from aiobotocore.session import AioSession  # noqa: PLC0415 - as above
 
     session = AioSession(profile=profile)
@@ -174,7 +174,7 @@ def _session(profile: str | None, _pid: int) -> AioSession:
 
 
 def _time_of(written: str | float) -> datetime:
-    """A time as S3 writes it, which is ISO 8601 in listings; any other is left to botocore."""
+    """Parse a time of S3: ISO 8601 in listings; other forms are left to botocore."""
     try:
         found = datetime.fromisoformat(written) if isinstance(written, str) and written[4:5] == "-" else None
     except ValueError:
@@ -188,8 +188,8 @@ def _time_of(written: str | float) -> datetime:
 
 
 def _keys_of(profile: str | None) -> tuple[str | None, str | None, str | None]:
-    """The keys of a profile; none where it has its credentials from elsewhere."""
-    import botocore.exceptions  # noqa: PLC0415 - it takes a while, and is rarely needed
+    """The keys of a profile; none if its credentials come from another source."""
+    import botocore.exceptions  # noqa: PLC0415 - slow to import, and rarely needed
     import botocore.session  # noqa: PLC0415
 
     try:

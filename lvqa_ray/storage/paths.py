@@ -1,8 +1,8 @@
-"""A place for what a run writes: a folder or file on a disk that all nodes see, or on an object store.
+"""Storage paths of output: a folder or file on a shared disk, or on an object store.
 
-`ObjectPath` says what a `pathlib.Path` says, as far as this room asks it: most code takes either, and a disk costs what
-it did. A file is complete under its name or not there at all: a disk gets it under another name first, and a
-store shows an object only when its upload has ended.
+`ObjectPath` implements the methods of `pathlib.Path` that this package uses, so most code takes either. Files appear
+complete or not at all: on a disk they are written under another name and renamed, and a store shows an object only
+after its upload.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from lvqa_ray.storage.options import StorageOptions, is_store
 from lvqa_ray.storage.remote import RemoteFile, address, file_status, list_files, list_names, read_at
 from lvqa_ray.storage.retries import code_of, retry_io
 
-if TYPE_CHECKING:  # who has all on a disk need not load it
+if TYPE_CHECKING:  # not loaded by jobs with local files only
     from fsspec import AbstractFileSystem
     from fsspec.spec import AbstractBufferedFile
 
 EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412")
-"""What S3 says where a condition does not hold."""
+"""S3's error codes for a failed condition."""
 T = TypeVar("T")
 
 
 class FileStatus(NamedTuple):
-    """What `ObjectPath.stat` tells, named as by `os.stat`: bytes, and seconds since the epoch by the store's clock."""
+    """Result of `ObjectPath.stat`, named as in `os.stat`: bytes, and seconds since the epoch by the store's clock."""
 
     st_size: int
     st_mtime: float
@@ -44,11 +44,11 @@ class FileStatus(NamedTuple):
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectPath:
-    """A prefix or an object of a store. Each method does what the one of `Path` does, and raises `OSError`.
+    """A prefix or an object of a store. Methods behave like those of `Path`, and raise `OSError`.
 
     Attributes:
-        uri: Where, without a slash at its end.
-        access: How the store is reached.
+        uri: The URI, without a trailing slash.
+        access: Options of the store.
     """
 
     uri: str
@@ -62,15 +62,15 @@ class ObjectPath:
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last component."""
         return self.uri.rpartition("/")[2]
 
     def with_name(self, name: str) -> Self:
-        """A neighbour."""
+        """The path with another last component."""
         return type(self)(f"{self.uri.rpartition('/')[0]}/{name}", self.access)
 
     def exists(self) -> bool:
-        """Whether it is an object, or there are objects below it."""
+        """Whether it is an object, or a prefix of objects."""
         try:
             self.stat()
         except FileNotFoundError:
@@ -82,44 +82,44 @@ class ObjectPath:
         return next(self.files(below=True), None) is not None
 
     def iterdir(self) -> Iterator[Self]:
-        """The objects and the prefixes right below it, by name; they come page by page."""
+        """The objects and prefixes directly below it, by name; listed page by page."""
         return (self / name for name in self._each(list_names(self.uri, self.access)))
 
     def glob(self, pattern: str) -> Iterator[Self]:
-        """Objects right below it whose names match."""
+        """Objects directly below it whose names match."""
         found = (type(self)(file.uri, self.access) for file in self.files())
         return (path for path in found if fnmatchcase(path.name, pattern))
 
     def files(self, *, below: bool = False) -> Iterator[RemoteFile]:
-        """The objects right below it, or all below it, by name; they come page by page."""
+        """The objects directly below it, or at any depth, by name; listed page by page."""
         return self._each(list_files(self.uri, self.access, below=below))
 
     def stat(self) -> FileStatus:
-        """Size and time."""
-        found = self._told(lambda: file_status(self.uri, self.access))
+        """Size and modification time."""
+        found = self._as_os_error(lambda: file_status(self.uri, self.access))
         return FileStatus(found.size or 0, found.changed)
 
     def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
-        """The content, or a stretch of it."""
-        return bytes(self._asked(lambda: self.filesystem.cat_file(address(self.uri), start=start, end=end)))
+        """The content, or a byte range of it."""
+        return bytes(self._retried(lambda: self.filesystem.cat_file(address(self.uri), start=start, end=end)))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The content."""
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, data: bytes) -> None:
-        """Put an object in its place, whole."""
-        self._asked(lambda: self.filesystem.pipe_file(address(self.uri), data))
+        """Write the whole object."""
+        self._retried(lambda: self.filesystem.pipe_file(address(self.uri), data))
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
-        """Put an object in its place, whole."""
+        """Write the whole object."""
         self.write_bytes(text.encode(encoding))
 
     def create(self, data: bytes) -> None:
-        """Put an object where there is none.
+        """Create an object by a conditional write (If-None-Match).
 
         Raises:
-            FileExistsError: There is one, and the store heeds the condition.
+            FileExistsError: It exists, and the store supports the condition.
         """
 
         def once() -> None:
@@ -132,16 +132,16 @@ class ObjectPath:
                     raise
                 self.filesystem.pipe_file(address(self.uri), data)
 
-        self._told(lambda: retry_io(self.uri, once, lasting=(FileExistsError,)))
+        self._as_os_error(lambda: retry_io(self.uri, once, lasting=(FileExistsError,)))
 
     def upload(self, file: Path) -> None:
-        """Put a local file in its place, whole."""
-        self._asked(lambda: self.filesystem.put_file(str(file), address(self.uri)))
+        """Upload a local file."""
+        self._retried(lambda: self.filesystem.put_file(str(file), address(self.uri)))
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the object; S3 does not say whether there was one."""
         try:
-            self._asked(lambda: self.filesystem.rm_file(address(self.uri)))
+            self._retried(lambda: self.filesystem.rm_file(address(self.uri)))
         except FileNotFoundError:
             if not missing_ok:
                 raise
@@ -150,17 +150,17 @@ class ObjectPath:
         """Nothing: a store has no folders."""
 
     def open_input(self) -> io.RawIOBase:
-        """A file that reads just the stretches that it is asked for, and again where that may help."""
-        file = self._asked(lambda: self.filesystem.open(address(self.uri), "rb", cache_type="none"))
-        return _Input(file, lambda at, size: self._told(lambda: read_at(self.uri, file, at, size)))
+        """A seekable file that fetches only the byte ranges that are read, with retries."""
+        file = self._retried(lambda: self.filesystem.open(address(self.uri), "rb", cache_type="none"))
+        return _Input(file, lambda at, size: self._as_os_error(lambda: read_at(self.uri, file, at, size)))
 
     @property
     def filesystem(self) -> AbstractFileSystem:
-        """The file system behind it."""
-        return self._told(lambda: retry_io(self.uri, lambda: self.access.filesystem(self.uri)))
+        """The fsspec file system."""
+        return self._as_os_error(lambda: retry_io(self.uri, lambda: self.access.filesystem(self.uri)))
 
     def abort_uploads(self) -> None:
-        """Give up the uploads below it that a dead process has begun: nobody sees them, and they cost money."""
+        """Abort multipart uploads that dead processes left below it: they are invisible, and cost money."""
         if scheme_of(self.uri) != "s3":
             return
         bucket, prefix = bucket_and_key(self.uri)
@@ -168,22 +168,22 @@ class ObjectPath:
         page: dict[str, str] = {}
         while True:
             ask = partial(call, "list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/", **page)
-            found = self._asked(ask)
+            found = self._retried(ask)
             for upload in found.get("Uploads") or []:
                 names = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-                self._asked(partial(call, "abort_multipart_upload", Bucket=bucket, **names))
+                self._retried(partial(call, "abort_multipart_upload", Bucket=bucket, **names))
             if not found.get("IsTruncated"):
                 return
             page = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
 
     def _each(self, found: Iterator[T]) -> Iterator[T]:
-        while (one := self._told(lambda: next(found, None))) is not None:
+        while (one := self._as_os_error(lambda: next(found, None))) is not None:
             yield one
 
-    def _asked(self, call: Callable[[], T]) -> T:
-        return self._told(lambda: retry_io(self.uri, call))
+    def _retried(self, call: Callable[[], T]) -> T:
+        return self._as_os_error(lambda: retry_io(self.uri, call))
 
-    def _told(self, call: Callable[[], T]) -> T:
+    def _as_os_error(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except FetchError as error:
@@ -194,11 +194,11 @@ class ObjectPath:
 
 
 class _Input(io.RawIOBase):
-    """An object that is open for reading.
+    """An object opened for reading.
 
     Args:
-        file: The object, as fsspec opens it; it gives no other version of it than the one that was there then.
-        read_at: Reads so many bytes from an offset on.
+        file: The object as fsspec opened it, always at the version of that time.
+        read_at: Reads from an offset a number of bytes.
     """
 
     def __init__(self, file: AbstractBufferedFile, read_at: Callable[[int, int], bytes]) -> None:
@@ -232,52 +232,52 @@ StoragePath = Path | ObjectPath
 
 
 def storage_path(uri: str, access: StorageOptions | None = None) -> StoragePath:
-    """The place of a name; how stores are reached is what the environment says, if not given."""
+    """The path of a URI or file name; without ``access``, the store options come from the environment."""
     if is_store(uri):
         return ObjectPath(uri.rstrip("/"), StorageOptions.here() if access is None else access)
     return Path(uri)
 
 
-def partial_of(place: StoragePath) -> Path:
-    """Where a file is written before it is `complete`."""
-    if isinstance(place, Path):
-        return place.with_name(f".{place.name}.{os.getpid()}.partial")
-    return Path(tempfile.gettempdir()) / f"lvqa-{uuid.uuid4().hex}-{place.name}"
+def partial_of(path: StoragePath) -> Path:
+    """Local temporary path of a file until `complete` moves it into place."""
+    if isinstance(path, Path):
+        return path.with_name(f".{path.name}.{os.getpid()}.partial")
+    return Path(tempfile.gettempdir()) / f"lvqa-{uuid.uuid4().hex}-{path.name}"
 
 
-def complete(partial: Path, place: StoragePath) -> None:
-    """Put a file in its place, whole.
+def complete(partial: Path, path: StoragePath) -> None:
+    """Move or upload a finished file to its final path.
 
     Raises:
-        OSError: It cannot be put there.
+        OSError: It cannot be written.
     """
-    if isinstance(place, Path):
-        partial.replace(place)
+    if isinstance(path, Path):
+        partial.replace(path)
         return
-    place.upload(partial)
+    path.upload(partial)
     partial.unlink()
 
 
-def write_whole(place: StoragePath, data: bytes) -> None:
-    """Write a file that is complete under its name, or not there at all; errors as above."""
-    if isinstance(place, ObjectPath):
-        place.write_bytes(data)
+def write_whole(path: StoragePath, data: bytes) -> None:
+    """Write a file atomically: it appears complete or not at all; errors as above."""
+    if isinstance(path, ObjectPath):
+        path.write_bytes(data)
         return
-    partial = partial_of(place)
+    partial = partial_of(path)
     try:
         partial.write_bytes(data)
-        partial.replace(place)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def readable(place: StoragePath) -> Path | io.RawIOBase:
-    """What a reader of Parquet is given; errors as above."""
-    return place if isinstance(place, Path) else place.open_input()
+def readable(path: StoragePath) -> Path | io.RawIOBase:
+    """A path or an open file, for Parquet readers; errors as above."""
+    return path if isinstance(path, Path) else path.open_input()
 
 
 def describe_os_error(error: OSError) -> str:
-    """An unforeseen error of a disk or a store in one sentence, which quotes no server."""
+    """Describe an unexpected I/O error in one sentence, which never quotes a server."""
     if isinstance(error.__cause__, FetchError):
         return str(error.__cause__)
     if error.errno is None or error.errno <= 0:
@@ -286,6 +286,6 @@ def describe_os_error(error: OSError) -> str:
     return f"{where}{os.strerror(error.errno)}."
 
 
-def holds_anything(place: StoragePath) -> bool:
-    """Whether a place is taken."""
-    return place.exists() and not (place.is_dir() and not any(True for _ in place.iterdir()))
+def holds_anything(path: StoragePath) -> bool:
+    """Whether a path is a file or a folder that is not empty."""
+    return path.exists() and not (path.is_dir() and not any(True for _ in path.iterdir()))

@@ -1,8 +1,7 @@
-"""Patterns among the sources of a job: which part of a name is literal, and which is to be matched.
+"""Glob patterns among the sources of a job: splits a name into its literal part and its pattern.
 
-One rule for disks and stores: from the left, each part of a name (between slashes) that exists under its literal name
-is that name; from the first part on that does not exist and holds ``*``, ``?`` or ``[``, the rest is a pattern. ``**``
-stands for any number of folders.
+One rule for disks and stores: from the left, each part of a name (between slashes) that exists is literal. The pattern
+begins at the first part that does not exist and contains ``*``, ``?`` or ``[``. ``**`` matches any number of folders.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ class UriPattern(NamedTuple):
 
     Attributes:
         base: Its literal part.
-        pattern: What is matched below that; empty where the source exists as it is written, or is no pattern.
+        pattern: Glob pattern below the base; empty if the source exists literally, or is no pattern.
     """
 
     base: str
@@ -28,11 +27,11 @@ class UriPattern(NamedTuple):
 
 
 def split(name: str, exists: Callable[[str], bool]) -> UriPattern:
-    """The literal part of a name and its pattern.
+    """Split a name into its literal part and its pattern.
 
     Args:
         name: A path or a key.
-        exists: Whether there is something of that literal name.
+        exists: Whether a literal name exists.
     """
     parts = name.split("/")
     for number, part in enumerate(parts):
@@ -42,10 +41,10 @@ def split(name: str, exists: Callable[[str], bool]) -> UriPattern:
 
 
 def split_uri(uri: str, access: StorageOptions) -> UriPattern:
-    """The same of a store's URI.
+    """Split the URI of a store.
 
     Raises:
-        FetchError: The store does not say what exists.
+        FetchError: The store cannot be listed.
     """
     scheme = uri.partition("://")[0]
     bucket, key = bucket_and_key(uri)

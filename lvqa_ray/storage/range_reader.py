@@ -1,4 +1,4 @@
-"""Looking into a file in another place without fetching it all."""
+"""Probes remote files by range requests, without downloading them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lvqa_ray.video.reader.container import files_opened_by
 def probe_by_ranges(
     name: str, call: Callable[[Video], Iterable[Any]], access: StorageOptions, video: Video
 ) -> Iterator[Any]:
-    """What a stage makes of a video in another place, fetching only what it reads.
+    """Run a stage on a remote video, fetching only the byte ranges that it reads.
 
     Args:
-        name: The stage's name, for a failure.
+        name: Name of the stage, for a failure.
         call: The stage.
-        access: How stores are reached.
+        access: Options of object stores.
         video: The video.
 
     Yields:
-        The stage's rows; or the failure, of kind ``not_in_parts`` where the server gives only whole files.
+        The rows of the stage, or a failure; its kind is ``not_in_parts`` if the server does not support ranges.
     """
     opened: list[_Ranges] = []
 
@@ -43,13 +43,13 @@ def probe_by_ranges(
     if fault:
         yield Failure(video=video, stage=name, kind=fault.kind, message=str(fault), retryable=fault.retryable)
     else:
-        for row in rows:  # what is said of a file may name it, and its address may hold a signature
-            told = isinstance(row, Failure)
-            yield replace(row, message=row.message.replace(video.uri, redact_url(video.uri))) if told else row
+        for row in rows:  # a message may contain the address of the file, and the address a signature
+            failed = isinstance(row, Failure)
+            yield replace(row, message=row.message.replace(video.uri, redact_url(video.uri))) if failed else row
 
 
 class _Ranges(io.RawIOBase):
-    """A file for FFmpeg, which drops what Python raises: it is kept here, and nothing is asked for after it."""
+    """File object for FFmpeg, which swallows Python exceptions: the first is kept in `fault`, and reading ends."""
 
     def __init__(self, uri: str, access: StorageOptions) -> None:
         super().__init__()

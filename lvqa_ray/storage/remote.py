@@ -1,4 +1,4 @@
-"""Reading files in other places: object stores and http(s)://, through fsspec."""
+"""Remote files: status, listing, download and range reads on object stores and http(s)://, through fsspec."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lvqa_ray.storage.options import SCHEMES, StorageOptions, is_store
 from lvqa_ray.storage.retries import code_of, retry_io
 from lvqa_ray.storage.web_faults import refuse_web_page
 
-if TYPE_CHECKING:  # who has all on a disk need not load it
+if TYPE_CHECKING:  # not loaded by jobs with local files only
     from fsspec import AbstractFileSystem
     from fsspec.spec import AbstractBufferedFile
 
@@ -28,14 +28,14 @@ SETTING = "engine.scratch_gb"
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """What is known of a file without reading it.
+    """Status of a remote file.
 
     Attributes:
-        uri: Where it is.
+        uri: Its URI.
         size: Bytes, or ``None`` if the server does not say.
-        version: Its ETag or time, or empty.
-        changed: When it was written (s since the epoch), by the server's clock; 0 if it does not say.
-        in_parts: Whether the server may give parts of it; one that says no does not.
+        version: Its ETag or modification time, or empty.
+        changed: Modification time (s since the epoch) by the server's clock; 0 if unknown.
+        in_parts: False if the server says that it does not support range requests.
     """
 
     uri: str
@@ -46,15 +46,15 @@ class RemoteFile:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a name is that of a file in another place."""
+    """Whether a name is the URI of a remote file."""
     return scheme_of(uri) in SCHEMES
 
 
 def file_status(uri: str, access: StorageOptions) -> RemoteFile:
-    """What is known of a file.
+    """Status of a remote file, without reading it.
 
     Raises:
-        FetchError: It is not there, or nothing can be found out.
+        FetchError: It does not exist, or the server does not answer.
     """
     scheme, attempts = scheme_of(uri), count()
 
@@ -71,7 +71,7 @@ def file_status(uri: str, access: StorageOptions) -> RemoteFile:
 
 
 def _head(files: AbstractFileSystem, bucket: str, key: str) -> dict[str, Any]:
-    """What S3 says of an object. The reply to HEAD has no error code, so that an error is asked for by GET."""
+    """S3's metadata of an object. Replies to HEAD have no error code, so on an error GET is sent to get the code."""
     try:
         found: dict[str, Any] = files.call_s3("head_object", Bucket=bucket, Key=key)
     except Exception as error:
@@ -87,19 +87,19 @@ def list_files(
 ) -> Iterator[RemoteFile]:
     """The files of a store below a prefix, by name.
 
-    S3's come page by page as they are asked for, so a prefix may hold millions.
+    S3 is listed lazily, page by page, so a prefix may hold millions.
 
     Args:
-        uri: The prefix, taken for a folder, whatever characters it has.
-        access: How the store is reached.
-        pattern: Only files whose names behind the prefix match.
-        below: Also the files in folders of it.
-        page: How many S3 is asked for at a time.
+        uri: The prefix, read as a literal folder.
+        access: Options of the store.
+        pattern: Glob pattern for the names below the prefix.
+        below: Include files at any depth.
+        page: Page size for S3.
 
     Raises:
         FetchError: It cannot be listed.
     """
-    from fsspec.utils import glob_translate  # noqa: PLC0415 - who has all on a disk need not load it
+    from fsspec.utils import glob_translate  # noqa: PLC0415 - not loaded by jobs with local files only
 
     match = re.compile(glob_translate(pattern)).match if pattern else None
     bucket, key = bucket_and_key(uri)
@@ -117,7 +117,7 @@ def list_files(
 
 
 def is_there(uri: str, access: StorageOptions) -> bool:
-    """Whether a store has an object of just this name, or objects below it; errors as of `file_status`."""
+    """Whether a store has an object of exactly this name, or objects below it; errors as in `file_status`."""
     try:
         file_status(uri, access)
     except FetchError as error:
@@ -128,14 +128,14 @@ def is_there(uri: str, access: StorageOptions) -> bool:
 
 
 def list_names(uri: str, access: StorageOptions, *, page: int = 1000) -> Iterator[str]:
-    """The names of the files and folders right below a prefix of a store, in order.
+    """The names of the files and folders directly below a prefix of a store, in order.
 
-    S3 is not asked for what is in the folders, however much that is.
+    S3 does not list the contents of the folders.
 
     Args:
         uri: The prefix.
-        access: How the store is reached.
-        page: How many S3 is asked for at a time.
+        access: Options of the store.
+        page: Page size for S3.
 
     Raises:
         FetchError: It cannot be listed.
@@ -190,18 +190,18 @@ def download(
     setting: str = SETTING,
     stopped: Callable[[], bool] = bool,
 ) -> None:
-    """Write a file's bytes into a local one, from its start; begins anew when the connection is lost.
+    """Download a file; starts again from the beginning when the connection is lost.
 
     Args:
         uri: The file.
-        out: Where to.
-        most_bytes: It may have no more than these.
-        access: How stores are reached.
-        setting: What says how many these are.
-        stopped: Whether it is not wanted any more.
+        out: The local file.
+        most_bytes: Maximum size.
+        access: Options of object stores.
+        setting: Name of the setting with that size, for the message.
+        stopped: Returns true when the file is no longer needed.
 
     Raises:
-        FetchError: It did not come, or is longer than ``most_bytes``.
+        FetchError: The download failed, or the file is longer than ``most_bytes``.
     """
 
     def once() -> None:
@@ -230,15 +230,15 @@ def _opened(uri: str, access: StorageOptions) -> AbstractBufferedFile:
     files = access.filesystem(uri)
     if is_store(uri):
         return files.open(address(uri), "rb", block_size=DOWNLOAD_BLOCK_BYTES)
-    # A block size of 0 is one plain request for all of it; where a size is given, none is asked for.
+    # Block size 0 is one plain request for the whole file; a given size saves the request for it.
     return files.open(address(uri), "rb", block_size=0, size=1)
 
 
 def open_in_parts(uri: str, access: StorageOptions) -> AbstractBufferedFile:
-    """A file that can be sought in, of which only what is read is fetched, in blocks of a megabyte.
+    """A seekable remote file: reads fetch only the needed blocks, 1 MiB each.
 
     Raises:
-        FetchError: It is not there, or its server gives no parts of files (``not_in_parts``), or a web page.
+        FetchError: It does not exist, or its server has no range requests (``not_in_parts``) or sends a web page.
     """
     files, found = access.filesystem(uri), file_status(uri, access)
     if not found.size or not found.in_parts:
@@ -256,19 +256,19 @@ def open_in_parts(uri: str, access: StorageOptions) -> AbstractBufferedFile:
 
 
 def read_at(uri: str, file: AbstractBufferedFile, at: int, size: int) -> bytes:
-    """Bytes of an open file, asked for again when the connection is lost.
+    """Read bytes of an open file, with retries when the connection is lost.
 
     Raises:
-        FetchError: They did not come.
+        FetchError: All attempts failed.
     """
 
     def once() -> bytes:
         try:
             file.seek(at)
             found = bytes(file.read(size))
-        except ValueError:  # fsspec asked for a part, and was given all
+        except ValueError:  # the server sent the whole file instead of the range
             raise _not_in_parts(uri) from None
-        if not found and size and at < (file.size or 0):  # status 416 for a part that is there
+        if not found and size and at < (file.size or 0):  # status 416 for a valid range
             raise _not_in_parts(uri)
         return found
 
@@ -285,7 +285,7 @@ def too_large(uri: str, size: int, most_bytes: int, setting: str = SETTING) -> F
 
 
 def address(uri: str) -> str:
-    """A URI as its file system takes it: for S3 without the scheme, so that nothing in the key is interpreted."""
+    """A URI as its file system takes it: for S3 without the scheme, so that the key stays literal."""
     if scheme_of(uri) == "s3":
         return uri.partition("://")[2]
     return uri if is_store(uri) else sent_url(uri)
@@ -301,4 +301,4 @@ def _remote(uri: str, info: dict[str, Any]) -> RemoteFile:
 
 
 def _not_in_parts(uri: str) -> FetchError:
-    return FetchError("not_in_parts", f"The server of {redact_url(uri)} gives no parts of files.")
+    return FetchError("not_in_parts", f"The server of {redact_url(uri)} does not support range requests.")

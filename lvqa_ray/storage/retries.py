@@ -1,6 +1,6 @@
-"""A call to a store that is made again where that may help, and what it could not do in one sentence.
+"""Retries of I/O calls with exponential backoff, and one-sentence messages for their errors.
 
-What a server says in an error is never quoted: it may hold what is secret.
+Error texts of servers are never quoted: they may contain secrets.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lvqa_ray.storage.ssrf import ForbiddenAddressError
 IO_ATTEMPTS = 4
 IO_BACKOFF_BASE_S = 0.5
 IO_LONGEST_WAIT_S = 60.0
-"""Where a server asks for a longer wait (``Retry-After``), the file is left to a later run."""
+"""If a server requests a longer wait (``Retry-After``), the file is left to a later run."""
 SILENT_S = 30.0
-"""For so long after a host gave no answer to all attempts, its files get one each: a dead host may have thousands."""
+"""Circuit breaker: after a host did not answer all attempts, its files get one attempt each for this time (s)."""
 T = TypeVar("T")
 _SILENT: dict[str, float] = {}
-"""When a host last gave no answer, by its name and port."""
+"""Time of the last unanswered request by host and port."""
 
 CODES: Mapping[str, tuple[str, str]] = {
     "NoSuchBucket": (
@@ -61,28 +61,27 @@ CODES: Mapping[str, tuple[str, str]] = {
     "KeyTooLongError": ("missing_file", "{uri}: the key is longer than the store allows; correct it"),
     "InvalidBucketName": ("missing_file", "{uri}: that is no name of a bucket; correct it"),
 }
-"""What S3's error codes mean: the kind of fault, and the sentence."""
+"""Fault kind and message by S3 error code."""
 
 PASSING_CODES = frozenset({"RequestTimeout", "OperationAborted", "IncompleteBody", "BadDigest", "SlowDown"})
-"""S3's codes for what may go well a moment later, whatever their status."""
+"""S3's codes of transient errors, whatever their status."""
 ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.networks does not allow it")
 
 
-# Not tenacity: one fault decides whether to go on, how long to wait and what is raised at the end. Its hooks are handed
-# the error and no fault, so that each would make it anew.
+# Not tenacity: its hooks receive the exception, so each (retry, wait, final error) would classify it again.
 def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
-    """The answer of a call that is made up to four times, where making it again may help.
+    """Retry an I/O call with exponential backoff: up to four attempts while the error is transient.
 
-    The waits between are 0.5, 1 and 2 s with jitter, or what the server asks for (``Retry-After``) up to a minute. A
-    host that gave no answer a moment ago is tried once.
+    The waits are 0.5, 1 and 2 s with jitter, or what the server requests (``Retry-After``), up to 60 s. A host that
+    did not answer in the last 30 s is tried once.
 
     Args:
-        uri: What it is about.
+        uri: The file that the call is about.
         call: The call.
-        lasting: Exceptions that are given on as they are.
+        lasting: Exceptions to raise unchanged.
 
     Raises:
-        FetchError: It did not succeed.
+        FetchError: The call failed.
     """
     host, most = _host(uri), IO_ATTEMPTS
     if time.monotonic() - _SILENT.get(host, -inf) < SILENT_S:
@@ -111,64 +110,64 @@ def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception],
 
 
 def _host(uri: str) -> str:
-    """The host and port of a URL; empty for a store, of which a bucket is no host."""
+    """The host and port of a URL; empty for a store."""
     return redact_url(uri).partition("://")[2].partition("/")[0] if scheme_of(uri) in WEB else ""
 
 
 def _given_up(fault: FetchError, attempts: int, asked_s: float) -> FetchError:
-    how = (
+    reason = (
         f"tried {attempts} time{'s' * (attempts > 1)}"
         if asked_s <= IO_LONGEST_WAIT_S
         else f"the server asks to wait {asked_s:.0f} s"
     )
-    return FetchError(fault.kind, f"{str(fault).removesuffix('.')} ({how}).", retryable=fault.retryable)
+    return FetchError(fault.kind, f"{str(fault).removesuffix('.')} ({reason}).", retryable=fault.retryable)
 
 
 def to_fetch_error(uri: str, error: Exception) -> FetchError:
-    """What went wrong, in our words: by S3's code first, then by HTTP status, then by how the connection ended."""
-    place = redact_url(uri)
-    if said := ASTRAY if _is_ssrf_refusal(error) else CODES.get(code_of(error)):
-        sentence = said[1].format(uri=place)
-        return FetchError(said[0], f"{sentence}.", retryable=said[0] == "forbidden")
+    """Classify an exception: by S3's code first, then by HTTP status, then by the type of connection error."""
+    location = redact_url(uri)
+    if found := ASTRAY if _is_ssrf_refusal(error) else CODES.get(code_of(error)):
+        kind, sentence = found
+        return FetchError(kind, f"{sentence.format(uri=location)}.", retryable=kind == "forbidden")
     if status := web_faults.status_of(error):
-        return web_faults.fault_of_status(place, status)
+        return web_faults.fault_of_status(location, status)
     host = _host(uri) or "the store"
-    return web_faults.fault_of_connection(place, host, error) or _fault_of_client(place, error)
+    return web_faults.fault_of_connection(location, host, error) or _fault_of_client(location, error)
 
 
-def _fault_of_client(place: str, error: Exception) -> FetchError:
-    """What an error says that no server and no connection has caused."""
-    if isinstance(error, ValueError) and not is_address(place):
-        return web_faults.no_address(place)
+def _fault_of_client(location: str, error: Exception) -> FetchError:
+    """The error for an exception of the client itself, not of a server or a connection."""
+    if isinstance(error, ValueError) and not is_address(location):
+        return web_faults.no_address(location)
     if isinstance(error, FileNotFoundError):
-        return FetchError("missing_file", f"There is no file {place}; check the address.")
+        return FetchError("missing_file", f"There is no file {location}; check the address.")
     if "Credentials" in type(error).__name__:
         return FetchError(
             "forbidden",
-            f"{place}: there are no credentials for it; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            f"{location}: there are no credentials for it; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "storage.profile or storage.anonymous.",
             retryable=True,
         )
     if isinstance(error, PermissionError):
-        return web_faults.fault_of_status(place, 403)
+        return web_faults.fault_of_status(location, 403)
     if isinstance(error, ImportError):
-        return FetchError("forbidden", f"{place} needs a package that is not installed: {error}.", retryable=True)
-    return web_faults.not_fetched(place, type(error).__name__, "see whether its server answers")
+        return FetchError("forbidden", f"{location} needs a package that is not installed: {error}.", retryable=True)
+    return web_faults.not_fetched(location, type(error).__name__, "see whether its server answers")
 
 
 def _own(error: BaseException) -> FetchError | None:
-    """An error of ours behind one of fsspec's."""
+    """The `FetchError` behind an exception of fsspec."""
     return next((each for each in web_faults.causes(error) if isinstance(each, FetchError)), None)
 
 
 def _is_ssrf_refusal(error: BaseException) -> bool:
-    """Whether the guard of a connection is behind an error, which fsspec hides behind one of Python's."""
+    """Whether the SSRF guard caused an error; fsspec wraps it."""
     found = (getattr(each, "os_error", each) for each in web_faults.causes(error))
     return any(isinstance(each, ForbiddenAddressError) for each in found)
 
 
 def code_of(error: BaseException | None) -> str:
-    """S3's code for an error, which s3fs hides behind exceptions of Python's."""
+    """S3's error code, which s3fs hides behind Python exceptions; empty if there is none."""
     for each in web_faults.causes(error):
         response = getattr(each, "response", None)
         if isinstance(response, Mapping):

@@ -1,4 +1,4 @@
-"""One run at a time in an output folder: two would pay for the same answers."""
+"""Run lock: one run at a time in an output folder, since two would pay for the same replies."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from lvqa_ray.storage.paths import ObjectPath, StoragePath
 
 LOCK_HEARTBEAT_S = 10.0
 EXPIRES_S = 90.0
-"""A holder on another machine that gave no sign of life for so long is taken for dead."""
+"""A holder on another machine without a heartbeat for this time is considered dead."""
 
 
 class RunLock:
-    """A hold on a folder, renewed from a thread.
+    """Lock on a folder, renewed by a heartbeat thread.
 
     Attributes:
-        lost: Why it is held no more, in one sentence; empty while it is.
+        lost: Why the lock was lost, in one sentence; empty while it is held.
     """
 
     def __init__(self, leases: LeaseStore, held: HeldLease, beat_s: float) -> None:
         self.lost = ""
-        self._when_lost: Callable[[str], object] = len  # which does nothing
+        self._when_lost: Callable[[str], object] = len  # a no-op
         self._leases = leases
         self._held = held
         self._over = threading.Event()
@@ -44,14 +44,14 @@ class RunLock:
         self._thread.start()
 
     def when_lost(self, call: Callable[[str], object]) -> None:
-        """Have something called with the reason when it is lost: in another thread, or at once if it is already."""
+        """Register a callback for the loss of the lock: called in another thread, or at once if already lost."""
         self._when_lost = call
         if self.lost:
             call(self.lost)
 
     def _beat(self, beat_s: float) -> None:
         while not self._over.wait(beat_s):
-            with suppress(OSError):  # the next beat may do
+            with suppress(OSError):  # the next heartbeat may succeed
                 try:
                     self._leases.renew(self._held)
                 except LeaseTakenError:
@@ -60,7 +60,7 @@ class RunLock:
                     return
 
     def release(self) -> None:
-        """Let go."""
+        """Release the lock."""
         self._over.set()
         self._thread.join()
         if not self.lost:
@@ -78,19 +78,19 @@ def run_lock(
     beat_s: float = LOCK_HEARTBEAT_S,
     expires_s: float = EXPIRES_S,
 ) -> Iterator[RunLock]:
-    """Hold an output folder for as long as the block runs.
+    """Lock an output folder while the block runs.
 
-    On one machine the operating system lets go when the process dies. What is seen of another machine is its lease,
-    which ends when it is renewed no more.
+    On one machine a file lock ends with its process. A holder on another machine is known by its lease, which expires
+    without a heartbeat.
 
     Args:
         folder: The folder.
-        leases: Where the lease is kept; in the folder itself, if not given.
-        beat_s: Seconds between two signs of life.
-        expires_s: Seconds without one after which a holder is taken for dead.
+        leases: Store of the lease; in the folder itself, if not given.
+        beat_s: Seconds between heartbeats.
+        expires_s: Seconds without a heartbeat after which a holder is considered dead.
 
     Raises:
-        ConfigError: Another run holds it; says which.
+        ConfigError: Another run holds the lock; the message names it.
     """
     with ExitStack() as stack:
         free_here = None
@@ -107,26 +107,26 @@ def run_lock(
             rest = f" If it is dead, its hold ends in {expires_s - before.age_s:.0f} s."
             raise _in_use(folder, before, rest)
         try:
-            hold = RunLock(leases, leases.put(Lease.mine(), before), beat_s)
+            lock = RunLock(leases, leases.put(Lease.mine(), before), beat_s)
         except LeaseTakenError:
             raise _in_use(folder, leases.latest(), "") from None
         try:
-            _give_up_uploads(folder)
-            yield hold
+            _abort_uploads(folder)
+            yield lock
         finally:
-            if not hold.lost:
-                _give_up_uploads(folder)  # of workers that died meanwhile
-            hold.release()
+            if not lock.lost:
+                _abort_uploads(folder)  # of workers that died meanwhile
+            lock.release()
 
 
-def _give_up_uploads(folder: StoragePath) -> None:
+def _abort_uploads(folder: StoragePath) -> None:
     if isinstance(folder, ObjectPath):
-        with suppress(OSError):  # not everybody may list them, and all that they cost is room
+        with suppress(OSError):  # listing them may be forbidden, and they only cost space
             folder.abort_uploads()
 
 
 def _lock_here(file: IO[str]) -> bool | None:
-    """Whether no other process of this machine holds it; ``None`` where the file system knows no locks."""
+    """Take the file lock: false if another process of this machine holds it, ``None`` if locks are not supported."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -139,6 +139,6 @@ def _lock_here(file: IO[str]) -> bool | None:
 
 
 def _in_use(folder: StoragePath, held: HeldLease | None, rest: str) -> ConfigError:
-    who = held.lease if held else Lease()
-    heard = f", last heard of {held.age_s:.0f} s ago" if held else ""
-    return ConfigError(f"{folder} is in use by {who.holder}{heard}; wait for that run, or stop it.{rest}")
+    lease = held.lease if held else Lease()
+    age = f", last heard of {held.age_s:.0f} s ago" if held else ""
+    return ConfigError(f"{folder} is in use by {lease.holder}{age}; wait for that run, or stop it.{rest}")

@@ -1,8 +1,8 @@
-"""Which addresses of a network a stranger's URL may lead to, checked where the connection is made.
+"""SSRF check: which network addresses a client's URL may connect to, checked at each connection.
 
-A check of the name alone would be worth nothing: the name may mean another address a moment later, a server may
-redirect, and an address can be written in many ways. So the address of each socket is looked at before it is opened,
-by the hook that aiohttp has for making sockets; what is checked is what is connected to.
+A check of the host name would not suffice: it may resolve to another address later (DNS rebinding), a server may
+redirect, and an address can be written in many ways. So aiohttp's socket factory checks the resolved address of each
+socket just before it is opened.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # who fetches nothing need not load it
+if TYPE_CHECKING:  # not loaded without downloads
     import aiohttp
 
 NAT64 = ip_network("64:ff9b::/96")
 
 
 class ForbiddenAddressError(OSError):
-    """The address is none of the public network."""
+    """The address is not public."""
 
     def __init__(self) -> None:
-        super().__init__("the address is not one of the public network")  # the same for all of a host's
+        super().__init__("the address is not one of the public network")  # one text for all addresses of a host
 
 
 @dataclass(frozen=True, slots=True)
 class SsrfGuard:
-    """Lets connections to the public network pass, and to networks that are named.
+    """Allows connections to public addresses, and to listed networks.
 
     Attributes:
-        networks: Networks that may be connected to although they are private, such as ``10.0.0.0/8``.
+        networks: Private networks to allow, such as ``10.0.0.0/8``.
     """
 
     networks: tuple[str, ...] = ()
 
     def refuses(self, address: str) -> bool:
-        """Whether an address may not be connected to.
+        """Whether connections to an address are refused.
 
         Args:
             address: An IPv4 or IPv6 address, as the resolver gives it.
@@ -44,13 +44,13 @@ class SsrfGuard:
         found = ip_address(address.partition("%")[0])
         if any(found in ip_network(network) for network in self.networks):
             return False
-        meant = _meant(found)
-        if meant != found:
-            return self.refuses(str(meant))
+        target = _embedded_ipv4(found)
+        if target != found:
+            return self.refuses(str(target))
         return not found.is_global or found.is_multicast or found.is_reserved or found.is_unspecified
 
-    async def client(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp takes them
-        """A client that connects nowhere else, also after a redirect; no proxy connects for it."""
+    async def client(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - passed on to aiohttp
+        """An aiohttp session that connects only to allowed addresses, also after a redirect, and uses no proxy."""
         import aiohttp  # noqa: PLC0415 - as above
 
         connector = aiohttp.TCPConnector(socket_factory=self._socket)
@@ -63,8 +63,8 @@ class SsrfGuard:
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
-def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address that an IPv6 one leads to, where it does."""
+def _embedded_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address embedded in an IPv6 one (NAT64, mapped, 6to4, Teredo); else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in NAT64:

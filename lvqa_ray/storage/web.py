@@ -1,6 +1,6 @@
-"""What a server of http(s):// says of a file before it is fetched, with the status of its reply when that is an error.
+"""HTTP metadata of a file: size, ETag and range support, with the status of error replies.
 
-fsspec answers this too, but takes every error for a missing file and sends a second request after each.
+fsspec has this too, but reports every error as a missing file and sends a second request after each.
 """
 
 from __future__ import annotations
@@ -15,29 +15,27 @@ if TYPE_CHECKING:
     from fsspec.implementations.http import HTTPFileSystem
 
 REFUSES_HEAD = frozenset({400, 401, 403, 404, 405, 410, 501})
-"""Statuses after which GET is tried at once: a signature may be for GET only, and some servers know no HEAD."""
+"""Statuses after which GET is tried at once: a signature may be for GET only, and some servers lack HEAD."""
 
 
 def info(files: HTTPFileSystem, url: str, *, head: bool) -> dict[str, Any]:
-    """Size and version of a file, and whether its server says that it gives no parts.
+    """Size, ETag and range support of a file.
 
     Args:
         files: The file system of fsspec, whose connections and settings are used.
         url: The file.
-        head: Ask by HEAD first; else by GET, of which only the headers are read.
+        head: Send HEAD first; else GET, of which only the headers are read.
 
     Raises:
-        FetchError: It is no address.
-        Exception: What aiohttp raises, as `again` takes it.
+        FetchError: The URL is invalid.
+        Exception: Whatever aiohttp raises; `retry_io` classifies it.
     """
-    from fsspec.asyn import sync  # noqa: PLC0415 - who has all on a disk need not load it
+    from fsspec.asyn import sync  # noqa: PLC0415 - not loaded by jobs with local files only
 
     try:
         _ = files.encode_url(sent_url(url)).port
     except ValueError:
-        raise FetchError(
-            "missing_file", f"{redact_url(url)} is no address that can be asked for; correct it."
-        ) from None
+        raise FetchError("missing_file", f"{redact_url(url)} is not a valid address; correct it.") from None
     found: dict[str, Any] = sync(files.loop, _info, files, sent_url(url), head)
     return found
 
@@ -47,28 +45,31 @@ async def _info(files: HTTPFileSystem, url: str, head: bool) -> dict[str, Any]:
 
     if head:
         try:
-            found = await _asked(files, "HEAD", url)
+            found = await _request(files, "HEAD", url)
         except aiohttp.ClientResponseError as error:
             if error.status not in REFUSES_HEAD:
                 raise
         else:
             if found["size"] is not None:
                 return found
-    return await _asked(files, "GET", url)
+    return await _request(files, "GET", url)
 
 
-async def _asked(files: HTTPFileSystem, method: str, url: str) -> dict[str, Any]:
+async def _request(files: HTTPFileSystem, method: str, url: str) -> dict[str, Any]:
     session = await files.set_session()
     options = dict(files.kwargs)
-    headers = {**options.pop("headers", {}), "Accept-Encoding": "identity"}  # or the size is that of what is packed
+    headers = {
+        **options.pop("headers", {}),
+        "Accept-Encoding": "identity",
+    }  # else the size is that of the compressed body
     async with session.request(
         method, files.encode_url(url), headers=headers, allow_redirects=True, **options
     ) as reply:
         reply.raise_for_status()
-        said = reply.headers
-        length = said.get("Content-Length", "") if said.get("Content-Encoding", "identity") == "identity" else ""
+        plain = reply.headers.get("Content-Encoding", "identity") == "identity"
+        length = reply.headers.get("Content-Length", "") if plain else ""
         return {
             "size": int(length) if length.isdigit() else None,
-            "ETag": said.get("ETag"),
-            "partial": said.get("Accept-Ranges", "").strip().lower() != "none",
+            "ETag": reply.headers.get("ETag"),
+            "partial": reply.headers.get("Accept-Ranges", "").strip().lower() != "none",
         }

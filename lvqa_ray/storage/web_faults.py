@@ -1,6 +1,7 @@
-"""HTTP errors of a file server: what a status or a broken connection means for a file, and when to ask again.
+"""HTTP errors of file servers: classifies statuses and connection errors, and decides on retries.
 
-Status codes are those of RFC 9110 (408, 429, 502-504 pass; 501 and 505 do not), 425 of RFC 8470 and 451 of RFC 7725.
+Status codes are those of RFC 9110 (408, 429, 502-504 are transient; 501 and 505 are not), 425 of RFC 8470 and 451 of
+RFC 7725.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all that it was made of: fsspec raises `FileNotFoundError` from any failed request."""
+    """An exception and its chain of causes: fsspec raises `FileNotFoundError` from any failed request."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status behind an error of aiohttp or botocore; 0 where there was no reply."""
+    """The HTTP status behind an error of aiohttp or botocore; 0 if there was no reply."""
     for each in causes(error):
-        if type(each).__name__ == "TooManyRedirects":  # its status is that of the last redirect
+        if type(each).__name__ == "TooManyRedirects":  # it carries the status of the last redirect
             return 0
         if isinstance(status := getattr(each, "status", None), int) and status:
             return status
@@ -41,7 +42,7 @@ def status_of(error: BaseException) -> int:
 
 
 def wait_asked_s(error: BaseException) -> float | None:
-    """Seconds that the server asks to wait (``Retry-After``), or ``None``."""
+    """Seconds to wait as the server requests (``Retry-After``), or ``None``."""
     for each in causes(error):
         headers = getattr(each, "headers", None)
         response = getattr(each, "response", None)
@@ -54,7 +55,7 @@ def wait_asked_s(error: BaseException) -> float | None:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same request may succeed a moment later."""
+    """Whether an error is transient: the same request may succeed later."""
     if status := status_of(error):
         return status in PASSING or (status >= 500 and status not in LASTING_5XX)
     lasting = {
@@ -71,35 +72,35 @@ def passes(error: BaseException) -> bool:
 
 
 def is_silent(error: BaseException) -> bool:
-    """Whether no connection could be made, or no answer came in time."""
+    """Whether the host did not answer: no connection, or a timeout."""
     kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
     return not status_of(error) and bool(
         kinds & {"gaierror", "ClientConnectorDNSError", "ConnectionRefusedError", "TimeoutError"}
     )
 
 
-def fault_of_status(place: str, status: int) -> FetchError:
-    """What a reply with an error status says about a file.
+def fault_of_status(location: str, status: int) -> FetchError:
+    """The error for a reply with an error status.
 
     Args:
-        place: The address as it may be shown.
+        location: The redacted address.
         status: 300 or more.
     """
-    said = f"status {status}{_phrase(status)}"
+    reason = f"status {status}{_phrase(status)}"
     if status in MISSING:
-        return FetchError("missing_file", f"There is no file {place} ({said}); check the address.")
+        return FetchError("missing_file", f"There is no file {location} ({reason}); check the address.")
     if status in FORBIDDEN:
-        sentence = f"{place} may not be read or written ({said}); check the credentials or the signature."
+        sentence = f"{location} may not be read or written ({reason}); check the credentials or the signature."
         return FetchError("forbidden", sentence, retryable=True)
     if status == 429 or status >= 500:
-        return not_fetched(place, said, "run again when the server has recovered")
-    return not_fetched(place, said, "check the address")
+        return not_fetched(location, reason, "run again when the server has recovered")
+    return not_fetched(location, reason, "check the address")
 
 
 BROKEN = (
-    ("SSLError", "{host} speaks no TLS that works here", "see whether the address needs http:// or https://"),
+    ("SSLError", "no TLS connection to {host} is possible", "see whether the address needs http:// or https://"),
     ("TooManyRedirects", "the server redirects in a circle", "check the address"),
-    ("RedirectClientError", "the server redirects to what is no http(s) address", "check the address"),
+    ("RedirectClientError", "the server redirects to an address that is not http(s)", "check the address"),
     ("gaierror", "there is no host {host}", "check the name, and the network of this machine"),
     ("ClientConnectorDNSError", "there is no host {host}", "check the name, and the network of this machine"),
     ("ConnectionRefusedError", "{host} refuses the connection", "see whether its server runs"),
@@ -112,40 +113,46 @@ BROKEN = (
     ("ConnectionError", "the connection to {host} broke off", "run again"),
     ("ServerDisconnectedError", "the connection to {host} broke off", "run again"),
 )
-"""By the name of a class in the error's tree: what happened, and the mend."""
+"""Name of an exception class, what happened, and the remedy. The first match in this order counts."""
 
 
-def fault_of_connection(place: str, host: str, error: BaseException) -> FetchError | None:
-    """What a connection that was not made or broke off says; ``None`` where the error is about something else."""
+def fault_of_connection(location: str, host: str, error: BaseException) -> FetchError | None:
+    """The error for a failed or broken connection; ``None`` if the exception has another cause."""
     kinds = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
     if "SSLCertVerificationError" in kinds:
-        told = [getattr(each, "verify_message", "") for each in causes(error)]
-        why = f"the certificate of {host} is not accepted ({next(filter(None, told), 'it is not valid')})"
-        return not_fetched(place, why, "mend the certificate, or name its authority in SSL_CERT_FILE")
+        messages = [getattr(each, "verify_message", "") for each in causes(error)]
+        why = f"the certificate of {host} is not accepted ({next(filter(None, messages), 'it is not valid')})"
+        return not_fetched(location, why, "correct the certificate, or name its authority in SSL_CERT_FILE")
     if kinds & {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"} and "RedirectClientError" not in kinds:
-        return no_address(place)
-    found = next(((why, mend) for kind, why, mend in BROKEN if kind in kinds), None)
-    return None if found is None else not_fetched(place, found[0].format(host=host), found[1])
+        return no_address(location)
+    found = next(((why, remedy) for kind, why, remedy in BROKEN if kind in kinds), None)
+    return None if found is None else not_fetched(location, found[0].format(host=host), found[1])
 
 
-def no_address(place: str) -> FetchError:
-    """The error for a URL that names no host or port that can be."""
-    return FetchError("missing_file", f"{place} is no address that can be asked for; correct it.")
+def no_address(location: str) -> FetchError:
+    """The error for a URL with an invalid host or port."""
+    return FetchError("missing_file", f"{location} is not a valid address; correct it.")
 
 
-def not_fetched(place: str, why: str, mend: str) -> FetchError:
-    """The error for a file that a later run may get."""
-    return FetchError("not_fetched", f"{place} could not be fetched: {why}; {mend}.", retryable=True)
+def not_fetched(location: str, why: str, remedy: str) -> FetchError:
+    """The retryable error for a failed download."""
+    return FetchError("not_fetched", f"{location} could not be fetched: {why}; {remedy}.", retryable=True)
 
 
-def refuse_web_page(place: str, start: bytes) -> None:
-    """Refuse the first bytes of a web page, which a server gives for a login or an error with status 200.
+def refuse_web_page(location: str, start: bytes) -> None:
+    """Refuse a web page, which some servers send with status 200 for a login or an error.
+
+    Args:
+        location: The redacted address.
+        start: First bytes of the file.
 
     Raises:
-        FetchError: It is a page.
+        FetchError: It is a web page.
     """
     if start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
-        raise not_fetched(place, "the server gave a web page and no video", "check whether the address needs a login")
+        raise not_fetched(
+            location, "the server sent a web page instead of a video", "check whether the address needs a login"
+        )
 
 
 def _phrase(status: int) -> str:

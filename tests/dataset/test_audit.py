@@ -34,7 +34,7 @@ def verdict(check: str, score: float | None, *, passed: bool = True, **more: Any
 def write(folder: Path, *, at_b: float, long: float, guessed: float) -> None:
     """An output whose keys stand at B, are the longest option, and can be guessed, each that much beyond chance."""
     draw = random.Random(7)  # noqa: S311 - chance that can be repeated is the point
-    lines, drops = [], []
+    records, drops = [], []
     for number in range(ROWS):
         key = "B" if draw.random() < at_b else draw.choice(LETTERS)
         longest = key if draw.random() < long else draw.choice(LETTERS)
@@ -48,14 +48,14 @@ def write(folder: Path, *, at_b: float, long: float, guessed: float) -> None:
         checks.append(verdict("solve", draw.choice((0.5, 1.0))))
         parsed = {"QUESTION": "?", "OPTIONS": options, "ANSWER": key, "REASONS": []}
         usage = {"caption": BILL, "ask": BILL, "reformat": BILL}
-        lines.append(
+        records.append(
             {**video, "id": f"v_q{number}", "parsed_reasoning": parsed, "checks": checks, "usage": usage, **RUN}
         )
     drops.append({"id": "x", "video_id": "x", "check": "ask", "kind": "bad_options", "checks": [], **RUN})
     lost = {"stage": "ask", "kind": "refusal", "message": "I would rather not.", "usage": {"ask": BILL}}
     write_shard(folder, "failures", "a", [{"id": "w", **lost, **RUN}])
-    write_shard(folder, "data", "a", lines[::2])
-    write_shard(folder, "data", "b", lines[1::2])
+    write_shard(folder, "data", "a", records[::2])
+    write_shard(folder, "data", "b", records[1::2])
     write_shard(folder, "drops", "a", drops)
     write_shard(folder, "clips", "a", [{"id": "c", "video_id": "v0", "usage": BILL, **RUN}] * 10)
 

@@ -26,7 +26,7 @@ from lvqa_ray.records import (
     Usage,
     Video,
 )
-from lvqa_ray.records.tables import data_line, drop_line, failure_line
+from lvqa_ray.records.table_rows import data_row, drop_row, failure_row
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.grounding import CheckGrounding
 from lvqa_ray.stages.checks.structure import CheckStructure
@@ -63,8 +63,8 @@ def put(folder: Path, name: str, *questions: Question, run_id: str = RUN, job_ha
     finished = FinishedVideo(video=on.video, records=tuple(record(on, one) for one in row.questions), drops=row.drops)
     origin = {"run_id": run_id, "job_hash": job_hash}
     shard = f"part-{run_id}-{name}"
-    write_shard(folder, "drops", shard, [drop_line(drop, on.video) | origin for drop in finished.drops])
-    write_shard(folder, "data", shard, [data_line(one) | origin for one in finished.records])
+    write_shard(folder, "drops", shard, [drop_row(drop, on.video) | origin for drop in finished.drops])
+    write_shard(folder, "data", shard, [data_row(one) | origin for one in finished.records])
     return on.video
 
 
@@ -157,8 +157,8 @@ def test_the_dropped_of_a_video_without_a_record_are_kept_with_its_failure(tmp_p
     failure = _nothing_left(on.video, row.drops)
     assert (failure.kind, failure.stage, failure.retryable) == ("no_question_left", "grounding", False)
     assert "none of 1 questions is left: 1 by grounding" in failure.message
-    write_shard(tmp_path, "drops", "s", [drop_line(drop, on.video) | origin for drop in row.drops])
-    write_shard(tmp_path, "failures", "s", [failure_line(failure) | origin])
+    write_shard(tmp_path, "drops", "s", [drop_row(drop, on.video) | origin for drop in row.drops])
+    write_shard(tmp_path, "failures", "s", [failure_row(failure) | origin])
     compact_shards(tmp_path, LATER, 100)
     assert (ids(tmp_path, "drops"), ids(tmp_path, "failures")) == (["v_q0"], ["v"])
     counted = count(OutputReader(tmp_path), pa.array(["v"])).selected

@@ -37,8 +37,8 @@ def clip(video_id: str, run: int, **changes: Any) -> dict[str, Any]:
     return line(f"{video_id}_0", run) | {"video_id": video_id, "index": 0} | changes
 
 
-def put(folder: Path, table: TableName, name: str, *lines: dict[str, Any]) -> None:
-    write_shard(folder, table, name, [{k: v for k, v in row.items() if k in _columns(table)} for row in lines])
+def put(folder: Path, table: TableName, name: str, *rows: dict[str, Any]) -> None:
+    write_shard(folder, table, name, [{k: v for k, v in row.items() if k in _columns(table)} for row in rows])
 
 
 def _columns(table: TableName) -> set[str]:
@@ -180,7 +180,7 @@ def test_a_file_that_is_not_complete_is_no_shard(tmp_path: Path) -> None:
 def test_a_broken_shard_is_named_with_the_mend(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.parquet").write_bytes(b"nonsense")
-    with pytest.raises(ConfigError, match=r"a\.parquet is no readable shard .*move it away"):
+    with pytest.raises(ConfigError, match=r"a\.parquet is not a readable shard .*move it away"):
         outcomes(tmp_path)
 
 

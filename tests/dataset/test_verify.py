@@ -25,7 +25,13 @@ from tests.dataset.test_resume import RUNS, clip, line, put, result, video
 def whole(folder: Path) -> None:
     """An output in order: two records, with a caption, a gap and a clip that was filtered, and one failure."""
     store_manifest(folder, Videos.of([video("v"), video("w"), video("x")]), "j")
-    put(folder, "data", "a", line("v", 0, num_clips=2, gaps=[]), line("w", 0, num_clips=1, gaps=[{"start_s": 1.0}]))
+    put(
+        folder,
+        "data",
+        "a",
+        line("v", 0, num_clips=2, gaps=[]),
+        line("w", 0, num_clips=1, gaps=[{"start_s": 1.0}]),
+    )
     put(
         folder,
         "clips",
@@ -35,7 +41,12 @@ def whole(folder: Path) -> None:
         clip("w", 0, id="w_1", index=1, error="refused"),
         clip("w", 0, id="w_2", index=2, dropped="frames_min"),
     )
-    put(folder, "failures", "a", line("x", 0, kind="empty_file", stage="probe", retryable=False, message="is empty."))
+    put(
+        folder,
+        "failures",
+        "a",
+        line("x", 0, kind="empty_file", stage="probe", retryable=False, message="is empty."),
+    )
 
 
 def test_results_alone_count_and_a_task_that_failed_is_told(tmp_path: Path) -> None:
@@ -47,12 +58,12 @@ def test_results_alone_count_and_a_task_that_failed_is_told(tmp_path: Path) -> N
     verdict = verify(tmp_path)
     assert (verdict.records, verdict.alone, verdict.lacking, verdict.unfinished) == (3, 1, 1, 1)
     assert verdict.retryable == 1
-    assert "2 with records + 1 analyzed + 1 failed = 4 of 5 videos. 1 are still to do" in verdict.line
+    assert "2 with records + 1 analyzed + 1 failed = 4 of 5 videos. 1 videos are not finished" in verdict.line
     told = [(row["id"], row["stage"], row["kind"], row["message"]) for row in failures(tmp_path)]
     assert told == [("x", "probe", "empty_file", "is empty."), ("v", "titles", "timed_out", "no reply")]
     assert [kind.kind for kind in by_kind(tmp_path, ["timed_out"])] == ["timed_out"]
     put(tmp_path, "analysis", "b", result("v", 0))
-    assert "1 rows of analysis/ stand twice" in verify(tmp_path).line
+    assert "1 rows of analysis/ are duplicates" in verify(tmp_path).line
 
 
 def test_an_output_in_order_is_one_line(tmp_path: Path) -> None:
@@ -61,7 +72,7 @@ def test_an_output_in_order_is_one_line(tmp_path: Path) -> None:
     assert verdict == VerifyResult(videos=3, records=2, failures={"empty_file": 1}, clips=5, shards=3)
     assert verdict.ok
     assert verdict.line == (
-        "Verified: 2 with records + 1 failed = 3 of 3 videos, no id twice, 3 shards readable, 5 clips whole."
+        "Verified: 2 with records + 1 failed = 3 of 3 videos, no duplicate ids, 3 shards readable, 5 clips complete."
     )
     assert verify(tmp_path, since=4e9) == verdict
 
@@ -88,30 +99,42 @@ def spoil_a_page(folder: Path) -> None:
     shard.write_bytes(bytes(content))
 
 
-def again(table: TableName, *lines: dict[str, Any]) -> Callable[[Path], None]:
-    return lambda folder: put(folder, table, "b", *lines)
+def again(table: TableName, *rows: dict[str, Any]) -> Callable[[Path], None]:
+    return lambda folder: put(folder, table, "b", *rows)
 
 
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (rewrite("data", lambda rows: rows.slice(1)), "1 are still to do: run the same command"),
-        (again("data", line("v", 0, num_clips=2, gaps=[])), "1 rows of data/ stand twice or are outdated (v)"),
-        (again("failures", line("x", 0, kind="k")), "1 rows of failures/ stand twice or are outdated (x)"),
-        (again("failures", line("v", 0, kind="k")), "1 rows of failures/ stand twice or are outdated (v)"),
-        (rewrite("clips", lambda rows: rows.slice(0, 3)), "1 records lack rows of clips/, or have too many (w)"),
-        (rewrite("clips", lambda rows: rows.slice(1)), "1 records lack rows of clips/, or have too many (v)"),
-        (again("clips", clip("v", 0, id="v_1", index=1, caption="x")), "have too many (v)"),
-        (rewrite("clips", lambda rows: rows.set_column(16, "caption", pa.nulls(5, pa.string()))), "2 records lack"),
-        (rewrite("data", lambda rows: rows.set_column(0, "id", pa.array([1, 2]))), "has other columns than a shard"),
-        (cut_off, "is no readable shard"),
-        (spoil_a_page, "is no readable shard"),
+        (rewrite("data", lambda rows: rows.slice(1)), "1 videos are not finished: run the same command"),
+        (again("data", line("v", 0, num_clips=2, gaps=[])), "1 rows of data/ are duplicates or outdated (v)"),
+        (again("failures", line("x", 0, kind="k")), "1 rows of failures/ are duplicates or outdated (x)"),
+        (again("failures", line("v", 0, kind="k")), "1 rows of failures/ are duplicates or outdated (v)"),
+        (rewrite("clips", lambda rows: rows.slice(0, 3)), "1 records have missing or extra rows in clips/ (w)"),
+        (rewrite("clips", lambda rows: rows.slice(1)), "1 records have missing or extra rows in clips/ (v)"),
+        (
+            again("clips", clip("v", 0, id="v_1", index=1, caption="x")),
+            "1 records have missing or extra rows in clips/ (v)",
+        ),
+        (
+            rewrite("clips", lambda rows: rows.set_column(16, "caption", pa.nulls(5, pa.string()))),
+            "2 records have missing or extra rows in clips/",
+        ),
+        (
+            rewrite("data", lambda rows: rows.set_column(0, "id", pa.array([1, 2]))),
+            "has missing or wrong columns for data/ (id)",
+        ),
+        (cut_off, "is not a readable shard"),
+        (spoil_a_page, "is not a readable shard"),
         (lambda folder: (folder / "manifest.parquet").unlink(), "There is no manifest of a run"),
         (
             lambda folder: store_manifest(folder, Videos.of([replace(video("v"), fingerprint="g")]), "j"),
-            "1 are still to do",
+            "1 videos are not finished",
         ),
-        (lambda folder: store_manifest(folder, Videos.of([video("v")]), "k"), "0 of 1 videos. 1 are still to do"),
+        (
+            lambda folder: store_manifest(folder, Videos.of([video("v")]), "k"),
+            "0 of 1 videos. 1 videos are not finished",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, damage: Callable[[Path], None], says: str) -> None:
@@ -119,22 +142,22 @@ def test_what_is_wrong_is_said(tmp_path: Path, damage: Callable[[Path], None], s
     damage(tmp_path)
     verdict = verify(tmp_path)
     assert not verdict.ok
-    assert verdict.line.startswith("Not in order: ")
+    assert verdict.line.startswith("Verification failed: ")
     assert says in verdict.line
 
 
 def test_several_questions_of_a_video_are_several_records(tmp_path: Path) -> None:
     store_manifest(tmp_path, Videos.of([video("v_q1")]), "j")
-    lines = [line("v_q1", 0, id=f"v_q1_q{number}", num_clips=1, gaps=[]) for number in range(3)]
-    put(tmp_path, "data", "a", *lines)
+    rows = [line("v_q1", 0, id=f"v_q1_q{number}", num_clips=1, gaps=[]) for number in range(3)]
+    put(tmp_path, "data", "a", *rows)
     put(tmp_path, "drops", "a", line("v_q1", 0, id="v_q1_q3", check="structure"))
     put(tmp_path, "clips", "a", clip("v_q1", 0, caption="A street."))
     assert verify(tmp_path) == VerifyResult(videos=1, records=1, clips=1, shards=3)
-    put(tmp_path, "data", "b", lines[1])
-    assert "1 rows of data/ stand twice" in verify(tmp_path).line
+    put(tmp_path, "data", "b", rows[1])
+    assert "1 rows of data/ are duplicates" in verify(tmp_path).line
     compact_shards(tmp_path, RUNS[0], 100)
     assert verify(tmp_path).ok
-    assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == [row["id"] for row in lines]
+    assert sorted(row["id"] for row in read_rows(tmp_path, "data")) == [row["id"] for row in rows]
     put(tmp_path, "data", "c", line("v_q1", 1, num_clips=1, gaps=[]))
     put(tmp_path, "clips", "c", clip("v_q1", 1, caption="A street."))
     compact_shards(tmp_path, RUNS[1], 100)

@@ -149,7 +149,7 @@ def test_captions_as_subtitles(out: Path, tmp_path: Path, form: str) -> None:
 def test_what_cannot_be_exported_is_said(out: Path, tmp_path: Path) -> None:
     for args, says in (
         ((out, "--format", "srt", "--test-fraction", "0.1"), "splits records"),
-        ((out, "--format", "llava", "--license", "mit"), "for the dataset card"),
+        ((out, "--format", "llava", "--license", "mit"), "--license is only for the dataset card of hf"),
         ((tmp_path, "--format", "hf"), "holds no output"),
         ((tmp_path, "--format", "vtt"), "holds no"),
         ((out, "--to", out / "run.json" / "x.json"), "cannot be written"),

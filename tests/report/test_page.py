@@ -240,5 +240,5 @@ def test_what_is_no_output_and_what_cannot_be_written_is_said(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="cannot be written"):
         write_report(folder, folder / "run.json" / "report.html", within_s=0)
     (folder / "data" / "part-2.parquet").write_bytes(b"torn")
-    with pytest.raises(ConfigError, match="is no readable shard"):
+    with pytest.raises(ConfigError, match="is not a readable shard"):
         write_report(folder, within_s=0)

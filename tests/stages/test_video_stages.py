@@ -16,7 +16,7 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import Pipeline, build
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Row, Span, Video
-from lvqa_ray.records.tables import clip_line
+from lvqa_ray.records.table_rows import clip_row
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.stages.cut import CutClips
 from lvqa_ray.stages.filter import FilterClips
@@ -165,7 +165,7 @@ def test_a_clip_says_how_it_was_made_and_its_identity_only_how_it_was_wanted(
         assert isinstance(first, Clip)
         assert isinstance(again, Clip)
         assert first.media_mode == mode
-        assert clip_line(CaptionedClip(clip=first))["media_mode"] == mode
+        assert clip_row(CaptionedClip(clip=first))["media_mode"] == mode
         assert "_exact_" in Path(first.media_path).name
         assert (again.identity, again.media) == (first.identity, first.media)
 

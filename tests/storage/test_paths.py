@@ -109,7 +109,7 @@ def test_a_shard_is_asked_for_again_and_only_a_spoilt_one_is_to_be_moved_away(mo
         access = StorageOptions(server.url, key="id", secret="hidden")  # noqa: S106 - made up
         server.troubles = {"/films/x": [503, 503], "/films/z": [403] * 50}
         assert read_shard(ObjectPath("s3://films/x", access)).num_rows == 1000
-        with pytest.raises(ConfigError, match=r"is no readable shard .*move it away"):
+        with pytest.raises(ConfigError, match=r"is not a readable shard .*move it away"):
             read_shard(ObjectPath("s3://films/y", access))
         with pytest.raises(ConfigError, match=r"could not be read .*run the same command again"):
             read_shard(ObjectPath("s3://films/z", access))

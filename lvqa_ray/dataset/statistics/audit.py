@@ -1,16 +1,15 @@
-"""What an output holds, measured against chance: keys, lengths, guesses, spans, and what a kept question costs."""
+"""Audit of an output against chance: keys, option lengths, blind guesses, cited spans, and cost per kept question."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.outcomes import numbers
+from lvqa_ray.dataset.outcomes import Column, numbers
 from lvqa_ray.dataset.statistics import significance
 from lvqa_ray.dataset.statistics.question_counts import Funnel, counted
 from lvqa_ray.dataset.statistics.significance import Mean, Moments, Share
@@ -22,13 +21,13 @@ BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some calls came to when they were paid.
+    """Tokens and price of some calls when they were paid.
 
     Attributes:
         calls: Replies.
         input_tokens: Prompt tokens.
         output_tokens: Reply tokens.
-        cost_usd: US dollars, ``None`` where no price was known.
+        cost_usd: US dollars, ``None`` if no price was known.
     """
 
     calls: int = 0
@@ -39,24 +38,24 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an output holds.
+    """Audit of an output.
 
     Attributes:
         videos: Videos with a record.
-        records: Questions that were kept.
-        dropped: The others, by check and then by kind.
+        records: Kept questions.
+        dropped: Dropped questions, by check and then by kind.
         checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
         categories: Records by category.
         quota: Questions by category, ``requested`` and ``delivered``; also of videos whose questions all failed.
         keys: Records by the letter of their key.
-        keys_p: Probability that these differ so much by chance alone.
-        longest: How often the longest option is the key, where one is the longest.
-        shortest: The same of the shortest.
-        blind: Share of guesses without the video that are the key: of all questions checked, and of those kept.
-        solve: Share of answers from the captions that are the key, likewise.
-        difficulty: Records by that share.
+        keys_p: p value of the test that the keys are uniform.
+        longest: How often the longest option is the key, if one is the longest.
+        shortest: Likewise for the shortest option.
+        blind: Share of correct guesses without the video: of all questions checked, and of those kept.
+        solve: Share of correct answers from the captions, likewise.
+        difficulty: Records by their share of correct answers.
         grounded: Share of the cited time that was captioned, likewise.
-        cost: What the answers cost, by stage or check; where a rerun may yet finish a video, without its checks.
+        cost: Cost of the replies, by stage or check; without checks for videos that a rerun may yet finish.
     """
 
     videos: int
@@ -77,7 +76,7 @@ class Audit:
 
     @property
     def asked(self) -> int:
-        """Questions that were asked for."""
+        """Requested questions."""
         return self.records + sum(sum(kinds.values()) for kinds in self.dropped.values())
 
     @property
@@ -88,7 +87,7 @@ class Audit:
 
     @property
     def usd_per_record(self) -> float | None:
-        """US dollars of all stages for each record; ``None`` where a stage has no price."""
+        """US dollars of all stages for each record; ``None`` if a stage has no price."""
         costs = [cost.cost_usd for cost in self.cost.values() if cost.calls]
         if not self.records or None in costs:
             return None
@@ -97,7 +96,7 @@ class Audit:
 
 @dataclass(slots=True)
 class AuditCounter:
-    """Counts what an `Audit` holds beside the questions, some thousand rows at a time; no value of a row is kept."""
+    """Streaming counter for the fields of `Audit` except question counts; keeps sums only."""
 
     keys: Counter[str] = field(default_factory=Counter)
     extremes: Counter[str] = field(default_factory=Counter)
@@ -115,7 +114,7 @@ class AuditCounter:
         self.add_questions(rows, kept=True)
 
     def add_questions(self, rows: pa.RecordBatch, *, kept: bool) -> None:
-        """Count the verdicts on some questions, all of which were kept or none, and what the questions cost."""
+        """Add scores and costs of some questions, which were all kept or all dropped."""
         verdicts = rows["checks"].flatten()
         name = pc.struct_field(verdicts, "check")
         for check in name.unique().to_pylist():
@@ -127,13 +126,13 @@ class AuditCounter:
             self.add_cost(check, mine)
         self.add_usage(rows["usage"])
 
-    def add_usage(self, usage: Any) -> None:  # noqa: ANN401 - Arrow arrays have no types
-        """Add what the questions of some rows cost."""
+    def add_usage(self, usage: Column) -> None:
+        """Add the cost of the questions of some rows, a struct of usage by stage."""
         for stage in ("ask", "reformat"):  # the rows of clips hold the cost of captions
             self.add_cost(stage, pc.struct_field(usage, stage))
 
-    def add_cost(self, stage: str, column: Any) -> None:  # noqa: ANN401 - as above
-        """Add what some calls cost."""
+    def add_cost(self, stage: str, column: Column) -> None:
+        """Add the cost of some calls, a struct with the fields `BILL`."""
         parts = [pc.sum(pc.struct_field(column, name)).as_py() for name in BILL]
         before = self.cost.get(stage, Cost())
         calls, tokens_in, tokens_out = (part or 0 for part in parts[:3])
@@ -148,7 +147,7 @@ class AuditCounter:
         )
 
     def audit(self, questions: Funnel, videos: int) -> Audit:
-        """The audit of an output with so many questions, about so many videos with a record."""
+        """The audit, with the question counts and the number of videos with a record."""
         keys: dict[str, int] = {letter: self.keys[letter] for letter in LETTERS}
         return Audit(
             videos=videos,
@@ -168,7 +167,7 @@ class AuditCounter:
             cost=self.cost,
         )
 
-    def _add_lengths(self, options: Any, answers: Any) -> None:  # noqa: ANN401 - as above
+    def _add_lengths(self, options: Column, answers: Column) -> None:
         lengths = np.stack([numbers(pc.utf8_length(pc.struct_field(options, letter))) for letter in LETTERS], axis=1)
         key = numbers(pc.index_in(answers, value_set=pa.array(LETTERS)))
         for name, sign in (("longest", 1), ("shortest", -1)):

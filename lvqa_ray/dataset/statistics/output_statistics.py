@@ -1,6 +1,6 @@
-"""All numbers of an output, counted in one pass over its tables: ``run.json``, ``lvqa audit`` and the report show them.
+"""Statistics of an output, counted in one pass over its tables for ``run.json``, ``lvqa audit`` and the report.
 
-The rows are read some thousand at a time. What stays in memory is a few bytes for each video and clip.
+Rows are read in batches of some thousand. A few bytes for each video and clip stay in memory.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.outcomes import flat
+from lvqa_ray.dataset.outcomes import Column, flat
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.audit import Audit, AuditCounter
 from lvqa_ray.dataset.statistics.question_counts import Funnel, QuestionCounter, counted
@@ -39,19 +38,19 @@ COLUMNS: Mapping[TableName, list[str]] = {
     "clips": ["duration_sec", "dropped", "error", "usage"],
     "analysis": ["video_id", "task", "error", "alone"],
 }
-"""What is read of each table, in this order: failures are counted against the records."""
+"""Columns to read of each table, in this order: failures are counted only for videos without records."""
 
 
 @dataclass(slots=True)
 class FailedKind:
-    """Videos that failed in one way and have no record.
+    """Videos with one kind of failure and no record.
 
     Attributes:
-        stage: Where the first of them failed.
+        stage: Stage in which the first of them failed.
         example: Id of the first.
-        message: Why that one failed.
-        count: How many.
-        retryable: How many of them a plain rerun tries again.
+        message: Why the first failed.
+        count: Number of videos.
+        retryable: How many of them the next run retries by itself.
     """
 
     kind: str
@@ -64,17 +63,17 @@ class FailedKind:
 
 @dataclass(frozen=True, slots=True)
 class OutputStatistics:
-    """What became of everything.
+    """Statistics of an output.
 
     Attributes:
-        questions: What became of the questions of the whole output.
-        selected: The same of the questions of the videos that were named.
-        audit: The whole output, measured against chance.
-        videos: Videos of the last run's manifest, or of the tables where there is none.
-        alone: Videos that were asked no questions and have results of tasks about the whole.
-        results: Results of these tasks, of all videos, by task and then by fate, ``made`` or ``failed``.
+        questions: Question counts of the whole output.
+        selected: Question counts of the selected videos.
+        audit: Audit of the whole output.
+        videos: Videos of the last manifest, or of the tables if there is none.
+        alone: Videos with analysis results only.
+        results: Analysis results of all videos, by task and then by outcome, ``made`` or ``failed``.
         failed: Failed videos by kind, most frequent first.
-        clips: Clips by fate: ``captioned``, ``filtered`` or ``failed``.
+        clips: Clips by outcome: ``captioned``, ``filtered`` or ``failed``.
         clip_seconds: Length of every clip that was not filtered out (s).
         hours: Length of the videos with records (h).
     """
@@ -107,7 +106,7 @@ class OutputStatistics:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Dropped questions by check and, where it says more, kind, most frequent first."""
+        """Dropped questions by check, and by kind if that differs, most frequent first."""
         drops: Counter[str] = Counter()
         for check, kinds in self.questions.dropped.items():
             for kind, number in kinds.items():
@@ -115,12 +114,12 @@ class OutputStatistics:
         return dict(drops.most_common())
 
 
-def count(output: OutputReader, selected: Any = None) -> OutputStatistics:  # noqa: ANN401 - Arrow arrays have no types
+def count(output: OutputReader, selected: Column | None = None) -> OutputStatistics:
     """Count an output.
 
     Args:
         output: The output.
-        selected: Ids of the videos whose questions are counted apart too, as an Arrow array; none, if not given.
+        selected: Ids of videos whose questions are also counted separately; none, if not given.
 
     Raises:
         ConfigError: A shard cannot be read.
@@ -136,14 +135,14 @@ class _Counter:
     """Counts rows, table by table.
 
     Args:
-        selected: Ids of the videos whose questions are counted apart too.
+        selected: Ids of videos whose questions are also counted separately.
     """
 
-    def __init__(self, selected: Any) -> None:  # noqa: ANN401 - Arrow arrays have no types
+    def __init__(self, selected: pa.Array) -> None:
         self._selected = selected
         self._questions, self._of_selected, self._audit = QuestionCounter(), QuestionCounter(), AuditCounter()
         self._lengths: list[pa.Table] = []
-        self._with_records: Any = None
+        self._with_records: pa.Table | None = None
         self._failed: dict[str, FailedKind] = {}
         self._clips: Counter[str] = Counter(captioned=0, filtered=0, failed=0)
         self._clip_seconds: list[npt.NDArray[np.float64]] = []
@@ -176,19 +175,19 @@ class _Counter:
         """The sums.
 
         Args:
-            videos: How many videos the last run was about, if it wrote that down.
+            videos: Number of videos of the last run; 0 if unknown.
         """
         recorded, questions = self._recorded(), self._questions.counts()
         failed = sorted(self._failed.values(), key=lambda one: -one.count)
         outcomes = recorded.num_rows + len(self._alone) + sum(one.count for one in failed)
-        results = {task: {fate: self._results[task, fate] for fate in ("made", "failed")} for task in TASKS}
+        results = {task: {end: self._results[task, end] for end in ("made", "failed")} for task in TASKS}
         return OutputStatistics(
             questions=questions,
             selected=self._of_selected.counts(),
             audit=self._audit.audit(questions, recorded.num_rows),
             videos=max(videos, outcomes),
             alone=len(self._alone),
-            results={task: fates for task, fates in results.items() if any(fates.values())},
+            results={task: ends for task, ends in results.items() if any(ends.values())},
             failed=failed,
             clips=dict(self._clips),
             clip_seconds=np.concatenate([np.empty(0), *self._clip_seconds]),
@@ -199,7 +198,7 @@ class _Counter:
         return rows.filter(pc.is_in(rows[VIDEO_ID[table]], value_set=self._selected))
 
     def _recorded(self) -> pa.Table:
-        """The videos with records, and how long each is."""
+        """The videos with records, and their lengths (s)."""
         if self._with_records is None:
             none = pa.table({"id": pa.array([], pa.string()), "s": pa.array([], pa.float64())})
             self._with_records = _longest(pa.concat_tables([none, *self._lengths])).combine_chunks()
@@ -223,8 +222,8 @@ class _Counter:
 
     def _add_results(self, rows: pa.RecordBatch) -> None:
         self._alone.update(rows.filter(pc.fill_null(rows["alone"], False))["video_id"].unique().to_pylist())
-        for (task, fate), number in counted(rows["task"], pc.if_else(pc.is_valid(rows["error"]), "failed", "made")):
-            self._results[task, fate] += number
+        for (task, end), number in counted(rows["task"], pc.if_else(pc.is_valid(rows["error"]), "failed", "made")):
+            self._results[task, end] += number
 
 
 def _longest(rows: pa.Table) -> pa.Table:

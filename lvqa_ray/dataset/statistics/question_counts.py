@@ -1,4 +1,4 @@
-"""How many questions there are, and which checks dropped the others."""
+"""Question counts: requested, kept, and dropped by check."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lvqa_ray.records.requested import against, requested
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """What became of the questions.
+    """Counts of questions by outcome.
 
     Attributes:
-        asked: Questions that were asked for, of the videos that have an outcome with questions.
-        kept: Those that are records.
-        dropped: The others, by check and then by kind.
+        asked: Requested questions of videos that have records or drops.
+        kept: Questions that became records.
+        dropped: Dropped questions, by check and then by kind.
         checks: Verdicts by check: ``passed``, ``marked``, ``repaired`` and ``dropped``.
         categories: Records by category.
         quota: Questions by category, ``requested`` and ``delivered``; also of videos whose questions all failed.
@@ -35,7 +35,7 @@ class Funnel:
 
 @dataclass(slots=True)
 class QuestionCounter:
-    """Counts questions, some thousand rows at a time."""
+    """Streaming counter of questions."""
 
     kept: int = 0
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class QuestionCounter:
 
 
 def counted(*columns: pa.Array | pa.ChunkedArray) -> Iterator[tuple[list[str], int]]:
-    """The different rows of some columns in the order of their first, each with how often it is there."""
+    """The distinct rows of some columns in order of first occurrence, each with its count."""
     names = [str(number) for number in range(len(columns))]
     found = pa.table(list(columns), names=names).group_by(names, use_threads=False).aggregate([([], "count_all")])
     for row in found.to_pylist():

@@ -1,6 +1,6 @@
-"""What chance alone would give: intervals and p values for shares of counted things.
+"""Confidence intervals and p values for shares and means.
 
-The same as `scipy.stats`, which a test compares, without its import of 0.7 s and 70 MB.
+The results equal those of `scipy.stats` (a test compares them), without its import of 0.7 s and 70 MB.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 Z = 1.959964
-"""Standard errors to each side of a 95 % interval."""
+"""z value of a 95 % interval."""
 NEGLIGIBLE = 1e-17
-"""A part of a sum that changes none of its digits."""
+"""Relative size of a term that no longer changes a sum of floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of how many, against what chance would give.
+    """A share with its confidence interval and its p value against chance.
 
     Attributes:
-        hits: Those counted.
-        of: All of them.
-        chance: The share that chance gives.
+        hits: Number of hits.
+        of: Number of trials.
+        chance: Expected share by chance.
         low: Lower end of the 95 % interval of the share (Wilson's).
         high: Its upper end.
         p: Probability of at least so many by chance alone (binomial, exact).
@@ -40,17 +40,17 @@ class Share:
 
     @property
     def share(self) -> float | None:
-        """The share; ``None`` of nothing."""
+        """The share; ``None`` without trials."""
         return self.hits / self.of if self.of else None
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean over questions, with the 95 % interval that their spread gives.
+    """A mean over questions, with its 95 % interval.
 
     Attributes:
-        of: How many questions.
-        mean: ``None`` of nothing.
+        of: Number of questions.
+        mean: The mean; ``None`` without questions.
         low: Lower end of the interval.
         high: Its upper end.
     """
@@ -63,10 +63,10 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """The mean and spread of values that are not kept, by the method of Chan, Golub and LeVeque.
+    """Streaming mean and variance, by the method of Chan, Golub and LeVeque.
 
     Attributes:
-        of: How many values.
+        of: Number of values.
         middle: Their mean.
         squares: Sum of the squared distances from it.
     """
@@ -77,7 +77,7 @@ class Moments:
 
     @classmethod
     def of_values(cls, values: npt.NDArray[np.float64]) -> Moments:
-        """Those of some values."""
+        """The moments of some values."""
         return cls(len(values), float(values.mean()), float(values.var() * len(values))) if len(values) else cls()
 
     def __add__(self, other: Moments) -> Moments:
@@ -100,7 +100,7 @@ class Moments:
 
 
 def share(hits: int, of: int, chance: float) -> Share:
-    """A share with its interval, and how likely chance gives as much."""
+    """A share with its 95 % interval and its p value."""
     low, high = wilson(hits, of)
     return Share(hits, of, chance, low, high, at_least(hits, of, chance))
 
@@ -116,10 +116,10 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def at_least(hits: int, of: int, chance: float) -> float:
-    """Probability of at least so many hits among independent ones that each come by chance."""
+    """Upper tail of the binomial distribution: probability of at least ``hits`` of ``of`` by chance."""
     if hits <= 0:
         return 1.0
-    if hits <= of * chance:  # the other tail has fewer terms that count
+    if hits <= of * chance:  # the other tail has fewer terms
         return 1.0 - at_least(of - hits + 1, of, 1.0 - chance)
     ways = math.lgamma(of + 1) - math.lgamma(hits + 1) - math.lgamma(of - hits + 1)
     term = math.exp(ways + hits * math.log(chance) + (of - hits) * math.log1p(-chance))
@@ -132,7 +132,7 @@ def at_least(hits: int, of: int, chance: float) -> float:
 
 
 def uniform(counts: Sequence[int]) -> float:
-    """Probability that four counts differ so much from equal ones by chance alone (chi squared, 3 degrees)."""
+    """P value of the chi-squared test that four counts are uniform (3 degrees of freedom)."""
     total = sum(counts)
     if not total:
         return 1.0

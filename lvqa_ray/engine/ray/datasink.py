@@ -15,15 +15,15 @@ from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.engine.ray.metrics import count_rows
 from lvqa_ray.engine.row_codec import rows_of
 from lvqa_ray.records import AnalysisRecord, CaptionedClip, Failure, FinishedVideo
-from lvqa_ray.records.tables import (
-    TableName,
-    analysis_lines,
-    clip_line,
-    data_line,
-    drop_line,
-    failure_line,
-    subtitle_lines,
+from lvqa_ray.records.table_rows import (
+    analysis_rows,
+    clip_row,
+    data_row,
+    drop_row,
+    failure_row,
+    subtitle_rows,
 )
+from lvqa_ray.records.tables import TableName
 from lvqa_ray.storage.paths import StoragePath
 
 BUNDLES_PER_WRITE = 16
@@ -67,17 +67,17 @@ class TableSink(Datasink[str]):
             for row in rows_of(block):
                 match row:
                     case CaptionedClip():
-                        lines["clips"].append(clip_line(row) | self._provenance)
-                        lines["subtitles"] += [line | self._provenance for line in subtitle_lines(row.clip)]
+                        lines["clips"].append(clip_row(row) | self._provenance)
+                        lines["subtitles"] += [line | self._provenance for line in subtitle_rows(row.clip)]
                     case FinishedVideo():
-                        lines["data"] += [data_line(record) | self._provenance for record in row.records]
-                        lines["drops"] += [drop_line(drop, row.video) | self._provenance for drop in row.drops]
+                        lines["data"] += [data_row(record) | self._provenance for record in row.records]
+                        lines["drops"] += [drop_row(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
-                            lines["failures"].append(failure_line(row.failure) | self._provenance)
+                            lines["failures"].append(failure_row(row.failure) | self._provenance)
                     case AnalysisRecord():
-                        lines["analysis"] += [line | self._provenance for line in analysis_lines(row)]
+                        lines["analysis"] += [line | self._provenance for line in analysis_rows(row)]
                     case Failure():
-                        lines["failures"].append(failure_line(row) | self._provenance)
+                        lines["failures"].append(failure_row(row) | self._provenance)
                     case _:
                         raise TypeError(f"a row of type {type(row).__name__} reached the sink")
         name = f"{self._shard}-{ctx.task_idx:06d}"

@@ -24,6 +24,7 @@ from lvqa_ray.video.spans import EPSILON_S
 
 if TYPE_CHECKING:
     from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+    from lvqa_ray.video.frames.jpeg import Pixels
 
 LAST_FRAME_GRACE_S = 0.5
 """The last frame stands in for times this far past its end: durations in headers are not that exact."""
@@ -106,8 +107,18 @@ def _read(
             break
         index = max(0, bisect_right(starts, time + EPSILON_S) - 1)
         if not sampled or sampled[-1].time_s != starts[index]:
-            picture = av.VideoFrame.from_ndarray(video[index].asnumpy(), format="rgb24")
-            sampled.append(Frame(time_s=starts[index], jpeg=encoder.encode(picture)))
+            frame = av.VideoFrame.from_ndarray(_rgb(video[index].asnumpy()), format="rgb24")
+            sampled.append(Frame(time_s=starts[index], jpeg=encoder.encode(frame)))
         else:
             sampled.append(sampled[-1])
     return sampled
+
+
+def _rgb(pixels: Pixels) -> Pixels:
+    """Remove the row padding that decord2 3.4 takes for further channels.
+
+    With AVX-512 its rows are padded to a multiple of 64 pixels. If that is a multiple of a third of the width (as for
+    144 pixels), decord does not copy the rows but returns an array with more than three channels.
+    """
+    height, width, _ = pixels.shape
+    return np.ascontiguousarray(pixels.reshape(height, -1)[:, : 3 * width]).reshape(height, width, 3)

@@ -8,6 +8,8 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
+
 
 class AudioConverter:
     """Converts the audio frames of a stream to one sample format, channel layout and sample rate.
@@ -38,5 +40,4 @@ class AudioConverter:
         try:
             yield from self._resampler.resample(frame)
         except (av.FFmpegError, ValueError) as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)

@@ -18,6 +18,7 @@ from av.stream import Discard
 
 from lvqa_ray.video.audio.convert import AudioConverter
 from lvqa_ray.video.audio.track_choice import audio_track
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
 from lvqa_ray.video.reader.video_reader import open_video
 
 RATE = 16_000
@@ -111,8 +112,7 @@ def decoded(packets: Iterator[Packet[Any]], stream: AudioStream, *, end_s: float
             packet = next(packets, None)
             frames = [] if packet is None else stream.decode(packet)
         except (av.FFmpegError, OSError) as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)
             if packet is None or isinstance(error, EOFError):
                 return
             continue

@@ -12,6 +12,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 
 from lvqa_ray.video.reader.container import open_container
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
 
 SIDE_TRACK = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
 """Commentary and audio description: chosen only if there is nothing else."""
@@ -61,8 +62,7 @@ def _decoding(path: str, indexes: list[int]) -> set[int]:
                 if len(found) == len(indexes):
                     break
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)
     return found
 
 
@@ -70,6 +70,5 @@ def _decodes(packet: Packet[Any]) -> bool:
     try:
         return bool(packet.decode())
     except av.FFmpegError as error:
-        if isinstance(error, MemoryError):
-            raise MemoryError from error
+        raise_if_out_of_memory(error)
         return False

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.reader.container_formats import HEAD_BYTES, list_kind, open_input
+from lvqa_ray.video.reader.container_formats import HEAD_BYTES, list_kind, open_input, raise_if_out_of_memory
 from lvqa_ray.video.reader.picture_track import picture_tracks
 
 MAX_SIDE = 16_384
@@ -117,8 +117,7 @@ def open_container(path: str) -> InputContainer:
     try:
         return open_input(path)
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        if isinstance(error, MemoryError):  # not the file's fault
-            raise MemoryError from error
+        raise_if_out_of_memory(error)
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO):
             raise VideoError(VideoFault.UNREADABLE, f"{path} cannot be read ({error}); check its disk.") from error
         with Path(path).open("rb") as file:

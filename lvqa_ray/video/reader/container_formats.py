@@ -95,6 +95,12 @@ def open_input(file: str | Readable, *, subtitles: str = "") -> InputContainer:
     return container
 
 
+def raise_if_out_of_memory(error: BaseException) -> None:
+    """Raise `MemoryError` if FFmpeg ran out of memory, which is not damage of the file."""
+    if isinstance(error, MemoryError):
+        raise MemoryError from error
+
+
 def list_kind(head: bytes) -> str:
     """Name the kind of file list that begins with these bytes; empty if it is none that is known."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -15,6 +15,8 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
+
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails
 """Tracks marked as covers or thumbnails are always ignored."""
 
@@ -61,6 +63,5 @@ def _counted(reopened: Callable[[], InputContainer], indexes: dict[int, int]) ->
         try:
             found.update(packet.stream_index for packet in islice(container.demux(), COUNTED_PACKETS) if packet.size)
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)
     return {index: found[index] for index in indexes}

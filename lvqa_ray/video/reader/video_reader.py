@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
 from lvqa_ray.video.reader.container import check_dimensions, check_file, frame_rate, open_container, picture_stream
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
 from lvqa_ray.video.reader.damage import DamageDetector
 from lvqa_ray.video.reader.demux import Demuxer
 from lvqa_ray.video.reader.display import Presentation
@@ -150,7 +151,7 @@ class VideoReader:
                 self._count += bool(packet.size)
                 yield packet
         except av.FFmpegError as error:
-            _raise_if_out_of_memory(error)
+            raise_if_out_of_memory(error)
             self._damage.file_unreadable()
 
     def all_packets(self) -> Iterator[Packet[Any]]:
@@ -159,7 +160,7 @@ class VideoReader:
         try:
             yield from self._fixer.timed(self.demuxer.packets())
         except av.FFmpegError as error:
-            _raise_if_out_of_memory(error)
+            raise_if_out_of_memory(error)
             self._damage.file_unreadable()
 
     def frames(
@@ -232,7 +233,7 @@ class VideoReader:
         try:
             self.demuxer.seek(self._start + offset)
         except av.FFmpegError as error:
-            _raise_if_out_of_memory(error)
+            raise_if_out_of_memory(error)
 
     def rewind(self) -> None:
         """Go to the first packet. Reopens the file, since some formats can seek to key frames only."""
@@ -285,7 +286,7 @@ class VideoReader:
         try:
             frames = self.stream.decode(packet)
         except av.FFmpegError as error:
-            _raise_if_out_of_memory(error)
+            raise_if_out_of_memory(error)
             if packet is not None and not isinstance(error, EOFError):
                 self._damage.packet_failed(packet)
             return
@@ -332,9 +333,3 @@ def open_video(path: str, *, threads: int = 1, picture_only: bool = True) -> Ite
 def no_frames(path: str) -> VideoError:
     """Make the error for a video without a decodable frame."""
     return VideoError(VideoFault.NO_FRAMES, f"No frame of {path} can be decoded; fetch the file again or re-encode it.")
-
-
-def _raise_if_out_of_memory(error: av.FFmpegError) -> None:
-    """Raise again if memory ran out, which is not damage of the file."""
-    if isinstance(error, MemoryError):
-        raise MemoryError from error

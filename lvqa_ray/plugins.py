@@ -1,7 +1,7 @@
 """Plug-ins: checks, export formats and scene detectors that installed packages register as Python entry points.
 
-A package names them in its ``pyproject.toml``, such as ``[project.entry-points."lvqa_ray.checks"]``. Nothing is
-imported until a job or a command names the plug-in, so an installed package changes no job that does not mention it.
+A package lists them in its ``pyproject.toml``, for example in ``[project.entry-points."lvqa_ray.checks"]``. A plug-in
+is imported only when a job or a command names it, so installed packages do not affect other jobs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class PluginError(ConfigError, ValueError):
 
 
 def installed(group: Group) -> dict[str, EntryPoint]:
-    """The entry points of a group by name, in alphabetical order.
+    """Entry points of a group by name, in alphabetical order.
 
     Raises:
         PluginError: Two packages register the same name.
@@ -33,10 +33,10 @@ def installed(group: Group) -> dict[str, EntryPoint]:
 
 
 def load(group: Group, name: str) -> Any:  # noqa: ANN401 - whatever the package registers
-    """Import what a package registers under a name.
+    """Import a plug-in by its name.
 
     Raises:
-        PluginError: There is no such plug-in, or its package cannot be imported.
+        PluginError: There is no such plug-in, or it cannot be imported.
     """
     points = installed(group)
     if name not in points:

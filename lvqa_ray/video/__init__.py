@@ -1,1 +1,1 @@
-"""Paths and numbers in, values out: probing, splitting, cutting and sampling. Knows no Ray, no endpoint, no config."""
+"""Video processing: probing, splitting, cutting and sampling. Independent of Ray, of endpoints and of the config."""

@@ -1,7 +1,7 @@
-"""Spans of time: fixed intervals, scenes cut to size, time codes, frame numbers and sampling times.
+"""Time spans: fixed intervals, scenes divided into clips, and sampling times.
 
-Pure arithmetic in seconds. Floats come from people (``0.1``) and from containers (``30.04``), so every comparison
-allows for a microsecond, and starts are multiplied out instead of added up.
+Pure arithmetic in seconds. Floats come from users (``0.1``) and from containers (``30.04``), so every comparison
+tolerates a microsecond, and starts are computed by multiplication instead of by a running sum.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from lvqa_ray.records import Span
 
 EPSILON_S = 1e-6
-"""Differences in time below this are rounding, not time."""
+"""Smaller differences in time are rounding errors."""
 
 MAX_SPANS = 1_000_000
-"""More spans than this out of one video is a slip in the configuration."""
+"""More spans than this from one video is an error in the configuration."""
 
 
 def fixed_spans(
@@ -30,23 +30,22 @@ def fixed_spans(
 ) -> list[Span]:
     """Split a video into spans of one length.
 
-    Nothing that is left after ``start_remove_s`` and ``end_remove_s`` vanishes: a tail that is shorter than ``min_s``,
-    or shorter than a sliver, is not dropped but joins the span before it; a video shorter than ``interval_s`` is one
-    span.
+    Apart from ``start_remove_s`` and ``end_remove_s`` nothing is dropped: a tail shorter than ``min_s`` or than a
+    sliver joins the span before it, and a video shorter than ``interval_s`` is one span.
 
     Args:
-        duration_s: Length of the video's picture.
+        duration_s: Length of the video stream.
         interval_s: Length of a span.
         start_remove_s: Seconds to leave out at the start.
         end_remove_s: Seconds to leave out at the end.
         min_s: Tails shorter than this join their neighbour.
-        sliver_s: So do tails shorter than this or than half an interval, whichever is less.
+        sliver_s: Tails shorter than this, or than half an interval if that is less, do so too.
 
     Returns:
         Spans in time order, each beginning where the one before it ends; none if nothing is left.
 
     Raises:
-        ValueError: A length is no usable number.
+        ValueError: A length is not finite, or out of range.
     """
     _check_positive("interval_s", interval_s)
     _check_not_negative(
@@ -68,27 +67,26 @@ def scene_spans(
     overlap: bool = False,
     sliver_s: float = 0.5,
 ) -> list[Span]:
-    """Make scenes into clips of a bearable length.
+    """Divide scenes into clips of bounded length.
 
-    Each scene is trimmed at both ends. One no longer than ``max_s`` is kept if it is at least ``min_s`` long. A longer
-    one is cut into pieces of ``max_s`` from its start; what remains is kept if it is at least ``min_s`` long, or
-    whatever its length with ``overlap``, and joins the piece before it if it is a mere sliver. No span leaves its
-    scene.
+    Each scene is trimmed at both ends. A scene up to ``max_s`` is kept if it is at least ``min_s`` long. A longer one
+    is cut into pieces of ``max_s`` from its start. The remainder joins the piece before it if it is a sliver;
+    otherwise it is kept if it is at least ``min_s`` long, or always with ``overlap``. No span leaves its scene.
 
     Args:
         scenes: Scenes in time order.
         min_s: Shortest clip.
-        max_s: Longest clip, but for a joined sliver.
+        max_s: Longest clip, except for a joined sliver.
         start_remove_s: Seconds to leave out at the start of each scene.
         end_remove_s: Seconds to leave out at the end of each scene.
-        overlap: Keep every remainder, so that nothing of a long scene is lost.
+        overlap: Keep every remainder, so that no part of a long scene is lost.
         sliver_s: A remainder shorter than this, or than half of ``max_s``, joins its neighbour.
 
     Returns:
         Spans in the order of the scenes.
 
     Raises:
-        ValueError: A length is no usable number.
+        ValueError: A length is not finite, or out of range.
     """
     _check_positive("max_s", max_s)
     _check_not_negative(min_s=min_s, start_remove_s=start_remove_s, end_remove_s=end_remove_s, sliver_s=sliver_s)
@@ -106,7 +104,7 @@ def scene_spans(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenePlan:
-    """How one scene becomes clips, while it is still running too; the attributes are those of `scene_spans`."""
+    """Rules for dividing a scene into clips, also while it is still open. For the attributes see `scene_spans`."""
 
     max_s: float
     min_s: float = 0.0
@@ -117,16 +115,16 @@ class ScenePlan:
 
     @property
     def least_s(self) -> float:
-        """Scenes, and remainders of scenes, that are shorter than this join their neighbour."""
+        """Shorter scenes, and shorter remainders of scenes, join their neighbour (s)."""
         return min(self.sliver_s, self.max_s / 2)
 
     @property
     def settling_s(self) -> float:
-        """How far past the end of a piece of ``max_s`` a scene must have come for that piece to stay as it is."""
+        """A piece of ``max_s`` is final once its scene has run this long past the end of the piece (s)."""
         return self.end_remove_s + self.least_s
 
     def clips(self, scene: Span) -> list[Span]:
-        """The clips of a scene that is over."""
+        """Clips of a complete scene."""
         return scene_spans(
             [scene],
             min_s=self.min_s,
@@ -138,7 +136,7 @@ class ScenePlan:
         )
 
     def piece(self, scene_start_s: float, index: int) -> Span:
-        """A piece of full length of a scene that may still be running; what remains of it at the end may be less."""
+        """Span of one full-length piece of a scene that may still be open; the last piece may turn out shorter."""
         begin = scene_start_s + self.start_remove_s
         return Span(start_s=begin + index * self.max_s, end_s=begin + (index + 1) * self.max_s)
 
@@ -147,12 +145,12 @@ def frame_times(span: Span, *, count: int | None, fps: float | None) -> list[flo
     """Choose the times at which to sample a span.
 
     Args:
-        span: What to sample.
+        span: The span to sample.
         count: Number of times, at the middles of that many equal parts; or ``None``.
-        fps: Times a second, the first after half a period; or ``None``. Give exactly one of the two.
+        fps: Times per second, the first after half a period; or ``None``. Give exactly one of the two.
 
     Returns:
-        At least one time, rising, all strictly inside the span.
+        At least one time, ascending, all strictly inside the span.
 
     Raises:
         ValueError: Neither or both of ``count`` and ``fps`` are given, or the span is empty.
@@ -175,7 +173,7 @@ def frame_times(span: Span, *, count: int | None, fps: float | None) -> list[flo
 
 
 def _chunks(begin: float, end: float, *, length_s: float, join_below_s: float) -> list[Span]:
-    """Cut ``[begin, end)`` into pieces of one length; a rest below ``join_below_s`` lengthens the last of them."""
+    """Cut ``[begin, end)`` into pieces of one length; a remainder below ``join_below_s`` lengthens the last one."""
     ratio = (end - begin) / length_s
     if not ratio < MAX_SPANS:
         raise ValueError(

@@ -137,6 +137,23 @@ def test_wide_pixels_that_are_turned_are_high(tmp_path: Path, reader: str) -> No
     assert simplejpeg.decode_jpeg_header(frame.jpeg)[:2] == (192, 96)
 
 
+@pytest.mark.parametrize("width", [48, 96, 144, 160])
+def test_padding_of_decords_rows_is_removed(tmp_path: Path, width: int) -> None:
+    """With AVX-512, decord2 3.4 pads rows to 64 pixels, and takes that for a fourth channel at some widths."""
+    path = str(tmp_path / "film.mp4")
+    with av.open(path, "w") as output:
+        video = output.add_stream("libx264", rate=25, options={"crf": "1"})
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt = width, 64, "yuv420p"
+        ramp = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], (64, width, 3))
+        output.mux(video.encode(VideoFrame.from_ndarray(np.ascontiguousarray(ramp), format="rgb24")))
+        output.mux(video.encode(None))
+    (frame,) = sample_frames(path, [0.0], short_side=500, quality=95, reader="decord")
+    pixels = simplejpeg.decode_jpeg(frame.jpeg).astype(int)
+    assert pixels.shape == ramp.shape
+    assert abs(pixels - ramp).max() < 16
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
 @pytest.mark.parametrize("mode", ["encode", "copy", "exact"])
 @pytest.mark.parametrize("rotation", [0, 90])

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 import struct
 import time
+from hashlib import shake_256
 from pathlib import Path
 
 import pytest
@@ -99,7 +99,8 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     [
         (b"", VideoFault.EMPTY_FILE),
         (b"This is a shopping list.\n" * 99, VideoFault.NOT_A_VIDEO),
-        (os.urandom(50_000), VideoFault.NOT_A_VIDEO),
+        # Fixed bytes: FFmpeg takes about 1 in 300 random files for H.263.
+        (shake_256(b"noise").digest(50_000), VideoFault.NOT_A_VIDEO),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfilm.ts\n#EXT-X-ENDLIST\n", VideoFault.NOT_A_VIDEO),
         (b"1\n00:00:00,000 --> 00:00:01,000\nhello\n\n", VideoFault.NOT_A_VIDEO),
     ],

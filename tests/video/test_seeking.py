@@ -17,8 +17,9 @@ from tests.video.films import counted
 @pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
 def test_the_pictures_after_a_seek_are_those_of_their_times(tmp_path: Path, codec: str) -> None:
     path = counted(tmp_path / "film.vob", codec, frames=75)
-    with open_video(str(counted(tmp_path / "film.mkv", codec, frames=75))) as source:
+    with open_video(str(path)) as source:  # of this file: x264 does not always encode the same frames alike
         wanted = [np.asarray(frame.to_ndarray(), np.uint8) for frame in source.frames()]
+    assert len(wanted) == 75
     with open_video(str(path)) as source:
         for start_s in (0.5, 0.8, 1.3, 1.9, 2.5):
             frames = source.frames_from(start_s)

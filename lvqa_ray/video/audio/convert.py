@@ -1,4 +1,4 @@
-"""Conversion of audio frames to one format, also where the layout, sample rate or format of a stream changes midway."""
+"""Audio conversion to one format, also where the layout, sample rate or format of a stream changes midway."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
+
 
 class AudioConverter:
     """Converts the audio frames of a stream to one sample format, channel layout and sample rate.
 
-    FFmpeg's resampler is set up for one kind of input. Broadcasts change from stereo to 5.1 at a programme boundary,
-    and joined files change the sample rate: the converter then sets up a new resampler.
-
-    Args:
-        format: Sample format of the result.
-        layout: Channel layout of the result.
-        rate: Samples a second of the result.
+    FFmpeg's resampler accepts one kind of input. Broadcasts change from stereo to 5.1 at a programme boundary, and
+    joined files change the sample rate: the converter then creates a new resampler.
     """
 
     def __init__(self, *, format: str, layout: str, rate: int) -> None:  # noqa: A002 - as PyAV names it
@@ -29,11 +26,11 @@ class AudioConverter:
         self._resampler: AudioResampler | None = None
 
     def convert(self, frame: AudioFrame) -> Iterator[AudioFrame]:
-        """Yield the converted frames that a frame completes; a frame that FFmpeg cannot convert gives none."""
-        found = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if found != self._input:
+        """Yield the output frames that a frame completes; none for a frame that FFmpeg cannot convert."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != self._input:
             yield from self._converted(None)
-            self._input = found
+            self._input = kind
             self._resampler = AudioResampler(format=self._format, layout=self._layout, rate=self.rate)
         yield from self._converted(frame)
 
@@ -43,5 +40,4 @@ class AudioConverter:
         try:
             yield from self._resampler.resample(frame)
         except (av.FFmpegError, ValueError) as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)

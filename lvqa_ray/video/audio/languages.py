@@ -1,11 +1,11 @@
-"""Language tags as names of files and streams of containers spell them: ``en``, ``eng``, ``en-US``, ``English``."""
+"""Language tags as file names and containers spell them: ``en``, ``eng``, ``en-US``, ``English``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-# ISO 639-1, then the codes of ISO 639-2 for the same language (bibliographic ones last), then its English name.
+# ISO 639-1 code, ISO 639-2 codes of the same language (bibliographic ones last), English name.
 _TABLE = """
 aa aar;ab abk;ae ave;af afr afrikaans;ak aka;am amh amharic;an arg;ar ara arabic;as asm;av ava;ay aym;az aze azerbaijani
 ba bak;be bel belarusian;bg bul bulgarian;bi bis;bm bam;bn ben bengali;bo bod tib tibetan;br bre;bs bos bosnian
@@ -30,14 +30,14 @@ uk ukr ukrainian;ur urd urdu;uz uzb uzbek;ve ven;vi vie vietnamese;vo vol;wa wln
 zh zho chi chinese cmn mandarin;yue cantonese;zu zul;und
 """
 _PRIMARY: Mapping[str, str] = {name: names.split()[0] for names in re.split(r"[;\n]", _TABLE) for name in names.split()}
-# What Chinese files and players write for the two scripts.
+# Tags that Chinese files and players use for the two scripts.
 _SCRIPTS = {"chs": "zh-hans", "cht": "zh-hant", "zh-cn": "zh-hans", "zh-sg": "zh-hans", "zh-tw": "zh-hant"}
 _SCRIPTS |= {"zh-hk": "zh-hant", "sc": "zh-hans", "tc": "zh-hant"}
 _TAG = re.compile(r"[^\W\d_]{2,12}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 
 
 def language(tag: str) -> str:
-    """A tag in one spelling, such as ``en`` or ``zh-hans``; empty for a text that is no tag of a known language."""
+    """Normalise a tag, to ``en`` or ``zh-hans`` for example; empty for a text that is no tag of a known language."""
     if not _TAG.fullmatch(tag):
         return ""
     plain = tag.casefold().replace("_", "-")
@@ -48,7 +48,7 @@ def language(tag: str) -> str:
 
 
 def match(wanted: str, tag: str) -> int:
-    """How well a tag fits: 3 for the same text, 2 for the same language, 1 for any region of it, 0 for another."""
+    """Score a tag: 3 for the same text, 2 for the same language, 1 if only one has a region, 0 for other languages."""
     if wanted.casefold() == tag.casefold():
         return 3
     one, other = language(wanted), language(tag)

@@ -1,4 +1,4 @@
-"""The sound of a video as 16 kHz mono, on the clock of its picture, a piece at a time."""
+"""PCM audio of a video: 16 kHz mono, aligned to the video stream, streamed in pieces."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from av.stream import Discard
 
 from lvqa_ray.video.audio.convert import AudioConverter
 from lvqa_ray.video.audio.track_choice import audio_track
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
 from lvqa_ray.video.reader.video_reader import open_video
 
 RATE = 16_000
-"""Samples a second: what recognizers of speech are made for."""
+"""Sample rate (Hz) that speech recognizers expect."""
 GAP_S = 0.05
-"""How far sound may run ahead of its clock, or behind it, before it is put right."""
+"""Audio that deviates from its timestamps by more than this (s) is realigned."""
 OPUS_BITS = 24_000
 MP3_BITS = 32_000
 
@@ -31,7 +32,7 @@ Samples = npt.NDArray[np.int16]
 Form = Literal["opus", "mp3", "flac", "wav"]
 SOUND_FORMS: tuple[Form, ...] = get_args(Form)
 MIMES: dict[Form, str] = {"opus": "audio/ogg", "mp3": "audio/mpeg", "flac": "audio/flac", "wav": "audio/wav"}
-_WRITTEN: dict[Form, tuple[str, str]] = {
+_CODECS: dict[Form, tuple[str, str]] = {
     "opus": ("ogg", "libopus"),
     "mp3": ("mp3", "libmp3lame"),
     "flac": ("flac", "flac"),
@@ -40,16 +41,16 @@ _WRITTEN: dict[Form, tuple[str, str]] = {
 
 
 def sound_of(path: str, end_s: float) -> Iterator[Samples]:
-    """The sound of a video from its first picture on, without a gap: where there is none, silence.
+    """Decode the audio of a video from its first frame on; gaps are filled with silence.
 
-    Sound from before the first picture and from after the end is left out; what does not decode is silence.
+    Audio before the first frame and after the end is left out; undecodable audio becomes silence.
 
     Args:
         path: A local file.
-        end_s: Where the picture ends, in seconds from the first one.
+        end_s: End of the video stream, in seconds from the first frame.
 
     Yields:
-        Samples at `RATE`, some at a time; nothing where there is no stream of sound.
+        Samples at `RATE`, in pieces; nothing if there is no audio stream.
 
     Raises:
         VideoError: The file cannot be opened.
@@ -62,32 +63,31 @@ def sound_of(path: str, end_s: float) -> Iterator[Samples]:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        shape = AudioConverter(format="s16", layout="mono", rate=RATE)
-        for samples in resample_gapless(
-            source.demuxer.packets(stream), stream, shape, zero_s=zero_s, end_s=zero_s + end_s
-        ):
+        converter = AudioConverter(format="s16", layout="mono", rate=RATE)
+        packets = source.demuxer.packets(stream)
+        for samples in resample_gapless(packets, stream, converter, zero_s=zero_s, end_s=zero_s + end_s):
             yield samples.reshape(-1)
 
 
 def resample_gapless(
-    packets: Iterator[Packet[Any]], stream: AudioStream, shape: AudioConverter, *, zero_s: float, end_s: float
+    packets: Iterator[Packet[Any]], stream: AudioStream, converter: AudioConverter, *, zero_s: float, end_s: float
 ) -> Iterator[npt.NDArray[Any]]:
-    """The sound of a stretch of time without a gap, from where the container stands on: where there is none, silence.
+    """Decode and resample a time span of an audio stream; gaps are filled with silence.
 
     Args:
-        packets: Of the stream.
-        stream: The stream of sound.
-        shape: To mono or to a planar format.
-        zero_s: Where the stretch begins, in the container's time.
-        end_s: Where it ends.
+        packets: Packets of the stream, from the span's start or before.
+        stream: The audio stream.
+        converter: Converts to mono or to a planar format.
+        zero_s: Start of the span, in container time (s).
+        end_s: End of the span, in container time (s).
 
     Yields:
-        Samples, channels x some at a time. What comes before the stretch or does not decode is passed over.
+        Samples, channels x n. Audio before the span and undecodable audio is skipped.
     """
-    rate = shape.rate
+    rate = converter.rate
     end = round((end_s - zero_s) * rate)
     at = 0
-    for frame in _shaped(packets, stream, shape):
+    for frame in (each for source in decoded(packets, stream) for each in converter.convert(source)):
         base = Fraction(frame.time_base or Fraction(1, rate))
         start = at if frame.pts is None else round((float(frame.pts * base) - zero_s) * rate)
         samples = frame.to_ndarray()
@@ -105,32 +105,19 @@ def resample_gapless(
             return
 
 
-def _shaped(packets: Iterator[Packet[Any]], stream: AudioStream, shape: AudioConverter) -> Iterator[AudioFrame]:
-    """The converted frames of a stream; packets that do not decode are passed over."""
-    for frame in decoded(packets, stream):
-        yield from shape.convert(frame)
-
-
 def decoded(packets: Iterator[Packet[Any]], stream: AudioStream, *, end_s: float | None = None) -> Iterator[AudioFrame]:
-    """Decode an audio stream; packets that do not decode are passed over.
-
-    Args:
-        packets: Of the stream.
-        stream: The stream.
-        end_s: The container's time at which to stop (s).
-    """
+    """Decode an audio stream up to the container time ``end_s``; undecodable packets are skipped."""
     while True:
         try:
             packet = next(packets, None)
             frames = [] if packet is None else stream.decode(packet)
         except (av.FFmpegError, OSError) as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)
             if packet is None or isinstance(error, EOFError):
                 return
             continue
         for frame in frames:
-            assert isinstance(frame, AudioFrame)  # noqa: S101 - of a stream of sound
+            assert isinstance(frame, AudioFrame)  # noqa: S101 - for the type checker: it is an audio stream
             yield frame
         if packet is None:
             return
@@ -139,31 +126,31 @@ def decoded(packets: Iterator[Packet[Any]], stream: AudioStream, *, end_s: float
 
 
 def encoded(samples: Samples, form: Form) -> bytes:
-    """Samples at `RATE` as a file.
+    """Encode samples as an audio file.
 
     Args:
-        samples: At least one.
-        form: ``opus`` (in Ogg, 24 kbit/s) and ``mp3`` (32 kbit/s) are small, ``flac`` and ``wav`` without loss.
+        samples: At least one sample, mono at `RATE`.
+        form: ``opus`` (in Ogg, 24 kbit/s) and ``mp3`` (32 kbit/s) are small, ``flac`` and ``wav`` lossless.
     """
-    container, codec = _WRITTEN[form]
+    container, codec = _CODECS[form]
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream(codec, rate=RATE)
-        assert isinstance(stream, AudioStream)  # noqa: S101 - of a codec of sound
+        assert isinstance(stream, AudioStream)  # noqa: S101 - for the type checker: it is an audio codec
         stream.codec_context.layout = "mono"
         if form in ("opus", "mp3"):
             stream.codec_context.bit_rate = OPUS_BITS if form == "opus" else MP3_BITS
-        shape = AudioResampler(format=stream.codec_context.format or "s16", layout="mono", rate=RATE, frame_size=0)
+        resampler = AudioResampler(format=stream.codec_context.format or "s16", layout="mono", rate=RATE, frame_size=0)
         for start in range(0, len(samples), RATE):
             frame = AudioFrame.from_ndarray(samples[None, start : start + RATE], format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
-            for shaped in shape.resample(frame):
-                output.mux(stream.encode(shaped))
+            for resampled in resampler.resample(frame):
+                output.mux(stream.encode(resampled))
         output.mux(stream.encode(None))
     return file.getvalue()
 
 
 def tone(form: Form) -> bytes:
-    """A second of a soft tone, to try an endpoint with."""
+    """Test tone: one second of a soft 440 Hz sine, for trying an endpoint."""
     wave = 3000 * np.sin(np.arange(RATE) * 2 * np.pi * 440 / RATE)
     return encoded(wave.astype(np.int16), form)

@@ -1,4 +1,4 @@
-"""Where to cut long sound: into parts of a bounded length, at silences, without what is silent throughout."""
+"""Splitting of long audio at silences into parts of bounded length; silent parts are dropped."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy.typing as npt
 from lvqa_ray.video.audio.pcm import RATE, Samples
 
 LOUDNESS_WINDOW = RATE // 50
-"""Samples of which the loudness is looked at together: 20 ms."""
+"""Samples per loudness window: 20 ms."""
 SILENCE = 33.0
-"""Root mean square of a sample below which a window counts as silent: -60 dB of full scale."""
+"""A window whose root mean square is below this counts as silent: -60 dB of full scale."""
 PAUSE = 10
-"""Windows without speech that make a pause in which to cut: 200 ms."""
+"""Minimum windows without speech in a pause to cut in: 200 ms."""
 SEARCHED = 0.4
-"""Share of a part, at its end, in which a pause is looked for."""
+"""Share of a part, at its end, in which to search for a pause."""
 SOUND_OVERLAP_S = 2.0
-"""What two parts have in common where there is no pause to cut in."""
+"""Overlap of two parts where there is no pause to cut in (s)."""
 SILENCE_KEPT_WINDOWS = 25
-"""Silent windows that are kept before and after sound: 500 ms."""
+"""Silent windows kept before and after audio: 500 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundPart:
-    """A part of the sound of a video.
+    """Part of a video's audio.
 
     Attributes:
-        start: Its first sample, counted from the first picture.
-        samples: At `RATE`, mono.
+        start: Index of its first sample, counted from the first frame.
+        samples: Mono samples at `RATE`.
     """
 
     start: int
@@ -38,20 +38,20 @@ class SoundPart:
 
     @property
     def end(self) -> int:
-        """The first sample after it."""
+        """Index of the first sample after it."""
         return self.start + len(self.samples)
 
 
 def split_at_silence(sound: Iterable[Samples], longest_s: float) -> Iterator[SoundPart]:
-    """Cut sound into parts.
+    """Split audio into parts, holding one part in memory.
 
     Args:
-        sound: Samples from the first picture on, some at a time.
-        longest_s: Longest part.
+        sound: Samples from the first frame on, in pieces.
+        longest_s: Maximum length of a part.
 
     Yields:
-        Parts in order, as long as may be; each begins and ends in a pause, or else shares `SOUND_OVERLAP_S` with its
-        neighbour. What is silent at their ends is cut off, and silent parts are left out. Held in memory is one part.
+        Parts in order, each as long as possible. A part begins and ends in a pause, or else overlaps its neighbour by
+        `SOUND_OVERLAP_S`. Silence at its ends is trimmed; silent parts are left out.
     """
     most = max(LOUDNESS_WINDOW * PAUSE, int(longest_s * RATE) // LOUDNESS_WINDOW * LOUDNESS_WINDOW)
     start, held = 0, np.zeros(0, np.int16)
@@ -63,19 +63,19 @@ def split_at_silence(sound: Iterable[Samples], longest_s: float) -> Iterator[Sou
         while len(held) + length > most:
             held = np.concatenate([held, *waiting])
             waiting, length = [], 0
-            cut, goes_on = _cut(held[:most])
-            yield from _sounding(start, held[:cut])
-            held = held[goes_on:].copy()
-            start += goes_on
-    yield from _sounding(start, np.concatenate([held, *waiting]))
+            end, next_start = _cut(held[:most])
+            yield from _trimmed(start, held[:end])
+            held = held[next_start:].copy()
+            start += next_start
+    yield from _trimmed(start, np.concatenate([held, *waiting]))
 
 
 def _cut(samples: Samples) -> tuple[int, int]:
-    """Where a part ends, and where the next one begins."""
+    """Index at which a part ends, and at which the next one begins."""
     loud = _loudness(samples)
     begin = int(len(loud) * (1 - SEARCHED))
     end_part = loud[begin:]
-    # Speech is never as loud as its loudest for long: pauses are what is far below what is usual here.
+    # A pause is far below the usual loudness here; the 90th percentile, since peaks are short.
     quiet = end_part <= max(SILENCE, 0.1 * float(np.percentile(end_part, 90)))
     runs = _runs(quiet)
     if len(runs) and (longest := runs[int(np.argmax(runs[:, 1] - runs[:, 0]))])[1] - longest[0] >= PAUSE:
@@ -85,12 +85,12 @@ def _cut(samples: Samples) -> tuple[int, int]:
     return len(samples), len(samples) - overlap
 
 
-def _sounding(start: int, samples: Samples) -> Iterator[SoundPart]:
-    """The part without silence at its ends; nothing if it is silent."""
-    sounds = np.flatnonzero(_loudness(samples) > SILENCE)
-    if len(sounds):
-        first = max(0, int(sounds[0]) - SILENCE_KEPT_WINDOWS) * LOUDNESS_WINDOW
-        last = min(len(samples), (int(sounds[-1]) + 1 + SILENCE_KEPT_WINDOWS) * LOUDNESS_WINDOW)
+def _trimmed(start: int, samples: Samples) -> Iterator[SoundPart]:
+    """Part without the silence at its ends; nothing if it is silent."""
+    loud = np.flatnonzero(_loudness(samples) > SILENCE)
+    if len(loud):
+        first = max(0, int(loud[0]) - SILENCE_KEPT_WINDOWS) * LOUDNESS_WINDOW
+        last = min(len(samples), (int(loud[-1]) + 1 + SILENCE_KEPT_WINDOWS) * LOUDNESS_WINDOW)
         yield SoundPart(start + first, samples[first:last])
 
 
@@ -104,6 +104,6 @@ def _loudness(samples: Samples) -> npt.NDArray[np.float64]:
 
 
 def _runs(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Begin and end of each run of true flags, a row each."""
+    """Start and end of each run of true flags, one row per run."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return edges.reshape(-1, 2)

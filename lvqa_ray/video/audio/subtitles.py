@@ -1,7 +1,7 @@
-"""What is said in a video, from subtitles that are there already: a file beside it, or a stream in it.
+"""Subtitles of a video: a file beside it, or a stream in it.
 
-FFmpeg reads both, which knows more of these formats' odd corners than any parser of a few pages; pysubs2 takes the
-formatting out. A file of an unknown encoding is not guessed at: one that is no UTF-8 and no UTF-16 has to be named.
+FFmpeg parses both, since it handles more irregular files than a small parser; pysubs2 removes the formatting. Encodings
+are never guessed: one other than UTF-8 and UTF-16 must be configured.
 """
 
 from __future__ import annotations
@@ -29,34 +29,29 @@ from lvqa_ray.video.reader.container import open_container, picture_stream
 from lvqa_ray.video.reader.container_formats import open_input
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg")
-"""Suffixes of videos to which a file with subtitles may belong instead."""
+"""Suffixes of other videos to which a subtitle file may belong."""
 SETTLED_NS = 2 * 10**9
-"""A folder that changed so lately may change again without another time."""
+"""A folder that changed less than this ago may change again without a new modification time (ns)."""
 TEXTS = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
-"""Codecs of streams that hold text; others hold pictures of it."""
+"""Codecs of text subtitles; the others are images."""
 SUBTITLE_BYTES = 20 * 2**20
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A file with subtitles beside a video, and the language that its name tells."""
+    """Subtitle file beside a video, and the language in its name."""
 
     path: Path
     language: str = ""
 
 
 def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
-    """The subtitle file beside a video, as `lvqa_ray.video.audio.sidecars` chooses it by its name, if there is any.
-
-    Args:
-        video: A local file.
-        languages: In order of preference.
-    """
+    """Find the subtitle file beside a local video, by the rules of `lvqa_ray.video.audio.sidecars.chosen`."""
     path = Path(video)
     try:
         there = _subtitles_in(path.parent)
-    except OSError:  # files may be read in a folder that may not be listed
+    except OSError:  # the folder may be readable and not listable
         every = [
             f"{path.stem}{middle}{suffix}"
             for middle in ("", *(f".{one}" for one in languages))
@@ -70,7 +65,7 @@ def sidecar_of(video: str, languages: Sequence[str]) -> Sidecar | None:
 
 
 def _of_another(video: Path, name: str) -> bool:
-    """Whether a file with subtitles belongs to a video with a longer name: ``film.en.srt`` beside ``film.en.mp4``."""
+    """Whether a subtitle file belongs to a video with a longer name: ``film.en.srt`` beside ``film.en.mp4``."""
     stem = name.rpartition(".")[0]
     while len(stem) > len(video.stem):
         if any(video.with_name(f"{stem}{suffix}").exists() for suffix in (video.suffix, *VIDEOS)):
@@ -80,7 +75,7 @@ def _of_another(video: Path, name: str) -> bool:
 
 
 def _subtitles_in(folder: Path) -> tuple[str, ...]:
-    """The names of all files with subtitles in a folder; those of one that does not change are listed once."""
+    """Names of all subtitle files in a folder; cached by the folder's modification time."""
     changed_ns = folder.stat().st_mtime_ns
     if time.time_ns() - changed_ns < SETTLED_NS:
         return _listed.__wrapped__(folder, changed_ns)
@@ -100,14 +95,14 @@ def _listed(folder: Path, _: int) -> tuple[str, ...]:
 
 
 def read_sidecar(sidecar: Sidecar, encoding: str = "") -> tuple[Subtitle, ...]:
-    """The lines of a file with subtitles, in time order.
+    """Read the lines of a subtitle file, in time order.
 
     Args:
         sidecar: The file.
-        encoding: Of a file that is neither UTF-8 nor UTF-16 with a mark; such a file is refused where this is empty.
+        encoding: For files that are neither UTF-8 nor UTF-16 with a byte order mark; if empty, they are refused.
 
     Raises:
-        VideoError: It cannot be read, or holds no line with times.
+        VideoError: It cannot be read, or has no line with times.
     """
     path = sidecar.path
     try:
@@ -131,17 +126,16 @@ def read_sidecar(sidecar: Sidecar, encoding: str = "") -> tuple[Subtitle, ...]:
 
 
 def read_stream(video: str, languages: Sequence[str]) -> tuple[Subtitle, ...]:
-    """The lines of a stream of text subtitles in a video, in time order; none where there is no such stream.
+    """Read the lines of a text subtitle stream in a video, in time order; none if there is no such stream.
 
-    Of several, the first of a language that is asked for; where none is asked for, the one that is marked as default,
-    or the first.
+    Of several streams it takes the first in a wanted language; if no language is given, the default or first stream.
 
     Args:
         video: A local file.
-        languages: In order of preference; ``en`` is ``eng`` too.
+        languages: Wanted languages in order of preference; ``en`` matches ``eng`` too.
 
     Raises:
-        VideoError: The file cannot be opened, or the stream not be read.
+        VideoError: The file cannot be opened, or the stream cannot be read.
     """
     with open_container(video) as container:
         stream = _chosen(container, languages)
@@ -176,7 +170,7 @@ def _chosen(container: InputContainer, languages: Sequence[str]) -> SubtitleStre
 
 
 def _decoded(path: Path, data: bytes, encoding: str) -> str:
-    """The text of a file, by its mark, as UTF-8, or in the encoding that is given."""
+    """Decode text by its byte order mark, else as UTF-8, else in the given encoding."""
     marked = next((name for mark, name in _BOMS if data.startswith(mark)), "")
     try:
         return data.decode(marked or "utf-8")
@@ -194,7 +188,7 @@ def _decoded(path: Path, data: bytes, encoding: str) -> str:
 def _lines(
     container: InputContainer, stream: SubtitleStream, zero_s: float, source: str, language: str
 ) -> tuple[Subtitle, ...]:
-    """All lines of a stream, each once, with times from ``zero_s`` on; empty ones and drawings are left out."""
+    """Unique lines of a stream, with times relative to ``zero_s``; without empty lines and drawings."""
     found: dict[Subtitle, None] = {}
     for packet in container.demux(stream):
         if packet.pts is None or not packet.size:
@@ -213,7 +207,7 @@ def _texts(stream: SubtitleStream, packet: av.Packet) -> Iterator[str]:  # type:
     import pysubs2  # noqa: PLC0415 - most videos have no subtitles
 
     for shown in stream.decode(packet):
-        # Nine fields, of which the last is what is shown: see libavcodec/ass.c.
+        # The last of nine fields is the text, see libavcodec/ass.c.
         raw = getattr(shown, "ass", b"").decode(errors="replace").split(",", 8)[-1]
         event = pysubs2.SSAEvent(text=raw)
         text = " ".join(safe_text(event.plaintext.replace("\x00", " ")).split())

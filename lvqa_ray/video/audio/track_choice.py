@@ -1,4 +1,4 @@
-"""Choice of the audio track of a video: the first one that can be decoded and is the programme itself."""
+"""Choice of a video's audio track: the first decodable one that is not commentary or audio description."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 
 from lvqa_ray.video.reader.container import open_container
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
 
 SIDE_TRACK = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
-"""Commentary and audio description: chosen only where there is nothing else."""
+"""Commentary and audio description: chosen only if there is nothing else."""
 
 TRIED_PACKETS = 50
-"""Packets of each track that are decoded at most, to find one that decodes."""
+"""Maximum packets to decode per track, to find one that decodes."""
 
 
 def audio_track(path: str, container: InputContainer) -> AudioStream | None:
     """Choose the audio track of a video.
 
-    Tracks that this build of FFmpeg cannot decode, and tracks without packets, do not count. Of the others the first
-    one counts, after which come commentary and audio description. Where there are several tracks, the first packets of
-    each are decoded: a decoder may exist and still fail on every packet.
+    Tracks that this build of FFmpeg cannot decode, and tracks without packets, are ignored. If there are several
+    tracks, the first packets of each are decoded, since a decoder may exist and still fail on every packet.
 
     Args:
         path: The file, to read the first packets of several tracks.
-        container: The demuxer, from which nothing is read.
+        container: The demuxer; nothing is read from it.
 
     Returns:
-        The track; ``None`` where there is none that decodes.
+        The track; ``None`` if there is no decodable one.
     """
     tracks = [track for track in container.streams.audio if track.codec_context is not None and not _is_empty(track)]
     tracks.sort(key=lambda track: bool(track.disposition & SIDE_TRACK))
@@ -43,12 +43,12 @@ def audio_track(path: str, container: InputContainer) -> AudioStream | None:
 
 
 def _is_empty(track: AudioStream) -> bool:
-    """Whether the header says that a track holds nothing, or no packet has told its sample rate."""
+    """Whether a track has no data by its header, or no known sample rate."""
     return (track.duration == 0 and not track.frames) or not track.codec_context.sample_rate
 
 
 def _decoding(path: str, indexes: list[int]) -> set[int]:
-    """Those of some tracks of which a packet near the beginning decodes."""
+    """Indexes of the tracks that have a decodable packet near the beginning."""
     found: set[int] = set()
     with open_container(path) as container:
         for stream in container.streams:
@@ -62,8 +62,7 @@ def _decoding(path: str, indexes: list[int]) -> set[int]:
                 if len(found) == len(indexes):
                     break
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)
     return found
 
 
@@ -71,6 +70,5 @@ def _decodes(packet: Packet[Any]) -> bool:
     try:
         return bool(packet.decode())
     except av.FFmpegError as error:
-        if isinstance(error, MemoryError):
-            raise MemoryError from error
+        raise_if_out_of_memory(error)
         return False

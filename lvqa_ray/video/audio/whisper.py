@@ -1,4 +1,4 @@
-"""Sound to text on this machine, by faster-whisper with a model from a folder; it comes with the extra ``whisper``."""
+"""Speech recognition on this machine by faster-whisper (extra ``whisper``), with a model from a local folder."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lvqa_ray.video.audio.pcm import RATE
 from lvqa_ray.video.audio.silence_split import SoundPart
 from lvqa_ray.video.onnx import disable_telemetry
 
-if TYPE_CHECKING:  # the package is there only with the extra
+if TYPE_CHECKING:  # installed only with the extra
     from faster_whisper import WhisperModel
 
 WHISPER_LONGEST_S = 60.0
-"""Most sound at once: nothing is read or written meanwhile, and who stands still for too long is ended."""
+"""Maximum audio per call: no progress is reported meanwhile, and a stalled worker process is killed."""
 
 
 def why_not(model: str) -> str:
-    """Why a model cannot be used on this machine, in one sentence with the mend; empty if nothing is known against it.
+    """Explain why a model cannot be used here, in one sentence with the remedy; empty if it can.
 
     Args:
         model: Folder of a model in CTranslate2's format.
@@ -37,12 +37,12 @@ def why_not(model: str) -> str:
 
 
 def transcribe(parts: Iterable[SoundPart], model: str, hint: str = "") -> tuple[Subtitle, ...]:
-    """What is said in sound, in time order.
+    """Transcribe audio; returns lines in time order.
 
     Args:
-        parts: The sound, each part of at most `WHISPER_LONGEST_S`.
+        parts: The audio, each part at most `WHISPER_LONGEST_S` long.
         model: Folder of a model in CTranslate2's format.
-        hint: Words that help.
+        hint: Initial prompt, such as names that occur.
 
     Raises:
         VideoError: The model cannot be used.
@@ -54,7 +54,7 @@ def transcribe(parts: Iterable[SoundPart], model: str, hint: str = "") -> tuple[
                 part.samples.astype(np.float32) / 32768, initial_prompt=hint or None, condition_on_previous_text=False
             )
             found = list(segments)
-        except RuntimeError as error:  # what CTranslate2 says of a model, or of a machine that is too small for it
+        except RuntimeError as error:  # from CTranslate2: a bad model, or too little memory
             raise _unusable(f"{model} cannot be used by faster-whisper ({error}).") from error
         offset_ms = round(1000 * part.start / RATE)
         end_ms = round(1000 * part.end / RATE)
@@ -63,18 +63,19 @@ def transcribe(parts: Iterable[SoundPart], model: str, hint: str = "") -> tuple[
             until_ms = min(end_ms, offset_ms + round(1000 * segment.end))
             text = " ".join(segment.text.split())
             if text and start_ms < until_ms:
-                said = Subtitle(start_ms=start_ms, end_ms=until_ms, text=text, source="whisper", language=info.language)
-                lines.append(said)
+                lines.append(
+                    Subtitle(start_ms=start_ms, end_ms=until_ms, text=text, source="whisper", language=info.language)
+                )
     return tuple(sorted(lines, key=lambda line: (line.start_ms, line.end_ms)))
 
 
 @lru_cache(maxsize=1)
 def _model(folder: str) -> WhisperModel:
-    """The model, loaded once for a process."""
+    """Load the model, once per process."""
     if why := why_not(folder):
         raise _unusable(why)
-    disable_telemetry()  # of what finds the pauses
-    from faster_whisper import WhisperModel  # noqa: PLC0415 - as above
+    disable_telemetry()  # the voice activity detector runs on ONNX Runtime
+    from faster_whisper import WhisperModel  # noqa: PLC0415 - an extra
 
     return WhisperModel(folder, local_files_only=True)
 

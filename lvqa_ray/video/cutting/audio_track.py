@@ -1,4 +1,4 @@
-"""The sound of a clip: its packets copied as they are, or encoded anew where an MP4 does not hold them."""
+"""Audio track of a clip: packets are copied, or re-encoded to AAC if MP4 does not support them."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from lvqa_ray.video.cutting.stream_copy import moved
 from lvqa_ray.video.reader.video_reader import VideoReader
 
 MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
-"""Codecs that an MP4 holds and players expect there."""
+"""Audio codecs that MP4 supports and players expect there."""
 
 RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
-"""What AAC has and films use, in samples a second."""
+"""Common sample rates of AAC (Hz)."""
 
 CHANNEL_BITS = 64_000
 ONE_HEADER = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Containers that state the channels and the sample rate of a track once."""
 
 SHORT_S = 0.1
-"""About as long as a packet of sound at most."""
+"""Approximate maximum length of an audio packet."""
 
 RUN_UP_S = 1.0
-"""Decoding begins so long before a clip: decoders need some of what was, and stamps right after a seek may lie."""
+"""Decoding starts this long before a clip: decoders need earlier packets, and timestamps after a seek may be wrong."""
 
 
 def clip_sound(source: VideoReader, output: OutputContainer, span: Span) -> Iterator[Packet[AudioStream]]:
-    """Add a stream of sound to a clip.
+    """Add an audio stream to a clip.
 
     Args:
         source: The video, open with all its streams.
-        output: Where to add the stream; nothing is added where there is no sound that can be decoded.
-        span: What the clip's picture holds, in seconds from the first picture.
+        output: Container to which the stream is added, unless there is no decodable audio.
+        span: Span of the clip's video, in seconds from the first frame.
 
     Yields:
-        Packets ready to be muxed, in order; the stream is there before the first of them.
+        Packets ready to be muxed, in order; the stream is added before the first of them.
     """
     sound = audio_track(source.path, source.container)
     if sound is None:
@@ -60,9 +60,9 @@ def clip_sound(source: VideoReader, output: OutputContainer, span: Span) -> Iter
 
 
 def _is_uniform(source: VideoReader, sound: AudioStream, begin_s: float, end_s: float) -> bool:
-    """Whether the sound of a clip has the channels and the sample rate that the clip's header would state throughout.
+    """Whether channels and sample rate stay the same within a clip, as its header states them once.
 
-    Only containers without a header of their own for the sound let it change midway: there the sound is decoded.
+    They can change only in containers without a global header; there the audio is decoded for this check.
     """
     if source.container.format.name in ONE_HEADER:
         return True
@@ -91,7 +91,7 @@ def _copied(
     try:
         source.demuxer.seek_sound(sound, begin_s)
         for packet in source.demuxer.packets(sound):
-            if packet.is_corrupt or packet.pts is None or packet.pts <= latest:  # joined recordings overlap a little
+            if packet.is_corrupt or packet.pts is None or packet.pts <= latest:  # concatenated files may overlap
                 continue
             if packet.pts >= end:
                 return
@@ -99,13 +99,13 @@ def _copied(
             target = target or output.add_stream_from_template(sound)
             yield moved(packet, -begin, target)
     except av.FFmpegError:
-        return  # the sound ends where the file does
+        return  # the file is unreadable from here
 
 
 def _encoded(
     source: VideoReader, sound: AudioStream, output: OutputContainer, begin_s: float, end_s: float
 ) -> Iterator[Packet[AudioStream]]:
-    """As AAC, exact to the sample; mono stays mono, anything else becomes stereo."""
+    """Encode as AAC, sample-accurate; mono stays mono, anything else becomes stereo."""
     rate = sound.rate if sound.rate in RATES else 48_000
     layout = "mono" if sound.channels == 1 else "stereo"
     target: AudioStream | None = None
@@ -113,18 +113,18 @@ def _encoded(
         source.demuxer.seek_sound(sound, begin_s - RUN_UP_S)
     except av.FFmpegError:
         return
-    shape = AudioConverter(format="fltp", layout=layout, rate=rate)
-    packed = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
+    converter = AudioConverter(format="fltp", layout=layout, rate=rate)
+    framer = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
     at = 0
-    for samples in resample_gapless(source.demuxer.packets(sound), sound, shape, zero_s=begin_s, end_s=end_s):
+    for samples in resample_gapless(source.demuxer.packets(sound), sound, converter, zero_s=begin_s, end_s=end_s):
         frame = AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         at += samples.shape[1]
         target = target or _aac_stream(output, rate, layout)
-        for whole in packed.resample(frame):
+        for whole in framer.resample(frame):
             yield from target.encode(whole)
     if target is not None:
-        for whole in packed.resample(None):
+        for whole in framer.resample(None):
             yield from target.encode(whole)
         yield from target.encode(None)
 

@@ -1,7 +1,7 @@
-"""Clip files: a span of a video as an MP4 of its own, exact to the frame, or copied from a key frame on.
+"""Clip files: a span of a video as an MP4, frame-accurate or copied from a key frame on.
 
-In this process, with the codecs that PyAV carries. The decoder starts at the key frame before the span, so that a clip
-costs the same wherever it lies in the video.
+Runs in this process, with PyAV's codecs. Decoding starts at the key frame before the span, so the cost does not depend
+on the position in the video.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lvqa_ray.video.cutting.audio_track import clip_sound
 from lvqa_ray.video.cutting.h264_nal import UnitError
 from lvqa_ray.video.cutting.reencode import EncodedPicture, Encoding
 from lvqa_ray.video.cutting.smart_cut import ExactPicture
-from lvqa_ray.video.cutting.smart_cut_edges import PRESET as SEAM_PRESET
+from lvqa_ray.video.cutting.smart_cut_edges import PRESET as EDGE_PRESET
 from lvqa_ray.video.cutting.smart_cut_plan import NoKeyFrameError, NotExactError
 from lvqa_ray.video.cutting.stream_copy import CopiedPicture
 from lvqa_ray.video.reader.video_reader import no_frames, open_video
@@ -32,11 +32,11 @@ CutMode = Literal["exact", "encode", "copy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFile:
-    """What a clip file holds.
+    """Content of a clip file.
 
     Attributes:
-        span: What it shows, in seconds of the source.
-        mode: How it was made: where ``exact`` was not possible, ``encode``.
+        span: True span, in seconds of the source.
+        mode: How it was cut; ``encode`` if ``exact`` was impossible.
     """
 
     span: Span
@@ -44,10 +44,10 @@ class ClipFile:
 
 
 def clip_name(span: Span, mode: str, **encoding: str | float | bool) -> str:
-    """Name a clip file by all that makes it what it is, so that no stale file passes for another.
+    """Build a file name with all settings of a clip, so that a stale file is never reused.
 
     Args:
-        span: What is wanted, in seconds; the name carries milliseconds.
+        span: The wanted span; the name has milliseconds.
         mode: How it is cut.
         **encoding: Settings that change the file, such as ``crf=23``.
 
@@ -72,32 +72,32 @@ def cut_clip(
     """Cut one clip out of a video.
 
     ``encode`` decodes from the key frame before the span and re-encodes exactly the frames that appear within it,
-    upright, with sides made even, at the source's times.
+    upright, with even sides, at the source's times.
 
-    ``exact`` holds the same frames at the same times, but copies whole groups of pictures. It encodes only the frames
-    before the first of them and, with B-frames, the last few, to H.264 with x264's fastest preset at ``encoding.crf``.
-    It keeps the rotation as metadata. A span without an IDR frame is encoded whole, by the same fast preset. Where
-    nothing else can be done it does what ``encode`` does, and says so: for other codecs than H.264 in 8-bit 4:2:0,
-    interlaced video, open groups of pictures, a file whose packets are damaged. Damage within a picture, which shows
-    only when it is decoded, is copied along: where it is known, ask for ``encode``.
+    ``exact`` (smart cut) gives the same frames at the same times, but copies whole GOPs. It encodes only the frames
+    before the first GOP and, with B-frames, the last few, to H.264 with x264's fastest preset at ``encoding.crf``. It
+    keeps the rotation as metadata. A span without an IDR frame is encoded completely, with the same preset. For codecs
+    other than H.264 in 8-bit 4:2:0, interlaced video, open GOPs, and files with damaged packets it falls back to
+    ``encode``, which the result states. Damage within a frame, visible only after decoding, is copied: use ``encode``
+    if it is known.
 
-    ``copy`` copies packets, from that key frame on, so that its clip begins early by up to the distance between key
-    frames, and may end late by a few frames on which earlier ones depend. It keeps the rotation as metadata. What does
-    not go into an MP4, such as VP8, is an error.
+    ``copy`` copies packets from that key frame on, so the clip begins up to one GOP early, and may end a few frames
+    late, on which earlier ones depend. It keeps the rotation as metadata. A codec that MP4 does not support, such as
+    VP8, is an error.
 
-    Sound is copied in all modes: it starts and ends within one packet (about 20 ms) of the picture. A codec that an MP4
-    does not hold everywhere (PCM, Vorbis, MP2, WMA, AMR) is encoded to AAC, mono or stereo.
+    Audio is copied in all modes: it starts and ends within one packet (about 20 ms) of the video. Codecs that MP4 does
+    not support everywhere (PCM, Vorbis, MP2, WMA, AMR) are encoded to AAC, mono or stereo.
 
     Args:
         source: A local video file.
-        span: What to cut, in seconds from the first picture.
-        dest: The clip file; its folder is made. It appears complete or not at all.
+        span: The wanted span, in seconds from the first frame.
+        dest: The clip file, written atomically; its folder is created.
         mode: ``exact``, ``encode`` or ``copy``.
-        encoding: How ``encode`` does it.
-        audio: Whether to keep the sound.
+        encoding: Settings for ``encode``.
+        audio: Whether to keep the audio.
 
     Returns:
-        What the clip really holds, and how it was made.
+        The clip's true span and mode.
 
     Raises:
         VideoError: The source cannot be read, or has no frame within the span.
@@ -108,12 +108,12 @@ def cut_clip(
             if mode == "exact":
                 try:
                     return _write(source, span, temporary, mode="exact", encoding=encoding, audio=audio)
-                except NoKeyFrameError:  # all of it is a seam
-                    mode, encoding = "encode", replace(encoding, preset=SEAM_PRESET)
+                except NoKeyFrameError:  # nothing to copy
+                    mode, encoding = "encode", replace(encoding, preset=EDGE_PRESET)
                 except (NotExactError, UnitError, av.FFmpegError):
                     mode = "encode"
             return _write(source, span, temporary, mode=mode, encoding=encoding, audio=audio)
-    except OSError as error:  # reading errors have become VideoError further down
+    except OSError as error:  # reading errors are VideoError by now
         raise ConfigError(f"Cannot write the clip {dest} ({error.strerror or error}); mend space or rights.") from error
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(
@@ -122,7 +122,7 @@ def cut_clip(
 
 
 def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Encoding, audio: bool) -> ClipFile:
-    # The index goes to the front, so that an endpoint can play the clip while it is still fetching it.
+    # The index goes to the front, so that an endpoint can decode the clip while downloading it.
     with (
         open_video(source) as video,
         av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as output,
@@ -134,7 +134,7 @@ def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Enco
             picture = EncodedPicture(video, output, span, encoding)
         else:
             picture = CopiedPicture(video, output, span)
-        if audio:  # the muxer holds it back until the picture catches up
+        if audio:  # the muxer buffers it until the video catches up
             with open_video(source, picture_only=False) as other:
                 for sound in clip_sound(other, output, Span(start_s=picture.start_s, end_s=span.end_s)):
                     output.mux(sound)
@@ -149,7 +149,7 @@ def _write(source: str, span: Span, path: Path, *, mode: CutMode, encoding: Enco
 
 @contextmanager
 def _moved_into_place(dest: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``dest``; move it there at the end, or remove it if anything went wrong."""
+    """Yield a temporary path beside ``dest``; rename it at the end, or remove it after an error."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     temporary = dest.with_name(f".{dest.stem}.{uuid4().hex}.part")
     try:

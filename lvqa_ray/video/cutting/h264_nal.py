@@ -1,7 +1,7 @@
-"""H.264 as it lies in packets: its units (NAL), what they say of a picture, and the decoder's configuration.
+"""H.264 NAL units: parsing and joining packets, and the decoder configuration (parameter sets).
 
-After ITU-T H.264, sections 7.3 and 7.4, and ISO/IEC 14496-15 for ``avcC``. Two forms exist: units behind their
-lengths (MP4, Matroska), and units behind start codes ("Annex B": transport streams, raw files, encoders).
+See ITU-T H.264, sections 7.3 and 7.4, and ISO/IEC 14496-15 for ``avcC``. Two forms exist: length-prefixed units (MP4,
+Matroska), and units after start codes ("Annex B": transport streams, raw files, encoders).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _LENGTH_BYTES = 4
 
 
 class UnitError(ValueError):
-    """Bytes that are not the H.264 that they should be."""
+    """Bytes that are not valid H.264."""
 
 
 def in_avcc_form(config: bytes) -> bool:
-    """Whether units lie behind lengths of four bytes, by the decoder's configuration ("extradata").
+    """Whether units are prefixed by 4-byte lengths, by the decoder configuration ("extradata").
 
     Raises:
-        UnitError: The configuration is neither form, or its lengths have another size.
+        UnitError: The configuration has neither form, or its lengths have another size.
     """
     if config[:1] == b"\x01" and len(config) > 6:
         if (config[4] & 3) + 1 != _LENGTH_BYTES:
@@ -39,7 +39,7 @@ def units(data: bytes, *, avcc: bool) -> Iterator[bytes]:
     """Split a packet into its units, without lengths or start codes.
 
     Raises:
-        UnitError: A length reaches past the end.
+        UnitError: A length exceeds the packet.
     """
     if not avcc:
         starts = [(match.start(), match.end()) for match in _START.finditer(data)]
@@ -58,38 +58,38 @@ def units(data: bytes, *, avcc: bool) -> Iterator[bytes]:
 
 
 def joined(parts: Iterable[bytes], *, avcc: bool) -> bytes:
-    """Put units into one packet."""
+    """Join units into one packet."""
     return b"".join((len(unit).to_bytes(_LENGTH_BYTES, "big") if avcc else START_CODE) + unit for unit in parts)
 
 
 def kind(unit: bytes) -> int:
-    """The type of a unit, such as `IDR_SLICE`."""
+    """Type of a unit, such as `IDR_SLICE`."""
     return unit[0] & 0x1F
 
 
 def is_referred_to(data: bytes, *, avcc: bool) -> bool:
-    """Whether other pictures may refer to a packet's picture.
+    """Whether a packet is a reference frame (nal_ref_idc is not 0).
 
     Raises:
-        UnitError: It holds none.
+        UnitError: The packet has no frame.
     """
     for unit in units(data, avcc=avcc):
         if SLICE <= kind(unit) <= IDR_SLICE:
             return bool(unit[0] & 0x60)
-    raise UnitError("a packet without a picture")
+    raise UnitError("a packet without a frame")
 
 
 def numbered(parts: Iterable[bytes]) -> dict[tuple[int, int], bytes]:
-    """The parameter sets among units, by their kind and number."""
+    """Parameter sets among units, by their type and id."""
     sets = (unit for unit in parts if kind(unit) in (SPS, PPS))
     return {(kind(unit), _exp_golomb(unit[4:] if kind(unit) == SPS else unit[1:])): unit for unit in sets}
 
 
 def config_units(config: bytes) -> list[bytes]:
-    """The parameter sets in a decoder's configuration of either form.
+    """Parameter sets in a decoder configuration of either form.
 
     Raises:
-        UnitError: It is cut short.
+        UnitError: It is truncated.
     """
     if not in_avcc_form(config):
         return list(units(config, avcc=False))
@@ -98,14 +98,14 @@ def config_units(config: bytes) -> list[bytes]:
 
 
 def with_parameters(config: bytes, added: list[bytes]) -> bytes:
-    """A decoder's configuration that also holds other parameter sets.
+    """Add parameter sets to a decoder configuration.
 
     Args:
         config: The configuration, of either form.
-        added: Units; those that are no parameter sets are left out.
+        added: Units; those that are not parameter sets are ignored.
 
     Raises:
-        UnitError: The configuration cannot be read or has no room.
+        UnitError: The configuration cannot be read, or has too many parameter sets.
     """
     if not in_avcc_form(config):
         return config + joined((unit for unit in added if kind(unit) in (SPS, PPS)), avcc=False)
@@ -143,7 +143,7 @@ def _listed(parts: list[bytes]) -> bytes:
 
 
 def _exp_golomb(data: bytes) -> int:
-    """The unsigned number at the start of some bytes; parameter sets number themselves below 256."""
+    """Exp-Golomb number at the start of some bytes; the ids of parameter sets are below 256."""
     bits = int.from_bytes(data[:4].ljust(4, b"\x00"), "big")
     zeros = 32 - bits.bit_length()
     if zeros > 8:

@@ -1,4 +1,4 @@
-"""The picture of a clip, decoded and encoded again: exact to the frame."""
+"""Re-encoding of a clip's video stream, frame-accurate."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from lvqa_ray.video.reader.video_reader import VideoReader, no_frames
 from lvqa_ray.video.spans import EPSILON_S
 
 LONG_FRAME = 1.5
-"""Where the first frame within a span comes later than so many frame periods, the one before it opens the clip."""
+"""If the first frame of a span comes later than this many frame periods, the clip opens with the one before it."""
 
 SPARSE_AFTER_S = 0.25
-"""So it does where that frame comes later than this: the mean period of a sparse recording says nothing."""
+"""The same in seconds, for sparse recordings, whose mean frame period is meaningless."""
 
 HELD_S = 2.0
 """A last frame that stays on display for longer than this is repeated at the end of the clip."""
 
 COARSE, FINEST = Fraction(1, 10), Fraction(1, 1000)
-"""A clock that ticks more slowly than the first, as in an AVI of a picture a minute, is divided down to the second."""
+"""A time base coarser than the first, as in an AVI with one frame per minute, is refined to the second."""
 
 Codec = Literal["libx264", "libx265"]
 
 
 _Timed = tuple[int, VideoFrame]
-"""When a frame is shown in the clip, in its time base, and the frame."""
+"""Presentation time of a frame in the clip's time base, and the frame."""
 
-_QUIET = {"libx265": {"x265-params": "log-level=error:pools=none:frame-threads=1"}}
-"""x265 has threads and a log of its own."""
+_OWN_OPTIONS = {"libx265": {"x265-params": "log-level=error:pools=none:frame-threads=1"}}
+"""x265 has its own threads and log."""
 
 _TAGS = {"libx265": "hvc1"}
-"""What players look for, where it is not the muxer's choice."""
+"""Codec tags that players expect, where the muxer would choose another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How pictures are encoded.
+    """Encoder settings of clips.
 
     Attributes:
         codec: The encoder.
         crf: Quality, 0 (best) to 51.
         preset: Its speed preset.
-        fps: Frames a second, evenly spaced; ``None`` keeps the source's own times.
-        short_side: Longest that the shorter side may be (px); ``None`` keeps the source's size.
+        fps: Constant frame rate; ``None`` keeps the source's frame times.
+        short_side: Maximum length of the shorter side (px); ``None`` keeps the source's size.
     """
 
     codec: Codec = "libx264"
@@ -63,24 +63,24 @@ class Encoding:
 
 
 def longest_wait_s(source: VideoReader) -> float:
-    """How long after the start of a span its first frame may appear before the frame on display opens the clip."""
+    """Maximum delay of a span's first frame; beyond it the clip opens with the frame on display before (s)."""
     return min(LONG_FRAME * source.period_s, SPARSE_AFTER_S)
 
 
 class EncodedPicture:
-    """Encodes the frames of a span, upright, 8-bit 4:2:0, sides made even, HDR as SDR.
+    """Video stream of a re-encoded clip: upright, 8-bit 4:2:0, even sides, HDR tone-mapped to SDR.
 
     Args:
         source: The open video.
-        output: Where to add the stream.
-        span: Which frames: those that appear within it. Where a frame stays on display for long, as in a slide show,
-            the one that is on display when the span starts belongs to it, too, and the last one is repeated at the
-            end, because not all players and readers heed the duration of a last frame.
-        encoding: How.
+        output: Container to which the stream is added.
+        span: Span of the clip, with all frames that appear within it. If frames stay on display for long, as in a slide
+            show, the frame on display at the start is included, and the last one is repeated at the end, because not
+            all players and readers use the duration of a last frame.
+        encoding: Encoder settings.
 
     Attributes:
-        start_s: When the first frame of the clip appears.
-        end_s: When the last one has been shown; right once `packets` has run out.
+        start_s: When the first frame of the clip appears (s).
+        end_s: When its last frame leaves the display (s); final after `packets` is exhausted.
 
     Raises:
         VideoError: No frame of the span can be decoded.
@@ -106,11 +106,11 @@ class EncodedPicture:
         self._stream = self._open_stream(output)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
-        """Encode; yields packets ready to be muxed."""
+        """Encode the frames; yields packets ready to be muxed."""
         durations: dict[int | None, int] = {}
         pts = end = 0
         for (pts, frame), following in _followed(self._evenly(self._rate) if self._rate else self._as_shown()):
-            # The encoder would take the mean period for the duration of the last one.
+            # For the last frame the encoder would use the mean period.
             durations[pts] = following[0] - pts if following else self._last_duration(pts)
             end = pts + durations[pts]
             frame.pts, frame.time_base = pts, self._time_base
@@ -118,12 +118,12 @@ class EncodedPicture:
             yield from _lasting(self._stream.encode(frame), durations)
         packets = list(_lasting(self._stream.encode(None), durations))
         if packets and end - pts > longest_wait_s(self._source) / self._time_base:
-            # An MP4 states durations in the order of decoding, in which the last frame on display need not be the last.
+            # MP4 stores durations in decoding order, in which the last frame on display need not be the last.
             packets[-1].duration = max(packets[-1].duration or 0, end - (packets[-1].pts or 0))
         yield from packets
 
     def _as_shown(self) -> Iterator[tuple[int, VideoFrame]]:
-        """Upright frames and when they appear in the clip, in the source's time base."""
+        """Upright frames with their times in the clip, in its time base."""
         pts, upright = 0, self._upright_first
         yield pts, upright
         for frame in self._rest():
@@ -134,7 +134,7 @@ class EncodedPicture:
             yield again, upright
 
     def _evenly(self, rate: Fraction) -> Iterator[tuple[int, VideoFrame]]:
-        """The upright frames on display at equal distances, and their numbers."""
+        """Upright frames on display at a constant rate, with their numbers."""
         current, count = self._first, 0
         for frame in self._rest():
             due = self._ticks_before(self._source.time_of(frame), rate)
@@ -148,7 +148,7 @@ class EncodedPicture:
         yield from ((number, upright) for number in range(count, due))
 
     def _last_duration(self, pts: int) -> int:
-        """How long the last frame of the clip is shown, in its time base: a period, or until the span ends."""
+        """Duration of the clip's last frame in its time base: one period, or until the span ends."""
         if self._rate:
             return 1
         period = round(min(self._source.period_s, SPARSE_AFTER_S) / self._time_base)
@@ -158,21 +158,22 @@ class EncodedPicture:
         return math.ceil(round((time_s - self.start_s) * float(rate), 4))
 
     def _rest(self) -> Iterator[VideoFrame]:
-        """The frames after the first; moves `end_s` along."""
+        """Frames after the first; updates `end_s`."""
         last = self._first
-        self.end_s = self._no_later_than_the_span(self._source.end_of(last))
+        self.end_s = self._clamped(self._source.end_of(last))
         for frame in self._frames:
             if (frame.pts or 0) <= (last.pts or 0):
-                continue  # after damage, a decoder may let go of a frame whose turn is over
+                continue  # after damage, a decoder may output a frame too late
             last = frame
-            self.end_s = self._no_later_than_the_span(self._source.end_of(last))
+            self.end_s = self._clamped(self._source.end_of(last))
             yield frame
-        # The duration of a frame is a guess in some containers; the next one ends it for certain.
+        # Some containers only guess durations; the time of the next frame is reliable.
         until_s = self._source.final_end_of(last) if self._next_s is None else self._next_s
         if until_s - self.end_s > longest_wait_s(self._source) or until_s < self.end_s:
-            self.end_s = self._no_later_than_the_span(until_s)
+            self.end_s = self._clamped(until_s)
 
-    def _no_later_than_the_span(self, time_s: float) -> float:
+    def _clamped(self, time_s: float) -> float:
+        """Limit an end time to the end of the span, but keep at least one frame period."""
         return min(time_s, max(self._span.end_s, self.start_s + min(self._source.period_s, SPARSE_AFTER_S)))
 
     def _within(self) -> Iterator[VideoFrame]:
@@ -201,7 +202,7 @@ class EncodedPicture:
 
     def _open_stream(self, output: OutputContainer) -> VideoStream:
         codec, first = self._encoding.codec, self._upright_first
-        options = {"crf": str(self._encoding.crf), "preset": self._encoding.preset, **_QUIET.get(codec, {})}
+        options = {"crf": str(self._encoding.crf), "preset": self._encoding.preset, **_OWN_OPTIONS.get(codec, {})}
         stream = output.add_stream(codec, rate=self._rate or self._source.fps or 25, options=options)
         stream.width, stream.height = first.width, first.height
         stream.pix_fmt = "yuv420p"
@@ -220,7 +221,7 @@ class EncodedPicture:
 
 
 def _followed(frames: Iterator[_Timed]) -> Iterator[tuple[_Timed, _Timed | None]]:
-    """Each frame together with the one after it; ``None`` after the last."""
+    """Pairs of each frame and the next one; ``None`` after the last."""
     current = next(frames, None)
     while current is not None:
         following = next(frames, None)

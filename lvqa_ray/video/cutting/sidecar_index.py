@@ -1,7 +1,7 @@
-"""What clip files hold, noted beside them: a line a clip, in one hidden file a folder.
+"""Index of clip files: true span and mode of each clip, as JSON lines in a hidden file per folder.
 
-A clip file appears complete or not at all, and is named by what it is. But what it really covers is known only to who
-has cut it, so without its note it is cut again.
+A clip file is written atomically, and its name has all settings. But its true span is known only after cutting, so a
+clip without an entry is cut again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTES = ".cuts.jsonl"
 
 
 def noted(path: Path) -> ClipFile | None:
-    """What a clip file holds; ``None`` where it is not there, is not as long as it was, or has no note."""
+    """Read the index entry of a clip file; ``None`` if the file is missing, has another size, or has no entry."""
     try:
         size = path.stat().st_size
         lines = (path.parent / NOTES).read_bytes().splitlines()
@@ -28,21 +28,21 @@ def noted(path: Path) -> ClipFile | None:
     begin = _begin(path)
     for line in reversed(lines):
         if line.startswith(begin):
-            with suppress(ValueError, KeyError, TypeError):  # a torn line says nothing
-                said = json.loads(line)
-                if said["size"] == size:
-                    return ClipFile(span=Span(**said["span"]), mode=said["mode"])
+            with suppress(ValueError, KeyError, TypeError):  # a torn line
+                entry = json.loads(line)
+                if entry["size"] == size:
+                    return ClipFile(span=Span(**entry["span"]), mode=entry["mode"])
     return None
 
 
 def note(path: Path, made: ClipFile) -> None:
-    """Note what a clip file holds. Where that cannot be written, the file is cut once more another time."""
+    """Append the index entry of a clip file. If writing fails, the clip is cut again next time."""
     with suppress(OSError):
-        said = {"name": path.name, "size": path.stat().st_size, "span": asdict(made.span), "mode": made.mode}
-        line = b"\n" + json.dumps(said, separators=(",", ":")).encode() + b"\n"  # the last one may be torn
+        entry = {"name": path.name, "size": path.stat().st_size, "span": asdict(made.span), "mode": made.mode}
+        line = b"\n" + json.dumps(entry, separators=(",", ":")).encode() + b"\n"  # the line before may be torn
         file = os.open(path.parent / NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(file, line)  # at once: several processes cut the clips of a video
+            os.write(file, line)  # one write, since several processes append
         finally:
             os.close(file)
 

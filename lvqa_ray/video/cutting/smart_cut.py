@@ -1,8 +1,8 @@
-"""The picture of a clip, exact to the frame, of which only what must be is encoded anew.
+"""Smart cut: a frame-accurate clip that copies whole GOPs and re-encodes only the frames at its edges.
 
-Whole groups of pictures are copied as they are. The frames before the first of them, and the few at the end whose
-packets depend on frames past it, are decoded and encoded again (`cut_seam`). For progressive H.264 in 8-bit 4:2:0;
-anything else raises `NotExactError`, and so does a result that does not hold what it should.
+Re-encoded are the frames before the first whole GOP, and the few at the end whose packets depend on frames past the end
+(`smart_cut_edges`). Works for progressive H.264 in 8-bit 4:2:0; anything else raises `NotExactError`, and so does a
+clip that fails the check after writing.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.spans import EPSILON_S
 
 MAX_PACKETS = 500_000
-"""A span of more packets than this (hours) is not worth the memory of its stamps."""
+"""Limit on the packets of a span (hours of video), to bound the memory for their timestamps."""
 
 TIME_TOLERANCE_S = 0.002
 """Containers round times, Matroska to a millisecond."""
 
 
 class ExactPicture:
-    """Copies what can be copied of a span, and encodes the rest to H.264 that fits it.
+    """Video stream of a smart-cut clip: copies what can be copied, and encodes the rest to matching H.264.
 
-    Reads the packets of the span twice: their stamps first, to plan, and then what is in them.
+    Reads the packets of the span twice: first their timestamps, for the plan, then their data.
 
     Args:
         source: The open video.
-        output: Where to add the stream.
-        span: Which frames: the same ones as `EncodedPicture` takes.
+        output: Container to which the stream is added.
+        span: Span of the clip; holds the same frames as `EncodedPicture`.
         crf: Quality of the encoded frames, 0 to 51.
 
     Attributes:
-        start_s: When the first frame of the clip appears.
-        end_s: When the last one has been shown.
+        start_s: When the first frame of the clip appears (s).
+        end_s: When its last frame leaves the display (s).
 
     Raises:
-        NotExactError: This cannot be done for this file or span.
-        UnitError: The stream is not what it says.
+        NotExactError: A smart cut is impossible for this file or span.
+        UnitError: The stream is not valid H.264.
     """
 
     def __init__(self, source: VideoReader, output: OutputContainer, span: Span, *, crf: int) -> None:
@@ -80,18 +80,18 @@ class ExactPicture:
             if index == plan.key:
                 yield from head.finish()
             if index >= plan.tail_key:
-                # The decoder sees what comes before; no tail packet is made before the last copied one has gone out,
-                # because all frames of the tail are shown, and decoded, after it.
+                # The decoder needs the packets before the tail too. No tail packet comes out before the last copied
+                # packet, because all frames of the tail are decoded and shown after it.
                 yield from tail.feed(packet)
             if index < plan.stop:
                 yield self._copied(packet, self._stamps[index])
         yield from tail.finish()
 
     def check(self, path: Path) -> None:
-        """Compare the written clip with what was planned, from its packets alone.
+        """Compare the timestamps of the written clip's packets with the plan.
 
         Raises:
-            NotExactError: It holds other frames, or shows them at other times.
+            NotExactError: The clip has other frames, or other times.
         """
         plan, base = self._plan, self._source.time_base
         encoded = [slot.pts for slot in plan.head + plan.tail]
@@ -103,16 +103,16 @@ class ExactPicture:
             raise NotExactError("the clip does not hold the frames that it should")
 
     def _read_stamps(self) -> list[Stamp]:
-        """Stamps of the packets from the key frame before the span to the last that is decoded before its end."""
+        """Timestamps of the packets from the key frame before the span to the last one decoded before its end."""
         period = max(1, round(self._source.period_s / self._source.time_base))
         end = self._stamp_of(self._span.end_s - EPSILON_S)
         stamps: list[Stamp] = []
-        untimed: list[Stamp] = []  # Matroska: the first after a seek lack their decoding times
+        untimed: list[Stamp] = []  # Matroska: the first packets after a seek have no dts
         for packet in from_key_frame(self._source, self._span.start_s):
             if packet.pts is None or packet.is_corrupt or packet.is_discard:
                 raise NotExactError("a packet without a time, cut short, or left out by an edit list")
             if changes_decoder(self._source, packet):
-                raise NotExactError("the decoder is set up anew midway")
+                raise NotExactError("the decoder configuration changes midway")
             if packet.dts is not None and packet.dts >= end and stamps:
                 break
             stamp = Stamp(packet.pts, packet.dts or 0, packet.duration or period, self._is_idr(packet))
@@ -130,11 +130,11 @@ class ExactPicture:
         return stamps
 
     def _is_idr(self, packet: Packet[VideoStream]) -> bool:
-        """Whether a packet's picture stands alone; also finds what is damaged beyond its lengths."""
+        """Whether a packet is an IDR frame; raises for packets with damaged NAL unit lengths."""
         units = list(h264_nal.units(bytes(packet), avcc=self._style.avcc))
         kinds = {h264_nal.kind(unit) for unit in units}
         if not kinds & {h264_nal.SLICE, h264_nal.IDR_SLICE}:
-            raise NotExactError("a packet without a picture")
+            raise NotExactError("a packet without a frame")
         self._style.take_note(units)
         return packet.is_keyframe and h264_nal.IDR_SLICE in kinds
 
@@ -149,7 +149,7 @@ class ExactPicture:
         )
         shown = [slot.frame for slot in plan.tail] or [stamp.pts for stamp in self._stamps[plan.key : plan.stop]]
         if self._span.end_s - self._time_s(max(shown)) > HELD_S:
-            raise NotExactError("the last frame stays on display for long, which packets do not say reliably")
+            raise NotExactError("the last frame stays on display for long, which packets do not state reliably")
         return plan
 
     def _copied(self, packet: Packet[VideoStream], stamp: Stamp) -> Packet[VideoStream]:

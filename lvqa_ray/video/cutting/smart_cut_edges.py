@@ -1,8 +1,8 @@
-"""The frames at either end of an exact clip, encoded so that they fit the packets that are copied between them.
+"""Edge encoder of a smart cut: encodes the frames at both ends so that they match the copied packets between them.
 
-They get parameter sets of their own, under a number that the source does not use, which stand beside the source's in
-the clip's header. A decoder changes from one set to the other at a key frame, as the standard has it. x264's fastest
-preset stays within the Constrained Baseline profile, which every decoder of the source's profile knows as well.
+The encoded frames have their own parameter sets, with an id that the source does not use, in the clip's header beside
+those of the source. As the standard defines, a decoder changes between the sets at a key frame. x264's fastest preset
+stays within the Constrained Baseline profile, which every decoder of the source's profile supports.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ PIXELS = ("yuv420p", "yuvj420p")
 
 
 class EdgeEncoderConfig:
-    """How frames of a source are encoded to stand beside its own packets.
+    """Encoder settings that match the packets of a source.
 
     Args:
         source: The open video.
         crf: Quality, 0 to 51.
 
     Attributes:
-        avcc: The form of the source's packets, see `h264`.
+        avcc: Whether the source's units are length-prefixed, see `h264_nal`.
 
     Raises:
         NotExactError: The source is not H.264 in 8-bit 4:2:0.
-        UnitError: Its configuration cannot be read.
+        UnitError: Its decoder configuration cannot be read.
     """
 
     def __init__(self, source: VideoReader, *, crf: int) -> None:
@@ -52,28 +52,28 @@ class EdgeEncoderConfig:
         self._parameters = h264_nal.numbered(h264_nal.config_units(self._config))
 
     def take_note(self, units: Sequence[bytes]) -> None:
-        """Look at a packet that may be copied.
+        """Check the parameter sets in a packet that may be copied.
 
         Raises:
-            NotExactError: It changes the parameters that the header gives, which the clip's header could not follow.
+            NotExactError: It redefines a parameter set of the header, which the clip's header states only once.
         """
         for name, unit in h264_nal.numbered(units).items():
             if self._parameters.setdefault(name, unit) != unit:
-                raise NotExactError("the parameters of the stream change on the way")
+                raise NotExactError("the parameter sets of the stream change midway")
 
     def header(self) -> bytes:
-        """The configuration of a decoder for both kinds of packets."""
+        """Decoder configuration for both copied and encoded packets."""
         return h264_nal.with_parameters(self._config, list(h264_nal.units(self.encoder().extradata or b"", avcc=False)))
 
     def encoder(self) -> VideoCodecContext:
         """Open an encoder.
 
         Raises:
-            NotExactError: The source uses up all numbers.
+            NotExactError: The source uses all ids of parameter sets.
         """
         number = min(set(range(32)) - {number for _, number in self._parameters}, default=None)
         if number is None:
-            raise NotExactError("no number is free for a parameter set")
+            raise NotExactError("no id is free for a parameter set")
         given = self._source.stream.codec_context
         context = av.CodecContext.create("libx264", "w")
         context.width, context.height, context.pix_fmt = given.width, given.height, given.pix_fmt
@@ -85,7 +85,7 @@ class EdgeEncoderConfig:
         context.color_primaries, context.color_trc = given.color_primaries, given.color_trc
         context.thread_count = 1
         context.flags |= Flags.global_header
-        # Without B-frames, frames come out in the order of display and their times need no second thought.
+        # Without B-frames, decoding order is display order.
         x264 = f"sps-id={number}:bframes=0"
         context.options = {"crf": str(self._crf), "preset": PRESET, "x264-params": x264}
         context.open()
@@ -93,14 +93,7 @@ class EdgeEncoderConfig:
 
 
 class EdgeEncoder:
-    """Frames in a row that are decoded from a source and encoded anew.
-
-    Args:
-        source: The open video; its decoder is used.
-        style: How to encode.
-        slots: The frames and their places in the clip, in the order of display.
-        stream: The clip's stream.
-    """
+    """Re-encodes consecutive frames (``slots``, in display order) of a source, with the source's decoder."""
 
     def __init__(
         self, source: VideoReader, style: EdgeEncoderConfig, slots: Sequence[PacketSlot], stream: VideoStream
@@ -115,14 +108,14 @@ class EdgeEncoder:
 
     @property
     def is_fed(self) -> bool:
-        """Whether the packets of all its frames have been given."""
+        """Whether the packets of all its frames have been fed."""
         return not self._missing
 
     def feed(self, packet: Packet[VideoStream]) -> Iterator[Packet[VideoStream]]:
-        """Decode a packet, if a frame needs it; yields what has been encoded by then.
+        """Decode a packet, if one of the frames needs it; yields encoded packets.
 
         Raises:
-            NotExactError: A frame is not what the header says.
+            NotExactError: A frame does not match the header.
         """
         if self.is_fed:
             return
@@ -136,7 +129,7 @@ class EdgeEncoder:
             yield from self._encode(self._encoder, frame)
 
     def finish(self) -> Iterator[Packet[VideoStream]]:
-        """Yield the rest.
+        """Flush decoder and encoder; yields the remaining packets.
 
         Raises:
             NotExactError: Not every frame could be decoded.

@@ -1,8 +1,8 @@
-"""Which packets of a span can be copied, and which frames before and after them must be encoded anew.
+"""Smart cut plan: which packets of a span to copy, and which frames before and after them to re-encode.
 
-Pure arithmetic on the stamps of packets. A copied run begins at a picture that nothing reaches across (an IDR frame),
-and ends where, in decoding order, the packets so far are also the first ones in the order of display: what follows
-there may depend on a frame past the end, as B-frames do.
+Pure arithmetic on packet timestamps. The copied run begins at an IDR frame, across which no frame refers. It ends where
+the packets so far, in decoding order, are also the first frames in display order: later packets may depend on a frame
+past the end, as B-frames do.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from itertools import pairwise
 
 
 class NotExactError(Exception):
-    """A span that cannot be cut exactly without encoding all of it. Nothing is wrong with it: encode it."""
+    """A smart cut is impossible for this span, which is no error in the file: re-encode it completely."""
 
 
 class NoKeyFrameError(NotExactError):
-    """Nothing in the span can be copied."""
+    """The span has no IDR frame, so nothing can be copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a packet says of its picture, in the stream's time base.
+    """Timestamps of a packet, in the stream's time base.
 
     Attributes:
-        pts: When it is shown.
-        dts: When it is decoded.
-        duration: How long it is shown.
-        idr: Whether nothing after it depends on anything before it.
+        pts: Presentation time.
+        dts: Decoding time.
+        duration: Duration.
+        idr: Whether it is an IDR frame: nothing after it depends on anything before it.
     """
 
     pts: int
@@ -39,13 +39,13 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class PacketSlot:
-    """A place in the clip for a frame that is encoded anew, in the stream's time base.
+    """Timestamps in the clip for a re-encoded frame, in the stream's time base.
 
     Attributes:
-        frame: When the source shows the frame.
-        pts: When the clip shows it.
-        dts: When the clip's packet is decoded.
-        duration: How long it is shown.
+        frame: Presentation time in the source.
+        pts: Presentation time in the clip.
+        dts: Decoding time in the clip.
+        duration: Duration.
     """
 
     frame: int
@@ -56,16 +56,16 @@ class PacketSlot:
 
 @dataclass(frozen=True, slots=True)
 class SmartCutPlan:
-    """How to put a clip together; indices are of the stamps.
+    """Plan of a clip; packet indices refer to the list of `Stamp`.
 
     Attributes:
-        zero: The source's time that is the clip's time 0.
-        end: The source's time at which the last frame has been shown.
-        head: Frames to encode before the copied packets, in the order of display.
-        key: The first packet to copy.
-        stop: The one after the last to copy.
-        tail: Frames to encode after the copied packets, in the order of display.
-        tail_key: From which packet on to decode for the tail.
+        zero: Source time of the clip's time 0.
+        end: Source time at which the last frame leaves the display.
+        head: Frames to encode before the copied packets, in display order.
+        key: Index of the first packet to copy.
+        stop: Index after the last packet to copy.
+        tail: Frames to encode after the copied packets, in display order.
+        tail_key: Index of the first packet to decode for the tail.
     """
 
     zero: int
@@ -78,19 +78,19 @@ class SmartCutPlan:
 
 
 def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float, long_frame: float) -> SmartCutPlan:
-    """Decide what to copy.
+    """Plan which packets to copy and which frames to encode.
 
     Args:
-        stamps: Packets in decoding order, from a key frame at or before the start (or from the first one) to the last
-            one that is decoded before the end.
+        stamps: Packets in decoding order, from a key frame at or before the start (or from the first packet) to the
+            last one that is decoded before the end.
         start: The wanted start, in the stream's time base.
         end: The wanted end.
-        slack: What counts as rounding: frames from ``start - slack`` up to, not including, ``end - slack`` are in.
-        long_frame: Where the first frame comes later than this after the start, the one before it opens the clip.
+        slack: Rounding tolerance: frames from ``start - slack`` to before ``end - slack`` belong to the clip.
+        long_frame: If the first frame comes later than this after the start, the clip opens with the one before it.
 
     Raises:
-        NoKeyFrameError: No key frame that stands alone lies within.
-        NotExactError: The stamps are not in order.
+        NoKeyFrameError: The span has no IDR frame.
+        NotExactError: The timestamps are out of order.
     """
     _check(stamps)
     wanted = sorted((stamp for stamp in stamps if start - slack <= stamp.pts < end - slack), key=lambda s: s.pts)
@@ -110,14 +110,14 @@ def plan_cut(stamps: Sequence[Stamp], *, start: float, end: float, slack: float,
         before.insert(0, max(earlier, key=lambda s: s.pts))
         zero = round(start)
 
-    # Decoding runs ahead of display by as much as at the key frame, so that its own packet follows in order.
+    # The same reordering delay as at the key frame, so that its packet follows in decoding order.
     ahead = first - stamps[key].dts
     shown = [max(0, s.pts - zero) for s in before]
     head = [PacketSlot(s.pts, pts, pts - ahead, s.duration) for s, pts in zip(before, shown, strict=True)]
     stop = _stop(stamps, key, body)
     rest = body[stop - key :]
-    # Frames are never shown before they are decoded, so the n-th of the rest in the order of display is shown no
-    # earlier than the n-th packet left out is decoded: their decoding times fit the frames that take their place.
+    # Frames are never shown before they are decoded, so the n-th remaining frame in display order is shown no earlier
+    # than the n-th remaining packet is decoded: the frames of the tail can take over these decoding times.
     tail = [PacketSlot(s.pts, s.pts - zero, stamps[stop + n].dts - zero, s.duration) for n, s in enumerate(rest)]
     return SmartCutPlan(
         zero=zero,
@@ -138,7 +138,7 @@ def _check(stamps: Sequence[Stamp]) -> None:
 
 
 def _stop(stamps: Sequence[Stamp], key: int, body: Sequence[Stamp]) -> int:
-    """The end of the longest run of packets from ``key`` that is also the beginning of the clip in display order."""
+    """End of the longest run of packets from ``key`` that is also the beginning of the clip in display order."""
     stop, latest = key + 1, stamps[key].pts
     for count, stamp in enumerate(stamps[key : key + len(body)], 1):
         latest = max(latest, stamp.pts)

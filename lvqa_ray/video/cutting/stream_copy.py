@@ -1,4 +1,4 @@
-"""The picture packets of a clip, copied as they are from a key frame on."""
+"""Stream copy: a clip's video packets, copied from a key frame on."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ S = TypeVar("S", VideoStream, AudioStream)
 
 
 class CopiedPicture:
-    """Copies the picture packets of a span, from the key frame at or before its start.
+    """Video stream of a copied clip, from the key frame at or before the start of the span.
 
     Args:
         source: The open video.
-        output: Where to add the stream.
-        span: What is wanted.
+        output: Container to which the stream is added.
+        span: The wanted span.
 
     Attributes:
-        start_s: When the key frame appears: the true start.
-        end_s: When the last frame has been shown; right once `packets` has run out.
+        start_s: When the key frame appears: the true start (s).
+        end_s: When the last frame leaves the display (s); final after `packets` is exhausted.
 
     Raises:
-        VideoError: There is no key frame, or the codec does not go into an MP4.
+        VideoError: There is no key frame, or MP4 does not support the codec.
     """
 
     def __init__(self, source: VideoReader, output: OutputContainer, span: Span) -> None:
@@ -50,10 +50,10 @@ class CopiedPicture:
         self._packets = chain([second] if second else [], self._packets)
         self._first = first = self._opened_by(first, second)
         self._start_pts = first.pts or 0
-        # What an edit list leaves out before the first picture is left out of the clip by another one.
+        # Frames that an edit list drops before the first one are dropped by the clip's own edit list.
         self._zero_pts = max(self._start_pts, self._start_pts - source.offset_of(first))
         self.start_s = self.end_s = max(0.0, source.time_of(first))
-        self._stream = output.add_stream_from_template(source.stream, opaque=True)  # which asks for no encoder
+        self._stream = output.add_stream_from_template(source.stream, opaque=True)  # opaque: no encoder needed
         if aspect := source.stream.sample_aspect_ratio:  # the template has that of the codec only
             self._stream.codec_context.sample_aspect_ratio = aspect
 
@@ -61,11 +61,11 @@ class CopiedPicture:
         """Yield packets ready to be muxed.
 
         Raises:
-            VideoError: The file does not say when its frames are shown.
+            VideoError: The file has no presentation times.
         """
         end = float((self._source.start_s + self._span.end_s - EPSILON_S) / self._source.time_base)
-        # A packet past the end is copied only if one follows that is shown before the end, and so may depend on it.
-        # Then all that is shown before it is copied too, or the clip would have a hole.
+        # A packet past the end is copied only if a later packet is shown before the end, and so may depend on it. Then
+        # all frames shown before it are copied too, or the clip would have a gap.
         waiting: list[Packet[VideoStream]] = []
         last: Packet[VideoStream] | None = None
         for packet in self._timed():
@@ -80,7 +80,7 @@ class CopiedPicture:
                         yield self._shifted(last)
                     last = each
                 waiting.clear()
-        else:  # the file is over, and its last picture may stay on display
+        else:  # the end of the file, whose last frame may stay on display
             if last is not None:
                 shown_s = self._source.final_end_of(last) - self._source.time_of(last)
                 last.duration = max(last.duration or 0, round(shown_s / self._source.time_base))
@@ -88,16 +88,16 @@ class CopiedPicture:
             yield self._shifted(last)
 
     def _timed(self) -> Iterator[Packet[VideoStream]]:
-        """The packets from the key frame on that do not need what is before it, all with their decoding times."""
-        untimed: list[Packet[VideoStream]] = []  # Matroska: the first after a seek lack theirs
+        """Packets from the key frame on, without leading frames, all with decoding times."""
+        untimed: list[Packet[VideoStream]] = []  # Matroska: the first packets after a seek have no dts
         for packet in chain([self._first], self._packets):
-            if packet.is_corrupt and packet is not self._first:  # cut short
+            if packet.is_corrupt and packet is not self._first:  # truncated
                 continue
             if packet.pts is None:
                 raise _not_copied(self._source, "does not say when its frames are shown")
             if changes_decoder(self._source, packet):
-                raise _not_copied(self._source, "changes the settings of its encoder midway")
-            if packet.pts < self._start_pts:  # a leading picture
+                raise _not_copied(self._source, "changes its decoder configuration midway")
+            if packet.pts < self._start_pts:  # a leading frame, which refers to frames before the key frame
                 continue
             if packet.dts is None:
                 untimed.append(packet)
@@ -115,7 +115,7 @@ class CopiedPicture:
             yield packet
 
     def _opened_by(self, first: Packet[VideoStream], second: Packet[VideoStream] | None) -> Packet[VideoStream]:
-        """The key frame; where it is on display when the span starts, it appears at the start of the span."""
+        """Key frame of the clip; one that is still on display at the start of the span is moved to that start."""
         late_s = self._span.start_s - self._source.time_of(first)
         start = round((self._source.start_s + self._span.start_s) / self._source.time_base)
         is_only = second is None or (second.dts or 0) > start
@@ -130,7 +130,7 @@ class CopiedPicture:
         return first
 
     def _shifted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
-        # What is shown at the end of the span leaves the display there, or a clip of stills would be too long.
+        # The last frame leaves the display at the end of the span, or a clip of still images would be too long.
         most_s = max(self._span.end_s - self._source.time_of(packet), min(self._source.period_s, SPARSE_AFTER_S))
         most = math.ceil(most_s / self._source.time_base)
         if (packet.duration or 0) > most:
@@ -146,14 +146,14 @@ def _not_copied(source: VideoReader, why: str) -> VideoError:
 
 
 def changes_decoder(source: VideoReader, packet: Packet[VideoStream]) -> bool:
-    """Whether a packet brings another set-up of the decoder than the header of a clip has: in joined FLV files."""
+    """Whether a packet brings a new decoder configuration, as in concatenated FLV files."""
     if not source.is_joined or not packet.has_sidedata("new_extradata"):
         return False
     return bytes(packet.get_sidedata("new_extradata")) != source.stream.codec_context.extradata
 
 
 def from_key_frame(source: VideoReader, time_s: float) -> Iterator[Packet[VideoStream]]:
-    """Yield packets from the last key frame that appears no later than ``time_s``, or from the first one of all."""
+    """Yield packets from the last key frame that appears no later than ``time_s``, or from the first key frame."""
     for step_s in STEPS_BACK_S:
         if time_s <= step_s:
             source.rewind()
@@ -168,7 +168,7 @@ def from_key_frame(source: VideoReader, time_s: float) -> Iterator[Packet[VideoS
 
 
 def _last_run(source: VideoReader, packets: Iterator[Packet[VideoStream]], time_s: float) -> list[Packet[VideoStream]]:
-    """Read on to ``time_s``; gives what comes from the last key frame until there, as not all seeks end at that."""
+    """Read packets up to ``time_s``; returns those from the last key frame on, since a seek may end before it."""
     run: list[Packet[VideoStream]] = []
     for packet in packets:
         if packet.is_keyframe and (not run or source.time_of(packet) <= time_s + EPSILON_S):
@@ -183,7 +183,7 @@ def _last_run(source: VideoReader, packets: Iterator[Packet[VideoStream]], time_
 
 
 def moved(packet: Packet[S], by: int, stream: S) -> Packet[S]:
-    """Put a packet into a stream, ``by`` units of its time base later."""
+    """Assign a packet to a stream, and shift its timestamps by ``by`` units of its time base."""
     if packet.pts is not None:
         packet.pts += by
     if packet.dts is not None:

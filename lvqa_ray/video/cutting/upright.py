@@ -1,4 +1,4 @@
-"""Frames as the encoder of a clip takes them: upright, small enough, 8-bit 4:2:0, and SDR."""
+"""Filter graph for clip encoding: frames become upright, scaled, 8-bit 4:2:0 and SDR."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _TAGS = "color_primaries=bt709:color_trc=bt709"
 
 
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
-"""The scaler's names of FFmpeg's numbers of colour matrices."""
+"""Names that FFmpeg's scaler uses for the numbers of colour matrices."""
 _FULL_RANGE = 2
 
 
 class Upright:
-    """Turns and scales the frames of a video to the size of the first one; their colours keep its tags, but for HDR.
+    """Rotates and scales frames to the size and colour tags of the first one; HDR is tone-mapped.
 
-    Recordings that were joined hold frames of other kinds: SDR and HDR, other sizes, matrices and orientations. Each
-    kind goes its own way to the same size and the same colours; one of another shape gets black bars.
+    Concatenated recordings may mix SDR and HDR, sizes, colour matrices and orientations. Each kind gets its own filter
+    graph to the same size and colours; a different aspect ratio gets black bars.
 
     Args:
-        first: One of the frames.
+        first: The first frame.
         source: The open video.
-        short_side: Longest that the shorter side may be (px); ``None`` keeps the size.
+        short_side: Maximum length of the shorter side (px); ``None`` keeps the size.
 
     Attributes:
-        pixel_aspect: Width of the pixels of the frames that come out, divided by the height.
+        pixel_aspect: Width of an output pixel divided by its height.
     """
 
     def __init__(self, first: VideoFrame, source: VideoReader, short_side: int | None) -> None:
@@ -54,7 +54,7 @@ class Upright:
         self._graph = self._built(first)
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """A frame of the clip."""
+        """Convert a frame."""
         if (kind := self._kind(frame)) != self._now:
             self._now = kind
             self._graph = self._built(frame)
@@ -62,26 +62,26 @@ class Upright:
         return self._graph.vpull()
 
     def _kind(self, frame: VideoFrame) -> tuple[object, ...]:
-        """All that decides how a frame is turned and scaled."""
+        """Properties of a frame on which its filter graph depends."""
         colours = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
         return (frame.width, frame.height, frame.format.name, orientation_of(frame), *colours)
 
     def _built(self, frame: VideoFrame) -> Graph:
         transfer, is_first = self._shown.hdr_transfer(frame), self._now == self._first
-        # Told apart from the start, or the scaler takes the colours for others than they are and converts them.
+        # State the colours explicitly, or the scaler assumes others and converts them.
         matrix = frame.colorspace if is_first and not transfer else matrix_of(frame)
         colours = f":range={frame.color_range}" if frame.color_range in (1, 2) else ""
         colours += f":colorspace={matrix}" if matrix != UNSPECIFIED else ""
         given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={self._time_base}"
-        to_these = f"out_color_matrix={self._matrix}:out_range={self._range}:{_SCALER}"
+        to_first = f"out_color_matrix={self._matrix}:out_range={self._range}:{_SCALER}"
         width, height = self._size
         steps = [*orientation_of(frame).filters]
         if is_first or self._is_alike(frame):
-            steps.append(f"scale={width}:{height}:{_SCALER if is_first or transfer else to_these}")
+            steps.append(f"scale={width}:{height}:{_SCALER if is_first or transfer else to_first}")
         else:
             within = "force_original_aspect_ratio=decrease:force_divisible_by=2"
             steps += [
-                f"scale={width}:{height}:{within}:{_SCALER if transfer else to_these}",
+                f"scale={width}:{height}:{within}:{_SCALER if transfer else to_first}",
                 f"pad={width}:{height}:-1:-1",
             ]
         graph = Graph()
@@ -90,7 +90,7 @@ class Upright:
             if transfer:
                 table = stack.enter_context(lookup_table(transfer, frame.color_primaries)).replace("'", r"'\''")
                 steps += ["format=gbrp16le", f"lut3d=file='{table}':interp=tetrahedral", f"setparams={_TAGS}"]
-                steps.append(f"scale={to_these}")
+                steps.append(f"scale={to_first}")
             nodes = [graph.add("buffer", given + colours)]
             for step in (*steps, "format=yuv420p"):
                 name, _, arguments = step.partition("=")
@@ -100,13 +100,13 @@ class Upright:
         return graph
 
     def _is_alike(self, frame: VideoFrame) -> bool:
-        """Whether a frame has the shape of the first one, but for rounding."""
+        """Whether a frame has the aspect ratio of the first one, except for rounding."""
         (width, height), (first_width, first_height) = _turned(frame), self._shape
         return abs(width * first_height - first_width * height) <= first_width * height / 50
 
 
 def _turned(frame: VideoFrame) -> tuple[int, int]:
-    """Width and height of a frame that was turned upright, in stored pixels."""
+    """Width and height of a frame after rotation, in stored pixels."""
     if orientation_of(frame).transposed:
         return frame.height, frame.width
     return frame.width, frame.height

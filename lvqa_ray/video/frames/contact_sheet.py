@@ -1,4 +1,4 @@
-"""Thumbnails of a video side by side in one JPEG: cheap looks at stretches of time, for people and not for models."""
+"""Contact sheet: thumbnails of a video side by side in one JPEG, for people and not for models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.spans import EPSILON_S
 
 THUMBNAIL_MOST_FRAMES = 300
-"""Frames that are decoded for one thumbnail at most; a stretch whose picture lies further from a key frame has none."""
+"""At most this many frames are decoded for one thumbnail; a span whose frame is further from a key frame has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class ContactSheet:
     """Thumbnails of one video.
 
     Attributes:
-        jpeg: All of them from left to right, each ``width`` x ``height`` pixels.
-        times: When each is on screen (s from the first picture), in the order of the stretches asked for; ``None`` for
-            those without one, which have no place in the picture either.
+        jpeg: All thumbnails from left to right, each ``width`` x ``height`` pixels.
+        times: Time of each thumbnail (s from the first frame), in the order of the given spans; ``None`` for a span
+            without a thumbnail, which is not in the JPEG either.
     """
 
     jpeg: bytes
@@ -38,43 +38,43 @@ class ContactSheet:
 def contact_sheet(
     path: str, stretches: Sequence[Span], *, short_side: int = 90, quality: int = 55, within_s: float = 30.0
 ) -> ContactSheet | None:
-    """Take one picture out of each stretch of a video, and of those that have one, a key frame: these decode fastest.
+    """Make a contact sheet with one frame of each span, preferably a key frame, which decodes fastest.
 
     Args:
         path: A local file.
-        stretches: Where to look.
-        short_side: Most pixels of the shorter side of a thumbnail.
+        stretches: The spans.
+        short_side: Maximum length of a thumbnail's shorter side (px).
         quality: JPEG quality, 1 to 100.
-        within_s: When to stop (s); stretches that are left have none.
+        within_s: Time limit (s); the spans that are left then have no thumbnail.
 
     Returns:
-        The thumbnails; ``None`` where there is not one.
+        The thumbnails; ``None`` if there is not a single one.
 
     Raises:
         VideoError: The file cannot be opened.
     """
     end = time.monotonic() + within_s
     encoder = JpegEncoder(short_side=short_side, quality=quality)
-    pictures: list[Pixels] = []
+    thumbnails: list[Pixels] = []
     times: list[float | None] = []
     with open_video(path) as source:
         encoder.presentation = source.presentation
         for stretch in stretches:
-            frame = _look(source, stretch) if time.monotonic() < end else None
+            frame = _thumbnail_frame(source, stretch) if time.monotonic() < end else None
             pixels = encoder.pixels(frame) if frame else None
-            if frame is None or pixels is None or (pictures and pixels.shape != pictures[0].shape):
+            if frame is None or pixels is None or (thumbnails and pixels.shape != thumbnails[0].shape):
                 times.append(None)
             else:
                 times.append(source.time_of(frame))
-                pictures.append(pixels)
-    if not pictures:
+                thumbnails.append(pixels)
+    if not thumbnails:
         return None
-    height, width, _ = pictures[0].shape
-    return ContactSheet(encoder.encode_pixels(np.ascontiguousarray(np.hstack(pictures))), width, height, tuple(times))
+    height, width, _ = thumbnails[0].shape
+    return ContactSheet(encoder.encode_pixels(np.ascontiguousarray(np.hstack(thumbnails))), width, height, tuple(times))
 
 
-def _look(source: VideoReader, stretch: Span) -> VideoFrame | None:
-    """The last key frame of a stretch, or the frame in its middle where it has none."""
+def _thumbnail_frame(source: VideoReader, stretch: Span) -> VideoFrame | None:
+    """Last key frame of a span, or the frame in its middle if it has none."""
     source.seek(max(stretch.start_s, stretch.end_s - source.period_s))
     first = next(source.frames(limit=THUMBNAIL_MOST_FRAMES), None)
     if first is not None and stretch.start_s - EPSILON_S <= source.time_of(first) < stretch.end_s:

@@ -1,7 +1,7 @@
-"""The decord frame reader, for those who want their frames from the library that many video models train with.
+"""Frame reader on decord, the library that many video models are trained with.
 
-decord2, the maintained fork, under the import name ``decord``. What it cannot read (raw streams, some damaged files;
-the original decord 0.6 also AV1 and the times of fragmented MP4) is an error here and never a wrong frame.
+The distribution is decord2, the maintained fork, with the import name ``decord``. Files that it cannot read (raw
+streams, some damaged files; with the original decord 0.6 also AV1 and the times of fragmented MP4) are an error.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from lvqa_ray.video.spans import EPSILON_S
 
 if TYPE_CHECKING:
     from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+    from lvqa_ray.video.frames.jpeg import Pixels
 
 LAST_FRAME_GRACE_S = 0.5
-"""The last frame stands in for times this far past its end: durations in headers are not that exact."""
+"""The last frame is also used for times up to this far past its end, since durations in headers are inexact."""
 
 
 class _DecordArray(Protocol):
@@ -38,9 +39,9 @@ class _DecordVideo(Protocol):
 
 
 def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
-    """Read frames with decord, on one thread, one at a time: its batches hold every picture in memory at once.
+    """Read frames with decord, on one thread and one at a time: its batches hold all frames in memory.
 
-    See `lvqa_ray.video.frames.frame_sampling.FrameReader` for the contract.
+    For arguments and result see `lvqa_ray.video.frames.frame_sampling.FrameReader`.
     """
     try:
         import decord  # noqa: PLC0415 - optional, and missing on some platforms
@@ -48,19 +49,19 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         raise ConfigError(
             'The frame reader "decord" is not installed; use "pyav", or install the package decord2.'
         ) from None
-    with open_video(path) as source:  # what is wrong with the file, in our words
-        encoder.presentation = _shown(source)
+    with open_video(path) as source:  # raises our own messages for unusable files
+        encoder.presentation = _presentation(source)
         if source.is_joined:
             raise VideoError(
                 VideoFault.UNREADABLE,
-                f'The clock of {path} begins anew midway, which decord does not follow; use the frame reader "pyav".',
+                f'The timestamps of {path} jump, which decord does not support; use the frame reader "pyav".',
             )
-    if not has_signature(path):  # decord has an FFmpeg of its own, which cannot be told what formats to open
+    if not has_signature(path):  # decord has its own FFmpeg, which takes no list of allowed formats
         raise VideoError(
-            VideoFault.UNREADABLE, f'{path} does not begin as a common container does; use the reader "pyav" for it.'
+            VideoFault.UNREADABLE, f'{path} does not begin like a common container; use the frame reader "pyav" for it.'
         )
     try:
-        # No name of an absolute path begins with a protocol.
+        # An absolute path never begins with a protocol.
         video = decord.VideoReader(str(Path(path).absolute()), ctx=decord.cpu(0), num_threads=1)
         shown = video.get_frame_timestamp(np.arange(len(video)))
         return _read(video, shown, times, encoder, path)
@@ -72,11 +73,11 @@ def read_with_decord(path: str, times: Sequence[float], encoder: JpegEncoder) ->
         ) from error
 
 
-def _shown(source: VideoReader) -> Presentation:
-    """How decord's frames are to be shown, which are turned already.
+def _presentation(source: VideoReader) -> Presentation:
+    """Presentation of decord's frames, which are rotated already.
 
     Raises:
-        VideoError: They would be shown wrongly.
+        VideoError: decord would decode them mirrored, or as HDR.
     """
     first = next(source.frames(limit=FIRST_PICTURE_PACKETS), None)
     if first is None:
@@ -106,8 +107,18 @@ def _read(
             break
         index = max(0, bisect_right(starts, time + EPSILON_S) - 1)
         if not sampled or sampled[-1].time_s != starts[index]:
-            picture = av.VideoFrame.from_ndarray(video[index].asnumpy(), format="rgb24")
-            sampled.append(Frame(time_s=starts[index], jpeg=encoder.encode(picture)))
+            frame = av.VideoFrame.from_ndarray(_rgb(video[index].asnumpy()), format="rgb24")
+            sampled.append(Frame(time_s=starts[index], jpeg=encoder.encode(frame)))
         else:
             sampled.append(sampled[-1])
     return sampled
+
+
+def _rgb(pixels: Pixels) -> Pixels:
+    """Remove the row padding that decord2 3.4 takes for further channels.
+
+    With AVX-512 its rows are padded to a multiple of 64 pixels. If that is a multiple of a third of the width (as for
+    144 pixels), decord does not copy the rows but returns an array with more than three channels.
+    """
+    height, width, _ = pixels.shape
+    return np.ascontiguousarray(pixels.reshape(height, -1)[:, : 3 * width]).reshape(height, width, 3)

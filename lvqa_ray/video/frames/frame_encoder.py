@@ -1,4 +1,4 @@
-"""From a decoded frame to JPEG bytes: upright, small enough, and in the right colours."""
+"""JPEG encoder for decoded frames: applies rotation, scaling, colour matrix and tone mapping."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from lvqa_ray.video.frames.jpeg import Pixels, encoded
 from lvqa_ray.video.reader.display import PLAIN, UNSPECIFIED, orientation_of
 
 PLANAR_420 = frozenset({"yuv420p", "yuvj420p"})
-"""The formats of 8 bits and half the colour each way, which almost all films have."""
+"""Pixel formats with 8 bits and 4:2:0 chroma subsampling, which almost all videos have."""
 
 _HD_HEIGHT = 576
 _BT2020_MATRIX = 9
 
 
 class JpegEncoder:
-    """Makes JPEGs of one size and quality out of frames. The same frame gives the same bytes.
+    """Encodes frames as JPEGs of one size and quality. The same frame gives the same bytes.
 
     Args:
-        short_side: Most pixels of the shorter side; smaller pictures are never enlarged.
+        short_side: Maximum length of the shorter side (px); smaller frames are not enlarged.
         quality: JPEG quality, 1 to 100.
 
     Attributes:
-        presentation: What the stream says of the frames; set by the reader that opens it.
+        presentation: Aspect ratio and transfer function that the stream states; set by the reader that opens it.
     """
 
     def __init__(self, *, short_side: int, quality: int) -> None:
         self.presentation = PLAIN
         self._short_side = short_side
         self._quality = quality
-        # For all frames: they keep their tables, and a thread of their own would only get in the way of other workers.
+        # Shared by all frames, since they cache their tables. One thread each, since workers share the machine.
         self._scaler = VideoReformatter()
-        self._colourer = VideoReformatter()
+        self._colour_converter = VideoReformatter()
 
     def encode(self, frame: VideoFrame) -> bytes:
-        """Turn, scale and encode a frame; its rotation, colour matrix and range are honoured."""
+        """Rotate, scale and encode a frame; applies its rotation, colour matrix and colour range."""
         return self.encode_pixels(self.pixels(frame))
 
     def encode_pixels(self, pixels: Pixels) -> bytes:
@@ -46,12 +46,12 @@ class JpegEncoder:
         return encoded(pixels, self._quality)
 
     def pixels(self, frame: VideoFrame) -> Pixels:
-        """Turn and scale a frame to RGB pixels, which are square; HDR becomes SDR."""
+        """Rotate and scale a frame to RGB with square pixels; HDR is tone-mapped to SDR."""
         width, height = fit(*self.presentation.size(frame.width, frame.height), short_side=self._short_side)
         transfer = self.presentation.hdr_transfer(frame)
         scaled = frame
         if (width, height) != (frame.width, frame.height) and frame.format.name in PLANAR_420:
-            # Scaled first: that is half the samples, and few of them are then left to colour.
+            # Scale before the conversion to RGB: 4:2:0 has half the samples, and few are left to convert.
             scaled = self._scaler.reformat(
                 frame,
                 width=width,
@@ -60,7 +60,7 @@ class JpegEncoder:
                 threads=1,
             )
             scaled.color_range = frame.color_range
-        rgb = self._colourer.reformat(
+        rgb = self._colour_converter.reformat(
             scaled,
             width=width,
             height=height,
@@ -75,10 +75,10 @@ class JpegEncoder:
 
 
 def fit(width: int, height: int, *, short_side: int) -> tuple[int, int]:
-    """Scale a size so that its shorter side is at most ``short_side`` pixels, keeping its shape.
+    """Scale a size so that its shorter side is at most ``short_side`` pixels, keeping the aspect ratio.
 
     Returns:
-        Width and height, each at least 1; the size as it is where it is small enough.
+        Width and height, each at least 1; the given size if it is small enough.
     """
     scale = short_side / min(width, height)
     if scale >= 1:
@@ -87,7 +87,7 @@ def fit(width: int, height: int, *, short_side: int) -> tuple[int, int]:
 
 
 def matrix_of(frame: VideoFrame) -> int:
-    """FFmpeg's number of the frame's colour matrix; in a silent file 601 for SD and 709 above, as players have it."""
+    """FFmpeg's number of a frame's colour matrix; if none is stated, BT.601 for SD, else BT.709, as in players."""
     if frame.colorspace == UNSPECIFIED and frame.color_primaries == BT2020:
         return _BT2020_MATRIX
     if frame.colorspace != UNSPECIFIED:

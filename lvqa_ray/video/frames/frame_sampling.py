@@ -1,6 +1,6 @@
-"""Frames at wanted times, as JPEG: one open, one seek, then straight on.
+"""Frame sampling: JPEGs of the frames on display at given times, by PyAV or decord.
 
-A reader is one file: `frames` (PyAV) and `frames_decord`. Both keep one contract, and one test holds them to it.
+Both readers implement `FrameReader`, and the same tests run on both.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_vide
 from lvqa_ray.video.spans import EPSILON_S
 
 WORTH_A_SEEK_S = 12.0
-"""A gap longer than this is jumped; most videos have a key frame about every 2 to 10 s."""
+"""Seek over gaps longer than this instead of decoding on; most videos have a key frame every 2 to 10 s."""
 
 
 class FrameReader(Protocol):
-    """Reads frames out of one video."""
+    """Protocol of a frame reader for one video."""
 
     def __call__(self, path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
         """Read frames.
 
         Args:
             path: A local file.
-            times: Seconds from the first picture, rising.
-            encoder: Makes the JPEGs.
+            times: Seconds from the first frame, ascending.
+            encoder: Encodes the JPEGs.
 
         Returns:
-            For each time the frame on display then: the last one that appears no later (the first one, before it
-            appears). Times past the end of what can be decoded are left out.
+            For each time the frame on display: the last one that appears no later, or else the first frame. Times past
+            the end of the decodable part are left out.
 
         Raises:
-            VideoError: No frame can be had.
+            VideoError: No frame can be decoded.
         """
 
 
@@ -51,21 +51,21 @@ def sample_frames(
     quality: int,
     reader: Literal["pyav", "decord"] = "pyav",
 ) -> list[Frame]:
-    """Sample a video.
+    """Sample the frames of a video at given times.
 
     Args:
         path: A local file.
-        times: Wanted times in seconds from the first picture, in any order.
-        short_side: Most pixels of the shorter side of a JPEG; nothing is enlarged.
+        times: Seconds from the first frame, in any order.
+        short_side: Maximum length of a JPEG's shorter side (px); frames are not enlarged.
         quality: JPEG quality, 1 to 100.
-        reader: What decodes.
+        reader: The decoding library.
 
     Returns:
-        One frame for each time, in time order, each with the time at which it really appears. In a damaged or shortened
-        file those beyond what can be decoded are missing.
+        One frame for each time, in time order, each with its true time. Frames past the decodable part of a damaged or
+        truncated file are missing.
 
     Raises:
-        VideoError: The video cannot be opened, or not one of the frames can be had.
+        VideoError: The video cannot be opened, or none of the frames can be decoded.
         ConfigError: The reader is not installed.
     """
     if not times:
@@ -94,7 +94,7 @@ def read_with_pyav(path: str, times: Sequence[float], encoder: JpegEncoder) -> l
 
 
 def _runs(times: Sequence[float]) -> Iterator[Sequence[float]]:
-    """Part rising times where a jump is cheaper than decoding on."""
+    """Split ascending times where a seek is cheaper than decoding on."""
     begin = 0
     for i in range(1, len(times)):
         if times[i] - times[i - 1] > WORTH_A_SEEK_S:
@@ -104,7 +104,7 @@ def _runs(times: Sequence[float]) -> Iterator[Sequence[float]]:
 
 
 def _on_display(source: VideoReader, times: Sequence[float]) -> Iterator[VideoFrame]:
-    """Yield for each time the frame on display, decoding no further than the one that comes after the last time."""
+    """Yield the frame on display at each time; decodes no further than the first frame after the last time."""
     wanted = iter(times)
     time = next(wanted)
     shown: VideoFrame | None = None

@@ -1,8 +1,8 @@
-"""HDR pictures as SDR ones: what is white on paper becomes white, grey stays grey, and highlights are compressed.
+"""Tone mapping of HDR to SDR: diffuse white becomes SDR white, greys keep their level, highlights are compressed.
 
-By the reference levels of ITU-R BT.2408: diffuse white is at 203 cd/m2 in PQ and at 75 % in HLG. HLG is converted by
-the light of the scene, as for a display with a system gamma of 1, which is about what BT.2100 says for a display as
-bright as an SDR one. The result is coded for BT.1886, which is how SDR video is shown.
+Reference levels are those of ITU-R BT.2408: diffuse white is at 203 cd/m2 in PQ and at 75 % in HLG. HLG is converted
+in scene light, as for a display with a system gamma of 1, which is about what BT.2100 gives for a display as bright as
+an SDR one. The result is encoded for BT.1886, the display curve of SDR video.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ WHITE_NITS = 203.0
 HLG_WHITE = 0.75
 GAMMA = 2.4
 KNEE = 0.9
-"""Light up to here, of 1 for diffuse white, is left as it is."""
+"""Light below this is not compressed (1 is diffuse white)."""
 
 CUBE_SIDE = 49
-"""Steps of a colour in the table for FFmpeg."""
+"""Entries per axis of FFmpeg's lookup table."""
 
 BT2020 = 9
 """FFmpeg's number of the colour primaries of BT.2020."""
@@ -45,38 +45,30 @@ _Floats = npt.NDArray[np.float32]
 
 
 def tone_mapped(codes: Codes, transfer: int, primaries: int) -> Pixels:
-    """Make SDR pixels.
+    """Tone-map HDR pixels to SDR.
 
     Args:
         codes: Height x width x 3, R'G'B' of 16 bits, full range.
         transfer: `PQ` or `HLG`.
-        primaries: FFmpeg's number of the colour primaries; BT.2020 unless stated otherwise.
+        primaries: FFmpeg's number of the colour primaries; unspecified ones are taken for BT.2020.
     """
     light: _Floats = np.take(_linear(transfer), codes >> _SHIFT)
     if primaries in (BT2020, UNSPECIFIED):
         light = cast("_Floats", cv2.transform(light, _TO_709))
     np.maximum(light, 0, out=light)
-    # By the strongest colour of each pixel, so that hues stay.
+    # Compress by the largest component of each pixel, which keeps the hue.
     brightest = light.max(axis=2)
     above = np.maximum(brightest - KNEE, 0)
     if above.any():
         compressed = KNEE + (1 - KNEE) * above / (above + (1 - KNEE))
         light *= np.where(above > 0, compressed / np.maximum(brightest, KNEE), 1).astype(np.float32)[..., None]
-    # The table is over the root of light, so that its steps are fine in the dark.
+    # The table is indexed by the square root of light, for fine steps in dark areas.
     return np.take(_coded(), np.minimum(np.sqrt(light) * (_STEPS - 1) + 0.5, _STEPS - 1).astype(np.uint16))
 
 
 @contextmanager
 def lookup_table(transfer: int, primaries: int) -> Iterator[str]:
-    """The same as a file for FFmpeg's filter ``lut3d``, which is gone after the block.
-
-    Args:
-        transfer: `PQ` or `HLG`.
-        primaries: FFmpeg's number of the colour primaries.
-
-    Yields:
-        Its path.
-    """
+    """Write `tone_mapped` as a temporary ``.cube`` file for FFmpeg's filter ``lut3d``, and yield its path."""
     with NamedTemporaryFile("w", prefix="lvqa-", suffix=".cube", encoding="ascii") as file:
         file.write(_cube(transfer, primaries))
         file.flush()
@@ -95,7 +87,7 @@ def _cube(transfer: int, primaries: int) -> str:
 
 @cache
 def _linear(transfer: int) -> _Floats:
-    """Light of a code, where diffuse white is 1."""
+    """Table from code to light, where diffuse white is 1."""
     code = (np.arange(_STEPS) + 0.5) / _STEPS
     light: npt.NDArray[Any]
     if transfer == PQ:
@@ -114,5 +106,5 @@ def _hlg_light(code: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
 
 @cache
 def _coded() -> Pixels:
-    """The code of SDR video for the root of so much light."""
+    """Table from the square root of light to SDR code."""
     return np.round(255 * np.linspace(0, 1, _STEPS) ** (2 / GAMMA)).astype(np.uint8)

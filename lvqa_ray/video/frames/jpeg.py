@@ -1,4 +1,4 @@
-"""JPEGs, without the video libraries that who only handles finished pictures need not load."""
+"""JPEG helpers that import no video library, so chat workers stay light."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB, full range."""
 
 SMALLER_QUALITY = 85
-"""JPEG quality of a picture that was made smaller."""
+"""JPEG quality of a downscaled image."""
 
 
 def encoded(pixels: Pixels, quality: int) -> bytes:
-    """Pixels as a JPEG with colour at half the resolution. The same pixels give the same bytes.
-
-    Args:
-        pixels: The picture.
-        quality: 1 to 100.
-    """
+    """Encode pixels as a 4:2:0 JPEG of quality 1 to 100. The same pixels give the same bytes."""
     return cast("bytes", simplejpeg.encode_jpeg(pixels, quality, "RGB", "420"))
 
 
 def smaller(jpeg: bytes, factor: int) -> bytes:
-    """A JPEG with its sides divided by 2, 4 or 8, which the decoder does by itself. The same bytes give the same."""
+    """Divide the sides of a JPEG by 2, 4 or 8, which the decoder does itself. Deterministic."""
     height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
     least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
     pixels = simplejpeg.decode_jpeg(jpeg, "RGB", **least)

@@ -1,4 +1,4 @@
-"""A grey picture, or a second of it as a clip: something to show an endpoint that is asked whether it can see."""
+"""Test pattern: a grey image or a one-second clip of it, for checking whether an endpoint accepts images or video."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lvqa_ray.video.frames.jpeg import Pixels, encoded
 
 
 def _grey(short_side: int) -> Pixels:
-    """16:9, with sides that every encoder takes."""
+    """Grey pixels, 16:9, with even sides for every encoder."""
     height, width = short_side // 2 * 2, short_side * 16 // 9 // 2 * 2
     return np.full((max(2, height), max(2, width), 3), 128, np.uint8)
 
 
 def test_jpeg(short_side: int, quality: int) -> bytes:
-    """A JPEG whose shorter side has so many pixels."""
+    """Grey JPEG with the given shorter side (px) and quality."""
     return encoded(_grey(short_side), quality)
 
 
 def test_mp4(short_side: int) -> bytes:
-    """A second of H.264 at 4 frames a second."""
+    """One second of grey H.264 at 4 frames per second, as an MP4."""
     pixels, file = _grey(short_side), io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=4)

@@ -1,1 +1,1 @@
-"""Reading a video file: container, probe, time stamps, seeking, decode losses."""
+"""Reading of video files: container, probe, timestamps, seeking, decode losses."""

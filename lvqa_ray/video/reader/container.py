@@ -1,4 +1,4 @@
-"""Opening a file for reading, and refusing what is no video or would harm who decodes it, in one clear sentence."""
+"""Opening of video files; refuses unusable and dangerous ones with one clear sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from lvqa_ray.errors import VideoError, VideoFault
-from lvqa_ray.video.reader.container_formats import HEAD_BYTES, list_kind, open_input
+from lvqa_ray.video.reader.container_formats import HEAD_BYTES, list_kind, open_input, raise_if_out_of_memory
 from lvqa_ray.video.reader.picture_track import picture_tracks
 
 MAX_SIDE = 16_384
@@ -29,11 +29,11 @@ _open_file: ContextVar[Callable[[str], io.RawIOBase] | None] = ContextVar("_open
 
 @contextmanager
 def files_opened_by(open_file: Callable[[str], io.RawIOBase]) -> Iterator[None]:
-    """Read files that are not on a local disk while the block runs: paths are then given to ``open_file``.
+    """Open files with ``open_file`` while the block runs, for files that are not on a local disk.
 
     Args:
-        open_file: Gives a file that can be read and sought in; `OSError` from it is damage of the file. Other errors
-            pass through.
+        open_file: Takes a path and returns a seekable file. Its `OSError` counts as damage of the file; other errors
+            propagate.
     """
     before = _open_file.set(open_file)
     try:
@@ -43,18 +43,18 @@ def files_opened_by(open_file: Callable[[str], io.RawIOBase]) -> Iterator[None]:
 
 
 def is_elsewhere() -> bool:
-    """Whether files are read that are not on a local disk, in parts."""
+    """Whether files are currently read in parts from elsewhere than a local disk."""
     return _open_file.get() is not None
 
 
 def opened_elsewhere(path: str) -> io.RawIOBase | None:
-    """Open a file that is not on a local disk, see `files_opened_by`; ``None`` for a local one."""
+    """Open a remote file, see `files_opened_by`; ``None`` if files are local."""
     open_file = _open_file.get()
     return open_file(path) if open_file else None
 
 
 def check_dimensions(path: str, width: int, height: int) -> None:
-    """Refuse pictures of no size, and those that would eat a worker's memory.
+    """Refuse frames without a size, and frames so large that a worker would run out of memory.
 
     Raises:
         VideoError: With `VideoFault.BAD_DIMENSIONS`.
@@ -62,33 +62,33 @@ def check_dimensions(path: str, width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise VideoError(
             VideoFault.BAD_DIMENSIONS,
-            f"{path} says its picture is {width}x{height} pixels; re-encode it or leave it out.",
+            f"{path} states a frame size of {width}x{height} pixels; re-encode it or leave it out.",
         )
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise VideoError(
             VideoFault.BAD_DIMENSIONS,
-            f"{path} has a picture of {width}x{height} pixels, more than this pipeline decodes "
+            f"{path} has frames of {width}x{height} pixels, more than this pipeline decodes "
             f"({MAX_SIDE} a side, {MAX_PIXELS:,} in all); scale it down first.",
         )
 
 
 def check_file(path: str) -> None:
-    """Refuse what is no file, or one that cannot be read.
+    """Refuse a path that is not a readable, non-empty file.
 
     Raises:
-        VideoError: Says why.
+        VideoError: With the reason.
     """
     if _open_file.get():
         return
     try:
         found = Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
-            with os.scandir(path):  # or it is among the videos because it cannot be listed
+            with os.scandir(path):  # a folder without permission gets the message about permissions below
                 pass
             raise VideoError(VideoFault.UNREADABLE, f"{path} is a folder; name the video files in it instead.")
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its writer, and reading it never end
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe blocks until a writer comes; reading it may never end
             raise VideoError(
-                VideoFault.UNREADABLE, f"{path} is a pipe or a device, and no file; copy what it gives into a file."
+                VideoFault.UNREADABLE, f"{path} is a pipe or a device, not a file; copy its content to a file."
             )
         with Path(path).open("rb"):
             pass
@@ -107,18 +107,17 @@ def check_file(path: str) -> None:
 
 
 def open_container(path: str) -> InputContainer:
-    """The demuxer of a file.
+    """Open FFmpeg's demuxer of a file.
 
     Raises:
-        VideoError: FFmpeg cannot read it, or it is of a format that may not be opened (see `containers`).
+        VideoError: FFmpeg cannot read it, or its format is not allowed (see `container_formats`).
     """
     if open_file := _open_file.get():
         return _open_elsewhere(path, open_file(path))
     try:
         return open_input(path)
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        if isinstance(error, MemoryError):  # no damage of the file
-            raise MemoryError from error
+        raise_if_out_of_memory(error)
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO):
             raise VideoError(VideoFault.UNREADABLE, f"{path} cannot be read ({error}); check its disk.") from error
         with Path(path).open("rb") as file:
@@ -148,12 +147,12 @@ def _no_video(path: str, head: bytes) -> VideoError:
         )
     return VideoError(
         VideoFault.NOT_A_VIDEO,
-        f"{path} is not a video in a format that is read here, or is cut short, whatever its name says; replace it.",
+        f"{path} is not a video in a supported format, or it is cut short, whatever its name says; replace it.",
     )
 
 
 def picture_stream(path: str, container: InputContainer) -> VideoStream:
-    """The picture track that is the film, see `picture_tracks`; a cover picture does not count.
+    """Choose the main video track, see `picture_tracks`; a cover image does not count.
 
     Raises:
         VideoError: There is none, or none that can be decoded here.
@@ -165,12 +164,12 @@ def picture_stream(path: str, container: InputContainer) -> VideoStream:
                 f"{path} uses a video codec that cannot be decoded here; convert it to H.264.",
             )
         return stream
-    what = "only sound" if container.streams.audio else "neither picture nor sound"
+    what = "only audio" if container.streams.audio else "neither video nor audio"
     raise VideoError(VideoFault.NO_VIDEO_STREAM, f"{path} holds {what}: no video stream; leave it out of the corpus.")
 
 
 def frame_rate(stream: VideoStream) -> Fraction | None:
-    """Frames per second as the file says, or ``None`` where that cannot be."""
+    """Frames per second that the file states; ``None`` if there is no plausible value."""
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and rate.denominator and 0 < rate.numerator / rate.denominator <= 1000:
             return Fraction(rate.numerator, rate.denominator)

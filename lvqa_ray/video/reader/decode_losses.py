@@ -1,6 +1,6 @@
-"""Where the picture of a video is lost: what could not be decoded, or only in part.
+"""Decode losses: the time spans of a video that could not be decoded, or only in part.
 
-A reader of frames gives frames, whatever happens between them; who wants to know what is missing watches.
+Readers report losses with `note_loss`; a caller collects them with `watch_losses`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from lvqa_ray.records import Span
 
 
 class Losses:
-    """Lost stretches of one video, in seconds from the first picture, as far as it was decoded."""
+    """Lost time spans of one video, in seconds from the first frame, as far as it was decoded."""
 
     def __init__(self) -> None:
         self._stretches: list[tuple[float, float]] = []
 
     def add(self, start_s: float, end_s: float) -> None:
-        """Note a stretch; those that touch become one."""
+        """Add a time span, merged with spans that it touches."""
         while self._stretches and start_s <= self._stretches[-1][1] and end_s >= self._stretches[-1][0]:
             first, last = self._stretches.pop()
             start_s, end_s = min(start_s, first), max(end_s, last)
@@ -42,7 +42,7 @@ _watching: ContextVar[Losses | None] = ContextVar("watching", default=None)
 
 @contextmanager
 def watch_losses() -> Iterator[Losses]:
-    """Collect what is lost in all reading of one video while the block runs."""
+    """Collect all losses while the block reads one video."""
     losses = Losses()
     before = _watching.get()
     _watching.set(losses)
@@ -53,7 +53,7 @@ def watch_losses() -> Iterator[Losses]:
 
 
 def note_loss(start_s: float, end_s: float) -> None:
-    """Tell whoever is watching that a stretch is lost."""
+    """Report a lost time span to the active `watch_losses`, if any."""
     losses = _watching.get()
     if losses is not None and end_s > start_s:
         losses.add(start_s, end_s)

@@ -1,4 +1,4 @@
-"""Reading and seeking in an open file, on the time line of its video: also where the clock of the file jumps."""
+"""Demuxer: reads and seeks in an open file on one continuous timeline, also where the file's timestamps jump."""
 
 from __future__ import annotations
 
@@ -15,54 +15,44 @@ from av.video.stream import VideoStream
 from lvqa_ray.video.reader.timing.clock import Clock
 
 SOUND_AHEAD_S = 2.0
-"""How far ahead of its picture sound may stand in a file without an index."""
+"""In a file without an index, audio packets may come this much earlier than the frames they belong to."""
 
 
 class Demuxer:
-    """The packets of an open file.
-
-    Args:
-        container: FFmpeg's demuxer.
-        picture: The picture stream.
-        clock: The time line of a file whose clock jumps; ``None`` for others.
-    """
+    """Packets of an open file; ``clock`` is its timeline if its timestamps jump."""
 
     def __init__(self, container: InputContainer, picture: VideoStream, clock: Clock | None) -> None:
         self._container = container
         self._picture = picture
         self._clock = clock
-        self._place = 0
+        self._position = 0
 
     def packets(self, *streams: Stream) -> Iterator[Packet[Any]]:
-        """Packets of some streams from the current position, or of all streams.
+        """Packets of the given streams (all, if none is given) from the current position.
 
         Raises:
             FFmpegError: The file cannot be read any further.
         """
         packets = self._container.demux(*streams)
-        return self._clock.on_time_line(packets, self._place) if self._clock else packets
+        return self._clock.on_time_line(packets, self._position) if self._clock else packets
 
     def seek(self, time: int) -> None:
-        """Go to the key frame at or before a time, in units of the picture stream.
+        """Seek to the key frame at or before a time, in units of the video stream.
 
         Raises:
-            FFmpegError: The file cannot be sought in.
+            FFmpegError: The file does not support seeking.
         """
         if self._clock:
-            self._place = self._clock.place_before(time)
-            self._container.seek(self._place, unsupported_byte_offset=True, stream=self._picture)
+            self._position = self._clock.place_before(time)
+            self._container.seek(self._position, unsupported_byte_offset=True, stream=self._picture)
         else:
             self._container.seek(time, stream=self._picture)
 
     def seek_sound(self, sound: AudioStream, time_s: float) -> None:
-        """Go to where the sound of a time is, or to somewhat before it.
-
-        Args:
-            sound: Its stream.
-            time_s: In the container's time.
+        """Seek to the audio of a container time, or to somewhat before it.
 
         Raises:
-            FFmpegError: The file cannot be sought in.
+            FFmpegError: The file does not support seeking.
         """
         if self._clock:
             self.seek(int((time_s - SOUND_AHEAD_S) / (self._picture.time_base or 1)))

@@ -1,4 +1,4 @@
-"""How a stored picture is to be shown: turned, mirrored, with pixels that are not square, and with which brightness."""
+"""Display properties of frames: rotation, mirroring, pixel aspect ratio and transfer function."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from av.video.stream import VideoStream
 from lvqa_ray.video.frames.jpeg import Pixels
 
 MAX_PIXEL_ASPECT = 4
-"""A pixel that is more than so many times as wide as high, or as high as wide, is a mistake in the file: square."""
+"""A pixel aspect ratio above 4:1 or below 1:4 is an error in the file; such pixels are taken for square."""
 
 UNSPECIFIED = 2
-"""FFmpeg's number for a colour property that a file does not state."""
+"""FFmpeg's number for an unspecified colour property."""
 
 PQ, HLG = 16, 18
 """FFmpeg's numbers of the transfer functions of HDR video: SMPTE ST 2084, ARIB STD-B67."""
 
 
 class Orientation(NamedTuple):
-    """One of the eight ways to lay down a picture: first transposed, then flipped.
+    """One of the eight orientations of an image: transposed first, then flipped.
 
     Attributes:
-        transposed: Whether rows become columns.
-        flipped: Whether it is then mirrored from left to right.
-        upended: Whether it is then mirrored from top to bottom.
+        transposed: Rows become columns.
+        flipped: Then mirrored horizontally.
+        upended: Then mirrored vertically.
     """
 
     transposed: bool = False
@@ -39,26 +39,26 @@ class Orientation(NamedTuple):
 
     @property
     def rotation(self) -> int:
-        """Clockwise degrees by which it is turned; a mirrored one is mirrored from left to right before that."""
+        """Clockwise rotation in degrees; a mirrored image is mirrored horizontally before it."""
         if self.transposed:
             return 90 if self.flipped else 270
         return 180 if self.upended else 0
 
     @property
     def mirrored(self) -> bool:
-        """Whether text in the stored picture is shown reversed."""
+        """Whether the image is mirrored."""
         return self.transposed ^ self.flipped ^ self.upended
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """FFmpeg's filters that show a stored picture as it is meant."""
+        """FFmpeg filters that apply the orientation."""
         if self.transposed:
             name = {(False, False): "cclock_flip", (True, False): "clock", (False, True): "cclock"}
             return (f"transpose={name.get((self.flipped, self.upended), 'clock_flip')}",)
         return ("hflip",) * self.flipped + ("vflip",) * self.upended
 
     def applied(self, pixels: Pixels) -> Pixels:
-        """Pixels as they are meant to be shown."""
+        """Apply the orientation to pixels."""
         if self.transposed:
             pixels = pixels.swapaxes(0, 1)
         across, down = -1 if self.flipped else 1, -1 if self.upended else 1
@@ -69,12 +69,12 @@ UPRIGHT = Orientation()
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """How a frame is to be laid down, by its display matrix; one of any other angle is taken for the nearest."""
+    """Orientation of a frame by its display matrix, rounded to the nearest of the eight."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, SideData) or len(data := bytes(matrix)) < struct.calcsize("=9i"):
         return UPRIGHT
     a, b, _, c, d, *_ = struct.unpack_from("=9i", data)
-    if a * d == b * c:  # it would make a line of the picture
+    if a * d == b * c:  # singular
         return UPRIGHT
     if abs(a * d) >= abs(b * c):
         return Orientation(flipped=a < 0, upended=d < 0)
@@ -83,12 +83,12 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What a stream says of all its frames that these do not say themselves.
+    """Display properties that a stream states for all its frames.
 
     Attributes:
-        pixel_aspect: Width of a pixel divided by its height, as stored.
+        pixel_aspect: Width of a stored pixel divided by its height.
         transfer: FFmpeg's number of the transfer function, for frames that state none.
-        turned: Whether frames come turned by a quarter already, so that rows are columns of the stored picture.
+        turned: Whether the decoder has already rotated the frames by 90 or 270 degrees.
     """
 
     pixel_aspect: Fraction = Fraction(1)
@@ -97,18 +97,18 @@ class Presentation:
 
     @classmethod
     def of(cls, stream: VideoStream) -> Presentation:
-        """That of a stream that was just opened. As in FFmpeg's player, the container overrules the codec."""
+        """Read the properties of a newly opened stream. As in FFmpeg's player, the container overrides the codec."""
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         return cls(_plausible(aspect), stream.codec_context.color_trc)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """The size of a frame with square pixels: the stored height stays."""
+        """Size of a frame with square pixels; keeps the stored height."""
         if self.turned:
             return width, max(1, round(height * self.pixel_aspect))
         return max(1, round(width * self.pixel_aspect)), height
 
     def hdr_transfer(self, frame: VideoFrame) -> int:
-        """`PQ` or `HLG` for a frame of HDR video; 0 for all others."""
+        """`PQ` or `HLG` for an HDR frame; 0 for all others."""
         transfer = frame.color_trc if frame.color_trc != UNSPECIFIED else self.transfer
         return transfer if transfer in (PQ, HLG) else 0
 
@@ -117,7 +117,7 @@ PLAIN = Presentation()
 
 
 def shown_size(frame: VideoFrame, presentation: Presentation) -> tuple[int, int]:
-    """Width and height of a frame as it is shown, with square pixels."""
+    """Displayed width and height of a frame, with square pixels."""
     width, height = presentation.size(frame.width, frame.height)
     return (height, width) if orientation_of(frame).transposed else (width, height)
 

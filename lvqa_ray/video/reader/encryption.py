@@ -1,4 +1,4 @@
-"""Whether the picture of a file is encrypted: such packets decode to grey or to noise, mostly without an error."""
+"""Detection of encrypted video, which decodes to grey or noise, mostly without an error."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ from lvqa_ray.video.reader.container_formats import MATROSKA, MP4
 from lvqa_ray.video.reader.video_reader import VideoReader
 
 LOOKED_AT = 8
-"""Packets that are looked at in one place."""
+"""Packets to check at one position."""
 
 TS_HEAD_BYTES = 2**20
 TS_SIZES = (188, 192, 204)
 TS_SHARE = 0.5
-"""Share of scrambled packets of which a transport stream is encrypted."""
+"""A transport stream with at least this share of scrambled packets is encrypted."""
 
 MKV_HEAD_BYTES = 2**16
 _MKV_TYPE = b"\x50\x33\x81\x01"
 _MKV_ENCRYPTION = b"\x50\x35"
 
 _TAGS = frozenset({"drmi", "encv", "p7mv"})
-"""Sample entries of protected pictures in MP4."""
+"""Sample entries of protected video in MP4."""
 
 _ASF_KEYS = frozenset({"encryption", "ASF_Protection_Type", "ASF_Key_ID", "ASF_License_URL"})
-"""What FFmpeg tells of a protected WMV."""
+"""Metadata keys that FFmpeg sets for a protected WMV."""
 
 
 def check_clear(source: VideoReader, length_s: float) -> None:
-    """Refuse a video whose picture is encrypted, at its beginning or later. Leaves the source anywhere.
-
-    Args:
-        source: The open video.
-        length_s: About how long it is; 0 if that is not known.
+    """Refuse a video that is encrypted, at its beginning or in its middle. Changes the reader's position.
 
     Raises:
         VideoError: With `VideoFault.ENCRYPTED`.
@@ -54,12 +50,12 @@ def _header_scheme(source: VideoReader) -> str:
     if _ASF_KEYS & set(source.container.metadata):
         return "DRM of Windows Media"
     path = Path(source.path)
-    # A file in another place is looked at once it is here.
+    # The bytes of a remote file are checked after its download.
     return _byte_scheme(path, source) if path.is_file() else ""
 
 
 def _byte_scheme(path: Path, source: VideoReader) -> str:
-    """What FFmpeg passes over in silence."""
+    """Encryption that FFmpeg ignores without a message, found in the file's bytes."""
     kind = source.container.format.name
     if kind == "mpegts" and _scrambled_share(_head(path, TS_HEAD_BYTES), source.stream.id) >= TS_SHARE:
         return "a scrambled transport stream"
@@ -83,7 +79,7 @@ def _packet_scheme(source: VideoReader, length_s: float) -> str:
 
 
 def _scrambled_share(head: bytes, pid: int) -> float:
-    """Of the packets of a stream that carry something, the share with scrambling bits."""
+    """Share of a stream's packets with payload that have scrambling bits."""
     scrambled = [bool(header[3] & 0xC0) for header in _ts_headers(head) if _pid(header) == pid and header[3] & 0x10]
     return sum(scrambled) / len(scrambled) if scrambled else 0.0
 

@@ -1,4 +1,4 @@
-"""Passing over frames that nobody asks for and no other frame needs: a fifth to a quarter of the work of decoding."""
+"""Skipping of non-reference frames that are not wanted, which saves a fifth to a quarter of the decoding work."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from av.codec.context import CodecContext
 from av.packet import Packet
 
 SKIMMED = frozenset({"h264", "hevc"})
-"""Codecs whose decoders heed the setting packet by packet; AV1's takes it once, when it is opened."""
+"""Codecs whose decoders read the skip option for every packet; that of AV1 reads it once, when it is opened."""
 
 REORDERED = 17
-"""How far in front of or behind its neighbours on display a packet may be: codecs allow 16 frames of delay."""
+"""Maximum distance in packets between neighbours on display: codecs allow 16 frames of delay."""
 
 
 def skip_unwanted_nonref(
     packets: Iterable[Packet[Any]], codec: CodecContext, wanted: Sequence[float]
 ) -> Iterator[Packet[Any]]:
-    """Tell the decoder before each packet whether it may drop its frame, if no other frame refers to that.
+    """Set the decoder's skip option before each packet: non-reference frames that are not wanted may be dropped.
 
-    Which frame is on display at a time follows from the packets' own times: durations are not to be relied on.
+    The frame on display at a time follows from the packets' timestamps, since their durations are unreliable.
 
     Args:
-        packets: In the order of decoding.
-        codec: The decoder, on one thread, of one of `SKIMMED`.
-        wanted: Times at which the frame on display is needed, rising, in the packets' units.
-
-    Yields:
-        The same packets.
+        packets: Packets in decoding order, which are passed on.
+        codec: Single-threaded decoder of one of `SKIMMED`.
+        wanted: Times at which the frame on display is needed, ascending, in the packets' units.
     """
     before: deque[int | None] = deque(maxlen=REORDERED)
     ahead: deque[Packet[Any]] = deque()

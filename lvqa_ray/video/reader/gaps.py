@@ -1,7 +1,7 @@
-"""Damage that a demuxer passes over in silence: bytes between two packets that are not what the container should hold.
+"""Detection of damage that a demuxer skips silently: unexpected bytes between two packets.
 
-Matroska, MPEG transport and MPEG program streams find their way again after damage, so that all that remains of it is a
-gap between two packets. A screen recording has such gaps as well, without any damage: only the bytes tell them apart.
+The demuxers of Matroska, MPEG transport and MPEG program streams resynchronise after damage, which leaves only a gap
+between two packets. An undamaged screen recording has such gaps too, so the bytes must be checked.
 """
 
 from __future__ import annotations
@@ -20,56 +20,28 @@ from lvqa_ray.video.reader.container_formats import MATROSKA, PS, TS
 GAP_DEMUXERS = frozenset({MATROSKA, TS, PS})
 
 LEAST_GAP_S, LEAST_GAP_PERIODS = 0.2, 6
-"""A gap is looked at if it is longer than both."""
+"""A gap is checked if it is longer than both."""
 
 _TS_SIZES = (188, 192, 204)
 _CLUSTER, _GROUP, _BLOCKS = b"\x1f\x43\xb6\x75", b"\xa0", frozenset({b"\xa1", b"\xa3"})
-_IN_CLUSTERS = (
-    "e7",
-    "a7",
-    "ab",
-    "9b",
-    "fb",
-    "a1",
-    "a3",
-    "75a2",
-    "75a1",
-    "a4",
-    "ec",
-    "bf",
-    "fa",
-    "fd",
-    "8e",
-    "af",
-    "5854",
-)
-_BEHIND_CLUSTERS = ("1c53bb6b", "1254c367", "114d9b74", "1941a469", "1043a770", "1549a966", "1654ae6b")
-_BETWEEN = frozenset(map(bytes.fromhex, (*_IN_CLUSTERS, *_BEHIND_CLUSTERS)))
-"""Elements of Matroska that may stand between two blocks."""
+_IN_CLUSTERS = "e7 a7 ab 9b fb a1 a3 75a2 75a1 a4 ec bf fa fd 8e af 5854"
+_AFTER_CLUSTERS = "1c53bb6b 1254c367 114d9b74 1941a469 1043a770 1549a966 1654ae6b"
+_BETWEEN = frozenset(map(bytes.fromhex, f"{_IN_CLUSTERS} {_AFTER_CLUSTERS}".split()))
+"""Matroska elements that may occur between two blocks."""
 _BLOCK_HEAD = 4
 """Bytes before the data of a block: track, time, flags."""
 _PACK_START = re.compile(rb"\x00\x00\x01[\xb9-\xff]")
 _PADDING = 4096
-"""Zeros that may stand between two packs."""
+"""Maximum number of zero bytes between two packs."""
 
 
 def is_gap(before_s: float, after_s: float, period_s: float) -> bool:
-    """Whether two packets are so far apart in time that the bytes between them are worth a look."""
+    """Whether two packets are so far apart in time that the bytes between them must be checked."""
     return after_s - before_s > max(LEAST_GAP_S, LEAST_GAP_PERIODS * period_s)
 
 
 def is_whole(path: str, format_name: str, before: Packet[VideoStream], after: Packet[VideoStream]) -> bool:
-    """Whether nothing is missing between two packets of a stream.
-
-    Args:
-        path: A local file.
-        format_name: FFmpeg's name of the container.
-        before: The first packet.
-        after: The second one.
-
-    Returns:
-        ``True`` too where this is not known.
-    """
+    """Whether nothing is missing between two packets of a stream in a local file; ``True`` also if unknown."""
     start, end = before.pos, after.pos
     if start is None or end is None or not 0 <= start < end or is_elsewhere():
         return True
@@ -78,13 +50,13 @@ def is_whole(path: str, format_name: str, before: Packet[VideoStream], after: Pa
             return _ts_is_whole(data, start, end, before.stream.id)
         if format_name == PS:
             return _ps_is_whole(data, start, end)
-        # Where a track leaves out the first bytes of its packets, these are longer than their blocks.
+        # With header stripping, packets are longer than their blocks.
         expected = start + _BLOCK_HEAD + before.size
         return any(_mkv_is_whole(data, at, end) for at in (expected, *range(expected - 64, expected + 5)))
 
 
 def _ts_is_whole(data: mmap.mmap, start: int, end: int, pid: int) -> bool:
-    """Whether all packets begin with the sync byte, and those of a stream count on."""
+    """Whether all packets begin with the sync byte, and the continuity counter of a stream is unbroken."""
     for size in _TS_SIZES:
         first = next((at for at in range(start, start + size) if data[at : at + 4 * size : size] == b"G" * 4), None)
         if first is not None:
@@ -106,7 +78,7 @@ def _ts_is_whole(data: mmap.mmap, start: int, end: int, pid: int) -> bool:
 
 
 def _ps_is_whole(data: mmap.mmap, start: int, end: int) -> bool:
-    """Whether packs and packets follow one another without a break."""
+    """Whether packs and packets are contiguous."""
     found = _PACK_START.search(data, max(0, start - 4), end)
     at = found.start() if found else end
     while at < end:
@@ -149,6 +121,6 @@ def _mkv_blocks(data: mmap.mmap, at: int, end: int) -> Iterator[int]:
 
 
 def _vint(data: mmap.mmap, at: int) -> bytes:
-    """The bytes of a number of variable length (RFC 8794, 4); empty where there is none."""
+    """Bytes of a variable-length integer (RFC 8794, section 4); empty if there is none."""
     first = data[at : at + 1]
     return data[at : at + 9 - first[0].bit_length()] if first and first[0] else b""

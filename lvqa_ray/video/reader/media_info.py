@@ -1,4 +1,4 @@
-"""What a video is, from its header, its first picture and its last packets: never by reading it all."""
+"""Probe: size, length, codec and rotation of a video, from its header, first frame and last packets."""
 
 from __future__ import annotations
 
@@ -17,34 +17,30 @@ from lvqa_ray.video.reader.timing.stated_durations import INDEXLESS, held_end_s,
 from lvqa_ray.video.reader.video_reader import FIRST_PICTURE_PACKETS, VideoReader, no_frames, open_video
 
 TOLERANCE_S = 0.5
-"""Headers and packets may differ by this much; more is a file cut short."""
+"""Tolerated difference between header and packets; if packets end earlier, the file is truncated."""
 
 TAIL_S = 1.0
-"""How long before the end of a file without an index to begin to look for it."""
+"""In a file without an index, the search for the end begins this long before the stated end."""
 
 TAIL_FRAMES = 4
-"""The same in frames, for those that stay on display for long."""
+"""The same in frames, for low frame rates."""
 
 TAIL_STEP_S = 2.0
-"""How closely to search for the end of a file that was cut short."""
+"""Resolution of the search for the end of a truncated file."""
 
 
 def probe(path: str) -> VideoInfo:
-    """Find out what a video is.
+    """Probe a video.
 
-    Opens the file, decodes its first picture, and reads the packets after its last reachable key frame, so that the
-    time it takes does not grow with the length of the video. Only a file without an index is read to its end
-    (undecoded).
-
-    Args:
-        path: A local file.
+    Decodes the first frame and reads the packets after the last reachable key frame, so the cost does not depend on the
+    length of the video. Only a file without an index is demuxed to its end.
 
     Returns:
-        What the picture stream is. Sound that goes on longer does not lengthen it. Where the file was cut short,
-        ``duration_sec`` and ``num_frames`` are what can be read, and ``partial`` says so.
+        Properties of the video stream; longer audio does not extend its duration. For a truncated file
+        ``duration_sec`` and ``num_frames`` cover what can be read, and ``partial`` explains it.
 
     Raises:
-        VideoError: The file cannot be used: its ``kind`` and message say why.
+        VideoError: The file is unusable; ``kind`` and message give the reason.
     """
     try:
         with open_video(path, picture_only=False) as source:
@@ -59,15 +55,15 @@ def probe(path: str) -> VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """Where packets end, in seconds from the first picture.
+    """End of the packets, in seconds from the first frame.
 
     Attributes:
-        picture_s: Those of the picture stream.
-        last_s: When the last packet of the picture stream begins.
-        any_s: Those of any stream.
-        packets: How many packets of the picture stream were read.
-        read_until: The byte at which the last of all packets ends.
-        is_still: Whether the only one of them is the first of the stream: a still picture.
+        picture_s: End of the video stream.
+        last_s: Start of the last packet of the video stream.
+        any_s: End of all streams.
+        packets: Number of packets read of the video stream.
+        read_until: Byte offset at which the last packet ends.
+        is_still: Whether the video stream is a single frame: a still image.
     """
 
     picture_s: float = 0.0
@@ -86,13 +82,13 @@ def _describe(source: VideoReader) -> VideoInfo:
     check_dimensions(source.path, first.width, first.height)
     width, height = shown_size(first, source.presentation)
 
-    # What FFmpeg states of a file whose clock jumps is the distance of its first and last time stamps.
+    # If timestamps jump, FFmpeg states the distance of the first and last one, which is no duration.
     ends_s = (0.0,) if source.is_joined else promised_ends(source.container, source.stream, source.start_s)
     extent = _extent(source, ends_s[-1])
     header_s = promised_picture_s(source.stream)
     duration_s = extent.picture_s
     if header_s and not _is_indexless(source):
-        # Of a picture that is decoded before others, an MP4 states the time to the next decoding, not that on display.
+        # For a reordered frame MP4 states the time until the next decoding, not the time on display.
         is_between = extent.last_s < header_s <= extent.picture_s
         if is_between or abs(header_s - extent.picture_s) <= source.period_s:
             duration_s = header_s
@@ -120,15 +116,15 @@ def _describe(source: VideoReader) -> VideoInfo:
     fps = float(source.fps) if source.fps else 0.0
     if not fps and duration_s > 0:
         fps = (frames or extent.packets) / duration_s
-    stands_still = extent.packets > 2 and extent.picture_s <= 2 * source.period_s  # every frame has the same time
-    if stands_still or not (duration_s > 0 and 0 < fps <= 1000):
+    is_frozen = extent.packets > 2 and extent.picture_s <= 2 * source.period_s  # all frames have the same timestamp
+    if is_frozen or not (duration_s > 0 and 0 < fps <= 1000):
         raise VideoError(
             VideoFault.NO_DURATION,
             f"{source.path} does not say how long it is or how fast it plays (a frame rate of 0); re-encode it.",
         )
     estimate = max(1, round(duration_s * fps))
     return VideoInfo(
-        # A header also counts the frames that an edit list leaves out.
+        # The header also counts frames that an edit list drops.
         num_frames=frames if abs(frames - estimate) <= max(2, 0.1 * estimate) and frames else estimate,
         height=height,
         width=width,
@@ -150,7 +146,7 @@ def _tail_s(source: VideoReader) -> float:
 
 
 def _extent(source: VideoReader, promised_s: float) -> _Extent:
-    """Read the last packets, at the promised end or, if nothing is there, as far as the file goes."""
+    """Read the last packets, at the promised end, or by bisection if there are none."""
     if promised_s > 0 and not source.is_joined:
         extent = _packets_after(source, max(0.0, promised_s - _tail_s(source)))
         if extent.packets:
@@ -170,7 +166,7 @@ def _extent(source: VideoReader, promised_s: float) -> _Extent:
 
 
 def _packets_after(source: VideoReader, time_s: float, *, limit: int | None = None) -> _Extent:
-    """Go to the key frame before a time and see how far packets reach from there."""
+    """Seek to the key frame before a time and read on to the end of the packets."""
     if time_s > 0:
         source.seek(time_s)
     else:
@@ -187,7 +183,7 @@ def _packets(source: VideoReader, *, limit: int | None = None) -> _Extent:
         if packet.pts is None and packet.dts is None:
             if packet.size == 0 or packet.stream_index != source.stream.index:
                 continue
-            end_s = picture_s + source.period_s  # a raw stream: count
+            end_s = picture_s + source.period_s  # raw streams have no timestamps: count frames
         else:
             end_s = source.end_of_packet(packet)
         any_s = max(any_s, end_s)

@@ -1,7 +1,7 @@
-"""Choice of the picture track of a video: the first one that is a film, and not a still beside a film.
+"""Choice of the main video track: the first one with moving images.
 
-Phones put a photo of full size beside the film of a "motion photo", music files a cover, recorders a thumbnail, talks
-their slides. Not all of them are marked as attached pictures.
+Other tracks hold still images: the full-size photo of a phone's "motion photo", the cover of a music file, a recorder's
+thumbnail, the slides of a talk. Not all of them are marked as attached pictures.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from lvqa_ray.video.reader.container_formats import raise_if_out_of_memory
+
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails
-"""Tracks that are marked as covers and thumbnails never count."""
+"""Tracks marked as covers or thumbnails are always ignored."""
 
 FEWEST_PICTURES_SHARE = 10
-"""A track with fewer pictures than one in so many of those of another track is no film."""
+"""A track with less than 1/10 of another track's frames is not the main one."""
 
 COUNTED_PACKETS = 500
-"""Packets that are read at most, of all tracks together, where the header does not count the pictures."""
+"""Maximum packets to read, of all tracks together, if the header does not state the frame counts."""
 
 
 def picture_tracks(container: InputContainer, reopened: Callable[[], InputContainer]) -> Sequence[VideoStream]:
-    """Order the picture tracks of a video, the one to use first.
+    """Sort the video tracks of a file by preference.
 
-    Tracks that this build of FFmpeg can decode come first, and of these the films; else the order is that of the file.
+    Tracks that this build of FFmpeg can decode come first, among these the ones with moving images; otherwise the order
+    of the file is kept.
 
     Args:
-        container: The demuxer, from which nothing is read.
-        reopened: Opens the file once more, to count the pictures of several tracks that do not state it.
+        container: The demuxer; nothing is read from it.
+        reopened: Opens the file again, to count the frames of tracks that do not state them.
 
     Returns:
         All tracks that are not marked as a cover or a thumbnail.
@@ -45,10 +48,10 @@ def picture_tracks(container: InputContainer, reopened: Callable[[], InputContai
         counts = _counted(reopened, counts)
     most = max(counts.values())
 
-    def is_film(track: VideoStream) -> bool:
+    def is_moving(track: VideoStream) -> bool:
         return counts[track.index] > 1 and counts[track.index] * FEWEST_PICTURES_SHARE >= most
 
-    return sorted(tracks, key=lambda track: (track.codec_context is None, not is_film(track)))
+    return sorted(tracks, key=lambda track: (track.codec_context is None, not is_moving(track)))
 
 
 def _counted(reopened: Callable[[], InputContainer], indexes: dict[int, int]) -> dict[int, int]:
@@ -60,6 +63,5 @@ def _counted(reopened: Callable[[], InputContainer], indexes: dict[int, int]) ->
         try:
             found.update(packet.stream_index for packet in islice(container.demux(), COUNTED_PACKETS) if packet.size)
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise MemoryError from error
+            raise_if_out_of_memory(error)
     return {index: found[index] for index in indexes}

@@ -1,7 +1,7 @@
-"""Shots: the clips of a video's scenes with their pictures, out of one pass over it.
+"""Clip builder: divides scenes into clips and samples their frames, in one decoding pass.
 
-Each comes as soon as it is settled, which for a scene longer than a clip is before the scene is over. So a film's first
-clips can be captioned while the rest of it is being read, and what is held does not grow with its length.
+A clip is emitted as soon as it is final; in a scene longer than a clip that is before the scene ends. So the first
+clips of a video can be captioned while the rest is decoded, and memory does not grow with its length.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from lvqa_ray.video.scenes.frame_buffer import CHOICE, BufferedFrame, FrameBuffe
 from lvqa_ray.video.spans import EPSILON_S, MAX_SPANS, ScenePlan, frame_times
 
 HELD_BYTES = 300 * 2**20
-"""Most memory for decoded frames. Larger pictures than 1080p are kept as JPEGs, most of which will not be wanted."""
+"""Memory limit for decoded frames; frames larger than 1080p are encoded at once, although most are not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSampling:
-    """Which pictures of a clip are wanted, and how they are encoded.
+    """Which frames of a clip to sample, and how to encode them.
 
     Attributes:
-        count: How many, evenly spread; or ``None``.
-        fps: How many a second; or ``None``. Exactly one of the two is given.
-        short_side: Most pixels of the shorter side of a JPEG.
+        count: Number of frames, evenly spread; or ``None``.
+        fps: Frames per second; or ``None``. Exactly one of the two is given.
+        short_side: Maximum length of a JPEG's shorter side (px).
         quality: JPEG quality, 1 to 100.
     """
 
@@ -40,69 +40,67 @@ class FrameSampling:
     quality: int
 
     def times(self, span: Span) -> list[float]:
-        """When to look at a clip (s)."""
+        """Sampling times of a clip (s)."""
         return frame_times(span, count=self.count, fps=self.fps)
 
     def is_sparse(self, plan: ScenePlan, source: VideoReader) -> bool:
-        """Whether clips of full length have so many frames for each picture that a few more or less do not matter."""
+        """Whether full-length clips have so many frames per sample that non-reference frames may be skipped."""
         rate = self.fps or (self.count or 1) / plan.max_s
         return rate * source.period_s * CHOICE <= 1
 
 
 class ClipCandidate:
-    """A clip's span, and its pictures for as long as the iteration stands at it."""
+    """Span of a clip, and its sampled frames, which must be read before the iteration goes on."""
 
-    def __init__(self, span: Span, shelf: FrameBuffer, sampling: FrameSampling) -> None:
+    def __init__(self, span: Span, buffer: FrameBuffer, sampling: FrameSampling) -> None:
         self.span = span
-        self._shelf = shelf
+        self._buffer = buffer
         self._sampling = sampling
 
     def frames(self) -> tuple[Frame, ...]:
-        """The pictures in time order, each with its true time; not asked for, they cost nothing.
+        """Encode the sampled frames, in time order, each with its true time.
 
-        For the wanted times see `Sampling.times`; for their distance from the true ones see `FrameBuffer`. At a
-        rate, and in clips of full length, there is none: each picture is the one on display at the wanted time, or
-        where frames are spared the last one before that which is not.
+        With a rate, and in full-length clips, each is the frame on display at the time of `FrameSampling.times` (or the
+        last one before it that was not skipped). Otherwise `FrameBuffer` states the maximum deviation.
         """
-        return self._shelf.take(self._sampling.times(self.span))
+        return self._buffer.take(self._sampling.times(self.span))
 
 
 def iter_clips(
     path: str, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling, threads: int = 1
 ) -> Iterator[ClipCandidate]:
-    """Find the scenes of a video, make them into clips, and take the pictures of each, decoding once.
+    """Find the scenes of a video, divide them into clips, and sample their frames, decoding once.
 
     Args:
         path: A local file.
-        detection: How scenes are found.
-        plan: How they become clips.
-        sampling: Which pictures are taken.
+        detection: Scene detection settings.
+        plan: Rules for dividing scenes into clips.
+        sampling: Which frames to sample.
         threads: Decoder threads.
 
     Yields:
-        The clips in time order: those of `ScenePlan.clips` for each of
-        `lvqa_ray.video.scenes.detection.iter_scenes`, with
+        Clips in time order: `ScenePlan.clips` of each of `lvqa_ray.video.scenes.detection.iter_scenes`, with
         `ScenePlan.least_s`.
 
     Raises:
-        VideoError: The video cannot be opened, or not one frame can be decoded.
+        VideoError: The video cannot be opened, or no frame can be decoded.
     """
     with open_video(path, threads=threads) as source:
-        finder = ClipBuilder(plan, sampling, presentation=source.presentation)
+        builder = ClipBuilder(plan, sampling, presentation=source.presentation)
         sparing = sampling.is_sparse(plan, source)
-        for moment in frame_events(source, detection, least_s=plan.least_s, sparing=sparing):
-            yield from finder.add(moment)
-        yield from finder.finish()
+        for event in frame_events(source, detection, least_s=plan.least_s, sparing=sparing):
+            yield from builder.add(event)
+        yield from builder.finish()
 
 
 class ClipBuilder:
-    """Makes the moments of a video into its shots, each told once it is settled.
+    """Builds clips from the frame events of a video, and emits each as soon as it is final.
 
     Args:
-        plan: How scenes become clips.
-        sampling: Which pictures are taken.
-        start_s: When the first scene begins (s).
-        presentation: How the frames are shown.
+        plan: Rules for dividing scenes into clips.
+        sampling: Which frames to sample.
+        start_s: Start of the first scene (s).
+        presentation: Display properties of the frames.
     """
 
     def __init__(
@@ -114,84 +112,84 @@ class ClipBuilder:
         self._scene = self._open(start_s)
         self._end_s = start_s
 
-    def add(self, moment: FrameEvent) -> Iterator[ClipCandidate]:
-        """Take in the next moment; yields the shots that it settles, whose pictures can be had at once or never."""
-        if moment.cut and moment.time_s > self._scene.start_s:
-            yield from self._scene.close(moment.time_s)
-            self._scene = self._open(moment.time_s)
-        yield from self._scene.add(moment)
-        self._end_s = moment.end_s
+    def add(self, event: FrameEvent) -> Iterator[ClipCandidate]:
+        """Add the next frame; yields the clips that are now final, whose frames must be read at once."""
+        if event.cut and event.time_s > self._scene.start_s:
+            yield from self._scene.close(event.time_s)
+            self._scene = self._open(event.time_s)
+        yield from self._scene.add(event)
+        self._end_s = event.end_s
 
     def finish(self) -> Iterator[ClipCandidate]:
-        """The video is over: yields what is left."""
+        """End of the video: yields the remaining clips."""
         if self._end_s > self._scene.start_s:
             yield from self._scene.close(self._end_s)
 
 
 class _OpenScene:
-    """A scene that is running, and the shelves of those of its pieces that are not settled."""
+    """Scene whose end is not known yet, with a frame buffer for each piece that is not final."""
 
     def __init__(self, start_s: float, plan: ScenePlan, sampling: FrameSampling, encoder: JpegEncoder) -> None:
         self.start_s = start_s
         self._plan = plan
         self._sampling = sampling
         self._encoder = encoder
-        self._shelves: dict[int, FrameBuffer] = {}
-        self._opened = self._settled = 0
+        self._buffers: dict[int, FrameBuffer] = {}
+        self._opened = self._emitted = 0
         self._last: BufferedFrame | None = None
 
-    def add(self, moment: FrameEvent) -> Iterator[ClipCandidate]:
-        """Take in the next frame; yields the pieces that it settles."""
-        yield from self._settle(moment.time_s)
-        if not moment.held:
+    def add(self, event: FrameEvent) -> Iterator[ClipCandidate]:
+        """Add the next frame; yields the pieces that are now final."""
+        yield from self._emit(event.time_s)
+        if not event.held:
             return
-        candidate = BufferedFrame(moment.time_s, moment.frame)
-        while moment.time_s >= self._plan.piece(self.start_s, self._opened).start_s - EPSILON_S:
-            self._open(sum(plane.buffer_size for plane in moment.frame.planes) if moment.frame else 0)
-        for shelf in self._shelves.values():
-            shelf.add(candidate)
+        candidate = BufferedFrame(event.time_s, event.frame)
+        while event.time_s >= self._plan.piece(self.start_s, self._opened).start_s - EPSILON_S:
+            self._open(sum(plane.buffer_size for plane in event.frame.planes) if event.frame else 0)
+        for buffer in self._buffers.values():
+            buffer.add(candidate)
         self._last = candidate
 
     def close(self, end_s: float) -> Iterator[ClipCandidate]:
-        """The scene is over: yields what has not been settled before."""
-        yield from self._settle(end_s)
+        """End of the scene: yields its remaining clips."""
+        yield from self._emit(end_s)
         for span in self._plan.clips(Span(start_s=self.start_s, end_s=end_s)):
             index = round((span.start_s - self._plan.piece(self.start_s, 0).start_s) / self._plan.max_s)
-            if index >= self._settled:
-                yield self._shot(span, index)
-        self._shelves.clear()
+            if index >= self._emitted:
+                yield self._clip(span, index)
+        self._buffers.clear()
 
-    def _settle(self, now_s: float) -> Iterator[ClipCandidate]:
-        # At least this much is left, whatever comes: the piece neither shrinks nor takes up a sliver.
+    def _emit(self, now_s: float) -> Iterator[ClipCandidate]:
         if now_s - self.start_s > MAX_SPANS * self._plan.max_s:
-            self._plan.clips(Span(start_s=self.start_s, end_s=now_s))  # says what is wrong with a clock gone mad
-        piece = self._plan.piece(self.start_s, self._settled)
+            self._plan.clips(Span(start_s=self.start_s, end_s=now_s))  # raises, for absurd timestamps
+        # After `settling_s` the piece can neither shrink nor absorb a sliver.
+        piece = self._plan.piece(self.start_s, self._emitted)
         while piece.end_s + self._plan.settling_s < now_s - EPSILON_S:
-            yield self._shot(piece, self._settled)
-            self._settled += 1
-            piece = self._plan.piece(self.start_s, self._settled)
+            yield self._clip(piece, self._emitted)
+            self._emitted += 1
+            piece = self._plan.piece(self.start_s, self._emitted)
 
-    def _shot(self, span: Span, index: int) -> ClipCandidate:
-        # A piece in which no new frame appears shows the one before it, and has no shelf yet.
+    def _clip(self, span: Span, index: int) -> ClipCandidate:
+        # A piece in which no new frame appears shows the frame before it, and has no buffer yet.
         while index >= self._opened and self._last is not None:
             self._open(0)
-        return ClipCandidate(span, self._shelves.pop(index), self._sampling)
+        return ClipCandidate(span, self._buffers.pop(index), self._sampling)
 
     def _open(self, frame_bytes: int) -> None:
         piece = self._plan.piece(self.start_s, self._opened)
         longest = Span(start_s=piece.start_s, end_s=piece.end_s + self._plan.sliver_s)
-        # Times at a rate do not depend on where the clip ends, so that the few behind a full piece are sure as well.
+        # Times at a rate do not depend on the end of the clip, so those after a full piece are certain as well.
         sure_s = self._sampling.times(piece)
         sure_s += [time for time in self._sampling.times(longest) if time >= piece.end_s]
         count = self._sampling.count or 1
-        shelf = FrameBuffer(
+        buffer = FrameBuffer(
             piece.start_s,
             sure_s=sure_s,
             count=count,
             encoder=self._encoder,
             compact=(CHOICE * count + len(sure_s)) * frame_bytes > HELD_BYTES,
         )
-        if self._last is not None:  # it is still on display where the piece begins
-            shelf.add(self._last)
-        self._shelves[self._opened] = shelf
+        if self._last is not None:  # still on display at the start of the piece
+            buffer.add(self._last)
+        self._buffers[self._opened] = buffer
         self._opened += 1

@@ -1,7 +1,6 @@
-"""Scenes: where the picture cuts, as a scene detector sees it that is fed with small pictures of frames from PyAV.
+"""Scene detection: feeds a detector with downscaled frames from PyAV, and finds the cuts.
 
-PyAV decodes what OpenCV's reader silently does not (AV1), and knows when each frame is shown, which a frame number
-divided by a rate does not where the rate varies.
+PyAV decodes AV1, which OpenCV's reader silently does not, and gives exact frame times also for a variable frame rate.
 """
 
 from __future__ import annotations
@@ -22,52 +21,52 @@ from lvqa_ray.video.scenes.named_detectors import start_detector
 from lvqa_ray.video.spans import EPSILON_S
 
 HELD_FRAMES = 32
-"""Most decoded frames held back until it is known whether one of them is a cut."""
+"""Maximum decoded frames to hold until it is known whether one of them is a cut."""
 USUAL_FPS = Fraction(25)
-"""Assumed of a file that does not say."""
+"""Frame rate assumed if the file states none."""
 LONGEST_LAG_S = 60.0
-"""Most that counts of a detector's lag when it is decided how many frames are held."""
+"""Upper bound of a detector's lag in the calculation of how many frames to hold."""
 MOST_HELD_FRAMES = 4 * HELD_FRAMES
-"""The same where a detector waits for longer than it said at first, as for the end of a fade; half of them then go."""
+"""Limit if a detector's lag grows later, as during a fade; beyond it every second held frame is dropped."""
 
 
 def iter_scenes(path: str, detection: Detection, *, least_s: float = 0.0, threads: int = 1) -> Iterator[Span]:
-    """Find the scenes of a video, each told once it is certain where it ends, while the rest is still unread.
+    """Find the scenes of a video; each is yielded as soon as its end is certain.
 
     Args:
         path: A local file.
-        detection: How.
+        detection: Scene detection settings.
         least_s: Scenes shorter than this join a neighbour, see `CutTracker`.
         threads: Decoder threads.
 
     Yields:
-        Scenes in time order without gaps, from 0 to the end of the last frame that could be decoded. A video without
-        cuts is one scene.
+        Scenes in time order without gaps, from 0 to the end of the last decodable frame. A video without cuts is one
+        scene.
 
     Raises:
-        VideoError: The video cannot be opened, or not one frame can be decoded.
+        VideoError: The video cannot be opened, or no frame can be decoded.
     """
     with open_video(path, threads=threads) as source:
         start_s = end_s = 0.0
-        for moment in frame_events(source, detection, least_s=least_s, keep=False):
-            if moment.cut and moment.time_s > start_s:
-                yield Span(start_s=start_s, end_s=moment.time_s)
-                start_s = moment.time_s
-            end_s = moment.end_s
+        for event in frame_events(source, detection, least_s=least_s, keep=False):
+            if event.cut and event.time_s > start_s:
+                yield Span(start_s=start_s, end_s=event.time_s)
+                start_s = event.time_s
+            end_s = event.end_s
         if end_s > start_s:
             yield Span(start_s=start_s, end_s=end_s)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameEvent:
-    """A frame's place in time.
+    """A frame with its times, and whether it is a cut.
 
     Attributes:
-        time_s: When it appears, in seconds from the first picture.
-        end_s: When it has been shown.
+        time_s: When it appears, in seconds from the first frame.
+        end_s: When it leaves the display.
         cut: Whether a scene begins with it.
-        held: Whether it is one of those that are kept while it is not known what is wanted of them.
-        frame: The frame; ``None`` where it is not held, or frames are not at hand.
+        held: Whether it was held while its cut was undecided; others cannot be sampled.
+        frame: The frame; ``None`` if it was not held or is not available.
     """
 
     time_s: float
@@ -78,20 +77,20 @@ class FrameEvent:
 
 
 class CutTracker:
-    """Tells of each frame when it is certain whether a scene begins with it.
+    """Queue of frames that are emitted once it is certain whether a scene begins with them.
 
-    Frames wait for as long as the detector may still call them a cut (`SceneDetector.lag_s`). Of a longer queue than
-    `HELD_FRAMES` only every n-th frame is kept.
+    A frame waits for as long as the detector may still report it as a cut (`SceneDetector.lag_s`). If the queue exceeds
+    `HELD_FRAMES`, only every n-th frame is kept.
 
-    A scene that is too short joins the one after it: the cut at its end does not count. The last scene of the video has
-    none after it, and joins the one before it; so the frames from a cut on wait until there are enough of them.
+    A scene that is too short joins the next one: the cut at its end is ignored. The last scene has no next one and
+    joins the one before it, so the frames after a cut wait until the new scene is long enough.
 
     Args:
-        detector: What finds cuts, at the start of the video.
-        fps: Frames a second, ``None`` where the file does not say.
-        frame_skip: Frames that it passes over after each one that it is fed.
-        least_s: Scenes shorter than this are too short (s).
-        start_s: When the first scene begins; minus infinity where it began before the first frame.
+        detector: A new detector, at the start of the video.
+        fps: Frames per second; ``None`` if the file does not state it.
+        frame_skip: Frames to skip after each one that the detector receives.
+        least_s: Minimum length of a scene (s).
+        start_s: Start of the first scene; minus infinity if it began before the first frame.
     """
 
     def __init__(
@@ -116,21 +115,21 @@ class CutTracker:
         self._cuts: set[int] = set()
         self._settled_s = -math.inf
         self.count = 0
-        """Frames so far."""
+        """Number of frames so far."""
 
     def add(
         self, time_s: float, end_s: float, cuts: Iterable[float] | None, frame: VideoFrame | None = None
     ) -> Iterator[FrameEvent]:
-        """Take in the next frame, and tell of those that it settles.
+        """Add the next frame; yields the frames that are now certain.
 
         Args:
-            time_s: When it appears, in seconds from the first picture.
-            end_s: When it has been shown (s).
-            cuts: What the detector says to it; ``None`` where it passes over it.
-            frame: The frame, if it is wanted.
+            time_s: When it appears, in seconds from the first frame.
+            end_s: When it leaves the display (s).
+            cuts: Cuts that the detector reported for it; ``None`` if the detector skipped it.
+            frame: The frame, if it may be sampled.
 
         Raises:
-            ValueError: The detector tells of a cut later than it may.
+            ValueError: The detector reported a cut later than its `lag_s` allows.
         """
         held = self.count % self._held_every == 0
         self._waiting.append(FrameEvent(time_s, end_s, cut=False, held=held, frame=frame if held else None))
@@ -144,84 +143,84 @@ class CutTracker:
         yield from self._released(self._settled_s)
 
     def finish(self, end_s: float | None = None) -> Iterator[FrameEvent]:
-        """The video is over: tells of all that are left, of which the last one may stay on display until ``end_s``."""
+        """End of the video: yields the remaining frames; the last one stays on display until ``end_s``."""
         if self._waiting and end_s is not None:
             self._waiting[-1] = replace(self._waiting[-1], end_s=end_s)
         self._mark(self._detector.finish())
         yield from self._released(float("inf"))
 
     def _mark(self, cuts: Iterable[float]) -> None:
-        """Note the frames nearest to some cuts: a detector's seconds and ours are computed differently."""
+        """Mark the frames nearest to some cuts, since a detector may compute seconds differently."""
         for cut in cuts:
             if not self._waiting or cut < self._waiting[0].time_s - self._near_s:
-                raise ValueError(f"the scene detector tells of a cut at {cut:g} s later than its lag_s allows")
-            nearest = min(self._waiting, key=lambda moment: abs(moment.time_s - cut))
+                raise ValueError(f"the scene detector reports a cut at {cut:g} s later than its lag_s allows")
+            nearest = min(self._waiting, key=lambda event: abs(event.time_s - cut))
             self._cuts.add(_key(nearest.time_s))
 
     def _thin(self) -> None:
         self._held_every *= 2
         self._held = 0
-        for place, moment in enumerate(self._waiting):
-            number = self.count + 1 - len(self._waiting) + place
-            if moment.held and number % self._held_every:
-                self._waiting[place] = replace(moment, held=False, frame=None)
+        for index, event in enumerate(self._waiting):
+            number = self.count + 1 - len(self._waiting) + index
+            if event.held and number % self._held_every:
+                self._waiting[index] = replace(event, held=False, frame=None)
             else:
-                self._held += moment.held
+                self._held += event.held
 
     def _released(self, settled_s: float) -> Iterator[FrameEvent]:
         settled_s += EPSILON_S
         waiting, cuts = self._waiting, self._cuts
         while waiting and waiting[0].time_s <= settled_s:
-            moment = waiting[0]
-            if cuts and (key := _key(moment.time_s)) in cuts:
-                is_long = moment.time_s - self._scene_s >= self._least_s
-                goes_on = waiting[-1].end_s - moment.time_s >= self._least_s
+            event = waiting[0]
+            if cuts and (key := _key(event.time_s)) in cuts:
+                is_long = event.time_s - self._scene_s >= self._least_s
+                goes_on = waiting[-1].end_s - event.time_s >= self._least_s
                 if is_long and not goes_on and not math.isinf(settled_s):
                     return  # this may be the end of the video
                 cuts.remove(key)
                 if is_long and goes_on:
-                    self._scene_s = moment.time_s
-                    moment = replace(moment, cut=True)
+                    self._scene_s = event.time_s
+                    event = replace(event, cut=True)
             waiting.popleft()
-            self._held -= moment.held
-            yield moment
+            self._held -= event.held
+            yield event
 
 
 def frame_events(
     source: VideoReader, detection: Detection, *, least_s: float = 0.0, keep: bool = True, sparing: bool = True
 ) -> Iterator[FrameEvent]:
-    """Decode a video once, and tell of its frames as `CutTracker` does.
+    """Decode a video once and detect its cuts, see `CutTracker`.
 
     Args:
         source: The open video, at its start.
-        detection: How cuts are found.
+        detection: Scene detection settings.
         least_s: Scenes shorter than this join a neighbour.
-        keep: Whether the frames are wanted.
-        sparing: Whether some may be missing; see `FrameScorer`.
+        keep: Whether to include the decoded frames.
+        sparing: Whether non-reference frames may be skipped, see `FrameScorer`.
 
     Yields:
-        One moment a frame, in display order.
+        One event per frame, in display order.
 
     Raises:
-        VideoError: Not one frame can be decoded.
+        VideoError: No frame can be decoded.
     """
     fps = source.fps or USUAL_FPS
     detector = start_detector(detection, source.time_base, fps)
     scoring = detector if isinstance(detector, ScoringDetector) else None
-    finder = CutTracker(detector, fps, frame_skip=detection.frame_skip, least_s=least_s)
-    looker = FrameScorer(source, detector, frame_skip=detection.frame_skip, sparing=sparing)
+    tracker = CutTracker(detector, fps, frame_skip=detection.frame_skip, least_s=least_s)
+    scorer = FrameScorer(source, detector, frame_skip=detection.frame_skip, sparing=sparing)
     frame: VideoFrame | None = None
-    for frame, picture, scores in looker.looks():
+    for frame, picture, scores in scorer.looks():
         time_s, end_s = source.time_of(frame), source.end_of(frame)
         cuts: Iterable[float] | None = None
         if scores and scoring:
             cuts = scoring.feed_scores(time_s, scores)
         elif picture.size:
             cuts = detector.feed(time_s, picture)
-        yield from finder.add(time_s, end_s, cuts, frame if keep else None)
+        yield from tracker.add(time_s, end_s, cuts, frame if keep else None)
     if frame is None:
         raise no_frames(source.path)
-    yield from finder.finish(source.final_end_of(frame))
+    yield from tracker.finish(source.final_end_of(frame))
 
 
 def _key(time_s: float) -> int:

@@ -1,4 +1,4 @@
-"""Scene detectors: their protocol, and the fast ones, which are PySceneDetect's fed with scores of frames."""
+"""Scene detectors: the protocol, and the fast detectors, which are PySceneDetect's fed with frame scores."""
 
 from __future__ import annotations
 
@@ -14,92 +14,93 @@ import numpy.typing as npt
 
 from lvqa_ray.video.scenes.downscale import Accuracy, FrameSize, Picture
 
-if TYPE_CHECKING:  # loaded where scenes are detected: fixed clips need none of it
+if TYPE_CHECKING:  # PySceneDetect is loaded only when scenes are detected
     from lvqa_ray.video.scenes.scored_detectors import FrameTimecode, ScoredAdaptive, ScoredContent
 
 Detector = Literal["content", "adaptive", "both"]
 IN_DOUBT = 0.85
-"""Part of the threshold at which a change over missing frames may be a cut: movement that goes on may hide some."""
+"""Fraction of the threshold from which a change across skipped frames may be a cut; motion may hide part of it."""
 
 
 class SceneDetector(Protocol):
-    """Finds the cuts of one video, whose frames it is fed in display order; each video gets a new one."""
+    """Finds the cuts of one video, whose frames it receives in display order. Each video needs a new detector."""
 
     @property
     def frame_size(self) -> FrameSize:
-        """Size of the frames that it is fed: width and height in pixels, or ``exact`` or ``fast``; see `shrinker`."""
+        """Size of its input frames: width and height in pixels, or ``exact`` or ``fast``; see `shrinker`."""
         ...
 
     @property
     def lag_s(self) -> float:
-        """How long after a frame it may still call that frame a cut (s); read after each frame, so it may change."""
+        """Maximum delay with which it reports a cut (s); read after each frame, so it may change."""
         ...
 
     @property
     def may_skip_frames(self) -> bool:
-        """Whether frames that no other frame refers to may be missing, which saves half of the decoding."""
+        """Whether non-reference frames may be missing, which saves half of the decoding."""
         ...
 
     @property
     def may_run_in_parts(self) -> bool:
-        """Whether several workers may look at parts of a long video; only a `ScoringDetector` can."""
+        """Whether several workers may process parts of a long video; only a `ScoringDetector` can."""
         ...
 
     def feed(self, time_s: float, frame: Picture) -> Iterable[float]:
-        """Take the next frame: 8-bit BGR, height x width x 3.
+        """Process the next frame.
 
         Args:
             time_s: When the frame appears, in seconds from the first one.
-            frame: The frame.
+            frame: 8-bit BGR, height x width x 3.
 
         Returns:
-            Cuts that are now certain: times of frames that have been fed, no further back than `lag_s`.
+            Cuts that are now certain: times of frames that it received, no further back than `lag_s`.
         """
         ...
 
     def finish(self) -> Iterable[float]:
-        """The cuts that only the end of the video makes certain."""
+        """End of the video; returns the remaining cuts."""
         ...
 
 
 @runtime_checkable
 class ScoringDetector(SceneDetector, Protocol):
-    """A detector that needs nothing of a frame but how much it differs from the one before it.
+    """Detector that needs only a frame's difference from the one before it.
 
-    So frames can be scored by several workers, and the scores fed in order afterwards.
+    So several workers can score frames in parallel, and the scores are fed in order afterwards.
     """
 
     seen: Any
-    """What the next frame will be compared with; may be set back to an earlier value."""
+    """State of the last frame, for the next comparison; may be reset to an earlier value."""
 
     def score(self, frame: Picture) -> tuple[float, ...]:
-        """How much a frame differs from the one before it; 0 for the first."""
+        """Difference of a frame from the one before it; 0 for the first."""
         ...
 
     def feed_scores(self, time_s: float, scores: Sequence[float]) -> Iterable[float]:
-        """What `feed` does, with the scores of the frame."""
+        """Like `feed`, with the scores of the frame."""
         ...
 
     def in_doubt(self, scores: Sequence[float]) -> bool:
-        """Whether frames that were skipped before this one have to be looked at after all."""
+        """Whether the frames that were skipped before this one must be scored after all."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """How scenes are found.
+    """Scene detection settings.
 
     Attributes:
-        detector: ``content`` compares neighbouring frames with ``threshold``, ``adaptive`` with their surroundings, and
-            ``both`` cuts where either does; any other name is one of `lvqa_ray.video.scenes.named_detectors`.
-        accuracy: ``exact`` looks at the very pixels that PySceneDetect's OpenCV backend would, ``fast`` at ones near
-            them, and where nothing much changes not at every frame.
-        threshold: Least mean change of hue, saturation and brightness (0 to 255) that is a cut, for ``content``.
-        adaptive_threshold: Least ratio of a change to those around it that is a cut, for ``adaptive``.
-        min_scene_frames: Shortest scene, in frames.
-        frame_skip: Frames to leave out after each one that is looked at; faster, and cuts are found less exactly.
-        luma_only: Let ``adaptive`` look at brightness alone.
-        args: Parameters of a detector of another name.
+        detector: ``content`` compares the change between frames with ``threshold``, ``adaptive`` with the changes
+            around it, and ``both`` cuts where either does; for other names see
+            `lvqa_ray.video.scenes.named_detectors`.
+        accuracy: ``exact`` uses the same pixels as PySceneDetect's OpenCV backend; ``fast`` uses nearby ones, and skips
+            frames where little changes.
+        threshold: Minimum mean change of hue, saturation and brightness (0 to 255) of a cut, for ``content``.
+        adaptive_threshold: Minimum ratio of a cut's change to those around it, for ``adaptive``.
+        min_scene_frames: Minimum scene length in frames.
+        frame_skip: Frames to skip after each processed one; faster and less exact.
+        luma_only: Let ``adaptive`` use brightness only.
+        args: Parameters of a detector with another name.
     """
 
     detector: str = "content"
@@ -113,16 +114,16 @@ class Detection:
 
     @property
     def is_fast(self) -> bool:
-        """Whether `FastDetector` is the detector."""
+        """Whether the detector is a `FastDetector`."""
         return self.detector in get_args(Detector)
 
     @property
     def may_spare(self) -> bool:
-        """Whether frames may be missing where little changes: that leaves a threshold as it is, but not a ratio."""
+        """Whether frames may be skipped where little changes; a fixed threshold tolerates that, a ratio does not."""
         return self.accuracy == "fast" and self.detector == "content" and not self.frame_skip
 
     def detectors(self) -> list[ScoredContent | ScoredAdaptive]:
-        """New detectors, at the start of a video; each is given the scores of pictures in place of the pictures."""
+        """New detectors, at the start of a video, which take the scores of frames in place of the frames."""
         from lvqa_ray.video.scenes.scored_detectors import ScoredAdaptive, ScoredContent  # noqa: PLC0415 - see above
 
         made: list[ScoredContent | ScoredAdaptive] = []
@@ -139,13 +140,7 @@ class Detection:
 
 
 class FastDetector:
-    """PySceneDetect's content and adaptive detectors at a tenth of their cost: a `ScoringDetector`.
-
-    Args:
-        detection: Which of them, and their thresholds.
-        time_base: Seconds of one unit of the video's times.
-        fps: Frames a second, on average.
-    """
+    """PySceneDetect's content and adaptive detectors at a tenth of their cost; arguments as for `start_detector`."""
 
     may_run_in_parts = True
 
@@ -161,11 +156,11 @@ class FastDetector:
 
     @property
     def lag_s(self) -> float:
-        """See `SceneDetector`: a number of frames, which take more or less time."""
+        """See `SceneDetector`; a fixed number of frames, so the time varies."""
         return self._lag_s if self._time_s is None else self._time_s - self._finder.settled_s
 
     @property
-    def seen(self) -> Any:  # noqa: ANN401 - arrays of OpenCV's
+    def seen(self) -> Any:  # noqa: ANN401 - OpenCV arrays
         """See `ScoringDetector`."""
         return self.score.seen
 
@@ -193,42 +188,30 @@ class FastDetector:
 
 
 class FrameLag:
-    """Up to when cuts are certain, of a detector that tells of them some frames late.
-
-    Args:
-        lag: How many frames late.
-        fps: Frames a second, on average.
-    """
+    """Tracks the time up to which cuts are certain, for a detector that reports them up to ``lag`` frames late."""
 
     def __init__(self, lag: int, fps: Fraction) -> None:
         self.lag = lag
         self._fps = float(fps)
-        self._recent: deque[tuple[int, float]] = deque()  # number and time (s) of the frames that a cut may yet be at
+        self._recent: deque[tuple[int, float]] = deque()  # number and time (s) of undecided frames
         self.settled_s = float("-inf")
-        """All cuts up to this time have been told (s)."""
+        """All cuts up to this time have been reported (s)."""
 
     def add(self, time_s: float) -> int:
-        """Go on to the next frame; returns its number, as PySceneDetect numbers frames."""
+        """Add the next frame; returns its number, as PySceneDetect numbers frames."""
         number = round(time_s * self._fps)
         self._recent.append((number, time_s))
-        # Some detectors count the frames that they see, others go by frame numbers, which come from times.
+        # Some detectors count the frames that they receive, others use frame numbers, which are derived from times.
         while len(self._recent) > self.lag and number - self._recent[0][0] >= self.lag:
             self.settled_s = self._recent.popleft()[1]
         return number
 
 
 class CutFinder:
-    """Finds cuts frame by frame.
+    """Finds cuts frame by frame, from scores alone, so that frames can be scored elsewhere and in parallel.
 
-    Scores are all that it needs of pictures, so that these may be looked at elsewhere, and by many at once.
-
-    A detector may tell of a cut some frames after it: the adaptive one looks ahead, and the content one waits for
-    flashes to pass. How many frames is its public ``event_buffer_length``; what lies further back is settled.
-
-    Args:
-        detection: How cuts are found.
-        time_base: Seconds of one unit of the video's times.
-        rate: Frames a second, on average.
+    A detector may report a cut some frames late: the adaptive one looks ahead, and the content one filters flashes. The
+    maximum is its public ``event_buffer_length``.
     """
 
     def __init__(self, detection: Detection, time_base: Fraction, rate: Fraction) -> None:
@@ -239,34 +222,34 @@ class CutFinder:
 
     @property
     def lag(self) -> int:
-        """How many frames after it a cut is told of at the latest."""
+        """Maximum delay with which a cut is reported, in frames."""
         return self._frames.lag
 
     @property
     def settled_s(self) -> float:
-        """All cuts up to this time have been told (s)."""
+        """All cuts up to this time have been reported (s)."""
         return self._frames.settled_s
 
     def look(self, offset: int, time_s: float, scores: Sequence[float]) -> list[FrameTimecode]:
-        """Go on to the next frame, of which `Scorer` has made these scores.
+        """Process the scores of the next frame.
 
         Args:
-            offset: When it appears, in units of the time base from the first picture.
+            offset: When it appears, in units of the time base from the first frame.
             time_s: The same in seconds.
-            scores: One for each detector.
+            scores: One score of `Scorer` for each detector.
 
         Returns:
-            The positions, among those seen so far, that turn out to be cuts.
+            Positions so far that turn out to be cuts.
         """
         self._last = offset
         number = self._frames.add(time_s)
         by_detector = zip(self._detectors, scores, strict=True)
         asked = [(each, score) for each, score in by_detector if each.wants(number, score)]
-        position = self._position(offset) if asked else None  # which costs more than all else here
+        position = self._position(offset) if asked else None  # the most expensive step here
         return [cut for each, score in asked for cut in each.process_frame(position, score)]
 
     def finish(self) -> list[FrameTimecode]:
-        """The cuts that only the end of the video makes certain."""
+        """End of the video; returns the remaining cuts."""
         if self._last is None:
             return []
         last = self._position(self._last)
@@ -279,13 +262,10 @@ class CutFinder:
 
 
 class Scorer:
-    """How much each picture differs from the one before it, as each of the detectors weighs that.
+    """Scores the difference of each frame from the one before it, with the weights of each detector.
 
-    These are PySceneDetect's numbers at a tenth of their cost: one L1 norm in 8 bits in place of three mean distances
-    in 32. A test holds them to the stock ones on the installed release.
-
-    Args:
-        detection: How cuts are found.
+    The scores are PySceneDetect's at a tenth of the cost: one 8-bit L1 norm in place of three 32-bit mean distances. A
+    test compares them with the installed release.
     """
 
     def __init__(self, detection: Detection) -> None:
@@ -293,10 +273,10 @@ class Scorer:
 
         self._luma_only = [each._weights == ContentDetector.LUMA_ONLY_WEIGHTS for each in detection.detectors()]
         self.seen: Any = None
-        """The last picture, as the next one will be compared with it; may be set back to an earlier one."""
+        """State of the last frame, for the next comparison; may be reset to an earlier one."""
 
     def __call__(self, picture: Picture) -> tuple[float, ...]:
-        """Scores of the next picture, one for each detector; 0 for the first."""
+        """Scores of the next frame, one for each detector; 0 for the first frame."""
         hsv: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2HSV)
         value: Any = cv2.extractChannel(hsv, 2) if any(self._luma_only) else None
         before, self.seen = self.seen, (hsv, value)

@@ -1,7 +1,7 @@
-"""Small pictures for scene detection: the pixels that PySceneDetect would look at, picked before they are coloured.
+"""Downscaling for scene detection: picks the pixels that PySceneDetect would use before the conversion to BGR.
 
-PySceneDetect turns each whole frame into BGR and scales that down to 256 pixels, bilinearly and without averaging: of a
-720p frame it looks at one pixel in 25. Here the others are never converted.
+PySceneDetect converts each whole frame to BGR and then scales it to 256 pixels, bilinearly and without averaging: of a
+720p frame it uses one pixel in 25. Here the others are never converted.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from lvqa_ray.video.frames.frame_encoder import PLANAR_420
 
 Accuracy = Literal["fast", "exact"]
 FrameSize = Accuracy | tuple[int, int]
-"""Width and height in pixels, or how frames are scaled down with their shape kept; see `Downscaler`."""
+"""Width and height in pixels; or the accuracy of downscaling with the aspect ratio kept, see `Downscaler`."""
 Picture = npt.NDArray[np.uint8]
-"""Height x width x 3, BGR; or x 4, with something else behind."""
+"""Height x width x 3, BGR; or x 4 with an unused last channel."""
 
 Indices = npt.NDArray[np.intp]
 
 DETECTION_SIDE = 256
-"""Longest side of the pictures that detectors see: what PySceneDetect scales larger ones down to."""
+"""Longer side of the frames that detectors receive (px), as in PySceneDetect."""
 
 FAST_SIDE = 128
-"""The same for ``fast``: a quarter of the pixels, on whose mean change a film's cuts stand out just as well."""
+"""The same for ``fast``: a quarter of the pixels, whose mean change shows cuts just as well."""
 
 WORTH_PICKING = 4.0
-"""Frames shrunk by less are cheaper to convert whole than to pick blocks of: those would be most of them."""
+"""Below this scale factor converting the whole frame is cheaper, since most of its pixels would be picked."""
 
 
 class Downscaler:
-    """Makes small BGR pictures out of frames.
+    """Downscales frames to small BGR images.
 
-    ``exact`` gives those of PySceneDetect's OpenCV backend: each pixel is the same where the frame's longest side is an
-    odd multiple of 256 (1280, 3840), and within a level or two of 255 elsewhere, by the rounding of the weights.
-    ``fast`` takes the nearest pixel, and the colour of one near that, for pictures of half that side. Frames that are
-    not 8-bit 4:2:0 are converted whole in both.
+    ``exact`` gives the result of PySceneDetect's OpenCV backend: identical pixels if the frame's longer side is an odd
+    multiple of 256 (1280, 3840), otherwise within one or two levels of 255, by the rounding of the weights. ``fast``
+    takes the nearest pixel and a nearby chroma sample, at half the size. Frames other than 8-bit 4:2:0 are converted
+    whole in both.
 
     Args:
-        width: Of the frames, in pixels.
-        height: Of the frames, in pixels.
+        width: Frame width (px).
+        height: Frame height (px).
         accuracy: ``fast`` or ``exact``.
     """
 
@@ -67,7 +67,7 @@ class Downscaler:
                 self._pick = _Nearest(self.size, self._to_bgr)
 
     def __call__(self, frame: VideoFrame) -> Picture:
-        """Shrink a frame; one of another size than announced, in a file that changes it, comes out the same size."""
+        """Downscale a frame; the output size is constant, also for a frame of another size than announced."""
         usable = frame.format.name in PLANAR_420 and frame.planes[0].line_size > 0
         if self._pick and usable and (frame.width, frame.height) == self._of:
             return self._pick(frame)
@@ -77,13 +77,13 @@ class Downscaler:
         return cast("Picture", cv2.resize(bgr, self.size))
 
     def _to_bgr(self, frame: VideoFrame) -> Picture:
-        # No scaling and no rounding flags: FFmpeg's direct conversion, which is also that of OpenCV's reader.
+        # No scaling or rounding flags: FFmpeg's direct conversion, as in OpenCV's reader.
         bgr = self._reformatter.reformat(frame, format="bgr24", threads=1)
         return cast("Picture", bgr.to_ndarray())
 
 
 def shrinker(width: int, height: int, size: FrameSize) -> Callable[[VideoFrame], Picture]:
-    """What makes small BGR pictures out of frames: a `Downscaler`, or to a given size the average of all pixels."""
+    """Create a function that downscales frames to BGR: a `Downscaler`, or an area average for a given size."""
     if isinstance(size, str):
         return Downscaler(width, height, size)
     reformatter = VideoReformatter()
@@ -96,12 +96,12 @@ def shrinker(width: int, height: int, size: FrameSize) -> Callable[[VideoFrame],
 
 
 class _Nearest:
-    """Picks one pixel for each, and one colour for each four, which makes a small 4:2:0 frame."""
+    """Nearest-neighbour downscaling of each plane, which gives a small 4:2:0 frame."""
 
     def __init__(self, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
         self._to_bgr = to_bgr
         self._size = size
-        # The converter works on pairs of rows and columns: an odd size is rounded up, and the rest cut off.
+        # 4:2:0 needs an even size: round up, and crop the result.
         even = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._small = VideoFrame(*even, "yuv420p")
         self._planes = [_plane(self._small, index) for index in range(3)]
@@ -114,15 +114,15 @@ class _Nearest:
 
 
 class _Middle:
-    """Picks the one pixel in the middle of an odd number, which is all of them that bilinear scaling takes."""
+    """Picks the middle one of an odd number of pixels, the only one that bilinear scaling uses."""
 
     def __init__(self, width: int, height: int, size: tuple[int, int]) -> None:
         rows, columns = (
             np.arange(count) * (side // count) + side // count // 2
             for side, count in ((height, size[1]), (width, size[0]))
         )
-        # A row of a 4:2:0 picture and its colours are a row of a 4:2:2 one, and are converted by the same code; there
-        # two pixels share a colour. So the second one of each two is left empty.
+        # A 4:2:0 row with its chroma equals a 4:2:2 row, and FFmpeg converts both with the same code. In 4:2:2 two
+        # pixels share a chroma sample, so the second pixel of each pair is left empty.
         self._picked = VideoFrame(2 * len(columns), len(rows), "yuv422p")
         self._pickers = (
             _picker((height, rows), (width, columns)),
@@ -137,20 +137,20 @@ class _Middle:
         for index, (pick, plane) in enumerate(zip(self._pickers, self._planes, strict=True)):
             plane[:] = pick(_plane(frame, index))
         pairs = self._reformatter.reformat(self._picked, format="bgra", threads=1).to_ndarray()
-        # As one number of 32 bits a pixel is picked at once.
+        # Viewed as 32-bit integers, whole pixels are picked at once.
         return np.ascontiguousarray(pairs.view(np.int32)[:, ::2]).view(np.uint8)
 
 
 class _Exact:
-    """Picks the pixels between which bilinear scaling weighs: whole rows of them in pairs that share their colour."""
+    """Picks the pixels that bilinear scaling interpolates, in pairs that share a chroma sample."""
 
     def __init__(self, width: int, height: int, size: tuple[int, int], to_bgr: Callable[[VideoFrame], Picture]) -> None:
         self._to_bgr = to_bgr
         rows, down = _rows(height, size[1])
         columns, across = _pairs(width, size[0])
-        # A row of a 4:2:0 picture and its colours are a row of a 4:2:2 one, and are converted by the same code.
+        # A 4:2:0 row with its chroma equals a 4:2:2 row, and FFmpeg converts both with the same code.
         self._picked = VideoFrame(2 * len(columns), len(rows) + len(rows) % 2, "yuv422p")
-        # Two neighbours are one number of 16 bits: half as many to pick.
+        # Two neighbours viewed as one 16-bit integer: half as many to pick.
         self._luma = _picker((height, rows), (width // 2, columns))
         self._chroma = _picker((height // 2, rows // 2), (width // 2, columns))
         self._planes = [_plane(self._picked, index)[: len(rows)] for index in range(3)]
@@ -169,7 +169,7 @@ def _is_odd_multiple(side: int, count: int) -> bool:
 
 
 def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.uint8]:
-    """A plane's samples without copying them; good for as long as the frame is."""
+    """Samples of a plane as a view; valid as long as the frame lives."""
     plane = frame.planes[index]
     samples: npt.NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
     return samples.reshape(plane.height, plane.line_size)[:, : plane.width]
@@ -180,8 +180,8 @@ def _same_colours(frame: VideoFrame, small: VideoFrame) -> None:
 
 
 def _picker(down: tuple[int, Indices], across: tuple[int, Indices]) -> Callable[[Any], Any]:
-    """Picks the crossings of some rows and columns of a plane: each comes with how many there are to pick from."""
-    if _is_nearest(*down) and _is_nearest(*across):  # which costs half of looking each place up
+    """Create a function that picks the given rows and columns of a plane; each is (side length, indices)."""
+    if _is_nearest(*down) and _is_nearest(*across):  # resize costs half as much as remap
         size = len(across[1]), len(down[1])
         return partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST_EXACT)
     grid = _grid(down[1], across[1])
@@ -189,36 +189,33 @@ def _picker(down: tuple[int, Indices], across: tuple[int, Indices]) -> Callable[
 
 
 def _is_nearest(length: int, places: Indices) -> bool:
-    """Whether these are the places that scaling to the nearest one would pick."""
+    """Whether nearest-neighbour scaling would pick these indices."""
     return bool(((2 * np.arange(len(places)) + 1) * length // (2 * len(places)) == places).all())
 
 
 def _grid(down: npt.NDArray[Any], across: npt.NDArray[Any]) -> tuple[Any, Any]:
-    """Where to pick, in the form that OpenCV is fastest with."""
+    """Pixel positions as the fixed-point maps with which OpenCV's remap is fastest."""
     columns, rows = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
     whole = not (down % 1).any() and not (across % 1).any()
     return cast("tuple[Any, Any]", cv2.convertMaps(columns, rows, cv2.CV_16SC2, nninterpolation=whole))
 
 
 def _rows(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:
-    """The samples that scaling a side down to ``count`` looks at, and where among those it then looks."""
+    """Indices of the samples that scaling a side to ``count`` uses, and the positions to interpolate among them."""
     first, second, part = _neighbours(length, count)
     rows = np.unique(np.concatenate([first, second]))
     return rows, np.searchsorted(rows, first) + part
 
 
 def _pairs(length: int, count: int) -> tuple[Indices, npt.NDArray[np.float64]]:
-    """The same with samples in pairs: those that it looks at, and where in them."""
+    """The same for pairs of samples."""
     first, second, part = _neighbours(length, count)
     pairs = np.unique(np.concatenate([first, second]) // 2)
     return pairs, 2 * np.searchsorted(pairs, first // 2) + first % 2 + part
 
 
 def _neighbours(length: int, count: int) -> tuple[Indices, Indices, npt.NDArray[np.float64]]:
-    """For each sample of a scaled side the two that are weighed, and how far it lies from the first towards the second.
-
-    The second is the first where nothing is weighed.
-    """
+    """Two neighbours of each sample of a scaled side, and the weight of the second (0 to 1; both equal if it is 0)."""
     centres = np.clip((np.arange(count) + 0.5) * length / count - 0.5, 0, length - 1)
     first = np.floor(centres).astype(np.intp)
     return first, np.where(centres > first, first + 1, first), centres - first

@@ -1,8 +1,8 @@
-"""Pictures set aside while a clip runs, because which of them are wanted is known only when it ends.
+"""Bounded frame buffer for a clip whose end, and so whose sampling times, are not known yet.
 
-The memory is bounded, and so is the error. As long as a clip is short, all its frames are kept. As it grows, only the
-first one of every ``step_s`` is, and the step is doubled whenever there are too many. The pictures that a clip of full
-length will want are known in advance, and kept whatever the step.
+Memory and error are both bounded. While a clip is short, all its frames are kept. As it grows, only the first frame of
+every ``step_s`` is kept, and the step is doubled whenever there are too many. The frames that a full-length clip needs
+are known in advance and always kept.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lvqa_ray.video.frames.frame_encoder import JpegEncoder
 from lvqa_ray.video.spans import EPSILON_S
 
 CHOICE = 8
-"""Pictures to choose from for each that is wanted: 4 to 8 once the clip has had more frames than that."""
+"""Buffered frames per sampled frame; between 4 and 8 once the buffer has been thinned."""
 
 
 class BufferedFrame:
-    """A picture that may be wanted: the decoded frame, or its JPEG once that is made; empty where there is no frame."""
+    """Buffered frame: the decoded frame, or its JPEG once encoded; empty if there is no frame."""
 
     def __init__(self, time_s: float, frame: VideoFrame | None) -> None:
         self.time_s = time_s
@@ -30,25 +30,25 @@ class BufferedFrame:
         self._jpeg = b""
 
     def jpeg(self, encoder: JpegEncoder) -> bytes:
-        """The picture as a JPEG, made once; the frame is then let go."""
+        """Encode the frame as a JPEG, once, and release the decoded frame."""
         if self._frame is not None:
             self._jpeg, self._frame = encoder.encode(self._frame), None
         return self._jpeg
 
 
 class FrameBuffer:
-    """Keeps pictures for one clip whose end is not known yet.
+    """Keeps frames for one clip whose end is not known yet.
 
-    The picture taken for a wanted time is the one on display then, if all frames are still kept or the clip has come to
-    its full length; else the last one kept before, which is at most ``clip length / (4 * count)`` older: a quarter of
-    the distance between two pictures.
+    The frame taken for a time is the one on display, if all frames are still kept or the clip has its full length;
+    otherwise the last one kept before it, which is at most ``clip length / (4 * count)`` older: a quarter of the
+    sampling period.
 
     Args:
-        begin_s: When the clip begins (s).
-        sure_s: Times to keep the picture on display at, rising (s).
-        count: How many pictures will be wanted in all.
-        encoder: Makes the JPEGs.
-        compact: Make JPEGs at once rather than keep decoded frames: for large pictures, where memory is dearer.
+        begin_s: Start of the clip (s).
+        sure_s: Times whose frame on display is always kept, ascending (s).
+        count: Number of frames that will be sampled.
+        encoder: Encodes the JPEGs.
+        compact: Encode JPEGs at once instead of keeping decoded frames, to save memory for large frames.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FrameBuffer:
         self._last: BufferedFrame | None = None
 
     def add(self, candidate: BufferedFrame) -> None:
-        """Offer the next frame; those up to the beginning of the clip replace each other."""
+        """Add the next frame; of those up to the start of the clip only the last is kept."""
         while self._passed < len(self._sure_s) and candidate.time_s > self._sure_s[self._passed] + EPSILON_S:
             self._passed += 1
             if self._last and self._last not in self._sure[-1:]:
@@ -80,7 +80,7 @@ class FrameBuffer:
                 self._thin(candidate.time_s)
 
     def take(self, times: Sequence[float]) -> tuple[Frame, ...]:
-        """The pictures for these times, in their order, each with the time at which it really appears."""
+        """Frames for the given times, in the same order, each with its true time."""
         kept = {each.time_s: each for each in (*self._raster, *self._sure, *([self._last] if self._last else []))}
         order = sorted(kept)
         chosen = (kept[order[max(0, bisect_right(order, time + EPSILON_S) - 1)]] for time in times)
@@ -95,7 +95,7 @@ class FrameBuffer:
         return math.floor((candidate.time_s - self._begin_s) / self._step_s)
 
     def _thin(self, now_s: float) -> None:
-        # Doubling keeps the first frame of two neighbouring cells, which is the first of the cell that they become.
+        # Doubling the step merges two neighbouring cells; the first frame of the first cell stays.
         self._step_s = 2 * self._step_s or 2 * (now_s - self._begin_s) / self._most
         thinned = self._raster[:1]
         for candidate in self._raster[1:]:

@@ -1,8 +1,8 @@
-"""Scene detectors by name: the fast ones, any of PySceneDetect's, and those that installed packages register.
+"""Registry of scene detectors: the fast ones, PySceneDetect's, and those that installed packages register.
 
-``pyscenedetect:HistogramDetector`` is PySceneDetect's own class, fed with the pictures that its OpenCV backend would
-make. Any other name is an entry point of the group ``lvqa_ray.scene_detectors``: a callable that takes ``fps`` and the
-parameters of the job as keywords, and returns a `SceneDetector`.
+``pyscenedetect:HistogramDetector`` is PySceneDetect's own class, fed with the frames that its OpenCV backend would
+give it. Any other name is an entry point of the group ``lvqa_ray.scene_detectors``: a callable that takes ``fps`` and
+the parameters of the job as keywords, and returns a `SceneDetector`.
 """
 
 from __future__ import annotations
@@ -13,34 +13,22 @@ from fractions import Fraction
 from typing import Any, get_args
 
 from lvqa_ray.plugins import PluginError, installed, load
-from lvqa_ray.video.scenes.detectors import (
-    Detection,
-    Detector,
-    FastDetector,
-    SceneDetector,
-    ScoringDetector,
-)
+from lvqa_ray.video.scenes.detectors import Detection, Detector, FastDetector, SceneDetector, ScoringDetector
 
 STOCK = "pyscenedetect:"
-STOCK_DETECTORS = (
-    "AdaptiveDetector",
-    "ContentDetector",
-    "HashDetector",
-    "HistogramDetector",
-    "ThresholdDetector",
-)
+STOCK_DETECTORS = ("AdaptiveDetector", "ContentDetector", "HashDetector", "HistogramDetector", "ThresholdDetector")
 
 
 def start_detector(detection: Detection, time_base: Fraction, fps: Fraction) -> SceneDetector:
-    """A new detector, for one video.
+    """Create a detector for one video.
 
     Args:
-        detection: Which one, and its settings.
-        time_base: Seconds of one unit of the video's times.
-        fps: Frames a second, on average.
+        detection: Name and settings of the detector.
+        time_base: Seconds per unit of the video's timestamps.
+        fps: Average frame rate.
 
     Raises:
-        PluginError: There is none of that name, or it does not take these parameters.
+        PluginError: There is no detector of this name, or it does not accept the parameters.
     """
     if detection.is_fast:
         return FastDetector(detection, time_base, fps)
@@ -54,22 +42,22 @@ def start_detector(detection: Detection, time_base: Fraction, fps: Fraction) -> 
         lacking = ["score, feed_scores and in_doubt, which may_run_in_parts needs"]
     if lacking:
         raise PluginError(f"the detector {detection.detector} lacks {', '.join(lacking)}")
-    return made  # type: ignore[no-any-return]  # whatever the package makes, which has all that the protocol asks
+    return made  # type: ignore[no-any-return]  # untyped, but checked for the members of the protocol
 
 
 def start_scoring(detection: Detection, time_base: Fraction, fps: Fraction) -> ScoringDetector:
-    """A new detector that looks at a video in parts; errors and arguments as for `start_detector`."""
+    """Create a detector that can process a video in parts; arguments and errors as for `start_detector`."""
     detector = start_detector(detection, time_base, fps)
     if not isinstance(detector, ScoringDetector):
-        raise PluginError(f"{detection.detector} cannot look at a video in parts")
+        raise PluginError(f"{detection.detector} cannot process a video in parts")
     return detector
 
 
 def check_detector(detection: Detection) -> None:
-    """Try whether a detector can be started.
+    """Check that a detector can be started.
 
     Raises:
-        PluginError: One sentence that says what is wrong with its name or its parameters.
+        PluginError: Its name or its parameters are wrong; the message is one sentence.
     """
     if detection.is_fast:
         if detection.args:
@@ -82,7 +70,7 @@ def check_detector(detection: Detection) -> None:
 
 
 def may_run_in_parts(detection: Detection) -> bool:
-    """Whether several workers may look at parts of a long video."""
+    """Whether several workers may process parts of a long video."""
     return detection.is_fast or start_detector(detection, Fraction(1, 1000), Fraction(25)).may_run_in_parts
 
 

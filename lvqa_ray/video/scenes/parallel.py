@@ -1,9 +1,9 @@
-"""A long video in parts, each from a key frame to another, which are looked at by many at once.
+"""Parallel scene detection: a long video is divided at key frames, and workers score the parts separately.
 
-What a detector wants of a picture is how much it differs from the one before it. So the scores of parts that overlap by
-a frame are, end to end, those of the whole, and the cuts that a detector finds in them are the same. That holds if a
-decoder that begins at a key frame makes the same pictures as one that comes from before it: some files only claim that.
-So a part goes on for a few frames into the next one, and these have to be alike in both.
+A `ScoringDetector` needs only each frame's difference from the one before it. So the scores of parts that overlap by a
+frame add up to those of the whole video, and the cuts are the same. That requires that a decoder gives the same frames
+whether it starts at a key frame or before it, which some files violate. Therefore each part continues for a few frames
+into the next one, and these must be identical in both.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from lvqa_ray.video.scenes.named_detectors import start_scoring
 from lvqa_ray.video.spans import ScenePlan
 
 KEY_FRAME_MOST_PACKETS = 1000
-"""Packets that are read at most to find a key frame."""
+"""Maximum packets to read in search of a key frame."""
 OVERLAP = 8
-"""Frames that both neighbours look at. A file whose key frames are none differs in the first few after one."""
+"""Frames that both neighbours score; after a false key frame the first few differ."""
 
 
 def find_parts(row: ProbedVideo, length_s: float) -> list[VideoPart]:
@@ -39,11 +39,11 @@ def find_parts(row: ProbedVideo, length_s: float) -> list[VideoPart]:
 
     Args:
         row: The video, a local file.
-        length_s: About how long a part is to be.
+        length_s: Approximate length of a part.
 
     Returns:
-        Two parts at least, in order and without gaps; none where the video is too short for two, lacks key frames, or
-        cannot be sought in.
+        At least two parts, in order and without gaps; none if the video is too short for two, lacks key frames, or does
+        not support seeking.
 
     Raises:
         VideoError: The video cannot be opened.
@@ -64,20 +64,20 @@ def find_parts(row: ProbedVideo, length_s: float) -> list[VideoPart]:
 
 
 def _key_at(source: VideoReader, time_s: float) -> int | None:
-    """When the first key frame appears that is read after seeking there."""
+    """Time of the first key frame after a seek, in units of the time base."""
     source.seek(time_s)
     packets = islice(source.packets(), KEY_FRAME_MOST_PACKETS)
     return next((source.offset_of(each) for each in packets if each.is_keyframe and each.pts is not None), None)
 
 
 def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampling: FrameSampling | None) -> ScoredPart:
-    """Look at all frames of a part, and take the pictures that will be wanted if its first frame begins a scene.
+    """Score all frames of a part, and sample the frames that clips need if a scene begins with the part.
 
     Args:
         part: The part; its video is a local file.
-        detection: How scenes are found, by a `ScoringDetector`; it passes over no frames.
-        plan: How they become clips.
-        sampling: Which pictures are taken; ``None`` for none.
+        detection: Settings of a `ScoringDetector`, without `frame_skip`.
+        plan: Rules for dividing scenes into clips.
+        sampling: Which frames to sample; ``None`` for none.
 
     Raises:
         VideoError: The video cannot be opened.
@@ -89,13 +89,13 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
     tail_scores: tuple[float, ...] = ()
     with open_video(part.video.uri) as source, watch_losses() as losses:
         start_s = float((part.start or 0) * source.time_base)
-        taken = _Pictures(source, detection, plan, sampling, start_s) if sampling else None
+        sampled = _SampledFrames(source, detection, plan, sampling, start_s) if sampling else None
         detector = start_scoring(detection, source.time_base, source.fps or USUAL_FPS)
-        looker = FrameScorer(source, detector, sparing=sampling is None or sampling.is_sparse(plan, source))
-        for frame, picture, seen in looker.looks(None if part.start is None else start_s):
+        scorer = FrameScorer(source, detector, sparing=sampling is None or sampling.is_sparse(plan, source))
+        for frame, picture, frame_scores in scorer.looks(None if part.start is None else start_s):
             offset = source.offset_of(frame)
             if part.end is not None and offset >= part.end:
-                tail_scores = tail_scores or seen
+                tail_scores = tail_scores or frame_scores
                 tail.append((offset, _digest(picture)))
                 if len(tail) == OVERLAP:
                     break
@@ -104,11 +104,11 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
                 head.append((offset, _digest(picture)))
             offsets.append(offset)
             ends_s.append(source.end_of(frame))
-            scores = scores or [array("d") for _ in seen]
-            for values, score in zip(scores, seen, strict=True):
+            scores = scores or [array("d") for _ in frame_scores]
+            for values, score in zip(scores, frame_scores, strict=True):
                 values.append(score)
-            if taken:
-                taken.add(frame, seen)
+            if sampled:
+                sampled.add(frame, frame_scores)
         if part.end is None and offsets:
             ends_s[-1] = source.final_end_of(frame)
         return ScoredPart(
@@ -122,12 +122,12 @@ def score_part(part: VideoPart, *, detection: Detection, plan: ScenePlan, sampli
             tail=tuple(tail),
             tail_scores=tail_scores,
             damaged=losses.within(Span(start_s=start_s, end_s=math.inf)) > 0 or not _rising(offsets),
-            pictures=taken.jpegs if taken else {},
+            pictures=sampled.jpegs if sampled else {},
         )
 
 
-class _Pictures:
-    """Those of the shots that a part seems to hold."""
+class _SampledFrames:
+    """Sampled frames of the clips that a part would have on its own."""
 
     def __init__(
         self, source: VideoReader, detection: Detection, plan: ScenePlan, sampling: FrameSampling, start_s: float
@@ -136,16 +136,16 @@ class _Pictures:
         self._source = source
         fps = source.fps or USUAL_FPS
         self._detector = start_scoring(detection, source.time_base, fps)
-        self._moments = CutTracker(self._detector, fps, least_s=plan.least_s, start_s=-math.inf if start_s > 0 else 0.0)
-        self._shots = ClipBuilder(plan, sampling, start_s, presentation=source.presentation)
+        self._tracker = CutTracker(self._detector, fps, least_s=plan.least_s, start_s=-math.inf if start_s > 0 else 0.0)
+        self._builder = ClipBuilder(plan, sampling, start_s, presentation=source.presentation)
 
     def add(self, frame: VideoFrame, scores: Sequence[float]) -> None:
         source = self._source
         time_s = source.time_of(frame)
         cuts = self._detector.feed_scores(time_s, scores)
-        for moment in self._moments.add(time_s, source.end_of(frame), cuts, frame):
-            for shot in self._shots.add(moment):
-                self.jpegs |= {taken.time_s: taken.jpeg for taken in shot.frames()}
+        for event in self._tracker.add(time_s, source.end_of(frame), cuts, frame):
+            for clip in self._builder.add(event):
+                self.jpegs |= {each.time_s: each.jpeg for each in clip.frames()}
 
 
 def _digest(picture: Picture) -> bytes:

@@ -1,9 +1,9 @@
-"""PySceneDetect's detectors, imported without its package's own `__init__`, which runs programs.
+"""PySceneDetect's detectors, imported without the `__init__` of its package, which runs ffmpeg.
 
-`import scenedetect` looks for ffmpeg by running it, and loads readers (moviepy) that do the same. ffmpeg changes the
-settings of the terminal that it finds on its input; the kernel stops a background process for that (SIGTTOU), and with
-it the worker that waits for ffmpeg. Importing this package must run no program, so that only the submodules with the
-detectors are imported here. The package itself stays importable for everybody else: see `lvqa_ray.lazy_package`.
+`import scenedetect` runs ffmpeg to find it, and loads readers (moviepy) that do the same. ffmpeg changes the settings
+of the terminal on its input; the kernel stops a background process for that (SIGTTOU), and with it the worker that
+waits for ffmpeg. So only the submodules with the detectors are imported here. Other code can still import the package
+itself, see `lvqa_ray.lazy_package`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PySceneDetect's detectors fed with scores of pictures; loaded where scenes are detected, and by nobody else."""
+"""PySceneDetect's detectors on frame scores; imported only where scenes are detected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ContentDetector", "FrameTimecode", "ScoredAdaptive", "ScoredContent"
 
 
 class _Scored(ContentDetector):  # type: ignore[misc]  # PySceneDetect ships no types
-    """Takes a score where a picture is expected. Overrides a private method, which the same test looks after."""
+    """Takes a score in place of a frame. Overrides a private method; the test of `Scorer` covers it."""
 
     def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: float) -> float:  # noqa: ARG002
         return frame_img
@@ -21,7 +21,7 @@ class ScoredContent(_Scored):
     _settled = False
 
     def wants(self, number: int, score: float) -> bool:
-        """Whether a frame can make a difference: one below the threshold cannot, once the last one above it is past."""
+        """Whether a frame matters: one below the threshold does not, if the last one above it has left the buffer."""
         if score >= self._threshold:
             self._last, self._settled = number, False
             return True

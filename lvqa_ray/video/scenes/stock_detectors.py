@@ -1,4 +1,4 @@
-"""PySceneDetect's own detectors, fed with whole frames; loaded only when a job names one."""
+"""Adapter for PySceneDetect's own detectors; loaded only when a job names one."""
 
 from __future__ import annotations
 
@@ -14,24 +14,18 @@ from lvqa_ray.video.scenes.pyscenedetect import FrameTimecode, Timecode
 
 
 def stock_class(name: str) -> Any:  # noqa: ANN401 - PySceneDetect ships no types
-    """The detector class of that name."""
+    """PySceneDetect's detector class of a name."""
     return getattr(pyscenedetect, name)
 
 
 class StockDetector:
-    """A detector of PySceneDetect's as a `SceneDetector`: fed with whole pictures, every frame, in one piece.
-
-    Args:
-        detector: PySceneDetect's object, at the start of a video.
-        time_base: Seconds of one unit of the video's times.
-        fps: Frames a second, on average.
-    """
+    """Adapts a new detector of PySceneDetect to `SceneDetector`; it needs every frame, and the video in one piece."""
 
     frame_size: FrameSize = "exact"
     may_skip_frames = False
     may_run_in_parts = False
 
-    def __init__(self, detector: Any, time_base: Fraction, fps: Fraction) -> None:  # noqa: ANN401 - it has no types
+    def __init__(self, detector: Any, time_base: Fraction, fps: Fraction) -> None:  # noqa: ANN401 - as above
         self._detector = detector
         self._time_base, self._fps = time_base, fps
         self._frames = FrameLag(detector.event_buffer_length, fps)
@@ -40,7 +34,7 @@ class StockDetector:
 
     @property
     def lag_s(self) -> float:
-        """See `SceneDetector`. A cut between a fade out and the next fade in is told of when the latter comes."""
+        """See `SceneDetector`. A cut between a fade-out and the next fade-in is reported at the fade-in."""
         if self._position is None:
             return self._frames.lag / float(self._fps)
         fade = getattr(self._detector, "last_fade", {"type": "in"})
@@ -53,7 +47,7 @@ class StockDetector:
         self._time_s = time_s
         pts = round(time_s / self._time_base)
         self._position = FrameTimecode(Timecode(pts=pts, time_base=self._time_base), self._fps)
-        bgr = np.ascontiguousarray(frame[:, :, :3])  # some pictures have a fourth channel
+        bgr = np.ascontiguousarray(frame[:, :, :3])  # without a fourth channel
         return [float(cut.seconds) for cut in self._detector.process_frame(self._position, bgr)]
 
     def finish(self) -> list[float]:

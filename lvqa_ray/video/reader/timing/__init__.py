@@ -1,1 +1,1 @@
-"""Time stamps and durations of video files: clocks that jump, stated lengths, completeness."""
+"""Timestamps and durations of video files: discontinuities, stated lengths, completeness."""

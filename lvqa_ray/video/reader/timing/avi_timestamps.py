@@ -1,8 +1,7 @@
-"""Streams that say when a packet is decoded, and not when its picture is shown: those of AVI and ASF.
+"""Timestamp correction for AVI and ASF, which store decoding times (dts) and no presentation times (pts).
 
-Each packet has a slot of time there, in the order of decoding. A decoder lets go of a picture as soon as its turn to be
-shown has come, so the picture is shown in the slot of the packet that the decoder was given last. What the demuxer says
-of it is a guess that is wrong with B-frames.
+Each packet has a time slot, in decoding order. A decoder outputs a frame as soon as it is due, so the frame is shown in
+the slot of the packet that the decoder received last. The demuxer's own guess is wrong with B-frames.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ _B_VOP = 2
 
 
 class TimestampFixer:
-    """What is known of the times of a stream of slots.
+    """Corrects the timestamps of a video stream's packets.
 
     Args:
         container: The demuxer.
-        stream: Its picture.
+        stream: The video stream.
 
     Attributes:
-        is_start_unsaid: Whether only decoding shows when the first picture appears.
-        settling_s: How long after a seek times may be wrong, see `settled`.
+        is_start_unsaid: Whether the time of the first frame is known only after decoding it.
+        settling_s: Timestamps may be wrong for this long after a seek, see `settled`.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
@@ -43,10 +42,10 @@ class TimestampFixer:
         self.settling_s = 0.7 if container.format.name == "mpeg" else 0.0
 
     def settled(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
-        """Pass over those that come right after a seek in an MPEG program stream.
+        """Drop the packets right after a seek in an MPEG program stream.
 
-        It need not say more often than every 0.7 s when a picture is shown (ISO/IEC 13818-1, 2.7.4), which FFmpeg takes
-        for the time of the rest of a picture that it has come upon.
+        The stream needs a pts only every 0.7 s (ISO/IEC 13818-1, 2.7.4); after a seek FFmpeg may assign it to the rest
+        of an earlier frame.
         """
         base = self._stream.time_base or 1
         until: int | None = None
@@ -54,15 +53,12 @@ class TimestampFixer:
             if until is not None and packet.dts is not None and packet.dts >= until:
                 yield packet
                 yield from packets
-                return  # and not at the end of the file, behind which a demuxer must not be asked again
+                return  # a demuxer must not be called again after the end of the file
             if until is None and packet.dts is not None:
                 until = packet.dts + round(self.settling_s / base)
 
     def timed(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
-        """Take the wrong times from packets, or put the right ones in their place.
-
-        A packet without a time leaves it to the decoder, see above. Packets of other streams pass through.
-        """
+        """Correct the pts of packets, or remove it so that the decoder sets it; other streams pass through."""
         if self._mpeg4:
             return self._mpeg4_timed(packets)
         if self._untimed:
@@ -75,7 +71,7 @@ class TimestampFixer:
         return packet
 
     def _mpeg4_timed(self, packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
-        """Part what an encoder has packed together, and time it: a B-frame at once, others when the next one comes."""
+        """Unpack packed B-frames and set pts: of a B-frame at once, of others when the next reference frame comes."""
         unpack = BitStreamFilterContext("mpeg4_unpack_bframes", self._stream)
         waiting: list[Packet[Any]] = []
         for packet in packets:

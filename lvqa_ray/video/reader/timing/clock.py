@@ -1,10 +1,10 @@
-"""Clocks that jump: time stamps of joined recordings, brought onto one time line from 0 to the end.
+"""Timestamp discontinuities: maps the timestamps of concatenated recordings to one continuous timeline.
 
-Transport and program streams may be joined byte by byte (``cat a.ts b.ts``), and recorders append to a file after an
-interruption. The time stamps then begin anew, or jump ahead. FFmpeg's demuxers hand them on as they are, and search
-such a file for a time in vain. So the packets of the picture are read once, undecoded; where the clock jumps, a new
-part begins, whose first picture follows upon the last one of the part before. Seeking goes by bytes then. As in the
-`ffmpeg` program, a step back is a jump, and so is a gap of more than ten seconds that is out of all proportion.
+Transport and program streams may be concatenated (``cat a.ts b.ts``), and recorders append to a file after an
+interruption. The timestamps then restart or jump ahead. FFmpeg's demuxers pass them on unchanged, and cannot seek by
+time in such a file. Therefore the video packets are read once, undecoded. At each jump a new part begins, whose first
+frame follows the last frame of the part before; seeking then goes by byte offset. As in the `ffmpeg` program, a step
+back is a jump, and so is a gap of more than ten seconds that is also unusually long for the file.
 """
 
 from __future__ import annotations
@@ -34,27 +34,28 @@ from lvqa_ray.video.reader.container import is_elsewhere, open_container
 from lvqa_ray.video.reader.container_formats import FLV, PS, TS
 
 JUMPING = frozenset({TS, PS, FLV})
-"""Containers whose time stamps may jump: transport streams, program streams, and live recordings in FLV."""
+"""Containers whose timestamps may jump: transport streams, program streams, and live recordings in FLV."""
 
 BACK_S = 0.1
-"""A step back of more than this is a jump: the frames between are decoded out of order in some files."""
+"""A step back of more than this is a jump; smaller ones occur in files whose packets are not in decoding order."""
 CLOCK_OVERLAP_S = 1.0
-"""A key frame that is decoded no later than the frame before it, by up to this, begins a part that overlaps."""
+"""A key frame whose dts is not after that of the packet before it, by up to this, begins an overlapping part."""
 AHEAD_S = 10.0
-"""A step ahead of more than this is a jump, if it is also longer than so many usual ones."""
+"""A step ahead of more than this is a jump, if it is also longer than `CLOCK_USUAL_STEPS` median steps."""
 CLOCK_USUAL_STEPS = 20
 CLOCK_FORMAT = 3
+"""Version of the cached JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
-    """What the packets of the picture say, in the order of the file.
+    """Timestamps of a video packet.
 
     Attributes:
-        place: The byte at which the packet begins.
-        dts: When it is decoded.
-        pts: When it is shown.
-        duration: How long it is shown.
+        place: Byte offset of the packet.
+        dts: Decoding time.
+        pts: Presentation time.
+        duration: Duration.
         is_key: Whether it is a key frame.
     """
 
@@ -67,13 +68,13 @@ class Stamped:
 
 @dataclass(frozen=True, slots=True)
 class ClockPart:
-    """A stretch of a file in which the clock runs on.
+    """Part of a file with continuous timestamps.
 
     Attributes:
-        place: The byte at which its first picture begins.
-        after: The byte at which the last picture before it begins.
-        first: The time stamp of its first picture.
-        shift: What to add to time stamps of the part.
+        place: Byte offset of its first frame.
+        after: Byte offset of the last frame before it.
+        first: Timestamp of its first frame.
+        shift: Offset to add to the timestamps of the part.
     """
 
     place: int
@@ -84,13 +85,13 @@ class ClockPart:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time line of a file whose clock jumps.
+    """Continuous timeline of a file whose timestamps jump.
 
     Attributes:
-        parts: At least two, in the order of the file.
-        key_times: When the key frames appear on the time line, rising.
-        key_places: At which bytes they begin.
-        is_configured: Whether the head of each part says how it is to be decoded, as in FLV: it must be read.
+        parts: At least two parts, in file order.
+        key_times: Times of the key frames on the timeline, ascending.
+        key_places: Byte offsets of the key frames.
+        is_configured: Whether each part begins with a decoder configuration that must be read, as in FLV.
     """
 
     parts: tuple[ClockPart, ...]
@@ -99,11 +100,11 @@ class Clock:
     is_configured: bool = False
 
     def on_time_line(self, packets: Iterator[Packet[Any]], place: int = 0) -> Iterator[Packet[Any]]:
-        """Shift the time stamps of packets of all streams.
+        """Shift the timestamps of packets of all streams to the timeline.
 
         Args:
-            packets: In the order of the file.
-            place: The byte at which they begin; those that do not say where they are follow upon the last that did.
+            packets: Packets in file order.
+            place: Byte offset of the first one; a packet without an offset gets that of the last one that has one.
         """
         places = [part.place for part in self.parts]
         for packet in packets:
@@ -116,7 +117,7 @@ class Clock:
             yield packet
 
     def place_before(self, time: int) -> int:
-        """The byte at which the key frame begins that appears at a time, or one before it."""
+        """Byte offset of the last key frame that appears no later than a time."""
         place = self.key_places[max(0, bisect_right(self.key_times, time) - 1)]
         if not self.is_configured:
             return place
@@ -124,7 +125,7 @@ class Clock:
         return part.after if part.after else place
 
     def _part_of(self, index: int, place: int, stamp: int) -> ClockPart:
-        """The part of a packet; between the pictures of two parts, that whose clock it fits."""
+        """Part of a packet; between the frames of two parts, the one whose timestamps fit better."""
         part, following = self.parts[index], next(islice(self.parts, index + 1, None), None)
         if following is None or place <= following.after:
             return part
@@ -133,9 +134,9 @@ class Clock:
 
 
 def clock_of(path: str, container: InputContainer, stream: VideoStream) -> Clock | None:
-    """The time line of a local file, or ``None`` where its clock runs through.
+    """Timeline of a local file; ``None`` if its timestamps do not jump.
 
-    A file is read once for it, undecoded, on each machine: what was found stands in a folder for temporary files.
+    The file is demuxed once per machine; the result is cached in the folder for temporary files.
     """
     if container.format.name not in JUMPING or is_elsewhere():
         return None
@@ -148,18 +149,18 @@ def clock_of(path: str, container: InputContainer, stream: VideoStream) -> Clock
 
 @lru_cache(maxsize=32)
 def _clock_of(path: str, size: int, mtime_ns: int, index: int, format_name: str) -> Clock | None:
-    what = f"{CLOCK_FORMAT} {os.path.realpath(path)} {size} {mtime_ns} {index}"
-    note = _folder() / f"{sha256(what.encode(errors='surrogateescape')).hexdigest()}.json"
+    key = f"{CLOCK_FORMAT} {os.path.realpath(path)} {size} {mtime_ns} {index}"
+    cached = _folder() / f"{sha256(key.encode(errors='surrogateescape')).hexdigest()}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return _from_json(json.loads(note.read_text(encoding="ascii")))
+        return _from_json(json.loads(cached.read_text(encoding="ascii")))
     packets, base = _read(path, index)
     clock = build(packets, ticks_per_s=1 / base)
     clock = replace(clock, is_configured=format_name == FLV) if clock else None
     with suppress(OSError):
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written = note.with_suffix(f".{uuid4().hex}")
-        written.write_text(json.dumps(asdict(clock) if clock else None), encoding="ascii")
-        written.replace(note)
+        cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = cached.with_suffix(f".{uuid4().hex}")
+        temporary.write_text(json.dumps(asdict(clock) if clock else None), encoding="ascii")
+        temporary.replace(cached)
     return clock
 
 
@@ -167,11 +168,11 @@ def _folder() -> Path:
     return Path(tempfile.gettempdir()) / f"lvqa-clocks-{os.getuid()}"
 
 
-def _from_json(said: Mapping[str, Any] | None) -> Clock | None:
-    if said is None:
+def _from_json(data: Mapping[str, Any] | None) -> Clock | None:
+    if data is None:
         return None
-    parts = tuple(ClockPart(**part) for part in said["parts"])
-    return Clock(parts, tuple(said["key_times"]), tuple(said["key_places"]), bool(said["is_configured"]))
+    parts = tuple(ClockPart(**part) for part in data["parts"])
+    return Clock(parts, tuple(data["key_times"]), tuple(data["key_places"]), bool(data["is_configured"]))
 
 
 def _read(path: str, index: int) -> tuple[list[Stamped], float]:
@@ -192,14 +193,14 @@ def _read(path: str, index: int) -> tuple[list[Stamped], float]:
 
 
 def build(packets: Sequence[Stamped], *, ticks_per_s: float) -> Clock | None:
-    """Find where a clock jumps, and how to put its parts one after the other.
+    """Build the timeline from the packets of a video stream.
 
     Args:
-        packets: Those of the picture.
-        ticks_per_s: Units of their time stamps in a second.
+        packets: All packets, in file order.
+        ticks_per_s: Timestamp units per second.
 
     Returns:
-        The time line, or ``None`` where the clock runs through.
+        The timeline; ``None`` if timestamps do not jump.
     """
     starts = _jumps(packets, ticks_per_s)
     if not starts:
@@ -210,7 +211,7 @@ def build(packets: Sequence[Stamped], *, ticks_per_s: float) -> Clock | None:
     for start, stop in zip(starts, [*starts[1:], len(packets)], strict=True):
         run = packets[start:stop]
         first = next((packet for packet in run if packet.is_key), run[0])
-        # A part whose frames are decoded further ahead of display follows a little later, or it would begin too early.
+        # Decoding times must rise too: a part with a longer reordering delay begins a little later.
         shift = max(end - first.pts, packets[start - 1].dts + parts[-1].shift + 1 - run[0].dts)
         parts.append(ClockPart(run[0].place, packets[start - 1].place, run[0].dts, shift))
         keys += [(packet.pts + shift, packet.place) for packet in run if packet.is_key]
@@ -220,12 +221,12 @@ def build(packets: Sequence[Stamped], *, ticks_per_s: float) -> Clock | None:
 
 
 def _jumps(packets: Sequence[Stamped], ticks_per_s: float) -> list[int]:
-    """Indices of the packets with which a new part begins."""
+    """Indices of the packets at which a new part begins."""
     steps = [later.dts - earlier.dts for earlier, later in pairwise(packets)]
     usual = median(abs(step) for step in steps) if steps else 0
     back, ahead = -BACK_S * ticks_per_s, max(AHEAD_S * ticks_per_s, CLOCK_USUAL_STEPS * usual)
     starts: list[int] = []
-    last = 0  # the last packet that the clock led to
+    last = 0  # the last packet with a plausible timestamp
     for index in range(1, len(packets)):
         step = packets[index].dts - packets[last].dts
         if packets[index].is_key and -CLOCK_OVERLAP_S * ticks_per_s <= step <= 0:
@@ -237,7 +238,7 @@ def _jumps(packets: Sequence[Stamped], ticks_per_s: float) -> list[int]:
             continue
         following = next(islice(packets, index + 1, None), None)
         if following is None or back <= following.dts - packets[last].dts <= ahead:
-            continue  # one wrong stamp among right ones
+            continue  # a single wrong timestamp
         starts.append(index)
         last = index
     return starts

@@ -1,9 +1,9 @@
-"""Completeness of a file by its bytes: whether all that its container announces is there, and nothing behind it.
+"""Completeness of a file by its structure: whether it is truncated, or followed by a second file.
 
-Matroska and FLV state a duration that many writers get wrong: they count it from time 0 or from the first picture, or
-state how long a recording ran, although its last picture came early and stayed. Their structure shows what no clock
-does: whether the file was cut short. It also shows where files of these containers, or MP4 files, were joined byte by
-byte: a reader stops at the end of the first one, or reads the second one as if it were the first.
+Many writers of Matroska and FLV state a wrong duration: counted from time 0 or from the first frame, or the length of a
+recording whose last frame came early and stayed. The structure of the file shows reliably whether it is truncated. It
+also shows whether files of these containers, or MP4 files, were concatenated: a reader stops at the end of the first
+one, or reads the second one as if it were the first.
 """
 
 from __future__ import annotations
@@ -20,23 +20,15 @@ _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _EBML_HEADER = b"\x1a\x45\xdf\xa3"
 _FLV_HEADER = b"FLV\x01"
 _MOST_ELEMENTS = 1_000_000
-"""Elements of a Matroska file that are visited at most."""
+"""Maximum elements of a Matroska file to visit."""
 _TOP_LEVEL = 100
-"""Elements or boxes at the top level of a file that are visited at most."""
+"""Maximum top-level elements or boxes of a file to visit."""
 _FLV_TAGS = (8, 9, 18)
 """Audio, video and script data."""
 
 
 def is_complete(path: str, format_name: str) -> bool:
-    """Whether a file holds everything that its container announces.
-
-    Args:
-        path: The file.
-        format_name: FFmpeg's name of the container.
-
-    Returns:
-        ``False`` for other containers than Matroska and FLV, of which this is not known.
-    """
+    """Whether a file contains everything that its container announces; ``False`` unless it is Matroska or FLV."""
     if format_name not in (MATROSKA, FLV):
         return False
     try:
@@ -48,12 +40,12 @@ def is_complete(path: str, format_name: str) -> bool:
 
 
 def holds_another(path: str, format_name: str, read_until: int) -> bool:
-    """Whether another file of the same kind begins behind the end of a file, as after ``cat a.mp4 b.mp4``.
+    """Whether another file of the same kind follows the end of a file, as after ``cat a.mp4 b.mp4``.
 
     Args:
         path: The file.
         format_name: FFmpeg's name of the container.
-        read_until: The byte at which the last packet ends that the demuxer found.
+        read_until: Byte offset of the end of the demuxer's last packet.
     """
     try:
         with opened_elsewhere(path) or Path(path).open("rb", buffering=0) as file:
@@ -68,7 +60,7 @@ def holds_another(path: str, format_name: str, read_until: int) -> bool:
 
 
 def _matroska_goes_on(file: io.RawIOBase) -> bool:
-    """Whether a second header stands behind a segment; in a live recording, anywhere between its elements."""
+    """Whether a second header follows a segment; in a live recording, anywhere between its elements."""
     at = 0
     for _ in range(_TOP_LEVEL if is_elsewhere() else _MOST_ELEMENTS):
         file.seek(at)
@@ -85,7 +77,7 @@ def _matroska_goes_on(file: io.RawIOBase) -> bool:
 
 
 def _mp4_goes_on(file: io.RawIOBase) -> bool:
-    """Whether a second file type box stands behind an index; fragments may repeat both, and are read all the same."""
+    """Whether a second ``ftyp`` box follows an index; fragments may repeat both, and are read anyway."""
     at = 0
     kinds: list[bytes] = []
     for _ in range(_TOP_LEVEL):
@@ -117,7 +109,7 @@ def _matroska_ends(file: io.RawIOBase, size: int) -> bool:
         if is_open_ended or (kind == _SEGMENT and body + length > size):
             if not is_open_ended or kind not in (_SEGMENT, _CLUSTER):
                 return False
-            at = body  # a live stream: look at what is inside
+            at = body  # a live stream: visit its children
             continue
         at = body + length
         if kind == _SEGMENT:
@@ -128,7 +120,7 @@ def _matroska_ends(file: io.RawIOBase, size: int) -> bool:
 
 
 def _number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
-    """A number of variable length (RFC 8794, 4) and how many bytes it takes; 0 bytes where there is none."""
+    """Variable-length integer (RFC 8794, section 4) and its size in bytes; size 0 if there is none."""
     if not data or not data[0]:
         return 0, 0
     length = 9 - data[0].bit_length()

@@ -1,4 +1,4 @@
-"""Durations that the header of a file states: when its streams end, and how long its last picture stays on display."""
+"""Durations stated in a file's header: end of its streams, and time on display of the last frame."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 INDEXLESS = frozenset({"mpegts", "mpeg"})
-"""Formats without an index: what FFmpeg says of their length is when the last picture begins, and a seek may end behind
-the packet of that picture, if others follow that are shown before it."""
+"""Formats without an index: FFmpeg's duration is the start of the last frame, and a seek may end after the packet of
+that frame if frames shown earlier follow it."""
 
 
 def promised_picture_s(stream: VideoStream) -> float | None:
-    """Seconds of picture as its stream says, or as Matroska's statistics say."""
+    """Duration of the video stream as stated by the stream or by Matroska's statistics (s)."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     try:
@@ -25,18 +25,18 @@ def promised_picture_s(stream: VideoStream) -> float | None:
 
 
 def promised_ends(container: InputContainer, stream: VideoStream, start_s: float) -> tuple[float, ...]:
-    """When the longest stream ends, as the container says.
+    """End of the longest stream, as stated by the container.
 
-    A clock may begin late, as in the second file of a recording in parts. Some writers then count the duration from the
-    first picture, others (FFmpeg's Matroska and ASF muxers, HLS fragments) from time 0.
+    Timestamps may start late, as in the second file of a split recording. Some writers then count the duration from the
+    first frame, others (FFmpeg's Matroska and ASF muxers, HLS fragments) from time 0.
 
     Args:
         container: The demuxer.
-        stream: The picture stream.
-        start_s: The container's time of the first picture (s).
+        stream: The video stream.
+        start_s: Container time of the first frame (s).
 
     Returns:
-        One or two candidates, in seconds from the first picture, rising; 0 where the container says nothing.
+        One or two candidates, in seconds from the first frame, ascending; 0 if the container states nothing.
     """
     if not container.duration:
         return (promised_picture_s(stream) or 0.0,)
@@ -51,19 +51,19 @@ def promised_ends(container: InputContainer, stream: VideoStream, start_s: float
 def held_end_s(
     container: InputContainer, stream: VideoStream, start_s: float, shown_s: float, *, is_still: bool = False
 ) -> float:
-    """When the last picture leaves the display, as the header says.
+    """End of the last frame's display, as stated by the header.
 
-    Sound that goes on longer does not lengthen a video, unless its picture is one still for all of the sound.
+    Longer audio does not extend a video, unless the video is one still image for all of the audio.
 
     Args:
         container: The demuxer.
-        stream: The picture stream.
-        start_s: The container's time of the first picture (s).
-        shown_s: Up to when there are packets, in seconds from the first picture: no earlier end is meant.
-        is_still: Whether there is only one picture.
+        stream: The video stream.
+        start_s: Container time of the first frame (s).
+        shown_s: End of the packets, in seconds from the first frame; earlier candidates are ignored.
+        is_still: Whether the video is a single frame.
 
     Returns:
-        Seconds from the first picture; 0 where the header does not say.
+        Seconds from the first frame; 0 if the header does not state it.
     """
     picture_s = promised_picture_s(stream)
     is_alone = len(container.streams.video) + len(container.streams.audio) == 1

@@ -15,7 +15,7 @@ class LazyPackage(ModuleType):
     Its submodules can be imported before that, since the import system needs only the `__path__` of their package.
     """
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the package defines
+    def __getattr__(self, name: str) -> object:
         """Run the package's `__init__`, if it may define the name."""
         spec = self.__spec__
         # cloudpickle looks up its names in every loaded module; most of them are not of this package.

@@ -121,8 +121,8 @@ class Endpoints(Section):
 class Checks(Section):
     """The checks of every question, in order, and the action on a fault.
 
-    A check needs only a field here: its type tells whether it calls a model. A check of an installed package has its
-    settings under its name, and runs only if the job names it.
+    To add a check, add one field: its base class (Check, CallCheck, SeeingCheck) decides whether it calls a model. A
+    check of an installed package has its settings under its name, and runs only if the job names it.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -1,7 +1,7 @@
-"""Current rows of an output: finds the rows that no later run replaced, and detects duplicates at one byte a row.
+"""Current rows of an output: finds the rows that no later run replaced, and detects duplicates in one byte per row.
 
 A later run replaces the rows of an earlier one, video by video; readers and compaction share this rule. The rows of a
-video are numbered in each table: clips and results by their index, records and dropped questions by their question.
+video are numbered in each table: clips and results by ``index``, records and drops by the number in their id.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ class FirstSeen:
 
 
 def current_outcomes(folder: StoragePath) -> Mapping[TableName, pa.Table]:
-    """By table, ``id`` and ``run_id`` of the outcomes whose rows are current, each id once.
+    """For each table, ``id`` and ``run_id`` of the run whose rows count now; one line per video.
 
-    A retryable failure does not replace an earlier record, which was paid for. All other tables follow the outcome.
+    A retryable failure does not replace an earlier record, which was paid for. In the other tables, a row counts
+    if it is from the run of the video's current outcome.
 
     Raises:
         ConfigError: A shard cannot be read.

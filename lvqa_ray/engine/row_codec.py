@@ -26,7 +26,7 @@ Block = Any
 """A block of Ray Data: an Arrow table or a pandas frame."""
 
 WITHIN_S = 0.25
-"""A bundle is sent at the first row that comes at least this long after the last bundle (s)."""
+"""A bundle is sent with the next row once this much time (s) has passed since the last bundle."""
 BUNDLE_BYTES = 4 * 2**20
 """Size from which a bundle is sent at once."""
 
@@ -48,7 +48,7 @@ class Bundling:
     Attributes:
         most: Maximum rows of a bundle.
         first: Rows of the first bundles.
-        tasks: A later bundle holds at most 1/tasks of the rows before it.
+        tasks: After n rows, the next bundle holds at most n/tasks rows.
     """
 
     most: int
@@ -67,7 +67,7 @@ def batch_by_time(
 
     Args:
         packed: Bundles, as they come.
-        most: Maximum number of bundles to join.
+        most: Maximum number of rows in a bundle.
         clock: Monotonic clock (s).
     """
     bundling = Bundling(most, most, 1.0) if isinstance(most, int) else most

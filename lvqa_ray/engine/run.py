@@ -59,7 +59,7 @@ from lvqa_ray.records.table_rows import failure_row
 from lvqa_ray.storage.run_lock import RunLock, run_lock
 
 CLOCKS_DIFFER_S = 60.0
-"""Assumed difference of clocks (s): a shard may seem older than the manifest, which was written first."""
+"""Clocks may differ by this much (s), so the file time of a shard may be before that of the older manifest."""
 logger = logging.getLogger(__name__)
 
 
@@ -72,11 +72,11 @@ class RunSummary:
         already_done: Videos that needed no work, from an earlier run.
         records: Videos with records, or with results if the job asks no questions.
         failures: Videos that failed, by kind of failure.
-        retryable: Number of videos with a failure, or without a result of a task, that a rerun may fix.
+        retryable: Videos that a rerun may fix: they failed, or lack the result of a task.
         unfinished: Videos without an outcome, because the run was halted.
         clips: Rows of the table of clips.
         verdict: Result of the verification at the end.
-        questions: Number of questions after each check.
+        questions: Counts of questions: requested, dropped by each check, kept.
         audit: Statistics of the output, compared with chance.
         spent: Usage that this run paid for, by stage; without cached replies.
         spent_by_model: The same by stage and model.
@@ -283,7 +283,7 @@ def _settled(
         signal=stop.signum if halted else 0,
         versions={name: version(name) for name in ("lvqa-ray", "ray", "av", "openai")} | {"code": code_version()},
     )
-    # A run without work keeps the summary of the last one; a run that lost its lock keeps that of the new owner.
+    # Do not overwrite run.json if nothing was done, or if another run took the lock.
     if (todo or not is_finished(folder)) and not hold.lost:
         try:
             hashes = None if verdict.problems else job_hashes(folder)

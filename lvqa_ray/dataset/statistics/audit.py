@@ -49,13 +49,13 @@ class Audit:
         quota: Questions by category, ``requested`` and ``delivered``; also of videos whose questions all failed.
         keys: Records by the letter of their key.
         keys_p: p value of the test that the keys are uniform.
-        longest: How often the longest option is the key, if one is the longest.
-        shortest: Likewise for the shortest option.
+        longest: Share of questions whose key is the longest option; ties are not counted.
+        shortest: The same for the shortest option.
         blind: Share of correct guesses without the video: of all questions checked, and of those kept.
-        solve: Share of correct answers from the captions, likewise.
+        solve: Share of correct answers from the captions: of all questions checked, and of those kept.
         difficulty: Records by their share of correct answers.
-        grounded: Share of the cited time that was captioned, likewise.
-        cost: Cost of the replies, by stage or check; without checks for videos that a rerun may yet finish.
+        grounded: Share of the cited time that was captioned: of all questions checked, and of those kept.
+        cost: Cost of the replies, by stage or check; without the checks of failed videos that a rerun may finish.
     """
 
     videos: int

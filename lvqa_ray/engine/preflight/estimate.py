@@ -57,8 +57,8 @@ class VideoWorkload:
         row: The video.
         clips: Clips to caption.
         frames: Frames in the requests for all clips.
-        first: The first of `CALL_GROUPS` whose calls are paid; earlier groups are cached.
-        tasks: Whether the calls of tasks about the whole video are paid.
+        first: The first of `CALL_GROUPS` whose calls must still be paid for; those of earlier groups are cached.
+        tasks: Whether the calls of tasks about the whole video must still be paid for.
     """
 
     row: ProbedVideo

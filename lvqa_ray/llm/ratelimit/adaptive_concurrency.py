@@ -10,7 +10,7 @@ TOLERATED = 0.2
 """Share of refused requests above which the limit falls."""
 MEMORY = 64
 """Minimum number of outcomes over which that share is taken. Over 32 of them a refusal rate of 10 % passes 20 % by
-chance, and a small limit then stays small; a server that refuses everything is still detected after 14."""
+chance, and a small limit then stays small; a server that refuses everything is still detected after 15."""
 QUEUE = 0.85
 """If latency grows with this power of the requests in flight, or a higher one, additional requests only queue."""
 SAMPLES = 12

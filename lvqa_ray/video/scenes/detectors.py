@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # PySceneDetect is loaded only when scenes are detected
 
 Detector = Literal["content", "adaptive", "both"]
 IN_DOUBT = 0.85
-"""Fraction of the threshold from which a change across skipped frames may be a cut; motion may hide part of it."""
+"""If the change across skipped frames reaches this fraction of the threshold, the skipped frames are scored too."""
 
 
 class SceneDetector(Protocol):
@@ -123,7 +123,7 @@ class Detection:
         return self.accuracy == "fast" and self.detector == "content" and not self.frame_skip
 
     def detectors(self) -> list[ScoredContent | ScoredAdaptive]:
-        """New detectors, at the start of a video, which take the scores of frames in place of the frames."""
+        """Fresh detectors for one video; they are fed scores, not frames."""
         from lvqa_ray.video.scenes.scored_detectors import ScoredAdaptive, ScoredContent  # noqa: PLC0415 - see above
 
         made: list[ScoredContent | ScoredAdaptive] = []
@@ -156,7 +156,7 @@ class FastDetector:
 
     @property
     def lag_s(self) -> float:
-        """See `SceneDetector`; a fixed number of frames, so the time varies."""
+        """See `SceneDetector`: a fixed number of frames; in seconds it depends on their times."""
         return self._lag_s if self._time_s is None else self._time_s - self._finder.settled_s
 
     @property
@@ -239,7 +239,7 @@ class CutFinder:
             scores: One score of `Scorer` for each detector.
 
         Returns:
-            Positions so far that turn out to be cuts.
+            Cuts that became certain with this frame.
         """
         self._last = offset
         number = self._frames.add(time_s)

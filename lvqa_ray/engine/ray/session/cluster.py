@@ -19,7 +19,7 @@ from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.errors import ConfigError
 
 CHECKED_RELEASES = frozenset({"2.60.0"})
-"""Releases of Ray whose services can be left out: that needs private names. Any other starts with all of them."""
+"""Releases of Ray that start without the services nobody uses, through private names. Others start with all of them."""
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
 
     Args:
         job: The job.
-        with_keys: Leave the API keys in the environment of the workers. A run passes them to its chat workers instead.
+        with_keys: Whether workers see the API keys in their environment. A run hands them to its chat workers only.
 
     Raises:
         ConfigError: Ray does not start, or no node is large enough for a task of the job.
@@ -42,7 +42,7 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     is_remote = bool(os.environ.get("RAY_ADDRESS"))
     if not is_remote:
         disable_telemetry()
-    # Without it Ray's core warns on the terminal that restarted actors may lose arguments, which Ray Data keeps.
+    # Hides a warning of Ray's core that does not apply: that restarted actors may lose their arguments.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     few: AbstractContextManager[None] = nullcontext()

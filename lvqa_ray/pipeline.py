@@ -179,10 +179,13 @@ def _video_groups(job: Job) -> Sequence[Work | FrameScoring]:
     last: list[ChatStep | PlainStep] = [
         ChatStep(job.reformat, QuestionedVideo, rewritten, helpers=() if prose.policy == "off" else (prose,))
     ]
-    groups: list[Work | FrameScoring] = [[*first, *last]]
-    for evidence in job.checks.seeing:
-        seen = ChatStep(evidence, QuestionedVideo, evidence)
-        groups = [first, _decoding(job, evidence, QuestionedVideo, [seen], reads=_has_questions), [seen, *last]]
+    groups: list[Work | FrameScoring] = []
+    before = first
+    for check in job.checks.seeing:  # each decodes the frames of its own questions
+        seen: list[ChatStep | PlainStep] = [ChatStep(check, QuestionedVideo, check)]
+        groups += [before, _decoding(job, check, QuestionedVideo, seen, reads=_has_questions)]
+        before = seen
+    groups.append([*before, *last])
     if job.ask.frames:
         groups.insert(0, _decoding(job, job.ask, CaptionedVideo, questions))
     return groups

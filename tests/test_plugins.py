@@ -18,6 +18,7 @@ import yaml
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.estimate import estimate
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.pipeline import FrameScoring, build
 from tests import media
 from tests.blocks import ROOT
 from tests.command import lvqa
@@ -216,6 +217,35 @@ def test_a_broken_check_is_one_sentence_that_names_it(
         Job.of(PLAIN | {"checks": {name: {}}})
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SECOND_LOOK = """
+from typing import ClassVar
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from lvqa_ray.stages.checks.evidence import CheckEvidence
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SecondLook(CheckEvidence):
+    name: ClassVar[str] = "second_look"
+    version: ClassVar[str] = "second_look/1"
+"""
+
+
+def test_two_checks_that_see_frames_both_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "looks-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: looks\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[lvqa_ray.checks]\nsecond_look = second_look:SecondLook\n")
+    (tmp_path / "second_look.py").write_text(SECOND_LOOK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    job = Job.of(PLAIN | {"checks": {"evidence": {"policy": "mark"}, "second_look": {"policy": "mark"}}})
+    groups = build(job).ask
+    decoded = [group.steps[0].name for group in groups if isinstance(group, FrameScoring)]
+    asked = [step.name for group in groups if not isinstance(group, FrameScoring) for step in group]
+    assert decoded == ["evidence", "second_look"]
+    assert asked[-3:] == ["evidence", "second_look", "reformat"]
+    assert asked.count("ask") == 1
 
 
 def test_every_stage_that_asks_declares_how_long_replies_are() -> None:

@@ -13,7 +13,7 @@ from lvqa_ray.cli.display.terminal import fail, plain, say, say_json, talk
 from lvqa_ray.config import Job, output_path, storage_options
 from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.identities import identified
-from lvqa_ray.engine.local.analysis_document import AnalysisDocument
+from lvqa_ray.engine.local.analysis_document import AnalysisDocument, usage_fields
 from lvqa_ray.engine.local.analysis_store import TASK_NAME, AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor
 from lvqa_ray.engine.preflight.validation import check_output
@@ -161,7 +161,7 @@ class _Printer:
         if row.failure:
             talk.print(f"[bold red]{row.task} failed:[/] {plain(row.failure.message)}", soft_wrap=True)
         if self._as_json:
-            result = asdict(row) | {"failure": row.failure and row.failure.message}
+            result = asdict(row) | {"usage": usage_fields(row.usage), "failure": row.failure and row.failure.message}
             self._data({"event": "result", **result})
         elif not row.failure and row.task != "analysis":  # its shots are already printed
             say(f"\n# {row.task}{f' ({row.style})' if row.style else ''}\n\n{_readable(row)}")

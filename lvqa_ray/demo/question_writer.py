@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lvqa_ray.demo.captions import COLOURS, LIGHTINGS, NAMED, Film, Look, Sameness, Seen, capital, listed, looks
-from lvqa_ray.records import LETTERS, Letter, Question, Step
+from lvqa_ray.records import LETTERS, Letter, Question, ReasoningStep
 
 ROUNDS = 3
 """Attempts for each kind of question."""
@@ -129,7 +129,9 @@ def _question(film: Film, puzzle: Puzzle, draw: random.Random) -> Question:
         question=puzzle.stem,
         options={letter: capital(look.phrase) for letter, look in zip(LETTERS, options, strict=True)},
         answer=LETTERS[key],
-        steps=tuple(Step(timestamp=part.label, start_s=part.start, end_s=part.end, reasons=why) for part, why in steps),
+        steps=tuple(
+            ReasoningStep(timestamp=part.label, start_s=part.start, end_s=part.end, reasons=why) for part, why in steps
+        ),
     )
 
 

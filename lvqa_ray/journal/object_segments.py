@@ -57,8 +57,6 @@ class Store(Protocol):
 class _Tail:
     """The segment that grows now."""
 
-    """The segment that lines are added to now."""
-
     name: str
     number: int = 0
     data: bytearray = field(default_factory=bytearray)

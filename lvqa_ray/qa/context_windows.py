@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lvqa_ray.records import CaptionedVideo, Step
+from lvqa_ray.records import CaptionedVideo, ReasoningStep
 
 WINDOW_SHARE, OVERVIEW, DETAIL = 8, 4, 2
 """Divisors of the budget: size of one window, of the overview, and of all windows in one prompt."""
@@ -53,7 +53,7 @@ def captions_for_batch(video: CaptionedVideo, part: int, of: int) -> str:
     return _with_overview(video, [line for place in chosen for line in runs[place]])
 
 
-def captions_for_question(video: CaptionedVideo, steps: Sequence[Step]) -> str:
+def captions_for_question(video: CaptionedVideo, steps: Sequence[ReasoningStep]) -> str:
     """Caption text for one question: the windows that its steps cite, or at least the cited lines.
 
     Cited lines are added first, shortest span first, then the windows around them, while they fit. A step that cites
@@ -73,7 +73,7 @@ def captions_for_question(video: CaptionedVideo, steps: Sequence[Step]) -> str:
     return _with_overview(video, [lines[at] for at in sorted(shown)])
 
 
-def _cited(line: str, step: Step) -> bool:
+def _cited(line: str, step: ReasoningStep) -> bool:
     start, end = span_of(line) or (0, 0)
     return step.start_s < end and start < (step.end_s if step.end_s > step.start_s else step.start_s + 1)
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lvqa_ray.records import CaptionedVideo, Clip, Question, Span, Step
+from lvqa_ray.records import CaptionedVideo, Clip, Question, ReasoningStep, Span
 
 MOST_DECIMALS = 3
 SAME_S = 1e-6
@@ -50,7 +50,7 @@ def located(question: Question, video: CaptionedVideo) -> Question:
     return replace(question, steps=tuple(_located(step, clips, labels) for step in question.steps))
 
 
-def _located(step: Step, clips: Sequence[Clip], labels: Sequence[tuple[float, float]]) -> Step:
+def _located(step: ReasoningStep, clips: Sequence[Clip], labels: Sequence[tuple[float, float]]) -> ReasoningStep:
     """Add the clip with the cited label to a step, or else all clips that the cited time overlaps."""
     cited = (step.start_s, step.end_s)
     for clip, label in zip(clips, labels, strict=True):

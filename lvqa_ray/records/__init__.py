@@ -11,8 +11,8 @@ from lvqa_ray.records.questions import (
     Letter,
     Question,
     QuestionedVideo,
+    ReasoningStep,
     Record,
-    Step,
     Verdict,
 )
 from lvqa_ray.records.row import Row
@@ -53,11 +53,11 @@ __all__ = [
     "ProbedVideo",
     "Question",
     "QuestionedVideo",
+    "ReasoningStep",
     "Record",
     "Row",
     "ScoredPart",
     "Span",
-    "Step",
     "Style",
     "Subtitle",
     "Task",

@@ -19,7 +19,7 @@ Action = Literal["", "marked", "repaired", "dropped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ReasoningStep:
     """One step of reasoning: the time that it cites, and what is visible there.
 
     Attributes:
@@ -55,7 +55,7 @@ class Question:
     question: str
     options: dict[Letter, str]
     answer: Letter
-    steps: tuple[Step, ...]
+    steps: tuple[ReasoningStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 
 from lvqa_ray.errors import ParseError
-from lvqa_ray.qa.formats.json_format import QUESTION_SCHEMA, parse_json_question, render_json_question
+from lvqa_ray.llm.messages import ReplySchema
+from lvqa_ray.qa.formats.json_format import (
+    QUESTION_SCHEMA,
+    SCHEMA_OF_SEVERAL,
+    parse_json_question,
+    render_json_question,
+)
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
 GOOD: dict[str, Any] = {
@@ -69,6 +76,19 @@ def test_a_bad_reply_is_an_error_that_can_be_shown_to_the_model(name: str) -> No
         parse_json_question(reply)
     assert caught.value.kind == kind
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("schema", "digest"),
+    [
+        (QUESTION_SCHEMA, "0c780977845774746a9a07aa5090e5d1c3b5e2c5affb0997cd4515a6ac0b2208"),
+        (SCHEMA_OF_SEVERAL, "e6dc4cff727ec4c62873430301ebd2d62df38d83a9da4b486b40edb81c4f8280"),
+    ],
+)
+def test_a_schema_is_part_of_the_cache_key_and_stays_as_release_7e7ea9a_sent_it(
+    schema: ReplySchema, digest: str
+) -> None:
+    assert hashlib.sha256(json.dumps(schema.schema).encode()).hexdigest() == digest
 
 
 def test_the_schema_is_one_for_strict_mode() -> None:

@@ -14,7 +14,7 @@ from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.reasoning_steps import is_bare_span
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
-from lvqa_ray.records import LETTERS, Letter, Question, Step
+from lvqa_ray.records import LETTERS, Letter, Question, ReasoningStep
 from tests.qa.written import EXPECTED, OPTION_BLOCK, REPLY, changed, folded
 
 # What looks like a part of the format, to be mixed into texts and replies.
@@ -50,13 +50,13 @@ def in_seconds(time: str) -> float:
 
 
 @st.composite
-def steps(draw: st.DrawFn) -> Step:
+def steps(draw: st.DrawFn) -> ReasoningStep:
     times, joins = draw(st.sampled_from([(numbers, [" to "]), (clocks, [" to ", " - ", "–"])]))
     start, end = sorted((draw(times), draw(times)), key=in_seconds)
     # A reason that is a step header and nothing else is the one further text that cannot be carried.
     texts = lines_of_text.filter(lambda text: not is_bare_span(text))
     reasons = draw(st.lists(texts, min_size=1, max_size=4))
-    return Step(
+    return ReasoningStep(
         timestamp=start + draw(st.sampled_from(joins)) + end,
         start_s=in_seconds(start),
         end_s=in_seconds(end),

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lvqa_ray.qa.rewording import merged_line, reason_text, replace_caption_mentions
-from lvqa_ray.records import Question, Step
+from lvqa_ray.records import Question, ReasoningStep
 
 CAPTIONS = {
     "Video shows a room": "video shows a room",
@@ -218,8 +218,8 @@ def test_reason_text_lists_the_steps() -> None:
         options={"A": "a", "B": "b", "C": "c", "D": "d"},
         answer="A",
         steps=(
-            Step(timestamp="0 to 10", start_s=0, end_s=10, reasons=("The captions show a man", "He reads.")),
-            Step(timestamp="10 to 20", start_s=10, end_s=20, reasons=('He says "stop!"',)),
+            ReasoningStep(timestamp="0 to 10", start_s=0, end_s=10, reasons=("The captions show a man", "He reads.")),
+            ReasoningStep(timestamp="10 to 20", start_s=10, end_s=20, reasons=('He says "stop!"',)),
         ),
     )
     assert reason_text(question) == (

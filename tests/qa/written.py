@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvqa_ray.records import Question, Step
+from lvqa_ray.records import Question, ReasoningStep
 
 REPLY = """QUESTION: What is the person's main goal?
 OPTIONS:
@@ -26,13 +26,13 @@ EXPECTED = Question(
     options={"A": "Looking for keys", "B": "Reading a book", "C": "Organizing the room", "D": "Making a phone call"},
     answer="B",
     steps=(
-        Step(
+        ReasoningStep(
             timestamp="0 to 10",
             start_s=0.0,
             end_s=10.0,
             reasons=("Person enters room", "Environment shows bookshelf"),
         ),
-        Step(
+        ReasoningStep(
             timestamp="10 to 20",
             start_s=10.0,
             end_s=20.0,

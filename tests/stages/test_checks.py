@@ -18,8 +18,8 @@ from lvqa_ray.records import (
     Clip,
     Question,
     QuestionedVideo,
+    ReasoningStep,
     Span,
-    Step,
     Verdict,
     Video,
     VideoInfo,
@@ -62,8 +62,10 @@ SOUND = Question(
     },
     answer="C",
     steps=(
-        Step(timestamp="0 to 10", start_s=0, end_s=10, reasons=("She shuts the kitchen with the dog inside",)),
-        Step(timestamp="20 to 30", start_s=20, end_s=30, reasons=("She comes out with the dog", "So the answer is C")),
+        ReasoningStep(timestamp="0 to 10", start_s=0, end_s=10, reasons=("She shuts the kitchen with the dog inside",)),
+        ReasoningStep(
+            timestamp="20 to 30", start_s=20, end_s=30, reasons=("She comes out with the dog", "So the answer is C")
+        ),
     ),
 )
 

@@ -29,10 +29,6 @@ ASKING = ("FlatMap(VideoChatActor)", "FlatMap(ChatActor)")
 """Processes that have requests under way."""
 A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
 """Processes of a run that has one for each phase; by default one does all that asks."""
-A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
-"""Processes of a run that has one for each phase; by default one does all that asks."""
-A_PROCESS_EACH = ("FlatMap(ChatActor)", "FlatMap(ClipAssembler)")
-"""Processes of a run that has one for each phase; by default one does all that asks."""
 AT_ONCE = 3
 """Requests that may be under way at once."""
 

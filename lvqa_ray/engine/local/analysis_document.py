@@ -143,7 +143,7 @@ class AnalysisDocument:
             "shots": self.shots,
             "speech": None if self.speech is None else [asdict(line) for line in self.speech],
             "results": [_result(result) for result in self._with_analysis()],
-            "usage": _usage(self.usage),
+            "usage": usage_fields(self.usage),
             "failure": _failure(self.failure),
         }
 
@@ -168,13 +168,14 @@ def _result(result: Analysis) -> dict[str, Any]:
         "text": result.text,
         "value": None if result.task == "analysis" else result.value,  # see "shots"
         "model": result.model,
-        "usage": _usage(result.usage),
+        "usage": usage_fields(result.usage),
         "note": result.note,
         "failure": _failure(result.failure),
     }
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def usage_fields(usage: Usage) -> dict[str, Any]:
+    """The usage of results that were used, as JSON."""
     return {name: value for name, value in asdict(usage).items() if name != "unusable"}
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray.data import Datasink
-from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
@@ -25,6 +24,9 @@ from lvqa_ray.records.table_rows import (
 )
 from lvqa_ray.records.tables import TableName
 from lvqa_ray.storage.paths import StoragePath
+
+if TYPE_CHECKING:
+    from ray.data._internal.execution.interfaces import TaskContext
 
 BUNDLES_PER_WRITE = 16
 WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")

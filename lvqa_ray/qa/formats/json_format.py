@@ -18,14 +18,13 @@ from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.qa.formats.text_format import render_question
-from lvqa_ray.records import LETTERS, Question
-from lvqa_ray.records import Step as QuestionStep
+from lvqa_ray.records import LETTERS, Question, ReasoningStep
 from lvqa_ray.records.safe_text import safe_text
 
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 
 
-# Pydantic puts the docstrings of these models into the JSON schema, which is part of the cache key: never edit them.
+# The JSON schema contains the names and docstrings of these models, and is part of the cache key: never change them.
 class _Object(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -33,7 +32,7 @@ class _Object(BaseModel):
 _Model = TypeVar("_Model", bound=_Object)
 
 
-class JsonOptions(_Object):
+class Options(_Object):
     """The four options."""
 
     A: str
@@ -42,7 +41,7 @@ class JsonOptions(_Object):
     D: str
 
 
-class JsonStep(_Object):
+class Step(_Object):
     """One step of the reasoning: the seconds that it rests on, and what is seen there."""
 
     start_s: float
@@ -50,31 +49,31 @@ class JsonStep(_Object):
     reasons: list[str]
 
 
-class JsonReply(_Object):
+class Reply(_Object):
     """The whole reply."""
 
     question: str
-    options: JsonOptions
+    options: Options
     answer: Literal["A", "B", "C", "D"]
-    steps: list[JsonStep]
+    steps: list[Step]
 
 
-class Labelled(JsonReply):
+class Labelled(Reply):
     """One of several questions, and what kind it is."""
 
     category: str
 
 
-class JsonReplies(_Object):
+class Replies(_Object):
     """A reply with several questions."""
 
     questions: list[Labelled]
 
 
-QUESTION_SCHEMA = ReplySchema(name="question", schema=JsonReply.model_json_schema())
+QUESTION_SCHEMA = ReplySchema(name="question", schema=Reply.model_json_schema())
 """Schema for ``response_format``: all fields required, no additional ones, as strict mode demands."""
 
-SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=JsonReplies.model_json_schema())
+SCHEMA_OF_SEVERAL = ReplySchema(name="questions", schema=Replies.model_json_schema())
 """Schema for several questions."""
 
 
@@ -86,7 +85,7 @@ def parse_json_question(reply: str) -> Question:
     Raises:
         ParseError: It is no JSON, does not follow the schema, or contains no usable question.
     """
-    return _question(_validated(JsonReply, reply))
+    return _question(_validated(Reply, reply))
 
 
 def parse_json_questions(reply: str) -> list[ParsedQuestions]:
@@ -95,7 +94,7 @@ def parse_json_questions(reply: str) -> list[ParsedQuestions]:
     Raises:
         ParseError: It is no JSON, does not follow the schema, or contains no question.
     """
-    questions = _validated(JsonReplies, reply).questions
+    questions = _validated(Replies, reply).questions
     if not questions:
         raise ParseError(ParseFault.NO_QUESTION, "The list of questions is empty.")
     readings = []
@@ -123,7 +122,7 @@ def _validated(model: type[_Model], reply: str) -> _Model:
         ) from None
 
 
-def _question(reply: JsonReply) -> Question:
+def _question(reply: Reply) -> Question:
     if not reply.steps:
         raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
     question = Question(
@@ -157,9 +156,9 @@ def _fields(q: Question) -> dict[str, Any]:
     return {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
 
 
-def _step(step: JsonStep) -> QuestionStep:
+def _step(step: Step) -> ReasoningStep:
     start, end = (f"{time:.2f}".rstrip("0").rstrip(".") for time in (step.start_s, step.end_s))
-    return QuestionStep(
+    return ReasoningStep(
         timestamp=f"{start} to {end}",
         start_s=float(start),
         end_s=float(end),

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lvqa_ray.errors import ParseError, ParseFault
-from lvqa_ray.records import Step
+from lvqa_ray.records import ReasoningStep
 
 _NUMBER = r"[0-9]{1,6}(?:\.[0-9]{1,6})?"
 _CLOCK = r"(?:[0-9]{1,3}:[0-5]?[0-9]|[0-9]{1,4}):[0-5][0-9](?:[.,][0-9]{1,6})?"
@@ -66,7 +66,7 @@ class _Draft:
     reasons: list[list[str]] = field(default_factory=list)
 
 
-def read_steps(lines: Iterable[str]) -> tuple[Step, ...]:
+def read_steps(lines: Iterable[str]) -> tuple[ReasoningStep, ...]:
     """Read the lines of a REASONS section.
 
     A bullet is a reason. A line that is neither bullet nor header continues the reason above it, or is the first reason
@@ -111,7 +111,7 @@ def _add_bullet(reasons: list[list[str]], text: str) -> None:
         reasons.append([text])
 
 
-def _checked(drafts: list[_Draft]) -> tuple[Step, ...]:
+def _checked(drafts: list[_Draft]) -> tuple[ReasoningStep, ...]:
     if not drafts:
         raise ParseError(ParseFault.TRUNCATED, "The reply ends in REASONS, before the first step.")
     for draft in drafts:
@@ -119,7 +119,7 @@ def _checked(drafts: list[_Draft]) -> tuple[Step, ...]:
             kind = ParseFault.TRUNCATED if draft is drafts[-1] else ParseFault.BAD_STEP
             raise ParseError(kind, f"The step from {draft.header.timestamp} has no reason.")
     return tuple(
-        Step(
+        ReasoningStep(
             timestamp=draft.header.timestamp,
             start_s=draft.header.start_s,
             end_s=draft.header.end_s,

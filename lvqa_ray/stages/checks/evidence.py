@@ -13,7 +13,17 @@ from lvqa_ray.errors import NOT_HAD, TooLong
 from lvqa_ray.llm.messages import Media, Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
-from lvqa_ray.records import AskedQuestion, CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Step, Usage, Verdict
+from lvqa_ray.records import (
+    AskedQuestion,
+    CaptionedVideo,
+    Clip,
+    Failure,
+    QuestionedVideo,
+    ReasoningStep,
+    Span,
+    Usage,
+    Verdict,
+)
 from lvqa_ray.stage import FEWER, Chat, ParsedReply, Repairer, Role, Sample, SeeingCheck
 
 
@@ -100,7 +110,7 @@ class CheckEvidence(SeeingCheck):
             usage=usage,
         )
 
-    async def _scored(self, step: Step, clip: Clip, chat: Chat) -> ParsedReply[float]:
+    async def _scored(self, step: ReasoningStep, clip: Clip, chat: Chat) -> ParsedReply[float]:
         """Score one step, with fewer frames if the request is too long for the model."""
         values = {
             "claim": "\n".join(f"- {reason}" for reason in step.reasons),
@@ -129,7 +139,7 @@ class CheckEvidence(SeeingCheck):
         return replace(super().decided(row, verdicts, repaired), shown=())
 
 
-def _span(step: Step, video: CaptionedVideo) -> Span:
+def _span(step: ReasoningStep, video: CaptionedVideo) -> Span:
     """Span to show for a step: its span within the video, widened to one second if it is shorter."""
     end_s = video.info.duration_sec
     start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.qa.formats.reasoning_steps import seconds
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedQuestion, CaptionedVideo, Step, Verdict
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, ReasoningStep, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -49,7 +49,7 @@ class CheckGrounding(Check):
         return self.failed(fault, score) if fault else self.passed(score)
 
     def _faults(
-        self, steps: Sequence[Step], duration_s: float, captioned: Sequence[tuple[float, float]]
+        self, steps: Sequence[ReasoningStep], duration_s: float, captioned: Sequence[tuple[float, float]]
     ) -> Iterator[str]:
         slack = self.tolerance_s
         described = [(start - slack, end + slack) for start, end in captioned]
@@ -114,7 +114,7 @@ def _named(reason: str) -> Iterator[tuple[float, float]]:
         yield min(start, end), max(start, end)
 
 
-def _backward(steps: Sequence[Step]) -> Iterator[str]:
+def _backward(steps: Sequence[ReasoningStep]) -> Iterator[str]:
     """Steps that go back in time without saying so."""
     for number, (before, step) in enumerate(pairwise(steps), start=2):
         text = " ".join(step.reasons)

@@ -39,7 +39,7 @@ def test_a_run_that_is_stopped_in_every_way_ends_with_all_its_videos(tmp_path: P
         with Run(job, cluster=cluster) as run:
             assert run.wait_until(lambda: fake.paid.total() > paid and fake.in_flight > 0)
             run.signal(signal.SIGTERM)
-            assert run.wait_until(lambda: "once the requests under way are answered" in run.said())
+            assert run.wait_until(lambda: "when the requests in flight are answered" in run.said())
             begun = time.monotonic()
             fake.latency_s = 60.0  # nobody waits for that
             run.signal(signal.SIGTERM)

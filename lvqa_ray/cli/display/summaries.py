@@ -158,7 +158,11 @@ def print_questions(output: StoragePath, name: str) -> None:
     videos = stored[0]["id"].to_pylist() if stored else None
     columns = ["video_id", "video", "num_clips", "category", "parsed_reasoning"]
     last = ""
-    for record in output_at(output).rows("data", columns, videos).to_pylist():
+    records = output_at(output).rows("data", columns, videos).to_pylist()
+    if videos is not None:  # videos finish in any order
+        place = {video: number for number, video in enumerate(videos)}
+        records.sort(key=lambda record: place[record["video_id"]])
+    for record in records:
         parsed = record["parsed_reasoning"]
         if record["video_id"] != last:
             last = record["video_id"]

@@ -73,6 +73,7 @@ def finish(job: Path, *, most: int = 3) -> None:
 
 
 def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake: FakeEndpoint) -> None:
+    fake.latency_s = 1.5  # so slow that ten kills find work to interrupt
     job = job_file(tmp_path, fake, films, endpoint={"max_concurrency": AT_ONCE})
     dice = random.Random(5)  # noqa: S311 - chance that can be repeated is the point
     for kills in range(10):
@@ -82,7 +83,7 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
                 run.wait_until(partial(paid_for, fake, paid + 1))
                 time.sleep(dice.uniform(0, 2))
             else:
-                time.sleep(dice.uniform(0, 15))
+                time.sleep(dice.uniform(0, 8))
             assert not run.over, run.said()
             run.signal(signal.SIGKILL)
             run.end()

@@ -166,4 +166,4 @@ def test_the_site_builds(tmp_path: Path) -> None:
 
     build(load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(tmp_path / "site")))
     assert (tmp_path / "site" / "operations" / "index.html").exists()
-    assert "identified by its content" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8"), "no glossary"
+    assert "decided by its content" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8"), "no glossary"

@@ -1,4 +1,4 @@
-"""Makes checked question-answer training data with reasoning from long videos.
+"""Question-answer dataset generation from long videos: checked questions with time-stamped reasoning.
 
 ::
 

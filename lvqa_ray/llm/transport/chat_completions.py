@@ -164,8 +164,8 @@ class OpenAITransport:
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build the request that the SDK would send, without its request options and typed replies.
 
-        ``chat.completions.create`` takes 2.4 ms of CPU for a line of text and this transport 0.6; for 0.4 MB of images
-        it is 4.5 ms and 3.0 (``python benchmarks/api.py transports``, 2,000 requests each, on a busy machine with 2
+        ``chat.completions.create`` takes 1.0 ms of CPU for a line of text and this transport 0.3; for 0.4 MB of images
+        it is 3.0 ms and 2.1 (``python benchmarks/api.py transports``, 2,000 requests each, on an idle machine with 2
         cores). The SDK's client, timeouts, headers and authentication are used.
         """
         return httpx2.Request(

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator, model_validator
@@ -35,6 +35,11 @@ BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
 """The model of the demo endpoint (`lvqa demo`)."""
+Tier = Literal["standard", "flex", "batch_chat", "batch"]
+"""Price tiers of endpoints; docs/endpoints.md tells which provider has which."""
+BATCH_CHAT_TIMEOUT_S = 3600.0
+"""How long DashScope keeps a request of Batch Chat waiting, at most and by default (s)."""
+_BATCH_CHAT_HOSTS = {"dashscope.aliyuncs.com": "batch.dashscope.aliyuncs.com"}
 _RESERVED_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -135,6 +140,31 @@ class Endpoint(BaseModel):
         description="Price in US dollars per minute of audio, for speech-to-text; null for the published price.",
     )
 
+    tier: Tier = Field(
+        default="standard",
+        description="Price tier: standard; flex (service_tier of OpenAI and Gemini: half the price, slower, sometimes "
+        "refused); batch_chat (DashScope's batch host); batch (files of requests, answered within hours). It is not "
+        "part of the cache key.",
+    )
+    fallback_after_min: float | None = Field(
+        default=None,
+        ge=0,
+        description="Minutes for which a request waits for capacity on its tier before it is sent on the standard "
+        "tier, at the full price; null to wait without limit.",
+    )
+    batch_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="tier batch: hours after which a batch that has not ended is cancelled; what it did not answer "
+        "goes into another one.",
+    )
+    batch_requests: int = Field(default=50_000, ge=1, le=50_000, description="tier batch: most requests of one file.")
+    batch_mb: float = Field(default=100.0, gt=0, le=200, description="tier batch: most megabytes of one file.")
+    batch_wait_s: float = Field(
+        default=600.0, ge=0, description="tier batch: how long requests are collected for one file at most (s)."
+    )
+    batch_poll_s: float = Field(default=30.0, gt=0, description="tier batch: interval of the status requests (s).")
+
     @model_validator(mode="before")
     @classmethod
     def _reject_key_fields(cls, given: object) -> object:
@@ -200,6 +230,34 @@ class Endpoint(BaseModel):
         if _CREDENTIAL.search(" ".join(_names(body))):
             raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
         return body
+
+    @model_validator(mode="after")
+    def _tier_is_possible(self) -> Self:
+        if self.tier != "standard" and "service_tier" in self.extra_body:
+            raise ConfigError("extra_body sets service_tier, and tier too: keep one of them, best tier.")
+        if self.tier == "batch_chat" and not self.is_loopback and self.tier_url == self.base_url:
+            host = urlsplit(self.base_url).hostname or ""
+            if host not in _BATCH_CHAT_HOSTS.values():
+                raise ConfigError(
+                    f"tier batch_chat is not offered by {host}: only DashScope's {', '.join(_BATCH_CHAT_HOSTS)} has it."
+                )
+        if self.tier == "batch" and self.stream:
+            raise ConfigError("tier batch has no streamed replies: remove stream.")
+        return self
+
+    @property
+    def tier_url(self) -> str:
+        """Base URL of requests on the endpoint's own tier; ``base_url`` stays the one in cache keys and prices."""
+        parts = urlsplit(self.base_url)
+        if self.tier != "batch_chat" or parts.hostname not in _BATCH_CHAT_HOSTS:
+            return self.base_url
+        return parts._replace(netloc=_BATCH_CHAT_HOSTS[parts.hostname]).geturl()
+
+    @property
+    def attempt_timeout_s(self) -> float:
+        """Timeout of one attempt (s): ``timeout_s``, or the tier's own if that is not set."""
+        long = self.tier == "batch_chat" and "timeout_s" not in self.model_fields_set
+        return max(self.timeout_s, BATCH_CHAT_TIMEOUT_S) if long else self.timeout_s
 
     @property
     def label(self) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from lvqa_ray.llm.endpoint import Endpoint, is_loopback
+from lvqa_ray.llm.endpoint import Endpoint, Tier, is_loopback
 
 PER_MILLION = 1_000_000
+DISCOUNTED = 0.5
+"""Price of the tiers other than ``standard``, as a share of the standard price."""
 
 
 def cost_usd(
@@ -15,19 +17,23 @@ def cost_usd(
     input_tokens: int,
     output_tokens: int,
     overrides: tuple[float | None, float | None] = (None, None),
+    *,
+    tier: Tier = "standard",
 ) -> float | None:
     """Price of one call in US dollars.
 
     Published prices are those in the package genai-prices, so nothing is downloaded. They are looked up by URL and
-    model: a self-hosted or resold model has no published price. Discounts, such as for cached prompt tokens or
-    batches, are not included, so the result is an upper bound.
+    model: a self-hosted or resold model has no published price. The discount of a tier is included; that for cached
+    prompt tokens is not, so the result is an upper bound.
 
     Args:
         model: Name of the model at the endpoint.
         base_url: URL of the endpoint.
         input_tokens: Prompt tokens.
         output_tokens: Reply tokens.
-        overrides: Dollars per million prompt and per million reply tokens; ``None`` for the published price.
+        overrides: Dollars per million prompt and per million reply tokens on the standard tier; ``None`` for the
+            published price.
+        tier: The tier that the endpoint bills.
 
     Returns:
         Dollars, or ``None`` if a price is unknown.
@@ -36,7 +42,12 @@ def cost_usd(
     published = (None, None) if None not in overrides else _published(model, base_url, input_tokens, output_tokens)
     cost_in = published[0] if price_in is None else input_tokens * price_in / PER_MILLION
     cost_out = published[1] if price_out is None else output_tokens * price_out / PER_MILLION
-    return None if cost_in is None or cost_out is None else cost_in + cost_out
+    return None if cost_in is None or cost_out is None else (cost_in + cost_out) * tier_factor(tier)
+
+
+def tier_factor(tier: Tier) -> float:
+    """Price of a tier as a share of the standard price; docs/endpoints.md has the sources."""
+    return 1.0 if tier == "standard" else DISCOUNTED
 
 
 def _published(model: str, base_url: str, input_tokens: int, output_tokens: int) -> tuple[float | None, float | None]:

@@ -80,6 +80,7 @@ class ChatRequest:
         stale: Whether the cached reply was unusable, so that a run with ``engine.retry_failures`` sends the request
             again; not part of the cache key.
         key: The cache key, once computed.
+        standard: Send it on the standard tier, whatever the endpoint's own; not part of the cache key.
     """
 
     stage: str
@@ -92,6 +93,7 @@ class ChatRequest:
     facts: Mapping[str, JsonValue] = field(default_factory=dict, compare=False, repr=False)
     stale: bool = False
     key: str = field(default="", compare=False)
+    standard: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

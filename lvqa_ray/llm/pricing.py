@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from urllib.parse import urlsplit
 
 from lvqa_ray.llm.endpoint import Endpoint, Tier, is_loopback
 
 PER_MILLION = 1_000_000
 DISCOUNTED = 0.5
 """Price of the tiers other than ``standard``, as a share of the standard price."""
+_UNDISCOUNTED = {("api.groq.com", "flex")}
+"""Tiers with the price of the standard one: Groq's flex has higher limits instead."""
 
 
 def cost_usd(
@@ -42,12 +45,14 @@ def cost_usd(
     published = (None, None) if None not in overrides else _published(model, base_url, input_tokens, output_tokens)
     cost_in = published[0] if price_in is None else input_tokens * price_in / PER_MILLION
     cost_out = published[1] if price_out is None else output_tokens * price_out / PER_MILLION
-    return None if cost_in is None or cost_out is None else (cost_in + cost_out) * tier_factor(tier)
+    return None if cost_in is None or cost_out is None else (cost_in + cost_out) * tier_factor(tier, base_url)
 
 
-def tier_factor(tier: Tier) -> float:
+def tier_factor(tier: Tier, base_url: str) -> float:
     """Price of a tier as a share of the standard price; docs/endpoints.md has the sources."""
-    return 1.0 if tier == "standard" else DISCOUNTED
+    if tier == "standard" or (urlsplit(base_url).hostname, tier) in _UNDISCOUNTED:
+        return 1.0
+    return DISCOUNTED
 
 
 def _published(model: str, base_url: str, input_tokens: int, output_tokens: int) -> tuple[float | None, float | None]:

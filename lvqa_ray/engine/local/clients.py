@@ -107,7 +107,7 @@ class LocalClients:
 
     async def aclose(self) -> None:
         """Wait for requests in flight, and close the connections and the journals."""
-        longest = max(at.timeout_s for at in self._known)
+        longest = max(at.attempt_timeout_s for at in self._known)
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
                 while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - the limiter has no event

@@ -122,10 +122,10 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
         ConfigError: The variable of a key is not set, or no request to an endpoint could succeed.
     """
     keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
-    distinct: dict[tuple[str, str, str], Coroutine[None, None, Readiness]] = {}
+    distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
-            name = (at.base_url, key.get_secret_value(), at.model)
+            name = (at.base_url, key.get_secret_value(), at.model, at.tier)
             if name not in distinct:
                 request = smallest(job, role) if ask else None
                 distinct[name] = readiness(at, key, request, sound=role == "speech")

@@ -54,6 +54,13 @@ def build_client(routes: Sequence[EndpointRoute], answers: ReplyStore, *, ask_ag
         return Replica(wire, route.permits)
 
     limited = RateLimitMiddleware(*map(replica, routes))
-    retrying = RetryMiddleware(limited, first.max_attempts, base_s=first.backoff_base_s, cap_s=first.backoff_cap_s)
+    minutes = first.fallback_after_min
+    retrying = RetryMiddleware(
+        limited,
+        first.max_attempts,
+        base_s=first.backoff_base_s,
+        cap_s=first.backoff_cap_s,
+        fallback_s=None if minutes is None else 60 * minutes,
+    )
     cached = CacheMiddleware(retrying, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(RetryTruncated(cached, first))

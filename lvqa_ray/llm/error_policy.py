@@ -4,9 +4,9 @@
 class           retried                                 kept   the row
 =============== ======================================= ====== ===========================================
 RetryableError  up to ``max_attempts``                  no     fails until a rerun
-NoCapacity      without limit, or on the standard tier  no     waits
-BatchFailed     in up to three batches                  no     fails until a rerun
-Deferred        in a later pass of the same run         no     has no outcome in this pass
+NoCapacity      up to a fallback, uncounted             no     fails until a rerun
+BatchFailed     twice, in other batches                 no     fails until a rerun
+Deferred        no: a later pass of the run has it      no     has no outcome; the next run processes it
 MalformedReply  four times: each may be paid for        no     fails until a rerun
 Overloaded      twice, if a reply was paid for          no     fails until a rerun
 EmptyReply      once: it was paid for                   no     fails until a rerun

@@ -160,11 +160,14 @@ class SaysWait(Protocol):
 
 
 class Bill(NamedTuple):
-    """Billed usage of a reply: prompt tokens, reply tokens, and US dollars if the price is known."""
+    """Billed usage of a reply; the fields are those of `records.Usage`."""
 
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class ApiError(LvqaError):

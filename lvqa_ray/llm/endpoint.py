@@ -128,7 +128,18 @@ class Endpoint(BaseModel):
     price_out: float | None = Field(
         default=None, ge=0, description="Price in US dollars per million reply tokens; null for the published price."
     )
-
+    price_cached: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price in US dollars per million prompt tokens that the endpoint reads from its prompt cache; null "
+        "for the published price, or for price_in if that is set.",
+    )
+    price_cache_write: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price in US dollars per million prompt tokens that the endpoint writes to its prompt cache, where "
+        "it bills them apart; null as for price_cached.",
+    )
     price_minute: float | None = Field(
         default=None,
         ge=0,

@@ -88,7 +88,8 @@ def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> No
         useless = f", {spent.unusable} unusable" if spent.unusable else ""
         table.add_row(
             plain(f"paid calls: {stage}"),
-            f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
+            f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
+            f"{counts_of(spent.input_tokens, spent.cached_tokens, spent.reasoning_tokens)}{cost})",
         )
     table.add_row("cost of this run", total_cost(summary.spent))
     table.add_row("time", f"{summary.seconds:.0f} s")
@@ -115,6 +116,16 @@ def total_cost(spent: Mapping[str, Usage]) -> str:
         return f"${sum(known):,.4f}"
     without = f"no price is known for {', '.join(unknown)}: set price_in and price_out of the endpoints"
     return plain(f"at least ${sum(known):,.4f}; {without}" if known else f"not known; {without}")
+
+
+def counts_of(input_tokens: int, cached_tokens: int | None, reasoning_tokens: int | None) -> str:
+    """Text of the counts that an endpoint reported: hits of its prompt cache, and reasoning; empty if none."""
+    parts = []
+    if cached_tokens is not None and input_tokens:
+        parts.append(f", {100 * cached_tokens / input_tokens:.0f} % of the prompts from the endpoint's cache")
+    if reasoning_tokens:
+        parts.append(f", {reasoning_tokens:,} of reasoning")
+    return "".join(parts)
 
 
 def question_lines(questions: Funnel) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.llm.messages import CHARS_PER_TOKEN
-from lvqa_ray.llm.pricing import cost_usd, sound_usd
+from lvqa_ray.llm.pricing import PER_MILLION, rates_of, sound_usd
 from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW_SHARE
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
@@ -237,7 +237,8 @@ def _calls_per_s(at: Endpoint, calls: int, tokens_in: float, tokens_out: float) 
 def _of(job: Job, stage: Prompted, calls: int, tokens_in: int, tokens_out: int | None = None) -> JobEstimate:
     at = job.endpoints.of(stage.role)
     tokens_out = calls * _reply_tokens(job, stage) if tokens_out is None else tokens_out
-    cost = cost_usd(at.model, at.base_url, tokens_in, tokens_out, (at.price_in, at.price_out))
+    rates = rates_of(at, tokens_in // max(1, calls))  # prices may depend on the length of a prompt
+    cost = None if rates is None else (tokens_in * rates.input + tokens_out * rates.output) / PER_MILLION
     return JobEstimate(calls, tokens_in, tokens_out, cost, at.model)
 
 

@@ -17,6 +17,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
+from lvqa_ray.llm.token_counts import usage_of
 from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
@@ -220,18 +221,10 @@ class OpenAITransport:
         return self._fault(error_mapping.class_of(status, body), quote_of(body), status=status)
 
     def _usage(self, answer: Mapping[str, Any]) -> Usage:
-        counts = answer.get("usage")
-        if not isinstance(counts, Mapping):
+        counts = usage_of(answer)
+        if counts is None:
             return Usage(calls=1)  # unknown cost, which is not a cost of 0
-        tokens_in, tokens_out = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
-        endpoint = self._endpoint
-        prices = (endpoint.price_in, endpoint.price_out)
-        return Usage(
-            calls=1,
-            input_tokens=tokens_in,
-            output_tokens=tokens_out,
-            cost_usd=cost_usd(endpoint.model, endpoint.base_url, tokens_in, tokens_out, prices),
-        )
+        return replace(counts, cost_usd=cost_usd(self._endpoint, counts))
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
         error = error_mapping.fault(kind, quote, secret=self._key, status=status)
@@ -257,7 +250,3 @@ def _part(part: Part) -> dict[str, JsonValue]:
         kind = "video_url" if part.mime.startswith("video/") else "image_url"
         return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
     return {"type": "text", "text": completion.replace_surrogates(part.text)}
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0

@@ -11,6 +11,7 @@
     └── ApiError                 a call returned no answer
         ├── RetryableError       worth a retry
         │   ├── RateLimited      429
+        │   │   └── NoCapacity   a cheaper tier has no capacity now: not billed, and not an attempt
         │   ├── Overloaded       5xx, 529
         │   ├── Disconnected     no connection, or it broke before the end of the reply
         │   ├── TimedOut         no reply within the deadline
@@ -213,6 +214,12 @@ class RateLimited(RetryableError):
     """The endpoint's rate limit is reached (429)."""
 
     kind = "rate_limited"
+
+
+class NoCapacity(RateLimited):
+    """A cheaper tier of the endpoint has no capacity for the request now, or did not process it in time; not billed."""
+
+    kind = "no_capacity"
 
 
 class Overloaded(RetryableError):

@@ -40,6 +40,7 @@ MENDS: Mapping[str, str] = {
     # The call
     "api_error": _RUN,
     "rate_limited": "lower requests_per_minute or max_concurrency of the endpoint, then run again",
+    "no_capacity": "set fallback_after_min or tier=standard for the endpoint, or run again later",
     "overloaded": _RUN,
     "disconnected": _RUN,
     "timed_out": "raise timeout_s of the endpoint, then run again",

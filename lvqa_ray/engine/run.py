@@ -210,7 +210,7 @@ def _run(
             lines = connect_endpoints(job, keys, folder / "cache", budget)
             hold.when_lost(partial(halt, lines))
             with paying(folder, hold):
-                longest_s = max(line.endpoint.timeout_s for line in chain.from_iterable(lines.values()))
+                longest_s = max(line.endpoint.attempt_timeout_s for line in chain.from_iterable(lines.values()))
                 with stop.draining(partial(halt, lines), longest_s):
                     halted = _passes(job, todo, lines, run_id, reporter, hold=hold)
                 over_budget = budget is not None and bool(ray.get(budget.exhausted.remote()))

@@ -4,6 +4,7 @@
 class           retried                                 kept   the row
 =============== ======================================= ====== ===========================================
 RetryableError  up to ``max_attempts``                  no     fails until a rerun
+NoCapacity      without limit, or on the standard tier  no     waits
 MalformedReply  four times: each may be paid for        no     fails until a rerun
 Overloaded      twice, if a reply was paid for          no     fails until a rerun
 EmptyReply      once: it was paid for                   no     fails until a rerun

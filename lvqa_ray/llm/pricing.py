@@ -10,12 +10,13 @@ from importlib.metadata import version
 from typing import Literal
 from urllib.parse import urlsplit
 
-from lvqa_ray.llm.endpoint import Endpoint, is_loopback
+from lvqa_ray.llm.endpoint import Endpoint, Tier
+from lvqa_ray.llm.endpoint_url import is_loopback
 from lvqa_ray.llm.price_table import Rates, table_rates
 from lvqa_ray.records import Usage
 
 PER_MILLION = 1_000_000
-STANDARD = "standard"
+STANDARD: Tier = "standard"
 JOB_PRICES = "prices in the job"
 """Source of prices that the job sets itself."""
 BATCH_HOSTS = frozenset({"batch.dashscope.aliyuncs.com"})
@@ -41,17 +42,18 @@ class TierDiscount:
 _HALF_AND_CACHED = TierDiscount(0.5, "too")
 _HALF_OR_CACHED = TierDiscount(0.5, "standard")
 _HALF_ONLY = TierDiscount(0.5, "none")
-_DISCOUNTS: Mapping[str, Mapping[str, TierDiscount]] = {
+_DISCOUNTS: Mapping[str, Mapping[Tier, TierDiscount]] = {
     "openai.com": {"flex": _HALF_AND_CACHED, "batch": _HALF_AND_CACHED},
     "googleapis.com": {"flex": _HALF_OR_CACHED, "batch": _HALF_OR_CACHED},
     "aliyuncs.com": {"batch_chat": _HALF_ONLY, "batch": _HALF_ONLY},
+    "groq.com": {"flex": TierDiscount(1.0, "too"), "batch": _HALF_ONLY},  # its flex has higher limits instead
 }
 """Discounts by domain and tier; docs/cost-and-speed.md gives the sources."""
-_OWN_PRICES: Mapping[str, TierDiscount] = {"flex": _HALF_AND_CACHED, "batch_chat": _HALF_ONLY, "batch": _HALF_ONLY}
+_OWN_PRICES: Mapping[Tier, TierDiscount] = {"flex": _HALF_AND_CACHED, "batch_chat": _HALF_ONLY, "batch": _HALF_ONLY}
 """Discounts where the job sets the prices: half, as at all providers above."""
 
 
-def cost_usd(at: Endpoint, used: Usage, tier: str = STANDARD) -> float | None:
+def cost_usd(at: Endpoint, used: Usage, tier: Tier = STANDARD) -> float | None:
     """Price of some calls on one service tier in US dollars.
 
     Prompt tokens from the prompt cache, those written to it, and the replies of models that reasoned have their own
@@ -77,7 +79,7 @@ def cost_usd(at: Endpoint, used: Usage, tier: str = STANDARD) -> float | None:
     return (tokens_in + tokens_out) / PER_MILLION
 
 
-def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: str = STANDARD) -> Rates | None:
+def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: Tier = STANDARD) -> Rates | None:
     """Prices of an endpoint on one tier, for prompts of this length; ``None`` if one is unknown."""
     published = _published(at.model, at.base_url, math.ceil(prompt_tokens / _STEP) * _STEP)
     price_in, price_out = at.price_in, at.price_out
@@ -108,7 +110,7 @@ def price_source(at: Endpoint) -> str:
     return "unknown" if rates is None else rates.source
 
 
-def discount_of(at: Endpoint, tier: str) -> TierDiscount | None:
+def discount_of(at: Endpoint, tier: Tier) -> TierDiscount | None:
     """The discount of a tier at an endpoint; ``None`` if it is unknown."""
     host = urlsplit(at.base_url).hostname or ""
     known = next((tiers for domain, tiers in _DISCOUNTS.items() if f".{host}".endswith(f".{domain}")), None)
@@ -117,7 +119,7 @@ def discount_of(at: Endpoint, tier: str) -> TierDiscount | None:
     return _OWN_PRICES.get(tier) if at.price_in is not None and at.price_out is not None else None
 
 
-def discounts_cache(at: Endpoint, tier: str = STANDARD) -> bool:
+def discounts_cache(at: Endpoint, tier: Tier = STANDARD) -> bool:
     """Whether prompt tokens from the endpoint's prompt cache are known to cost less than others on this tier."""
     rates = rates_of(at, tier=tier)
     return rates is not None and rates.cached < rates.input

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.endpoint import Endpoint, Tier
 from lvqa_ray.llm.pricing import JOB_PRICES, cost_usd, discounts_cache, price_source, rates_of
 from lvqa_ray.records import Usage
 
@@ -22,7 +22,7 @@ def at(model: str, url: str, **fields: Any) -> Endpoint:
     return Endpoint(base_url=url, model=model, **fields)
 
 
-def price(model: str, url: str, tokens_in: int, tokens_out: int, *, tier: str = "standard", **counts: int) -> float:
+def price(model: str, url: str, tokens_in: int, tokens_out: int, *, tier: Tier = "standard", **counts: int) -> float:
     cost = cost_usd(at(model, url), Usage(input_tokens=tokens_in, output_tokens=tokens_out, **counts), tier)
     assert cost is not None
     return cost
@@ -122,7 +122,7 @@ def test_a_reply_that_reasoned_has_its_own_price() -> None:
     ],
 )
 def test_the_discounts_of_tier_and_cache_combine_where_the_provider_says_so(
-    model: str, url: str, tier: str, plain: float, hit: float
+    model: str, url: str, tier: Tier, plain: float, hit: float
 ) -> None:
     full = price(model, url, 1000, 0)
     assert price(model, url, 1000, 0, tier=tier) == pytest.approx(plain * full)
@@ -144,4 +144,5 @@ def test_the_batch_host_costs_half_whatever_the_tier_says() -> None:
 def test_prices_of_the_job_are_those_of_the_standard_tier() -> None:
     own = at("m", LOCAL, price_in=2.0, price_out=4.0, price_cached=0.5)
     used = Usage(input_tokens=M, output_tokens=M, cached_tokens=M)
-    assert [cost_usd(own, used, tier) for tier in ("standard", "flex", "batch_chat", "batch")] == [4.5, 2.25, 3.0, 3.0]
+    tiers: tuple[Tier, ...] = ("standard", "flex", "batch_chat", "batch")
+    assert [cost_usd(own, used, tier) for tier in tiers] == [4.5, 2.25, 3.0, 3.0]

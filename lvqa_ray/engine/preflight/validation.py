@@ -74,11 +74,12 @@ def check_prices(job: Job) -> None:
                         f"engine.max_cost is set, but no price is known for {at.label}: set "
                         "endpoints.speech.price_minute, in dollars per minute of audio."
                     )
-            elif rates_of(at) is None:
+            elif rates_of(at, tier=at.tier) is None:
                 section = job.endpoints.section(role)
+                tier = "" if at.tier == "standard" else f" on tier {at.tier}"
                 raise ConfigError(
-                    f"engine.max_cost is set, but no price is known for {at.label}: set endpoints.{section}.price_in "
-                    f"and endpoints.{section}.price_out, in dollars per million tokens."
+                    f"engine.max_cost is set, but no price is known for {at.label}{tier}: set "
+                    f"endpoints.{section}.price_in and endpoints.{section}.price_out, in dollars per million tokens."
                 )
 
 
@@ -122,10 +123,10 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
         ConfigError: The variable of a key is not set, or no request to an endpoint could succeed.
     """
     keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
-    distinct: dict[tuple[str, str, str], Coroutine[None, None, Readiness]] = {}
+    distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
-            name = (at.base_url, key.get_secret_value(), at.model)
+            name = (at.base_url, key.get_secret_value(), at.model, at.tier)
             if name not in distinct:
                 request = smallest(job, role) if ask else None
                 distinct[name] = readiness(at, key, request, sound=role == "speech")

@@ -13,7 +13,7 @@ import httpx2
 from pydantic import JsonValue, SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
-from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.endpoint import CACHE_KEY, Endpoint, Tier
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
@@ -23,13 +23,17 @@ from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
 from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS
 from lvqa_ray.llm.transport.model_list import ModelList
+from lvqa_ray.llm.transport.tier_faults import of_tier
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 
 ENDPOINT_CONNECT_S = 30.0
 LONGEST_NAME = 200
 """Maximum characters of a model's name in a reply."""
+COMPLETIONS = "/chat/completions"
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
+FULL_PRICE = frozenset({"default", "standard", "auto"})
+"""Tiers that a reply may name instead of the requested one."""
 
 
 class OpenAITransport:
@@ -48,10 +52,12 @@ class OpenAITransport:
         self._api_key = api_key
         self._client: Connection | None = None
         self._token_limit = MAX_TOKENS
-        self._completions = self._url("/chat/completions")
+        self._completions = self._url(COMPLETIONS)
         self._headers: list[tuple[str, str]] = []
-        timeout_s = endpoint.timeout_s
+        timeout_s = endpoint.attempt_timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
+        self._standard_completions = httpx2.URL(f"{endpoint.base_url.rstrip('/')}{COMPLETIONS}")
+        self._names_prefix = endpoint.sends_cache_key
         self._streams = endpoint.stream
         self._stream_usage = True  # ask for usage in the last event of a stream
 
@@ -67,16 +73,20 @@ class OpenAITransport:
         Raises:
             ApiError: There was no usable answer.
         """
+        tier = self._tier(request)
+        url = self._standard_completions if request.standard else self._completions
         while True:
             body = self._body(request)
             try:
-                answer, limits = await self._ask("POST", self._completions, body)
+                answer, limits = await self._ask("POST", url, body)
                 break
             except BadRequest as error:
                 if not self._adapt(error, body):
                     raise
+            except ApiError as error:
+                raise of_tier(error, tier) from None
         try:
-            return replace(self._reply(answer), limits=limits)
+            return replace(self._reply(answer, tier), limits=limits)
         except ApiError as error:
             error.limits = limits
             raise
@@ -95,11 +105,18 @@ class OpenAITransport:
                 for name, fact in request.facts.items()
             }
             body["lvqa"] = {"stage": request.stage, "facts": facts}
+        if self._tier(request) == "flex":
+            body["service_tier"] = "flex"
+        if request.prefix and self._names_prefix:
+            body[CACHE_KEY] = request.prefix
         if self._streams:
             body["stream"] = True
             if self._stream_usage:
                 body.setdefault("stream_options", {"include_usage": True})
         return body
+
+    def _tier(self, request: ChatRequest) -> Tier:
+        return "standard" if request.standard else self._endpoint.tier
 
     def _adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
         """Change the form of this and all later requests if the error asks for it; returns whether it did.
@@ -109,6 +126,9 @@ class OpenAITransport:
         """
         if MAX_TOKENS in body and MAX_COMPLETION in str(error):
             self._token_limit = MAX_COMPLETION
+            return True
+        if CACHE_KEY in body and self._names_prefix and CACHE_KEY in str(error):
+            self._names_prefix = False
             return True
         if "stream" not in body and STREAM_ONLY.search(str(error)):
             self._streams = True
@@ -130,6 +150,22 @@ class OpenAITransport:
             raise self._fault(MalformedReply, "there is no list of models")
         return models
 
+    async def list_batches(self, after: str = "") -> list[Mapping[str, Any]]:
+        """One page of the endpoint's file batches, the newest first; costs nothing.
+
+        Args:
+            after: Id of the last batch of the page before.
+
+        Raises:
+            ApiError: `NotFound` and others, if the endpoint has no file batches.
+        """
+        url = self._url("/batches").copy_merge_params({"limit": "100", **({"after": after} if after else {})})
+        answer, _ = await self._ask("GET", url, None)
+        data = answer.get("data") if isinstance(answer, Mapping) else answer  # Together gives the bare list
+        if not isinstance(data, list):
+            raise self._fault(MalformedReply, "there is no list of batches")
+        return [each for each in data if isinstance(each, Mapping)]
+
     @property
     def moved_to(self) -> str:
         """The base URL to which the endpoint redirects requests; empty if it does not."""
@@ -145,7 +181,7 @@ class OpenAITransport:
         """The reply's JSON, and its rate-limit headers."""
         client = self._client = self._client or self._open()
         try:
-            async with asyncio.timeout(self._endpoint.timeout_s):
+            async with asyncio.timeout(self._endpoint.attempt_timeout_s):
                 answer = await client.send(self._request(method, url, body))
             if answer.is_success:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
@@ -178,15 +214,15 @@ class OpenAITransport:
         )
 
     def _url(self, path: str) -> httpx2.URL:
-        return httpx2.URL(self._endpoint.base_url.rstrip("/") + path)
+        return httpx2.URL(self._endpoint.tier_url.rstrip("/") + path)
 
     def _open(self) -> Connection:
         connection = Connection(self._endpoint)
         self._headers = connection.headers(self._key)
         return connection
 
-    def _reply(self, answer: object) -> ChatReply:
-        """Convert the JSON of a reply.
+    def _reply(self, answer: object, tier: Tier = "standard") -> ChatReply:
+        """Convert the JSON of a reply to a request on a tier.
 
         Raises:
             ApiError: It is an error or no chat completion, or the answer was filtered, refused, truncated or empty;
@@ -194,7 +230,7 @@ class OpenAITransport:
         """
         if not isinstance(answer, Mapping):
             raise self._fault(MalformedReply, "it is not a JSON object")
-        usage = self._usage(answer)
+        usage = self._usage(answer, tier)
         try:
             text = self._text(answer)
         except ApiError as error:
@@ -220,11 +256,13 @@ class OpenAITransport:
         status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
         return self._fault(error_mapping.class_of(status, body), quote_of(body), status=status)
 
-    def _usage(self, answer: Mapping[str, Any]) -> Usage:
+    def _usage(self, answer: Mapping[str, Any], tier: Tier) -> Usage:
         counts = usage_of(answer)
         if counts is None:
             return Usage(calls=1)  # unknown cost, which is not a cost of 0
-        return replace(counts, cost_usd=cost_usd(self._endpoint, counts))
+        # OpenAI's replies name the tier that was billed, which may be another one than the requested.
+        tier = "standard" if answer.get("service_tier") in FULL_PRICE and tier == "flex" else tier
+        return replace(counts, cost_usd=cost_usd(self._endpoint, counts, tier))
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
         error = error_mapping.fault(kind, quote, secret=self._key, status=status)

@@ -60,7 +60,8 @@ def prompt_tokens(body: dict[str, Any]) -> Iterator[str]:
     """Tokens of a prompt in order, as many as `answers.tokens_in` counts: words, and 85 for an image."""
     for message in body.get("messages", []):
         content = message.get("content")
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or []:
+        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        for part in parts:
             if part.get("type") == "text":
                 yield from part["text"].split()
             elif part.get("type") in {"image_url", "video_url"}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.records import CaptionedVideo, QuestionedVideo, Usage
@@ -17,7 +18,7 @@ from tests.stages.test_checks import asked, film
 LONG = [f"A dog runs past house number {n}, " + "and past a red door, " * 20 for n in range(30)]
 
 
-def requests_about(video: CaptionedVideo, **settings: str) -> dict[str, list[ChatRequest]]:
+def requests_about(video: CaptionedVideo, **settings: Any) -> dict[str, list[ChatRequest]]:
     sent: list[ChatRequest] = []
 
     async def chat(request: ChatRequest) -> ChatReply:

@@ -1,7 +1,8 @@
 """Client of OpenAI-compatible endpoints: pure asyncio, from a request to a paid answer or one error.
 
-A request passes the layers of `middleware.client`: cache, leader-first, retry, rate limit, budget, transport. The transport sends it
-once and maps each failure to a class of `errors` (`transport.error_mapping`); `error_policy` defines the reaction.
+A request passes the layers of `middleware.client`: cache, leader-first, retry, rate limit, budget, transport. The
+transport sends it once and maps each failure to a class of `errors` (`transport.error_mapping`); `error_policy` defines
+the reaction.
 
 **429, 503, 529 or a timeout.** A timeout is no whole reply within ``timeout_s`` (1800 s), or no connection within 30 s.
 Each of them has these effects (downloads have their own retries, `storage.retries`):

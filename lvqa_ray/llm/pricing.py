@@ -45,10 +45,11 @@ _HALF_ONLY = TierDiscount(0.5, "none")
 _DISCOUNTS: Mapping[str, Mapping[Tier, TierDiscount]] = {
     "openai.com": {"flex": _HALF_AND_CACHED, "batch": _HALF_AND_CACHED},
     "googleapis.com": {"flex": _HALF_OR_CACHED, "batch": _HALF_OR_CACHED},
-    "aliyuncs.com": {"batch_chat": _HALF_ONLY, "batch": _HALF_ONLY},
+    "dashscope.aliyuncs.com": {"batch_chat": _HALF_ONLY, "batch": _HALF_ONLY},
+    "aliyuncs.com": {"batch": _HALF_ONLY},  # Batch Chat is offered in Beijing only
     "groq.com": {"flex": TierDiscount(1.0, "too"), "batch": _HALF_ONLY},  # its flex has higher limits instead
 }
-"""Discounts by domain and tier; docs/cost-and-speed.md gives the sources."""
+"""Discounts by domain and tier, subdomains first; docs/cost-and-speed.md gives the sources."""
 _OWN_PRICES: Mapping[Tier, TierDiscount] = {"flex": _HALF_AND_CACHED, "batch_chat": _HALF_ONLY, "batch": _HALF_ONLY}
 """Discounts where the job sets the prices: half, as at all providers above."""
 
@@ -112,17 +113,27 @@ def price_source(at: Endpoint) -> str:
 
 def discount_of(at: Endpoint, tier: Tier) -> TierDiscount | None:
     """The discount of a tier at an endpoint; ``None`` if it is unknown."""
-    host = urlsplit(at.base_url).hostname or ""
-    known = next((tiers for domain, tiers in _DISCOUNTS.items() if f".{host}".endswith(f".{domain}")), None)
-    if known is not None:
-        return known.get(tier)
+    if domain := _domain(at):
+        return _DISCOUNTS[domain].get(tier)
     return _OWN_PRICES.get(tier) if at.price_in is not None and at.price_out is not None else None
+
+
+def tiers_offered(at: Endpoint) -> tuple[Tier, ...]:
+    """Tiers that the provider of an endpoint is known to offer, and the one that its settings name."""
+    known = _DISCOUNTS.get(_domain(at), {})
+    return tuple(dict.fromkeys((STANDARD, *known, at.tier)))
 
 
 def discounts_cache(at: Endpoint, tier: Tier = STANDARD) -> bool:
     """Whether prompt tokens from the endpoint's prompt cache are known to cost less than others on this tier."""
     rates = rates_of(at, tier=tier)
     return rates is not None and rates.cached < rates.input
+
+
+def _domain(at: Endpoint) -> str:
+    """The domain in `_DISCOUNTS` that an endpoint belongs to; empty for none."""
+    host = urlsplit(at.base_url).hostname or ""
+    return next((domain for domain in _DISCOUNTS if f".{host}".endswith(f".{domain}")), "")
 
 
 def _on_tier(rates: Rates, discount: TierDiscount) -> Rates:

@@ -49,11 +49,10 @@ class PrefixCache:
 
     def _blocks(self, body: dict[str, Any]) -> Iterator[bytes]:
         """Hashes of the full blocks of the prompt."""
-        digest = hashlib.sha256(str(body.get("model")).encode())
-        for number, token in enumerate(prompt_tokens(body), start=1):
-            digest.update(token.encode() + b"\0")
-            if number % self._block_tokens == 0:
-                yield digest.digest()
+        digest, tokens = hashlib.sha256(str(body.get("model")).encode()), list(prompt_tokens(body))
+        for end in range(self._block_tokens, len(tokens) + 1, self._block_tokens):
+            digest.update(" ".join(tokens[end - self._block_tokens : end]).encode() + b"\0")
+            yield digest.digest()
 
 
 def prompt_tokens(body: dict[str, Any]) -> Iterator[str]:

@@ -34,9 +34,8 @@
         ├── DegenerateReply      the reply repeats itself without end
         └── TruncatedReply       the reply hit the token limit
 
-The transport chooses the class by error code, type and HTTP status. It reads error texts, by the table in
-`llm.transport.error_prose`, only if a server gives nothing else. ``kind`` is the snake-case name in failure rows;
-``retryable`` says whether a later run should try again.
+The transport chooses the class by code, type and HTTP status, and reads texts (`llm.transport.error_prose`) only if a
+server gives nothing else. ``kind`` is the name in failure rows; ``retryable``: whether a later run should try again.
 """
 
 from __future__ import annotations
@@ -159,15 +158,17 @@ class SaysWait(Protocol):
 
     def wait_s(self) -> float | None:
         """Seconds until the endpoint accepts another request, or ``None`` if it does now."""
-        ...
 
 
 class Bill(NamedTuple):
-    """Billed usage of a reply: prompt tokens, reply tokens, and US dollars if the price is known."""
+    """Billed usage of a reply; the fields are those of `records.Usage`."""
 
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class ApiError(LvqaError):

@@ -41,6 +41,7 @@ def test_each_look_adds_what_is_new(run: tuple[Path, ProgressReader, list[Endpoi
     (folder / "cache" / "clips" / f"clips-{RUN}_a.jsonl").write_text(json.dumps({"key": "", "clips": [{}] * 10}) + "\n")
     answers(folder, "caption", 10)
     seen = watch.look()
+    assert seen.hit_share is None
     assert (seen.clips, seen.clips_expected, seen.paid["caption"].calls, seen.cost_usd) == (10, 40, 10, 5.0)
     assert seen.share == pytest.approx(0.95 / 4)
     used = {"caption": {"calls": 5, "cached": 3, "input_tokens": 1, "output_tokens": 1, "cost_usd": None}}

@@ -12,6 +12,8 @@ from lvqa_ray.llm.error_policy import KEPT
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
 
+REPORTED = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
+"""Counts that not every endpoint reports; a line lacks those that are unknown, as lines of earlier releases do."""
 _JSON = json.JSONEncoder(separators=(",", ":"))  # created once: `json.dumps` creates one per call
 
 
@@ -54,6 +56,7 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str, *, batch: str = "
         usage = reply.usage
         fields = {"text": reply.text, "model": reply.model}
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
+    counts |= {name: count for name in REPORTED if (count := getattr(usage, name)) is not None}
     latency = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
     source = {"batch": batch} if batch else {}
     line = _JSON.encode({"key": key, **fields, **counts, "at": round(time.time(), 1), **latency, **source})
@@ -76,6 +79,7 @@ def _entry(fields: dict[str, Any]) -> JournalEntry:
         input_tokens=int(fields["input_tokens"]),
         output_tokens=int(fields["output_tokens"]),
         cost_usd=None if cost is None else float(cost),
+        **{name: int(fields[name]) for name in REPORTED if fields.get(name) is not None},
     )
     at, seconds = float(fields.get("at", 0.0)), float(fields.get("s", 0.0))
     if "error" in fields:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -12,25 +11,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator, model_validator
 
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.endpoint_url import checked_base_url, is_loopback
 from lvqa_ray.llm.messages import ChatRequest
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|auth|bearer)[-_ ]?token", re.IGNORECASE)
-_HOST = re.compile(
-    r"(?:localhost|\d+(?:\.\d+){3}|(?P<name>[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,6}))(?::\d+)?(?:/[a-z0-9/_-]{0,30})?"
-)
-"""A URL without its scheme. It cannot be a key, so an error message may quote it."""
-_API_PATHS = (
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/embeddings",
-    "/models",
-    "/audio/transcriptions",
-    "/messages",
-)
-AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
@@ -40,6 +26,8 @@ Tier = Literal["standard", "flex", "batch_chat", "batch"]
 BATCH_CHAT_TIMEOUT_S = 3600.0
 """How long DashScope keeps a request of Batch Chat waiting, at most and by default (s)."""
 _BATCH_CHAT_HOSTS = {"dashscope.aliyuncs.com": "batch.dashscope.aliyuncs.com"}
+CACHE_KEY = "prompt_cache_key"
+_KNOW_CACHE_KEYS = frozenset({"api.openai.com", "api.mistral.ai"})
 _RESERVED_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -133,7 +121,18 @@ class Endpoint(BaseModel):
     price_out: float | None = Field(
         default=None, ge=0, description="Price in US dollars per million reply tokens; null for the published price."
     )
-
+    price_cached: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price in US dollars per million prompt tokens that the endpoint reads from its prompt cache; null "
+        "for the published price, or for price_in if that is set.",
+    )
+    price_cache_write: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price in US dollars per million prompt tokens that the endpoint writes to its prompt cache, where "
+        "it bills them apart; null as for price_cached.",
+    )
     price_minute: float | None = Field(
         default=None,
         ge=0,
@@ -165,6 +164,18 @@ class Endpoint(BaseModel):
     )
     batch_poll_s: float = Field(default=30.0, gt=0, description="tier batch: interval of the status requests (s).")
 
+    leader_first: bool | None = Field(
+        default=None,
+        description="Whether, of the requests that share the captions of a video, the first goes out alone and the "
+        "others follow when it is answered, so that they find the captions in the endpoint's prompt cache; null for "
+        "where that is known to cost less. Never on tier batch.",
+    )
+    prompt_cache_key: bool | None = Field(
+        default=None,
+        description="Whether requests name their shared prefix (prompt_cache_key), which leads them to the same cache; "
+        "null for OpenAI and Mistral, which know this field. It is not part of the cache key.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _reject_key_fields(cls, given: object) -> object:
@@ -185,32 +196,7 @@ class Endpoint(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _http_url(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url.strip())
-            host, has_credentials = parts.hostname, "@" in parts.netloc
-            _ = parts.port  # raises ValueError if it is no number
-        except ValueError:
-            raise ConfigError("base_url is not a URL.") from None
-        if has_credentials:
-            raise ConfigError(
-                "base_url holds a user name or a password: name the key's variable as api_key_env instead."
-            )
-        if parts.query or parts.fragment:
-            azure = "; Azure takes the part up to /openai/v1" if (host or "").endswith(AZURE) else ""
-            raise ConfigError(f"base_url holds a query or a fragment: give the part before the '?' or the '#'{azure}.")
-        if parts.scheme not in {"http", "https"} or not host:
-            bare = _HOST.fullmatch(url.strip().strip("'\""))
-            suggestion = bare and f"{'https' if bare['name'] else 'http'}://{bare[0]}"
-            raise ConfigError(
-                "base_url must be an http:// or https:// URL with a host, "
-                + (f"probably {suggestion}." if suggestion else "such as https://api.openai.com/v1.")
-            )
-        if any(char.isspace() or not char.isprintable() for char in url.strip()) or host in {"http", "https"}:
-            raise ConfigError("base_url is not one URL: it holds a space, an invisible character or a second http://.")
-        path = parts.path.rstrip("/")
-        if api_path := next((end for end in _API_PATHS if path.endswith(end)), ""):
-            raise ConfigError(f"base_url ends in {api_path}: give the part before it.")
-        return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+        return checked_base_url(url)
 
     @field_validator("api_key_env")
     @classmethod
@@ -258,6 +244,14 @@ class Endpoint(BaseModel):
         """Timeout of one attempt (s): ``timeout_s``, or the tier's own if that is not set."""
         long = self.tier == "batch_chat" and "timeout_s" not in self.model_fields_set
         return max(self.timeout_s, BATCH_CHAT_TIMEOUT_S) if long else self.timeout_s
+
+    @property
+    def sends_cache_key(self) -> bool:
+        """Whether requests with a shared prefix carry ``prompt_cache_key``."""
+        if self.prompt_cache_key is not None:
+            return self.prompt_cache_key
+        host = urlsplit(self.base_url).hostname or ""
+        return self.tier != "batch" and host in _KNOW_CACHE_KEYS and CACHE_KEY not in self.extra_body
 
     @property
     def label(self) -> str:
@@ -329,12 +323,3 @@ def _names(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _names(inner)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -9,11 +9,12 @@ from typing import Any
 from lvqa_ray.records.analyzed_video import AnalysisRecord
 from lvqa_ray.records.question_columns import checks_value, open_twin, question_value, training_messages
 from lvqa_ray.records.questions import Drop, Record
-from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.tables import USAGE, VIDEO_INFO
 from lvqa_ray.records.timecodes import frame_range, timecode
 from lvqa_ray.records.uri import redact_url
+from lvqa_ray.records.usage import Usage
 
 
 def data_row(record: Record) -> dict[str, Any]:

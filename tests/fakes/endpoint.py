@@ -30,6 +30,7 @@ from tests.fakes import answers, ears
 from tests.fakes.batches import FileBatches
 from tests.fakes.faults import PAID, Fault, Status, spoil
 from tests.fakes.ledger import Ledger
+from tests.fakes.prefix_cache import PrefixCache
 from tests.fakes.quota import Quota
 from tests.fakes.replies import completion, cut_off, drop, error
 
@@ -75,6 +76,8 @@ class FakeEndpoint:
         flex: Share of the requests with ``service_tier: flex`` that are refused for lack of capacity; ``None`` if
             there is no such tier.
         prices: US dollars per million prompt and reply tokens on the standard tier, for the ledger.
+        price_cached: The same for cached prompt tokens; ``None`` for no discount.
+        prefix_cache: The prompt cache, whose hits replies report; ``None`` for none.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class FakeEndpoint:
         times: bool = True,
         flex: float | None = 0.0,
         prices: tuple[float, float] = (1.0, 4.0),
+        price_cached: float | None = None,
+        prefix_cache: PrefixCache | None = None,
     ) -> None:
         self.latency_s = latency_s
         self.jitter_s = jitter_s
@@ -119,7 +124,9 @@ class FakeEndpoint:
         self.times = times
         self.flex = flex
         self.tier = "standard"  # of requests that name none: "batch_chat" makes it DashScope's batch host
-        self.ledger = Ledger(prices)
+        self.ledger = Ledger(prices, price_cached)
+        self.prefix_cache = prefix_cache
+        self.tokens_cached = 0
         self.batches = FileBatches(self)
         self.requests: list[Asked] = []
         self.counts: Counter[str] = Counter()
@@ -239,11 +246,12 @@ class FakeEndpoint:
                 return web.Response()
             body = await (ears.form(request) if request.path.endswith("/transcriptions") else request.json())
             fault = self._fault(request, body, at)
+            cached = None if self.prefix_cache is None or "sound" in body else self.prefix_cache.read(body)
             outcome = "ok" if fault is None else str(fault.status) if isinstance(fault, Status) else fault.value
             async with self._slots or nullcontext():
                 if self.latency_s or self.jitter_s:
                     await asyncio.sleep(self.latency_s + self._rng.random() * self.jitter_s)
-            return await self._respond(request, body, fault)
+            return await self._respond(request, body, fault, cached)
         except asyncio.CancelledError:
             outcome += " (client gone)"
             raise
@@ -331,15 +339,18 @@ class FakeEndpoint:
         }[self.retry_after]
         return Status(429, "rate_limit_exceeded", "requests", "Slow down.", headers)
 
-    def bill(self, body: dict[str, Any], text: str, tier: str) -> None:
-        """Charge a reply on a tier."""
+    def bill(self, body: dict[str, Any], text: str, tier: str, cached: int | None = None) -> None:
+        """Charge a reply on a tier, and fill the prompt cache."""
+        if self.prefix_cache is not None and "sound" not in body:
+            self.prefix_cache.fill(body)
         tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
         self.tokens_in += tokens_in
         self.tokens_out += tokens_out
-        self.ledger.charge(tier, tokens_in, tokens_out)
+        self.tokens_cached += cached or 0
+        self.ledger.charge(tier, tokens_in, tokens_out, cached or 0)
 
     async def _respond(
-        self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None
+        self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None, cached: int | None
     ) -> web.StreamResponse:
         if isinstance(fault, Status):
             return error(fault)
@@ -354,8 +365,8 @@ class FakeEndpoint:
             self.undelivered += request.transport is None
         if fault is None or fault in PAID | {Fault.NULL_CONTENT, Fault.EMPTY_CHOICES}:
             tier = str(body.get("service_tier") or self.tier)
-            self.bill(body, text, tier)
-        reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text), fault)
+            self.bill(body, text, tier, cached)
+        reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text, cached), fault)
         if "service_tier" in body:
             reply["service_tier"] = body["service_tier"]
         match fault:

@@ -14,17 +14,20 @@ class Ledger:
 
     Args:
         prices: US dollars per million prompt tokens and per million reply tokens.
+        cached: US dollars per million prompt tokens from the prompt cache; ``None`` if these cost what others do.
     """
 
-    def __init__(self, prices: tuple[float, float]) -> None:
+    def __init__(self, prices: tuple[float, float], cached: float | None = None) -> None:
         self.prices = prices
+        self.cached = cached
         self.replies: Counter[str] = Counter()
         self._charged: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def charge(self, tier: str, tokens_in: int, tokens_out: int) -> None:
-        """Charge a reply."""
-        price = (tokens_in * self.prices[0] + tokens_out * self.prices[1]) * SHARES[tier]
+    def charge(self, tier: str, tokens_in: int, tokens_out: int, cached: int = 0) -> None:
+        """Charge a reply, of whose prompt tokens some were cached; batch tiers give no discount for these."""
+        hit = self.prices[0] if self.cached is None or tier.startswith("batch") else self.cached
+        price = ((tokens_in - cached) * self.prices[0] + cached * hit + tokens_out * self.prices[1]) * SHARES[tier]
         with self._lock:
             self.replies[tier] += 1
             self._charged[tier] += round(price * 1e6)

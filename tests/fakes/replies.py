@@ -12,7 +12,8 @@ from tests.fakes import answers
 from tests.fakes.faults import Status
 
 
-def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+def completion(body: dict[str, Any], text: str, cached: int | None = None) -> dict[str, Any]:
+    details = {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
     tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
     return {
         "id": f"chatcmpl-{answers.fingerprint(body)[:12]}",
@@ -24,6 +25,7 @@ def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
             "prompt_tokens": tokens_in,
             "completion_tokens": tokens_out,
             "total_tokens": tokens_in + tokens_out,
+            **details,
         },
     }
 

@@ -28,9 +28,14 @@ from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport import error_mapping
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.tier_faults import of_tier
+from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint
 
 DASHSCOPE = "https://dashscope.aliyuncs.com/compatible-mode/v1"
+
+
+def priced(url: str) -> Endpoint:
+    return Endpoint(base_url=url, model="m", price_in=2.0, price_out=2.0)
 
 
 def request(text: str = "What is seen?") -> ChatRequest:
@@ -112,10 +117,10 @@ def test_a_reply_on_another_tier_is_priced_on_that_tier(fake: FakeEndpoint) -> N
 
 
 def test_prices_of_tiers() -> None:
-    assert cost_usd("m", DASHSCOPE, 10**6, 0, (2.0, 2.0), tier="batch_chat") == 1.0
+    assert cost_usd(priced(DASHSCOPE), Usage(input_tokens=10**6), "batch_chat") == 1.0
     groq = "https://api.groq.com/openai/v1"
-    assert cost_usd("m", groq, 10**6, 0, (2.0, 2.0), tier="flex") == 2.0, "Groq's flex has higher limits, not prices"
-    assert cost_usd("m", groq, 10**6, 0, (2.0, 2.0), tier="batch") == 1.0
+    assert cost_usd(priced(groq), Usage(input_tokens=10**6), "flex") == 2.0, "Groq's flex has higher limits, not prices"
+    assert cost_usd(priced(groq), Usage(input_tokens=10**6), "batch") == 1.0
 
 
 def test_batch_chat_has_its_own_host_and_a_long_timeout() -> None:

@@ -16,6 +16,7 @@ from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.budget import Budget, LocalBudget
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.middleware.leader import WarmPrefixes
 from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
@@ -64,6 +65,7 @@ class LocalClients:
         self._gates: dict[SharedBy, _Gate] = {}
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, JournalReplyStore] = {}
+        self._prefixes = WarmPrefixes()
         self._opening = asyncio.Lock()
         self._chats: dict[tuple[str, ...], Chat] = {}
 
@@ -102,7 +104,9 @@ class LocalClients:
                 EndpointRoute(at, self._wire(at, sound=sound), self._gate(at).leases, self._run_budget)
                 for at in endpoints
             ]
-            self._chats[key] = build_client(routes, self.journal(stage.name), ask_again=self._retry_failures)
+            self._chats[key] = build_client(
+                routes, self.journal(stage.name), ask_again=self._retry_failures, prefixes=self._prefixes
+            )
         return self._chats[key]
 
     async def aclose(self) -> None:

@@ -16,7 +16,7 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine.preflight.readiness import Readiness, readiness
 from lvqa_ray.engine.preflight.trials import smallest
 from lvqa_ray.errors import ConfigError, FetchError
-from lvqa_ray.llm.pricing import cost_usd, sound_usd
+from lvqa_ray.llm.pricing import rates_of, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
@@ -74,11 +74,12 @@ def check_prices(job: Job) -> None:
                         f"engine.max_cost is set, but no price is known for {at.label}: set "
                         "endpoints.speech.price_minute, in dollars per minute of audio."
                     )
-            elif cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
+            elif rates_of(at, tier=at.tier) is None:
                 section = job.endpoints.section(role)
+                tier = "" if at.tier == "standard" else f" on tier {at.tier}"
                 raise ConfigError(
-                    f"engine.max_cost is set, but no price is known for {at.label}: set endpoints.{section}.price_in "
-                    f"and endpoints.{section}.price_out, in dollars per million tokens."
+                    f"engine.max_cost is set, but no price is known for {at.label}{tier}: set "
+                    f"endpoints.{section}.price_in and endpoints.{section}.price_out, in dollars per million tokens."
                 )
 
 

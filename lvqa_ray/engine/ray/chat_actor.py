@@ -25,6 +25,7 @@ from lvqa_ray.llm.batches.batched_chat import BatchRoute
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.middleware.leader import WarmPrefixes
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.records import CaptionedClip, Row
@@ -53,8 +54,9 @@ class ChatActor:
             line.rate_limiter: LeasePool(RayLeaseServer(line.rate_limiter))
             for line in chain.from_iterable(lines.values())
         }
+        prefixes = WarmPrefixes()
         self._chats = {
-            stage.name: _chat(stage, lines[stage.role], lease_pools, journal, writer)
+            stage.name: _chat(stage, lines[stage.role], lease_pools, journal, writer, prefixes=prefixes)
             for step in steps
             if isinstance(step, ChatStep)
             for stage in (step.stage, *step.helpers)
@@ -165,10 +167,12 @@ def _chat(
     lease_pools: Mapping[Handle, LeasePool],
     journal: StoragePath,
     writer: str,
+    *,
+    prefixes: WarmPrefixes,
 ) -> Chat:
     try:
         answers = JournalReplyStore(open_segments(journal), writer=writer, stage=stage.name)
     except OSError as error:  # an actor that raises here would be restarted again and again
         return _Unreadable(cannot_be("read", error))
     routes = [_route(line, stage, lease_pools) for line in lines]
-    return build_client(routes, answers, ask_again=lines[0].retry_failures)
+    return build_client(routes, answers, ask_again=lines[0].retry_failures, prefixes=prefixes)

@@ -9,6 +9,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.llm.ratelimit.outcome import UNLIMITED_REPLY_TOKENS, TokenEstimate
+from lvqa_ray.records import Usage
 
 
 class Budget:
@@ -141,7 +142,5 @@ def estimate_usd(endpoint: Endpoint, request: ChatRequest) -> float:
         return sound_usd(endpoint, seconds) or 0.0
     longest = endpoint.max_tokens if request.max_tokens is None else request.max_tokens
     tokens_out = UNLIMITED_REPLY_TOKENS if longest is None else longest
-    prices = (endpoint.price_in, endpoint.price_out)
-    tier = "standard" if request.standard else endpoint.tier
-    tokens_in = TokenEstimate.of(request).input
-    return cost_usd(endpoint.model, endpoint.base_url, tokens_in, tokens_out, prices, tier=tier) or 0.0
+    used = Usage(input_tokens=TokenEstimate.of(request).input, output_tokens=tokens_out)
+    return cost_usd(endpoint, used, "standard" if request.standard else endpoint.tier) or 0.0

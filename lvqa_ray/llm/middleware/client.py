@@ -1,4 +1,4 @@
-"""The client stack of a stage: cleaning, cache, retry, rate limit, budget, transport. Imports no Ray."""
+"""The client stack of a stage: cleaning, cache, leader-first, retry, rate limit, budget, transport. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat
 from lvqa_ray.llm.middleware.budget import BudgetClient, BudgetMiddleware
 from lvqa_ray.llm.middleware.cache import CacheMiddleware, RecordPaidReplies, ReplyStore
+from lvqa_ray.llm.middleware.leader import LeaderFirst, WarmPrefixes, goes_first
 from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
 from lvqa_ray.llm.middleware.retry import RetryMiddleware
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
@@ -38,13 +39,20 @@ class EndpointRoute:
     batches: BatchRoute | None = None
 
 
-def build_client(routes: Sequence[EndpointRoute], answers: ReplyStore, *, ask_again: bool = False) -> Chat:
+def build_client(
+    routes: Sequence[EndpointRoute],
+    answers: ReplyStore,
+    *,
+    ask_again: bool = False,
+    prefixes: WarmPrefixes | None = None,
+) -> Chat:
     """Build the client of a stage.
 
     Args:
         routes: Equivalent endpoints; the first one determines the cache keys and the retry settings.
         answers: The reply cache of the stage.
         ask_again: Send requests again whose cached result is a failure.
+        prefixes: The prompt prefixes that endpoints have cached, shared by the clients of a process.
     """
     first = routes[0].endpoint
     key_of = partial(cache_key, first)
@@ -54,7 +62,7 @@ def build_client(routes: Sequence[EndpointRoute], answers: ReplyStore, *, ask_ag
         wire: Chat = RecordPaidReplies(route.wire, answers, key_of, route.endpoint.model, on_wire)
         if route.budget is not None:
             wire = BudgetMiddleware(wire, route.budget, route.endpoint)
-        return Replica(wire, route.permits)
+        return Replica(wire, route.permits, f"{route.endpoint.base_url} {route.endpoint.api_key_env}")
 
     limited = RateLimitMiddleware(*map(replica, routes))
     minutes = first.fallback_after_min
@@ -65,8 +73,8 @@ def build_client(routes: Sequence[EndpointRoute], answers: ReplyStore, *, ask_ag
         cap_s=first.backoff_cap_s,
         fallback_s=None if minutes is None else 60 * minutes,
     )
-    sending: Chat = retrying
+    sending: Chat = LeaderFirst(retrying, first, prefixes or WarmPrefixes()) if goes_first(first) else retrying
     if (batches := routes[0].batches) is not None:
-        sending = BatchedChat(batches, retrying, answers, key_of, routes[0].budget)
+        sending = BatchedChat(batches, sending, answers, key_of, routes[0].budget)
     cached = CacheMiddleware(sending, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(RetryTruncated(cached, first))

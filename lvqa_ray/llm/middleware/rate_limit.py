@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +16,17 @@ from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, FailureScope, Requ
 
 HEDGE_S = 0.05
 """If a replica grants no lease within this time, the next replica is asked too."""
+STICKY_S = 10.0
+"""The same for a request with a shared prompt prefix, which only its own replica has in its cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One of several equivalent endpoints: its client and its lease pool."""
+    """One of several equivalent endpoints: its client, its lease pool, and a name that tells it from the others."""
 
     call: Chat
     permits: LeasePool
+    name: str = ""
 
 
 class RateLimitMiddleware:
@@ -31,6 +35,9 @@ class RateLimitMiddleware:
     With several replicas (load balancing), the least busy one in this process is asked for a lease first, and the next
     ones after `HEDGE_S` each. The first lease is used; the others are released unused. A replica that has stopped (key
     refused, quota spent, down too long) is left out while another works.
+
+    Requests with the same prompt prefix ask the same replica first (rendezvous hashing, Thaler and Ravishankar 1998),
+    and others only after `STICKY_S`.
 
     Args:
         replicas: Equivalent endpoints.
@@ -52,8 +59,10 @@ class RateLimitMiddleware:
         """
         estimate = TokenEstimate.of(request)
         while True:
-            replicas = sorted(self._replicas, key=lambda replica: replica.permits.waiting)
-            replica, lease = await _first_lease(replicas, estimate)
+            replicas, hedge_s = sorted(self._replicas, key=lambda replica: replica.permits.waiting), HEDGE_S
+            if request.prefix:
+                replicas, hedge_s = sorted(replicas, key=lambda replica: _rank(request.prefix, replica)), STICKY_S
+            replica, lease = await _first_lease(replicas, estimate, hedge_s)
             try:
                 return await _send(replica, lease, request, proven=self._proven)
             except StopRun:
@@ -62,7 +71,14 @@ class RateLimitMiddleware:
                     raise
 
 
-async def _first_lease(replicas: Sequence[Replica], estimate: TokenEstimate) -> tuple[Replica, SendLease | StopRun]:
+def _rank(prefix: str, replica: Replica) -> bytes:
+    """Place of a replica for a prefix: uniform, and the same in every process and after another replica has stopped."""
+    return hashlib.sha256(f"{prefix} {replica.name}".encode()).digest()
+
+
+async def _first_lease(
+    replicas: Sequence[Replica], estimate: TokenEstimate, hedge_s: float
+) -> tuple[Replica, SendLease | StopRun]:
     """The first lease that any replica grants, or the reason why a replica has stopped."""
     if len(replicas) == 1:
         return replicas[0], await _lease(replicas[0], estimate)
@@ -73,7 +89,7 @@ async def _first_lease(replicas: Sequence[Replica], estimate: TokenEstimate) -> 
             if left:
                 replica = left.pop(0)
                 asked[asyncio.create_task(_lease(replica, estimate))] = replica
-            done, _ = await asyncio.wait(asked, timeout=HEDGE_S if left else None, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(asked, timeout=hedge_s if left else None, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 return asked.pop(task), task.result()
     finally:

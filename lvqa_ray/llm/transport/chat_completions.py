@@ -13,10 +13,11 @@ import httpx2
 from pydantic import JsonValue, SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
-from lvqa_ray.llm.endpoint import Endpoint, Tier
+from lvqa_ray.llm.endpoint import CACHE_KEY, Endpoint, Tier
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
+from lvqa_ray.llm.token_counts import usage_of
 from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
@@ -56,6 +57,7 @@ class OpenAITransport:
         timeout_s = endpoint.attempt_timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._standard_completions = httpx2.URL(f"{endpoint.base_url.rstrip('/')}{COMPLETIONS}")
+        self._names_prefix = endpoint.sends_cache_key
         self._streams = endpoint.stream
         self._stream_usage = True  # ask for usage in the last event of a stream
 
@@ -105,6 +107,8 @@ class OpenAITransport:
             body["lvqa"] = {"stage": request.stage, "facts": facts}
         if self._tier(request) == "flex":
             body["service_tier"] = "flex"
+        if request.prefix and self._names_prefix:
+            body[CACHE_KEY] = request.prefix
         if self._streams:
             body["stream"] = True
             if self._stream_usage:
@@ -122,6 +126,9 @@ class OpenAITransport:
         """
         if MAX_TOKENS in body and MAX_COMPLETION in str(error):
             self._token_limit = MAX_COMPLETION
+            return True
+        if CACHE_KEY in body and self._names_prefix and CACHE_KEY in str(error):
+            self._names_prefix = False
             return True
         if "stream" not in body and STREAM_ONLY.search(str(error)):
             self._streams = True
@@ -238,20 +245,12 @@ class OpenAITransport:
         return self._fault(error_mapping.class_of(status, body), quote_of(body), status=status)
 
     def _usage(self, answer: Mapping[str, Any], tier: Tier) -> Usage:
-        counts = answer.get("usage")
-        if not isinstance(counts, Mapping):
+        counts = usage_of(answer)
+        if counts is None:
             return Usage(calls=1)  # unknown cost, which is not a cost of 0
-        tokens_in, tokens_out = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
-        endpoint = self._endpoint
         # OpenAI's replies name the tier that was billed, which may be another one than the requested.
         tier = "standard" if answer.get("service_tier") in FULL_PRICE and tier == "flex" else tier
-        prices = (endpoint.price_in, endpoint.price_out)
-        return Usage(
-            calls=1,
-            input_tokens=tokens_in,
-            output_tokens=tokens_out,
-            cost_usd=cost_usd(endpoint.model, endpoint.base_url, tokens_in, tokens_out, prices, tier=tier),
-        )
+        return replace(counts, cost_usd=cost_usd(self._endpoint, counts, tier))
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
         error = error_mapping.fault(kind, quote, secret=self._key, status=status)
@@ -277,7 +276,3 @@ def _part(part: Part) -> dict[str, JsonValue]:
         kind = "video_url" if part.mime.startswith("video/") else "image_url"
         return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
     return {"type": "text", "text": completion.replace_surrogates(part.text)}
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0

@@ -82,6 +82,7 @@ class BatchRunner:
         self._answered = 0
         self._fruitless = 0
         self._over = threading.Event()
+        self._adopted = threading.Event()
         self._thread: threading.Thread | None = None
         self.broken = ""
 
@@ -95,11 +96,11 @@ class BatchRunner:
         for batch in self._log.open():
             if (line := places.get(batch.place)) is not None:
                 self._open[batch.tag] = _Open(line, batch)
-        asyncio.run(self._adopt())
         if self._open:
             logger.warning("%d file batches of an earlier run are open: their answers will be used.", len(self._open))
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
+        self._adopted.wait()
 
     def stop(self) -> None:
         """Stop the thread; open batches go on at the endpoint, and the next run finds them."""
@@ -141,6 +142,10 @@ class BatchRunner:
     async def _deferred(self) -> int:
         return sum([await line.queue.deferred() for line in self._lines])
 
+    async def _halt(self) -> None:
+        for line in self._lines:
+            await line.queue.halt(self.broken)
+
     async def _adopt(self) -> None:
         for batch in self._open.values():
             await batch.line.queue.adopt(entry.key for entry in batch.logged.entries)
@@ -153,8 +158,14 @@ class BatchRunner:
         except Exception as error:  # the run must not wait for a dead thread
             logger.exception("file batches cannot go on")
             self.broken = f"File batches cannot go on ({type(error).__name__})."
+        self._adopted.set()
+        if self.broken:
+            with suppress(Exception):  # the actors may be gone too
+                asyncio.run(self._halt())
 
     async def _serve(self) -> None:
+        await self._adopt()
+        self._adopted.set()
         try:
             while not self._over.is_set():
                 flushing = self._flush

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.local.local_batches import LocalBatches
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
@@ -63,6 +64,7 @@ class LocalClients:
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
         self._shared = shared((at, self._key(at)) for at in self._known)
         self._gates: dict[SharedBy, _Gate] = {}
+        self._batches = LocalBatches(folder, run_id, engine.scratch_gb, self._run_budget)
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, JournalReplyStore] = {}
         self._prefixes = WarmPrefixes()
@@ -97,11 +99,19 @@ class LocalClients:
             for at in halted:
                 self._gates.pop(self._name(at), None)
             self._chats.clear()
+        if self._batches.broken:
+            self._chats.clear()
         key = (stage.name, *(at.model_dump_json() for at in endpoints))
         if key not in self._chats:
             sound = stage.role == "speech"
             routes = [
-                EndpointRoute(at, self._wire(at, sound=sound), self._gate(at).leases, self._run_budget)
+                EndpointRoute(
+                    at,
+                    self._wire(at, sound=sound),
+                    self._gate(at).leases,
+                    self._run_budget,
+                    None if sound else self._batches.route(at, self._key(at)),
+                )
                 for at in endpoints
             ]
             self._chats[key] = build_client(
@@ -110,7 +120,8 @@ class LocalClients:
         return self._chats[key]
 
     async def aclose(self) -> None:
-        """Wait for requests in flight, and close the connections and the journals."""
+        """Wait for requests in flight, and close the connections and the journals. Open batches go on."""
+        await asyncio.to_thread(self._batches.close)
         longest = max(at.attempt_timeout_s for at in self._known)
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,54 +20,42 @@ from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
-from lvqa_ray.report.export_files import Exported, split_of
+from lvqa_ray.report.export_files import Exported, Selection, new_folder
 
 ROWS_PER_FILE = 20_000
 NO_LICENCE = "unknown"
 
 
-def export_dataset(output: OutputReader, to: Path, fraction: float = 0.0, licence: str = "") -> Exported:
+def export_dataset(output: OutputReader, to: Path, selection: Selection | None = None, licence: str = "") -> Exported:
     """Write the records as Parquet, and a dataset card.
 
     Args:
         output: Output of a run.
         to: Folder to create; it must be empty if it exists.
-        fraction: Share of the videos for the test split.
+        selection: Which records, and the split; all records by default.
         licence: Licence name of the hub, such as ``cc-by-4.0``; the user chooses it.
 
     Raises:
-        ConfigError: There are no records, or the folder is not empty or cannot be written.
+        ConfigError: There are no such records, or the folder is not empty or cannot be written.
     """
-    to = to.absolute()
-    # An empty folder is replaced by the new one; the working directory and a root cannot be replaced.
-    if to.name in {"", ".."} or to.resolve() == Path.cwd():
-        raise ConfigError(f"{to} cannot be replaced by the data set; name a folder that does not exist.")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ConfigError(f"{to} holds something already; name a folder that does not exist.")
-    partial = to.with_name(f".{to.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "data").mkdir(parents=True)
-        counts = _tables(output, partial / "data", fraction)
+    chosen = selection or Selection()
+    with new_folder(to) as partial:
+        (partial / "data").mkdir()
+        counts = _tables(output, partial / "data", chosen)
         if not sum(counts.values()):
-            raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no rows.")
+            why = (
+                f"no record fulfils --where {chosen.where}" if chosen.where else f"{output.folder / 'data'} has no rows"
+            )
+            raise ConfigError(f"{output.folder} holds no records: {why}.")
         (partial / "README.md").write_text(_card(output, counts, licence), encoding="utf-8", errors="replace")
-        if to.exists():
-            to.rmdir()
-        partial.replace(to)
-    except OSError as error:
-        raise ConfigError(f"{to} cannot be written: {error.strerror or error}.") from None
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(partial, ignore_errors=True)
-    return Exported([to], counts)
+    return Exported([to.absolute()], counts)
 
 
-def _tables(output: OutputReader, folder: Path, fraction: float) -> dict[str, int]:
-    parts = ("train", "test") if fraction else ("train",)
+def _tables(output: OutputReader, folder: Path, selection: Selection) -> dict[str, int]:
+    parts = selection.splits if selection.fraction else ("train",)
     counts = dict.fromkeys(parts, 0)
     for part in parts:
-        for number, rows in enumerate(_pieces(_of_part(output, part, fraction))):
+        for number, rows in enumerate(_pieces(_of_part(output, part, selection))):
             pq.write_table(rows, folder / f"{part}-{number:05d}.parquet", compression="zstd")
             counts[part] += rows.num_rows
         if not counts[part]:  # an empty file still gives readers the columns
@@ -77,13 +63,11 @@ def _tables(output: OutputReader, folder: Path, fraction: float) -> dict[str, in
     return counts
 
 
-def _of_part(output: OutputReader, part: str, fraction: float) -> Iterator[pa.RecordBatch]:
+def _of_part(output: OutputReader, part: str, selection: Selection) -> Iterator[pa.RecordBatch]:
     for batch in output.batches("data", SCHEMAS["data"].names):
-        if fraction:
-            mine = [split_of(video, fraction) == part for video in batch["video_id"].to_pylist()]
-            kept = batch.filter(pa.array(mine))
-        else:
-            kept = batch
+        kept = selection.where(batch) if selection.where else batch
+        if selection.fraction:
+            kept = kept.filter(pa.array([selection.split(video) == part for video in kept["video_id"].to_pylist()]))
         if kept.num_rows:
             yield kept
 

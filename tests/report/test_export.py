@@ -64,7 +64,7 @@ def test_every_record_is_there_and_loads(out: Path, tmp_path: Path, form: str) -
             "problem": record["full_question"],
             "problem_type": record["category"],
             "reasoning": record["reformatted_reasoning"],
-            "answer": f"<answer>{parsed['ANSWER']}</answer>",
+            "answer": parsed["ANSWER"],
         }
     if form == "open-ended":
         assert (row["question"], row["answer"]) == (parsed["QUESTION"], parsed["OPTIONS"][parsed["ANSWER"]])
@@ -148,7 +148,7 @@ def test_captions_as_subtitles(out: Path, tmp_path: Path, form: str) -> None:
 
 def test_what_cannot_be_exported_is_said(out: Path, tmp_path: Path) -> None:
     for args, says in (
-        ((out, "--format", "srt", "--test-fraction", "0.1"), "splits records"),
+        ((out, "--format", "srt", "--test-fraction", "0.1"), "is for records"),
         ((out, "--format", "llava", "--license", "mit"), "--license is only for the dataset card of hf"),
         ((tmp_path, "--format", "hf"), "holds no output"),
         ((tmp_path, "--format", "vtt"), "holds no"),

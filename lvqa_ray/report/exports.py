@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.dataset.reader import OutputReader
-from lvqa_ray.report.dataset import export_dataset
+from lvqa_ray.report.dataset import DatasetOptions, export_dataset
 from lvqa_ray.report.export_files import Exported, Selection, export_records
 from lvqa_ray.report.row_filter import RowFilter
 from lvqa_ray.report.subtitle_export import export_subtitles
@@ -61,7 +61,7 @@ def write_export(output: OutputReader, to: Path, request: Request) -> Exported:
     where = RowFilter(request.where) if request.where.strip() else None
     selection = Selection(where=where, columns=request.columns, fraction=request.fraction)
     if form == "hf":
-        return export_dataset(output, to, selection, request.licence)
+        return export_dataset(output, to, selection, DatasetOptions(licence=request.licence))
     if form in _FOLDERS:
         return _FOLDERS[form](output, to, selection, request.style)
     return export_records(output, to, form, selection, request.style)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -9,7 +11,7 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.row_filter import RowFilter
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"id": "a", "category": "goal", "solve_rate": 0.0, "parsed_reasoning": {"ANSWER": "A"}},
     {"id": "b", "category": "plot", "solve_rate": 0.5, "parsed_reasoning": {"ANSWER": "B"}},
     {"id": "c", "category": "it's", "solve_rate": 1.0, "parsed_reasoning": {"ANSWER": "B"}},

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 PRIVATE = frozenset({"rewrite_prompt", "prompts", "extra", "fingerprint", "input_hash"})
 """Columns that are not published: prompts, columns of the user's manifest, and hashes of the user's files."""
 
+_NO_PLACE = "The hub has no place for {repo}: check the owner's name, and that no model has this name."
+_STATUSES = {
+    401: "The hub does not accept the token: run `hf auth login`, or set HF_TOKEN to a valid one.",
+    403: "The token may not write to {repo}: make one with write access to it.",
+    404: _NO_PLACE,
+    409: _NO_PLACE,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
@@ -106,14 +114,9 @@ def _why(error: Exception, repo: str) -> str:
         return f"{repo} is no repository of the hub: name it as owner/name, with letters, digits, -, _ and dots."
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        if status == 401:
-            return "The hub does not accept the token: run `hf auth login`, or set HF_TOKEN to a valid one."
-        if status == 403:
-            return f"The token may not write to {repo}: make one with write access to it."
-        if status in {404, 409}:
-            return f"The hub has no place for {repo}: check the owner's name, and that no model has this name."
         said = " ".join((getattr(error, "server_message", None) or error.response.reason_phrase or "").split())
-        return f"The hub answered {status}{f' ({said})' if said else ''}; the same command resumes the upload."
+        unknown = f"The hub answered {status}{f' ({said})' if said else ''}; the same command resumes the upload."
+        return _STATUSES[status].format(repo=repo) if status in _STATUSES else unknown
     # The HTTP library of huggingface_hub changes with its release: requests, httpx, httpx2.
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0].startswith(("httpx", "requests")):
         return f"The hub cannot be reached ({type(error).__name__}); the same command resumes the upload."

@@ -34,7 +34,7 @@ def push(hub: Hub, *args: object, token: str = TOKEN, url: str = "") -> subproce
     left_out = {"HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}
     env = {name: value for name, value in os.environ.items() if name not in left_out} | own
     env |= {"HF_HOME": "/nonexistent"} | ({"HF_TOKEN": token} if token else {})
-    command = [Path(sys.executable).with_name("lvqa"), "push", *map(str, args)]
+    command = [str(Path(sys.executable).with_name("lvqa")), "push", *map(str, args)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 

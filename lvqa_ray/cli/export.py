@@ -13,7 +13,7 @@ from lvqa_ray.cli.report import output_at
 from lvqa_ray.plugins import PluginError
 from lvqa_ray.report.export_formats import FORMATS, ExportFormat, format_names, format_of
 from lvqa_ray.report.trainers.formats import TrainerFormat
-from lvqa_ray.report.trainers.sample import (
+from lvqa_ray.report.trainers.training_sample import (
     ANSWER_STYLES,
     REASONING_STYLES,
     SampleStyle,
@@ -30,7 +30,7 @@ FOLDERS = {
     "speech-srt": "speech",
     "speech-vtt": "speech",
 }
-SUBTITLES = {"captions", "speech"}
+SUBTITLE_FOLDERS = {"captions", "speech"}
 FORMS = (*FORMATS, *FOLDERS)
 
 
@@ -85,7 +85,7 @@ def export(
         except PluginError as error:
             fail(f"{error}.")
     style = _style(answer_style, reasoning, video_root)
-    if FOLDERS.get(form) in SUBTITLES:
+    if FOLDERS.get(form) in SUBTITLE_FOLDERS:
         given_options = {
             "--test-fraction": test_fraction,
             "--where": where,

@@ -22,7 +22,7 @@ from lvqa_ray.journal.costs import total
 from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
 from lvqa_ray.report.export_files import Exported, Selection, new_folder
-from lvqa_ray.report.trainers.sample import SampleStyle
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 ROWS_PER_FILE = 20_000
 NO_LICENCE = "unknown"

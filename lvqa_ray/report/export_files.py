@@ -20,11 +20,11 @@ from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.export_formats import ExportFormat, format_of
 from lvqa_ray.report.row_filter import RowFilter
 from lvqa_ray.report.trainers.formats import TrainerFormat
-from lvqa_ray.report.trainers.sample import SampleStyle
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 Split = str
 Write = Callable[[Mapping[str, Any]], None]
-ROWS_AT_ONCE = 1000
+ROWS_PER_WRITE = 1000
 """Rows of a Parquet file that are written at once."""
 
 
@@ -213,7 +213,7 @@ def _parquet(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> Iterato
 
         def write(made: Mapping[str, Any]) -> None:
             held.append(made)
-            if len(held) >= ROWS_AT_ONCE:
+            if len(held) >= ROWS_PER_WRITE:
                 flush()
 
         def flush() -> None:

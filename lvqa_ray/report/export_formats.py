@@ -14,7 +14,7 @@ from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records.row import TableRow
 from lvqa_ray.report.trainers.formats import TRAINER_FORMATS, TrainerFormat
-from lvqa_ray.report.trainers.sample import SampleStyle
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 Make = Callable[[TableRow], dict[str, Any] | None]
 

@@ -11,7 +11,7 @@ from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records.question_columns import open_twin
 from lvqa_ray.report.export_formats import open_ended
 from lvqa_ray.report.trainers.formats import TRAINER_FORMATS
-from lvqa_ray.report.trainers.sample import SampleStyle
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 
 def row(asks: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lvqa_ray.cli.commands import app
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.records.question_columns import without_closing
 from lvqa_ray.report.trainers.formats import TRAINER_FORMATS
-from lvqa_ray.report.trainers.sample import SampleStyle, reply_of, sample_of
+from lvqa_ray.report.trainers.training_sample import SampleStyle, reply_of, sample_of
 from tests.report.made import make_output
 
 STEPS = [{"start_s": 70.0, "end_s": 80.5, "reasons": ["She opens", "the door."], "clip_ids": ["f_7"]}]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from lvqa_ray.dataset.reader import opened
 from lvqa_ray.report.exports import Request, write_export
 from lvqa_ray.report.trainers.formats import TRAINER_FORMATS
-from lvqa_ray.report.trainers.sample import SampleStyle
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 from tests.media import make_video
 from tests.report.made import make_output
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.records.row import TableRow
 from lvqa_ray.report.trainers import rewarded, supervised
-from lvqa_ray.report.trainers.sample import USED, Sample, SampleStyle, sample_of
+from lvqa_ray.report.trainers.training_sample import USED, Sample, SampleStyle, sample_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,9 +8,9 @@ from typing import Any
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.report.export_files import Exported, Selection, export_records, new_folder
-from lvqa_ray.report.trainers.sample import SampleStyle
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
-COLUMNS = {"messages": "conversations", "videos": "videos"}
+DATASET_COLUMNS = {"messages": "conversations", "videos": "videos"}
 
 
 def export_llamafactory(output: OutputReader, to: Path, selection: Selection, style: SampleStyle) -> Exported:
@@ -30,6 +30,6 @@ def export_llamafactory(output: OutputReader, to: Path, selection: Selection, st
         info: dict[str, Any] = {}
         for part, path in zip(selection.splits, made.paths, strict=True):
             name = "lvqa" if part == "all" else f"lvqa_{part}"
-            info[name] = {"file_name": path.name, "formatting": "sharegpt", "columns": COLUMNS}
+            info[name] = {"file_name": path.name, "formatting": "sharegpt", "columns": DATASET_COLUMNS}
         (partial / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return Exported([to.absolute()], made.counts, made.left_out, notes=made.notes)

@@ -13,9 +13,9 @@ import yaml
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.export_files import Exported, Selection, VideoPlaces, new_folder, records
-from lvqa_ray.report.trainers.sample import USED, SampleStyle, sample_of
+from lvqa_ray.report.trainers.training_sample import USED, SampleStyle, sample_of
 
-TASK = "lvqa"
+LMMS_TASK = "lvqa"
 _INSTRUCTIONS = {
     "choice": "Answer with the letter of the right option, as <answer>B</answer>.",
     "span": "Answer with the times in seconds, as <answer>12.0-25.5</answer>.",
@@ -62,7 +62,7 @@ def export_lmms_eval(output: OutputReader, to: Path, selection: Selection, style
         pq.write_table(pa.Table.from_pylist(rows), partial / "test.parquet", compression="zstd")
         scorer = (files("lvqa_ray.report.trainers") / "lmms_eval_scorer.py.txt").read_text(encoding="utf-8")
         (partial / "utils.py").write_text(scorer, encoding="utf-8")
-        (partial / f"{TASK}.yaml").write_text(_task(to.absolute() / "test.parquet"), encoding="utf-8")
+        (partial / f"{LMMS_TASK}.yaml").write_text(_task(to.absolute() / "test.parquet"), encoding="utf-8")
     return Exported([to.absolute()], {"test": len(rows)}, notes=places.notes)
 
 
@@ -81,7 +81,7 @@ def _task(data: Path) -> str:
         return _Function(f"utils.{name}")
 
     task = {
-        "task": TASK,
+        "task": LMMS_TASK,
         "dataset_path": "parquet",
         "dataset_kwargs": {"data_files": {"test": str(data)}},
         "test_split": "test",

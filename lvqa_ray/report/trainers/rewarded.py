@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvqa_ray.report.trainers.sample import Sample
+from lvqa_ray.report.trainers.training_sample import Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa

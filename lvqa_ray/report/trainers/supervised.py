@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvqa_ray.report.trainers.sample import Sample
+from lvqa_ray.report.trainers.training_sample import Sample
 
 
 def qwen_vl(sample: Sample) -> dict[str, Any]:

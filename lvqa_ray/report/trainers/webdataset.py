@@ -14,7 +14,7 @@ from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.report.export_files import Exported, Selection, Split, new_folder, records
-from lvqa_ray.report.trainers.sample import USED, SampleStyle, sample_of
+from lvqa_ray.report.trainers.training_sample import USED, SampleStyle, sample_of
 from lvqa_ray.storage.paths import storage_path
 
 SHARD_BYTES = 1_000_000_000

@@ -192,15 +192,19 @@ def test_a_refused_key_halts_and_a_retry_mends_what_failed(
         given = {"endpoint": {"max_concurrency": 1, "max_attempts": 1}, "engine": engine(kind), **settings}
         return make_job(*films, split={"max_seconds": 1.0}, **given)
 
-    def after_two(_: dict[str, Any]) -> None:
+    def nothing(body: dict[str, Any]) -> str | None:
+        return "No question." if "ANSWER: <" in text_of(body) else None
+
+    def after_two(body: dict[str, Any]) -> str | None:
         if fake.paid.total() >= 2:
             fake.api_key = "another key"
+        return nothing(body)
 
     fake.answer = after_two
     stopped = run(job())
     assert (bool(stopped.halted), stopped.unfinished, stopped.failures, stopped.exit_status) == (True, 2, {}, 1)
     fake.api_key = None
-    fake.answer = lambda body: "No question." if "ANSWER: <" in text_of(body) else None
+    fake.answer = nothing
     assert run(job()).failures == {"no_question": 2}
     fake.answer = None
     captions = sum("caption" in name for name in os.listdir(f"{job().output}/cache"))  # noqa: PTH208

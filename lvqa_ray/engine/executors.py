@@ -23,6 +23,8 @@ SMALL_VIDEOS = 100
 """Maximum number of videos that ``auto`` processes without Ray."""
 SMALL_BYTES = 512 * 2**20
 """Maximum total size of their files (bytes): as 720p about 25 minutes, which take 45 CPU s to decode; Ray takes 7."""
+ALONE_BYTES = 64 * 2**20
+"""The same for fewer videos than cores with scene detection: Ray spreads the parts of a video over all cores."""
 REMOTE_BYTES = 32 * 2**20
 """Assumed size of a remote file: asking for it would be a request per file."""
 SMALL_IN_FLIGHT = 256
@@ -134,7 +136,13 @@ def _is_small(job: Job, videos: Videos) -> bool:
     in_flight = sum(at.max_concurrency for role in own for at in job.endpoints.replicas(role))
     if len(videos) > SMALL_VIDEOS or in_flight > SMALL_IN_FLIGHT:
         return False
-    return sum(_bytes_of(video.uri) for video in videos) <= SMALL_BYTES
+    divides = job.split.mode == "scenes" and job.engine.parts is None and len(videos) < cores_of(job)
+    return sum(_bytes_of(video.uri) for video in videos) <= (ALONE_BYTES if divides else SMALL_BYTES)
+
+
+def cores_of(job: Job) -> int:
+    """Cores that a run uses on this machine."""
+    return job.engine.num_cpus or os.cpu_count() or 1
 
 
 def _bytes_of(uri: str) -> int:

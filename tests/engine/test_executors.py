@@ -220,8 +220,8 @@ def test_auto_takes_ray_for_a_cluster_for_its_settings_and_for_large_runs(
     film = media.make_video(tmp_path / "film.mp4", seconds=1)
     monkeypatch.setattr(executors, "_has_ray", lambda: bool(os.environ.get("RAY_ADDRESS")))  # the session has one
 
-    def of(*videos: Path | str, name: str = "auto", **settings: Any) -> str:
-        job = make_job(*videos, engine={"executor": name, **settings})
+    def of(*videos: Path | str, name: str = "auto", stage: Any = (), **settings: Any) -> str:
+        job = make_job(*videos, engine={"executor": name, **settings}, **dict(stage))
         return chosen(job, Videos.of(Video(id=str(uri), uri=str(uri), fingerprint="f") for uri in videos))
 
     assert of(film) == "local"
@@ -234,5 +234,8 @@ def test_auto_takes_ray_for_a_cluster_for_its_settings_and_for_large_runs(
         file.truncate(executors.SMALL_BYTES)
     assert of(large) == "local"
     assert of(large, film) == "ray"
+    large_scenes = {"split": {"mode": "scenes"}}
+    assert of(large, stage=large_scenes) == "ray", "which reads its parts at the same time"
+    assert (of(large, num_cpus=1, stage=large_scenes), of(film, stage=large_scenes)) == ("local", "local")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     assert (of(film), of(film, name="local")) == ("ray", "local")

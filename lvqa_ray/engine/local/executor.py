@@ -8,7 +8,6 @@ their paid replies.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -21,6 +20,7 @@ from lvqa_ray.dataset.run_order import segment_names
 from lvqa_ray.engine.clip_uploads import clip_uploader
 from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
+from lvqa_ray.engine.executors import cores_of
 from lvqa_ray.engine.local.clients import LocalClients
 from lvqa_ray.engine.local.pinned_download import PinnedDownload
 from lvqa_ray.engine.local.video_steps import FileSteps, PaidReplies, VideoSteps
@@ -40,7 +40,7 @@ Emit = Callable[[Result], None]
 
 def decoders_of(job: Job) -> int:
     """Maximum number of decoder processes of a job on this machine."""
-    return max(1, int((job.engine.num_cpus or os.cpu_count() or 1) / job.engine.video_cpus))
+    return max(1, int(cores_of(job) / job.engine.video_cpus))
 
 
 class LocalExecutor:

@@ -42,13 +42,16 @@ class ExecutorLost(BaseException):
 
 
 class Executor(Protocol):
-    """Executes the passes of one run; a context manager opens and closes it, see `opened`."""
+    """Executes the passes of one run; a context manager opens and closes it, see `opened`.
+
+    Opening it must be quick, since the endpoints are checked afterwards.
+    """
 
     def connect(self, keys: KeysOfRoles) -> None:
-        """Start what limits and counts requests; nothing is sent yet.
+        """Start the processes of the run, and what limits and counts requests; nothing is sent yet.
 
         Raises:
-            ConfigError: The output or a video is out of reach of a machine of the cluster.
+            ConfigError: Ray does not start, or a machine of the cluster does not see the output or a video.
         """
         ...
 

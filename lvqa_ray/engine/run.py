@@ -26,7 +26,7 @@ from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.dataset.statistics.question_counts import Funnel
 from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
 from lvqa_ray.dataset.verify import VerifyResult, verify
-from lvqa_ray.engine.executors import Executor, ExecutorLost, chosen, opened
+from lvqa_ray.engine.executors import Executor, ExecutorLost, KeysOfRoles, chosen, opened
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
@@ -175,31 +175,28 @@ def _run(
     except OSError as error:
         raise ConfigError(f"{folder / 'cache'} cannot be read: {error.strerror or error}.") from None
     del done
-    if todo:
-        reporter.phase("the endpoints to respond")
-        check_prices(job)
-        check_whisper(job)
-        check_addresses(job, todo)
-        keys = check_endpoints(job)
-    if only is None:
-        write_job(folder, job, videos)
-    elif todo:
-        write_rerun(folder, job, todo)
-    write_identities(folder, identities)
     if not todo:
+        if only is None:
+            write_job(folder, job, videos)
+        write_identities(folder, identities)
         return _settled(job, videos, todo, run_id, started, reporter=reporter, hold=hold, stop=stop)
-    write_run(folder, job, None, run_id=run_id)
     kind = chosen(job, todo)
     name = "Ray" if kind == "ray" else "the executor"
-    reporter.phase(f"{name} to start")
     provenance = provenance_of(job, run_id)
     over_budget = False
     try:
-        # Install the handlers again: `ray.init` replaces them.
-        with opened(kind)(job, todo, run_id, provenance) as executor, stop.listening():
+        with opened(kind)(job, todo, run_id, provenance) as executor:
+            keys = _checked(job, todo, reporter)
+            if only is None:
+                write_job(folder, job, videos)
+            else:
+                write_rerun(folder, job, todo)
+            write_identities(folder, identities)
+            write_run(folder, job, None, run_id=run_id)
+            reporter.phase(f"{name} to start")
             executor.connect(keys)
             hold.when_lost(executor.halt)
-            with paying(folder, hold):
+            with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
                 with stop.draining(executor.halt, longest_s):
                     halted = _passes(job, todo, executor, run_id, provenance, reporter=reporter, hold=hold)
@@ -220,6 +217,15 @@ def _run(
             halted=halted,
             over_budget=over_budget,
         )
+
+
+def _checked(job: Job, todo: Videos, reporter: Reporter) -> KeysOfRoles:
+    """Check what can be checked before the first paid call; returns the keys of the endpoints."""
+    reporter.phase("the endpoints to respond")
+    check_prices(job)
+    check_whisper(job)
+    check_addresses(job, todo)
+    return check_endpoints(job)
 
 
 def _settled(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def ray_run(job: Job, videos: Videos, run_id: str, provenance: dict[str, str]) -> Iterator[RayRun]:
-    """Open the executor: connect to Ray or start one; see `ray_session_for`.
+    """Open the executor, which connects to Ray or starts one later, see `ray_session_for`.
 
     Args:
         job: The job.
@@ -39,17 +39,17 @@ def ray_run(job: Job, videos: Videos, run_id: str, provenance: dict[str, str]) -
         provenance: Columns that are the same in all rows of the run.
 
     Raises:
-        ConfigError: Ray does not start, or no node is large enough for a task of the job.
         ExecutorLost: In the block, when Ray's control processes are gone.
     """
-    with ray_session_for(job), watch_ray():
-        yield RayRun(job, videos, run_id, provenance)
+    with ExitStack() as session:
+        yield RayRun(session, job, videos, run_id, provenance)
 
 
 class RayRun:
-    """An `Executor` on the connected Ray; arguments as for `ray_run`."""
+    """An `Executor` on Ray; arguments as for `ray_run`, and the stack that ends its session."""
 
-    def __init__(self, job: Job, videos: Videos, run_id: str, provenance: dict[str, str]) -> None:
+    def __init__(self, session: ExitStack, job: Job, videos: Videos, run_id: str, provenance: dict[str, str]) -> None:
+        self._session = session
         self._job, self._videos, self._run_id, self._provenance = job, videos, run_id, provenance
         self._folder = output_path(job)
         self._budget: Handle | None = None
@@ -57,6 +57,8 @@ class RayRun:
 
     def connect(self, keys: KeysOfRoles) -> None:
         """See `Executor`."""
+        self._session.enter_context(ray_session_for(self._job))
+        self._session.enter_context(watch_ray())
         check_shared_disk(self._folder, self._videos)
         self._budget = start_budget(self._job.engine, self._folder / "cache", self._run_id)
         self._lines = endpoints.connect_endpoints(self._job, keys, self._folder / "cache", self._budget)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,32 @@ def test_a_refused_key_halts_and_a_retry_mends_what_failed(
     assert (mended.records, mended.failures, mended.exit_status) == (2, {}, 0)
     assert "caption" not in mended.spent
     assert captions
+
+
+def test_a_run_loads_what_it_uses(tmp_path: Path) -> None:
+    """A small run loads no Ray; one with nothing to do loads no client either, and leaves its report."""
+    program = "import sys\nfrom lvqa_ray.cli import main\ntry:\n    main()\nexcept SystemExit as ended:\n"
+    program += "    assert not ended.code, ended\nprint('loaded', *sorted({'ray', 'openai'} & set(sys.modules)))"
+    said = []
+    with FakeEndpoint() as fake:
+        job = job_file(tmp_path, fake, corpus(tmp_path / "films", 1), engine={"executor": "auto"})
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", program, "run", str(job)],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=alone(),
+            )
+            said.append(done.stdout.splitlines()[-1])
+            said.append(str((tmp_path / "out" / "report.html").stat().st_mtime_ns))
+    assert (said[0], said[2]) == ("loaded openai", "loaded")
+    assert said[1] == said[3]
+
+
+def alone() -> dict[str, str]:
+    """The environment without the address of a cluster."""
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
 
 def test_auto_takes_ray_for_a_cluster_for_its_settings_and_for_large_runs(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from lvqa_ray.engine.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
 from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchApi
@@ -31,21 +33,36 @@ class LocalBatches:
         run_id: Id in the names of the log's segments.
         scratch_gb: Maximum size of the files that wait to be uploaded (GB).
         budget: The budget, if there is one.
+        waits: Whether callers wait for their answers; otherwise their requests are deferred to a later pass.
     """
 
-    def __init__(self, journal: StoragePath, run_id: str, scratch_gb: float, budget: BudgetClient | None) -> None:
+    def __init__(
+        self, journal: StoragePath, run_id: str, scratch_gb: float, budget: BudgetClient | None, *, waits: bool
+    ) -> None:
         self._journal = journal
         self._run_id = run_id
         self._most_bytes = scratch_gb * 2**30
         self._budget = budget
+        self._waits = waits
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._running: dict[tuple[str, str], tuple[LocalQueue, BatchRunner]] = {}
         self._begun = 0
 
     @property
-    def broken(self) -> bool:
-        """Whether a runner has ended; `route` makes another one."""
-        return any(runner.broken for _, runner in self._running.values())
+    def broken(self) -> str:
+        """Why a runner has ended, and empty if none has; `route` makes another one."""
+        return next((runner.broken for _, runner in self._running.values() if runner.broken), "")
+
+    def halt(self) -> None:
+        """Create no more batches."""
+        for _, runner in self._running.values():
+            runner.halt()
+
+    def wait(self, stopped: Callable[[], str], on_wait: Callable[[str], object]) -> bool:
+        """Wait for all batches; returns whether requests had to wait. See `BatchRunner.wait`."""
+        runners = [runner for _, runner in self._running.values()]
+        with ThreadPoolExecutor(max(1, len(runners))) as threads:
+            return any(list(threads.map(lambda runner: runner.wait(stopped, on_wait), runners)))
 
     def route(self, at: Endpoint, key: SecretStr) -> BatchRoute | None:
         """The route into file batches; ``None`` if requests of the endpoint are and will be in none.
@@ -57,17 +74,18 @@ class LocalBatches:
         if at.tier != "batch" and name not in self._running and not self._is_open(name):
             return None
         if name not in self._running or self._running[name][1].broken:  # a service must recover from an outage
-            quick = at.model_copy(update={"batch_wait_s": min(at.batch_wait_s, LONGEST_COLLECTING_S)})
+            longest_s = min(at.batch_wait_s, LONGEST_COLLECTING_S) if self._waits else at.batch_wait_s
+            quick = at.model_copy(update={"batch_wait_s": longest_s})
             if self._folder is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="lvqa-batches-")
             files = Path(self._folder.name) / str(self._begun)
             queue = LocalQueue(BatchQueue(quick, files, self._most_bytes))
             log = BatchLog(self._journal, f"{self._run_id}_{self._begun}")
-            runner = BatchRunner([BatchLine(quick, BatchApi(quick, key), queue)], log, self._budget, lost=str)
+            runner = BatchRunner([BatchLine(quick, BatchApi(quick, key), queue)], log, self._budget)
             runner.start()
             self._running[name] = queue, runner
             self._begun += 1
-        return BatchRoute(at, BatchApi(at, key), self._running[name][0], waits=True, collects=at.tier == "batch")
+        return BatchRoute(at, BatchApi(at, key), self._running[name][0], waits=self._waits, collects=at.tier == "batch")
 
     def close(self) -> None:
         """Stop; open batches go on at the endpoint, and the next process with the lock finds them."""

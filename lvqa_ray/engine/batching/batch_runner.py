@@ -66,16 +66,16 @@ class BatchRunner:
         lines: The endpoints with file batches.
         log: The log.
         budget: Budget of the run, if it has one.
-        lost: Says why no batch may be created any more; empty while it may.
+
+    Attributes:
+        broken: Why no batch can be run any more; empty while they can.
     """
 
-    def __init__(
-        self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None, lost: Callable[[], str]
-    ) -> None:
+    def __init__(self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None) -> None:
         self._lines = lines
         self._log = log
         self._budget = budget
-        self._lost = lost
+        self._halted = False
         self._open: dict[str, _Open] = {}
         self._flush = False
         self._idle = False
@@ -107,6 +107,10 @@ class BatchRunner:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
+
+    def halt(self) -> None:
+        """Create no more batches: another run may have the lock, or a signal was received."""
+        self._halted = True
 
     def waiting(self) -> str:
         """What is waited for, as the rest of a sentence "Waiting for ..."."""
@@ -171,7 +175,7 @@ class BatchRunner:
                 flushing = self._flush
                 took = False
                 for line in self._lines:
-                    while not self._lost() and (file := await line.queue.take(flush=flushing)) is not None:
+                    while not self._halted and (file := await line.queue.take(flush=flushing)) is not None:
                         took = True
                         await self._submit(line, file)
                 for batch in list(self._open.values()):

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.errors import ApiError, BatchFailed, BudgetSpent, ContentFiltered, Overloaded, TooLong
-from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
+from lvqa_ray.errors import ApiError, BadRequest, BatchFailed, BudgetSpent, ContentFiltered, Overloaded, TooLong
+from lvqa_ray.journal.batch_log import batches_folder, logged
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
+from lvqa_ray.llm.batches.batch_api import BatchState
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import Budget
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
@@ -111,6 +112,27 @@ def test_lost_and_doubled_results(fake: FakeEndpoint, tmp_path: Path) -> None:
     assert [len(batch.rows) for batch in fake.batches.made.values()] == [12, 2]
 
 
+def test_a_batch_in_which_every_request_failed_has_no_output_file(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """LiteLLM #33987: "Output file id is None" again and again, as the errors are in another file."""
+    fake.batches.row_faults = {"What": Status(400, "invalid_value", "invalid_request_error", "Bad.")}
+    with BatchRun(tmp_path, batched(fake)) as run:
+        outcomes = run.ask(ASKED)
+    assert {type(outcome) for outcome in outcomes} == {BadRequest}
+    assert (billed(tmp_path), statuses(tmp_path)) == (0.0, ["completed"])
+
+
+def test_states_as_servers_write_them() -> None:
+    """An empty string for no error file (kaibo #93), capitals (Novita), and results that are announced too early."""
+    shown = {"id": "b", "status": "COMPLETED", "output_file_id": "file-1", "error_file_id": "", "metadata": None}
+    state = BatchState.of(shown)
+    assert state is not None
+    assert (state.ended, state.results, state.faults, state.total) == (True, ("file-1",), (), 0)
+    early = BatchState.of(shown | {"status": "in_progress"})  # aibrix #2409
+    assert early is not None
+    assert not early.ended
+    assert BatchState.of({"object": "list"}) is None
+
+
 def test_a_request_that_is_never_in_the_results_fails(fake: FakeEndpoint, tmp_path: Path) -> None:
     with BatchRun(tmp_path, batched(fake)) as run:
         for _ in range(4):
@@ -134,7 +156,7 @@ def test_a_line_that_fails_the_validation(fake: FakeEndpoint, tmp_path: Path) ->
 
 
 def test_too_many_tokens_waiting_is_no_failure(fake: FakeEndpoint, tmp_path: Path) -> None:
-    """OpenAI fails a batch at once if its queue of tokens is full; comparable tools lose or repeat the batch."""
+    """OpenAI fails a batch at once if its queue of tokens is full."""
     fake.batches.full = 3
     with BatchRun(tmp_path, batched(fake, max_attempts=1)) as run:
         assert answers(run.ask(ASKED)) == len(ASKED)
@@ -253,10 +275,6 @@ class TestKilled:
         assert file not in fake.batches.files, "a late request for the batch would find no file"
         assert max(fake.batches.asked.values()) == 1
         assert fake.paid.total() == len(ASKED)
-
-    def test_a_change_of_tier_waits_for_open_batches(self, fake: FakeEndpoint, tmp_path: Path) -> None:
-        self.begun(fake, tmp_path, "created")
-        assert [batch.status for batch in BatchLog(tmp_path / "cache", "r2").open()] == [""]
 
 
 def test_replies_are_those_of_the_standard_tier(fake: FakeEndpoint, tmp_path: Path) -> None:

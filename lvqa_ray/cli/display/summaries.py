@@ -53,6 +53,9 @@ def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -
     unknown = "not known: set price_in and price_out of the endpoints"
     table.add_row("estimated cost", unknown if planned.cost_usd is None else f"${planned.cost_usd:,.4f}")
     table.add_row("endpoint time", f"{planned.busy_s / 60:.1f} minutes at its rate limits")
+    if planned.batches.rounds:
+        hours = f"up to {planned.batches.hours:,g} hours"
+        table.add_row("file batches", f"{planned.batches.rounds} rounds, one after another: {hours}")
     show(data, table)
     if any(len(tiers) > 1 for tiers in planned.tiers.values()):
         _show_tiers(job, planned.tiers)

@@ -13,6 +13,7 @@ from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import changed, describe_reasons, remaining
 from lvqa_ray.dataset.run_state import settings_of
 from lvqa_ray.dataset.stored_manifest import with_stable_ids
+from lvqa_ray.engine.preflight.batch_rounds import BatchRounds, batch_rounds
 from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
 from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
@@ -41,6 +42,7 @@ class DryRun:
         stages: Estimate of the calls by stage.
         tiers: Cost by role and price tier.
         busy_s: Time that the busiest endpoint needs at its limits (s); decoding may take longer.
+        batches: Rounds of file batches, for endpoints with tier ``batch``.
         exact: Whether ``clips`` is exact; scenes are known only after decoding, so it is a lower bound then.
     """
 
@@ -57,6 +59,7 @@ class DryRun:
     tiers: dict[Role, dict[Tier, TierCost]]
     busy_s: float
     exact: bool
+    batches: BatchRounds
 
     @property
     def cost_usd(self) -> float | None:
@@ -109,6 +112,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
         tiers=tier_costs(job, stages),
         busy_s=seconds(job, stages),
         exact=exact,
+        batches=batch_rounds(job, stages, max((row.info.duration_sec for row, _ in found), default=0.0)),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.conftest import JobMaker, tables
 from tests.fakes import answers
 from tests.fakes.answers import answer, text_of, tokens_in, tokens_out
 from tests.fakes.endpoint import FakeEndpoint
+from tests.storm.storm import Run, check, job_file
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -120,3 +123,38 @@ def test_a_change_of_tier_waits_for_the_open_batch(
     assert fake.paid.total() - paid == paid, "each request once, as in the first run"
     assert fake.ledger.replies["standard"] == paid - len(caption.rows), "the captions are those of the open batch"
     assert bill(summary) == pytest.approx(fake.ledger.usd - ledger, rel=1e-9)
+
+
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_spent_budget_sends_what_it_has_reserved(
+    fake: FakeEndpoint, make_job: JobMaker, films: list[Path], executor: str
+) -> None:
+    at = settings(fake, "batch")
+    summary = run(make_job(*films, **at, engine=on(executor) | {"max_requests": 4}))
+    assert (summary.exit_status, summary.over_budget) == (3, True)
+    assert fake.paid.total() == 4, "no more, and no fewer: a run that sends nothing would never end"
+    for _ in range(9):
+        summary = run(make_job(*films, **at, engine=on(executor) | {"max_requests": 8}))
+        if not summary.halted:
+            break
+    assert (summary.exit_status, summary.records) == (0, 3)
+    assert max(fake.paid.values()) == 1
+
+
+def test_a_signal_ends_the_run_and_not_its_batch(fake: FakeEndpoint, tmp_path: Path, films: list[Path]) -> None:
+    fake.batches.state_s = 2.0
+    at = settings(fake, "batch")["endpoint"]
+    checks = {"duplicates": {"corpus": False}, "blind": {"policy": "off"}}
+    job = job_file(tmp_path, fake, films, endpoint=at, engine=on("local"), split={"max_seconds": 1}, checks=checks)
+    with Run(job) as stopped:
+        assert stopped.wait_until(lambda: bool(fake.batches.asked))
+        began = time.monotonic()
+        stopped.signal(signal.SIGTERM)
+        assert stopped.end() == 143, stopped.said()
+        assert time.monotonic() - began < 10, "it does not wait for the batch"
+        assert "Traceback" not in stopped.said()
+    fake.batches.state_s = 0.05
+    with Run(job) as again:
+        assert again.end() == 0, again.said()
+    check(job, fake)
+    assert max(fake.batches.asked.values()) == 1

@@ -44,6 +44,8 @@ MENDS: Mapping[str, str] = {
     "overloaded": _RUN,
     "disconnected": _RUN,
     "timed_out": "raise timeout_s of the endpoint, then run again",
+    "batch_failed": "read the message; then run again, or set tier=standard for the endpoint",
+    "deferred": "run again: the answer arrives with its batch (`lvqa batches`)",
     "malformed_reply": "check what the endpoint sends (column raw), then run again",
     "stopped": _STOP,
     "auth_failed": "set a key that the endpoint accepts, then run again",

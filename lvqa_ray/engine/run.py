@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
+from itertools import count as count_up
 
 import ray
 
@@ -45,6 +46,7 @@ from lvqa_ray.engine.provenance import code_version, provenance_of
 from lvqa_ray.engine.ray.budget_actor import start as start_budget
 from lvqa_ray.engine.ray.datasink import TableSink
 from lvqa_ray.engine.ray.endpoints import Lines, connect_endpoints, halt, why_halted
+from lvqa_ray.engine.ray.file_batches import FileBatches, file_batches
 from lvqa_ray.engine.ray.graph import run_pass
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
 from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
@@ -207,12 +209,12 @@ def _run(
         with ray_session_for(job), stop.listening(), watch_ray():
             check_shared_disk(folder, todo)
             budget = start_budget(job.engine, folder / "cache", run_id)
-            lines = connect_endpoints(job, keys, folder / "cache", budget)
-            hold.when_lost(partial(halt, lines))
-            with paying(folder, hold):
+            with paying(folder, hold), file_batches(job, keys, run_id, budget, hold=hold, stop=stop) as batches:
+                lines = connect_endpoints(job, keys, folder / "cache", budget, batches.queues)
+                hold.when_lost(partial(halt, lines))
                 longest_s = max(line.endpoint.attempt_timeout_s for line in chain.from_iterable(lines.values()))
                 with stop.draining(partial(halt, lines), longest_s):
-                    halted = _passes(job, todo, lines, run_id, reporter, hold=hold)
+                    halted = _passes(job, todo, lines, run_id, reporter, hold=hold, batches=batches)
                 over_budget = budget is not None and bool(ray.get(budget.exhausted.remote()))
             reporter.phase("Ray to shut down")
     except RayLost as lost:
@@ -294,27 +296,36 @@ def _settled(
     return summary
 
 
-def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock) -> str:
-    """Run passes until all videos have an outcome of this run; returns the reason if the run was halted, else empty."""
+def _passes(
+    job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock, batches: FileBatches
+) -> str:
+    """Run passes until all videos have an outcome of this run; returns the reason if the run was halted, else empty.
+
+    A pass after which requests wait for file batches is a round: it does not count.
+    """
     folder, passes, provenance = output_path(job), job.engine.passes, provenance_of(job, run_id)
     lost: list[Video] = []
     watch = ProgressReader.of(folder, run_id, len(todo), lines)
     # Copies of a video wait until the first one is done: their replies then come from the journal.
-    for part, videos in enumerate(without_copies(todo)):
-        left = videos
-        for number in range(1, passes + 1) if left else ():
-            sink = TableSink(folder, provenance, f"part-{run_id}-{part * passes + number}")
+    shards = count_up(1)
+    for videos in without_copies(todo):
+        left, number = videos, 1
+        while left and number <= passes:
+            sink = TableSink(folder, provenance, f"part-{run_id}-{next(shards)}")
             stopped = ""
             with reporter.watching(watch):
                 try:
                     run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < passes)
                 except ray.exceptions.RayError as error:
                     stopped = _broken(error)
-            if reason := hold.lost or stopped or sink.broken or why_halted(lines):
+            reason = hold.lost or stopped or sink.broken or why_halted(lines)
+            on = not stopped and batches.wait(
+                reporter.phase
+            )  # also after a spent budget: what is collected is reserved
+            if reason := reason or hold.lost or batches.broken or why_halted(lines):
                 return reason
             left = without_outcome(left, outcomes(folder), run_id)
-            if not left:
-                break
+            number += not on
         lost += left
     message = f"the worker died in each of {passes} passes; the file may crash the decoder"
     failures = [

@@ -40,13 +40,14 @@ class JournalEntry:
     seconds: float = 0.0
 
 
-def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
+def line_of(key: str, reply: ChatReply | ApiError, model: str, *, batch: str = "") -> bytes:
     """Format the line of a reply; an error must have a bill, since only paid replies are recorded.
 
     Args:
         key: Cache key, in hex.
         reply: The reply or error.
         model: The requested model, for errors; an answer holds its own.
+        batch: Tag of the file batch that brought it; empty for none.
     """
     if isinstance(reply, ApiError):
         usage = Usage.of(reply)
@@ -57,7 +58,8 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
     counts |= {name: count for name in REPORTED if (count := getattr(usage, name)) is not None}
     latency = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
-    line = _JSON.encode({"key": key, **fields, **counts, "at": round(time.time(), 1), **latency})
+    source = {"batch": batch} if batch else {}
+    line = _JSON.encode({"key": key, **fields, **counts, "at": round(time.time(), 1), **latency, **source})
     return f"{line}\n".encode("ascii")
 
 

@@ -77,7 +77,7 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         moved = transport.moved_to
         doubt = _doubt(endpoint, listed, moved)
         if not doubt:
-            warning = await check_tier(transport, endpoint, request)
+            warning = await check_tier(transport, endpoint, key, request)
             return Readiness(f"Answers, and lists {endpoint.model}.", warning=warning)
         if isinstance(listed, Disconnected):
             raise ConfigError(f"{endpoint.label}: {_ended(listed)}{await _fix(endpoint, key, listed)}")
@@ -85,7 +85,7 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
             says = f"{_capital(doubt)}. One small paid request would decide."
             return Readiness(says, sure=False, warning=f"{endpoint.label}: {doubt}.")
         error = await _refusal(transport, replace(request, standard=True))
-        unsure = "" if error is not None else await check_tier(transport, endpoint, request)
+        unsure = "" if error is not None else await check_tier(transport, endpoint, key, request)
         moved = moved or transport.moved_to
     finally:
         await transport.aclose()

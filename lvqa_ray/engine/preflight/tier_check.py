@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from pydantic import SecretStr
+
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, NoCapacity, NotFound, StopRun
+from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
@@ -14,12 +17,15 @@ TIER_PROBE_S = 120.0
 """How long the test request may take (s): a full tier may keep it waiting, which is no rejection."""
 
 
-async def check_tier(transport: OpenAITransport, endpoint: Endpoint, request: ChatRequest | None) -> str:
+async def check_tier(
+    transport: OpenAITransport, endpoint: Endpoint, key: SecretStr, request: ChatRequest | None
+) -> str:
     """Check that an endpoint accepts its tier: with one small request, or for file batches with a free list of them.
 
     Args:
         transport: The endpoint's transport.
         endpoint: The endpoint, which answers on the standard tier as far as is known.
+        key: Its key.
         request: A small request; ``None`` if nothing may be paid.
 
     Returns:
@@ -34,7 +40,7 @@ async def check_tier(transport: OpenAITransport, endpoint: Endpoint, request: Ch
     try:
         async with asyncio.timeout(TIER_PROBE_S):
             if endpoint.tier == "batch":
-                await transport.list_batches()
+                await _list_batches(endpoint, key)
             elif request is not None:
                 await transport(request)
         return ""
@@ -51,6 +57,14 @@ async def check_tier(transport: OpenAITransport, endpoint: Endpoint, request: Ch
     raise ConfigError(
         f"{endpoint.label} rejects tier {endpoint.tier}: {error} Set tier: standard, or the tier that it offers."
     )
+
+
+async def _list_batches(endpoint: Endpoint, key: SecretStr) -> None:
+    api = BatchApi(endpoint, key)
+    try:
+        await api.list_batches()
+    finally:
+        await api.aclose()
 
 
 async def _answers(transport: OpenAITransport, request: ChatRequest) -> bool:

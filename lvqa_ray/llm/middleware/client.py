@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from lvqa_ray.llm.batches.batched_chat import BatchedChat, BatchRoute
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat
@@ -28,12 +29,14 @@ class EndpointRoute:
         wire: The transport, which sends a request once.
         permits: Pool of rate-limit leases.
         budget: Budget of the run, if it has one.
+        batches: How its requests get into file batches, on the tier ``batch``.
     """
 
     endpoint: Endpoint
     wire: Chat
     permits: LeasePool
     budget: BudgetClient | None = None
+    batches: BatchRoute | None = None
 
 
 def build_client(
@@ -70,6 +73,8 @@ def build_client(
         cap_s=first.backoff_cap_s,
         fallback_s=None if minutes is None else 60 * minutes,
     )
-    led: Chat = LeaderFirst(retrying, first, prefixes or WarmPrefixes()) if goes_first(first) else retrying
-    cached = CacheMiddleware(led, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
+    sending: Chat = LeaderFirst(retrying, first, prefixes or WarmPrefixes()) if goes_first(first) else retrying
+    if (batches := routes[0].batches) is not None:
+        sending = BatchedChat(batches, retrying, answers, key_of, routes[0].budget)
+    cached = CacheMiddleware(sending, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(RetryTruncated(cached, first))

@@ -68,7 +68,7 @@ class OpenAITransport:
         raise TypeError("An OpenAITransport holds a key and a connection: make it where it is used.")
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Send the request once; again, at no cost, if the endpoint needs another form (see `_adapt`).
+        """Send the request once; again, at no cost, if the endpoint needs another form (see `adapt`).
 
         Raises:
             ApiError: There was no usable answer.
@@ -81,7 +81,7 @@ class OpenAITransport:
                 answer, limits = await self._ask("POST", url, body)
                 break
             except BadRequest as error:
-                if not self._adapt(error, body):
+                if not self.adapt(error, body):
                     raise
             except ApiError as error:
                 raise of_tier(error, tier) from None
@@ -118,7 +118,7 @@ class OpenAITransport:
     def _tier(self, request: ChatRequest) -> Tier:
         return "standard" if request.standard else self._endpoint.tier
 
-    def _adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
+    def adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
         """Change the form of this and all later requests if the error asks for it; returns whether it did.
 
         OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same. The
@@ -150,22 +150,6 @@ class OpenAITransport:
             raise self._fault(MalformedReply, "there is no list of models")
         return models
 
-    async def list_batches(self, after: str = "") -> list[Mapping[str, Any]]:
-        """One page of the endpoint's file batches, the newest first; costs nothing.
-
-        Args:
-            after: Id of the last batch of the page before.
-
-        Raises:
-            ApiError: `NotFound` and others, if the endpoint has no file batches.
-        """
-        url = self._url("/batches").copy_merge_params({"limit": "100", **({"after": after} if after else {})})
-        answer, _ = await self._ask("GET", url, None)
-        data = answer.get("data") if isinstance(answer, Mapping) else answer  # Together gives the bare list
-        if not isinstance(data, list):
-            raise self._fault(MalformedReply, "there is no list of batches")
-        return [each for each in data if isinstance(each, Mapping)]
-
     @property
     def moved_to(self) -> str:
         """The base URL to which the endpoint redirects requests; empty if it does not."""
@@ -179,10 +163,8 @@ class OpenAITransport:
 
     async def _ask(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> tuple[object, RateInfo | None]:
         """The reply's JSON, and its rate-limit headers."""
-        client = self._client = self._client or self._open()
         try:
-            async with asyncio.timeout(self._endpoint.attempt_timeout_s):
-                answer = await client.send(self._request(method, url, body))
+            answer = await self._exchange(method, url, body)
             if answer.is_success:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
                     return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
@@ -197,6 +179,12 @@ class OpenAITransport:
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
         raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
+
+    async def _exchange(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Response:
+        """The response; errors of the HTTP client pass through."""
+        client = self._client = self._client or self._open()
+        async with asyncio.timeout(self._endpoint.attempt_timeout_s):
+            return await client.send(self._request(method, url, body))
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build the request that the SDK would send, without its request options and typed replies.

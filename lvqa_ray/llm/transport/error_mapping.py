@@ -15,6 +15,7 @@ from lvqa_ray.errors import (
     ApiError,
     AuthFailed,
     BadRequest,
+    BatchFailed,
     ContentFiltered,
     Disconnected,
     EmptyReply,
@@ -55,6 +56,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 _SENTENCES: dict[type[ApiError], str] = {
     AuthFailed: "The endpoint does not accept the key",
+    BatchFailed: "The file batch failed",
     BadRequest: "The endpoint does not take the request",
     ContentFiltered: "The endpoint's content filter held the call back",
     EmptyReply: "The reply holds no answer",

@@ -19,6 +19,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, ReplySchema, Text
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.middleware.leader import PREFIX_TTL_S, LeaderFirst, WarmPrefixes, goes_first
+from lvqa_ray.llm.middleware.rate_limit import Replica, _rank
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
@@ -170,6 +171,26 @@ def test_a_video_stays_on_one_replica(tmp_path: Path) -> None:
         hit = usage(replies).hit_share
         assert hit is not None
         assert hit > 0.7
+
+
+def test_a_replica_that_is_full_gives_its_videos_away(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        fakes = [stack.enter_context(FakeEndpoint(latency_s=0.3)) for _ in range(2)]
+        slow = [at(fake, max_concurrency=2, leader_first=False) for fake in fakes]
+        ask(tmp_path, slow, [about("v", n) for n in range(12)])
+        assert min(fake.asked for fake in fakes) >= 3, "all are about one video, and nobody waits for a minute"
+
+
+def test_replicas_get_videos_in_proportion_to_their_places() -> None:
+    async def nothing(request: ChatRequest) -> ChatReply:
+        raise AssertionError(request)
+
+    pools = [LeasePool(LocalLeaseServer(Limiter(Limits.of(Endpoint(base_url="http://h/v1", model="m")))))] * 2
+    small, large = (
+        Replica(nothing, pool, name, places) for pool, name, places in zip(pools, "ab", (10, 90), strict=True)
+    )
+    first = Counter(min((small, large), key=lambda each: _rank(f"v{n}", each)).name for n in range(5000))
+    assert 400 < first["a"] < 600
 
 
 def bodies(fake: FakeEndpoint) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ HEDGE_S = 0.05
 """If a replica grants no lease within this time, the next replica is asked too."""
 STICKY_S = 60.0
 """The same for a request with a shared prompt prefix, which only its own replica has in its cache."""
-CROWDED = 2.0
+LEAVE_AT_LOAD = 2.0
 """It leaves its own replica if that has no free place and this many times the load of the least busy one."""
 
 
@@ -88,7 +88,7 @@ class RateLimitMiddleware:
         """The replicas in the order in which a request asks them, and the time after which it asks the next one (s)."""
         if prefix and len(self._replicas) > 1:
             ranked = sorted(self._replicas, key=lambda replica: _rank(prefix, replica))
-            if self._load(ranked[0]) < max(1.0, CROWDED * min(map(self._load, ranked))):
+            if self._load(ranked[0]) < max(1.0, LEAVE_AT_LOAD * min(map(self._load, ranked))):
                 return ranked, STICKY_S
             return sorted(ranked, key=self._load), HEDGE_S
         return sorted(self._replicas, key=lambda replica: replica.permits.waiting), HEDGE_S

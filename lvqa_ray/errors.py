@@ -34,8 +34,8 @@
         ├── DegenerateReply      the reply repeats itself without end
         └── TruncatedReply       the reply hit the token limit
 
-The transport chooses the class by code, type and status, and by texts (`llm.transport.error_prose`) if a server gives
-nothing else. ``kind`` is the name in failure rows; ``retryable`` says whether a later run should try again.
+The transport chooses the class by code, type and HTTP status, and reads texts (`llm.transport.error_prose`) only if a
+server gives nothing else. ``kind`` is the name in failure rows; ``retryable``: whether a later run should try again.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lvqa_ray.errors import StopRun
+from lvqa_ray.errors import ConfigError, StopRun
 from lvqa_ray.journal.entries import line_of
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments, scan
@@ -18,6 +18,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.storage.paths import StoragePath
 
+_SETTINGS = {"base_url", "model", "api_key_env", "tier", "price_in", "price_out", "batch_hours", "batch_poll_s"}
 _LINES = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -27,9 +28,7 @@ class LoggedBatch:
 
     Attributes:
         tag: Our unique tag, in its metadata.
-        base_url: Base URL of its endpoint.
-        model: Its model.
-        api_key_env: Variable of the key; empty for none.
+        endpoint: Its endpoint, with the settings that are needed to end it.
         entries: Its requests, in the order of its file.
         at: When it was logged, in seconds since 1970.
         file: Id of the uploaded file; empty before.
@@ -39,9 +38,7 @@ class LoggedBatch:
     """
 
     tag: str
-    base_url: str
-    model: str
-    api_key_env: str
+    endpoint: Endpoint
     entries: tuple[BatchEntry, ...]
     at: float
     file: str = ""
@@ -52,7 +49,7 @@ class LoggedBatch:
     @property
     def place(self) -> tuple[str, str]:
         """Base URL and model, by which the endpoint of a job is found."""
-        return self.base_url, self.model
+        return self.endpoint.base_url, self.endpoint.model
 
 
 def batches_folder(journal: StoragePath) -> StoragePath:
@@ -79,16 +76,12 @@ class BatchLog:
         Raises:
             StopRun: The log cannot be written; this holds for the other methods too.
         """
-        batch = LoggedBatch(
-            tag, endpoint.base_url, endpoint.model, endpoint.api_key_env or "", tuple(entries), time.time(), ours=True
-        )
+        batch = LoggedBatch(tag, endpoint, tuple(entries), time.time(), ours=True)
         self._append(
             {
                 "tag": tag,
                 "at": round(batch.at, 1),
-                "base_url": batch.base_url,
-                "model": batch.model,
-                "api_key_env": batch.api_key_env,
+                "endpoint": endpoint.model_dump(mode="json", include=_SETTINGS),
                 "requests": [[entry.key, entry.stage, entry.estimate_usd] for entry in entries],
             }
         )
@@ -117,7 +110,7 @@ class BatchLog:
             for key, result in results.items():
                 if key in done or (isinstance(result, Exception) and result.bill is None):
                     continue
-                line = line_of(key, result, batch.model, batch=batch.tag)
+                line = line_of(key, result, batch.endpoint.model, batch=batch.tag)
                 self._replies.append(f"{stages[key]}-{self._run_id}_batches.jsonl", line)
                 written.append(key)
             if (future := self._replies.written()) is not None:
@@ -152,23 +145,21 @@ def logged(segments: Segments) -> list[LoggedBatch]:
         OSError: The log cannot be read.
     """
     found: dict[str, LoggedBatch] = {}
+    news: list[tuple[str, Mapping[str, Any]]] = []
     for _, _, line in scan(segments):
         try:
             fields = json.loads(line)
             tag = str(fields["tag"])
-            if "requests" in fields:
-                found[tag] = LoggedBatch(
-                    tag,
-                    str(fields["base_url"]),
-                    str(fields["model"]),
-                    str(fields["api_key_env"]),
-                    _entries(fields["requests"]),
-                    float(fields["at"]),
-                )
-            elif tag in found:
-                found[tag] = _with(found[tag], fields)
-        except (ValueError, TypeError, KeyError):
+            if "requests" not in fields:
+                news.append((tag, fields))
+                continue
+            endpoint = Endpoint.model_validate(fields["endpoint"])
+            found[tag] = LoggedBatch(tag, endpoint, _entries(fields["requests"]), float(fields["at"]))
+        except (ValueError, TypeError, KeyError, ConfigError):
             continue
+    for tag, fields in news:
+        if tag in found:
+            found[tag] = _with(found[tag], fields)
     return list(found.values())
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, Bill
 
-
 REPORTED = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
 """Fields of `Usage` that not every endpoint reports; ``None`` is not 0."""
 

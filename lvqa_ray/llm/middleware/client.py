@@ -76,6 +76,6 @@ def build_client(
     )
     sending: Chat = LeaderFirst(retrying, first, prefixes or WarmPrefixes()) if goes_first(first) else retrying
     if (batches := routes[0].batches) is not None:
-        sending = BatchedChat(batches, retrying, answers, key_of, routes[0].budget)
+        sending = BatchedChat(batches, sending, answers, key_of, routes[0].budget)
     cached = CacheMiddleware(sending, answers, key_of, ask_again=ask_again, on_wire=on_wire, on_hit=limited.prove)
     return Cleaning(RetryTruncated(cached, first))

@@ -88,6 +88,19 @@ def test_the_first_of_a_video_goes_alone_and_the_others_hit_the_cache(
             assert set(first[:3]) == {"v0", "v1", "v2"}, "each video waits for its own leader only"
 
 
+@pytest.mark.parametrize("tier", ["standard", "flex", "batch_chat"])
+def test_the_bill_is_the_ledgers_on_each_tier(tmp_path: Path, tier: str) -> None:
+    with FakeEndpoint(latency_s=0.02, prefix_cache=PrefixCache(), price_cached=0.1) as fake:
+        fake.tier = "batch_chat" if tier == "batch_chat" else "standard"
+        used = usage(
+            ask(tmp_path, [at(fake, tier=tier, leader_first=True)], [about(f"v{n % 3}", n) for n in range(12)])
+        )
+        assert fake.ledger.replies[tier] == 12
+        assert used.hit_share is not None
+        assert used.hit_share > 0.5
+        assert used.cost_usd == pytest.approx(fake.ledger.usd, rel=1e-12)
+
+
 def test_if_the_leader_fails_the_others_go_at_once(tmp_path: Path) -> None:
     with FakeEndpoint(latency_s=0.1) as fake:
         fake.fail_next(Status(400))

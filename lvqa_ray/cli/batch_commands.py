@@ -13,7 +13,7 @@ from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 from lvqa_ray.cli.run import AsJson
 
 if TYPE_CHECKING:
-    from lvqa_ray.engine.batch_control import ShownBatch
+    from lvqa_ray.engine.batching.batch_control import ShownBatch
 
 SAID_EVERY_S = 30.0
 """Interval at which a waiting command says what it waits for (s)."""
@@ -27,7 +27,7 @@ def batches(
     as_json: AsJson = False,
 ) -> None:
     """List the file batches of a run that have not ended (tier batch). Their answers are used by the next run."""
-    from lvqa_ray.engine import batch_control  # noqa: PLC0415 - `lvqa --help` need not load it
+    from lvqa_ray.engine.batching import batch_control  # noqa: PLC0415 - `lvqa --help` need not load it
     from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 
     folder = resolve_output(output)

@@ -17,6 +17,7 @@ from lvqa_ray.cli import (
     check,
     demo,
     export,
+    push,
     report,
     results,
     run,
@@ -47,6 +48,7 @@ app.command(rich_help_panel=_AFTER)(audit.audit)
 app.command(rich_help_panel=_AFTER)(report.report)
 app.command(rich_help_panel=_AFTER)(export.export)
 app.command("batches", rich_help_panel=_AFTER)(batch_commands.batches)
+app.command(rich_help_panel=_AFTER)(push.push)
 app.add_typer(cache_commands.app, name="cache", rich_help_panel=_AFTER)
 app.command(rich_help_panel=_TRY)(demo.demo)
 app.command("demo-endpoint", rich_help_panel=_TRY)(demo.demo_endpoint)

@@ -133,6 +133,24 @@ def test_who_goes_away_takes_the_work_along(fake: FakeEndpoint, make_job: JobMak
     assert max(fake.paid.values()) == 1
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("split", [{"mode": "fixed"}, {"mode": "scenes"}])
+def test_one_decoder_is_enough_for_more_clips_than_places(
+    fake: FakeEndpoint, make_job: JobMaker, film: Path, split: dict[str, Any]
+) -> None:
+    """The process that finds clips must not wait for clips that wait for it."""
+    fake.answer = told
+    job = make_job(
+        film,
+        analysis=WHOLE,
+        split={**split, "max_seconds": 0.25},
+        cut={"mode": "exact"},
+        endpoint={"max_concurrency": 1},
+        engine={"num_cpus": 1},
+    )
+    assert len(of(CaptionedClip, analyzed(job))) == 16
+
+
 def test_failures_are_rows(fake: FakeEndpoint, make_job: JobMaker, film: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
@@ -143,3 +161,22 @@ def test_failures_are_rows(fake: FakeEndpoint, make_job: JobMaker, film: Path, t
     rows = analyzed(make_job(film, analysis=WHOLE, split={"max_seconds": 4}, endpoint={"max_attempts": 1}))
     assert isinstance(rows[-1], Failure)
     assert rows[-1].retryable
+
+
+def test_file_batches_without_a_cluster(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, film: Path) -> None:
+    fake.answer = told
+    own = film_of_its_own(film, tmp_path)
+    at = {"tier": "batch", "batch_wait_s": 0.5, "batch_poll_s": 0.1}
+    job = make_job(own, analysis=WHOLE, split={"mode": "fixed", "max_seconds": 1}, endpoint=at)
+    rows = analyzed(job)
+    assert isinstance(rows[-1], AnalysisRecord)
+    assert (len(of(CaptionedClip, rows)), fake.paid.total(), fake.counts["ok"]) == (4, 7, 0)
+    assert max(fake.batches.asked.values()) == 1
+    assert dossier(analyzed(job), job).document()["usage"]["cached"] == 7
+    assert fake.paid.total() == 7
+
+
+def film_of_its_own(film: Path, folder: Path) -> Path:
+    own = folder / "batched.mp4"
+    own.write_bytes(film.read_bytes())
+    return own

@@ -42,6 +42,10 @@ def settings(fake: FakeEndpoint, tier: str) -> dict[str, Any]:
     }
 
 
+def on(executor: str) -> dict[str, Any]:
+    return {"num_cpus": 2, "executor": executor}
+
+
 def bill(summary: RunSummary) -> float:
     return sum(usage.cost_usd or 0.0 for usage in summary.spent.values())
 
@@ -59,8 +63,9 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list) else value
 
 
+@pytest.mark.parametrize("executor", ["ray", "local"])
 def test_every_tier_gives_the_same_data(
-    fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, films: list[Path]
+    fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, films: list[Path], executor: str
 ) -> None:
     made: dict[str, list[dict[str, Any]]] = {}
     paid: dict[str, int] = {}
@@ -70,7 +75,7 @@ def test_every_tier_gives_the_same_data(
         fake.paid.clear()
         before = fake.ledger.usd
         output = tmp_path / tier
-        summary = run(make_job(*films, output=output, **settings(fake, tier)))
+        summary = run(make_job(*films, output=output, **settings(fake, tier), engine=on(executor)))
         assert (summary.exit_status, summary.records) == (0, 3), summary
         tested = [asked.body for asked in fake.requests if "Reply with the word yes" in text_of(asked.body)]
         fake.requests.clear()
@@ -90,10 +95,10 @@ def test_a_change_of_tier_waits_for_the_open_batch(
 ) -> None:
     """A run is stopped while its batch is under way; the next one is on the standard tier."""
     fake.batches.state_s = 1.0
-    job = make_job(*films, **settings(fake, "batch"))
+    job = make_job(*films, **settings(fake, "batch"), engine=on("local"))
     log = BatchLog(Path(job.output) / "cache", "20260101T000000000000Z")
     endpoint = job.endpoints.of("vlm")
-    summary = run(make_job(*films, output=tmp_path / "first", **settings(fake, "batch")))
+    summary = run(make_job(*films, output=tmp_path / "first", **settings(fake, "batch"), engine=on("local")))
     assert summary.exit_status == 0
     caption = next(batch for batch in fake.batches.made.values() if answers.media_urls(batch.rows[0]["body"]))
     api = BatchApi(endpoint, SecretStr(""))
@@ -110,7 +115,7 @@ def test_a_change_of_tier_waits_for_the_open_batch(
 
     asyncio.run(begin())
     paid, ledger = fake.paid.total(), fake.ledger.usd
-    summary = run(make_job(*films, **settings(fake, "standard")))
+    summary = run(make_job(*films, **settings(fake, "standard"), engine=on("local")))
     assert (summary.exit_status, summary.records) == (0, 3)
     assert fake.paid.total() - paid == paid, "each request once, as in the first run"
     assert fake.ledger.replies["standard"] == paid - len(caption.rows), "the captions are those of the open batch"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lvqa_ray.engine.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
 from lvqa_ray.errors import ApiError, Deferred
 from lvqa_ray.journal.batch_log import BatchLog
 from lvqa_ray.journal.reply_store import JournalReplyStore
@@ -63,7 +63,7 @@ class BatchRun:
         self.budget = None if budget is None else LocalBudget(budget)
         self.queue = LocalQueue(BatchQueue(endpoint, folder / f"files-{run_id}", 1e9))
         line = BatchLine(endpoint, BatchApi(endpoint, SecretStr("")), self.queue)
-        self.runner = BatchRunner([line], BatchLog(self.journal, run_id), self.budget, lost=str)
+        self.runner = BatchRunner([line], BatchLog(self.journal, run_id), self.budget)
         self.passes = 0
 
     def __enter__(self) -> BatchRun:

@@ -90,3 +90,7 @@ class RayQueue:
         """See `BatchQueue.deferred`."""
         count: int = await self._actor.deferred.remote()
         return count
+
+    async def halt(self, reason: str) -> None:
+        """See `BatchQueue.halt`."""
+        await self._actor.halt.remote(reason)

@@ -11,17 +11,15 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path
-from lvqa_ray.engine.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue, files_of, start_queue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
-from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.journal.batch_log import BatchLog
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import SharedBy, shared_by
 from lvqa_ray.stage import Role
-from lvqa_ray.storage.run_lock import RunLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +29,24 @@ class FileBatches:
     Attributes:
         queues: Handles of the queues.
         runner: Runs the batches.
-        stopped: Says why the run does not wait for batches any more; empty while it does.
     """
 
     queues: Mapping[SharedBy, Handle] = field(default_factory=dict)
     runner: BatchRunner | None = None
-    stopped: Callable[[], str] = str
 
     @property
     def broken(self) -> str:
         """Why no batch can be run any more; empty while they can."""
         return "" if self.runner is None else self.runner.broken
 
-    def wait(self, on_wait: Callable[[str], object]) -> bool:
+    def halt(self) -> None:
+        """Create no more batches."""
+        if self.runner is not None:
+            self.runner.halt()
+
+    def wait(self, stopped: Callable[[], str], on_wait: Callable[[str], object]) -> bool:
         """Wait for the batches of a pass; returns whether another pass is needed. See `BatchRunner.wait`."""
-        return self.runner is not None and self.runner.wait(self.stopped, on_wait)
+        return self.runner is not None and self.runner.wait(stopped, on_wait)
 
 
 @contextmanager
@@ -54,9 +55,6 @@ def file_batches(
     keys: Mapping[Role, Sequence[SecretStr]],
     run_id: str,
     budget: Handle,
-    *,
-    hold: RunLock,
-    stop: GracefulShutdown,
 ) -> Iterator[FileBatches]:
     """Run the file batches of a job while the block runs: those of this run, and open ones of earlier runs.
 
@@ -68,8 +66,6 @@ def file_batches(
         keys: The key of every endpoint of every role.
         run_id: Id of the run.
         budget: Handle of the budget actor, if there is one.
-        hold: The lock on the output folder: without it, no batch is created.
-        stop: Its signal ends the waiting; open batches go on, and the next run finds them.
 
     Raises:
         OSError: The log of batches cannot be read.
@@ -94,9 +90,9 @@ def file_batches(
     for number, (name, (at, key)) in enumerate(wanted.items()):
         queues[name] = start_queue(at, folder / str(number), most_bytes)
         lines.append(BatchLine(at, BatchApi(at, key), RayQueue(queues[name])))
-    runner = BatchRunner(lines, log, None if budget is None else RayBudget(budget), lambda: hold.lost)
+    runner = BatchRunner(lines, log, None if budget is None else RayBudget(budget))
     runner.start()
     try:
-        yield FileBatches(queues, runner, lambda: hold.lost or ("a signal was received" if stop.signum else ""))
+        yield FileBatches(queues, runner)
     finally:
         runner.stop()

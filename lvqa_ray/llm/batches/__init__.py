@@ -2,7 +2,7 @@
 
 1. `BatchedChat`, in place of the rate limit and the transport of a stage, offers each request to the `BatchQueue` of
    its endpoint, one per run, and raises `Deferred`: the row has no outcome in this pass, so nothing waits in memory.
-2. `engine.batch_runner` takes full files from the queue, uploads them with `BatchApi`, and polls them. It is the only
+2. `engine.batching` takes full files from the queue, uploads them with `BatchApi`, and polls them. It is the only
    one that creates batches, and runs in the process that holds the lock on the output folder.
 3. Results become lines of the journal. When all batches of a pass have ended, the next pass finds its answers there,
    and the requests of the next stage are collected. So a corpus takes as many rounds as it has stages that ask.

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from lvqa_ray.errors import ApiError, NoCapacity
+from lvqa_ray.errors import ApiError, NoCapacity, StopRun
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.error_policy import policy_of
 
@@ -91,6 +91,10 @@ class QueueClient(Protocol):
         """See `BatchQueue.deferred`."""
         ...
 
+    async def halt(self, reason: str) -> None:
+        """See `BatchQueue.halt`."""
+        ...
+
 
 class BatchQueue:
     """Collects the requests of one endpoint; limits on count, size and waiting time make a file ready.
@@ -121,10 +125,13 @@ class BatchQueue:
         self._first_at: dict[str, float] = {}
         self._deferred = 0
         self._files = 0
+        self._halted = ""
         folder.mkdir(parents=True, exist_ok=True)
 
     def state(self, key: str) -> RequestState | ApiError:
-        """State of a request: the error if no attempt is left."""
+        """State of a request: the error if no attempt is left, or if the queue has halted."""
+        if self._halted:
+            return StopRun(self._halted)
         if key in self._waits:
             self._deferred += 1
             return RequestState.WAITS
@@ -216,6 +223,10 @@ class BatchQueue:
         count, self._deferred = self._deferred, 0
         return count
 
+    def halt(self, reason: str) -> None:
+        """Stop for good: no answer will come."""
+        self._halted = self._halted or reason
+
     @property
     def _bytes(self) -> int:
         files = [*self._ready, *([self._open] if self._open else [])]
@@ -268,3 +279,8 @@ class LocalQueue:
         """See `BatchQueue.deferred`."""
         with self._lock:
             return self._queue.deferred()
+
+    async def halt(self, reason: str) -> None:
+        """See `BatchQueue.halt`."""
+        with self._lock:
+            self._queue.halt(reason)

@@ -66,22 +66,23 @@ class BatchRunner:
         lines: The endpoints with file batches.
         log: The log.
         budget: Budget of the run, if it has one.
-        lost: Says why no batch may be created any more; empty while it may.
+
+    Attributes:
+        broken: Why no batch can be run any more; empty while they can.
     """
 
-    def __init__(
-        self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None, lost: Callable[[], str]
-    ) -> None:
+    def __init__(self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None) -> None:
         self._lines = lines
         self._log = log
         self._budget = budget
-        self._lost = lost
+        self._halted = False
         self._open: dict[str, _Open] = {}
         self._flush = False
         self._idle = False
         self._answered = 0
         self._fruitless = 0
         self._over = threading.Event()
+        self._adopted = threading.Event()
         self._thread: threading.Thread | None = None
         self.broken = ""
 
@@ -95,17 +96,21 @@ class BatchRunner:
         for batch in self._log.open():
             if (line := places.get(batch.place)) is not None:
                 self._open[batch.tag] = _Open(line, batch)
-        asyncio.run(self._adopt())
         if self._open:
             logger.warning("%d file batches of an earlier run are open: their answers will be used.", len(self._open))
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
+        self._adopted.wait()
 
     def stop(self) -> None:
         """Stop the thread; open batches go on at the endpoint, and the next run finds them."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
+
+    def halt(self) -> None:
+        """Create no more batches: another run may have the lock, or a signal was received."""
+        self._halted = True
 
     def waiting(self) -> str:
         """What is waited for, as the rest of a sentence "Waiting for ..."."""
@@ -141,6 +146,10 @@ class BatchRunner:
     async def _deferred(self) -> int:
         return sum([await line.queue.deferred() for line in self._lines])
 
+    async def _halt(self) -> None:
+        for line in self._lines:
+            await line.queue.halt(self.broken)
+
     async def _adopt(self) -> None:
         for batch in self._open.values():
             await batch.line.queue.adopt(entry.key for entry in batch.logged.entries)
@@ -153,14 +162,20 @@ class BatchRunner:
         except Exception as error:  # the run must not wait for a dead thread
             logger.exception("file batches cannot go on")
             self.broken = f"File batches cannot go on ({type(error).__name__})."
+        self._adopted.set()
+        if self.broken:
+            with suppress(Exception):  # the actors may be gone too
+                asyncio.run(self._halt())
 
     async def _serve(self) -> None:
+        await self._adopt()
+        self._adopted.set()
         try:
             while not self._over.is_set():
                 flushing = self._flush
                 took = False
                 for line in self._lines:
-                    while not self._lost() and (file := await line.queue.take(flush=flushing)) is not None:
+                    while not self._halted and (file := await line.queue.take(flush=flushing)) is not None:
                         took = True
                         await self._submit(line, file)
                 for batch in list(self._open.values()):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.dataset.run_order import segment_names
-from lvqa_ray.engine.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
 from lvqa_ray.errors import ApiError, RunStopped
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, batches_folder, logged
 from lvqa_ray.journal.locations import open_segments
@@ -96,7 +96,7 @@ def wait_for_batches(journal: StoragePath, on_wait: Callable[[str], object]) -> 
                 lines[batch.place] = BatchLine(at, BatchApi(at, at.api_key()), queue)
         if not lines:
             return
-        runner = BatchRunner([*lines.values()], BatchLog(journal, run_id), None, lost=str)
+        runner = BatchRunner([*lines.values()], BatchLog(journal, run_id), None)
         runner.start()
         try:
             runner.wait(str, on_wait)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as version_of
 from typing import Annotated
 
 import typer
@@ -72,6 +71,8 @@ def status() -> int:
 def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Turn long videos into multiple-choice questions with reasoning, to train video-language models."""
     if show_version:
+        from importlib.metadata import version as version_of  # noqa: PLC0415 - it loads the parser of e-mails
+
         typer.echo(f"lvqa-ray {version_of('lvqa-ray')}")
         raise typer.Exit
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -76,6 +77,12 @@ class DecodeProcess:
         self._child: _Child | None = None
         self._busy: _Child | None = None
         self._interrupted = False
+        self._starting = threading.Lock()
+
+    def start(self) -> None:
+        """Start the child before the first row needs it; without a child, that row tries again and reports why."""
+        with self._starting, suppress(OSError, RuntimeError):
+            self._child = self._child or _Child(self._bounds.memory_bytes)
 
     def __call__(
         self,
@@ -96,8 +103,9 @@ class DecodeProcess:
             yield pack(row)
             return
         self._interrupted = False
-        child = self._child or _Child(self._bounds.memory_bytes)
-        self._child = None  # reused only after success
+        with self._starting:
+            child = self._child or _Child(self._bounds.memory_bytes)
+            self._child = None  # reused only after success
         self._busy = child
         if self._interrupted:  # while the child was starting
             child.kill()
@@ -116,9 +124,10 @@ class DecodeProcess:
 
     def close(self) -> None:
         """End the child."""
-        if self._child:
-            self._child.end()
-            self._child = None
+        with self._starting:
+            if self._child:
+                self._child.end()
+                self._child = None
 
     def interrupt(self) -> None:
         """Kill the busy child, from another thread; its row ends as if it had been killed from outside."""

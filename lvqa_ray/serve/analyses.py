@@ -232,7 +232,7 @@ class AnalysisRuns:
             yield _refused(video, "too_large", why)
             return
         around = partial(self._downloads.taken, video.uri, slot)
-        rows_of = self._executor.rows(job, video, self._cache, around=around, fresh=analysis.fresh)
+        rows_of = self._executor.rows(job, video, self._cache, around=around, fresh=analysis.fresh, growing=True)
         async with aclosing(rows_of) as rows:
             async for row in rows:
                 yield row

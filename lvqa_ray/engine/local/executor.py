@@ -31,6 +31,7 @@ from lvqa_ray.errors import ApiError, FetchError
 from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.pipeline import FrameScoring, Group, build
 from lvqa_ray.records import (
     Analysis,
@@ -45,6 +46,7 @@ from lvqa_ray.records import (
     Usage,
     Video,
 )
+from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
@@ -80,6 +82,7 @@ class LocalExecutor:
         *,
         around: Around = nullcontext,
         fresh: Mapping[Task, str] | None = None,
+        growing: bool = False,
     ) -> AsyncGenerator[Result, None]:
         """Process a video; yields its rows and results as they come.
 
@@ -92,15 +95,16 @@ class LocalExecutor:
             scratch: Download cache for a remote file; the job's own by default.
             around: Surrounds the download of a remote file.
             fresh: Tasks whose replies are not those of the job: they have cache keys of their own, one set per text.
+            growing: Ask for streamed replies where the endpoint has them, and yield each `GrowingText`.
 
         Yields:
             `ProbedVideo`, each `Clip` as it is found (without its frames), each `CaptionedClip` as it is answered,
             the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
-            In between, `GrowingText` and `Spent`.
+            In between, `Spent` and `GrowingText`.
         """
         results: asyncio.Queue[Result | None] = asyncio.Queue()
         download = PinnedDownload(scratch or download_cache(job), video, around)
-        work = _VideoRun(self, job, video, download, results.put_nowait, fresh=fresh or {})
+        work = _VideoRun(self, job, video, download, results.put_nowait, fresh=fresh or {}, growing=growing)
 
         async def run_to_end() -> None:
             try:
@@ -136,6 +140,7 @@ class _VideoRun:
         emit: Emit,
         *,
         fresh: Mapping[Task, str],
+        growing: bool,
     ) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
         media = clip_uploader(job)
@@ -155,6 +160,7 @@ class _VideoRun:
         asked_at_once = sum(at.max_concurrency for at in job.endpoints.replicas(self._pipeline.caption[0].role))
         caption = self._pipeline.caption[0].stage.name
         self._fresh = {caption if task == "analysis" else task: text for task, text in fresh.items()}
+        self._growing = growing
         self._slots = asyncio.Semaphore(asked_at_once + 2)  # waiting frames are held in memory
         self._emitted = 0
 
@@ -316,7 +322,7 @@ class _VideoRun:
         stage = request.stage
         if text := self._fresh.get(stage):
             request = replace(request, version=f"{request.version}+{text}")
-        if task := GROWING.get(stage):
+        if self._growing and (task := GROWING.get(stage)):
             request = replace(request, on_text=partial(self._grew, task, str(request.facts.get("style") or "")))
         try:
             reply = await self._chats[stage](request)
@@ -329,7 +335,7 @@ class _VideoRun:
         return reply
 
     def _grew(self, task: Task, style: str, text: str) -> None:
-        self._emit(GrowingText(task=task, style=style, text=text))
+        self._emit(GrowingText(task=task, style=style, text=strip_thinking(safe_text(text))))
 
 
 class _VideoFailed(Exception):

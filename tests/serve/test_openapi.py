@@ -38,4 +38,4 @@ def test_every_route_keeps_to_its_description(service: Service, mode: str) -> No
 
         keeps()
         tried.append((route.method, route.path))
-    assert len(tried) == 6
+    assert len(tried) == 9

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lvqa_ray.config import Job
@@ -19,6 +18,7 @@ from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.serve.analyses import AnalysisRuns
 from lvqa_ray.serve.auth import App, TokenAuth
 from lvqa_ray.serve.invalid import RefusedError
+from lvqa_ray.serve.page_routes import PageRoutes
 from lvqa_ray.serve.plain_routes import PlainRoutes
 from lvqa_ray.serve.quanmiao_request import from_validation
 from lvqa_ray.serve.quanmiao_route import ROUTE, QuanmiaoRoute, as_event
@@ -56,10 +56,10 @@ def make_app(job: Job, token: str) -> App:
         docs_url=None,  # it would load a script from another host
         redoc_url=None,
     )
-    for routes in (QuanmiaoRoute(lambda: state["analyses"]), PlainRoutes(lambda: state["analyses"])):
+    for routes in (QuanmiaoRoute(lambda: state["analyses"]), PlainRoutes(lambda: state["analyses"]), PageRoutes(job)):
         app.include_router(routes.router)
     _add_errors(app)
-    _add_pages(app)
+    _add_health(app)
     return TokenAuth(app, token)
 
 
@@ -88,18 +88,7 @@ def _add_errors(app: FastAPI) -> None:
         return await refused(request, refusal)
 
 
-def _add_pages(app: FastAPI) -> None:
-    folder = Path(__file__).parent
-    policy = {"Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:; frame-ancestors 'none'"}
-
-    @app.get("/", include_in_schema=False)
-    def page() -> HTMLResponse:
-        return HTMLResponse((folder / "page.html").read_text(encoding="utf-8"), headers=policy)
-
-    @app.get("/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
-        return HTMLResponse((folder / "docs.html").read_text(encoding="utf-8"), headers=policy)
-
+def _add_health(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
     def healthy() -> dict[str, str]:
         return {"status": "ok"}

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from lvqa_ray.serve.page_routes import STATIC
+
 BODY_BYTES = 2**20
 """Maximum size of a request body."""
 OPEN = ("/", "/docs", "/openapi.json", "/healthz")
@@ -67,7 +69,7 @@ class TokenAuth:
             return (
                 None if host in LOOPBACK_NAMES else (403, "Forbidden", "Only this machine is served, by its own name.")
             )
-        if scope["path"] in OPEN and scope["method"] in ("GET", "HEAD"):
+        if (scope["path"] in OPEN or scope["path"].startswith(STATIC)) and scope["method"] in ("GET", "HEAD"):
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token.encode()):

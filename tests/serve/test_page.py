@@ -16,12 +16,13 @@ from tests.fakes.answers import text_of
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.told import STORY, TITLES, told
 from tests.serve.conftest import job_at
+from tests.serve.relay import Relay
 from tests.serve.service import Service
 
 NAUGHTY = "<img src=x onerror='window.harmed = 1'><script>window.harmed = 1</script>"
 TOKEN = "0123456789abcdef"  # noqa: S105 - of a service that lives for one test
-REFUSALS = ("400 (Bad Request)", "401 (Unauthorized)", "404 (Not Found)")
-"""The console names each refused request; the page shows why."""
+REFUSALS = ("400 (Bad Request)", "401 (Unauthorized)", "404 (Not Found)", "net::ERR_")
+"""The console names each refused request and each broken connection; the page shows why."""
 
 
 @contextmanager
@@ -203,6 +204,22 @@ def test_stopping_and_reloading(chromium: Browser, service: Service, films: Path
         page.goto(f"{service.url}/#session=none")
         page.reload()
         page.wait_for_selector("#error:has-text('NotFound')")
+
+
+def test_a_lost_connection_is_restored(
+    chromium: Browser, service: Service, films: Path, endpoint: FakeEndpoint
+) -> None:
+    with Relay(service.url) as relay, opened(chromium, relay.url) as page:
+        endpoint.latency_s = 3
+        page.click("form details > summary")
+        page.fill("[name=extra_info]", "It rains.")
+        start(page, films / "film.mp4")
+        page.wait_for_selector("tr[data-key^=summary][data-state=running]", timeout=60_000)
+        relay.cut()
+        page.wait_for_selector("#state:has-text('connection is lost')")
+        finish(page)
+        assert page.inner_text("#state") == "Finished."
+        assert page.inner_text("#result-summary-plot_detail .prose") == STORY
 
 
 def test_the_token_is_kept_per_tab(chromium: Browser, endpoint: FakeEndpoint, films: Path, tmp_path: Path) -> None:

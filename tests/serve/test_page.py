@@ -86,6 +86,31 @@ def test_events_are_shown_as_they_come(
         assert "tokens in" in page.inner_text("#totals")
 
 
+def test_results_grow_while_they_are_written(chromium: Browser, films: Path, tmp_path: Path) -> None:
+    """Also the title of a JSON reply, and the branches of a mind map, whose ends are not written yet."""
+    with (
+        FakeEndpoint(answer=told, stream_pause_s=0.5) as fake,
+        Service(job_at(fake, tmp_path, films)) as served,
+        opened(chromium, served.url) as page,
+    ):
+        page.check("[value=multi_task]")
+        page.check("[name=tasks][value=mind_map]")
+        start(page, films / "film.mp4")
+        page.wait_for_selector(
+            "#result-summary-plot_detail[data-state=writing] .prose:has-text('A block')", timeout=60_000
+        )
+        grown = page.inner_text("#result-summary-plot_detail .prose")
+        assert STORY.startswith(grown)
+        assert len(grown) < len(STORY)
+        assert cells(page, "summary:plot_detail")[0] == "writing"
+        assert page.locator("#result-summary-plot_detail .tools button").count() == 0
+        page.wait_for_selector(f"#result-summary-multi_task[data-state=writing] h3:has-text('{TITLES[0][:7]}')")
+        page.wait_for_selector("#result-mind_map[data-state=writing] [role=treeitem]", timeout=60_000)
+        finish(page)
+        assert page.inner_text("#result-summary-plot_detail .prose") == STORY
+        assert page.locator("#result-mind_map [role=treeitem]").count() == 4
+
+
 def test_a_refused_address_clears_earlier_results(chromium: Browser, service: Service, films: Path) -> None:
     with opened(chromium, service.url) as page:
         start(page, films / "film.mp4")
@@ -259,12 +284,16 @@ def test_prompts_models_and_settings_reach_the_service(
         page.fill("[name=extra_info]", "The block is called Bob.")
         page.fill("[name=snapshot_interval]", "2")
         page.fill("[name=language]", "German")
+        page.check("[name=tasks][value=titles]")
+        page.fill("[name=titles]", "2")
+        page.fill("[name=clip_seconds]", "3")
         before = len(endpoint.requests)
         page.click("#start")
         finish(page)
         asked = [text_of(request.body) for request in endpoint.requests[before:]]
-        assert sum(text.startswith("What is there?") and "Bob" in text for text in asked) == 3
+        assert sum(text.startswith("What is there?") and "Bob" in text for text in asked) == 1, "one clip of 3 s"
         assert sum(text.startswith("Sing of ") and "Bob" in text and "German" in text for text in asked) == 1
+        assert sum("Write 2 titles" in text for text in asked) == 1
         page.fill("[name=vlm_model]", "another")
         page.click("#start")
         page.wait_for_selector("#error:has-text('There is no model')")

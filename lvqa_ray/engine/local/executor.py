@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from lvqa_ray.config import Job
@@ -21,14 +22,16 @@ from lvqa_ray.engine.clip_uploads import clip_uploader
 from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
 from lvqa_ray.engine.local.clients import LocalClients
-from lvqa_ray.engine.local.pinned_download import PinnedDownload
+from lvqa_ray.engine.local.live_updates import GrowingText, Spent
+from lvqa_ray.engine.local.pinned_download import Around, PinnedDownload
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
 from lvqa_ray.engine.step_runner import not_fetched, run_step, run_video_steps, without_images
-from lvqa_ray.errors import FetchError
+from lvqa_ray.errors import ApiError, FetchError
 from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.pipeline import FrameScoring, Group, build
 from lvqa_ray.records import (
     Analysis,
@@ -39,14 +42,19 @@ from lvqa_ray.records import (
     Failure,
     ProbedVideo,
     Row,
+    Task,
+    Usage,
     Video,
 )
+from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.stage import Chat
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
 
-Result = Row | Analysis
+Result = Row | Analysis | GrowingText | Spent
 Emit = Callable[[Result], None]
+GROWING: Mapping[str, Task] = {"summary": "summary", "titles": "titles", "mind_map": "mind_map"}
+"""Tasks whose texts are shown while they are written, by stage."""
 
 
 class LocalExecutor:
@@ -66,7 +74,16 @@ class LocalExecutor:
         self.chats = LocalClients(job, self.journal, self.run_id)
         self.decoders = DecodePool(DecodeLimits.of(job.engine), job.engine.num_cpus or os.cpu_count() or 1)
 
-    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Result, None]:
+    async def rows(
+        self,
+        job: Job,
+        video: Video,
+        scratch: DownloadCache | None = None,
+        *,
+        around: Around = nullcontext,
+        fresh: Mapping[Task, str] | None = None,
+        growing: bool = False,
+    ) -> AsyncGenerator[Result, None]:
         """Process a video; yields its rows and results as they come.
 
         Close it (`contextlib.aclosing`) to stop the work: decoding ends and no more requests are sent; paid replies are
@@ -76,13 +93,18 @@ class LocalExecutor:
             job: Settings of the stages and the tasks; endpoints, limits and output must be those of this executor.
             video: The video.
             scratch: Download cache for a remote file; the job's own by default.
+            around: Surrounds the download of a remote file.
+            fresh: Tasks whose replies are not those of the job: they have cache keys of their own, one set per text.
+            growing: Ask for streamed replies where the endpoint has them, and yield each `GrowingText`.
 
         Yields:
             `ProbedVideo`, each `Clip` as it is found (without its frames), each `CaptionedClip` as it is answered,
             the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
+            In between, `Spent` and `GrowingText`.
         """
         results: asyncio.Queue[Result | None] = asyncio.Queue()
-        work = _VideoRun(self, job, video, scratch or download_cache(job), results.put_nowait)
+        download = PinnedDownload(scratch or download_cache(job), video, around)
+        work = _VideoRun(self, job, video, download, results.put_nowait, fresh=fresh or {}, growing=growing)
 
         async def run_to_end() -> None:
             try:
@@ -109,7 +131,17 @@ class LocalExecutor:
 class _VideoRun:
     """The run of one video."""
 
-    def __init__(self, executor: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, emit: Emit) -> None:
+    def __init__(
+        self,
+        executor: LocalExecutor,
+        job: Job,
+        video: Video,
+        download: PinnedDownload,
+        emit: Emit,
+        *,
+        fresh: Mapping[Task, str],
+        growing: bool,
+    ) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
         media = clip_uploader(job)
         self._pipeline = build(job, media.folder)
@@ -117,7 +149,7 @@ class _VideoRun:
             step for group in self._pipeline.ask if not isinstance(group, FrameScoring) for step in group
         ]
         self._executor, self._job, self._video, self._media, self._emit = executor, job, video, media, emit
-        self._download = PinnedDownload(scratch, video)
+        self._download = download
         self._asking = [
             stage
             for step in (*chain.from_iterable(self._pipeline.hear), *self._pipeline.caption, *self._video_steps)
@@ -126,6 +158,9 @@ class _VideoRun:
         ]
         self._chats: dict[str, Chat] = {}
         asked_at_once = sum(at.max_concurrency for at in job.endpoints.replicas(self._pipeline.caption[0].role))
+        caption = self._pipeline.caption[0].stage.name
+        self._fresh = {caption if task == "analysis" else task: text for task, text in fresh.items()}
+        self._growing = growing
         self._slots = asyncio.Semaphore(asked_at_once + 2)  # waiting frames are held in memory
         self._emitted = 0
 
@@ -243,6 +278,8 @@ class _VideoRun:
         if expected is None:
             return None
         step = self._pipeline.caption[0]
+        if step.stage.name in self._fresh:
+            return None
         answers = self._executor.chats.journal(step.name)
         again = self._job.engine.retry_failures
         return await paid(step, expected, answers, self._job.endpoints.of(step.role), ask_again=again)
@@ -282,7 +319,23 @@ class _VideoRun:
         return await run_step(step, row, self._ask)
 
     async def _ask(self, request: ChatRequest) -> ChatReply:
-        return await self._chats[request.stage](request)
+        stage = request.stage
+        if text := self._fresh.get(stage):
+            request = replace(request, version=f"{request.version}+{text}")
+        if self._growing and (task := GROWING.get(stage)):
+            request = replace(request, on_text=partial(self._grew, task, str(request.facts.get("style") or "")))
+        try:
+            reply = await self._chats[stage](request)
+        except ApiError as error:
+            if error.bill is not None and not error.cached:
+                self._emit(Spent(stage=stage, usage=Usage.of(error)))
+            raise
+        if not reply.usage.cached:
+            self._emit(Spent(stage=stage, usage=reply.usage))
+        return reply
+
+    def _grew(self, task: Task, style: str, text: str) -> None:
+        self._emit(GrowingText(task=task, style=style, text=strip_thinking(safe_text(text))))
 
 
 class _VideoFailed(Exception):

@@ -102,7 +102,7 @@ export async function* follow(session, signal) {
       }
     } catch (error) {
       if (signal.aborted) throw error;
-      if (error instanceof Refused) {
+      if (error instanceof Refused && error.status < 500) {
         if (error.status !== 404) throw error;
         yield await read(session); // over already
         return;

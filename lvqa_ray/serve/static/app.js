@@ -54,8 +54,8 @@ function showTimes() {
   showRows(find("#progress tbody"), analysis, times, now);
   find("#totals").textContent = t("totals", {
     time: clock(times.between("start", "end", now) ?? 0),
-    input: number(analysis.usage.input_tokens),
-    output: number(analysis.usage.output_tokens),
+    input: number(analysis.spent.input_tokens),
+    output: number(analysis.spent.output_tokens),
   });
 }
 

@@ -171,6 +171,31 @@ def test_every_result_is_rendered_copied_and_downloaded(
         assert {path.name for path in tmp_path.iterdir()} >= {"film.captions.srt", "film.multi_task.md", "film.json"}
 
 
+def test_a_result_is_made_again_and_the_others_stay(
+    chromium: Browser, service: Service, films: Path, endpoint: FakeEndpoint
+) -> None:
+    with opened(chromium, service.url) as page:
+        page.check("[name=tasks][value=titles]")
+        page.check("[name=tasks][value=mind_map]")
+        start(page, films / "film.mp4")
+        finish(page)
+        before = len(endpoint.requests)
+        endpoint.answer = lambda body: "Another one" if "titles for it" in text_of(body) else told(body)
+        page.click("#result-titles >> text=Make again")
+        page.wait_for_selector("#result-titles li:has-text('Another one')", timeout=60_000)
+        finish(page)
+        assert [text_of(request.body).count("titles for it") for request in endpoint.requests[before:]] == [1]
+        for _ in range(2):
+            assert page.locator("#result-titles li").all_inner_texts() == ["Another one"]
+            assert page.inner_text("#result-summary-plot_detail .prose") == STORY
+            assert page.locator("#result-mind_map [role=treeitem]").count() == 4
+            assert cells(page, "mind_map:")[0] == "done"
+            page.reload()
+            page.wait_for_selector("#result-mind_map")
+        page.go_back()
+        page.wait_for_selector(f"#result-titles li:has-text('{TITLES[0]}')")
+
+
 def test_the_mind_map_is_a_diagram_for_the_keyboard_too(chromium: Browser, service: Service, films: Path) -> None:
     with opened(chromium, service.url) as page:
         page.check("[name=tasks][value=mind_map]")

@@ -8,11 +8,13 @@ import { Results, everything, tools } from "./results.js";
 
 const find = (selector) => document.querySelector(selector);
 const form = find("#request");
+const MOST_EARLIER = 20;
 const SESSION = /^#session=([\w.-]+)$/;
 
 let offered = null; // the settings of the service
 let shown = null; // { analysis, times, results, live } of the analysis on the page
 let going = null; // AbortController of what runs
+let earlier = []; // the analyses that it builds on
 let status = null; // function that returns the text of the live region, instead of the analysis' own
 
 const say = (text) => {
@@ -91,6 +93,7 @@ function render() {
 
 function clear() {
   shown = status = null;
+  earlier = [];
   fail(null);
   find("#video").removeAttribute("aria-invalid");
   find("#progress").hidden = true;
@@ -102,9 +105,9 @@ function clear() {
 
 function take(analysis, live) {
   if (shown?.analysis.session !== analysis.session) {
-    shown = { times: new Times(analysis.session), results: new Results(find("#results")) };
+    shown = { times: new Times(analysis.session), results: new Results(find("#results"), again) };
   }
-  Object.assign(shown, { analysis, live: live && analysis.state === "running", received: performance.now() });
+  Object.assign(shown, { analysis: merged(analysis), live: live && analysis.state === "running", received: performance.now() });
   shown.times.note(analysis, live);
   render();
 }
@@ -165,14 +168,9 @@ function wanted() {
   };
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const request = wanted();
-  if (request.styles && !request.styles.length) {
-    fail(() => t("noTask"));
-    return;
-  }
-  run(async (signal) => {
+/** Start an analysis and show it to its end. */
+function launch(request) {
+  return run(async (signal) => {
     find("#progress").hidden = false;
     say(t("starting"));
     if (find("#outcome").getBoundingClientRect().top > innerHeight * 0.7) find("#progress").scrollIntoView();
@@ -181,10 +179,26 @@ form.addEventListener("submit", (event) => {
       throw error;
     });
     history.pushState(null, "", `#session=${analysis.session}`);
+    address.set(analysis.session, request.video);
+    earlier = await before(analysis);
     take(analysis, true);
     await watch(analysis.session, signal);
   });
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const request = wanted();
+  if (request.styles && !request.styles.length) fail(() => t("noTask"));
+  else launch(request);
 });
+
+/** Make a result again, with the form as it is now; the other results stay. */
+function again({ task }) {
+  const { task: name, session } = shown.analysis;
+  const { styles, ...request } = wanted();
+  launch({ ...request, tasks: [task], styles: task === "summary" ? styles : undefined, task: name, base: session });
+}
 
 find("#stop").addEventListener("click", async () => {
   const mine = going;
@@ -203,6 +217,34 @@ find("#stop").addEventListener("click", async () => {
   }
 });
 
+/** The typed address of a video, for a reload of the tab: the service shows addresses without their signatures. */
+const address = {
+  get: (session) => sessionStorage.getItem(`lvqa.video.${session}`),
+  set: (session, video) => sessionStorage.setItem(`lvqa.video.${session}`, video),
+};
+
+/** The analyses that an analysis builds on, the latest first. */
+async function before({ asked }) {
+  const found = [];
+  for (let base = asked.base; base && found.length < MOST_EARLIER; base = found.at(-1).asked.base) {
+    const analysis = await read(base).catch(() => null); // kept no longer
+    if (!analysis) break;
+    found.push(analysis);
+  }
+  return found;
+}
+
+/** An analysis with the results of earlier ones for the tasks that it does not make. */
+function merged(analysis) {
+  const all = { ...analysis, tasks: [...analysis.tasks], results: [...analysis.results] };
+  for (const each of earlier) {
+    const kept = each.results.filter(({ task, failure }) => !all.tasks.includes(task) && !failure);
+    all.results.push(...kept);
+    all.tasks.push(...new Set(kept.map(({ task }) => task)));
+  }
+  return all;
+}
+
 /** Show the analysis that the address names, running or not. */
 function open() {
   const session = SESSION.exec(location.hash)?.[1];
@@ -210,6 +252,8 @@ function open() {
   run(async (signal) => {
     const analysis = await read(session);
     for (const [name, value] of Object.entries(analysis.asked)) fill(name, value);
+    find("#video").value = address.get(session) ?? analysis.asked.video ?? "";
+    earlier = await before(analysis);
     take(analysis, analysis.state === "running");
     if (analysis.state === "running") await watch(session, signal);
   });

@@ -104,6 +104,14 @@ function partialValue({ task, style, text }) {
   return null;
 }
 
+function repeat(name, again) {
+  const button = make("button", "small", t("again"));
+  button.type = "button";
+  button.ariaLabel = t("againOf", { name });
+  button.addEventListener("click", again);
+  return button;
+}
+
 /** A card with a heading, buttons and content; `update` changes what differs. */
 class Card {
   #shown = "";
@@ -122,15 +130,16 @@ class Card {
     this.root.append(header, this.body);
   }
 
-  update({ name, stem, state, signature, exports, render }) {
+  update({ name, stem, state, signature, exports, render, again }) {
     this.exports = exports;
     this.root.dataset.state = state;
     this.title.textContent = name;
     this.badge.textContent = state === "done" ? "" : t(state);
-    const toolsKey = state === "done" ? `${name} ${stem} ${Object.keys(exports())}` : "";
+    const toolsKey = `${name} ${stem} ${state} ${Boolean(again)} ${Object.keys(exports())}`;
     if (toolsKey !== this.#toolsShown) {
       this.#toolsShown = toolsKey;
-      this.tools.replaceChildren(...(toolsKey ? tools(name, stem, () => this.exports()) : []));
+      const saving = state === "done" ? tools(name, stem, () => this.exports()) : [];
+      this.tools.replaceChildren(...saving, ...(again ? [repeat(name, again)] : []));
     }
     if (signature === this.#shown) return;
     this.#shown = signature;
@@ -156,8 +165,10 @@ function showLines(body, lines) {
 export class Results {
   #cards = new Map();
 
-  constructor(root) {
+  /** `again` makes a result again. */
+  constructor(root, again) {
     this.root = root;
+    this.again = again;
     root.replaceChildren();
   }
 
@@ -181,6 +192,7 @@ export class Results {
           json: () => json(result),
           ...(each.task === "mind_map" && result.value ? { svg: () => this.#svg(keyOf(each)) } : {}),
         }),
+        again: over ? () => this.again(each) : undefined,
         render: (body) => {
           const { failure, note } = result;
           body.replaceChildren(...(failure ? [make("p", "bad", t("failure", failure))] : content(result)));

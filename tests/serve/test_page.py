@@ -251,6 +251,12 @@ def test_stopping_and_reloading(chromium: Browser, service: Service, films: Path
         page.wait_for_selector("#state:has-text('Stopped')")
         finish(page)
         assert cells(page, "summary:plot_detail")[:3] == ["missing", "Plot in detail", "not made"]
+        page.fill("[name=extra_info]", "It is dawn.")
+        with page.expect_request(lambda request: request.method == "DELETE"):
+            page.click("#start")
+            page.click("#stop")
+        finish(page)
+        assert page.is_hidden("#progress") or "Stopped" in page.inner_text("#state")
         page.goto(f"{service.url}/#session=none")
         page.reload()
         page.wait_for_selector("#error:has-text('NotFound')")

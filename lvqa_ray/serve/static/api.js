@@ -33,12 +33,11 @@ const json = async (path, options) => (await answered(path, options)).json();
 export const settings = () => json("v1/settings");
 export const read = (session) => json(`v1/analyses/${encodeURIComponent(session)}`);
 export const stop = (session) => json(`v1/analyses/${encodeURIComponent(session)}`, { method: "DELETE" });
-export const start = (wanted, signal) =>
+export const start = (wanted) =>
   json("v1/analyses", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(wanted),
-    signal,
   });
 
 /** Incremental parser of server-sent events (WHATWG HTML, section 9.2.6): lines may end in CR, LF or CRLF. */

@@ -53,11 +53,12 @@ function showTimes() {
   if (!shown) return;
   const { analysis, times } = shown;
   const now = sinceStart(shown);
+  const used = analysis.spent ?? analysis.usage; // an earlier release stored no `spent`
   showRows(find("#progress tbody"), analysis, times, now);
   find("#totals").textContent = t("totals", {
     time: clock(times.between("start", "end", now) ?? 0),
-    input: number(analysis.spent.input_tokens),
-    output: number(analysis.spent.output_tokens),
+    input: number(used.input_tokens),
+    output: number(used.output_tokens),
   });
 }
 
@@ -131,9 +132,11 @@ async function run(work) {
     if (error instanceof Refused) refused(error);
     else fail(() => t(shown?.analysis.state === "running" ? "disconnected" : "unreachable"));
   } finally {
-    if (going === mine) busy(null);
-    if (shown) shown.live = false;
-    render();
+    if (going === mine) {
+      busy(null);
+      if (shown) shown.live = false;
+      render();
+    }
   }
 }
 
@@ -174,13 +177,19 @@ function launch(request) {
     find("#progress").hidden = false;
     say(t("starting"));
     if (find("#outcome").getBoundingClientRect().top > innerHeight * 0.7) find("#progress").scrollIntoView();
-    const analysis = await start(request, signal).catch((error) => {
-      find("#progress").hidden = true;
-      throw error;
-    });
+    let analysis;
+    try {
+      analysis = await start(request);
+    } finally {
+      if (!signal.aborted) find("#progress").hidden = true;
+    }
+    if (signal.aborted) await stop(analysis.session); // stopped before it began
+    signal.throwIfAborted();
     history.pushState(null, "", `#session=${analysis.session}`);
     address.set(analysis.session, request.video);
-    earlier = await before(analysis);
+    const found = await before(analysis);
+    signal.throwIfAborted();
+    earlier = found;
     take(analysis, true);
     await watch(analysis.session, signal);
   });
@@ -251,9 +260,11 @@ function open() {
   if (!session || session === shown?.analysis.session) return;
   run(async (signal) => {
     const analysis = await read(session);
+    const found = await before(analysis);
+    signal.throwIfAborted(); // another one is shown meanwhile
     for (const [name, value] of Object.entries(analysis.asked)) fill(name, value);
     find("#video").value = address.get(session) ?? analysis.asked.video ?? "";
-    earlier = await before(analysis);
+    earlier = found;
     take(analysis, analysis.state === "running");
     if (analysis.state === "running") await watch(session, signal);
   });

@@ -111,7 +111,8 @@ class LocalRun:
 
     def halt(self, reason: str) -> None:
         """See `Executor`."""
-        self._loop.call_soon_threadsafe(self.clients.halt, reason)
+        with suppress(RuntimeError):  # the run is over
+            self._loop.call_soon_threadsafe(self.clients.halt, reason)
 
     def why_halted(self) -> str:
         """See `Executor`."""
@@ -147,6 +148,8 @@ class LocalRun:
             closing.result(None if drain else ANSWER_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(ANSWER_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     async def _end(self, *, drain: bool) -> None:
         if self._clients is not None and drain:

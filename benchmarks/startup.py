@@ -119,7 +119,7 @@ def job_file(folder: Path, film: Path, fake: FakeEndpoint, executor: str, option
         "output": str(folder / "out"),
         "endpoints": {"vlm": at, "llm": at},
         "split": {"mode": options.mode, "max_seconds": options.clip_seconds},
-        "sample": {"count": 2, "short_side": 90},
+        "sample": {"count": options.frames, "short_side": min(448, options.height // 2)},
         "ask": {"quota": {"goal": 1}},
         "engine": {"executor": executor},
     }
@@ -148,6 +148,10 @@ def main() -> None:
     arguments.add_argument("--executor", nargs="+", default=["ray", "local"], choices=["ray", "local", "auto"])
     arguments.add_argument("--seconds", type=float, default=10.0, help="length of the film")
     arguments.add_argument("--clip-seconds", type=float, default=10.0)
+    arguments.add_argument(
+        "--height", type=int, default=180, help="height of the pictures (px); the width is 16/9 of it"
+    )
+    arguments.add_argument("--frames", type=int, default=2, help="frames of a clip")
     arguments.add_argument("--mode", default="fixed", choices=["fixed", "scenes"])
     arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--json", type=Path, help="write the figures of all repetitions there")
@@ -157,7 +161,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         cuts = [float(second) for second in range(3, int(options.seconds), 3)]
-        media.make_video(film, seconds=options.seconds, scenes=cuts or [options.seconds / 2], size=(320, 180))
+        media.make_video(
+            film,
+            seconds=options.seconds,
+            scenes=cuts or [options.seconds / 2],
+            size=(options.height * 16 // 9, options.height),
+        )
         importing = [measured([sys.executable, "-c", "import ray.data"], env) for _ in range(options.repeat + 1)][1:]
         import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
         wall_s = statistics.median(cost.wall_s for cost in importing)

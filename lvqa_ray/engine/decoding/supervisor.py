@@ -84,13 +84,20 @@ class DecodeProcess:
         with self._starting, suppress(OSError, RuntimeError):
             self._child = self._child or _Child(self._bounds.memory_bytes)
 
-    def __call__(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> Generator[Packed, None, None]:
+    def __call__(
+        self,
+        steps: Sequence[VideoStep],
+        row: Row,
+        path: str | None = None,
+        ahead: Sequence[Sequence[float]] = (),
+    ) -> Generator[Packed, None, None]:
         """Run steps on a row; yields the resulting rows as they come; after a timeout or crash the last is a failure.
 
         Args:
             steps: The steps in order.
             row: The row.
             path: Local file of its video, if not the URI of the row.
+            ahead: Times of the frames of this row and the next ones (s), see `times_ahead`.
         """
         if not any(isinstance(row, step.takes) for step in steps):
             yield pack(row)
@@ -103,7 +110,7 @@ class DecodeProcess:
         if self._interrupted:  # while the child was starting
             child.kill()
         try:
-            yield from self._rows(child, DecodeRequest(steps, row, path))
+            yield from self._rows(child, DecodeRequest(steps, row, path, ahead))
         except BaseException:
             child.end()
             raise

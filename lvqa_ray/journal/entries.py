@@ -11,9 +11,8 @@ from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.error_policy import KEPT
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
+from lvqa_ray.records.usage import REPORTED
 
-REPORTED = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
-"""Counts that not every endpoint reports; a line lacks those that are unknown, as lines of earlier releases do."""
 _JSON = json.JSONEncoder(separators=(",", ":"))  # created once: `json.dumps` creates one per call
 
 
@@ -56,6 +55,7 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str, *, batch: str = "
         usage = reply.usage
         fields = {"text": reply.text, "model": reply.model}
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
+    # A line lacks the counts that are unknown, as lines of earlier releases do.
     counts |= {name: count for name in REPORTED if (count := getattr(usage, name)) is not None}
     latency = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
     source = {"batch": batch} if batch else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -83,6 +83,8 @@ class ChatRequest:
         prefix: Id of the prompt prefix that it shares with other requests about its video; empty for none. Not part of
             the cache key.
         standard: Send it on the standard tier, whatever the endpoint's own; not part of the cache key.
+        on_text: Called with all of the text so far, each time that the endpoint has streamed more of it; the request
+            then asks for a stream, if the endpoint supports one. Not part of the cache key.
     """
 
     stage: str
@@ -97,6 +99,7 @@ class ChatRequest:
     key: str = field(default="", compare=False)
     prefix: str = field(default="", compare=False)
     standard: bool = field(default=False, compare=False)
+    on_text: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

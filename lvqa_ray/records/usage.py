@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, Bill
 
+REPORTED = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
+"""Fields of `Usage` that not every endpoint reports; ``None`` is not 0."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

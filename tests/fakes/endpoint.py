@@ -32,7 +32,7 @@ from tests.fakes.faults import PAID, Fault, Status, spoil
 from tests.fakes.ledger import Ledger
 from tests.fakes.prefix_cache import PrefixCache
 from tests.fakes.quota import Quota
-from tests.fakes.replies import completion, cut_off, drop, error
+from tests.fakes.replies import completion, cut_off, drop, error, streamed
 
 __all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
 
@@ -78,6 +78,7 @@ class FakeEndpoint:
         prices: US dollars per million prompt and reply tokens on the standard tier, for the ledger.
         price_cached: The same for cached prompt tokens; ``None`` for no discount.
         prefix_cache: The prompt cache, whose hits replies report; ``None`` for none.
+        stream_pause_s: Seconds between the events of a streamed reply; ``None`` for replies that are no streams.
     """
 
     def __init__(
@@ -106,7 +107,9 @@ class FakeEndpoint:
         prices: tuple[float, float] = (1.0, 4.0),
         price_cached: float | None = None,
         prefix_cache: PrefixCache | None = None,
+        stream_pause_s: float | None = None,
     ) -> None:
+        self.stream_pause_s = stream_pause_s
         self.latency_s = latency_s
         self.jitter_s = jitter_s
         self.faults = dict(faults or {})
@@ -352,10 +355,10 @@ class FakeEndpoint:
     async def _respond(
         self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None, cached: int | None
     ) -> web.StreamResponse:
+        if fault in (Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED):
+            fault = Status(int(str(fault)), message="The server is not well.")
         if isinstance(fault, Status):
             return error(fault)
-        if fault in {Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED}:
-            return error(Status(int(fault), message="The server is not well."))
         if "sound" in body:
             text = ears.hear(body, self.sentences)
         else:
@@ -367,8 +370,8 @@ class FakeEndpoint:
             tier = str(body.get("service_tier") or self.tier)
             self.bill(body, text, tier, cached)
         reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text, cached), fault)
-        if "service_tier" in body:
-            reply["service_tier"] = body["service_tier"]
+        if body.get("stream") and self.stream_pause_s is not None and fault in (None, Fault.CUT_OFF):
+            return await streamed(request, reply, self.stream_pause_s, cut=fault is not None)
         match fault:
             case Fault.HANG:
                 await asyncio.sleep(3600)

@@ -19,6 +19,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, ReplySchema, Text
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
 from lvqa_ray.llm.middleware.leader import PREFIX_TTL_S, LeaderFirst, WarmPrefixes, goes_first
+from lvqa_ray.llm.middleware.rate_limit import Replica, _rank
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits
@@ -85,6 +86,19 @@ def test_the_first_of_a_video_goes_alone_and_the_others_hit_the_cache(
         else:
             assert fake.tokens_cached == 15 * blocks
             assert set(first[:3]) == {"v0", "v1", "v2"}, "each video waits for its own leader only"
+
+
+@pytest.mark.parametrize("tier", ["standard", "flex", "batch_chat"])
+def test_the_bill_is_the_ledgers_on_each_tier(tmp_path: Path, tier: str) -> None:
+    with FakeEndpoint(latency_s=0.02, prefix_cache=PrefixCache(), price_cached=0.1) as fake:
+        fake.tier = "batch_chat" if tier == "batch_chat" else "standard"
+        used = usage(
+            ask(tmp_path, [at(fake, tier=tier, leader_first=True)], [about(f"v{n % 3}", n) for n in range(12)])
+        )
+        assert fake.ledger.replies[tier] == 12
+        assert used.hit_share is not None
+        assert used.hit_share > 0.5
+        assert used.cost_usd == pytest.approx(fake.ledger.usd, rel=1e-12)
 
 
 def test_if_the_leader_fails_the_others_go_at_once(tmp_path: Path) -> None:
@@ -170,6 +184,26 @@ def test_a_video_stays_on_one_replica(tmp_path: Path) -> None:
         hit = usage(replies).hit_share
         assert hit is not None
         assert hit > 0.7
+
+
+def test_a_replica_that_is_full_gives_its_videos_away(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        fakes = [stack.enter_context(FakeEndpoint(latency_s=0.3)) for _ in range(2)]
+        slow = [at(fake, max_concurrency=2, leader_first=False) for fake in fakes]
+        ask(tmp_path, slow, [about("v", n) for n in range(12)])
+        assert min(fake.asked for fake in fakes) >= 3, "all are about one video, and nobody waits for a minute"
+
+
+def test_replicas_get_videos_in_proportion_to_their_places() -> None:
+    async def nothing(request: ChatRequest) -> ChatReply:
+        raise AssertionError(request)
+
+    pools = [LeasePool(LocalLeaseServer(Limiter(Limits.of(Endpoint(base_url="http://h/v1", model="m")))))] * 2
+    small, large = (
+        Replica(nothing, pool, name, places) for pool, name, places in zip(pools, "ab", (10, 90), strict=True)
+    )
+    first = Counter(min((small, large), key=lambda each: _rank(f"v{n}", each)).name for n in range(5000))
+    assert 400 < first["a"] < 600
 
 
 def bodies(fake: FakeEndpoint) -> list[dict[str, Any]]:

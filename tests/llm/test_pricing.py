@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lvqa_ray.config import Job
+from lvqa_ray.dataset.run_state import write_run
 from lvqa_ray.llm.endpoint import Endpoint, Tier
+from lvqa_ray.llm.price_table import _table
 from lvqa_ray.llm.pricing import JOB_PRICES, cost_usd, discounts_cache, price_source, rates_of
 from lvqa_ray.records import Usage
 
@@ -146,3 +153,34 @@ def test_prices_of_the_job_are_those_of_the_standard_tier() -> None:
     used = Usage(input_tokens=M, output_tokens=M, cached_tokens=M)
     tiers: tuple[Tier, ...] = ("standard", "flex", "batch_chat", "batch")
     assert [cost_usd(own, used, tier) for tier in tiers] == [4.5, 2.25, 3.0, 3.0]
+
+
+def test_the_table_is_in_order_and_every_entry_has_a_price() -> None:
+    table = _table()
+    assert table["as_of"].year >= 2026
+    for host, models in table["hosts"].items():
+        for model, steps in models.items():
+            ends = [step.get("up_to") for step in steps]
+            assert ends[-1] is None, f"{model} at {host}: the last price has no end"
+            assert ends[:-1] == sorted(ends[:-1]), f"{model} at {host}"
+            for before, after in pairwise(steps):
+                assert before["input"] < after["input"], f"{model} at {host}: longer prompts do not cost less"
+            assert all(set(step) <= {"up_to", "input", "output", "thinking", "cached"} for step in steps)
+    assert set(table["aliases"].values()) <= set(table["hosts"])
+
+
+def test_the_output_says_where_its_prices_come_from(tmp_path: Path) -> None:
+    endpoints = {
+        "vlm": {"base_url": SINGAPORE, "model": "qwen3-vl-plus"},
+        "llm": {"base_url": OPENAI, "model": "gpt-5-mini"},
+        "reformat": {"base_url": LOCAL, "model": "m"},
+        "checker": {"base_url": LOCAL, "model": "m", "price_in": 1, "price_out": 1},
+    }
+    write_run(tmp_path, Job.of({"videos": "v.mp4", "output": str(tmp_path), "endpoints": endpoints}), None)
+    said = json.loads((tmp_path / "run.json").read_text())["prices"]
+    assert said == {
+        "vlm": "dashscope_prices.toml of 2026-11-29",
+        "llm": f"genai-prices {version('genai-prices')}",
+        "reformat": "unknown",
+        "checker": JOB_PRICES,
+    }

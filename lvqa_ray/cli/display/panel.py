@@ -138,6 +138,7 @@ def as_json(progress: Progress) -> dict[str, Any]:
         "tokens": {"in": bill.input_tokens, "out": bill.output_tokens},
         "from_journal": progress.cached,
         "cost_usd": progress.cost_usd,
+        "hit_share": progress.hit_share,
         "projected_usd": progress.projected_usd,
         "left_s": None if progress.left_s is None else round(progress.left_s),
         "endpoints": {

@@ -15,12 +15,11 @@ from lvqa_ray.dataset.statistics import significance
 from lvqa_ray.dataset.statistics.question_counts import Funnel, counted
 from lvqa_ray.dataset.statistics.significance import Mean, Moments, Share
 from lvqa_ray.records import LETTERS
+from lvqa_ray.records.usage import REPORTED
 
 N = TypeVar("N", int, float)
 GUESS = 1 / len(LETTERS)
-REPORTED_COUNTS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
-"""Counts that only some endpoints report."""
-BILL = ("calls", "input_tokens", "output_tokens", "cost_usd", *REPORTED_COUNTS)
+BILL = ("calls", "input_tokens", "output_tokens", "cost_usd", *REPORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ class AuditCounter:
             before.input_tokens + tokens_in,
             before.output_tokens + tokens_out,
             _known_sum(before.cost_usd, parts[3]),
-            *(_known_sum(getattr(before, name), part) for name, part in zip(REPORTED_COUNTS, parts[4:], strict=True)),
+            *(_known_sum(getattr(before, name), part) for name, part in zip(REPORTED, parts[4:], strict=True)),
         )
 
     def audit(self, questions: Funnel, videos: int) -> Audit:

@@ -62,7 +62,8 @@ def build_client(
         wire: Chat = RecordPaidReplies(route.wire, answers, key_of, route.endpoint.model, on_wire)
         if route.budget is not None:
             wire = BudgetMiddleware(wire, route.budget, route.endpoint)
-        return Replica(wire, route.permits, f"{route.endpoint.base_url} {route.endpoint.api_key_env}")
+        at = route.endpoint
+        return Replica(wire, route.permits, f"{at.base_url} {at.api_key_env}", at.max_concurrency)
 
     limited = RateLimitMiddleware(*map(replica, routes))
     minutes = first.fallback_after_min

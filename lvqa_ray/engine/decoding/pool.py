@@ -68,7 +68,9 @@ class DecodePool:
 
     def _taken(self) -> DecodeProcess:
         if self._idle:
-            return self._idle.pop()
+            decoder = self._idle.pop()
+            decoder.rearm()
+            return decoder
         decoder = DecodeProcess(self._bounds)
         self._all.append(decoder)
         return decoder

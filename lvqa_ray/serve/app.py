@@ -7,11 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lvqa_ray.config import Job
@@ -21,6 +20,7 @@ from lvqa_ray.errors import LvqaError
 from lvqa_ray.serve.access.auth import Authentication, Credentials, Receive, Scope, Send
 from lvqa_ray.serve.analyses import AnalysisRuns
 from lvqa_ray.serve.invalid import RefusedError, refusal_fields, refusal_headers
+from lvqa_ray.serve.page_routes import PageRoutes
 from lvqa_ray.serve.plain_routes import PlainRoutes
 from lvqa_ray.serve.quanmiao.quanmiao_request import from_validation
 from lvqa_ray.serve.quanmiao.quanmiao_route import ROUTE, QuanmiaoRoute, as_event
@@ -53,10 +53,15 @@ class ServiceApp:
             docs_url=None,  # it would load a script from another host
             redoc_url=None,
         )
-        for routes in (QuanmiaoRoute(self.analyses), TaskRoutes(self.analyses), PlainRoutes(self.analyses)):
+        for routes in (
+            QuanmiaoRoute(self.analyses),
+            TaskRoutes(self.analyses),
+            PlainRoutes(self.analyses),
+            PageRoutes(job),
+        ):
             app.include_router(routes.router)
         _add_errors(app)
-        self._add_pages(app)
+        self._add_health(app)
         self._app = Authentication(app, Credentials(token, keys or {}), job.serve.public_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,20 +127,7 @@ class ServiceApp:
             return "ok"
         return "failed" if self._start is not None and self._start.done() else "starting"
 
-    def _add_pages(self, app: FastAPI) -> None:
-        folder = Path(__file__).parent
-        policy = {
-            "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
-        }
-
-        @app.get("/", include_in_schema=False)
-        def page() -> HTMLResponse:
-            return HTMLResponse((folder / "page.html").read_text(encoding="utf-8"), headers=policy)
-
-        @app.get("/docs", include_in_schema=False)
-        def docs() -> HTMLResponse:
-            return HTMLResponse((folder / "docs.html").read_text(encoding="utf-8"), headers=policy)
-
+    def _add_health(self, app: FastAPI) -> None:
         @app.get("/healthz", include_in_schema=False)
         async def healthy() -> JSONResponse:
             status = self._status

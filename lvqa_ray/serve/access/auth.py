@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from lvqa_ray.serve.access.acs_signature import ALGORITHM, Headers, SignatureCheck
 from lvqa_ray.serve.invalid import RefusedError, refusal_fields, refusal_headers
+from lvqa_ray.serve.page_routes import STATIC
 
 BODY_BYTES = 2**20
 """Maximum size of a request body."""
@@ -94,7 +95,7 @@ class Authentication:
 
     async def _authenticated(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """Check the credentials; the body of a signed request is read, and given again to the application."""
-        if not self._credentials or (scope["path"] in OPEN and scope["method"] in ("GET", "HEAD")):
+        if not self._credentials or (_is_open(scope["path"]) and scope["method"] in ("GET", "HEAD")):
             return receive
         named = dict(headers)
         scheme, _, rest = named.get("authorization", "").partition(" ")
@@ -110,6 +111,10 @@ class Authentication:
             *([f"a request signed with an access key ({ALGORITHM})"] if self._credentials.keys else []),
         ]
         raise RefusedError("Unauthorized", f"Send {' or '.join(ways)}.", 401)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(STATIC)
 
 
 def _bounded(receive: Receive) -> Receive:

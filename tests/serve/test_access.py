@@ -18,6 +18,7 @@ from lvqa_ray.serve.access.acs_signature import ALGORITHM
 from lvqa_ray.serve.access.key_pairs import key_pairs
 from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.serve.quanmiao.quanmiao_request import RunVideoAnalysis
+from lvqa_ray.storage.run_lock import run_lock
 from tests.fakes.endpoint import FakeEndpoint
 from tests.serve.conftest import job_at
 from tests.serve.service import Service
@@ -149,3 +150,18 @@ def test_the_clients_template_goes_before_the_id() -> None:
     assert (by_id.styles, by_id.summary_prompt) == (("multi_task",), "")
     with pytest.raises(RefusedError, match="leaves nothing"):
         wanted(generateOptions=["videoGenerate"], excludeGenerateOptions=["videoGenerate"])
+
+
+def test_health_is_told_before_and_without_a_start(endpoint: FakeEndpoint, films: Path, tmp_path: Path) -> None:
+    """The output folder is in use: the service cannot start, says so, and refuses everything else."""
+    with run_lock(tmp_path), Service(job_at(endpoint, tmp_path, films)) as service:
+        health = httpx2.get(f"{service.url}/healthz")
+        assert (health.status_code, health.json()) == (500, {"status": "failed"})
+        for method, path in (
+            ("GET", "/v1/analyses/x"),
+            ("PUT", PATH),
+            ("POST", "/llm/quanmiao/lightapp/runVideoAnalysis"),
+        ):
+            refused = httpx2.request(method, service.url + path, json={})
+            assert (refused.status_code, refused.json()["code"]) == (503, "ServiceUnavailable")
+            assert refused.json()["requestId"]

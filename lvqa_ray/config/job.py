@@ -173,7 +173,8 @@ class Job(Section):
     def job_hash(self) -> str:
         """Hash of all settings that change a reply: not the videos, the output folder, speed, limits or prices."""
         content = self._content()
-        content["endpoints"] = {role: self.endpoints.of(role).answering for role in self.endpoints.roles}
+        roles = [role for role in self.endpoints.roles if role != "watcher" or self.checks.watch.policy != "off"]
+        content["endpoints"] = {role: self.endpoints.of(role).answering for role in roles}
         return _hash(content)
 
     @property
@@ -208,6 +209,8 @@ class Job(Section):
             del content["split"][name]
         if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # older jobs keep their hash
             del content["probe"]["max_lost_share"]
+        if self.checks.watch.policy == "off":
+            del content["checks"]["watch"]
         return content
 
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.llm import prompt_template
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part, Text
 
-Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
+Role = Literal["vlm", "llm", "reformat", "checker", "watcher", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """All roles; the endpoint for speech is optional."""
 

@@ -110,7 +110,9 @@ def test_a_stream_of_thoughts_is_assembled() -> None:
         {"content": None, "reasoning_content": " pass."},
         {"content": "A", "reasoning_content": None},
     ]
-    events = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     whole = sse.assembled("".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n")
     told = whole["choices"][0]["message"]

@@ -21,6 +21,7 @@ from lvqa_ray.records.table_rows import (
     drop_row,
     failure_row,
     subtitle_rows,
+    trace_rows,
 )
 from lvqa_ray.records.tables import TableName
 from lvqa_ray.storage.paths import StoragePath
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ray.data._internal.execution.interfaces import TaskContext
 
 BUNDLES_PER_WRITE = 16
-WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
+WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "traces", "drops", "analysis", "data", "failures")
 """Order in which the tables are written: the outcome of a video comes last, when its other rows are written."""
 
 
@@ -73,6 +74,7 @@ class TableSink(Datasink[str]):
                         lines["subtitles"] += [line | self._provenance for line in subtitle_rows(row.clip)]
                     case FinishedVideo():
                         lines["data"] += [data_row(record) | self._provenance for record in row.records]
+                        lines["traces"] += [line | self._provenance for line in trace_rows(row)]
                         lines["drops"] += [drop_row(drop, row.video) | self._provenance for drop in row.drops]
                         if row.failure:
                             lines["failures"].append(failure_row(row.failure) | self._provenance)

@@ -180,7 +180,7 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
 }
 # They decide which clips or questions there are, or what `values` fills in; what is then asked about one is as above.
 BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize", "analysis"}
-BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames"}
+BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames", "reformat.source"}
 
 
 def changed(path: str, value: Any) -> Job:

@@ -105,6 +105,15 @@ class Job(Section):
         return self
 
     @model_validator(mode="after")
+    def _traces_to_rewrite(self) -> Self:
+        if self.reformat.source != "steps" and self.checks.watch.policy == "off":
+            raise ValueError(
+                f"reformat.source={self.reformat.source} rewrites traces of checks.watch, which is off: set its policy "
+                "to mark or drop"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _named_apart(self) -> Self:
         names = Counter(stage.name for stage in self.asking)
         if doubled := [name for name, count in names.items() if count > 1]:
@@ -211,6 +220,8 @@ class Job(Section):
             del content["probe"]["max_lost_share"]
         if self.checks.watch.policy == "off":
             del content["checks"]["watch"]
+        if self.reformat.source == "steps":
+            del content["reformat"]["source"]
         return content
 
 

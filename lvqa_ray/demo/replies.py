@@ -170,7 +170,8 @@ def reformat(asked: Asked) -> str:
     reason, key = asked["reason"], asked["answer"]
     draw = _draw(reason, key)
     sentences: list[str] = []
-    for step in re.split(r"\n?\bStep \d+: ", reason)[1:]:
+    steps = re.split(r"\n?\bStep \d+: ", reason)[1:]
+    for step in steps or [reason.removeprefix("Start thinking.")]:
         head, *rest = _SENTENCE.split(step.strip())
         opener = draw.choice(_NEXT if sentences else _FIRST)
         if head.split(maxsplit=1)[0].lower() in _LOWERED:

@@ -104,12 +104,17 @@ class Trace:
     @property
     def rationale(self) -> str:
         """The text before the line with the answer."""
-        return _ANSWER_LINE.split(self.text)[0].strip()
+        return before_answer(self.text)
 
     @property
     def reasoning(self) -> str:
         """The thoughts; without any, the text before the line with the answer."""
         return self.thoughts or self.rationale
+
+
+def before_answer(reply: str) -> str:
+    """The text of a reply before its line ``ANSWER: B``."""
+    return _ANSWER_LINE.split(reply)[0].strip()
 
 
 _ANSWER_LINE = re.compile(r"^\W*(?:final\s+)?answer\W*[:：].*\Z", re.IGNORECASE | re.MULTILINE | re.DOTALL)  # noqa: RUF001

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lvqa_ray.dataset.reader import OutputReader
+from lvqa_ray.dataset.statistics.preference_pairs import TRACE_KEYS, TRACE_TEXTS, pair_of, questions, with_lengths
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.report.export_formats import format_of
 
@@ -57,6 +58,30 @@ def records(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]
         raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no rows.")
 
 
+def preference_pairs(output: OutputReader, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the preference pair of each record with traces, as ``chosen`` and ``rejected``; both ``None`` for none.
+
+    Raises:
+        ConfigError: There are no traces, or a shard cannot be read.
+    """
+    wanted = list(dict.fromkeys([*TRACE_KEYS, *columns]))
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for batch in output.batches("traces", list(dict.fromkeys([*wanted, *TRACE_TEXTS]))):
+            yield from with_lengths(batch, wanted)
+
+    some = False
+    for traces in questions(rows()):
+        some = True
+        chosen, rejected = pair_of(traces) or (None, None)
+        yield {"video_id": traces[0]["video_id"], "chosen": chosen, "rejected": rejected}
+    if not some:
+        raise ConfigError(
+            f"{output.folder} holds no traces: run the job with checks.watch.policy set to mark or drop (checks.solve "
+            "makes some too)."
+        )
+
+
 def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.0) -> Exported:
     """Write one JSON object per record, to one file or one per split.
 
@@ -77,7 +102,8 @@ def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.
     counts, left_out = dict.fromkeys(parts, 0), 0
     with ExitStack() as stack:
         files = {part: stack.enter_context(writing(path)) for part, path in paths.items()}
-        for record in records(output, list(dict.fromkeys([*made_by.columns, "video_id"]))):
+        rows = preference_pairs if made_by.pairs else records
+        for record in rows(output, list(dict.fromkeys([*made_by.columns, "video_id"]))):
             made = made_by.make(record)
             if made is None:
                 left_out += 1
@@ -91,7 +117,7 @@ def export_lines(output: OutputReader, to: Path, form: str, fraction: float = 0.
             counts[part] += 1
         for part, file in files.items() if array else ():
             file.write("\n]\n" if counts[part] else "[]\n")
-    return Exported(list(paths.values()), counts, left_out)
+    return Exported(list(paths.values()), counts, left_out, made_by.what)
 
 
 @contextmanager

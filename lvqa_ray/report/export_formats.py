@@ -12,6 +12,7 @@ from typing import Any
 
 from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.qa.report_letters import without_letters
+from lvqa_ray.records.questions import before_answer
 from lvqa_ray.records.row import TableRow
 
 Make = Callable[[TableRow], dict[str, Any] | None]
@@ -23,15 +24,19 @@ class ExportFormat:
 
     Attributes:
         make: Converts a row; returns ``None`` if the format cannot hold the record.
-        columns: Columns of `data/` that `make` reads.
+        columns: Columns of `data/` that `make` reads; of `traces/` for a format of pairs.
         array: Whether the file is one JSON array; otherwise it is JSON Lines.
         lacks: Why records are left out, as a relative clause of a message.
+        what: Name of the items that are counted.
+        pairs: Whether `make` gets a preference pair, as ``{"chosen": row, "rejected": row}`` with rows of `traces/`.
     """
 
     make: Make
     columns: Sequence[str]
     array: bool = False
     lacks: str = "which it cannot hold"
+    what: str = "records"
+    pairs: bool = False
 
 
 DATAFLOW = (
@@ -106,6 +111,32 @@ def open_ended(record: TableRow) -> dict[str, Any] | None:
     }
 
 
+def dpo(pair: TableRow) -> dict[str, Any] | None:
+    """Preference pair as trl and other DPO trainers take it: prompt, chosen and rejected as chat messages.
+
+    Returns:
+        ``None`` for a question without a pair.
+    """
+    from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
+
+    chosen, rejected = pair["chosen"], pair["rejected"]
+    if chosen is None:
+        return None
+    sides = [
+        training_messages(row["full_question"], row["thoughts"] or before_answer(row["reply"] or ""), row["answer"])
+        for row in (chosen, rejected)
+    ]
+    return {
+        "prompt": [sides[0][0]],
+        "chosen": [sides[0][1]],
+        "rejected": [sides[1][1]],
+        "id": chosen["question_id"],
+        "category": chosen["category"],
+        "videos": [chosen["video"]],
+        "source": chosen["check"],
+    }
+
+
 def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
     from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
 
@@ -124,6 +155,13 @@ FORMATS: Mapping[str, ExportFormat] = {
     "llava": ExportFormat(make=llava, columns=_USED),
     "sharegpt": ExportFormat(make=sharegpt, columns=_USED),
     "long-rl": ExportFormat(make=long_rl, columns=_USED),
+    "dpo": ExportFormat(
+        make=dpo,
+        columns=["question_id", "full_question", "category", "video", "check", "answer", "thoughts", "reply"],
+        lacks="whose traces make no pair of similar length",
+        what="pairs",
+        pairs=True,
+    ),
     "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),
 }
 """The built-in formats."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.qa.report_letters import without_letters
-from lvqa_ray.records.questions import before_answer
 from lvqa_ray.records.row import TableRow
+from lvqa_ray.report.trainers.formats import TRAINER_FORMATS, TrainerFormat
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 Make = Callable[[TableRow], dict[str, Any] | None]
 
@@ -24,19 +25,24 @@ class ExportFormat:
 
     Attributes:
         make: Converts a row; returns ``None`` if the format cannot hold the record.
-        columns: Columns of `data/` that `make` reads; of `traces/` for a format of pairs.
+        columns: Columns of `data/` that `make` reads.
         array: Whether the file is one JSON array; otherwise it is JSON Lines.
         lacks: Why records are left out, as a relative clause of a message.
-        what: Name of the items that are counted.
-        pairs: Whether `make` gets a preference pair, as ``{"chosen": row, "rejected": row}`` with rows of `traces/`.
     """
 
     make: Make
     columns: Sequence[str]
     array: bool = False
     lacks: str = "which it cannot hold"
-    what: str = "records"
-    pairs: bool = False
+
+    @property
+    def schema(self) -> None:
+        """No Arrow schema: the file holds JSON."""
+        return
+
+    def convert(self, record: TableRow, style: SampleStyle) -> dict[str, Any] | None:
+        """The object for a record, or ``None``; of the style, only the place of the video matters."""
+        return self.make({**record, "video": style.place(record["video"])} if "video" in record else record)
 
 
 DATAFLOW = (
@@ -52,7 +58,6 @@ DATAFLOW = (
 )
 """Columns of the reference implementation, in its order. Only here does the rewriting prompt have its names."""
 _REWRITING = ("conversation", "prompt")
-_USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_question", "reformatted_reasoning"]
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
 
@@ -65,32 +70,6 @@ def dataflow(record: TableRow) -> dict[str, Any]:
     own = {"conversation": [{"from": "human", "value": prompt}], "prompt": prompt}
     own["parsed_reasoning"] = {**parsed, "REASONS": steps}
     return {key: own[key] if key in own else record[key] for key in DATAFLOW} | extra
-
-
-def llava(record: TableRow) -> dict[str, Any]:
-    """LLaVA ``conversations`` with one turn about a video; the correct letter is the last word.
-
-    The placeholder is ``<image>`` for videos too: LLaVA-NeXT's trainer inserts frames only there.
-    """
-    return {"id": record["id"], "video": record["video"], "conversations": _turn(record, "<image>\n")}
-
-
-def sharegpt(record: TableRow) -> dict[str, Any]:
-    """ShareGPT messages with a separate list of videos, as LLaMA-Factory expects."""
-    return {"conversations": _turn(record, "<video>"), "videos": [record["video"]]}
-
-
-def long_rl(record: TableRow) -> dict[str, Any]:
-    """Long-RL fields as in its own data: options in the problem, category as problem type, answer letter in a tag."""
-    return {
-        "problem_id": record["id"],
-        "data_type": "video",
-        "videos": record["video"],
-        "problem": record["full_question"],
-        "problem_type": record["category"] or "general",
-        "reasoning": record["reformatted_reasoning"],
-        "answer": f"<answer>{record['parsed_reasoning']['ANSWER']}</answer>",
-    }
 
 
 def open_ended(record: TableRow) -> dict[str, Any] | None:
@@ -111,63 +90,19 @@ def open_ended(record: TableRow) -> dict[str, Any] | None:
     }
 
 
-def dpo(pair: TableRow) -> dict[str, Any] | None:
-    """Preference pair as trl and other DPO trainers take it: prompt, chosen and rejected as chat messages.
-
-    Returns:
-        ``None`` for a question without a pair.
-    """
-    from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
-
-    chosen, rejected = pair["chosen"], pair["rejected"]
-    if chosen is None:
-        return None
-    sides = [
-        training_messages(row["full_question"], row["thoughts"] or before_answer(row["reply"] or ""), row["answer"])
-        for row in (chosen, rejected)
-    ]
-    return {
-        "prompt": [sides[0][0]],
-        "chosen": [sides[0][1]],
-        "rejected": [sides[1][1]],
-        "id": chosen["question_id"],
-        "category": chosen["category"],
-        "videos": [chosen["video"]],
-        "source": chosen["check"],
-    }
-
-
-def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
-    from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
-
-    question, answer = training_messages(
-        record["full_question"], record["reformatted_reasoning"], record["parsed_reasoning"]["ANSWER"]
-    )
-    return [{"from": "human", "value": f"{media}{question['content']}"}, {"from": "gpt", "value": answer["content"]}]
-
-
-FORMATS: Mapping[str, ExportFormat] = {
+FORMATS: Mapping[str, ExportFormat | TrainerFormat] = {
     "dataflow-json": ExportFormat(
         make=dataflow,
         columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],
         array=True,
     ),
-    "llava": ExportFormat(make=llava, columns=_USED),
-    "sharegpt": ExportFormat(make=sharegpt, columns=_USED),
-    "long-rl": ExportFormat(make=long_rl, columns=_USED),
-    "dpo": ExportFormat(
-        make=dpo,
-        columns=["question_id", "full_question", "category", "video", "check", "answer", "thoughts", "reply"],
-        lacks="whose traces make no pair of similar length",
-        what="pairs",
-        pairs=True,
-    ),
     "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),
+    **TRAINER_FORMATS,
 }
 """The built-in formats."""
 
 
-def format_of(name: str) -> ExportFormat:
+def format_of(name: str) -> ExportFormat | TrainerFormat:
     """Look up a format, built in or from a package.
 
     Raises:
@@ -176,7 +111,7 @@ def format_of(name: str) -> ExportFormat:
     if name in FORMATS:
         return FORMATS[name]
     made = load("export_formats", name)
-    if not isinstance(made, ExportFormat):
+    if not isinstance(made, ExportFormat | TrainerFormat):
         raise PluginError(f"the export format {name} is no ExportFormat of lvqa_ray.report.export_formats")
     return made
 

@@ -113,7 +113,7 @@ def test_sampled_answers_are_shown_beside_the_frames_they_were_given(chromium: B
         assert "watch 1 C, right best seer from 3 frames" in " ".join(first.inner_text().split())
         first.locator("summary").click()
         assert "Thought 0 of film-4_q2." in first.inner_text()
-        assert [one.inner_text() for one in first.locator("figcaption").all()] == ["0:02", "0:25", "0:55"]
+        assert [one.inner_text() for one in first.locator("figcaption").all()] == ["0:03", "0:25", "0:55"]
         drawn = "one => getComputedStyle(one).backgroundImage.length"
         assert first.locator("figure i").first.evaluate(drawn) > 2000
         assert "solve 2" in last.inner_text()

@@ -19,7 +19,10 @@ from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.dataset.statistics.preference_pairs import PairCounter, pair_of
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.export_files import export_lines
+from lvqa_ray.report.export_files import Selection
+from lvqa_ray.report.row_filter import RowFilter
+from lvqa_ray.report.trainers.preference import export_dpo
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 from tests.report.made import make_output
 
 
@@ -74,7 +77,7 @@ def test_a_pair_is_a_right_and_a_wrong_trace_of_similar_length(
 
 def test_a_trainer_gets_one_pair_a_question(tmp_path: Path) -> None:
     out = opened(make_output(tmp_path / "out", 8))
-    done = export_lines(out, tmp_path / "dpo.jsonl", "dpo", 0.5)
+    done = export_dpo(out, tmp_path / "dpo.jsonl", Selection(fraction=0.5), SampleStyle())
     lines = [json.loads(line) for path in done.paths for line in path.read_text().splitlines()]
     kept = {row["id"] for batch in out.batches("data", ["id"]) for row in batch.to_pylist()}
     assert done.what == "pairs"
@@ -94,7 +97,8 @@ def test_a_trainer_gets_one_pair_a_question(tmp_path: Path) -> None:
 
 def test_trl_takes_the_pairs_as_they_are(tmp_path: Path) -> None:
     """The columns and types of trl's conversational preference format with an explicit prompt."""
-    export_lines(opened(make_output(tmp_path / "out", 8)), tmp_path / "dpo.jsonl", "dpo")
+    out = opened(make_output(tmp_path / "out", 8))
+    export_dpo(out, tmp_path / "dpo.jsonl", Selection(), SampleStyle())
     table = pa.Table.from_pylist([json.loads(line) for line in (tmp_path / "dpo.jsonl").read_text().splitlines()])
     message = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
     for name in ("prompt", "chosen", "rejected"):
@@ -102,11 +106,26 @@ def test_trl_takes_the_pairs_as_they_are(tmp_path: Path) -> None:
         assert pa.types.is_list(message)
 
 
+def test_the_style_and_the_condition_of_other_exports_apply(tmp_path: Path) -> None:
+    out = opened(make_output(tmp_path / "out", 8))
+    selection = Selection(where=RowFilter("category == 'plot'"), columns=("num_clips",))
+    style = SampleStyle(answer="think_tagged", video_root="/films")
+    done = export_dpo(out, tmp_path / "dpo.json", selection, style)
+    lines = json.loads((tmp_path / "dpo.json").read_text())
+    assert {line["category"] for line in lines} == {"plot"}
+    assert len(lines) == done.counts["all"] > 0
+    for line in lines:
+        assert line["num_clips"] == 5
+        assert not line["videos"][0].startswith("/")
+        assert line["chosen"][0]["content"].startswith("<think>\n")
+        assert line["chosen"][0]["content"].endswith("</answer>")
+
+
 def test_an_output_without_traces_is_one_sentence(tmp_path: Path) -> None:
     folder = make_output(tmp_path / "out", 2)
     (folder / "traces" / "part-1.parquet").unlink()
     with pytest.raises(ConfigError, match=r"holds no traces: run the job with checks.watch.policy"):
-        export_lines(opened(folder), tmp_path / "dpo.jsonl", "dpo")
+        export_dpo(opened(folder), tmp_path / "dpo.jsonl", Selection(), SampleStyle())
 
 
 def test_the_audit_finds_a_bias_that_was_planted() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from lvqa_ray.config import Job
 from lvqa_ray.errors import ApiError, ConfigError, EmptyReply, TruncatedReply
@@ -18,6 +18,7 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.llm.replies.thoughts import thoughts_in
 from lvqa_ray.llm.transport import sse
+from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.llm.transport.error_prose import NO_TEMPERATURE, STREAM_ONLY
 from lvqa_ray.records import Usage
 from lvqa_ray.stage import reask
@@ -157,6 +158,20 @@ def test_a_model_that_refuses_a_temperature_is_asked_without_one(tmp_path: Path)
 )
 def test_a_provider_that_only_streams_thoughts_is_recognized(said: str) -> None:
     assert STREAM_ONLY.search(said)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "reasoning", "streams"),
+    [
+        ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", {"budget_tokens": 9}, True),
+        ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "off", False),
+        ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", None, False),
+        ("https://api.openai.com/v1", {"effort": "low"}, False),
+    ],
+)
+def test_thinking_models_of_dashscope_are_asked_for_streams(base_url: str, reasoning: Any, *, streams: bool) -> None:
+    endpoint = Endpoint.model_validate({"base_url": base_url, "model": "m", "reasoning": reasoning})
+    assert ("stream" in OpenAITransport(endpoint, SecretStr(""))._body(request())) is streams
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lvqa_ray.errors import ApiError, BadRequest, StopRun
+from lvqa_ray.errors import ApiError, BadRequest, EmptyReply, StopRun
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.qa.formats.answer_choice import Choice, read_choice
 from lvqa_ray.qa.formats.text_format import full_question
@@ -170,7 +170,7 @@ async def sample_answers(
     ask: Callable[[str, int], Awaitable[ChatReply]],
     decided: Callable[[float, float], bool] | None = None,
 ) -> RepeatedAnswers:
-    """Sample answers with shuffled options; an answer that was cut off or refused counts as unreadable.
+    """Sample answers with shuffled options; one that was cut off, refused or only thought about counts as unreadable.
 
     Args:
         q: The question.
@@ -180,8 +180,10 @@ async def sample_answers(
             answers are requested at once than may be needed.
 
     Raises:
-        ApiError: A call failed, and another attempt would fail in the same way or is worth a retry.
+        ApiError: A call failed, and another attempt would fail in the same way or is worth a retry; or no reply has an
+            answer beside its thoughts.
     """
+    empty: list[EmptyReply] = []
 
     async def one(number: int) -> Attempt:
         order = shuffled(q, number)
@@ -189,7 +191,9 @@ async def sample_answers(
         try:
             return _answered(number, order, shown, await ask(full_question(shown), number))
         except ApiError as error:
-            if error.retryable or isinstance(error, BadRequest | StopRun):
+            if isinstance(error, EmptyReply):
+                empty.append(error)
+            elif error.retryable or isinstance(error, BadRequest | StopRun):
                 raise
             return Attempt(number, order, Choice(None, read=False), right=False, reply=None, error=error.kind,
                            usage=Usage.of(error))  # fmt: skip
@@ -202,6 +206,8 @@ async def sample_answers(
             break
         start = len(attempts)
         attempts += await all_of(one(number) for number in range(start, start + wanted))
+    if empty and len(empty) == len(attempts):
+        raise empty[0]
     return RepeatedAnswers.of(attempts)
 
 

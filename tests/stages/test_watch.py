@@ -15,7 +15,7 @@ from lvqa_ray.demo.captions import Film
 from lvqa_ray.demo.chat_reply import complete
 from lvqa_ray.demo.pictures import describe, open_picture
 from lvqa_ray.demo.question_writer import write
-from lvqa_ray.errors import NotFound
+from lvqa_ray.errors import Bill, EmptyReply, NotFound
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import DEMO_MODEL, Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
@@ -267,6 +267,26 @@ def test_thoughts_alone_are_an_empty_reply(seen: QuestionedVideo) -> None:
     assert [(trace.error, trace.thoughts, trace.usage.output_tokens) for trace in verdict.traces] == [
         ("empty_reply", "so many", 9)
     ] * 2
+
+
+@pytest.mark.parametrize("empty", [1, 4])
+def test_an_endpoint_that_only_thinks_fails_the_video_and_a_single_such_reply_does_not(empty: int) -> None:
+    async def chat(request: ChatRequest) -> ChatReply:
+        if request.attempt < empty:
+            error = EmptyReply("It holds a draft and no answer.")
+            error.bill = Bill(5, 7, None)
+            raise error
+        return ChatReply(text="ANSWER: A", model="m", usage=Usage(calls=1))
+
+    (done,) = asyncio.run(CheckWatch(policy="mark", tries=4)(ROW, chat))
+    if empty == 4:
+        assert isinstance(done, Failure)
+        assert (done.stage, done.kind, done.retryable) == ("watch", "empty_reply", True)
+        return
+    assert isinstance(done, QuestionedVideo)
+    verdict = done.questions[0].verdicts[-1]
+    assert (verdict.tries, verdict.usage.calls, verdict.usage.output_tokens) == (3, 4, 7)
+    assert [trace.error for trace in verdict.traces] == ["empty_reply", "", "", ""]
 
 
 def test_a_wrong_key_of_the_account_stops_the_run() -> None:

@@ -139,7 +139,7 @@ def prose(asked: Asked) -> str:
     """The option that the reasoning concludes with, or the only one that it does not rule out."""
     thoughts = asked["prose"].casefold()
     options = {letter: option.casefold() for letter, option in _question(asked)[1].items()}
-    concluded = r"so {0} comes first|(?:takes its place|leads up to it) is {0}\."
+    concluded = r"so {0} comes first|(?:takes its place|leads up to it) is {0}\.|so this is it: {0}\."
     ruled_out = r"so {0} is ruled out|nowhere in the film is there [^.]*{0}"
     for pattern, holds in ((concluded, True), (ruled_out, False)):
         matches = {

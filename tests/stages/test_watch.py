@@ -29,6 +29,7 @@ from lvqa_ray.records import (
     CaptionedVideo,
     Clip,
     Failure,
+    FinishedVideo,
     Frame,
     Question,
     QuestionedVideo,
@@ -40,8 +41,10 @@ from lvqa_ray.records import (
 )
 from lvqa_ray.records.questions import best_trace, caption_fault
 from lvqa_ray.stage import Chat
+from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.checks.watch import CheckWatch
 from lvqa_ray.stages.probe import ProbeVideo
+from lvqa_ray.stages.reformat import ReformatReasoning
 from lvqa_ray.stages.sample import SampleFrames
 from tests import media
 from tests.fakes.answers import media_urls, text_of
@@ -165,6 +168,16 @@ def test_thoughts_arrive_in_each_form(seen: QuestionedVideo, form: str) -> None:
     assert trace.thoughts.startswith("At 0.25 s the picture is ")
     assert trace.text == f"ANSWER: {done.questions[0].question.answer}"
     assert trace.correct
+
+
+def test_traces_of_the_demo_can_be_rewritten_and_pass_the_check_of_the_prose(seen: QuestionedVideo) -> None:
+    done = watched(CheckWatch(policy="mark", frames=24), seen, demo_with(**THINKING))
+    (finished,) = asyncio.run(ReformatReasoning(source="trace")(done, demo_with(), CheckProse()))
+    assert isinstance(finished, FinishedVideo)
+    for record in finished.records:
+        assert record.verdicts[-1].passed, record.verdicts[-1].reason
+        assert "So this is it" in record.reformatted_reasoning
+        assert record.note == ""
 
 
 ROW = QuestionedVideo(

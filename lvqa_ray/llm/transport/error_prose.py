@@ -283,5 +283,7 @@ NO_TEMPERATURE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Errors of reasoning models that take no temperature: OpenAI and Azure (o series, GPT-5), Anthropic, Moonshot."""
+STREAM_REFUSED = re.compile(r"\bstream(?:ing|ed|s)?\b", re.IGNORECASE)
+"""Errors of servers that support no streams, when a request asked for one only to show its text while it grows."""
 STREAM_OPTIONS = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 """Errors of servers that do not support ``stream_options``."""

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint_url import checked_base_url, is_loopback
 from lvqa_ray.llm.messages import ChatRequest
+from lvqa_ray.llm.price_tiers import BATCH_CHAT_TIMEOUT_S, Tier, check_host, url_of_tier
+from lvqa_ray.llm.reasoning import Fields, Reasoning
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
@@ -21,11 +32,6 @@ BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
 """The model of the demo endpoint (`lvqa demo`)."""
-Tier = Literal["standard", "flex", "batch_chat", "batch"]
-"""Price tiers of endpoints; docs/endpoints.md tells which provider has which."""
-BATCH_CHAT_TIMEOUT_S = 3600.0
-"""How long DashScope keeps a request of Batch Chat waiting, at most and by default (s)."""
-_BATCH_CHAT_HOSTS = {"dashscope.aliyuncs.com": "batch.dashscope.aliyuncs.com"}
 CACHE_KEY = "prompt_cache_key"
 _KNOW_CACHE_KEYS = frozenset({"api.openai.com", "api.mistral.ai"})
 _RESERVED_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
@@ -103,6 +109,12 @@ class Endpoint(BaseModel):
         description="Further fields of the request body, such as {top_p: 0.8}. They affect the reply, so they are "
         "part of the cache key.",
     )
+    reasoning: Reasoning | None = Field(
+        default=None,
+        description="How much a reasoning model thinks: {effort: high}, {budget_tokens: 4000} or off, sent as the "
+        "provider's own parameters. They affect the reply, so they are part of the cache key. null for the model's "
+        "default.",
+    )
     stream: bool = Field(
         default=False,
         description="Request streamed replies, for models that support nothing else. The content is the same. "
@@ -148,8 +160,7 @@ class Endpoint(BaseModel):
     fallback_after_min: float | None = Field(
         default=None,
         ge=0,
-        description="Minutes for which a request waits for capacity on its tier before it is sent on the standard "
-        "tier, at the full price; null to wait without limit.",
+        description="Minutes after which a request that waits for capacity goes to the standard tier; null for never.",
     )
     batch_hours: float = Field(
         default=24.0,
@@ -159,9 +170,7 @@ class Endpoint(BaseModel):
     )
     batch_requests: int = Field(default=50_000, ge=1, le=50_000, description="tier batch: most requests of one file.")
     batch_mb: float = Field(default=100.0, gt=0, le=200, description="tier batch: most megabytes of one file.")
-    batch_wait_s: float = Field(
-        default=600.0, ge=0, description="tier batch: how long requests are collected for one file at most (s)."
-    )
+    batch_wait_s: float = Field(default=600.0, ge=0, description="tier batch: longest time to fill one file (s).")
     batch_poll_s: float = Field(default=30.0, gt=0, description="tier batch: interval of the status requests (s).")
 
     leader_first: bool | None = Field(
@@ -221,29 +230,22 @@ class Endpoint(BaseModel):
     def _tier_is_possible(self) -> Self:
         if self.tier != "standard" and "service_tier" in self.extra_body:
             raise ConfigError("extra_body sets service_tier, and tier too: keep one of them, best tier.")
-        if self.tier == "batch_chat" and not self.is_loopback and self.tier_url == self.base_url:
-            host = urlsplit(self.base_url).hostname or ""
-            if host not in _BATCH_CHAT_HOSTS.values():
-                raise ConfigError(
-                    f"tier batch_chat is not offered by {host}: only DashScope's {', '.join(_BATCH_CHAT_HOSTS)} has it."
-                )
         if self.tier == "batch" and self.stream:
             raise ConfigError("tier batch has no streamed replies: remove stream.")
+        if not self.is_loopback:
+            check_host(self.base_url, self.tier)
         return self
 
     @property
     def tier_url(self) -> str:
         """Base URL of requests on the endpoint's own tier; ``base_url`` stays the one in cache keys and prices."""
-        parts = urlsplit(self.base_url)
-        if self.tier != "batch_chat" or parts.hostname not in _BATCH_CHAT_HOSTS:
-            return self.base_url
-        return parts._replace(netloc=_BATCH_CHAT_HOSTS[parts.hostname]).geturl()
+        return url_of_tier(self.base_url, self.tier)
 
     @property
     def attempt_timeout_s(self) -> float:
         """Timeout of one attempt (s): ``timeout_s``, or the tier's own if that is not set."""
-        long = self.tier == "batch_chat" and "timeout_s" not in self.model_fields_set
-        return max(self.timeout_s, BATCH_CHAT_TIMEOUT_S) if long else self.timeout_s
+        own = self.tier == "batch_chat" and "timeout_s" not in self.model_fields_set
+        return BATCH_CHAT_TIMEOUT_S if own else self.timeout_s
 
     @property
     def sends_cache_key(self) -> bool:
@@ -253,6 +255,13 @@ class Endpoint(BaseModel):
         host = urlsplit(self.base_url).hostname or ""
         return self.tier != "batch" and host in _KNOW_CACHE_KEYS and CACHE_KEY not in self.extra_body
 
+    @field_validator("reasoning")
+    @classmethod
+    def _known_to_the_provider(cls, reasoning: Reasoning | None, info: ValidationInfo) -> Reasoning | None:
+        if reasoning is not None and (base_url := info.data.get("base_url")):
+            reasoning.request_fields(base_url)
+        return reasoning
+
     @property
     def label(self) -> str:
         """Model and host, for messages to the user."""
@@ -261,7 +270,10 @@ class Endpoint(BaseModel):
     @property
     def answering(self) -> dict[str, Any]:
         """The settings that can change an answer."""
-        return self.model_dump(mode="json", include={"base_url", "model", "temperature", "max_tokens", "extra_body"})
+        names = {"base_url", "model", "temperature", "max_tokens", "extra_body"}
+        if self.reasoning is not None:  # jobs of earlier releases keep their hash
+            names.add("reasoning")
+        return self.model_dump(mode="json", include=names)
 
     @property
     def is_loopback(self) -> bool:
@@ -296,12 +308,16 @@ class Endpoint(BaseModel):
             )
         return SecretStr(key)
 
+    @property
+    def _reasoning_fields(self) -> Fields:
+        return {} if self.reasoning is None else self.reasoning.request_fields(self.base_url)
+
     def sampling(self, request: ChatRequest) -> dict[str, JsonValue]:
         """Sampling fields of the request body: the request's own settings, then the endpoint's defaults.
 
         Both the transport and the cache key use this.
         """
-        fields: dict[str, JsonValue] = dict(self.extra_body)
+        fields: dict[str, JsonValue] = _merged(self._reasoning_fields, self.extra_body)
         temperature = self.temperature if request.temperature is None else request.temperature
         max_tokens = self.max_tokens if request.max_tokens is None else request.max_tokens
         if temperature is not None:
@@ -312,6 +328,15 @@ class Endpoint(BaseModel):
             schema: dict[str, JsonValue] = {"name": required.name, "strict": True, "schema": dict(required.schema)}
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         return fields
+
+
+def _merged(fields: Fields, over: Mapping[str, JsonValue]) -> Fields:
+    """Fields with others over them; nested objects are merged."""
+    merged = dict(fields)
+    for name, value in over.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _names(value: JsonValue) -> Iterator[str]:

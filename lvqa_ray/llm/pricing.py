@@ -10,9 +10,10 @@ from importlib.metadata import version
 from typing import Literal
 from urllib.parse import urlsplit
 
-from lvqa_ray.llm.endpoint import Endpoint, Tier
+from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.endpoint_url import is_loopback
 from lvqa_ray.llm.price_table import Rates, table_rates
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.records import Usage
 
 PER_MILLION = 1_000_000

@@ -9,7 +9,7 @@ import pytest
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.estimate import estimate
 from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
-from lvqa_ray.llm.endpoint import Tier
+from lvqa_ray.llm.price_tiers import Tier
 from tests.engine.test_estimate import LOAD
 
 OPENAI = {"base_url": "https://api.openai.com/v1", "model": "gpt-5-mini"}

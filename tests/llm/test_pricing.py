@@ -12,8 +12,9 @@ import pytest
 
 from lvqa_ray.config import Job
 from lvqa_ray.dataset.run_state import write_run
-from lvqa_ray.llm.endpoint import Endpoint, Tier
+from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.price_table import _table
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.llm.pricing import JOB_PRICES, cost_usd, discounts_cache, price_source, rates_of
 from lvqa_ray.records import Usage
 

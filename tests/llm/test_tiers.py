@@ -16,10 +16,11 @@ from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
-from lvqa_ray.llm.endpoint import BATCH_CHAT_TIMEOUT_S, Endpoint
+from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.budget import Budget, LocalBudget
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.price_tiers import BATCH_CHAT_TIMEOUT_S
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter

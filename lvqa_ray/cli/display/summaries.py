@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lvqa_ray.dataset.statistics.question_counts import Funnel
     from lvqa_ray.engine.preflight.tier_costs import TierCost
     from lvqa_ray.engine.run import RunSummary
-    from lvqa_ray.llm.endpoint import Tier
+    from lvqa_ray.llm.price_tiers import Tier
     from lvqa_ray.records import Usage
     from lvqa_ray.stage import Role
     from lvqa_ray.storage.paths import StoragePath

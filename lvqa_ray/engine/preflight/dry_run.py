@@ -19,8 +19,8 @@ from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorklo
 from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
 from lvqa_ray.engine.preflight.validation import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.errors import VideoError
-from lvqa_ray.llm.endpoint import Tier
 from lvqa_ray.llm.image_tokens import family_of
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.records import Clip, ProbedVideo, Span
 from lvqa_ray.stage import Role
 

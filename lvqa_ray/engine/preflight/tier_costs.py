@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.estimate import JobEstimate
-from lvqa_ray.llm.endpoint import Endpoint, Tier
+from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.leader import goes_first
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.llm.pricing import PER_MILLION, rates_of, tiers_offered
 from lvqa_ray.stage import Role
 

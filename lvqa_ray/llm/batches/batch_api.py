@@ -89,12 +89,12 @@ class BatchApi(OpenAITransport):
             key: Cache key, which becomes the custom id; 64 characters, the most that Together takes.
             request: The request.
         """
-        row = {"custom_id": key, "method": "POST", "url": f"/v1{COMPLETIONS}", "body": self._body(request)}
+        row = {"custom_id": key, "method": "POST", "url": f"/v1{COMPLETIONS}", "body": self.body(request)}
         return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """The body of a request."""
-        return self._body(request)
+        """The body of a request; a batch has no streamed replies."""
+        return {name: value for name, value in self._body(request).items() if name not in {"stream", "stream_options"}}
 
     def reply(self, answer: object) -> ChatReply:
         """Convert the body of a result; errors as for a reply of `OpenAITransport`."""

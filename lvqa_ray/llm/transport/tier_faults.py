@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvqa_ray.errors import ApiError, NoCapacity, RateLimited, TimedOut
-from lvqa_ray.llm.endpoint import Tier
+from lvqa_ray.llm.price_tiers import Tier
 
 
 def of_tier(error: ApiError, tier: Tier) -> ApiError:

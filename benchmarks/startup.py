@@ -173,9 +173,9 @@ def main() -> None:
         import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
         wall_s = statistics.median(cost.wall_s for cost in importing)
         print(f"import ray.data: {wall_s:.2f} s, {import_cpu_s:.2f} CPU s")
-        found = {}
+        found: dict[str, list[Cost]] = {}
         for executor in options.executor:
-            found[executor] = runs = []
+            runs = found.setdefault(executor, [])
             print(f"\n{executor}")
             for _ in range(options.repeat):
                 runs.append(run_once(film, executor, options, env))

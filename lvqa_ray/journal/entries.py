@@ -54,6 +54,8 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str, *, batch: str = "
     else:
         usage = reply.usage
         fields = {"text": reply.text, "model": reply.model}
+        if reply.thoughts:
+            fields["thoughts"] = reply.thoughts
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
     # A line lacks the counts that are unknown, as lines of earlier releases do.
     counts |= {name: count for name in REPORTED if (count := getattr(usage, name)) is not None}
@@ -87,7 +89,8 @@ def _entry(fields: dict[str, Any]) -> JournalEntry:
         return JournalEntry(fields["key"], model, usage, _failure(kind, fields, usage), kind, at=at)
     if not isinstance(fields["text"], str) or not fields["text"]:
         raise ValueError("an answer has a text")
-    reply = ChatReply(text=fields["text"], model=model, usage=usage, seconds=seconds)
+    thoughts = str(fields.get("thoughts", ""))
+    reply = ChatReply(text=fields["text"], model=model, usage=usage, seconds=seconds, thoughts=thoughts)
     return JournalEntry(fields["key"], model, usage, reply, at=at, seconds=seconds)
 
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.credentials import holds_credential
 from lvqa_ray.llm.endpoint_url import checked_base_url, is_loopback
 from lvqa_ray.llm.messages import ChatRequest
+from lvqa_ray.llm.reasoning import Fields, Reasoning
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
-_CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|auth|bearer)[-_ ]?token", re.IGNORECASE)
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
@@ -103,6 +113,12 @@ class Endpoint(BaseModel):
         description="Further fields of the request body, such as {top_p: 0.8}. They affect the reply, so they are "
         "part of the cache key.",
     )
+    reasoning: Reasoning | None = Field(
+        default=None,
+        description="How much a reasoning model thinks: {effort: high}, {budget_tokens: 4000} or off, sent as the "
+        "provider's own parameters. They affect the reply, so they are part of the cache key. null for the model's "
+        "default.",
+    )
     stream: bool = Field(
         default=False,
         description="Request streamed replies, for models that support nothing else. The content is the same. "
@@ -138,7 +154,6 @@ class Endpoint(BaseModel):
         ge=0,
         description="Price in US dollars per minute of audio, for speech-to-text; null for the published price.",
     )
-
     tier: Tier = Field(
         default="standard",
         description="Price tier: standard; flex (service_tier of OpenAI and Gemini: half the price, slower, sometimes "
@@ -166,14 +181,12 @@ class Endpoint(BaseModel):
 
     leader_first: bool | None = Field(
         default=None,
-        description="Whether, of the requests that share the captions of a video, the first goes out alone and the "
-        "others follow when it is answered, so that they find the captions in the endpoint's prompt cache; null for "
-        "where that is known to cost less. Never on tier batch.",
+        description="Whether the first request about a video goes alone and the others follow when it is answered, to "
+        "find the captions in the endpoint's prompt cache; null for where that costs less. Never on tier batch.",
     )
     prompt_cache_key: bool | None = Field(
         default=None,
-        description="Whether requests name their shared prefix (prompt_cache_key), which leads them to the same cache; "
-        "null for OpenAI and Mistral, which know this field. It is not part of the cache key.",
+        description="Whether requests name their shared prefix (prompt_cache_key); null for OpenAI and Mistral only.",
     )
 
     @model_validator(mode="before")
@@ -213,7 +226,7 @@ class Endpoint(BaseModel):
     def _reject_reserved_fields(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for name in sorted(_RESERVED_FIELDS & set(body)):
             raise ConfigError(f"extra_body cannot set {name!r}: it is set by the job.")
-        if _CREDENTIAL.search(" ".join(_names(body))):
+        if holds_credential(body):
             raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
         return body
 
@@ -250,8 +263,15 @@ class Endpoint(BaseModel):
         """Whether requests with a shared prefix carry ``prompt_cache_key``."""
         if self.prompt_cache_key is not None:
             return self.prompt_cache_key
-        host = urlsplit(self.base_url).hostname or ""
-        return self.tier != "batch" and host in _KNOW_CACHE_KEYS and CACHE_KEY not in self.extra_body
+        known = urlsplit(self.base_url).hostname in _KNOW_CACHE_KEYS
+        return self.tier != "batch" and known and CACHE_KEY not in self.extra_body
+
+    @field_validator("reasoning")
+    @classmethod
+    def _known_to_the_provider(cls, reasoning: Reasoning | None, info: ValidationInfo) -> Reasoning | None:
+        if reasoning is not None and (base_url := info.data.get("base_url")):
+            reasoning.request_fields(base_url)
+        return reasoning
 
     @property
     def label(self) -> str:
@@ -261,7 +281,10 @@ class Endpoint(BaseModel):
     @property
     def answering(self) -> dict[str, Any]:
         """The settings that can change an answer."""
-        return self.model_dump(mode="json", include={"base_url", "model", "temperature", "max_tokens", "extra_body"})
+        names = {"base_url", "model", "temperature", "max_tokens", "extra_body"}
+        if self.reasoning is not None:  # jobs of earlier releases keep their hash
+            names.add("reasoning")
+        return self.model_dump(mode="json", include=names)
 
     @property
     def is_loopback(self) -> bool:
@@ -296,12 +319,16 @@ class Endpoint(BaseModel):
             )
         return SecretStr(key)
 
+    @property
+    def _reasoning_fields(self) -> Fields:
+        return {} if self.reasoning is None else self.reasoning.request_fields(self.base_url)
+
     def sampling(self, request: ChatRequest) -> dict[str, JsonValue]:
         """Sampling fields of the request body: the request's own settings, then the endpoint's defaults.
 
         Both the transport and the cache key use this.
         """
-        fields: dict[str, JsonValue] = dict(self.extra_body)
+        fields: dict[str, JsonValue] = _merged(self._reasoning_fields, self.extra_body)
         temperature = self.temperature if request.temperature is None else request.temperature
         max_tokens = self.max_tokens if request.max_tokens is None else request.max_tokens
         if temperature is not None:
@@ -314,12 +341,10 @@ class Endpoint(BaseModel):
         return fields
 
 
-def _names(value: JsonValue) -> Iterator[str]:
-    """Names of all fields in a JSON value, nested ones included."""
-    if isinstance(value, dict):
-        yield from value
-        for inner in value.values():
-            yield from _names(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
+def _merged(fields: Fields, over: Mapping[str, JsonValue]) -> Fields:
+    """Fields with others over them; nested objects are merged."""
+    merged = dict(fields)
+    for name, value in over.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

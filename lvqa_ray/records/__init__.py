@@ -13,6 +13,8 @@ from lvqa_ray.records.questions import (
     QuestionedVideo,
     ReasoningStep,
     Record,
+    Trace,
+    TraceMedia,
     Verdict,
 )
 from lvqa_ray.records.row import Row
@@ -62,6 +64,8 @@ __all__ = [
     "Style",
     "Subtitle",
     "Task",
+    "Trace",
+    "TraceMedia",
     "Turn",
     "Usage",
     "Verdict",

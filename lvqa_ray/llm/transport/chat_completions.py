@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import httpx2
-from pydantic import JsonValue, SecretStr
+from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
 from lvqa_ray.llm.endpoint import CACHE_KEY, Endpoint, Tier
-from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest, Media, Message, Part, Text
+from lvqa_ray.llm.message_json import as_message
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
+from lvqa_ray.llm.reasoning import streams_thoughts
 from lvqa_ray.llm.token_counts import usage_of
 from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
-from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
+from lvqa_ray.llm.transport.error_prose import NO_TEMPERATURE, STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
 from lvqa_ray.llm.transport.model_list import ModelList
 from lvqa_ray.llm.transport.tier_faults import of_tier
 from lvqa_ray.records import Usage
@@ -60,7 +61,8 @@ class OpenAITransport:
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._standard_completions = httpx2.URL(f"{endpoint.base_url.rstrip('/')}{COMPLETIONS}")
         self._names_prefix = endpoint.sends_cache_key
-        self._streams = endpoint.stream
+        self._streams = endpoint.stream or streams_thoughts(endpoint.base_url, endpoint.reasoning)
+        self._sends_temperature = True
         self._can_stream = True  # for requests that show their text while it grows
         self._stream_usage = True  # ask for usage in the last event of a stream
 
@@ -103,6 +105,8 @@ class OpenAITransport:
         }
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
+        if not self._sends_temperature:
+            body.pop("temperature", None)
         if self._endpoint.is_demo and request.facts:
             facts = {
                 name: completion.replace_surrogates(fact) if isinstance(fact, str) else fact
@@ -125,25 +129,26 @@ class OpenAITransport:
     def adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
         """Change the form of this and all later requests if the error asks for it; returns whether it did.
 
-        OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same. The
-        name of an Azure deployment does not show its model, so only the error tells.
+        OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same, and
+        they reject any ``temperature`` but their own. The name of an Azure deployment does not show its model, so only
+        the error tells.
         """
-        if MAX_TOKENS in body and MAX_COMPLETION in str(error):
+        said = str(error)
+        if MAX_TOKENS in body and MAX_COMPLETION in said:
             self._token_limit = MAX_COMPLETION
-            return True
-        if CACHE_KEY in body and self._names_prefix and CACHE_KEY in str(error):
+        elif CACHE_KEY in body and self._names_prefix and CACHE_KEY in said:
             self._names_prefix = False
-            return True
-        if "stream" not in body and STREAM_ONLY.search(str(error)):
+        elif "temperature" in body and NO_TEMPERATURE.search(said):
+            self._sends_temperature = False
+        elif "stream" not in body and STREAM_ONLY.search(said):
             self._streams = True
-            return True
-        if "stream_options" in body and self._stream_usage and STREAM_OPTIONS.search(str(error)):
+        elif "stream_options" in body and self._stream_usage and STREAM_OPTIONS.search(said):
             self._stream_usage = False
-            return True
-        if "stream" in body and not self._streams and STREAM_REFUSED.search(str(error)):
+        elif "stream" in body and not self._streams and STREAM_REFUSED.search(said):
             self._can_stream = False
-            return True
-        return False
+        else:
+            return False
+        return True
 
     async def list_models(self) -> ModelList:
         """List the endpoint's models, which costs nothing.
@@ -259,17 +264,19 @@ class OpenAITransport:
             raise self._fault(MalformedReply, "it is not a JSON object")
         usage = self._usage(answer, tier)
         try:
-            text = self._text(answer)
+            read = self._read(answer)
         except ApiError as error:
             if answer.get("choices") or isinstance(answer.get("usage"), Mapping):
                 error.bill = usage.bill
             raise
         model = answer.get("model")
         named = safe_text(model).strip()[:LONGEST_NAME] if isinstance(model, str) else ""
-        return ChatReply(text=text, model=named or self._endpoint.model, usage=usage)
+        return ChatReply(
+            text=read.text, model=named or self._endpoint.model, usage=usage, thoughts=safe_text(read.thoughts)
+        )
 
-    def _text(self, answer: Mapping[str, Any]) -> str:
-        """The text of the answer, never empty."""
+    def _read(self, answer: Mapping[str, Any]) -> completion.Answered:
+        """The text of the answer, never empty, and its thoughts."""
         if completion.error_of(answer) is not None:
             raise self._error_in_a_200(answer)
         outcome = completion.read(answer)
@@ -332,19 +339,3 @@ def _texts(messages: object) -> Iterator[str]:
         content = message.get("content")
         for part in [{"text": content}] if isinstance(content, str) else content or ():
             yield part.get("text") or ""
-
-
-def as_message(message: Message) -> dict[str, JsonValue]:
-    """A message in the API's format."""
-    # Some servers' chat templates take a list of parts only for images, so plain text is sent as a string.
-    if all(isinstance(part, Text) for part in message.parts):
-        text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
-        return {"role": message.role, "content": completion.replace_surrogates(text)}
-    return {"role": message.role, "content": [_part(part) for part in message.parts]}
-
-
-def _part(part: Part) -> dict[str, JsonValue]:
-    if isinstance(part, Media):
-        kind = "video_url" if part.mime.startswith("video/") else "image_url"
-        return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
-    return {"type": "text", "text": completion.replace_surrogates(part.text)}

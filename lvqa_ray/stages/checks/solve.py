@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.repeated_answers import ask_repeatedly
+from lvqa_ray.qa.traces import traces_of
 from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
@@ -81,6 +82,7 @@ class CheckSolve(CallCheck):
             score=found.rate,
             tries=found.tries,
             usage=found.usage,
+            traces=traces_of(self.name, asked.question, found.attempts, "captions"),
         )
 
 

@@ -28,14 +28,15 @@ from lvqa_ray.records.rows import (
     Span,
     Subtitle,
     Turn,
-    Usage,
     Video,
     VideoInfo,
 )
 from lvqa_ray.records.uri import STORES, redact_url
+from lvqa_ray.records.usage import NO_USAGE, Usage
 
 __all__ = [
     "LETTERS",
+    "NO_USAGE",
     "STORES",
     "STYLES",
     "TASKS",

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import CaptionedVideo, Clip, Failure, Span, Video, VideoInfo
+from lvqa_ray.records.usage import NO_USAGE, Usage
 
 Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")

@@ -15,10 +15,13 @@ from lvqa_ray.dataset.run_state import settings_of
 from lvqa_ray.dataset.stored_manifest import with_stable_ids
 from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
 from lvqa_ray.engine.preflight.validation import check_addresses, check_endpoints, check_prices, check_prompts
 from lvqa_ray.errors import VideoError
+from lvqa_ray.llm.endpoint import Tier
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.records import Clip, ProbedVideo, Span
+from lvqa_ray.stage import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class DryRun:
         frames: Frames in the requests for all clips.
         pictures: Name of the formula for the tokens of an image.
         stages: Estimate of the calls by stage.
+        tiers: Cost by role and price tier.
         busy_s: Time that the busiest endpoint needs at its limits (s); decoding may take longer.
         exact: Whether ``clips`` is exact; scenes are known only after decoding, so it is a lower bound then.
     """
@@ -50,6 +54,7 @@ class DryRun:
     frames: int
     pictures: str
     stages: dict[str, JobEstimate]
+    tiers: dict[Role, dict[Tier, TierCost]]
     busy_s: float
     exact: bool
 
@@ -101,6 +106,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
         frames=sum(load.frames for load in loads),
         pictures=family_of(job.endpoints.of("vlm").model).name,
         stages=stages,
+        tiers=tier_costs(job, stages),
         busy_s=seconds(job, stages),
         exact=exact,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.credentials import holds_credential
 from lvqa_ray.llm.endpoint_url import checked_base_url, is_loopback
 from lvqa_ray.llm.messages import ChatRequest
 from lvqa_ray.llm.price_tiers import BATCH_CHAT_TIMEOUT_S, Tier, check_host, url_of_tier
@@ -27,7 +28,6 @@ from lvqa_ray.llm.reasoning import Fields, Reasoning
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
-_CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|auth|bearer)[-_ ]?token", re.IGNORECASE)
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
@@ -150,7 +150,6 @@ class Endpoint(BaseModel):
         ge=0,
         description="Price in US dollars per minute of audio, for speech-to-text; null for the published price.",
     )
-
     tier: Tier = Field(
         default="standard",
         description="Price tier: standard; flex (service_tier of OpenAI and Gemini: half the price, slower, sometimes "
@@ -175,14 +174,12 @@ class Endpoint(BaseModel):
 
     leader_first: bool | None = Field(
         default=None,
-        description="Whether, of the requests that share the captions of a video, the first goes out alone and the "
-        "others follow when it is answered, so that they find the captions in the endpoint's prompt cache; null for "
-        "where that is known to cost less. Never on tier batch.",
+        description="Whether the first request about a video goes alone and the others follow when it is answered, to "
+        "find the captions in the endpoint's prompt cache; null for where that costs less. Never on tier batch.",
     )
     prompt_cache_key: bool | None = Field(
         default=None,
-        description="Whether requests name their shared prefix (prompt_cache_key), which leads them to the same cache; "
-        "null for OpenAI and Mistral, which know this field. It is not part of the cache key.",
+        description="Whether requests name their shared prefix (prompt_cache_key); null for OpenAI and Mistral only.",
     )
 
     @model_validator(mode="before")
@@ -222,7 +219,7 @@ class Endpoint(BaseModel):
     def _reject_reserved_fields(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for name in sorted(_RESERVED_FIELDS & set(body)):
             raise ConfigError(f"extra_body cannot set {name!r}: it is set by the job.")
-        if _CREDENTIAL.search(" ".join(_names(body))):
+        if holds_credential(body):
             raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
         return body
 
@@ -252,8 +249,8 @@ class Endpoint(BaseModel):
         """Whether requests with a shared prefix carry ``prompt_cache_key``."""
         if self.prompt_cache_key is not None:
             return self.prompt_cache_key
-        host = urlsplit(self.base_url).hostname or ""
-        return self.tier != "batch" and host in _KNOW_CACHE_KEYS and CACHE_KEY not in self.extra_body
+        known = urlsplit(self.base_url).hostname in _KNOW_CACHE_KEYS
+        return self.tier != "batch" and known and CACHE_KEY not in self.extra_body
 
     @field_validator("reasoning")
     @classmethod
@@ -337,14 +334,3 @@ def _merged(fields: Fields, over: Mapping[str, JsonValue]) -> Fields:
         inner = merged.get(name)
         merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _names(value: JsonValue) -> Iterator[str]:
-    """Names of all fields in a JSON value, nested ones included."""
-    if isinstance(value, dict):
-        yield from value
-        for inner in value.values():
-            yield from _names(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)

@@ -12,8 +12,7 @@ from lvqa_ray.errors import ApiError, BadRequest, EmptyReply, StopRun
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.qa.formats.answer_choice import Choice, read_choice
 from lvqa_ray.qa.formats.text_format import full_question
-from lvqa_ray.records import LETTERS, Letter, Question, Usage
-from lvqa_ray.records.usage import NO_USAGE
+from lvqa_ray.records import LETTERS, NO_USAGE, Letter, Question, Usage
 
 T = TypeVar("T")
 Order = tuple[Letter, ...]

@@ -154,6 +154,15 @@ HITS: dict[str, Any] = {
     "serve.max_minutes": 1,
     "serve.at_once": 1,
     "serve.waiting": 1,
+    "serve.access_keys_env": "KEYS",
+    "serve.access_keys_file": "/keys",
+    "serve.public_url": "https://films.example",
+    "serve.detached": "stop",
+    "serve.downloads": 1,
+    "serve.download_minutes": 1,
+    "serve.shots_as": "text",
+    "serve.titles": 2,
+    "serve.kept_days": 1,
     "serve.kept_days": 1,
 }
 MISSES: dict[str, tuple[Any, set[str]]] = {

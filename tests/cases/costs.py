@@ -19,7 +19,7 @@ SINGAPORE = "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
 
 def used(usage: Mapping[str, Any] | None, model: str = "m", url: str = LOCAL, **prices: float) -> Usage:
     """Usage of a reply with this usage object."""
-    transport = OpenAITransport(Endpoint(base_url=url, model=model, **prices), SecretStr(""))  # type: ignore[arg-type]
+    transport = OpenAITransport(Endpoint(base_url=url, model=model, **prices), SecretStr(""))
     choice = {"message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}
     return transport._reply({"choices": [choice], "usage": usage}).usage
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lvqa_ray.errors import ParseError
@@ -51,9 +53,9 @@ def test_what_is_no_tree_says_where(reply: str, kind: str, says: str) -> None:
 
 
 def test_levels_below_the_fourth_are_folded_and_nothing_is_lost() -> None:
-    tree = read_tree(DEEP % '{"name": "4", "children": ["5", {"name": "6", "children": ["7", "8"]}]}')
+    tree: Any = read_tree(DEEP % '{"name": "4", "children": ["5", {"name": "6", "children": ["7", "8"]}]}')
     for _ in range(3):
-        (tree,) = tree["children"]  # type: ignore[misc, assignment]
+        (tree,) = tree["children"]
     assert tree == {"name": "4 (5; 6 (7; 8))"}
 
 

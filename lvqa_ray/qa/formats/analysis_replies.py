@@ -111,11 +111,11 @@ def _node(value: object, depth: int, where: str) -> dict[str, JsonValue]:
     branches: Any = next((value[key] for key in CHILDREN if value.get(key) is not None), [])
     if not isinstance(branches, list):
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, "children" of "{name}" is no list.')
-    children = [
+    children: list[JsonValue] = [
         _node(branch, depth + 1, f'child {number} of "{name}"') for number, branch in enumerate(branches, start=1)
     ]
     if children and depth >= MIND_MAP_DEPTH:
-        return {"name": f"{name} ({'; '.join(str(child['name']) for child in children)})"}
+        return {"name": f"{name} ({'; '.join(str(child['name']) for child in children if isinstance(child, dict))})"}
     return {"name": name, "children": children} if children else {"name": name}
 
 

@@ -163,7 +163,6 @@ HITS: dict[str, Any] = {
     "serve.shots_as": "text",
     "serve.titles": 2,
     "serve.kept_days": 1,
-    "serve.kept_days": 1,
 }
 MISSES: dict[str, tuple[Any, set[str]]] = {
     "endpoints.vlm.base_url": ("http://127.0.0.1:2/v1", {"caption"}),

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
-from lvqa_ray.qa.formats.text_format import read_answer, read_label
+from lvqa_ray.qa.formats.section_labels import read_label
+from lvqa_ray.qa.formats.text_format import read_answer
 from lvqa_ray.records import LETTERS, Letter, Question
 
 _INLINE = re.compile(r"\bANSWER\W{0,3}[:：]")
@@ -75,8 +76,8 @@ def read_choice(reply: str, q: Question) -> Choice:
 
 def _parted(line: str) -> tuple[str, str | None]:
     """Text before and after ``ANSWER:`` on a line; the second is ``None`` without that label."""
-    if (label := read_label(line)) is not None and label[0] == "ANSWER":
-        return "", label[1]
+    if (label := read_label(line)) is not None and label.name == "ANSWER":
+        return "", label.rest
     inline = [*_INLINE.finditer(line)]
     return (line[: inline[-1].start()], line[inline[-1].end() :]) if inline else ("", None)
 

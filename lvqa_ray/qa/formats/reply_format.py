@@ -13,6 +13,7 @@ from lvqa_ray.qa.formats.json_format import (
     parse_json_question,
     parse_json_questions,
 )
+from lvqa_ray.qa.formats.json_in_text import json_as_text
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions, parse_questions
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 
@@ -79,7 +80,24 @@ question. Their fields are "category", the name of its kind; {JSON_FIELDS}"""
 
 
 def _read_text(reply: str) -> list[ParsedQuestions]:
-    return [ParsedQuestions("", reply, parse_question(reply))]
+    try:
+        return [ParsedQuestions("", reply, parse_question(reply))]
+    except ParseError:
+        readings = _read_json_in_text(reply)
+        if len(readings) != 1:
+            raise
+        return readings
+
+
+def _read_several_texts(reply: str) -> list[ParsedQuestions]:
+    return _read_json_in_text(reply) or parse_questions(reply)
+
+
+def _read_json_in_text(reply: str) -> list[ParsedQuestions]:
+    """The questions of a JSON reply where text was requested; empty if none is usable."""
+    texts = json_as_text(reply)
+    readings = parse_questions("\n\n".join(texts)) if texts else []
+    return readings if any(reading.question for reading in readings) else []
 
 
 def _read_json(reply: str) -> list[ParsedQuestions]:
@@ -87,7 +105,7 @@ def _read_json(reply: str) -> list[ParsedQuestions]:
     return [ParsedQuestions("", render_question(question), question)]
 
 
-TEXT = ReplyFormat(ReplyShape(TEXT_FORMAT, _read_text), ReplyShape(SEVERAL_TEXT, parse_questions))
+TEXT = ReplyFormat(ReplyShape(TEXT_FORMAT, _read_text), ReplyShape(SEVERAL_TEXT, _read_several_texts))
 JSON = ReplyFormat(
     ReplyShape(JSON_FORMAT, _read_json, QUESTION_SCHEMA),
     ReplyShape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL),

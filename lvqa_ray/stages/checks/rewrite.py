@@ -10,11 +10,11 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import ParseError
+from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.formats.reply_format import TEXT
-from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.time_labels import located
 from lvqa_ray.records import AskedQuestion, Question, QuestionedVideo
 from lvqa_ray.stage import Chat, Check, Prompted, RepairResult, Role, answer
@@ -60,7 +60,10 @@ class RewriteQuestion(Prompted):
         request = self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values)
         reply = await answer(chat, request, TEXT.one.reads)
         try:
-            question = located(parse_question(reply.text), row.film)
+            (reading,) = TEXT.one.read(reply.text)
+            if reading.question is None:
+                raise reading.error or ParseError(ParseFault.NO_QUESTION, "The reply holds no question.")
+            question = located(reading.question, row.film)
             text = render_question(question)
         except (ParseError, ValueError) as error:
             return RepairResult(None, f"the reply cannot be read: {error}", reply.usage)

@@ -208,6 +208,8 @@ class Job(Section):
             del content["split"][name]
         if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # older jobs keep their hash
             del content["probe"]["max_lost_share"]
+        if not self.ask.kinds:
+            del content["ask"]["kinds"]
         return content
 
 

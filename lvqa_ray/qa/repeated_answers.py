@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.qa.formats.answer_choice import read_choice
+from lvqa_ray.qa.formats.answer_choice import read_choice, read_graded
 from lvqa_ray.qa.formats.text_format import full_question
-from lvqa_ray.records import LETTERS, Letter, Question, Usage
+from lvqa_ray.qa.grading import RIGHT
+from lvqa_ray.records import LETTERS, AnyQuestion, KeyedQuestion, Letter, Question, Usage
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class RepeatedAnswers:
     Attributes:
         asked: Number of calls.
         tries: Readable answers: they name one option, or decline to choose.
-        right: Answers that name the key.
+        right: Answers that name the key, or score at least `RIGHT`.
         usage: Total usage.
         rationales: Text before each correct answer, without line breaks; may be empty.
     """
@@ -71,8 +72,12 @@ async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
     return [one for one in found if not isinstance(one, BaseException)]
 
 
-async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
+async def ask_repeatedly(
+    q: AnyQuestion, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]
+) -> RepeatedAnswers:
     """Ask several times with rotated options, which cancels a model's preference for a letter.
+
+    A question without options is asked with the same text each time.
 
     Args:
         q: The question.
@@ -82,6 +87,8 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
     Raises:
         ApiError: One of the calls failed.
     """
+    if isinstance(q, KeyedQuestion):
+        return await _ask_keyed(q, tries, ask)
     asked = [rotate_options(q, number) for number in range(tries)]
     replies = await all_of(ask(full_question(one), number // len(LETTERS)) for number, one in enumerate(asked))
     read = [(read_choice(reply.text, one), one) for reply, one in zip(replies, asked, strict=True)]
@@ -93,6 +100,19 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
         len(right),
         sum((reply.usage for reply in replies), Usage()),
         rationales,
+    )
+
+
+async def _ask_keyed(q: KeyedQuestion, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
+    replies = await all_of(ask(full_question(q), number) for number in range(tries))
+    graded = [read_graded(reply.text, q) for reply in replies]
+    right = [one for one in graded if one.score >= RIGHT[q.kind]]
+    return RepeatedAnswers(
+        tries,
+        sum(one.read for one in graded),
+        len(right),
+        sum((reply.usage for reply in replies), Usage()),
+        tuple(one.rationale[:MAX_RATIONALE_CHARS] for one in right),
     )
 
 

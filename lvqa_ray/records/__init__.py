@@ -1,19 +1,23 @@
 """Dataclasses that pass between stages (`rows`, `questions`, `analyzed_video`) and the output tables (`tables`)."""
 
 from lvqa_ray.records.analyzed_video import STYLES, TASKS, Analysis, AnalysisRecord, AnalyzedVideo, Style, Task
+from lvqa_ray.records.answer_keys import KEYED_KINDS, Key, Kind, NumberKey, OpenKey, OrderKey, SpanKey
 from lvqa_ray.records.parts import ScoredPart, VideoPart
 from lvqa_ray.records.questions import (
     LETTERS,
     Action,
+    AnyQuestion,
     AskedQuestion,
     Drop,
     FinishedVideo,
+    KeyedQuestion,
     Letter,
     Question,
     QuestionedVideo,
     ReasoningStep,
     Record,
     Verdict,
+    hops,
 )
 from lvqa_ray.records.row import Row
 from lvqa_ray.records.rows import (
@@ -33,6 +37,7 @@ from lvqa_ray.records.rows import (
 from lvqa_ray.records.uri import STORES, redact_url
 
 __all__ = [
+    "KEYED_KINDS",
     "LETTERS",
     "STORES",
     "STYLES",
@@ -41,6 +46,7 @@ __all__ = [
     "Analysis",
     "AnalysisRecord",
     "AnalyzedVideo",
+    "AnyQuestion",
     "AskedQuestion",
     "CaptionedClip",
     "CaptionedVideo",
@@ -49,7 +55,13 @@ __all__ = [
     "Failure",
     "FinishedVideo",
     "Frame",
+    "Key",
+    "KeyedQuestion",
+    "Kind",
     "Letter",
+    "NumberKey",
+    "OpenKey",
+    "OrderKey",
     "ProbedVideo",
     "Question",
     "QuestionedVideo",
@@ -58,6 +70,7 @@ __all__ = [
     "Row",
     "ScoredPart",
     "Span",
+    "SpanKey",
     "Style",
     "Subtitle",
     "Task",
@@ -67,5 +80,6 @@ __all__ = [
     "Video",
     "VideoInfo",
     "VideoPart",
+    "hops",
     "redact_url",
 ]

@@ -1,4 +1,4 @@
-"""Frozen dataclasses of questions, the verdicts of checks on them, and the finished records.
+"""Frozen dataclasses of questions and their keys, the verdicts of checks on them, and the finished records.
 
 All questions of a video are in one row, from the first reply to the shard: a video is finished with all of them or
 none, so progress is counted by video, however many records it has.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lvqa_ray.records.answer_keys import Key, Kind
 from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
 
 Letter = Literal["A", "B", "C", "D"]
@@ -57,6 +58,52 @@ class Question:
     answer: Letter
     steps: tuple[ReasoningStep, ...]
 
+    @property
+    def kind(self) -> Kind:
+        """Always ``choice``."""
+        return "choice"
+
+    @property
+    def key_text(self) -> str:
+        """The answer as a reply gives it: the letter."""
+        return self.answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedQuestion:
+    """A question without options: its key is a span, a number, an order or a short text."""
+
+    question: str
+    key: Key
+    steps: tuple[ReasoningStep, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the key."""
+        return self.key.kind
+
+    @property
+    def key_text(self) -> str:
+        """The answer as a reply gives it."""
+        return self.key.text
+
+
+AnyQuestion = Question | KeyedQuestion
+
+TOUCHING_S = 0.05
+"""Spans closer than this are one (s): labels and cuts are rounded."""
+
+
+def hops(question: AnyQuestion) -> list[Span]:
+    """The separate moments that a question cites: its steps' spans in time order, joined where they touch."""
+    joined: list[Span] = []
+    for span in sorted((step.span for step in question.steps), key=lambda span: (span.start_s, span.end_s)):
+        if joined and span.start_s <= joined[-1].end_s + TOUCHING_S:
+            joined[-1] = Span(start_s=joined[-1].start_s, end_s=max(joined[-1].end_s, span.end_s))
+        else:
+            joined.append(span)
+    return joined
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -91,14 +138,16 @@ class AskedQuestion:
         reasoning: The reply that it was parsed from, in the QA text format.
         verdicts: Verdicts of the checks so far, in order.
         requested: The category requested for this position; the reply may have swapped categories between questions.
+        group_id: Id of the first question of the video that rests on the same facts; its own id if it is the first.
     """
 
     id: str
     category: str
-    question: Question
+    question: AnyQuestion
     reasoning: str
     verdicts: tuple[Verdict, ...] = ()
     requested: str = ""
+    group_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +168,7 @@ class Drop:
     check: str
     kind: str
     reason: str
-    question: Question | None = None
+    question: AnyQuestion | None = None
     verdicts: tuple[Verdict, ...] = ()
     raw: str = ""
     usage: Usage = NO_USAGE
@@ -169,13 +218,14 @@ class Record:
         usage: Usage by stage name; shared costs are split among the records of the video.
         note: How the result differs from what was requested, or empty.
         requested: The category requested for this position.
+        group_id: Id of the first question of the video that rests on the same facts.
     """
 
     film: CaptionedVideo
     id: str
     category: str
     reasoning: str
-    question: Question
+    question: AnyQuestion
     prompt: str
     full_question: str
     reformatted_reasoning: str
@@ -183,6 +233,7 @@ class Record:
     verdicts: tuple[Verdict, ...] = ()
     note: str = ""
     requested: str = ""
+    group_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

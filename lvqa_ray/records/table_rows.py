@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lvqa_ray.records.analyzed_video import AnalysisRecord
-from lvqa_ray.records.question_columns import checks_value, open_twin, question_value, training_messages
-from lvqa_ray.records.questions import Drop, Record
+from lvqa_ray.records.question_columns import answer_value, checks_value, open_twin, question_value, training_messages
+from lvqa_ray.records.questions import Drop, Record, hops
 from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.tables import USAGE, VIDEO_INFO
@@ -19,6 +19,7 @@ from lvqa_ray.records.uri import redact_url
 def data_row(record: Record) -> dict[str, Any]:
     """A row of ``data/``, without the columns of the run, which the sink adds."""
     film, video = record.film, record.film.video
+    cited = hops(record.question)
     gaps = [clip.clip.span for clip in film.clips if clip.failure is not None]
     return {
         "id": record.id,
@@ -29,7 +30,7 @@ def data_row(record: Record) -> dict[str, Any]:
         "rewrite_prompt": record.prompt,
         "full_question": record.full_question,
         "reformatted_reasoning": record.reformatted_reasoning,
-        "messages": training_messages(record.full_question, record.reformatted_reasoning, record.question.answer),
+        "messages": training_messages(record.full_question, record.reformatted_reasoning, record.question.key_text),
         "video_id": video.id,
         "video_info": _info(film.info),
         "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
@@ -42,6 +43,11 @@ def data_row(record: Record) -> dict[str, Any]:
         **open_twin(record.question),
         "blind_rate": _score(record, "blind"),
         "solve_rate": _score(record, "solve"),
+        "kind": record.question.kind,
+        "answer": answer_value(record.question),
+        "group_id": record.group_id or record.id,
+        "hops": len(cited),
+        "reach_s": cited[-1].end_s - cited[0].start_s if cited else 0.0,
         "failed_checks": [verdict.check for verdict in record.verdicts if not verdict.passed],
         **_origin(video),
     }
@@ -117,6 +123,8 @@ def drop_row(drop: Drop, video: Video) -> dict[str, Any]:
         "kind": drop.kind,
         "reason": safe_text(drop.reason),
         "parsed_reasoning": question_value(drop.question) if drop.question else None,
+        "question_kind": drop.question.kind if drop.question else None,
+        "answer": answer_value(drop.question) if drop.question else None,
         "checks": checks_value(drop.verdicts),
         "raw": safe_text(drop.raw) or None,
         "usage": {"reformat": _usage(drop.usage)} if drop.usage.calls else None,

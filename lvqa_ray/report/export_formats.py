@@ -47,8 +47,17 @@ DATAFLOW = (
 )
 """Columns of the reference implementation, in its order. Only here does the rewriting prompt have its names."""
 _REWRITING = ("conversation", "prompt")
-_USED = ["id", "video", "video_id", "category", "parsed_reasoning", "full_question", "reformatted_reasoning"]
+_USED = ["id", "video", "video_id", "category", "kind", "parsed_reasoning", "full_question", "reformatted_reasoning"]
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
+
+
+def choices_only(make: Make) -> Make:
+    """A format of multiple-choice questions: records of other kinds are not representable."""
+
+    def made(record: TableRow) -> dict[str, Any] | None:
+        return make(record) if (record.get("kind") or "choice") == "choice" else None
+
+    return made
 
 
 def dataflow(record: TableRow) -> dict[str, Any]:
@@ -117,13 +126,13 @@ def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
 
 FORMATS: Mapping[str, ExportFormat] = {
     "dataflow-json": ExportFormat(
-        make=dataflow,
-        columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],
+        make=choices_only(dataflow),
+        columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra", "kind"],
         array=True,
     ),
-    "llava": ExportFormat(make=llava, columns=_USED),
-    "sharegpt": ExportFormat(make=sharegpt, columns=_USED),
-    "long-rl": ExportFormat(make=long_rl, columns=_USED),
+    "llava": ExportFormat(make=choices_only(llava), columns=_USED),
+    "sharegpt": ExportFormat(make=choices_only(sharegpt), columns=_USED),
+    "long-rl": ExportFormat(make=choices_only(long_rl), columns=_USED),
     "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),
 }
 """The built-in formats."""

@@ -83,6 +83,7 @@ class ReformatReasoning(Prompted):
                 id=one.asked.id,
                 category=one.asked.category,
                 requested=one.asked.requested,
+                group_id=one.asked.group_id,
                 reasoning=one.asked.reasoning,
                 question=one.asked.question,
                 prompt=self.prompt_for(one.asked, video.id),
@@ -107,7 +108,7 @@ class ReformatReasoning(Prompted):
         self, row: QuestionedVideo, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
     ) -> _Rewritten | Failure:
         video = row.film.video
-        facts = {"answer": asked.question.answer, "reason": reason_text(asked.question)}
+        facts = {"answer": asked.question.key_text, "reason": reason_text(asked.question)}
         request = self.asks(Text(text=self.prompt_for(asked, video.id)), facts=facts)
         paid = CostMeter(chat)
         try:
@@ -155,11 +156,14 @@ class ReformatReasoning(Prompted):
         """The prompt for a question, as sent and stored."""
         values = {
             "question": replace_caption_mentions(full_question(asked.question)),
-            "answer": asked.question.answer,
+            "answer": asked.question.key_text,
             "reason": reason_text(asked.question),
             "video_id": video_id,
         }
-        return self.filled(values)
+        prompt = self.prompt
+        if asked.question.kind != "choice":  # a prompt of the job's own is kept
+            prompt = prompt.replace("the letter of the right option", "the answer")
+        return self.filled(values, prompt)
 
 
 @plain_dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class _VideoRun:
     """The run of one video."""
 
     def __init__(self, executor: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, emit: Emit) -> None:
-        job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
+        job = job.model_copy(update={"ask": replace(job.ask, quota={}, kinds={})})  # no questions
         media = clip_uploader(job)
         self._pipeline = build(job, media.folder)
         self._video_steps: list[ChatStep | PlainStep] = [

@@ -84,14 +84,16 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
     caption_out = _reply_tokens(job, job.caption)
     for load in loads:
         info = load.row.info
-        asked = len(job.ask.plan(info.duration_sec))
+        parts = job.ask.batches(info.duration_sec)
+        asked = sum(len(part.categories) for part in parts)
         questions += asked if load.asks("reformat") else 0
         if load.asks("ask"):
-            calls = -(-asked // job.ask.per_call)
+            parts = [part for part in parts if part.kind != "order"]  # written without a call
+            calls = len(parts)
             ask_in += calls * (_prompt_tokens(job.ask) + _shown(job, load, caption_out))
             ask_in += calls * job.ask.frames * _picture_tokens(job, load)
             ask_calls += calls
-            written += asked
+            written += sum(len(part.categories) for part in parts)
         if load.asks("caption"):
             shown = load.frames * _picture_tokens(job, load)
             if job.caption.media == "video":

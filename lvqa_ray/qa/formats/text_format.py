@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis, without_invisible
 from lvqa_ray.qa.formats.section_labels import read_labels
-from lvqa_ray.records import LETTERS, Letter, Question
+from lvqa_ray.records import LETTERS, AnyQuestion, KeyedQuestion, Kind, Letter, OrderKey, Question
 
 _LABELS = {
     "QUESTION": ParseFault.NO_QUESTION,
@@ -66,6 +67,14 @@ _DENIED = re.compile(
 )
 """Words that make the letter at the end of a sentence doubtful."""
 
+ANSWER_FORMS: Mapping[Kind, str] = {
+    "span": "the time spans in seconds, such as 12 to 18; 40 to 44",
+    "number": "one number in digits",
+    "order": "the numbers of the moments in the order of time, such as 2, 1, 3",
+    "open": "one to five words",
+}
+"""What the answer to a question without options is, for who answers it."""
+
 
 def parse_question(reply: str) -> Question:
     """Read a reply in the QA format.
@@ -80,7 +89,7 @@ def parse_question(reply: str) -> Question:
         ParseError: The reply does not contain exactly one question with four different options, one answer and at
             least one step with a reason; see ``kind``.
     """
-    sections = _sections(_lines(reply))
+    sections = _sections(reply_lines(reply))
     question = "\n".join(sections["QUESTION"]).strip()
     if not question:
         raise ParseError(ParseFault.NO_QUESTION, "There is no text after QUESTION.")
@@ -115,13 +124,24 @@ def render_question(q: Question) -> str:
     return reply
 
 
-def full_question(q: Question) -> str:
-    """The question and its options as one text: the question, then a line ``A. ...`` for each option."""
+def full_question(q: AnyQuestion) -> str:
+    """A question as one text: the question, then a line ``A. ...`` for each option.
+
+    A question without options ends with a line that says what the answer is; one about an order lists its moments.
+    """
+    if isinstance(q, KeyedQuestion):
+        items = q.key.items if isinstance(q.key, OrderKey) else ()
+        listed = [f"{number}. {text}" for number, text in enumerate(items, start=1)]
+        return "\n".join([q.question, *listed, f"Answer with {ANSWER_FORMS[q.kind]}."])
     return "\n".join([q.question, *(f"{letter}. {q.options[letter]}" for letter in LETTERS)])
 
 
-def _lines(reply: str) -> list[str]:
-    """The lines of the reply without ``<think>`` part, fences and rules."""
+def reply_lines(reply: str) -> list[str]:
+    """The lines of the reply without ``<think>`` part, fences and rules.
+
+    Raises:
+        ParseError: Nothing is left.
+    """
     text = strip_thinking(reply)
     if not text and reply.strip():
         raise ParseError(ParseFault.TRUNCATED, "The reply ends before or right after its <think> draft.")

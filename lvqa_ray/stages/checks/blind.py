@@ -57,7 +57,8 @@ class CheckBlind(CallCheck):
 
         async def ask(question: str, attempt: int) -> ChatReply:
             values = {"question": question, "video_id": row.film.video.id}
-            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
+            prompt = self.prompt if asked.question.kind == "choice" else BLIND_KEYED
+            return await chat(self.asks(Text(text=self.filled(values, prompt)), attempt=attempt, facts=values))
 
         found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:
@@ -88,3 +89,11 @@ you guess, and what is likely in general.
 
 Exactly one option is right. Say in one sentence what your best guess rests on, without naming an option by its \
 letter. Then end with the line "ANSWER: " followed by the letter of that option."""
+
+BLIND_KEYED = """\
+Below is a question about a video that you cannot see. Use what the question lets you guess, and what is likely in \
+general.
+
+{question}
+
+Say in one sentence what your best guess rests on. Then end with the line "ANSWER: " followed by the answer alone."""

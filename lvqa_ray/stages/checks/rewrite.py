@@ -16,7 +16,7 @@ from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.formats.reply_format import TEXT
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedQuestion, Question, QuestionedVideo
+from lvqa_ray.records import AskedQuestion, KeyedQuestion, Question, QuestionedVideo
 from lvqa_ray.stage import Chat, Check, Prompted, RepairResult, Role, answer
 
 
@@ -50,6 +50,8 @@ class RewriteQuestion(Prompted):
         Raises:
             ApiError: The call failed.
         """
+        if isinstance(asked.question, KeyedQuestion):
+            return RepairResult(None, "only multiple-choice questions are rewritten")
         values = {
             "captions": captions_for_question(row.film, asked.question.steps),
             "question": asked.reasoning,
@@ -61,8 +63,8 @@ class RewriteQuestion(Prompted):
         reply = await answer(chat, request, TEXT.one.reads)
         try:
             (reading,) = TEXT.one.read(reply.text)
-            if reading.question is None:
-                raise reading.error or ParseError(ParseFault.NO_QUESTION, "The reply holds no question.")
+            if not isinstance(reading.question, Question):
+                raise ParseError(ParseFault.NO_OPTIONS, "The question has no options.")
             question = located(reading.question, row.film)
             text = render_question(question)
         except (ParseError, ValueError) as error:

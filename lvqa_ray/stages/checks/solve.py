@@ -68,7 +68,8 @@ class CheckSolve(CallCheck):
                 "captions": captions_for_question(row.film, asked.question.steps),
                 "video_id": row.film.video.id,
             }
-            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
+            prompt = self.prompt if asked.question.kind == "choice" else SOLVE_KEYED
+            return await chat(self.asks(Text(text=self.filled(values, prompt)), attempt=attempt, facts=values))
 
         found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:
@@ -94,3 +95,14 @@ Answer this multiple-choice question about the video, going by these description
 {question}
 
 Exactly one option is right. Think it through, then end with the line "ANSWER: " followed by its letter."""
+
+SOLVE_KEYED = """\
+Below are descriptions of the parts of one video, in the order of time, each with the seconds that it covers.
+
+{captions}
+
+Answer this question about the video, going by these descriptions alone:
+
+{question}
+
+Think it through, then end with the line "ANSWER: " followed by the answer alone."""

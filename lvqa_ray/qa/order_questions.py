@@ -1,0 +1,125 @@
+"""Questions about the order of moments, made from the captions of a video without a call."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from lvqa_ray.qa.rewording import replace_caption_mentions
+from lvqa_ray.qa.time_labels import cut, decimals
+from lvqa_ray.records import CaptionedVideo, KeyedQuestion, OrderKey, ReasoningStep
+
+MOMENTS = 4
+FEWEST_MOMENTS = 3
+"""Number of moments that a question orders, and the least."""
+_ALIKE = 0.6
+"""Jaccard similarity of words from which two moments cannot be told apart."""
+_WORDS_OF_A_MOMENT = range(4, 41)
+_CLOCK_OR_S = r"(?:\d+(?::\d\d)+|\d+(?:\.\d+)?\s?(?:s|secs?|seconds?)\b)"
+_WHEN = re.compile(
+    rf"\b(?:from|between)\s+\d+(?:[:.]\d+)*(?:\s?s\b)?\s+(?:to|and|until)\s+{_CLOCK_OR_S},?\s*"
+    rf"|\b(?:at|around|after|before|until|by)\s+{_CLOCK_OR_S},?\s*",
+    re.IGNORECASE,
+)
+"""Times in a caption, which would give the order away."""
+_TELLS = re.compile(
+    rf"{_CLOCK_OR_S}|\bframe \d"
+    r"|\b(?:begin\w*|final\w*|last|first|earlier|later|previous\w*|next|again|credits?|continu\w*)\b",
+    re.IGNORECASE,
+)
+"""Words that tell the position in the video."""
+_END = re.compile(r"(?<=[.!?;。！？；])\s*")  # noqa: RUF001
+_WORDS = re.compile(r"[^\W_]+")
+
+ORDER_STEM = "In which order does the video show these moments? Give their numbers, the earliest first."
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A clip that a question may name: its id, label, span and what is seen in it."""
+
+    clip_id: str
+    label: str
+    start_s: float
+    end_s: float
+    text: str
+    words: frozenset[str]
+
+    def alike(self, other: _Moment) -> bool:
+        return len(self.words & other.words) >= _ALIKE * len(self.words | other.words)
+
+
+def order_questions(video: CaptionedVideo, count: int, cited: Collection[str]) -> Iterator[KeyedQuestion]:
+    """Questions about the order of moments, at most `count`; the same video always gives the same ones.
+
+    Each moment is one clip, told by the first sentence of its caption that names no time. Moments do not touch, and
+    none is like another clip of the video. Clips that other questions cite come first.
+
+    Args:
+        video: The captioned video.
+        count: Number of questions.
+        cited: Ids of clips that other questions cite.
+    """
+    seed = hashlib.sha256(video.captions.encode(errors="replace")).digest()
+    draw = random.Random(seed)  # noqa: S311 - a reproducible choice
+    found = _moments(video)
+    distinct = [one for one in found if not any(one.alike(other) for other in found if other is not one)]
+    pool = draw.sample(distinct, len(distinct))
+    pool.sort(key=lambda moment: moment.clip_id not in cited)
+    for _ in range(count):
+        chosen: list[_Moment] = []
+        for moment in pool:
+            apart = all(moment.end_s < one.start_s or one.end_s < moment.start_s for one in chosen)
+            if apart and len(chosen) < MOMENTS:
+                chosen.append(moment)
+        if len(chosen) < FEWEST_MOMENTS:
+            return
+        pool = [moment for moment in pool if moment not in chosen]
+        yield _question(sorted(chosen, key=lambda moment: moment.start_s), draw)
+
+
+def _moments(video: CaptionedVideo) -> list[_Moment]:
+    clips = [row for row in video.clips if row.caption.strip()]
+    places = decimals([row.clip.span for row in clips])
+    found: list[_Moment] = []
+    for row, digits in zip(clips, places, strict=True):
+        span, text = row.clip.span, _told(row.caption)
+        words = frozenset(_WORDS.findall(text.casefold()))
+        if text:
+            start, end = cut(span.start_s, digits), cut(span.end_s, digits)
+            found.append(_Moment(row.clip.id, f"{start} to {end}", float(start), float(end), text, words))
+    return found
+
+
+def _told(caption: str) -> str:
+    """The first sentence of a caption that can stand for its clip, without times; empty if there is none."""
+    for sentence in _END.split(" ".join(replace_caption_mentions(caption).split())):
+        text = _WHEN.sub("", sentence).strip(" .;,。；")  # noqa: RUF001
+        long_enough = len(text.split()) in _WORDS_OF_A_MOMENT or (not text.isascii() and 6 <= len(text) <= 80)
+        if long_enough and not _TELLS.search(text):
+            return text[:1].upper() + text[1:]
+    return ""
+
+
+def _question(moments: Sequence[_Moment], draw: random.Random) -> KeyedQuestion:
+    """The question about some moments, given in time order; it lists them in another one."""
+    places = list(range(len(moments)))
+    while True:
+        listed = draw.sample(places, len(places))
+        if listed not in (places, places[::-1]):
+            break
+    order = tuple(listed.index(place) + 1 for place in places)
+    key = OrderKey(items=tuple(moments[place].text for place in listed), order=order)
+    steps = [
+        ReasoningStep(
+            timestamp=moment.label,
+            start_s=moment.start_s,
+            end_s=moment.end_s,
+            reasons=(f"{moment.text}. This is moment {number}.",),
+        )
+        for moment, number in zip(moments, order, strict=True)
+    ]
+    return KeyedQuestion(question=ORDER_STEM, key=key, steps=tuple(steps))

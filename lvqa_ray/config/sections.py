@@ -27,11 +27,12 @@ from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.checks.grounding import CheckGrounding
+from lvqa_ray.stages.checks.hops import CheckHops
 from lvqa_ray.stages.checks.judge import CheckJudge
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.checks.rewrite import RewriteQuestion
 from lvqa_ray.stages.checks.shuffle import ShuffleOptions
-from lvqa_ray.stages.checks.solve import CheckSolve
+from lvqa_ray.stages.checks.solve import CheckSolve, CheckUnaided
 from lvqa_ray.stages.checks.structure import CheckStructure
 
 
@@ -143,6 +144,12 @@ class Checks(Section):
     solve: CheckSolve = Field(
         default_factory=CheckSolve, description="Questions whose key does not follow from the captions."
     )
+    unaided: CheckUnaided = Field(
+        default_factory=CheckUnaided, description="Answers from parts of a long video that are chosen without the key."
+    )
+    hops: CheckHops = Field(
+        default_factory=CheckHops, description="Questions that do not need several moments of the video."
+    )
     judge: CheckJudge = Field(default_factory=CheckJudge, description="Faults of a rubric, judged in one call.")
     evidence: CheckEvidence = Field(
         default_factory=CheckEvidence, description="Claims that the frames of their time spans do not support."
@@ -192,7 +199,7 @@ class Checks(Section):
     def _on(self) -> Iterator[PolicyMixin]:
         for _, check in self:
             if isinstance(check, PolicyMixin) and check.policy != "off":
-                yield check
+                yield check.counting if isinstance(check, CheckHops) and not check.probes else check
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

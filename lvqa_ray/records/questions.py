@@ -149,6 +149,17 @@ class AskedQuestion:
     requested: str = ""
     group_id: str = ""
 
+    @property
+    def choice(self) -> Question:
+        """The question, if it is a multiple-choice question.
+
+        Raises:
+            TypeError: It is of another kind.
+        """
+        if not isinstance(self.question, Question):
+            raise TypeError(f"{self.id} is of the kind {self.question.kind} and has no options")
+        return self.question
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
@@ -185,6 +196,7 @@ class QuestionedVideo:
         usage: Total cost of writing them.
         note: How the result differs from what was requested, or empty.
         shown: The spans that the questions cite, with their frames, while a check needs them.
+        summary: A short summary of the video, while a check needs it.
     """
 
     film: CaptionedVideo
@@ -193,6 +205,7 @@ class QuestionedVideo:
     usage: Usage = NO_USAGE
     note: str = ""
     shown: tuple[Clip, ...] = ()
+    summary: str = ""
 
     @property
     def info(self) -> VideoInfo:

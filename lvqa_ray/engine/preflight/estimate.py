@@ -168,14 +168,17 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
     captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
+    of_videos = sum(_shown(job, load, caption_tokens) for load, _ in checked)
     question_tokens = job.ask.usual_reply_tokens // 3  # without its reasoning
     stages: dict[str, JobEstimate] = {}
     repairs = 0
     for check in job.checks.calling:
-        once = questions * (_prompt_tokens(check) + question_tokens) + (captions if "{captions}" in check.prompt else 0)
+        tokens = check.calls * questions * (_prompt_tokens(check) + question_tokens)
+        tokens += check.reads * captions if "{captions}" in check.prompt else 0
         again = REWRITTEN if check.policy == "repair" else 0
         repairs += check.policy == "repair"
-        calls, tokens = round(check.calls * questions * (1 + again)), round(check.calls * once * (1 + again))
+        calls = round(check.calls * questions * (1 + again)) + check.video_calls * len(checked)
+        tokens = round(tokens * (1 + again)) + check.video_calls * (of_videos + len(checked) * _prompt_tokens(check))
         stages[check.name] = _of(job, check, calls, tokens)
     if repairs:
         rewrite, share = job.checks.rewrite, repairs * REWRITTEN

@@ -21,6 +21,7 @@ from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
 from lvqa_ray.stages.checks.hops import CheckHops
+from lvqa_ray.stages.checks.overlap import CheckOverlap
 from lvqa_ray.stages.checks.solve import CheckUnaided
 from lvqa_ray.stages.cut import CutClips
 from lvqa_ray.stages.filter import FilterClips
@@ -37,7 +38,11 @@ EXCLUDED = {"videos", "output", "limit", "storage", "engine", "endpoints", "serv
 """Fields that are not hashed, because they change no reply; the endpoints are hashed separately."""
 
 
-NEWER_CHECKS: Mapping[str, object] = {"hops": CheckHops(), "unaided": CheckUnaided()}
+NEWER_CHECKS: Mapping[str, object] = {
+    "hops": CheckHops(),
+    "overlap": CheckOverlap(),
+    "unaided": CheckUnaided(),
+}
 """Checks that older jobs did not have, as they are if a job does not set them; they are not hashed then."""
 
 

@@ -29,6 +29,7 @@ from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.checks.grounding import CheckGrounding
 from lvqa_ray.stages.checks.hops import CheckHops
 from lvqa_ray.stages.checks.judge import CheckJudge
+from lvqa_ray.stages.checks.overlap import CheckOverlap
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.checks.rewrite import RewriteQuestion
 from lvqa_ray.stages.checks.shuffle import ShuffleOptions
@@ -136,6 +137,9 @@ class Checks(Section):
         default_factory=CheckDuplicates,
         description="Questions that repeat another one, of the same video or of the corpus.",
     )
+    overlap: CheckOverlap = Field(
+        default_factory=CheckOverlap, description="Questions and videos that a benchmark contains."
+    )
     shuffle: ShuffleOptions = Field(default_factory=ShuffleOptions, description="Shuffles the options.")
 
     blind: CheckBlind = Field(
@@ -198,6 +202,8 @@ class Checks(Section):
     @property
     def _on(self) -> Iterator[PolicyMixin]:
         for _, check in self:
+            if isinstance(check, CheckOverlap) and not check.against:
+                continue
             if isinstance(check, PolicyMixin) and check.policy != "off":
                 yield check.counting if isinstance(check, CheckHops) and not check.probes else check
 

@@ -34,6 +34,7 @@ from lvqa_ray.dataset.verify import VerifyResult, verify
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
+    check_benchmarks,
     check_endpoints,
     check_output,
     check_prices,
@@ -190,6 +191,7 @@ def _run(
         reporter.phase("the endpoints to respond")
         check_prices(job)
         check_whisper(job)
+        check_benchmarks(job, todo)
         check_addresses(job, todo)
         keys = check_endpoints(job)
     if only is None:

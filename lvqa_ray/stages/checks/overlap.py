@@ -151,7 +151,7 @@ def _benchmark_rows(path: Path) -> Iterator[Mapping[str, Any]]:
                 )
 
 
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - any JSON
+def _objects(value: object) -> Iterator[Mapping[str, Any]]:
     """The objects of a list, of an object of lists, or of an object whose keys are video ids."""
     if isinstance(value, Mapping):
         yield value

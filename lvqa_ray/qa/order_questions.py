@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ MOMENTS = 4
 FEWEST_MOMENTS = 3
 """Number of moments that a question orders, and the least."""
 _ALIKE = 0.6
-"""Jaccard similarity of words from which two moments cannot be told apart."""
+"""Jaccard similarity of words from which two moments are alike."""
 _WORDS_OF_A_MOMENT = range(4, 41)
 _CLOCK_OR_S = r"(?:\d+(?::\d\d)+|\d+(?:\.\d+)?\s?(?:s|secs?|seconds?)\b)"
 _WHEN = re.compile(
@@ -31,7 +32,7 @@ _TELLS = re.compile(
     re.IGNORECASE,
 )
 """Words that tell the position in the video."""
-_END = re.compile(r"(?<=[.!?;。！？；])\s*")  # noqa: RUF001
+_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])")  # noqa: RUF001
 _WORDS = re.compile(r"[^\W_]+")
 
 ORDER_STEM = "In which order does the video show these moments? Give their numbers, the earliest first."
@@ -47,9 +48,11 @@ class _Moment:
     end_s: float
     text: str
     words: frozenset[str]
+    all_words: tuple[frozenset[str], ...]
 
     def alike(self, other: _Moment) -> bool:
-        return len(self.words & other.words) >= _ALIKE * len(self.words | other.words)
+        """Whether another clip has a sentence that is nearly the same."""
+        return any(len(self.words & told) >= _ALIKE * len(self.words | told) for told in other.all_words)
 
 
 def order_questions(video: CaptionedVideo, count: int, cited: Collection[str]) -> Iterator[KeyedQuestion]:
@@ -66,7 +69,7 @@ def order_questions(video: CaptionedVideo, count: int, cited: Collection[str]) -
     seed = hashlib.sha256(video.captions.encode(errors="replace")).digest()
     draw = random.Random(seed)  # noqa: S311 - a reproducible choice
     found = _moments(video)
-    distinct = [one for one in found if not any(one.alike(other) for other in found if other is not one)]
+    distinct = [one for one in found if one.text and not any(one.alike(other) for other in found if other is not one)]
     pool = draw.sample(distinct, len(distinct))
     pool.sort(key=lambda moment: moment.clip_id not in cited)
     for _ in range(count):
@@ -82,26 +85,37 @@ def order_questions(video: CaptionedVideo, count: int, cited: Collection[str]) -
 
 
 def _moments(video: CaptionedVideo) -> list[_Moment]:
+    """The captioned clips. Words of more than half of the captions tell no clip from another, and are left out."""
     clips = [row for row in video.clips if row.caption.strip()]
+    often = Counter(word for row in clips for word in _words_of(row.caption))
+    common = {word for word, count in often.items() if 2 * count > len(clips)}
     places = decimals([row.clip.span for row in clips])
     found: list[_Moment] = []
     for row, digits in zip(clips, places, strict=True):
-        span, text = row.clip.span, _told(row.caption)
-        words = frozenset(_WORDS.findall(text.casefold()))
-        if text:
-            start, end = cut(span.start_s, digits), cut(span.end_s, digits)
-            found.append(_Moment(row.clip.id, f"{start} to {end}", float(start), float(end), text, words))
+        span, told = row.clip.span, list(_told(row.caption))
+        text = next((text for text in told if _fits(text)), "")
+        words = tuple(_words_of(text) - common for text in (text, *told))
+        text = text if words[0] else ""
+        start, end = cut(span.start_s, digits), cut(span.end_s, digits)
+        found.append(_Moment(row.clip.id, f"{start} to {end}", float(start), float(end), text, words[0], words[1:]))
     return found
 
 
-def _told(caption: str) -> str:
-    """The first sentence of a caption that can stand for its clip, without times; empty if there is none."""
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(_WORDS.findall(text.casefold()))
+
+
+def _told(caption: str) -> Iterator[str]:
+    """The sentences of a caption, without times."""
     for sentence in _END.split(" ".join(replace_caption_mentions(caption).split())):
-        text = _WHEN.sub("", sentence).strip(" .;,。；")  # noqa: RUF001
-        long_enough = len(text.split()) in _WORDS_OF_A_MOMENT or (not text.isascii() and 6 <= len(text) <= 80)
-        if long_enough and not _TELLS.search(text):
-            return text[:1].upper() + text[1:]
-    return ""
+        if text := _WHEN.sub("", sentence).strip(" .;,。；"):  # noqa: RUF001
+            yield text[:1].upper() + text[1:]
+
+
+def _fits(text: str) -> bool:
+    """Whether a sentence can stand for its clip: of usual length, and without a word that tells its place."""
+    long_enough = len(text.split()) in _WORDS_OF_A_MOMENT or (not text.isascii() and 6 <= len(text) <= 80)
+    return long_enough and not _TELLS.search(text)
 
 
 def _question(moments: Sequence[_Moment], draw: random.Random) -> KeyedQuestion:

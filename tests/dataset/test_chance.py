@@ -16,7 +16,8 @@ def spans(start_s: float, end_s: float) -> dict[str, Any]:
 
 CASES: dict[str, tuple[Kind, list[dict[str, Any]], float, str]] = {
     "letters": ("choice", [{"letter": letter} for letter in "ABBBCD"], 0.5, "always B"),
-    "spans in the middle": ("span", [spans(27.5, 72.5), spans(22.5, 77.5), spans(0, 9), spans(5, 8)], 0.5, "the middle 50 %"),
+    "spans in the middle": ("span", [spans(27.5, 72.5), spans(22.5, 77.5), spans(0, 9), spans(5, 8)], 0.5,
+                            "the middle 50 %"),
     "spans anywhere": ("span", [spans(n, n + 4) for n in (0, 10, 20, 80)], 0.0, ""),
     "numbers": ("number", [{"number": n, "tolerance": t} for n, t in ((2, 0), (2, 0), (3, 0), (3.4, 1.5))], 0.75,
                 "always 2"),

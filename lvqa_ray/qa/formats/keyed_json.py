@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.messages import ReplySchema
 from lvqa_ray.qa.formats.json_format import ReplyModel, Step, folded_text, step_of, validated_reply
 from lvqa_ray.qa.formats.keyed_format import number_key, open_key, render_keyed, span_key
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions
-from lvqa_ray.records import Key, KeyedQuestion, Kind, Span
+from lvqa_ray.records import Key, KeyedQuestion, Kind, NumberKey, OpenKey, Span, SpanKey
 
 Item = TypeVar("Item", bound=ReplyModel)
 
@@ -113,3 +114,26 @@ def _reading(item: SpanReply | NumberReply | OpenReply) -> ParsedQuestions:
         cause = error.__cause__
         kind = cause.kind if isinstance(cause, ParseError) else ParseFault.BAD_JSON
         return ParsedQuestions("", item.model_dump_json(), error=ParseError(kind, str(cause or error)))
+
+
+def keyed_as_json(questions: Sequence[KeyedQuestion]) -> str:
+    """Write questions of one kind as JSON that `keyed_json_reader` reads.
+
+    Raises:
+        ValueError: No schema has this kind of key.
+    """
+    return json.dumps({"questions": [_fields_of(question) for question in questions]}, ensure_ascii=False)
+
+
+def _fields_of(q: KeyedQuestion) -> dict[str, Any]:
+    steps = [{"start_s": step.start_s, "end_s": step.end_s, "reasons": list(step.reasons)} for step in q.steps]
+    match q.key:
+        case SpanKey():
+            key: dict[str, Any] = {"spans": [{"start_s": one.start_s, "end_s": one.end_s} for one in q.key.spans]}
+        case NumberKey():
+            key = {"number": q.key.number, "tolerance": q.key.tolerance, "unit": q.key.unit}
+        case OpenKey():
+            key = {"answer": q.key.text, "accepted": list(q.key.accepted), "rubric": q.key.rubric}
+        case _:
+            raise ValueError(f"questions of the kind {q.kind} are not written as JSON")
+    return {"question": q.question, **key, "steps": steps}

@@ -52,7 +52,7 @@ class CheckProse(Prompted):
             ApiError: A retryable error.
         """
         fault = prose_fault(asked.question, prose)
-        if fault or not self.implied:
+        if fault or not self.implied or asked.question.kind == "span":  # prose names no times
             return fault, Usage()
         values = {
             "question": full_question(asked.question),

@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Files of tests that run at once.
 AT_ONCE ?= 2
 
-.PHONY: venv demo test cases storm check docs format lock clean
+.PHONY: venv demo test cases storm trainers check docs format lock clean
 
 venv: .venv/.made
 
@@ -30,13 +30,26 @@ cases: venv
 storm: venv
 	$(BIN)/python -m pytest tests/storm -m "storm or not storm"
 
+# Loads the exports with the trainers' own readers, in an environment of 7 GB that is outside the lock.
+trainers: venv .venv-trainers/.made
+	rm -rf .venv-trainers/exports && mkdir .venv-trainers/exports
+	$(BIN)/python -m tests.trainers.make_exports .venv-trainers/exports
+	LVQA_EXPORTS=$(CURDIR)/.venv-trainers/exports PYTHONPATH=$(CURDIR) .venv-trainers/bin/python -m pytest -q \
+	  -p no:cacheprovider --noconftest -c /dev/null --rootdir . tests/trainers/check_readers.py
+
+.venv-trainers/.made: tests/trainers/requirements.txt tests/trainers/trainers.txt
+	$(PYTHON) -m venv .venv-trainers
+	.venv-trainers/bin/python -m pip install --quiet --disable-pip-version-check -r tests/trainers/requirements.txt
+	.venv-trainers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/trainers/trainers.txt
+	touch $@
+
 check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry lvqa_ray jobs
-	$(BIN)/deptry tests benchmarks --exclude '^$$' --ignore DEP002,DEP004
+	$(BIN)/deptry tests benchmarks --exclude '^tests/trainers/check_readers' --ignore DEP002,DEP004
 
 # The documentation as a site, in site/.
 docs: venv
@@ -48,8 +61,8 @@ format: venv
 
 # Writes the lock anew, for every supported Python and platform at once.
 lock:
-	uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra demo --extra hub --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist site
+	rm -rf .venv .venv-trainers build dist site

@@ -95,7 +95,7 @@ class NoChild:
     def __init__(self, *_: object) -> None:
         pass
 
-    def __call__(self, steps: Sequence[VideoStep], row: object, _: str | None = None) -> Iterator[Packed]:
+    def __call__(self, steps: Sequence[VideoStep], row: object, *_: object) -> Iterator[Packed]:
         """See `Decoder`."""
         return map(pack, run_video_steps(steps, row, lambda *_: None))
 

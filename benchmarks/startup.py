@@ -1,4 +1,4 @@
-"""Cost of a small run with Ray: ``python benchmarks/startup.py [--seconds 10] [--clip-seconds 10] [--repeat 3]``.
+"""Cost of a small run: ``python benchmarks/startup.py [--executor ray local] [--seconds 10] [--clip-seconds 10]``.
 
 Each repetition is ``lvqa run`` of one video in a new process against a fake endpoint of 50 ms latency, compared with a
 process that only imports ``ray.data``. CPU seconds are those of all processes of the run: the kernel's count for the
@@ -112,26 +112,27 @@ def measured(command: list[str], env: dict[str, str]) -> Cost:
     return Cost(wall_s, max(waited_s, sum(map(sum, by_title.values()))), by_title)
 
 
-def job_file(folder: Path, film: Path, fake: FakeEndpoint, options: argparse.Namespace) -> Path:
+def job_file(folder: Path, film: Path, fake: FakeEndpoint, executor: str, options: argparse.Namespace) -> Path:
     at = {"base_url": fake.base_url, "model": "fake-vlm", "api_key_env": None}
     job = {
         "videos": [str(film)],
         "output": str(folder / "out"),
         "endpoints": {"vlm": at, "llm": at},
         "split": {"mode": options.mode, "max_seconds": options.clip_seconds},
-        "sample": {"count": 2, "short_side": 90},
+        "sample": {"count": options.frames, "short_side": min(448, options.height // 2)},
         "ask": {"quota": {"goal": 1}},
+        "engine": {"executor": executor},
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job))
     return path
 
 
-def run_once(film: Path, options: argparse.Namespace, env: dict[str, str]) -> Cost:
+def run_once(film: Path, executor: str, options: argparse.Namespace, env: dict[str, str]) -> Cost:
     folder = Path(tempfile.mkdtemp(prefix="lvqa-startup-"))
     try:
         with FakeEndpoint(latency_s=LATENCY_S, keep_bodies=False) as fake:
-            command = [*LVQA, "run", str(job_file(folder, film, fake, options)), "--quiet"]
+            command = [*LVQA, "run", str(job_file(folder, film, fake, executor, options)), "--quiet"]
             cost = measured(command, env)
             records = list(read_rows(folder / "out", "data"))
             if len(records) != 1:
@@ -144,8 +145,13 @@ def run_once(film: Path, options: argparse.Namespace, env: dict[str, str]) -> Co
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--executor", nargs="+", default=["ray", "local"], choices=["ray", "local", "auto"])
     arguments.add_argument("--seconds", type=float, default=10.0, help="length of the film")
     arguments.add_argument("--clip-seconds", type=float, default=10.0)
+    arguments.add_argument(
+        "--height", type=int, default=180, help="height of the pictures (px); the width is 16/9 of it"
+    )
+    arguments.add_argument("--frames", type=int, default=2, help="frames of a clip")
     arguments.add_argument("--mode", default="fixed", choices=["fixed", "scenes"])
     arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--json", type=Path, help="write the figures of all repetitions there")
@@ -155,15 +161,33 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         cuts = [float(second) for second in range(3, int(options.seconds), 3)]
-        media.make_video(film, seconds=options.seconds, scenes=cuts or [options.seconds / 2], size=(320, 180))
+        media.make_video(
+            film,
+            seconds=options.seconds,
+            scenes=cuts or [options.seconds / 2],
+            size=(options.height * 16 // 9, options.height),
+        )
         importing = [measured([sys.executable, "-c", "import ray.data"], env) for _ in range(options.repeat + 1)][1:]
-        runs = []
-        for _ in range(options.repeat):
-            runs.append(run_once(film, options, env))
-            print(f"  {runs[-1].wall_s:.1f} s, {runs[-1].cpu_s:.1f} CPU s, {runs[-1].count} processes", flush=True)
-    import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
+        import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
+        wall_s = statistics.median(cost.wall_s for cost in importing)
+        print(f"import ray.data: {wall_s:.2f} s, {import_cpu_s:.2f} CPU s")
+        found = {}
+        for executor in options.executor:
+            found[executor] = runs = []
+            print(f"\n{executor}")
+            for _ in range(options.repeat):
+                runs.append(run_once(film, executor, options, env))
+                print(f"  {runs[-1].wall_s:.1f} s, {runs[-1].cpu_s:.1f} CPU s, {runs[-1].count} processes", flush=True)
+            show(runs, import_cpu_s)
+    if options.json:
+        options.json.write_text(
+            json.dumps({name: [vars(cost) for cost in runs] for name, runs in found.items()}, indent=1)
+        )
+
+
+def show(runs: list[Cost], import_cpu_s: float) -> None:
+    """Print medians, and the processes of the run with the median of CPU seconds."""
     middle = sorted(runs, key=lambda cost: cost.cpu_s)[len(runs) // 2]
-    print(f"\nimport ray.data: {statistics.median(cost.wall_s for cost in importing):.2f} s, {import_cpu_s:.2f} CPU s")
     wall_s = statistics.median(cost.wall_s for cost in runs)
     cpu = statistics.median(cost.cpu_s for cost in runs)
     print(
@@ -172,8 +196,6 @@ def main() -> None:
     print("| process | count | CPU s |\n|---|---|---|")
     for title, spent in middle.processes.items():
         print(f"| {title} | {len(spent)} | {sum(spent):.2f} |")
-    if options.json:
-        options.json.write_text(json.dumps([vars(cost) for cost in runs], indent=1))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     """
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
-    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_frames)]
+    times = job.sample.times if job.sample.reader == "pyav" else None
+    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_frames, times=times)]
     judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)
     split: Callable[[ProbedVideo], Iterable[Row]] = job.split
     parts = None

@@ -39,6 +39,8 @@ os.environ.pop("COLUMNS", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MODEL = "fake-vlm"
+EXECUTOR = os.environ.get("LVQA_TEST_EXECUTOR", "ray")
+"""Executor of the runs in tests that do not name one: ``LVQA_TEST_EXECUTOR=local pytest tests/engine tests/storm``."""
 LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]
 """The slowest test files, which start first, so that no worker is left alone with one at the end."""
 JobMaker = Callable[..., Job]
@@ -56,7 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Ray cluster with two cores; runs in the tests use it."""
+    """Ray cluster with two cores; runs in the tests use it, unless they are to run without Ray."""
+    if EXECUTOR == "local":
+        yield
+        return
     import ray
 
     # Serialized between pytest-xdist workers: Ray's startup timeout is 30 s.
@@ -85,7 +90,7 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
             "output": str(output or tmp_path / "out"),
             "endpoints": {"vlm": at, "llm": at},
             "sample": {"count": 2, "short_side": 64},
-            "engine": {"num_cpus": 2},
+            "engine": {"num_cpus": 2, "executor": EXECUTOR, **settings.pop("engine", {})},
             "ask": {"quota": {"goal": 1}, **settings.pop("ask", {})},
             # Identical videos get identical requests; only the tests of the checks count their calls.
             "checks": {

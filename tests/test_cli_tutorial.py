@@ -29,7 +29,7 @@ from tests.fakes.faults import Fault
 
 KEY = "sk-planted-0123456789abcdef"
 PREVIEW = "lvqa preview job.yaml -n 2"
-ORDER = ("tutorial", "cost-and-speed", "operations", "README", "analyze")
+ORDER = ("tutorial", "trainers", "cost-and-speed", "operations", "README", "analyze")
 """Pages with commands that are run here; what they build on comes first."""
 
 

@@ -118,6 +118,7 @@ HITS: dict[str, Any] = {
     "engine.decode_slowest": 5,
     "engine.decode_memory_gb": 5,
     "engine.num_cpus": 1,
+    "engine.executor": "local",
     "engine.video_cpus": 2,
     "engine.parts": 7,
     "engine.chat_workers": 7,

@@ -44,7 +44,7 @@ def test_only_one_package_imports_ray() -> None:
         for line in path.read_text().splitlines()
         if line.strip().startswith(("import ray", "from ray"))
     }
-    assert {name for name in importing if not name.startswith("engine/ray/")} == {"engine/run.py"}
+    assert {name for name in importing if not name.startswith("engine/ray/")} == set()
 
 
 def test_a_constant_has_one_name_and_one_meaning() -> None:

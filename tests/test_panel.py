@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lvqa_ray.cli.display.panel import Lines, as_json, panel
 from lvqa_ray.engine.progress import Progress, ProgressReader
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from tests.dataset.test_resume import line, put
 
 RUN = "20260101T000000000000Z"

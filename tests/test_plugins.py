@@ -84,7 +84,7 @@ def test_the_package_of_the_page_is_planned_estimated_run_and_exported(
             "split": {"mode": "scenes", "max_seconds": 4, "detector": "brightness", "detector_args": {"jump": 3}},
             "ask": {"quota": {"goal": 4}},
             "checks": {**off, "interest": {"least": 0.7}},
-            "engine": {"num_cpus": 2},
+            "engine": {"num_cpus": 2, "executor": "ray"},  # whose workers must find the package too
         }
         job_file.write_text(yaml.safe_dump(job))
         plan = lvqa("plan", job_file)

@@ -43,12 +43,18 @@ def report(
 def report_after_run(folder: StoragePath, name: str, *, quiet: bool = False) -> None:
     """Write the report after a run if that is cheap, and print its path. A failure does not fail the run.
 
+    A report that is newer than ``run.json`` stays: the run found nothing to do.
+
     Args:
         folder: The output.
         name: OUTPUT argument for `lvqa report`.
         quiet: Do not print the path.
     """
     command = f"lvqa report {plain(name)}"
+    if isinstance(folder, Path) and _is_newer(folder / "report.html", folder / "run.json"):
+        if not quiet:
+            talk.print(f"Report: {plain(str(folder / 'report.html'))}", soft_wrap=True)
+        return
     journal = (folder / "cache").glob("*.jsonl") if isinstance(folder, Path) else iter(())
     if not isinstance(folder, Path) or sum(file.stat().st_size for file in journal) > MOST_JOURNAL_BYTES:
         if not quiet:
@@ -63,6 +69,13 @@ def report_after_run(folder: StoragePath, name: str, *, quiet: bool = False) -> 
     else:
         if not quiet:
             talk.print(f"Report: {plain(str(made.path))}", soft_wrap=True)
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    try:
+        return path.stat().st_mtime_ns > other.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def output_at(path: StoragePath) -> Written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -244,8 +244,16 @@ class Storage(Section):
 class Engine(Section):
     """How the job runs; no field changes a reply."""
 
+    executor: Literal["auto", "ray", "local"] = Field(
+        default="auto",
+        description="What executes a run. ray: Ray, on this machine or a cluster. local: the command itself with its "
+        "decoding processes, which saves starting Ray. auto: local for small runs (at most 100 videos, 512 MiB in "
+        "total and 256 requests in flight) if RAY_ADDRESS is not set.",
+    )
     num_cpus: int | None = Field(
-        default=None, ge=1, description="CPU cores of a Ray that this job starts; null for all cores of the machine."
+        default=None,
+        ge=1,
+        description="CPU cores that a run uses on this machine, of a Ray that it starts or without Ray; null for all.",
     )
     video_cpus: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="CPU cores that one decoding task reserves."

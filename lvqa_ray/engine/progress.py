@@ -7,21 +7,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
-from lvqa_ray.config import in_order
+from lvqa_ray.config import Endpoints, in_order
 from lvqa_ray.dataset.shards import read_shard, shards
-from lvqa_ray.engine.ray.endpoints import Lines, endpoint_stats
-from lvqa_ray.engine.ray.metrics import show
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
-from lvqa_ray.engine.ray.waiting import STILL_S, Machine, waiting_for
+from lvqa_ray.engine.waiting import STILL_S, Machine, waiting_for
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import total, usage_of
 from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.segments import Segments, scan
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.records import Usage
 from lvqa_ray.records.tables import TableName
 from lvqa_ray.storage.paths import StoragePath
@@ -126,6 +123,16 @@ class Progress:
         return self.cost_usd / self.share if self.cost_usd is not None and self.share > 0.02 else None
 
 
+def limits_per_minute(endpoints: Endpoints) -> dict[str, tuple[int | None, int | None]]:
+    """Requests and tokens per minute that a job allows each endpoint, by its label."""
+    every = (at for role in endpoints.roles for at in endpoints.replicas(role))
+    return {at.label: (at.requests_per_minute, at.tokens_per_minute) for at in every}
+
+
+def _unknown_machine() -> Machine:
+    return Machine(0.0, 0.0)
+
+
 class ProgressReader:
     """Reads the progress of a run repeatedly; each call of `look` reads only what is new.
 
@@ -146,7 +153,7 @@ class ProgressReader:
         ask: Callable[[], Mapping[str, EndpointStats]],
         limits: Mapping[str, tuple[int | None, int | None]] | None = None,
         *,
-        machine: Callable[[], Machine] = Machine.now,
+        machine: Callable[[], Machine] = _unknown_machine,
     ) -> None:
         self._folder, self._run_id, self._videos, self._ask = folder, run_id, videos, ask
         self._limits = limits or {}
@@ -168,20 +175,9 @@ class ProgressReader:
         self._state: object = None
         self._moved = self._began
 
-    @classmethod
-    def of(cls, folder: StoragePath, run_id: str, videos: int, lines: Lines) -> ProgressReader:
-        """A reader for a run with these endpoints."""
-        limits = {
-            line.endpoint.label: (line.endpoint.requests_per_minute, line.endpoint.tokens_per_minute)
-            for line in chain.from_iterable(lines.values())
-        }
-        return cls(folder, run_id, videos, lambda: endpoint_stats(lines), limits)
-
     def ask(self) -> Mapping[str, EndpointStats]:
-        """Get the current request counters, and update the metrics with them."""
-        now = self._ask()
-        show(now)
-        return now
+        """Get the current request counters; an executor may update its metrics at each call."""
+        return self._ask()
 
     def look(self) -> Progress:
         """The progress now."""
@@ -221,7 +217,7 @@ class ProgressReader:
     def _waiting(self, speeds: Mapping[str, Speed]) -> str:
         try:
             return waiting_for({label: speed.traffic for label, speed in speeds.items()}, self._machine())
-        except RuntimeError:  # Ray is gone
+        except RuntimeError:  # only Ray raises it
             return "Ray, which does not respond"
 
     def _read(self) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from lvqa_ray.engine.progress import Progress, ProgressReader
-from lvqa_ray.engine.ray.waiting import STILL_S
+from lvqa_ray.engine.waiting import STILL_S
 
 PROGRESS_EVERY_S = 2.0
 OnProgress = Callable[[Progress], None]

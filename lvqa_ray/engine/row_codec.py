@@ -25,9 +25,9 @@ Packed = dict[str, bytes]
 Block = Any
 """A block of Ray Data: an Arrow table or a pandas frame."""
 
-WITHIN_S = 0.25
+WITHIN_S = 0.5
 """A bundle is sent with the next row once this much time (s) has passed since the last bundle."""
-BUNDLE_BYTES = 4 * 2**20
+BUNDLE_BYTES = 8 * 2**20
 """Size from which a bundle is sent at once."""
 
 
@@ -39,6 +39,11 @@ def pack(*rows: object) -> Packed:
 def unpack(packed: Packed) -> list[Any]:
     """The rows of a bundle."""
     return list(_pickled(packed[COLUMN]))
+
+
+def unpack_lazily(packed: Packed) -> Iterator[Any]:
+    """The rows of a bundle, each unpickled when it is asked for."""
+    return _pickled(packed[COLUMN])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from importlib.metadata import version
-from itertools import chain
-
-import ray
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path, storage_options
@@ -31,6 +26,7 @@ from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.dataset.statistics.question_counts import Funnel
 from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
 from lvqa_ray.dataset.verify import VerifyResult, verify
+from lvqa_ray.engine.executors import Executor, ExecutorLost, KeysOfRoles, chosen, opened
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
@@ -41,15 +37,8 @@ from lvqa_ray.engine.preflight.validation import (
     check_prompts,
     check_whisper,
 )
-from lvqa_ray.engine.progress import ProgressReader
+from lvqa_ray.engine.progress import ProgressReader, limits_per_minute
 from lvqa_ray.engine.provenance import code_version, provenance_of
-from lvqa_ray.engine.ray.budget_actor import start as start_budget
-from lvqa_ray.engine.ray.datasink import TableSink
-from lvqa_ray.engine.ray.endpoints import Lines, connect_endpoints, halt, why_halted
-from lvqa_ray.engine.ray.graph import run_pass
-from lvqa_ray.engine.ray.session.cluster import ray_session_for
-from lvqa_ray.engine.ray.session.health import RayLost, watch_ray
-from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
 from lvqa_ray.engine.reporter import OnProgress, Reporter
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
@@ -61,7 +50,6 @@ from lvqa_ray.storage.run_lock import RunLock, run_lock
 
 CLOCKS_DIFFER_S = 60.0
 """Clocks may differ by this much (s), so the file time of a shard may be before that of the older manifest."""
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +120,8 @@ def run(
 
     In the main thread, the first SIGINT, SIGTERM or SIGHUP drains requests in flight; the second one stops immediately.
 
-    Starts a local Ray, unless one is running or RAY_ADDRESS names one, and shuts down only what it started.
+    ``engine.executor`` decides where the work is done: in this process and its decoders, or on Ray. A run on Ray starts
+    a local one, unless one is running or RAY_ADDRESS names one, and shuts down only what it started.
 
     Args:
         job: The job.
@@ -187,37 +176,34 @@ def _run(
     except OSError as error:
         raise ConfigError(f"{folder / 'cache'} cannot be read: {error.strerror or error}.") from None
     del done
-    if todo:
-        reporter.phase("the endpoints to respond")
-        check_prices(job)
-        check_whisper(job)
-        check_benchmarks(job, todo)
-        check_addresses(job, todo)
-        keys = check_endpoints(job)
-    if only is None:
-        write_job(folder, job, videos)
-    elif todo:
-        write_rerun(folder, job, todo)
-    write_identities(folder, identities)
     if not todo:
+        if only is None:
+            write_job(folder, job, videos)
+        write_identities(folder, identities)
         return _settled(job, videos, todo, run_id, started, reporter=reporter, hold=hold, stop=stop)
-    write_run(folder, job, None, run_id=run_id)
-    reporter.phase("Ray to start")
+    kind = chosen(job, todo)
+    name = "Ray" if kind == "ray" else "the executor"
+    provenance = provenance_of(job, run_id)
     over_budget = False
     try:
-        # Install the handlers again: `ray.init` replaces them.
-        with ray_session_for(job), stop.listening(), watch_ray():
-            check_shared_disk(folder, todo)
-            budget = start_budget(job.engine, folder / "cache", run_id)
-            lines = connect_endpoints(job, keys, folder / "cache", budget)
-            hold.when_lost(partial(halt, lines))
-            with paying(folder, hold):
-                longest_s = max(line.endpoint.timeout_s for line in chain.from_iterable(lines.values()))
-                with stop.draining(partial(halt, lines), longest_s):
-                    halted = _passes(job, todo, lines, run_id, reporter, hold=hold)
-                over_budget = budget is not None and bool(ray.get(budget.exhausted.remote()))
-            reporter.phase("Ray to shut down")
-    except RayLost as lost:
+        with opened(kind)(job, todo, run_id, provenance) as executor:
+            keys = _checked(job, todo, reporter)
+            if only is None:
+                write_job(folder, job, videos)
+            else:
+                write_rerun(folder, job, todo)
+            write_identities(folder, identities)
+            write_run(folder, job, None, run_id=run_id)
+            reporter.phase(f"{name} to start")
+            executor.connect(keys)
+            hold.when_lost(executor.halt)
+            with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
+                longest_s = max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
+                with stop.draining(executor.halt, longest_s):
+                    halted = _passes(job, todo, executor, run_id, provenance, reporter=reporter, hold=hold)
+                over_budget = executor.over_budget()
+            reporter.phase(f"{name} to shut down")
+    except ExecutorLost as lost:
         halted = str(lost)
     with paying(folder, hold, halted):
         return _settled(
@@ -232,6 +218,16 @@ def _run(
             halted=halted,
             over_budget=over_budget,
         )
+
+
+def _checked(job: Job, todo: Videos, reporter: Reporter) -> KeysOfRoles:
+    """Check what can be checked before the first paid call; returns the keys of the endpoints."""
+    reporter.phase("the endpoints to respond")
+    check_prices(job)
+    check_whisper(job)
+    check_benchmarks(job, todo)
+    check_addresses(job, todo)
+    return check_endpoints(job)
 
 
 def _settled(
@@ -296,23 +292,30 @@ def _settled(
     return summary
 
 
-def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporter, *, hold: RunLock) -> str:
+def _passes(
+    job: Job,
+    todo: Videos,
+    executor: Executor,
+    run_id: str,
+    provenance: dict[str, str],
+    *,
+    reporter: Reporter,
+    hold: RunLock,
+) -> str:
     """Run passes until all videos have an outcome of this run; returns the reason if the run was halted, else empty."""
-    folder, passes, provenance = output_path(job), job.engine.passes, provenance_of(job, run_id)
+    folder, passes = output_path(job), job.engine.passes
     lost: list[Video] = []
-    watch = ProgressReader.of(folder, run_id, len(todo), lines)
+    watch = ProgressReader(
+        folder, run_id, len(todo), executor.stats, limits_per_minute(job.endpoints), machine=executor.machine
+    )
     # Copies of a video wait until the first one is done: their replies then come from the journal.
     for part, videos in enumerate(without_copies(todo)):
         left = videos
         for number in range(1, passes + 1) if left else ():
-            sink = TableSink(folder, provenance, f"part-{run_id}-{part * passes + number}")
-            stopped = ""
+            shard = f"part-{run_id}-{part * passes + number}"
             with reporter.watching(watch):
-                try:
-                    run_pass(job, left, sink, lines, run_id, in_parts=number == 1 < passes)
-                except ray.exceptions.RayError as error:
-                    stopped = _broken(error)
-            if reason := hold.lost or stopped or sink.broken or why_halted(lines):
+                stopped = executor.run_pass(left, shard, in_parts=number == 1 < passes)
+            if reason := hold.lost or stopped or executor.why_halted():
                 return reason
             left = without_outcome(left, outcomes(folder), run_id)
             if not left:
@@ -327,11 +330,3 @@ def _passes(job: Job, todo: Videos, lines: Lines, run_id: str, reporter: Reporte
     except OSError as error:
         return f"{folder} cannot be written: {error.strerror or error}."
     return ""
-
-
-def _broken(error: Exception) -> str:
-    """Why Ray aborted a pass, in one sentence; quotes only errors of the operating system."""
-    logger.error("a pass was aborted", exc_info=error)
-    cause = getattr(error, "cause", None) or error
-    detail = f": {cause}" if isinstance(cause, OSError) else ""
-    return f"Ray aborted the pass ({type(cause).__name__}{detail}); Ray's logs have the details."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import (
@@ -37,6 +38,15 @@ def run_video_steps(steps: Sequence[VideoStep], row: Row, watcher: Watcher) -> I
     for step in steps:
         rows = _one_step(step, rows, watcher)
     return iter(rows)
+
+
+def times_ahead(steps: Sequence[VideoStep], rows: Sequence[Row]) -> Sequence[Sequence[float]]:
+    """Times of the frames that steps decode for the first rows, those of one video; see `VideoStep.times`."""
+    step = next((step for step in steps if step.times is not None), None)
+    if step is None or step.times is None:
+        return ()
+    of_video = takewhile(lambda row: video_of(row).uri == video_of(rows[0]).uri, rows)
+    return [step.times(row) for row in of_video if isinstance(row, step.takes) and step.reads(row)]
 
 
 def _one_step(step: VideoStep, rows: Iterable[Row], watcher: Watcher) -> Iterator[Row]:

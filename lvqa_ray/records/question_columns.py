@@ -83,8 +83,44 @@ def training_messages(full_question: str, prose: str, answer: str) -> list[dict[
 
 
 def answered(prose: str, answer: str) -> str:
-    """Reasoning, then the answer, such as the letter of the right option."""
-    return f"{prose.strip()}\n\nAnswer: {answer}"
+    """Reasoning, then the answer, such as the letter of the right option, which is stated once."""
+    return f"{without_closing(prose, answer)}\n\nAnswer: {answer}"
+
+
+def without_closing(prose: str, answer: str) -> str:
+    """Reasoning without a closing clause that only states the answer, as in "so the correct answer is B".
+
+    Args:
+        prose: The reasoning.
+        answer: Letter of the right option. A clause that states another letter stays.
+    """
+    text = prose.strip()
+    found = _CLOSING.search(text)
+    if not found or found["letter"].upper() != answer:
+        return text
+    kept = text[: found.start()].rstrip(" ,;:-\u2013\u2014\uff0c")
+    if not kept:
+        return text
+    if kept[-1] in _STOPS:
+        return kept
+    return kept + ("\u3002" if _HAN.search(kept[-1]) else ".")
+
+
+_CLOSING = re.compile(
+    r"""(?:(?<=[.!?\n\u3002])\s*|[,;:\u2013\u2014\uff0c\uff1b]\s*|\s+(?=(?:and|so|therefore|thus|hence)\b))
+    (?:(?:and|so|therefore|thus|hence|consequently|finally|overall|in\s+conclusion|which\s+means|this\s+means|as\s+a\s+result
+        |(?:i|we)\s+(?:can\s+)?(?:conclude|infer))\b[\s,]*(?:that\s+)?)*
+    (?:(?:the\s+|my\s+)?(?:(?:correct|right|best|final|only|most\s+likely)\s+)*(?:answer|option|choice)\s*
+    (?::|is\b:?|must\s+be\b|would\s+be\b|should\s+be\b|has\s+to\s+be\b)\s*(?:(?:clearly|therefore|thus)\s+)?(?:option\s+)?
+    |(?:\u56e0\u6b64|\u6240\u4ee5|\u6545|\u7efc\u4e0a(?:\u6240\u8ff0)?)?[,\uff0c]?\s*(?:\u6b63\u786e|\u6700\u7ec8)?(?:\u7684)?(?:\u7b54\u6848|\u9009\u9879)
+    (?:\u5e94\u8be5?|\u5e94\u5f53)?(?:\u662f|\u4e3a|\uff1a|:)\s*(?:\u9009\u9879)?)
+    [("'*\[\u201c]*(?P<letter>[A-D])[)"'*\]\u201d]*\s*[.!\u3002]?[*"]*\s*\Z
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A last clause such as "so the correct answer is B.": it adds nothing to a reply that ends with the letter."""
+_STOPS = ".!?)\"'\u3002\uff01\uff1f\u201d"
+_HAN = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 
 
 def _without_media(text: str) -> str:

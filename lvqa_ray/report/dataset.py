@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,68 +21,91 @@ from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records.tables import SCHEMAS, no_rows
 from lvqa_ray.report import overview
-from lvqa_ray.report.export_files import Exported, split_of
+from lvqa_ray.report.export_files import Exported, Selection, new_folder
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 ROWS_PER_FILE = 20_000
 NO_LICENCE = "unknown"
 
 
-def export_dataset(output: OutputReader, to: Path, fraction: float = 0.0, licence: str = "") -> Exported:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetOptions:
+    """What the data set shows.
+
+    Attributes:
+        columns: Columns of `data/`, in order.
+        video_root: Folder or URL prefix that ``video`` is written relative to; empty to write it unchanged.
+        file_names: Whether ``video`` is only the file name.
+        licence: Licence name of the hub, such as ``cc-by-4.0``; the user chooses it.
+    """
+
+    columns: tuple[str, ...] = tuple(SCHEMAS["data"].names)
+    video_root: str = ""
+    file_names: bool = False
+    licence: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the Parquet files."""
+        return pa.schema([SCHEMAS["data"].field(name) for name in self.columns])
+
+    def shown(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows with these columns, and videos at their published places."""
+        kept = rows.select(list(self.columns))
+        if "video" not in self.columns or not (self.video_root or self.file_names):
+            return kept
+        style = SampleStyle(video_root=self.video_root)
+        places = [
+            video.rstrip("/").rpartition("/")[2] if self.file_names else style.place(video)
+            for video in kept["video"].to_pylist()
+        ]
+        return kept.set_column(self.columns.index("video"), "video", pa.array(places, pa.string()))
+
+
+def export_dataset(
+    output: OutputReader, to: Path, selection: Selection | None = None, options: DatasetOptions | None = None
+) -> Exported:
     """Write the records as Parquet, and a dataset card.
 
     Args:
         output: Output of a run.
         to: Folder to create; it must be empty if it exists.
-        fraction: Share of the videos for the test split.
-        licence: Licence name of the hub, such as ``cc-by-4.0``; the user chooses it.
+        selection: Which records, and the split; all records by default.
+        options: Columns, places of videos and licence; all columns unchanged by default.
 
     Raises:
-        ConfigError: There are no records, or the folder is not empty or cannot be written.
+        ConfigError: There are no such records, or the folder is not empty or cannot be written.
     """
-    to = to.absolute()
-    # An empty folder is replaced by the new one; the working directory and a root cannot be replaced.
-    if to.name in {"", ".."} or to.resolve() == Path.cwd():
-        raise ConfigError(f"{to} cannot be replaced by the data set; name a folder that does not exist.")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ConfigError(f"{to} holds something already; name a folder that does not exist.")
-    partial = to.with_name(f".{to.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "data").mkdir(parents=True)
-        counts = _tables(output, partial / "data", fraction)
+    chosen, shown = selection or Selection(), options or DatasetOptions()
+    with new_folder(to) as partial:
+        (partial / "data").mkdir()
+        counts = _tables(output, partial / "data", chosen, shown)
         if not sum(counts.values()):
-            raise ConfigError(f"{output.folder} holds no records: {output.folder / 'data'} has no rows.")
-        (partial / "README.md").write_text(_card(output, counts, licence), encoding="utf-8", errors="replace")
-        if to.exists():
-            to.rmdir()
-        partial.replace(to)
-    except OSError as error:
-        raise ConfigError(f"{to} cannot be written: {error.strerror or error}.") from None
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(partial, ignore_errors=True)
-    return Exported([to], counts)
+            why = (
+                f"no record fulfils --where {chosen.where}" if chosen.where else f"{output.folder / 'data'} has no rows"
+            )
+            raise ConfigError(f"{output.folder} holds no records: {why}.")
+        (partial / "README.md").write_text(_card(output, counts, shown), encoding="utf-8", errors="replace")
+    return Exported([to.absolute()], counts)
 
 
-def _tables(output: OutputReader, folder: Path, fraction: float) -> dict[str, int]:
-    parts = ("train", "test") if fraction else ("train",)
+def _tables(output: OutputReader, folder: Path, selection: Selection, options: DatasetOptions) -> dict[str, int]:
+    parts = selection.splits if selection.fraction else ("train",)
     counts = dict.fromkeys(parts, 0)
     for part in parts:
-        for number, rows in enumerate(_pieces(_of_part(output, part, fraction))):
+        for number, rows in enumerate(_pieces(map(options.shown, _of_part(output, part, selection)))):
             pq.write_table(rows, folder / f"{part}-{number:05d}.parquet", compression="zstd")
             counts[part] += rows.num_rows
         if not counts[part]:  # an empty file still gives readers the columns
-            (folder / f"{part}-00000.parquet").write_bytes(no_rows(SCHEMAS["data"]))
+            (folder / f"{part}-00000.parquet").write_bytes(no_rows(options.schema))
     return counts
 
 
-def _of_part(output: OutputReader, part: str, fraction: float) -> Iterator[pa.RecordBatch]:
+def _of_part(output: OutputReader, part: str, selection: Selection) -> Iterator[pa.RecordBatch]:
     for batch in output.batches("data", SCHEMAS["data"].names):
-        if fraction:
-            mine = [split_of(video, fraction) == part for video in batch["video_id"].to_pylist()]
-            kept = batch.filter(pa.array(mine))
-        else:
-            kept = batch
+        kept = selection.where(batch) if selection.where else batch
+        if selection.fraction:
+            kept = kept.filter(pa.array([selection.split(video) == part for video in kept["video_id"].to_pylist()]))
         if kept.num_rows:
             yield kept
 
@@ -99,7 +121,7 @@ def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
+def _card(output: OutputReader, counts: dict[str, int], options: DatasetOptions) -> str:
     numbers, book = count(output), Book(output.journal)
     size = next(
         name
@@ -107,7 +129,7 @@ def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
         if numbers.questions.kept < most
     )
     head: dict[str, Any] = {
-        "license": licence or NO_LICENCE,
+        "license": options.licence or NO_LICENCE,
         "task_categories": ["video-text-to-text", "question-answering"],
         "tags": ["video", "reasoning", "synthetic", "lvqa-ray"],
         "size_categories": [size],
@@ -126,7 +148,8 @@ def _card(output: OutputReader, counts: dict[str, int], licence: str) -> str:
         name=output.name,
         numbers=numbers,
         counts=counts,
-        licence=licence,
+        licence=options.licence,
+        local=not (options.video_root or options.file_names),
         models=[(stage, model, spent) for stage in in_order(book.spent) for model, spent in book.spent[stage].items()],
         bill=total(spent for models in book.spent.values() for spent in models.values()),
         dollars=overview.dollars,

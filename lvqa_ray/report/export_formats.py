@@ -13,6 +13,8 @@ from typing import Any
 from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records.row import TableRow
+from lvqa_ray.report.trainers.formats import TRAINER_FORMATS, TrainerFormat
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 Make = Callable[[TableRow], dict[str, Any] | None]
 
@@ -33,6 +35,15 @@ class ExportFormat:
     array: bool = False
     lacks: str = "which it cannot hold"
 
+    @property
+    def schema(self) -> None:
+        """No Arrow schema: the file holds JSON."""
+        return
+
+    def convert(self, record: TableRow, style: SampleStyle) -> dict[str, Any] | None:
+        """The object for a record, or ``None``; of the style, only the place of the video matters."""
+        return self.make({**record, "video": style.place(record["video"])} if "video" in record else record)
+
 
 DATAFLOW = (
     "id",
@@ -47,7 +58,6 @@ DATAFLOW = (
 )
 """Columns of the reference implementation, in its order. Only here does the rewriting prompt have its names."""
 _REWRITING = ("conversation", "prompt")
-_USED = ["id", "video", "video_id", "category", "kind", "parsed_reasoning", "full_question", "reformatted_reasoning"]
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
 
@@ -71,32 +81,6 @@ def dataflow(record: TableRow) -> dict[str, Any]:
     return {key: own[key] if key in own else record[key] for key in DATAFLOW} | extra
 
 
-def llava(record: TableRow) -> dict[str, Any]:
-    """LLaVA ``conversations`` with one turn about a video; the correct letter is the last word.
-
-    The placeholder is ``<image>`` for videos too: LLaVA-NeXT's trainer inserts frames only there.
-    """
-    return {"id": record["id"], "video": record["video"], "conversations": _turn(record, "<image>\n")}
-
-
-def sharegpt(record: TableRow) -> dict[str, Any]:
-    """ShareGPT messages with a separate list of videos, as LLaMA-Factory expects."""
-    return {"conversations": _turn(record, "<video>"), "videos": [record["video"]]}
-
-
-def long_rl(record: TableRow) -> dict[str, Any]:
-    """Long-RL fields as in its own data: options in the problem, category as problem type, answer letter in a tag."""
-    return {
-        "problem_id": record["id"],
-        "data_type": "video",
-        "videos": record["video"],
-        "problem": record["full_question"],
-        "problem_type": record["category"] or "general",
-        "reasoning": record["reformatted_reasoning"],
-        "answer": f"<answer>{record['parsed_reasoning']['ANSWER']}</answer>",
-    }
-
-
 def open_ended(record: TableRow) -> dict[str, Any] | None:
     """Open-ended question: no options, the text of the correct one as answer, no sentence that names a letter.
 
@@ -115,30 +99,19 @@ def open_ended(record: TableRow) -> dict[str, Any] | None:
     }
 
 
-def _turn(record: TableRow, media: str) -> list[dict[str, str]]:
-    from lvqa_ray.records.question_columns import training_messages  # noqa: PLC0415 - Arrow takes a second to import
-
-    question, answer = training_messages(
-        record["full_question"], record["reformatted_reasoning"], record["parsed_reasoning"]["ANSWER"]
-    )
-    return [{"from": "human", "value": f"{media}{question['content']}"}, {"from": "gpt", "value": answer["content"]}]
-
-
-FORMATS: Mapping[str, ExportFormat] = {
+FORMATS: Mapping[str, ExportFormat | TrainerFormat] = {
     "dataflow-json": ExportFormat(
         make=choices_only(dataflow),
         columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra", "kind"],
         array=True,
     ),
-    "llava": ExportFormat(make=choices_only(llava), columns=_USED),
-    "sharegpt": ExportFormat(make=choices_only(sharegpt), columns=_USED),
-    "long-rl": ExportFormat(make=choices_only(long_rl), columns=_USED),
     "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),
+    **TRAINER_FORMATS,
 }
 """The built-in formats."""
 
 
-def format_of(name: str) -> ExportFormat:
+def format_of(name: str) -> ExportFormat | TrainerFormat:
     """Look up a format, built in or from a package.
 
     Raises:
@@ -147,7 +120,7 @@ def format_of(name: str) -> ExportFormat:
     if name in FORMATS:
         return FORMATS[name]
     made = load("export_formats", name)
-    if not isinstance(made, ExportFormat):
+    if not isinstance(made, ExportFormat | TrainerFormat):
         raise PluginError(f"the export format {name} is no ExportFormat of lvqa_ray.report.export_formats")
     return made
 

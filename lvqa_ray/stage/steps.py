@@ -20,12 +20,15 @@ class VideoStep:
 
     Attributes:
         reads: Whether a row needs the video file; by default every row does.
+        times: Times of the frames that it decodes for a row (s, ascending), so that the frames of several rows can be
+            decoded in one go; ``None`` if they are not known before.
     """
 
     name: str
     takes: type
     call: Callable[[Any], Iterable[Row]]
     reads: Callable[[Any], bool] = bool
+    times: Callable[[Any], Sequence[float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

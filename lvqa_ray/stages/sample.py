@@ -41,7 +41,7 @@ class SampleFrames:
             yield clip
             return
         known = [frame.time_s for frame in clip.frames]
-        times = known or self.sampling.times(clip.span)
+        times = self.times(clip)
         try:
             with watch_losses() as losses:
                 frames = sample_frames(
@@ -68,6 +68,10 @@ class SampleFrames:
         """The clip as it will be if all of it decodes, with frame times and identity but without JPEGs."""
         times = self.sampling.times(clip.span)
         return replace(clip, frames=tuple(Frame(time_s=time, jpeg=b"") for time in times), identity=self.identity(clip))
+
+    def times(self, clip: Clip) -> Sequence[float]:
+        """Times of the frames of a clip (s, ascending): those it has, or else those of the settings."""
+        return sorted(frame.time_s for frame in clip.frames) or self.sampling.times(clip.span)
 
     @property
     def sampling(self) -> FrameSampling:

@@ -33,7 +33,7 @@ def test_a_job_is_stopped_and_submitted_again(head: Head, tmp_path: Path) -> Non
     with FakeEndpoint(latency_s=2.0) as fake:
         films = corpus(tmp_path / "films", 3)
         keyed = {"api_key_env": "OPENAI_API_KEY", "max_concurrency": 2}  # which only the runtime environment has
-        job_file(working_dir, fake, films, output=str(tmp_path / "out"), engine={}, endpoint=keyed)
+        job_file(working_dir, fake, films, output=str(tmp_path / "out"), engine={"executor": "local"}, endpoint=keyed)
         begun = head.submit(working_dir, ENTRY, "job.yaml", wait=False, name="first")
         assert begun.returncode == 0, begun.stdout + begun.stderr + head.said()
         until = time.monotonic() + 180

@@ -43,7 +43,8 @@ def others(lines: list[str]) -> set[str]:
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
-def test_a_run_contacts_its_endpoints_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["ray", "local"])
+def test_a_run_contacts_its_endpoints_only(tmp_path: Path, executor: str) -> None:
     film = media.make_video(tmp_path / "a.mp4", seconds=1)
     with FakeEndpoint() as fake:
         lines = traced(
@@ -51,6 +52,7 @@ def test_a_run_contacts_its_endpoints_only(tmp_path: Path) -> None:
             *(str(Path(sys.executable).with_name("lvqa")), "run", str(film)),
             *("--out", str(tmp_path / "out"), "--base-url", fake.base_url, "--api-key-env", ""),
             *("--vlm-model", MODEL, "--llm-model", MODEL, "--no-report", "--quiet"),
+            *("--set", f"engine.executor={executor}"),
             *("--set", "engine.num_cpus=2", "--set", "ask.quota={goal: 1}", "--set", "checks.blind.policy=off"),
         )
         assert fake.paid

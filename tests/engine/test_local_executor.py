@@ -133,6 +133,24 @@ def test_who_goes_away_takes_the_work_along(fake: FakeEndpoint, make_job: JobMak
     assert max(fake.paid.values()) == 1
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("split", [{"mode": "fixed"}, {"mode": "scenes"}])
+def test_one_decoder_is_enough_for_more_clips_than_places(
+    fake: FakeEndpoint, make_job: JobMaker, film: Path, split: dict[str, Any]
+) -> None:
+    """The process that finds clips must not wait for clips that wait for it."""
+    fake.answer = told
+    job = make_job(
+        film,
+        analysis=WHOLE,
+        split={**split, "max_seconds": 0.25},
+        cut={"mode": "exact"},
+        endpoint={"max_concurrency": 1},
+        engine={"num_cpus": 1},
+    )
+    assert len(of(CaptionedClip, analyzed(job))) == 16
+
+
 def test_failures_are_rows(fake: FakeEndpoint, make_job: JobMaker, film: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")

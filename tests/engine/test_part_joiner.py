@@ -19,7 +19,7 @@ from lvqa_ray.engine.step_runner import run_video_steps
 from lvqa_ray.pipeline import Pipeline, Spread, build
 from lvqa_ray.records import Clip, Failure, ScoredPart, Video
 from tests import media
-from tests.conftest import JobMaker
+from tests.conftest import EXECUTOR, JobMaker
 from tests.fakes.endpoint import FakeEndpoint
 
 SETTINGS: dict[str, Any] = {
@@ -97,6 +97,7 @@ def test_a_video_has_one_failure_or_waits_for_a_pass_in_one_piece(make_job: JobM
     assert notes.kept == []
 
 
+@pytest.mark.skipif(EXECUTOR == "local", reason="it does not divide videos")
 @pytest.mark.usefixtures("ray_session")
 def test_a_run_in_parts(make_job: JobMaker, fake: FakeEndpoint, film: Path, tmp_path: Path) -> None:
     damaged = media.scribble(Path(shutil.copy(film, tmp_path / "damaged.mp4")), 0.7, 0.72)

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from lvqa_ray.engine.ray import rate_limit_actor
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats, RayLeaseServer
+from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import HANDOVER_S, HOLDER_TTL_S, LEASE_HEARTBEAT_S
 from lvqa_ray.llm.ratelimit.limits import Limits

@@ -46,7 +46,7 @@ def test_slow_rows_go_on_one_by_one() -> None:
 
 def test_fast_rows_go_on_together() -> None:
     assert sizes([0.0] * 40) == [16, 16, 8]
-    assert sizes([0.1] * 7) == [3, 3, 1]
+    assert sizes([0.2] * 7) == [3, 3, 1]
     assert sizes([0.0] * 5, most=1) == [1] * 5
     assert sizes([0.0] * 5, size=BUNDLE_BYTES // 2) == [2, 2, 1]
     assert sizes([]) == []

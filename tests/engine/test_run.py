@@ -15,7 +15,7 @@ from lvqa_ray.dataset.reader import opened
 from lvqa_ray.engine.run import RunSummary, run
 from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.records.tables import SCHEMAS
-from lvqa_ray.report.export_files import export_lines
+from lvqa_ray.report.export_files import export_records
 from lvqa_ray.report.export_formats import DATAFLOW as COLUMNS
 from tests import media
 from tests.conftest import MODEL, tables
@@ -236,7 +236,7 @@ def test_messages_are_the_question_and_the_reasoning_and_nothing_holds_the_key_b
 
 
 def test_the_reference_json_has_its_columns_in_its_order(finished: Finished, tmp_path: Path) -> None:
-    made = export_lines(opened(Path(finished.job.output)), tmp_path / "out.json", "dataflow-json")
+    made = export_records(opened(Path(finished.job.output)), tmp_path / "out.json", "dataflow-json")
     assert made.counts == {"all": len(USABLE)}
     records = json.loads((tmp_path / "out.json").read_text())
     (record,) = (row for row in records if row["id"] == "0002_q0")

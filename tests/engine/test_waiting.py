@@ -13,9 +13,9 @@ import pytest
 
 from lvqa_ray.engine import progress as progress_module
 from lvqa_ray.engine.progress import Progress, ProgressReader
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
-from lvqa_ray.engine.ray.waiting import Machine, stopped_processes, waiting_for
 from lvqa_ray.engine.reporter import Reporter
+from lvqa_ray.engine.waiting import Machine, stopped_processes, waiting_for
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 
 BUSY = Machine(4, 1)
 

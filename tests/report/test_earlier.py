@@ -21,7 +21,7 @@ from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.dataset.verify import verify
 from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.records.tables import SCHEMAS, TableName
-from lvqa_ray.report.export_files import export_lines
+from lvqa_ray.report.export_files import export_records
 from lvqa_ray.report.subtitle_export import export_subtitles
 from tests.report import earlier
 from tests.report.made import make_output
@@ -53,7 +53,7 @@ def shown(out: Path, tmp_path: Path) -> dict[str, Any]:
     output = opened(out)
     lines = {}
     for form in ("dataflow-json", "sharegpt", "llava", "open-ended", "long-rl"):
-        export_lines(output, tmp_path / "x.json", form)
+        export_records(output, tmp_path / "x.json", form)
         lines[form] = sorted((tmp_path / "x.json").read_text(encoding="utf-8").split("\n"))
     numbers = count(output)
     found = numbers.audit
@@ -119,7 +119,7 @@ def test_control_characters_of_old_shards_are_not_exported(out: Path, tmp_path: 
         texts = pa.array([unsafe] * rows.num_rows)
         pq.write_table(rows.set_column(rows.column_names.index(column), column, texts), shard)
         earlier.rewritten(shard, table)
-    export_lines(opened(out), tmp_path / "x.json", "dataflow-json")
+    export_records(opened(out), tmp_path / "x.json", "dataflow-json")
     export_subtitles(opened(out), tmp_path / "srt", "srt")
     files = [tmp_path / "x.json", *(tmp_path / "srt").iterdir()]
     assert len(files) > VIDEOS // 2

@@ -9,7 +9,9 @@ import pytest
 from lvqa_ray.qa.report_letters import without_letters
 from lvqa_ray.records import LETTERS, Question
 from lvqa_ray.records.question_columns import open_twin
-from lvqa_ray.report.export_formats import llava, open_ended, sharegpt
+from lvqa_ray.report.export_formats import open_ended
+from lvqa_ray.report.trainers.formats import TRAINER_FORMATS
+from lvqa_ray.report.trainers.training_sample import SampleStyle
 
 
 def row(asks: str) -> dict[str, Any]:
@@ -27,8 +29,16 @@ def test_the_open_twin_of_the_record_is_what_is_exported() -> None:
 def test_a_text_that_names_a_place_for_a_picture_is_none() -> None:
     """Trainers count these: one more than there are videos ends a training, or moves the video."""
     said = {"full_question": "Why does the page say <video>?", "reformatted_reasoning": "I see <image> and <b>."}
-    record = {"id": "x", "video": "v", "parsed_reasoning": {"ANSWER": "A"}, **said}
-    (asked, answered), (shared, _) = llava(record)["conversations"], sharegpt(record)["conversations"]
+    parsed = {"QUESTION": "Why?", "ANSWER": "A", "OPTIONS": {"A": "for <video>"}}
+    record = {"id": "x", "video": "v", "category": None, "parsed_reasoning": parsed, **said}
+    llava, sharegpt, video_r1 = (
+        TRAINER_FORMATS[name].convert(record, SampleStyle()) for name in ("llava", "sharegpt", "video-r1")
+    )
+    assert llava is not None
+    assert sharegpt is not None
+    assert video_r1 is not None
+    (asked, answered), (shared, _) = llava["conversations"], sharegpt["conversations"]
+    assert video_r1["options"] == ["A. for < video>"]
     assert asked["value"] == "<image>\nWhy does the page say < video>?"
     assert shared["value"] == "<video>Why does the page say < video>?"
     assert answered["value"] == "I see < image> and <b>.\n\nAnswer: A"

@@ -18,7 +18,7 @@ import yaml
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.storage.paths import storage_path
 from tests import media
-from tests.conftest import MODEL
+from tests.conftest import EXECUTOR, MODEL
 from tests.fakes.endpoint import FakeEndpoint
 
 LVQA = [sys.executable, "-c", "from lvqa_ray.cli import main; main()"]
@@ -43,7 +43,7 @@ def job_file(folder: Path, fake: FakeEndpoint, videos: Sequence[Path | str], **s
         "endpoints": {"vlm": at, "llm": at},
         "split": {"max_seconds": 0.5},
         "sample": {"count": 2, "short_side": 54},
-        "engine": {"num_cpus": 2, "passes": 5},
+        "engine": {"num_cpus": 2, "passes": 5, "executor": EXECUTOR, **settings.pop("engine", {})},
         "ask": {"quota": {"goal": 1}},
         "checks": {"duplicates": {"corpus": False}},  # films made alike are asked alike
     }

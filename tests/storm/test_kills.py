@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests import media
+from tests.conftest import EXECUTOR
 from tests.engine.test_hostile import signal_decoders
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.files import bucket, s3_server
@@ -91,6 +92,7 @@ def test_the_driver_is_killed_ten_times(tmp_path: Path, films: list[Path], fake:
     check(job, fake, at_risk=10 * AT_ONCE)
 
 
+@pytest.mark.skipif(EXECUTOR == "local", reason="it has no workers")
 @pytest.mark.parametrize(
     ("name", "when"),
     [
@@ -121,6 +123,7 @@ def test_a_worker_is_killed_three_times(
     check(job, fake, at_risk=AT_ONCE * len(when) if name in ASKING else 0)
 
 
+@pytest.mark.skipif(EXECUTOR == "local", reason="it has no nodes")
 def test_a_node_goes_of_a_cluster_that_shares_no_disk(
     tmp_path: Path, films: list[Path], fake: FakeEndpoint, bucket_of_films: Sequence[str]
 ) -> None:

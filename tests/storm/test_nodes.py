@@ -62,7 +62,7 @@ def test_a_folder_that_a_node_does_not_see_is_said_before_anything_is_paid(tmp_p
         with (
             FakeEndpoint() as fake,
             another_machine(cluster, tmp_path / hides),
-            Run(job_file(tmp_path, fake, films), cluster=cluster.address) as run,
+            Run(job_file(tmp_path, fake, films, engine={"executor": "ray"}), cluster=cluster.address) as run,
         ):
             assert (run.end(), fake.paid.total()) == (2, 0), run.said()
             assert re.search(rf"{what} \S+ is not on without-{hides}, a node of the cluster", run.said())

@@ -20,7 +20,9 @@ AT_ONCE = 3
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_dead_control_process_ends_the_run_with_a_sentence(tmp_path: Path, name: str) -> None:
     with FakeEndpoint(latency_s=0.5, jitter_s=0.5) as fake:
-        job = job_file(tmp_path, fake, corpus(tmp_path / "films", 2), endpoint={"max_concurrency": AT_ONCE})
+        engine = {"executor": "ray"}
+        films = corpus(tmp_path / "films", 2)
+        job = job_file(tmp_path, fake, films, engine=engine, endpoint={"max_concurrency": AT_ONCE})
         with Run(job) as run:
             assert run.wait_until(lambda: fake.paid.total() >= 2), run.said()
             started = below(run.pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -27,6 +28,18 @@ class DecodePool:
         self._free = asyncio.Semaphore(most)
         self._idle: list[DecodeProcess] = []
         self._all: list[DecodeProcess] = []
+
+    @property
+    def busy(self) -> int:
+        """Processes that work on a row."""
+        return len(self._all) - len(self._idle)
+
+    def prestart(self) -> None:
+        """Start a process in a thread, so that the first row need not wait for it."""
+        decoder = DecodeProcess(self._bounds)
+        self._all.append(decoder)
+        self._idle.append(decoder)
+        threading.Thread(target=decoder.start, daemon=True, name="decoder-start").start()
 
     async def rows(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> AsyncGenerator[Row, None]:
         """Run steps on a row; yields the resulting rows as they come. Arguments as for a `DecodeProcess`.

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -76,26 +77,40 @@ class DecodeProcess:
         self._child: _Child | None = None
         self._busy: _Child | None = None
         self._interrupted = False
+        self._starting = threading.Lock()
 
-    def __call__(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> Generator[Packed, None, None]:
+    def start(self) -> None:
+        """Start the child before the first row needs it; without a child, that row tries again and reports why."""
+        with self._starting, suppress(OSError, RuntimeError):
+            self._child = self._child or _Child(self._bounds.memory_bytes)
+
+    def __call__(
+        self,
+        steps: Sequence[VideoStep],
+        row: Row,
+        path: str | None = None,
+        ahead: Sequence[Sequence[float]] = (),
+    ) -> Generator[Packed, None, None]:
         """Run steps on a row; yields the resulting rows as they come; after a timeout or crash the last is a failure.
 
         Args:
             steps: The steps in order.
             row: The row.
             path: Local file of its video, if not the URI of the row.
+            ahead: Times of the frames of this row and the next ones (s), see `times_ahead`.
         """
         if not any(isinstance(row, step.takes) for step in steps):
             yield pack(row)
             return
         self._interrupted = False
-        child = self._child or _Child(self._bounds.memory_bytes)
-        self._child = None  # reused only after success
+        with self._starting:
+            child = self._child or _Child(self._bounds.memory_bytes)
+            self._child = None  # reused only after success
         self._busy = child
         if self._interrupted:  # while the child was starting
             child.kill()
         try:
-            yield from self._rows(child, DecodeRequest(steps, row, path))
+            yield from self._rows(child, DecodeRequest(steps, row, path, ahead))
         except BaseException:
             child.end()
             raise
@@ -109,9 +124,10 @@ class DecodeProcess:
 
     def close(self) -> None:
         """End the child."""
-        if self._child:
-            self._child.end()
-            self._child = None
+        with self._starting:
+            if self._child:
+                self._child.end()
+                self._child = None
 
     def interrupt(self) -> None:
         """Kill the busy child, from another thread; its row ends as if it had been killed from outside."""

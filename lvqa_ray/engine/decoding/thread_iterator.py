@@ -30,12 +30,13 @@ async def iterate_in_thread(
     free, closed = threading.Semaphore(AHEAD), threading.Event()
     over = False
 
-    def finish() -> None:
+    def finish(end: _End) -> None:
         nonlocal over
         over = True
-        ended()
+        ended()  # first: the consumer may need at once what this frees
+        items.put_nowait(end)
 
-    def put(item: T | _End) -> None:
+    def put(item: T) -> None:
         with suppress(RuntimeError):  # the event loop is closed
             loop.call_soon_threadsafe(items.put_nowait, item)
 
@@ -51,9 +52,8 @@ async def iterate_in_thread(
         except BaseException as error:  # raised again in the consumer
             end.error = error
         finally:
-            put(end)
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(finish)
+                loop.call_soon_threadsafe(finish, end)
 
     # A daemon thread: the interpreter waits at its exit for threads of executors, and this one may be downloading.
     threading.Thread(target=work, daemon=True, name="pumped").start()

@@ -17,17 +17,26 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 
+from lvqa_ray.engine.step_runner import run_video_steps, video_of, with_local_path
 from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """Request to run steps on a row; ``path`` is the local file of its video, if not the URI of the row."""
+    """Request to run steps on a row.
+
+    Attributes:
+        steps: The steps in order.
+        row: The row.
+        path: Local file of its video, if not the URI of the row.
+        ahead: Times of the frames of this row and the next ones (s), see `VideoStep.times`.
+    """
 
     steps: Sequence[VideoStep]
     row: Row
     path: str | None = None
+    ahead: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +67,23 @@ def main() -> None:
     _die_with_parent(lifeline)
     os.nice(NICENESS)
     _load()
+    # Not at the top: `_load` imports it, so that it counts as start-up time.
+    from lvqa_ray.video.frames.read_ahead import ReadAhead, reading_ahead  # noqa: PLC0415
+
     _limit_memory(memory_bytes)
+    ahead = ReadAhead()
     try:
         connection.send_bytes(NEWS)
         while True:
             request: DecodeRequest = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the parent process
-            _run(request, connection)
+            ahead.announce(request.path or video_of(request.row).uri, request.ahead)
+            with reading_ahead(ahead):
+                _run(request, connection)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
 def _run(request: DecodeRequest, connection: Connection) -> None:
-    # Not at the top: `_load` imports these, so that it counts as start-up time.
-    from lvqa_ray.engine.step_runner import run_video_steps, with_local_path  # noqa: PLC0415
-
     sent: DecodeProgress | None = None
 
     def watch(stage: str, row: Row) -> None:
@@ -93,7 +105,6 @@ def _run(request: DecodeRequest, connection: Connection) -> None:
 def _load() -> None:
     """Import what decoding needs, so that it counts neither as decoding time nor as memory of the first file."""
     for name in (
-        "lvqa_ray.engine.step_runner",
         "lvqa_ray.video.scenes.clip_builder",
         "lvqa_ray.video.cutting.clip_file",
         "lvqa_ray.video.frames.frame_sampling",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 from pydantic import SecretStr
@@ -13,8 +14,6 @@ from pydantic import SecretStr
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.preflight.readiness import Readiness, readiness
-from lvqa_ray.engine.preflight.trials import smallest
 from lvqa_ray.errors import ConfigError, FetchError
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
@@ -23,6 +22,9 @@ from lvqa_ray.stages.caption import own_prompt
 from lvqa_ray.stages.checks.overlap import read_benchmark
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.audio.whisper import why_not
+
+if TYPE_CHECKING:
+    from lvqa_ray.engine.preflight.readiness import Readiness
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,10 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     Raises:
         ConfigError: The variable of a key is not set, or no request to an endpoint could succeed.
     """
+    # A run with nothing to do loads no client.
+    from lvqa_ray.engine.preflight.readiness import readiness  # noqa: PLC0415
+    from lvqa_ray.engine.preflight.trials import smallest  # noqa: PLC0415
+
     keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
     distinct: dict[tuple[str, str, str], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from lvqa_ray.engine.bundle_runner import BundleRunner
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
@@ -14,7 +14,7 @@ from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
 from lvqa_ray.engine.ray.metrics import CountCalls
 from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
-from lvqa_ray.engine.row_codec import Packed, pack, unpack
+from lvqa_ray.engine.row_codec import Packed
 from lvqa_ray.engine.step_runner import run_step
 from lvqa_ray.errors import StopRun
 from lvqa_ray.journal.locations import open_segments
@@ -31,20 +31,24 @@ from lvqa_ray.storage.paths import StoragePath
 
 
 class ChatActor:
-    """Runs a group of steps, most of which call endpoints; many calls run concurrently on the actor's event loop.
+    """Runs a group of steps, most of which call endpoints; many rows run concurrently on one event loop.
 
     Args:
         steps: The steps in order.
         lines: The endpoints of every role.
         journal: Folder of the journal of paid replies.
         run_id: Id of the run, part of the names of its journal segments.
+        most: Maximum number of rows at work in this process.
     """
 
-    def __init__(self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: StoragePath, run_id: str) -> None:
+    def __init__(
+        self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: StoragePath, run_id: str, most: int
+    ) -> None:
         worker_without_terminal()
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines
+        self._bundles = BundleRunner(self.through, most)
         # One pool per rate limiter, shared by all stages that use it.
         lease_pools = {
             line.rate_limiter: LeasePool(RayLeaseServer(line.rate_limiter))
@@ -57,13 +61,12 @@ class ChatActor:
             for stage in (step.stage, *step.helpers)
         }
 
-    async def __call__(self, packed: Packed) -> list[Packed]:
-        """Run the steps on each row; rows whose run has halted give nothing, so that a later run processes them."""
-        made = await asyncio.gather(*map(self._through, unpack(packed)))
-        rows = list(chain.from_iterable(made))
-        return [pack(*rows)] if rows else []
+    def __call__(self, packed: Packed) -> Iterator[Packed]:
+        """Run the steps on each row of a bundle; see `BundleRunner`. Rows whose run has halted give nothing."""
+        return self._bundles.run(packed)
 
-    async def _through(self, row: Row) -> Sequence[Row]:
+    async def through(self, row: Row) -> Sequence[Row]:
+        """Run the steps on a row; gives nothing if the run has halted, so that a later run processes the row."""
         return await run_steps(self._steps, [row], self._answer)
 
     async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
@@ -83,6 +86,7 @@ class VideoChatActor(ChatActor):
         lines: The endpoints of every role.
         journal: Folder of the journal of paid replies.
         run_id: Id of the run, part of the names of its journal segments.
+        most: Maximum number of rows at work.
         caption: The steps for clips.
         merge: Makes the rows of a video from its captioned clips.
         ask: The steps for videos.
@@ -93,16 +97,18 @@ class VideoChatActor(ChatActor):
         lines: Lines,
         journal: StoragePath,
         run_id: str,
+        most: int,
         *,
         caption: Sequence[ChatStep],
         merge: Callable[[Sequence[CaptionedClip]], Iterable[Row]],
         ask: Sequence[ChatStep | PlainStep],
     ) -> None:
-        super().__init__([*caption, *ask], lines, journal, run_id)
+        super().__init__([*caption, *ask], lines, journal, run_id, most)
         self._caption, self._ask = caption, ask
         self._assembler = ClipAssembler(merge)
 
-    async def _through(self, row: Row) -> Sequence[Row]:
+    async def through(self, row: Row) -> Sequence[Row]:
+        """Run the steps on a clip; the last clip of a video brings the video's rows."""
         done: list[Row] = []
         for captioned in await run_steps(self._caption, [row], self._answer):
             for made in self._assembler.take(captioned):

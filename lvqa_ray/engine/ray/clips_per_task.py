@@ -11,7 +11,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.engine.row_codec import Bundling
 from lvqa_ray.pipeline import Spread
 
-MOST_TOGETHER = 16
+MOST_TOGETHER = 32
 """Maximum number of clips in a batch."""
 PARTS_OF_A_CORE = 4
 """Parts per core: a slow or late core then delays the end only a little."""

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from ray.data import Datasink
 from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
-from lvqa_ray.dataset.shards import write_shard
 from lvqa_ray.engine.ray.metrics import count_rows
 from lvqa_ray.engine.row_codec import rows_of
-from lvqa_ray.records import AnalysisRecord, CaptionedClip, Failure, FinishedVideo
-from lvqa_ray.records.table_rows import (
-    analysis_rows,
-    clip_row,
-    data_row,
-    drop_row,
-    failure_row,
-    subtitle_rows,
-)
-from lvqa_ray.records.tables import TableName
+from lvqa_ray.engine.table_writer import write_tables
 from lvqa_ray.storage.paths import StoragePath
 
 if TYPE_CHECKING:
     from ray.data._internal.execution.interfaces import TaskContext
 
 BUNDLES_PER_WRITE = 16
-WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
-"""Order in which the tables are written: the outcome of a video comes last, when its other rows are written."""
 
 
 class TableSink(Datasink[str]):
     """Writes records, clips, failures and dropped questions into shards, one per table and task.
 
-    All records of a video arrive in one row and are written into one shard, so the output never has only some of them.
     The name of a shard holds run, pass and task, so a repeated task overwrites its earlier shards.
 
     Args:
@@ -64,36 +51,11 @@ class TableSink(Datasink[str]):
 
         It does not raise: Ray would silently drop the rows, and their videos would count as lost with a worker.
         """
-        lines: dict[TableName, list[dict[str, Any]]] = {table: [] for table in WRITE_ORDER}
-        for block in blocks:
-            for row in rows_of(block):
-                match row:
-                    case CaptionedClip():
-                        lines["clips"].append(clip_row(row) | self._provenance)
-                        lines["subtitles"] += [line | self._provenance for line in subtitle_rows(row.clip)]
-                    case FinishedVideo():
-                        lines["data"] += [data_row(record) | self._provenance for record in row.records]
-                        lines["drops"] += [drop_row(drop, row.video) | self._provenance for drop in row.drops]
-                        if row.failure:
-                            lines["failures"].append(failure_row(row.failure) | self._provenance)
-                    case AnalysisRecord():
-                        lines["analysis"] += [line | self._provenance for line in analysis_rows(row)]
-                    case Failure():
-                        lines["failures"].append(failure_row(row) | self._provenance)
-                    case _:
-                        raise TypeError(f"a row of type {type(row).__name__} reached the sink")
-        name = f"{self._shard}-{ctx.task_idx:06d}"
-        try:
-            for table, rows in lines.items():
-                write_shard(self._folder, table, name, rows)
-        except OSError as error:
-            return f"{self._folder} cannot be written: {error.strerror or error}."
-        count_rows("clips", Counter("failed" if row["error"] else "done" for row in lines["clips"]))
-        count_rows("questions", {"kept": len(lines["data"]), "dropped": len(lines["drops"])})
-        failed = Counter(str(row["kind"]) for row in lines["failures"])
-        done = {row["video_id"] for row in lines["data"]} | {r["video_id"] for r in lines["analysis"] if r["alone"]}
-        count_rows("videos", {"record": len(done), **failed})
-        return ""
+        rows = chain.from_iterable(map(rows_of, blocks))
+        written = write_tables(self._folder, self._provenance, f"{self._shard}-{ctx.task_idx:06d}", rows)
+        for table, outcomes in written.counts.items():
+            count_rows(table, outcomes)
+        return written.broken
 
     def on_write_complete(self, write_result: WriteResult[str]) -> None:
         """Record the first write error; shards appear only when complete."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
@@ -14,7 +15,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Bundling, Packed, batch_by_time, pack, unpack
-from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, video_of, without_images
+from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, times_ahead, video_of, without_images
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
@@ -62,20 +63,25 @@ def _cached(
     steps: Sequence[VideoStep],
     cache: ResultCache,
     rate_limiters: RateLimiters,
-    work: Callable[[Row, Sequence[VideoStep]], Iterator[Packed]],
+    work: Callable[[Sequence[Row], Sequence[VideoStep]], Iterator[Packed]],
 ) -> Iterator[Packed]:
     def halted() -> bool:
         return _halted(rate_limiters, int(time.monotonic() / HALT_POLL_S))
 
-    for row in unpack(packed):
-        if halted():
-            return
-        known = cache.get(row)
+    if halted():
+        return
+    rows = deque((row, cache.get(row)) for row in unpack(packed))
+    while rows:
+        row, known = rows[0]
+        following = [each for each, known in rows if known is None]
+        rows.popleft()
         if known is not None:
             yield from map(pack, known)
             continue
+        if halted():
+            return
         made: list[Row] = []
-        for out in work(row, steps):
+        for out in work(following, steps):
             yield out
             made += map(without_images, unpack(out))
             if halted():
@@ -90,19 +96,21 @@ def _halted(rate_limiters: RateLimiters, _: int) -> bool:
 
 
 def _worked(
-    row: Row,
+    rows: Sequence[Row],
     steps: Sequence[VideoStep],
     *,
     bounds: DecodeLimits,
     scratch: DownloadCache,
     media: ClipUploader,
 ) -> Iterator[Packed]:
+    """Run the steps on the first of some rows; the others are processed next."""
+    row = rows[0]
     if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
         yield from map(pack, run_video_steps(steps, row, lambda *_: None))  # nothing is decoded, so nothing can crash
         return
     video = video_of(row)
     try:
         with scratch.local(video) as path:
-            yield from media.upload(decoder(bounds)(steps, row, path))
+            yield from media.upload(decoder(bounds)(steps, row, path, times_ahead(steps, rows)))
     except FetchError as error:
         yield pack(not_fetched(steps, row, error))

@@ -11,9 +11,9 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.engine.ray import Handle
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.engine.ray.rate_limit_actor import start as start_rate_limiter
 from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.llm.ratelimit.limits import shared, shared_by
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.paths import StoragePath

@@ -92,9 +92,9 @@ def run_pass(
             return rows.flat_map(
                 partial(on_files, steps=group, cache=cache, most=MOST_TOGETHER), num_cpus=cpus, **decoding
             )
-        most = max(_in_flight(job, role) for role in _roles(group))
-        work = (group, lines, journal, run_id)
-        return rows.flat_map(ChatActor, fn_constructor_args=work, compute=_pool(job, most), num_cpus=0)
+        pool = _pool(job, max(_in_flight(job, role) for role in _roles(group)))
+        work = (group, lines, journal, run_id, pool.max_concurrent_calls_per_actor)
+        return rows.flat_map(ChatActor, fn_constructor_args=work, compute=pool, num_cpus=0)
 
     rows = _one_a_block(videos)
     for group in pipeline.hear:
@@ -115,12 +115,12 @@ def run_pass(
         partial(on_files, steps=pipeline.look, cache=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
     )
     if ask := _asked_by_one_process(job, pipeline):
-        most = _in_flight_of_all(job, [*pipeline.caption, *ask])
+        pool = _pool(job, _in_flight_of_all(job, [*pipeline.caption, *ask]))
         rows = rows.flat_map(
             VideoChatActor,
-            fn_constructor_args=(lines, journal, run_id),
+            fn_constructor_args=(lines, journal, run_id, pool.max_concurrent_calls_per_actor),
             fn_constructor_kwargs={"caption": pipeline.caption, "merge": pipeline.merge, "ask": ask},
-            compute=_pool(job, most),
+            compute=pool,
             num_cpus=0,
         )
     else:
@@ -193,10 +193,22 @@ def _roles(steps: Group) -> set[Role]:
 def _pool(job: Job, most: int) -> ActorPoolStrategy:
     """Actor pool whose workers together can have ``most`` requests in flight."""
     largest = job.engine.chat_workers or math.ceil(most / CALLS_OF_A_WORKER)
-    calls = CALLS_A_PLACE * math.ceil(most / largest)
+    return chat_pool(job.engine.chat_workers or 1, largest, math.ceil(most / largest))
+
+
+def chat_pool(smallest: int, largest: int, most: int) -> ActorPoolStrategy:
+    """Actor pool of chat workers.
+
+    Args:
+        smallest: Minimum number of workers.
+        largest: Maximum number of workers.
+        most: Maximum number of requests that one worker has in flight.
+    """
+    calls = CALLS_A_PLACE * most
     return ActorPoolStrategy(
-        min_size=job.engine.chat_workers or 1,
+        min_size=smallest,
         max_size=largest,
         max_concurrent_calls_per_actor=calls,
         max_tasks_in_flight_per_actor=2 * calls,
+        enable_true_multi_threading=True,  # the calls only wait for the event loop of the actor
     )

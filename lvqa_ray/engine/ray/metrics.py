@@ -10,9 +10,9 @@ from functools import cache
 
 from ray.util.metrics import Counter, Gauge
 
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
 from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.records import Usage
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -13,44 +10,20 @@ import ray
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
+from lvqa_ray.llm.ratelimit.endpoint_stats import CountingLeaseServer, EndpointStats
 from lvqa_ray.llm.ratelimit.holders import is_stopped
 from lvqa_ray.llm.ratelimit.limiter import Limiter
 from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
 from lvqa_ray.llm.ratelimit.outcome import RequestOutcome, TokenEstimate
-from lvqa_ray.llm.ratelimit.server import LimiterStatus, LocalLeaseServer
+from lvqa_ray.llm.ratelimit.server import LimiterStatus
 from lvqa_ray.storage.paths import StoragePath
 
 MOST_CALLS = 10_000
 """Concurrent calls of the actor: more than any endpoint has requests in flight."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointStats:
-    """Request counters of one endpoint.
-
-    Attributes:
-        answered: Requests that got a reply.
-        failed: Failed attempts by kind of error.
-        in_flight: Requests in flight.
-        most_in_flight: The current limit of requests in flight.
-        tokens: Tokens that the endpoint counted.
-        down_s: How long the endpoint has been down (s); 0 if it is up.
-        halted: Why the limiter grants no more leases; empty while it does.
-        pid: Process id of the actor, which changes when Ray restarts it.
-    """
-
-    answered: int = 0
-    failed: dict[str, int] = field(default_factory=dict)
-    in_flight: int = 0
-    most_in_flight: int = 0
-    tokens: int = 0
-    down_s: float = 0.0
-    halted: str = ""
-    pid: int = 0
-
-
 class RateLimiterActor:
-    """Lease server on the cluster: a thin wrapper around `LocalLeaseServer`, which is tested without Ray.
+    """Lease server on the cluster: a thin wrapper around `CountingLeaseServer`, which is tested without Ray.
 
     Ray restarts it if it dies. The counters of `traffic` then start at 0, and a halt is lost: the next request finds
     its reason again.
@@ -64,10 +37,7 @@ class RateLimiterActor:
         took_over = ray.get_runtime_context().was_current_actor_reconstructed
         day_ = DailyQuota(limits.requests_per_day, day)
         self._limiter = Limiter(limits, day=day_, took_over=took_over, is_stopped=is_stopped)
-        self._server = LocalLeaseServer(self._limiter)
-        self._answered = 0
-        self._failed: Counter[str] = Counter()
-        self._tokens = 0
+        self._server = CountingLeaseServer(self._limiter)
 
     async def acquire_batch(self, holder: str, estimates: Sequence[TokenEstimate]) -> list[SendLease] | StopRun:
         """Wait for leases; see `LeaseServer`."""
@@ -75,10 +45,6 @@ class RateLimiterActor:
 
     async def release_batch(self, done: Sequence[tuple[SendLease, RequestOutcome]]) -> LimiterStatus:
         """Take back leases with the outcome of their requests; see `LeaseServer`."""
-        for _, outcome in done:
-            self._answered += outcome.failed is None
-            self._failed.update([outcome.kind] if outcome.kind else [])
-            self._tokens += outcome.used.total if outcome.used else 0
         return await self._server.release_batch(done)
 
     async def heartbeat(self, holder: str, held: Sequence[SendLease]) -> None:
@@ -87,16 +53,7 @@ class RateLimiterActor:
 
     async def traffic(self) -> EndpointStats:
         """The counters now."""
-        return EndpointStats(
-            answered=self._answered,
-            failed=dict(self._failed),
-            in_flight=self._limiter.in_flight,
-            most_in_flight=self._limiter.most_in_flight,
-            tokens=self._tokens,
-            down_s=self._limiter.down_s,
-            halted=str(self._limiter.halted or ""),
-            pid=os.getpid(),
-        )
+        return self._server.stats()
 
     async def halt(self, reason: str) -> None:
         """Grant no more leases."""

@@ -16,11 +16,9 @@ from lvqa_ray.records import Frame
 from lvqa_ray.video.frames import decord_backend
 from lvqa_ray.video.frames.decord_backend import LAST_FRAME_GRACE_S
 from lvqa_ray.video.frames.frame_encoder import JpegEncoder
+from lvqa_ray.video.frames.read_ahead import current_read_ahead, runs
 from lvqa_ray.video.reader.video_reader import VideoReader, no_frames, open_video
 from lvqa_ray.video.spans import EPSILON_S
-
-WORTH_A_SEEK_S = 12.0
-"""Seek over gaps longer than this instead of decoding on; most videos have a key frame every 2 to 10 s."""
 
 
 class FrameReader(Protocol):
@@ -82,25 +80,20 @@ def sample_frames(
 
 def read_with_pyav(path: str, times: Sequence[float], encoder: JpegEncoder) -> list[Frame]:
     """Read frames with FFmpeg in this process, on one thread. See `FrameReader`."""
+    ahead = current_read_ahead()
+    if ahead and (frames := ahead.read(path, times, encoder, _read_runs)) is not None:
+        return frames
     with open_video(path) as source:
         encoder.presentation = source.presentation
-        sampled: list[Frame] = []
-        for run in _runs(times):
-            shown = _on_display(source, run)
-            sampled += _encoded(source, shown, encoder)
+        sampled = list(_read_runs(source, runs([times], source), encoder))
         if not sampled and next(source.frames_from(0.0), None) is None:
             raise no_frames(path)
         return sampled
 
 
-def _runs(times: Sequence[float]) -> Iterator[Sequence[float]]:
-    """Split ascending times where a seek is cheaper than decoding on."""
-    begin = 0
-    for i in range(1, len(times)):
-        if times[i] - times[i - 1] > WORTH_A_SEEK_S:
-            yield times[begin:i]
-            begin = i
-    yield times[begin:]
+def _read_runs(source: VideoReader, divided: Sequence[Sequence[float]], encoder: JpegEncoder) -> Iterator[Frame]:
+    for run in divided:
+        yield from _encoded(source, _on_display(source, run), encoder)
 
 
 def _on_display(source: VideoReader, times: Sequence[float]) -> Iterator[VideoFrame]:

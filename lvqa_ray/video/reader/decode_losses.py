@@ -25,6 +25,9 @@ class Losses:
             start_s, end_s = min(start_s, first), max(end_s, last)
         self._stretches.append((start_s, end_s))
 
+    def __bool__(self) -> bool:
+        return bool(self._stretches)
+
     def within(self, span: Span) -> float:
         """Seconds of a span that are lost."""
         total = 0.0

@@ -23,6 +23,8 @@ from typing import Any
 import ray
 from ray._private import worker as ray_worker
 
+from lvqa_ray.engine.executors import ExecutorLost
+
 CHECK_EVERY_S = 0.5
 GCS_DOWN_S = 20.0
 CONNECT_WITHIN_S = 2.0
@@ -30,19 +32,12 @@ CONTROL_PROCESSES = ("gcs_server", "raylet")
 SHUTDOWN_WITHIN_S = 10.0
 
 
-class RayLost(BaseException):
-    """Ray's control processes are gone, so the run ends; the journal is kept.
-
-    Not an `Exception`, like `KeyboardInterrupt`: it is raised inside Ray's code, which logs exceptions at length.
-    """
-
-
 @contextmanager
 def watch_ray() -> Iterator[None]:
     """Watch the connected Ray while the block runs; does nothing outside the main thread.
 
     Raises:
-        RayLost: In the block, within seconds after a control process died.
+        ExecutorLost: In the block, within seconds after a control process died.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -69,7 +64,7 @@ def watch_ray() -> Iterator[None]:
 
     def interrupt(_: int, __: FrameType | None) -> None:
         if not over.is_set():
-            raise RayLost(lost)
+            raise ExecutorLost(lost)
 
     before = signal.signal(signal.SIGUSR2, interrupt)
     thread = threading.Thread(target=check, name="ray-health", daemon=True)

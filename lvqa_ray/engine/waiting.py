@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
-
-from lvqa_ray.engine.ray.rate_limit_actor import EndpointStats
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 
 STILL_S = 20.0
 """Seconds without progress after which a run reports what it waits for."""
@@ -22,21 +19,16 @@ class Machine:
     """State of the cores and processes of a run.
 
     Attributes:
-        cores: CPU cores of the cluster.
-        free: Cores that no task or actor holds.
+        cores: CPU cores of the cluster, or those that a local run uses.
+        free: Cores that no task, actor or decoder holds.
         stopped: Ids of processes of this run on this machine that a signal has stopped.
+        starter: What starts work on free cores.
     """
 
     cores: float
     free: float
     stopped: tuple[int, ...] = ()
-
-    @classmethod
-    def now(cls) -> Machine:
-        """The state at this moment; needs a running Ray."""
-        every: Any = ray.cluster_resources  # both are untyped
-        free: Any = ray.available_resources
-        return cls(float(every().get("CPU", 0.0)), float(free().get("CPU", 0.0)), stopped_processes())
+    starter: str = "Ray to start tasks or workers"
 
 
 def waiting_for(stats: Mapping[str, EndpointStats], machine: Machine) -> str:
@@ -69,7 +61,7 @@ def _machine(machine: Machine) -> str:
     if not machine.cores:
         return "a node with CPU cores: the cluster has no cores yet"
     if machine.free >= machine.cores:
-        return f"Ray to start tasks or workers: all {machine.cores:g} cores are free and no request is in flight"
+        return f"{machine.starter}: all {machine.cores:g} cores are free and no request is in flight"
     return f"the decoders: {machine.cores - machine.free:g} of {machine.cores:g} cores are busy and none has finished"
 
 

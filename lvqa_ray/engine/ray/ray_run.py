@@ -1,0 +1,106 @@
+"""Executor of a run on Ray: one Ray Data graph per pass, actors for the limits of endpoints and the budget."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import ray
+
+from lvqa_ray.config import Job
+from lvqa_ray.config.places import output_path
+from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.engine.executors import KeysOfRoles
+from lvqa_ray.engine.ray import Handle, endpoints
+from lvqa_ray.engine.ray.budget_actor import start as start_budget
+from lvqa_ray.engine.ray.datasink import TableSink
+from lvqa_ray.engine.ray.graph import run_pass
+from lvqa_ray.engine.ray.metrics import show
+from lvqa_ray.engine.ray.session.cluster import ray_session_for
+from lvqa_ray.engine.ray.session.health import watch_ray
+from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
+from lvqa_ray.engine.waiting import Machine, stopped_processes
+from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
+from lvqa_ray.records import Video
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def ray_run(job: Job, videos: Videos, run_id: str, provenance: dict[str, str]) -> Iterator[RayRun]:
+    """Open the executor, which connects to Ray or starts one later, see `ray_session_for`.
+
+    Args:
+        job: The job.
+        videos: The videos to process.
+        run_id: Id of the run.
+        provenance: Columns that are the same in all rows of the run.
+
+    Raises:
+        ExecutorLost: In the block, when Ray's control processes are gone.
+    """
+    with ExitStack() as session:
+        yield RayRun(session, job, videos, run_id, provenance)
+
+
+class RayRun:
+    """An `Executor` on Ray; arguments as for `ray_run`, and the stack that ends its session."""
+
+    def __init__(self, session: ExitStack, job: Job, videos: Videos, run_id: str, provenance: dict[str, str]) -> None:
+        self._session = session
+        self._job, self._videos, self._run_id, self._provenance = job, videos, run_id, provenance
+        self._folder = output_path(job)
+        self._budget: Handle | None = None
+        self._lines: endpoints.Lines = {}
+
+    def connect(self, keys: KeysOfRoles) -> None:
+        """See `Executor`."""
+        self._session.enter_context(ray_session_for(self._job))
+        self._session.enter_context(watch_ray())
+        check_shared_disk(self._folder, self._videos)
+        self._budget = start_budget(self._job.engine, self._folder / "cache", self._run_id)
+        self._lines = endpoints.connect_endpoints(self._job, keys, self._folder / "cache", self._budget)
+
+    def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:
+        """See `Executor`."""
+        sink = TableSink(self._folder, self._provenance, shard)
+        stopped = ""
+        try:
+            run_pass(self._job, videos, sink, self._lines, self._run_id, in_parts=in_parts)
+        except ray.exceptions.RayError as error:
+            stopped = _broken(error)
+        return stopped or sink.broken
+
+    def halt(self, reason: str) -> None:
+        """See `Executor`."""
+        endpoints.halt(self._lines, reason)
+
+    def why_halted(self) -> str:
+        """See `Executor`."""
+        return endpoints.why_halted(self._lines)
+
+    def over_budget(self) -> bool:
+        """See `Executor`."""
+        return self._budget is not None and bool(ray.get(self._budget.exhausted.remote()))
+
+    def stats(self) -> Mapping[str, EndpointStats]:
+        """See `Executor`; updates the metrics too."""
+        now = endpoints.endpoint_stats(self._lines)
+        show(now)
+        return now
+
+    def machine(self) -> Machine:
+        """See `Executor`."""
+        every: Any = ray.cluster_resources  # both are untyped
+        free: Any = ray.available_resources
+        return Machine(float(every().get("CPU", 0.0)), float(free().get("CPU", 0.0)), stopped_processes())
+
+
+def _broken(error: Exception) -> str:
+    """Why Ray aborted a pass, in one sentence; quotes only errors of the operating system."""
+    logger.error("a pass was aborted", exc_info=error)
+    cause = getattr(error, "cause", None) or error
+    detail = f": {cause}" if isinstance(cause, OSError) else ""
+    return f"Ray aborted the pass ({type(cause).__name__}{detail}); Ray's logs have the details."

@@ -1,0 +1,1 @@
+"""Export formats of model trainers: supervised fine-tuning, rewarded training, and evaluation."""

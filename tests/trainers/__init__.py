@@ -1,0 +1,1 @@
+"""Checks of the export formats with the trainers' own code: `make trainers`."""

@@ -127,6 +127,11 @@ def temporal_iou(one: Sequence[Span], other: Sequence[Span]) -> float:
     return min(1.0, both / union)
 
 
+def middle_of(duration_s: float, share: float) -> Span:
+    """The middle part of a video, as a guess of when something happens."""
+    return Span(start_s=duration_s * (1 - share) / 2, end_s=duration_s * (1 + share) / 2)
+
+
 def kendall(order: Sequence[int], key: Sequence[int]) -> float:
     """Kendall's tau of two orders of the same numbers; negative values count as 0."""
     place = {item: at for at, item in enumerate(order)}

@@ -34,7 +34,8 @@ def test_the_best_constant_or_mid_film_guess_is_found(name: str) -> None:
     for answer in answers:
         counter.add(answer, 100.0)
     found = counter.audit()
-    assert (found.records, found.chance, found.guess) == (len(answers), pytest.approx(chance), guess)
+    assert (found.records, found.guess) == (len(answers), guess)
+    assert found.chance == pytest.approx(chance)
     assert found.nominal == (0.25 if kind == "choice" else None)
 
 

@@ -80,7 +80,8 @@ def captioned(film: Sequence[Look]) -> CaptionedVideo:
 
 
 def written(film: Sequence[Look], **settings: Any) -> QuestionedVideo:
-    stage = AskQuestions(quota={}, kinds=dict.fromkeys(KEYED_KINDS, 1), **settings)
+    kinds: Any = dict.fromkeys(KEYED_KINDS, 1)
+    stage = AskQuestions(quota={}, kinds=kinds, **settings)
     (row,) = asyncio.run(stage(captioned(film), demo))
     assert isinstance(row, QuestionedVideo)
     return row

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvqa_ray.dataset.statistics.significance import Mean, Moments
-from lvqa_ray.qa.grading import RIGHT, temporal_iou, tokens_of
+from lvqa_ray.qa.grading import RIGHT, middle_of, temporal_iou, tokens_of
 from lvqa_ray.records import LETTERS, Kind, Span
 
 MIDDLES = (0.1, 0.25, 0.5, 1.0)
@@ -63,8 +63,7 @@ class ChanceCounter:
             case "span":
                 key = [Span(start_s=one["start_s"], end_s=one["end_s"]) for one in answer.get("spans") or ()]
                 for share in MIDDLES:
-                    part = Span(start_s=duration_s * (1 - share) / 2, end_s=duration_s * (1 + share) / 2)
-                    right = temporal_iou([part], key) >= RIGHT["span"]
+                    right = temporal_iou([middle_of(duration_s, share)], key) >= RIGHT["span"]
                     self.guesses[f"the middle {100 * share:.0f} %"] += right
             case "number":
                 self.numbers[answer.get("number") or 0.0, answer.get("tolerance") or 0.0] += 1

@@ -72,7 +72,10 @@ def _rows(audits: list[Audit]) -> list[AuditRow]:
         ("questions kept", lambda audit: _of(audit.records, audit.asked)),
         ("videos with a record", lambda audit: f"{audit.videos:,}"),
         *(_category(name) for name in _names(audits, "quota")),
-        ("key at A, B, C, D", lambda audit: ", ".join(_percent(n, audit.records) for n in audit.keys.values())),
+        (
+            "key at A, B, C, D",
+            lambda audit: ", ".join(_percent(n, sum(audit.keys.values())) for n in audit.keys.values()),
+        ),
         ("  p of these positions", lambda audit: f"{audit.keys_p:.3g}"),
         ("the longest option is the key", lambda audit: _share(audit.longest)),
         ("the shortest option is the key", lambda audit: _share(audit.shortest)),

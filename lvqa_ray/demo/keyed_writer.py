@@ -1,7 +1,7 @@
 """Rule-based questions without options, written and answered from the captions only.
 
 - ``span``: when the film shows a look that fills whole parts of it.
-- ``number``: how many separate times it shows a look.
+- ``number``: how many separate times it shows a look, or how many seconds pass between two looks.
 - ``open``: what the picture looks like after a look first gives way.
 
 `key_text` finds the answer to such a question, and to one about the order of moments, from any captions.
@@ -23,7 +23,9 @@ from lvqa_ray.records import Key, KeyedQuestion, Kind, NumberKey, OpenKey, Reaso
 SPAN_STEM = "During which stretches of the film is nothing else to be seen but {look}?"
 NUMBER_STEM = "How many separate times does the film show {look}, with something else in between?"
 OPEN_STEM = f"{AFTER.stem} Name its light and its main colours."
+SECONDS_STEM = "How many seconds after it first shows {first} does the film first show {second}?"
 MOST_SPANS = 3
+LONGEST_WAIT_S = 300.0
 _LISTED = re.compile(r"^(\d+)\. (.+)$", re.MULTILINE)
 
 
@@ -59,10 +61,13 @@ def key_text(captions: str, question: str) -> str | None:
     film = Film.read(captions)
     if items := _LISTED.findall(question):
         return _order_of(film, [text for _, text in items])
-    named = next((look.sameness for look in looks(NAMED, question)), None)
-    shots = film.looks.get(named or ("", frozenset()), [])
+    named = [film.looks.get(look.sameness) for look in looks(NAMED, question)]
+    shots = named[0] if named else None
     if not shots:
         return None
+    if question.startswith("How many seconds"):
+        passing = _passing(film, shots[0], named[1][0]) if len(named) > 1 and named[1] else None
+        return passing.key_text if passing else None
     kinds: Mapping[str, Kind] = {"During which": "span", "How many": "number", "At some point": "open"}
     kind = next((kind for start, kind in kinds.items() if question.startswith(start)), None)
     written = _WRITERS[kind](film, shots[0]) if kind else None
@@ -86,11 +91,34 @@ def _span(film: Film, shot: Seen) -> KeyedQuestion | None:
 def _number(film: Film, shot: Seen) -> KeyedQuestion | None:
     runs = _runs(film, shot.look.sameness)
     if len(runs) < 2 or not _clear(film, shot.look) or not film.unbroken(film.seen[0], film.seen[-1]):
-        return None
+        return _seconds_between(film, shot)
     key = NumberKey(number=len(runs), unit="times")
     end = f"So there are {len(runs)} separate times."
     stem = NUMBER_STEM.format(look=shot.look.phrase)
     return _keyed(film, shot.look, key, [run[:1] for run in runs], stem=stem, end=end)
+
+
+def _seconds_between(film: Film, first: Seen) -> KeyedQuestion | None:
+    """How many seconds pass from the first appearance of a look to that of another; exact to the length of a part."""
+    for second in film.firsts:
+        if question := _passing(film, first, second):
+            return question
+    return None
+
+
+def _passing(film: Film, first: Seen, second: Seen) -> KeyedQuestion | None:
+    start, end = film.parts[first.place], film.parts[second.place]
+    seconds, tolerance = end.start - start.start, max(start.end - start.start, end.end - end.start)
+    far_enough = second.index > first.index and 2 * tolerance <= seconds <= LONGEST_WAIT_S
+    if not far_enough or not film.apart(first, second) or not first.look.clear_of(second.look):
+        return None
+    key = NumberKey(number=seconds, tolerance=tolerance, unit="s")
+    steps = [
+        (shot.place, (shot.look.sentence, f"This is the first time that there is {shot.look.phrase}."))
+        for shot in (first, second)
+    ]
+    stem = SECONDS_STEM.format(first=first.look.phrase, second=second.look.phrase)
+    return KeyedQuestion(question=stem, key=key, steps=tuple(_step(film, place, why) for place, why in steps))
 
 
 def _open(film: Film, shot: Seen) -> KeyedQuestion | None:

@@ -162,7 +162,7 @@ def judge(asked: Asked) -> str:
     stem, options = _question(asked)
     right: Sequence[str] | None = question_writer.right(asked["captions"], stem, options)
     if not options and (key := keyed_writer.key_text(asked["captions"], _keyed_question(asked["question"]))):
-        right = [key.removesuffix(" times")]
+        right = [key.removesuffix(" times").removesuffix(" s")]
     if right is None:
         return "I measure pictures, and this question asks for something else: I cannot judge it."
     sound = [f"ANSWER: {one}" for one in right] == (_ANSWER if options else _ANY_ANSWER).findall(asked["question"])

@@ -16,6 +16,8 @@ from lvqa_ray.records import CaptionedVideo, KeyedQuestion, OrderKey, ReasoningS
 MOMENTS = 4
 FEWEST_MOMENTS = 3
 """Number of moments that a question orders, and the least."""
+MOST_TRIED = 200
+"""Clips of a long video that are compared with all others."""
 _ALIKE = 0.6
 """Jaccard similarity of words from which two moments are alike."""
 _WORDS_OF_A_MOMENT = range(4, 41)
@@ -40,26 +42,36 @@ ORDER_STEM = "In which order does the video show these moments? Give their numbe
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """A clip that a question may name: its id, label, span and what is seen in it."""
+    """A clip that a question may name: its id, label and span, and its sentences, each with its telling words."""
 
     clip_id: str
     label: str
     start_s: float
     end_s: float
-    text: str
-    words: frozenset[str]
-    all_words: tuple[frozenset[str], ...]
+    told: tuple[tuple[str, frozenset[str]], ...]
 
-    def alike(self, other: _Moment) -> bool:
-        """Whether another clip has a sentence that is nearly the same."""
-        return any(len(self.words & told) >= _ALIKE * len(self.words | told) for told in other.all_words)
+    def text_unlike(self, others: Sequence[_Moment]) -> str:
+        """The first sentence that fits and is unlike all sentences of the other clips; empty if there is none."""
+        for text, words in self.told:
+            if (
+                words
+                and _fits(text)
+                and not any(
+                    len(words & other) >= _ALIKE * len(words | other)
+                    for one in others
+                    if one is not self
+                    for _, other in one.told
+                )
+            ):
+                return text
+        return ""
 
 
 def order_questions(video: CaptionedVideo, count: int, cited: Collection[str]) -> Iterator[KeyedQuestion]:
     """Questions about the order of moments, at most `count`; the same video always gives the same ones.
 
-    Each moment is one clip, told by the first sentence of its caption that names no time. Moments do not touch, and
-    none is like another clip of the video. Clips that other questions cite come first.
+    Each moment is one clip, told by the first sentence of its caption that is unlike all sentences of other clips.
+    Moments do not touch. Clips that other questions cite come first.
 
     Args:
         video: The captioned video.
@@ -69,19 +81,17 @@ def order_questions(video: CaptionedVideo, count: int, cited: Collection[str]) -
     seed = hashlib.sha256(video.captions.encode(errors="replace")).digest()
     draw = random.Random(seed)  # noqa: S311 - a reproducible choice
     found = _moments(video)
-    distinct = [one for one in found if one.text and not any(one.alike(other) for other in found if other is not one)]
-    pool = draw.sample(distinct, len(distinct))
-    pool.sort(key=lambda moment: moment.clip_id not in cited)
+    pool = sorted(draw.sample(found, len(found)), key=lambda moment: moment.clip_id not in cited)[:MOST_TRIED]
     for _ in range(count):
-        chosen: list[_Moment] = []
+        chosen: list[tuple[_Moment, str]] = []
         for moment in pool:
-            apart = all(moment.end_s < one.start_s or one.end_s < moment.start_s for one in chosen)
-            if apart and len(chosen) < MOMENTS:
-                chosen.append(moment)
+            apart = all(moment.end_s < one.start_s or one.end_s < moment.start_s for one, _ in chosen)
+            if apart and len(chosen) < MOMENTS and (text := moment.text_unlike(found)):
+                chosen.append((moment, text))
         if len(chosen) < FEWEST_MOMENTS:
             return
-        pool = [moment for moment in pool if moment not in chosen]
-        yield _question(sorted(chosen, key=lambda moment: moment.start_s), draw)
+        pool = [moment for moment in pool if moment not in [one for one, _ in chosen]]
+        yield _question(sorted(chosen, key=lambda pair: pair[0].start_s), draw)
 
 
 def _moments(video: CaptionedVideo) -> list[_Moment]:
@@ -92,12 +102,10 @@ def _moments(video: CaptionedVideo) -> list[_Moment]:
     places = decimals([row.clip.span for row in clips])
     found: list[_Moment] = []
     for row, digits in zip(clips, places, strict=True):
-        span, told = row.clip.span, list(_told(row.caption))
-        text = next((text for text in told if _fits(text)), "")
-        words = tuple(_words_of(text) - common for text in (text, *told))
-        text = text if words[0] else ""
+        span = row.clip.span
         start, end = cut(span.start_s, digits), cut(span.end_s, digits)
-        found.append(_Moment(row.clip.id, f"{start} to {end}", float(start), float(end), text, words[0], words[1:]))
+        told = tuple((text, _words_of(text) - common) for text in _told(row.caption))
+        found.append(_Moment(row.clip.id, f"{start} to {end}", float(start), float(end), told))
     return found
 
 
@@ -118,7 +126,7 @@ def _fits(text: str) -> bool:
     return long_enough and not _TELLS.search(text)
 
 
-def _question(moments: Sequence[_Moment], draw: random.Random) -> KeyedQuestion:
+def _question(moments: Sequence[tuple[_Moment, str]], draw: random.Random) -> KeyedQuestion:
     """The question about some moments, given in time order; it lists them in another one."""
     places = list(range(len(moments)))
     while True:
@@ -126,14 +134,14 @@ def _question(moments: Sequence[_Moment], draw: random.Random) -> KeyedQuestion:
         if listed not in (places, places[::-1]):
             break
     order = tuple(listed.index(place) + 1 for place in places)
-    key = OrderKey(items=tuple(moments[place].text for place in listed), order=order)
+    key = OrderKey(items=tuple(moments[place][1] for place in listed), order=order)
     steps = [
         ReasoningStep(
             timestamp=moment.label,
             start_s=moment.start_s,
             end_s=moment.end_s,
-            reasons=(f"{moment.text}. This is moment {number}.",),
+            reasons=(f"{text}. This is moment {number}.",),
         )
-        for moment, number in zip(moments, order, strict=True)
+        for (moment, text), number in zip(moments, order, strict=True)
     ]
     return KeyedQuestion(question=ORDER_STEM, key=key, steps=tuple(steps))

@@ -100,6 +100,9 @@ def true_of(film: Sequence[Look], question: KeyedQuestion) -> bool:
     match question.key:
         case SpanKey():
             return temporal_iou(question.key.spans, mine) == 1.0
+        case NumberKey(unit="s"):
+            first, second = (next(start for look, start, _ in runs if look.sameness == one) for one in named)
+            return (question.key.number, question.key.tolerance) == (second - first, CLIP_S)
         case NumberKey():
             return (question.key.number, question.key.tolerance) == (len(mine), 0)
         case OrderKey():
@@ -169,6 +172,23 @@ def test_one_question_of_each_kind_passes_all_checks_and_becomes_a_record(reply_
     assert reward(f"{number['answer']['number'] + 1:g}", number) == 0.0
     assert reward(", ".join(map(str, reversed(order["answer"]["order"]))), order) == 0.0
     assert re.search(r"^1\. ", order["full_question"], re.MULTILINE)
+
+
+def test_without_a_clear_look_seconds_are_asked_for() -> None:
+    film = [
+        Look("dim", colours)
+        for colours in (("red", "blue"), ("red",), ("green",), ("grey",), ("red", "blue"), ("red",))
+    ]
+    stage = AskQuestions(quota={}, kinds={"number": 1})
+    (row,) = asyncio.run(stage(captioned(film), demo))
+    assert isinstance(row, QuestionedVideo)
+    (asked,) = row.questions
+    assert isinstance(asked.question, KeyedQuestion)
+    assert asked.question.question.startswith("How many seconds")
+    assert true_of(film, asked.question)
+    (solved,) = asyncio.run(CheckSolve()(row, demo))
+    assert isinstance(solved, QuestionedVideo)
+    assert solved.questions[0].verdicts[-1].score == 1.0
 
 
 def test_a_questions_group_is_that_of_the_first_about_the_same_clips() -> None:

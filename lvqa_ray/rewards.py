@@ -7,7 +7,7 @@ r"""Reward functions for training with verifiable answers: reply of a policy and
     reward("... <answer>B</answer>", record)          # a row of data/ as a dictionary
 
 The answer is what stands in the last ``<answer>`` tag, else in the last ``\boxed{}``, else after the last line label
-``Answer:``, else the whole reply if it is one line. Drafts (``<think>``) do not count. Times are seconds or ``mm:ss``.
+``Answer:``, else a reply of one line, or a short last line. Drafts (``<think>``) do not count; times may be ``mm:ss``.
 An answer that cannot be read, or that names two options, scores 0. `lvqa_ray.qa.grading` says how each kind is graded.
 
 This module imports neither Ray nor Arrow nor a codec.
@@ -28,6 +28,11 @@ from lvqa_ray.records import LETTERS, Key, Letter, NumberKey, OpenKey, OrderKey,
 
 MAX_REPLY_CHARS = 200_000
 """A longer reply scores 0."""
+MAX_LAST_LINE_CHARS = 40
+"""A longer last line is reasoning and no answer."""
+_DRAFT = re.compile(r"<think(?:ing)?>(?:(?!<think(?:ing)?>).)*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
+_DRAFT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_DRAFT_START = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<answer>(?P<text>(?:(?!</?answer>).)*)</answer>", re.IGNORECASE | re.DOTALL)
 _LAST_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(?P<text>(?:[^{}]|\{[^{}]*\})*)\}")
 _LABELLED = re.compile(
@@ -62,19 +67,24 @@ def reward(reply: str, record: Mapping[str, Any]) -> float:
 
 
 def answer_text(reply: str) -> str | None:
-    """The text of the answer in a reply; ``None`` if the reply marks none and has several lines.
+    """The text of the answer in a reply; ``None`` if the reply marks none, and neither is nor ends with a short line.
 
     Args:
         reply: The text of the policy.
     """
-    for pattern in (_ANSWER_TAG, _LAST_BOX):
-        if found := pattern.findall(reply):
-            return _untexed(found[-1])
+    reply = _without_drafts(reply)
+    tagged = _ANSWER_TAG.findall(reply)
+    if boxed := _LAST_BOX.findall(tagged[-1] if tagged else reply):
+        return _untexed(boxed[-1])
+    if tagged:
+        return _untexed(tagged[-1])
     lines = [line for line in strip_thinking(reply).splitlines() if line.strip()]
     labelled = [match["text"] for line in lines if (match := _LABELLED.match(line))]
     if labelled:
         return _untexed(labelled[-1])
-    return _untexed(lines[0]) if len(lines) == 1 else None
+    if lines and (len(lines) == 1 or len(lines[-1]) <= MAX_LAST_LINE_CHARS):
+        return _untexed(lines[-1])
+    return None
 
 
 def key_of(record: Mapping[str, Any]) -> Key | Question:
@@ -100,6 +110,13 @@ def key_of(record: Mapping[str, Any]) -> Key | Question:
         case "open" if answer.get("text"):
             return OpenKey(text=answer["text"], accepted=tuple(answer.get("accepted") or ()))
     raise ValueError(f"the record {record.get('id')!r} has no key of the kind {kind!r}")
+
+
+def _without_drafts(reply: str) -> str:
+    """The reply without its drafts; an answer in a draft does not count."""
+    text = _DRAFT.sub("\n", reply)
+    text = _DRAFT_END.split(text)[-1]  # some servers swallow the opening tag
+    return _DRAFT_START.split(text)[0]
 
 
 def _untexed(text: str) -> str:

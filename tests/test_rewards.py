@@ -32,6 +32,13 @@ SCORES: list[tuple[dict[str, Any], str, float]] = [
     (CHOICE, "<answer>A</answer> or <answer>B</answer>", 1),  # the last one counts
     (CHOICE, "A", 0), (CHOICE, "<answer>B or C</answer>", 0), (CHOICE, "<answer>A red ball</answer>", 0),
     (CHOICE, "", 0), (CHOICE, "I think\nthat it is", 0), (CHOICE, "<answer>B</answer", 0), (CHOICE, "B. A dog", 0),
+    # Public reports: a retracted box (lmms-eval #1512), a box in the tag (maxtext #4150), an answer in the draft only
+    # (TinyZero #120), a letter at the end without a label (AssetOpsBench #477),
+    # and elimination (ds4 #321), which must never count as the rejected letter.
+    (CHOICE, r"First \boxed{C}, no: \boxed{B}", 1), (CHOICE, r"<answer>\boxed{B}</answer>", 1),
+    (NUMBER, r"<answer>\boxed{3}</answer>", 1), (CHOICE, "<think><answer>B</answer></think>Hard to say, as ever.", 0),
+    (CHOICE, "<think>so <answer>A</answer>", 0), (CHOICE, "It drives off, and the sky is blue.\n\nB", 1),
+    (CHOICE, "Answer: rules out B, leaving C", 0), (CHOICE, "Answer: It is not B, the answer is D", 0),
     ({**CHOICE, "kind": None, "answer": None}, "B", 1),  # a row of an earlier release
     (SPAN, "60 to 70", 1), (SPAN, "<answer>1:00 - 1:10</answer>", 1), (SPAN, r"\boxed{60s-70s}", 1),
     (SPAN, "<answer>[60.0, 70.0]</answer>", 1), (SPAN, "From 01:00 to 01:10.", 1), (SPAN, "65 to 75", 5 / 15),

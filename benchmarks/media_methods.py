@@ -13,6 +13,7 @@ from lvqa_ray.records import Span
 from lvqa_ray.video.cutting.clip_file import CutMode, cut_clip
 from lvqa_ray.video.cutting.reencode import EncodedPicture, Encoding
 from lvqa_ray.video.frames.frame_sampling import sample_frames
+from lvqa_ray.video.frames.read_ahead import ReadAhead, reading_ahead
 from lvqa_ray.video.reader.media_info import probe
 from lvqa_ray.video.reader.video_reader import VideoReader, open_video
 from lvqa_ray.video.scenes.clip_builder import FrameSampling, iter_clips
@@ -26,6 +27,8 @@ DECODE = "decode only (PyAV, one thread)"
 STOCK = "stock PySceneDetect, opencv"
 REFERENCE = "re-encode, seek after the input"
 PART = 6
+BUNDLE = 8
+"""Clips that are read in one go."""
 REFERENCE_PART = f"{REFERENCE}, from every sixth clip"
 
 
@@ -71,6 +74,17 @@ def _shots(film: str, detection: Detection) -> list[float]:
 def fixed_frames(film: str) -> list[float]:
     for span in _spans(film):
         sample_frames(film, SAMPLING.times(span), short_side=SAMPLING.short_side, quality=SAMPLING.quality)
+    return []
+
+
+def fixed_frames_together(film: str) -> list[float]:
+    """As a decoding task does it: the clips of a bundle are read in one go."""
+    spans = _spans(film)
+    ahead = ReadAhead()
+    with reading_ahead(ahead):
+        for at, span in enumerate(spans):
+            ahead.announce(film, [SAMPLING.times(each) for each in spans[at : at // BUNDLE * BUNDLE + BUNDLE]])
+            sample_frames(film, SAMPLING.times(span), short_side=SAMPLING.short_side, quality=SAMPLING.quality)
     return []
 
 
@@ -131,6 +145,7 @@ SCENES: Mapping[str, Callable[[str], list[float]]] = {
     "exact + frames": exact_frames,
     "fast + frames": fast_frames,
     "fixed + frames, a seek a clip": fixed_frames,
+    "fixed + frames, clips in bundles": fixed_frames_together,
 }
 CUTS: Mapping[str, Callable[[str], list[float]]] = {
     "cut: encode": cut_encode,

@@ -35,7 +35,7 @@ from pydantic import SecretStr
 from benchmarks.processes import Watch
 from lvqa_ray.config import Job
 from lvqa_ray.engine import run
-from lvqa_ray.engine.ray import chat_actor, decode_task, graph
+from lvqa_ray.engine.ray import chat_actor, decode_task, graph, ray_run
 from lvqa_ray.engine.result_cache import PaidCaptions
 from lvqa_ray.engine.row_codec import Packed, pack
 from lvqa_ray.engine.step_runner import run_video_steps
@@ -164,6 +164,7 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
                 "endpoints": {"vlm": at, "llm": at},
                 "split": {"mode": mode, "max_seconds": CLIP_S},
                 "sample": {"count": 2},
+                "engine": {"executor": "ray"},
                 "ask": {"quota": {"goal": 1}},
                 "checks": {"blind": {"policy": "mark"}},  # the stub's guesses are right now and then
             }
@@ -171,7 +172,7 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
         graph.build = partial(pipeline, clips=clips, takes_s=takes_s)
         run.check_endpoints = lambda _: {role: [SecretStr("")] for role in ROLES}
         passes: list[float] = []
-        run.run_pass = partial(_timed, run.run_pass, passes)
+        ray_run.run_pass = partial(_timed, ray_run.run_pass, passes)
         clocks = folder / "clocks"
         clocks.mkdir()
         begun = time.time()

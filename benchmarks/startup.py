@@ -119,7 +119,7 @@ def job_file(folder: Path, film: Path, fake: FakeEndpoint, executor: str, option
         "output": str(folder / "out"),
         "endpoints": {"vlm": at, "llm": at},
         "split": {"mode": options.mode, "max_seconds": options.clip_seconds},
-        "sample": {"count": options.frames, "short_side": min(448, options.height // 2)},
+        "sample": {"count": options.frames, "short_side": options.short_side},
         "ask": {"quota": {"goal": 1}},
         "engine": {"executor": executor},
     }
@@ -151,6 +151,8 @@ def main() -> None:
     arguments.add_argument(
         "--height", type=int, default=180, help="height of the pictures (px); the width is 16/9 of it"
     )
+    arguments.add_argument("--film", type=Path, help="a video of your own")
+    arguments.add_argument("--short-side", type=int, default=90, help="of the frames (px)")
     arguments.add_argument("--frames", type=int, default=2, help="frames of a clip")
     arguments.add_argument("--mode", default="fixed", choices=["fixed", "scenes"])
     arguments.add_argument("--repeat", type=int, default=3)
@@ -159,7 +161,7 @@ def main() -> None:
     # Bytecode is kept, as it is for everybody: else every process compiles the package.
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "RAY_ADDRESS")}
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
+        film = options.film or Path(folder) / "film.mp4"
         cuts = [float(second) for second in range(3, int(options.seconds), 3)]
         media.make_video(
             film,

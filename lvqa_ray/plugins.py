@@ -6,10 +6,12 @@ is imported only when a job or a command names it, so installed packages do not 
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lvqa_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Group = Literal["checks", "export_formats", "scene_detectors"]
 
@@ -24,6 +26,8 @@ def installed(group: Group) -> dict[str, EntryPoint]:
     Raises:
         PluginError: Two packages register the same name.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it loads the parser of e-mails
+
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"lvqa_ray.{group}"):
         other = found.setdefault(point.name, point)

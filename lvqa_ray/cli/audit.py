@@ -10,6 +10,7 @@ import typer
 
 from lvqa_ray.cli.arguments import OUTPUT_HELP, resolve_output
 from lvqa_ray.cli.display.layout import show, table
+from lvqa_ray.cli.display.review_rates import print_reviews
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 
 if TYPE_CHECKING:  # Arrow takes a second to import
@@ -35,10 +36,15 @@ def audit(
     for output, audited in found.items():
         if not audited.asked:
             fail(f"{output} has no questions. Give the output folder of a run.")
+    from lvqa_ray.review.agreement import review_statistics  # noqa: PLC0415
+    from lvqa_ray.review.decisions import decisions  # noqa: PLC0415
+
+    reviews = {output: review_statistics(decisions(resolve_output(output))) for output in outputs}
     if as_json:
-        say_json({output: as_values(one) for output, one in found.items()})
+        say_json({output: as_values(one) | {"reviews": asdict(reviews[output])} for output, one in found.items()})
         return
     print_audit(found)
+    print_reviews(reviews)
 
 
 def as_values(audit: Audit) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as version_of
 from typing import Annotated
 
 import typer
 
 from lvqa_ray import config
-from lvqa_ray.cli import analyze, audit, cache_commands, check, demo, export, push, report, results, run, serve
+from lvqa_ray.cli import analyze, audit, cache_commands, check, demo, export, push, report, results, review, run, serve
 from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
 from lvqa_ray.cli.reference import reference
 from lvqa_ray.errors import LvqaError, RunStopped
@@ -32,6 +31,7 @@ app.command(rich_help_panel=_AFTER)(results.failures)
 app.command(rich_help_panel=_AFTER)(results.retry)
 app.command(rich_help_panel=_AFTER)(results.verify)
 app.command(rich_help_panel=_AFTER)(audit.audit)
+app.command(rich_help_panel=_AFTER)(review.review)
 app.command(rich_help_panel=_AFTER)(report.report)
 app.command(rich_help_panel=_AFTER)(export.export)
 app.command(rich_help_panel=_AFTER)(push.push)
@@ -73,6 +73,8 @@ def status() -> int:
 def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Turn long videos into multiple-choice questions with reasoning, to train video-language models."""
     if show_version:
+        from importlib.metadata import version as version_of  # noqa: PLC0415 - it loads the parser of e-mails
+
         typer.echo(f"lvqa-ray {version_of('lvqa-ray')}")
         raise typer.Exit
 

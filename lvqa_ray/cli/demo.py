@@ -16,7 +16,6 @@ from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
 from lvqa_ray.cli.run import Overrides, run_and_report
 from lvqa_ray.errors import LvqaError
-from lvqa_ray.llm.endpoint import DEMO_MODEL
 from lvqa_ray.records import KEYED_KINDS
 
 DEMO_PORT = 8901
@@ -29,6 +28,7 @@ def demo(
 ) -> None:
     """Run the real job on a sample video with the embedded endpoint: no key, no cost, and no vision model."""
     from lvqa_ray.demo.film import CREDIT, fetch_film  # noqa: PLC0415 - for the demo alone
+    from lvqa_ray.llm.endpoint import DEMO_MODEL  # noqa: PLC0415 - it loads pydantic, which a help page does without
 
     if film is None:
         talk.print("Downloading the sample video (58 MB, once) ...")
@@ -86,6 +86,7 @@ def demo_endpoint(
     import asyncio  # noqa: PLC0415
 
     from lvqa_ray.demo.endpoint import serve  # noqa: PLC0415 - pulls in OpenCV
+    from lvqa_ray.llm.endpoint import DEMO_MODEL  # noqa: PLC0415 - as above
 
     def ready(url: str) -> None:
         talk.print(f"{DEMO_MODEL} at {url} (not a vision model; Ctrl-C stops it)")

@@ -16,7 +16,7 @@ from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.run import Overrides
 
 if TYPE_CHECKING:
-    from lvqa_ray.serve.auth import App
+    from lvqa_ray.serve.app import ServiceApp
 
 REQUESTED_VIDEOS = "(the videos of requests)"
 SHORTEST_TOKEN = 16
@@ -39,10 +39,13 @@ def serve(
     loaded = config.Job.load(job, [f'videos=["{REQUESTED_VIDEOS}"]', *sets, *(overrides or [])])
     settings = loaded.serve
     token = os.environ.get(settings.token_env, "").strip()
-    if not token and not _is_loopback(settings.host):
+    from lvqa_ray.serve.access.key_pairs import key_pairs  # noqa: PLC0415 - Typer imports this module for any command
+
+    if not token and not key_pairs(settings) and (settings.public_url or not _is_loopback(settings.host)):
+        where = f"serve.public_url {settings.public_url}" if settings.public_url else f"serve.host {settings.host}"
         fail(
-            f"serve.host {settings.host} is reachable from other machines: set the environment variable "
-            f"{settings.token_env} to a token that clients must send, or listen on 127.0.0.1."
+            f"{where} is reachable from other machines: set the environment variable {settings.token_env} to a token "
+            f"that clients must send, or {settings.access_keys_env} to access keys, or listen on 127.0.0.1 only."
         )
     if token and len(token) < SHORTEST_TOKEN:
         fail(
@@ -60,11 +63,12 @@ def serve(
     run_ingress(loaded, partial(build, loaded), on_ready)
 
 
-def build(job: config.Job) -> App:
-    """Build the application with the token from this process's environment: the token never passes through Ray."""
+def build(job: config.Job) -> ServiceApp:
+    """Build the application with the secrets of this process's environment: they never pass through Ray."""
+    from lvqa_ray.serve.access.key_pairs import key_pairs  # noqa: PLC0415 - as above
     from lvqa_ray.serve.app import make_app  # noqa: PLC0415 - it needs an extra
 
-    return make_app(job, os.environ.get(job.serve.token_env, "").strip())
+    return make_app(job, os.environ.get(job.serve.token_env, "").strip(), key_pairs(job.serve))
 
 
 def _is_loopback(host: str) -> bool:

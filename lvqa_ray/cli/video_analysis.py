@@ -15,10 +15,10 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument, usage_fields
 from lvqa_ray.engine.local.analysis_store import TASK_NAME, AnalysisStore
-from lvqa_ray.engine.local.executor import LocalExecutor
+from lvqa_ray.engine.local.executor import LocalExecutor, Result
 from lvqa_ray.engine.preflight.validation import check_output
 from lvqa_ray.errors import ConfigError, RunStopped
-from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Row, Video, redact_url
+from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
 from lvqa_ray.records.timecodes import clock, clocks
 from lvqa_ray.storage.paths import describe_os_error
 from lvqa_ray.storage.run_lock import run_lock
@@ -111,7 +111,7 @@ class _Printer:
         self._shots = 0
         self._next = 0
 
-    def print_row(self, row: Row | Analysis, analysis: AnalysisDocument) -> None:
+    def print_row(self, row: Result, analysis: AnalysisDocument) -> None:
         """Print a row; shots in time order."""
         match row:
             case ProbedVideo():

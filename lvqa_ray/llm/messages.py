@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -80,6 +80,8 @@ class ChatRequest:
         stale: Whether the cached reply was unusable, so that a run with ``engine.retry_failures`` sends the request
             again; not part of the cache key.
         key: The cache key, once computed.
+        on_text: Called with all of the text so far, each time that the endpoint has streamed more of it; the request
+            then asks for a stream, if the endpoint supports one. Not part of the cache key.
     """
 
     stage: str
@@ -92,6 +94,7 @@ class ChatRequest:
     facts: Mapping[str, JsonValue] = field(default_factory=dict, compare=False, repr=False)
     stale: bool = False
     key: str = field(default="", compare=False)
+    on_text: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.plugins import PluginError, installed, load
 from lvqa_ray.qa.report_letters import without_letters
-from lvqa_ray.records.row import TableRow
 from lvqa_ray.report.trainers.formats import TRAINER_FORMATS, TrainerFormat
 from lvqa_ray.report.trainers.training_sample import SampleStyle
 
-Make = Callable[[TableRow], dict[str, Any] | None]
+if TYPE_CHECKING:  # a help page loads no rows
+    from lvqa_ray.records.row import TableRow
+
+    Make = Callable[[TableRow], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

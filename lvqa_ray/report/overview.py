@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.output_statistics import OutputStatistics
 from lvqa_ray.records import Usage
+
+
+class DropKind(NamedTuple):
+    """Questions that a check dropped for one kind of reason."""
+
+    check: str
+    kind: str
+    number: int
+    reason: str
 
 
 def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: int) -> dict[str, Any]:
@@ -18,6 +28,7 @@ def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: i
         "banners": list(_banners(output, numbers)),
         "tiles": list(_tiles(output, numbers, bill)),
         "fates": _fates(numbers),
+        "drops": drop_kinds(output),
         "shown": _shown(numbers, shown),
     }
 
@@ -103,6 +114,18 @@ def _fates(numbers: OutputStatistics) -> list[tuple[str, list[tuple[str, int, st
         ),
         ("Questions", [("kept", numbers.questions.kept, "good"), *dropped]),
     ]
+
+
+def drop_kinds(output: OutputReader) -> list[DropKind]:
+    """The kinds of drops, the most frequent first, each with its most frequent reason."""
+    table = output.rows("drops", ["check", "kind", "reason"])
+    reasons: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for check, kind, reason in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        reasons[check, kind][reason or ""] += 1
+    kinds = [
+        DropKind(check, kind, counts.total(), counts.most_common(1)[0][0]) for (check, kind), counts in reasons.items()
+    ]
+    return sorted(kinds, key=lambda kind: -kind.number)
 
 
 def _shown(numbers: OutputStatistics, shown: int) -> str:

@@ -38,6 +38,8 @@ LEAST_PROMPTS_S = 30.0
 """Shortest time limit (s) for looking up prompts, also if thumbnails get less."""
 MOST_OF_ONE = 1_500_000
 """A video with more text than this (bytes, compressed) is shown without its prompts."""
+MOST_REASON_CHARS = 300
+"""Maximum characters of the reason for a drop in the list; the record shows all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def _strips(texts: list[films.Film], budget: int, within_s: float) -> Iterator[t
 
 
 def _entries(number: int, film: films.Film) -> list[list[Any]]:
-    """List entries of a video, as shown and searched; page.js documents the order of fields."""
+    """List entries of a video, as shown and searched; list.js documents the order of fields."""
     entries: list[list[Any]] = []
     for index, question in enumerate(film["questions"]):
         faults = [check["check"] for check in question["checks"] if not check["passed"]]
@@ -154,16 +156,20 @@ def _entries(number: int, film: films.Film) -> list[list[Any]]:
         text = "\n".join([question["question"], *(text or "" for text in question["options"].values()), *reasons])
         title = question["question"] or drop.get("reason") or question["id"]
         what = [question["fate"], question["category"], faults, drop.get("check", ""), ""]
-        entries.append([number, index, question["id"], *what, title, text or title])
+        scores = {
+            check["check"]: round(check["score"], 4) for check in question["checks"] if check["score"] is not None
+        }
+        why = str(drop.get("reason") or "")[:MOST_REASON_CHARS]
+        entries.append([number, index, question["id"], *what, title, f"{text or title}\n{why}", scores, why])
     if film["failure"]:
         failure = film["failure"]
         message = failure["message"] or failure["kind"]
-        entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], message, message])
+        entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], message, message, {}, ""])
     elif not film["questions"]:
         lost = [f"{one['task']}: {one['failure']['kind']}" for one in film["results"] if one["failure"]]
         text = "\n".join(one["text"] for one in film["results"])
         title = analysis_view.title(film["results"], film["id"])
-        entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title])
+        entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title, {}, ""])
     return entries
 
 
@@ -174,7 +180,7 @@ def _pack(value: object) -> str:
 
 def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _Packed) -> bytes:
     package = files("lvqa_ray.report")
-    js = "".join((package / name).read_text(encoding="utf-8") for name in ("record.js", "page.js"))
+    js = "".join((package / name).read_text(encoding="utf-8") for name in ("record.js", "page.js", "list.js"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"whole": "{:,}".format, "dollars": overview.dollars, "seconds": overview.seconds}
     template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))

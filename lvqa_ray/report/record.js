@@ -1,12 +1,12 @@
 "use strict";
-// One record of the report. page.js, which follows in the same script, has the helpers, the list and the start.
+// One record of the report. The same script continues with page.js (helpers) and list.js (the list and the start).
 const films = new Map();
 let light = () => {}, dark = () => {};
 
 async function open(number, byHand) {
   const entry = entries[number];
   current = number;
-  for (const button of $("list").querySelectorAll("button")) {
+  for (const button of $("list").querySelectorAll("[data-entry]")) {
     const mine = button.dataset.entry === String(number);
     button.setAttribute("aria-current", String(mine));
     if (mine) button.scrollIntoView({ block: "nearest" });

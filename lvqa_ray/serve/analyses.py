@@ -7,84 +7,35 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lvqa_ray.config import Job
+from lvqa_ray.config import Job, Serve
 from lvqa_ray.config.places import download_cache, output_path, storage_options
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
+from lvqa_ray.engine.local.abandonable import in_own_thread
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument
 from lvqa_ray.engine.local.analysis_store import AnalysisStore
-from lvqa_ray.engine.local.executor import LocalExecutor
-from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Row, Video, redact_url
-from lvqa_ray.serve.addresses import checked
+from lvqa_ray.engine.local.executor import LocalExecutor, Result
+from lvqa_ray.errors import FetchError
+from lvqa_ray.records import Analysis, CaptionedVideo, Failure, ProbedVideo, Task, Video, redact_url
+from lvqa_ray.serve.access.addresses import checked
 from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
+from lvqa_ray.serve.running import FAILED, FINISHED, STARTED, Running
+from lvqa_ray.serve.slots import DownloadPlaces, Slot
+from lvqa_ray.storage.remote import is_remote
 from lvqa_ray.storage.ssrf import SsrfGuard
 
-GROWTH = 1.1
-"""Growth factor of the captions between two progress events. Each event holds all results so far, so sending one per
-caption would make the total size quadratic."""
-STARTED, BEGUN, GROWN = "task-started", "task-progress-start-generating", "task-progress-generating"
-MADE = "result-generated"
-FINISHED, FAILED = "task-finished", "task-failed"
-OVER = (FINISHED, FAILED)
+LOOKUP_S = 6.0
+"""Maximum time (s) to look up the host of an address; less than the clients' timeout for the start of a reply."""
+FLUSH_S = 5.0
+"""Maximum time (s) that clients have to read the last event when the service ends."""
+WATCHERS_POLL_S = 0.05
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Running:
-    """An analysis that runs or has run in this process, with its event log.
-
-    Attributes:
-        analysis: The results so far.
-        events: Name and subject of all events so far.
-        changed: Set and then replaced when an event is added.
-    """
-
-    analysis: AnalysisDocument
-    events: list[tuple[str, str]] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    work: asyncio.Task[None] | None = None
-    reported_captions: int = 0
-
-    @property
-    def over(self) -> bool:
-        """Whether the last event has been added."""
-        return bool(self.events) and self.events[-1][0] in OVER
-
-    def emit(self, name: str, about: str = "") -> None:
-        """Add an event and wake the clients that wait for it."""
-        if not self.over:
-            self.events.append((name, about))
-            changed, self.changed = self.changed, asyncio.Event()
-            changed.set()
-
-    def add(self, row: Row | Analysis) -> None:
-        """Add a row to the results, and emit an event if the row is worth one."""
-        self.analysis.add(row)
-        match row:
-            case ProbedVideo():
-                self.emit(BEGUN, "video")
-            case Clip() if row.index == 0 and row.heard:
-                self.emit(MADE, "speech")
-            case CaptionedClip() if len(self.analysis.captions) >= GROWTH * self.reported_captions:
-                self.reported_captions = len(self.analysis.captions)
-                self.emit(GROWN, "analysis")
-            case CaptionedVideo():
-                self.emit(MADE, "analysis")
-            case Analysis() if row.task != "analysis" and row.failure is None:
-                self.emit(MADE, row.task)
-
-    async def wait_events(self, since: int, within_s: float) -> list[tuple[str, str]]:
-        """Wait for events from this index on; an empty list after the timeout."""
-        changed = self.changed
-        if len(self.events) <= since and not self.over:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), within_s)
-        return self.events[since:]
 
 
 class AnalysisRuns:
@@ -99,17 +50,25 @@ class AnalysisRuns:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._settings = job.serve
+        self.settings: Serve = job.serve
         self._executor = LocalExecutor(job)
         self._storage = replace(storage_options(job.storage), guard=SsrfGuard(job.serve.networks))
         most = round(job.serve.max_gb * 2**30)
-        self._downloads = replace(download_cache(job), access=self._storage, largest=(most, "serve.max_gb"))
+        self._cache = replace(download_cache(job), access=self._storage, largest=(most, "serve.max_gb"))
+        self._downloads = DownloadPlaces(job.serve)
         self._slots = asyncio.Semaphore(job.serve.at_once)
         self._running: dict[str, Running] = {}
+        self._starting = 0
+        self._closing = False
+
+    @property
+    def finish_detached(self) -> bool:
+        """Whether an analysis goes on when the client of its event stream disconnects."""
+        return self.settings.detached == "finish"
 
     def store(self, workspace: str) -> AnalysisStore:
         """The stored results of a workspace."""
-        return AnalysisStore(output_path(self._job), self._settings.kept_days, workspace)
+        return AnalysisStore(output_path(self._job), self.settings.kept_days, workspace)
 
     def forget(self) -> None:
         """Remove expired results."""
@@ -118,39 +77,40 @@ class AnalysisRuns:
             for workspace in [*served.iterdir()]:
                 self.store(workspace.name).forget()
 
-    async def start(self, wanted: AnalysisRequest, workspace: str) -> Running:
+    async def start(self, wanted: AnalysisRequest, workspace: str, *, titles: int | None = None) -> Running:
         """Start an analysis.
 
+        Args:
+            wanted: The request.
+            workspace: Where its results are stored.
+            titles: Number of titles, unless the request or the earlier session names one.
+
         Raises:
-            RefusedError: The request is not valid, or the queue is full.
+            RefusedError: The request is not valid, the queue is full, or the service ends.
         """
-        if len(self._running) >= self._settings.at_once + self._settings.waiting:
+        if self._closing:
+            raise RefusedError("ServiceUnavailable", "The service is being shut down; try again later.", 503)
+        if len(self._running) + self._starting >= self.settings.at_once + self.settings.waiting:
             raise RefusedError("Throttling", "Too many analyses wait for their turn; try again later.", 429)
-        before = await self._before(wanted, workspace)
-        if before:
-            wanted = wanted.on(before["asked"])
-        elif wanted.video is None:
-            days = f"{self._settings.kept_days:g} days"
-            gone = f"There is no such earlier session, or it is older than {days}: name the video."
-            raise invalid(gone if wanted.base else "No video is named.")
-        uri = await self._address(wanted, before)
-        job = job_for(wanted, self._job, uri)
-        task = wanted.task or str(uuid.uuid4())
-        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
-        video = Video(id=named_after(uri), uri=uri, fingerprint=known)
-        asked = wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)}
-        analysis = AnalysisDocument(
-            task=task, session=str(uuid.uuid4()), video=video, tasks=job.analysis.wanted, asked=asked
-        )
-        running = Running(analysis)
-        self._running[analysis.session] = running
+        self._starting += 1  # counted before anything is awaited, so that a burst does not exceed the limit
+        try:
+            running, job = await self._prepared(wanted, workspace, titles)
+            self._running[running.analysis.session] = running
+        finally:
+            self._starting -= 1
         running.emit(STARTED)
-        running.work = asyncio.create_task(self._run(running, job, self.store(workspace)))
+        running.work = asyncio.create_task(self._run(running, job))
         return running
 
-    def find(self, session: str) -> Running | None:
-        """Find an analysis that runs in this process."""
-        return self._running.get(session)
+    def find(self, session: str, workspace: str) -> Running | None:
+        """Find an analysis of a workspace that runs in this process."""
+        running = self._running.get(session)
+        return running if running and running.workspace == workspace else None
+
+    def find_task(self, task: str, workspace: str) -> Running | None:
+        """The latest analysis of a task of a workspace that runs in this process."""
+        found = (each for each in reversed(self._running.values()) if each.workspace == workspace)
+        return next((each for each in found if each.analysis.task == task), None)
 
     async def stop(self, running: Running) -> None:
         """Stop an analysis; paid replies are kept."""
@@ -163,9 +123,41 @@ class AnalysisRuns:
             running.emit(FAILED)
 
     async def aclose(self) -> None:
-        """Stop all analyses."""
-        await asyncio.gather(*(self.stop(running) for running in [*self._running.values()]))
+        """Stop all analyses, and let their clients read the last event."""
+        self._closing = True
+        stopped = [*self._running.values()]
+        await asyncio.gather(*map(self.stop, stopped))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S):
+                while any(running.watchers for running in stopped):  # noqa: ASYNC110 - bounded, at the end only
+                    await asyncio.sleep(WATCHERS_POLL_S)
         await self._executor.aclose()
+
+    async def _prepared(self, wanted: AnalysisRequest, workspace: str, titles: int | None) -> tuple[Running, Job]:
+        before = await self._before(wanted, workspace)
+        named: tuple[Task, ...] = wanted.tasks if "tasks" in wanted.model_fields_set else ()
+        if before:
+            wanted = wanted.on(before["asked"])
+        elif wanted.video is None:
+            days = f"{self.settings.kept_days:g} days"
+            gone = f"There is no such earlier session, or it is older than {days}: name the video."
+            raise invalid(gone if wanted.base else "No video is named.")
+        if titles is not None and wanted.titles is None:
+            wanted = wanted.on({"titles": titles})
+        uri = await self._address(wanted, before)
+        job = job_for(wanted, self._job, uri)
+        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
+        session = str(uuid.uuid4())
+        fresh = {**before.get("fresh", {}), **dict.fromkeys(named, session)} if before else {}
+        analysis = AnalysisDocument(
+            task=wanted.task or str(uuid.uuid4()),
+            session=session,
+            video=Video(id=named_after(uri), uri=uri, fingerprint=known),
+            tasks=job.analysis.wanted,
+            asked=wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)},
+            fresh=fresh,
+        )
+        return Running(analysis, workspace), job
 
     async def _before(self, wanted: AnalysisRequest, workspace: str) -> dict[str, Any] | None:
         if not wanted.base or not wanted.task:
@@ -176,18 +168,28 @@ class AnalysisRuns:
         uri = wanted.video or ""
         if before and uri == before["video"]["uri"] and uri.startswith(("http://", "https://")):
             return uri  # checked before; the SSRF guard checks a download again
-        return await asyncio.to_thread(checked, uri, self._settings)
-
-    async def _run(self, running: Running, job: Job, store: AnalysisStore) -> None:
-        analysis = running.analysis
         try:
-            async with self._slots, aclosing(self._rows(job, analysis)) as rows:
-                async for row in rows:
-                    running.add(row)
-                    if isinstance(row, CaptionedVideo | Analysis):
-                        await asyncio.to_thread(store.save, analysis.document())
+            async with asyncio.timeout(LOOKUP_S):
+                return await in_own_thread(partial(checked, uri, self.settings))
+        except TimeoutError:
+            raise invalid(f"videoUrl: its host was not found within {LOOKUP_S:g} s; try again later.") from None
+
+    async def _run(self, running: Running, job: Job) -> None:
+        analysis, store, slot = running.analysis, self.store(running.workspace), Slot(self._slots)
+        try:
+            await asyncio.to_thread(store.save, analysis.document())
+            await self._identify(analysis)
+            async with slot:
+                running.waits = False
+                async with aclosing(self._rows(job, analysis, slot)) as rows:
+                    async for row in rows:
+                        running.add(row)
+                        if isinstance(row, CaptionedVideo | Analysis):
+                            await asyncio.to_thread(store.save, analysis.document())
         except asyncio.CancelledError:
             analysis.state = "stopped"
+        except FetchError as error:
+            running.add(_not_fetched(analysis.video, error))
         except Exception as error:
             logger.exception("an analysis failed")
             failure = Failure(
@@ -200,34 +202,53 @@ class AnalysisRuns:
             running.add(failure)
         finally:
             try:
-                store.save(analysis.document())
+                await asyncio.shield(asyncio.to_thread(store.save, analysis.document()))
             except OSError:  # the client still gets the result, and the journal has the paid replies
                 logger.exception("the result of %s could not be saved", analysis.session)
             self._running.pop(analysis.session, None)
             running.emit(FINISHED if analysis.state == "done" else FAILED)
 
-    async def _rows(self, job: Job, analysis: AnalysisDocument) -> AsyncGenerator[Row | Analysis, None]:
+    async def _identify(self, analysis: AnalysisDocument) -> None:
+        """Find the fingerprint of the video; a remote one takes a place for downloads meanwhile.
+
+        Raises:
+            FetchError: Its server takes too long.
+        """
         video = analysis.video
-        if not video.fingerprint:
-            video = await asyncio.to_thread(identified, video, output_path(self._job), self._storage)
-            analysis.video = video
+        if video.fingerprint:
+            return
+        look = partial(identified, video, output_path(self._job), self._storage)
+        if is_remote(video.uri):
+            async with self._downloads.taken(video.uri):
+                analysis.video = await in_own_thread(look)
+        else:
+            analysis.video = await asyncio.to_thread(look)
+
+    async def _rows(self, job: Job, analysis: AnalysisDocument, slot: Slot) -> AsyncGenerator[Result, None]:
+        video = analysis.video
         gb = await asyncio.to_thread(_gb, video.uri)
-        if gb > self._settings.max_gb:
-            why = f"it has {gb:.2f} GB, and serve.max_gb is {self._settings.max_gb:g}"
+        if gb > self.settings.max_gb:
+            why = f"it has {gb:.2f} GB, and serve.max_gb is {self.settings.max_gb:g}"
             yield _refused(video, "too_large", why)
             return
-        async with aclosing(self._executor.rows(job, video, self._downloads)) as rows:
+        around = partial(self._downloads.taken, video.uri, slot)
+        rows_of = self._executor.rows(job, video, self._cache, around=around, fresh=analysis.fresh, growing=True)
+        async with aclosing(rows_of) as rows:
             async for row in rows:
                 yield row
-                if isinstance(row, ProbedVideo) and row.info.duration_sec > 60 * self._settings.max_minutes:
+                if isinstance(row, ProbedVideo) and row.info.duration_sec > 60 * self.settings.max_minutes:
                     minutes = row.info.duration_sec / 60
-                    why = f"it lasts {minutes:.1f} min, and serve.max_minutes is {self._settings.max_minutes:g}"
+                    why = f"it lasts {minutes:.1f} min, and serve.max_minutes is {self.settings.max_minutes:g}"
                     yield _refused(video, "too_long", why)
                     return
 
 
 def _refused(video: Video, kind: str, why: str) -> Failure:
     return Failure(video=video, stage="service", kind=kind, message=f"{redact_url(video.uri)}: {why}.")
+
+
+def _not_fetched(video: Video, error: FetchError) -> Failure:
+    return Failure(video=video, stage="service", kind=error.kind, message=str(error), retryable=error.retryable)
 
 
 def _gb(path: str) -> float:

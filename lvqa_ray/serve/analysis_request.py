@@ -56,6 +56,11 @@ class AnalysisRequest(BaseModel):
         default=None, ge=1, le=10, allow_inf_nan=False, description="Seconds between two frames of a shot, 1 to 10."
     )
 
+    titles: int | None = Field(default=None, ge=1, le=20, description="Number of titles.")
+    clip_seconds: float | None = Field(
+        default=None, ge=1, le=600, allow_inf_nan=False, description="Length of a shot, instead of `split` (s)."
+    )
+
     def on(self, before: dict[str, Any]) -> AnalysisRequest:
         """Fill unset fields from an earlier request."""
         fields = {**before, **self.model_dump(exclude_unset=True)}
@@ -80,17 +85,21 @@ def job_for(wanted: AnalysisRequest, base: Job, video: str) -> Job:
     given["videos"] = [video]
     given["ask"]["quota"] = {}
     analysis["tasks"] = list(wanted.tasks)
-    if wanted.styles:
-        analysis["summary"]["styles"] = list(wanted.styles)
-    if wanted.caption_prompt is not None:
-        caption["prompt"] = wanted.caption_prompt
-    if wanted.summary_prompt is not None:
-        analysis["summary"]["prompt"] = wanted.summary_prompt
-        analysis["summary"]["styles"] = analysis["summary"]["styles"][:1]
-    if wanted.language is not None:
-        analysis["language"] = wanted.language
-    if wanted.extra_info is not None:
-        analysis["extra_info"] = wanted.extra_info
+    for section, name, value in (
+        (analysis["summary"], "styles", list(wanted.styles) or None),
+        (analysis["summary"], "prompt", wanted.summary_prompt),
+        (analysis["titles"], "count", wanted.titles),
+        (analysis, "language", wanted.language),
+        (analysis, "extra_info", wanted.extra_info),
+        (caption, "prompt", wanted.caption_prompt),
+    ):
+        if value is not None:
+            section[name] = value
+    if wanted.summary_prompt:
+        # Without a named style, the reply to a prompt of the client is prose.
+        analysis["summary"]["styles"] = list(wanted.styles[:1] or ("plot_detail",))
+    if wanted.clip_seconds is not None:
+        given["split"] |= {"mode": "fixed", "max_seconds": wanted.clip_seconds}
     caption["values"] = {**caption["values"], "video_extra_info": analysis["extra_info"]}
     if wanted.snapshot_interval is not None:
         analysis["snapshot_interval"] = wanted.snapshot_interval

@@ -18,13 +18,16 @@ ERROR: dict[str, Any] = {
         "application/json": {
             "schema": {
                 "type": "object",
-                "required": ["error"],
+                "required": ["error", "code", "message", "requestId"],
                 "properties": {
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                    "requestId": {"type": "string"},
                     "error": {
                         "type": "object",
                         "required": ["code", "message"],
                         "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
-                    }
+                    },
                 },
             }
         }
@@ -46,5 +49,5 @@ DOCUMENT: dict[str, Any] = {
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these statuses and for those of every route (401, 403, 413)."""
     descriptions = {400: "Invalid request", 401: "No token", 403: "Forbidden", 404: "Not found", 413: "Too large"}
-    descriptions[429] = "Too many analyses are waiting"
+    descriptions |= {429: "Too many analyses are waiting", 503: "The service is starting or ending"}
     return {status: {"description": descriptions[status], **ERROR} for status in (*statuses, 401, 403, 413)}

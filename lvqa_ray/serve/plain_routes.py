@@ -10,11 +10,12 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from lvqa_ray.engine.local.analysis_store import TASK_NAME
-from lvqa_ray.serve.analyses import AnalysisRuns, Running
+from lvqa_ray.serve.analyses import AnalysisRuns
 from lvqa_ray.serve.analysis_request import AnalysisRequest
 from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.serve.openapi import DOCUMENT, EVENTS, Session, errors
-from lvqa_ray.serve.streams import event_stream, own_event_text, stream
+from lvqa_ray.serve.running import Running
+from lvqa_ray.serve.streams import event_stream, own_fields, stream
 
 OWN = "v1"
 """Workspace of these routes."""
@@ -37,17 +38,19 @@ class PlainRoutes:
         events = {"description": "Events", "content": EVENTS}
         router = APIRouter(prefix="/v1/analyses", tags=["analyses"])
         router.add_api_route(
-            "", self.start, methods=["POST"], status_code=202, responses={202: made, **errors(400, 429)}
+            "", self.start, methods=["POST"], status_code=202, responses={202: made, **errors(400, 429, 503)}
         )
-        router.add_api_route("", self.of, methods=["GET"], responses=errors(400))
-        router.add_api_route("/{session}", self.get, methods=["GET"], responses={200: made, **errors(400, 404)})
-        router.add_api_route("/{session}", self.stop, methods=["DELETE"], responses={200: made, **errors(400, 404)})
+        router.add_api_route("", self.of, methods=["GET"], responses=errors(400, 503))
+        router.add_api_route("/{session}", self.get, methods=["GET"], responses={200: made, **errors(400, 404, 503)})
+        router.add_api_route(
+            "/{session}", self.stop, methods=["DELETE"], responses={200: made, **errors(400, 404, 503)}
+        )
         router.add_api_route(
             "/{session}/events",
             self.watch,
             methods=["GET"],
             response_class=StreamingResponse,
-            responses={200: events, **errors(400, 404)},
+            responses={200: events, **errors(400, 404, 503)},
         )
         return router
 
@@ -56,13 +59,13 @@ class PlainRoutes:
         running = await self._analyses().start(wanted, OWN)
         return JSONResponse(running.analysis.document(), status_code=202)
 
-    def of(self, task: Annotated[str, Query(pattern=f"^{TASK_NAME.pattern}$")]) -> list[dict[str, Any]]:
+    async def of(self, task: Annotated[str, Query(pattern=f"^{TASK_NAME.pattern}$")]) -> list[dict[str, Any]]:
         """List the analyses of a task, the latest first."""
-        return self._analyses().store(OWN).of(task)
+        return await asyncio.to_thread(self._analyses().store(OWN).of, task)
 
     async def get(self, session: Session) -> JSONResponse:
         """Read an analysis: all results so far."""
-        if running := self._analyses().find(session):
+        if running := self._analyses().find(session, OWN):
             return JSONResponse(running.analysis.document())
         return JSONResponse(await self._stored(session))
 
@@ -71,11 +74,11 @@ class PlainRoutes:
     ) -> StreamingResponse:
         """Stream the events of an analysis."""
         running = await self._find_running(session)
-        return event_stream(stream(running, own_event_text(running), request.is_disconnected, since=last_event_id))
+        return event_stream(stream(running, own_fields(running), request.is_disconnected, since=last_event_id))
 
     async def stop(self, session: Session) -> JSONResponse:
         """Stop an analysis; paid replies are kept."""
-        if running := self._analyses().find(session):
+        if running := self._analyses().find(session, OWN):
             await self._analyses().stop(running)
             return JSONResponse(running.analysis.document())
         return JSONResponse(await self._stored(session))
@@ -89,7 +92,7 @@ class PlainRoutes:
         return document
 
     async def _find_running(self, session: str) -> Running:
-        if running := self._analyses().find(session):
+        if running := self._analyses().find(session, OWN):
             return running
         await self._stored(session)
         raise RefusedError("Over", "The analysis is over: read its result.", 404)

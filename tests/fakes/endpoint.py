@@ -29,7 +29,7 @@ from aiohttp import web
 from tests.fakes import answers, ears
 from tests.fakes.faults import PAID, Fault, Status, spoil
 from tests.fakes.quota import Quota
-from tests.fakes.replies import completion, cut_off, drop, error
+from tests.fakes.replies import completion, cut_off, drop, error, streamed
 
 __all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
 
@@ -70,6 +70,7 @@ class FakeEndpoint:
         keep_bodies: Whether `requests` keeps the bodies; ``False`` saves memory in a long run.
         sentences: Sentences that it recognizes in audio, with durations (s); see `tests.fakes.ears`.
         times: Whether transcriptions have times.
+        stream_pause_s: Seconds between the events of a streamed reply; ``None`` for replies that are no streams.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class FakeEndpoint:
         keep_bodies: bool = True,
         sentences: Mapping[str, float] | None = None,
         times: bool = True,
+        stream_pause_s: float | None = None,
     ) -> None:
+        self.stream_pause_s = stream_pause_s
         self.latency_s = latency_s
         self.jitter_s = jitter_s
         self.faults = dict(faults or {})
@@ -312,10 +315,10 @@ class FakeEndpoint:
     async def _respond(
         self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None
     ) -> web.StreamResponse:
+        if fault in (Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED):
+            fault = Status(int(str(fault)), message="The server is not well.")
         if isinstance(fault, Status):
             return error(fault)
-        if fault in {Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED}:
-            return error(Status(int(fault), message="The server is not well."))
         if "sound" in body:
             text = ears.hear(body, self.sentences)
         else:
@@ -327,6 +330,8 @@ class FakeEndpoint:
             self.tokens_in += answers.tokens_in(body)
             self.tokens_out += answers.tokens_out(text)
         reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text), fault)
+        if body.get("stream") and self.stream_pause_s is not None and fault in (None, Fault.CUT_OFF):
+            return await streamed(request, reply, self.stream_pause_s, cut=fault is not None)
         match fault:
             case Fault.HANG:
                 await asyncio.sleep(3600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -36,6 +37,28 @@ def error(fault: Status) -> web.Response:
 def drop(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+async def streamed(
+    request: web.Request, reply: dict[str, Any], pause_s: float, *, cut: bool = False
+) -> web.StreamResponse:
+    """Send a completion as events of a few characters each; with ``cut`` only half of them, and then nothing."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    text = reply["choices"][0]["message"]["content"]
+    size = max(1, len(text) // 8)
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    deltas: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    ends = [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": reply["usage"]}]
+    for event in deltas[: len(deltas) // 2] if cut else [*deltas, *ends]:
+        data = json.dumps({"model": reply["model"], **event}, ensure_ascii=False)
+        await response.write(f"data: {data}\n\n".encode())
+        await asyncio.sleep(pause_s)
+    if cut:
+        drop(request)
+    else:
+        await response.write(b"data: [DONE]\n\n")
+    return response
 
 
 async def cut_off(request: web.Request, reply: dict[str, Any]) -> web.StreamResponse:

@@ -40,7 +40,7 @@ def test_a_tree_is_found_whatever_stands_around_it(around: str) -> None:
         ('{"name": "a", "children": "b"}', "bad_tree", '"children" of "a" is no list'),
         ('{"name": "a", "children": [{"title": "b"}]}', "bad_tree", 'child 1 of "a" is no object'),
         ('{"name": "a", "children": [{"name": ""}]}', "bad_tree", 'child 1 of "a" is no object'),
-        (DEEP % '{"name": "4", "children": ["5"]}', "bad_tree", 'more than 4 levels deep at child 1 of "4"'),
+        ('{"name": "a", "children": [' * 400 + '"z"' + "]}" * 400, "bad_json", "nested too deeply"),
     ],
 )
 def test_what_is_no_tree_says_where(reply: str, kind: str, says: str) -> None:
@@ -48,6 +48,13 @@ def test_what_is_no_tree_says_where(reply: str, kind: str, says: str) -> None:
         read_tree(reply)
     assert caught.value.kind == kind
     assert read_tree(DEEP % '{"name": "4", "children": []}')["name"] == "1"
+
+
+def test_levels_below_the_fourth_are_folded_and_nothing_is_lost() -> None:
+    tree = read_tree(DEEP % '{"name": "4", "children": ["5", {"name": "6", "children": ["7", "8"]}]}')
+    for _ in range(3):
+        (tree,) = tree["children"]  # type: ignore[misc, assignment]
+    assert tree == {"name": "4 (5; 6 (7; 8))"}
 
 
 def test_fields_are_all_there_or_it_is_said_which_is_not() -> None:

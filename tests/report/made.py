@@ -132,7 +132,8 @@ def _whole(ident: str, say: Say, *, failed: bool) -> list[dict[str, Any]]:
 def _question(ident: str, number: int, place: int, say: Say) -> dict[str, Any]:
     spans = [(0.0, 10.0), (20.0, 30.0), (50.0, 60.0)]
     marked = number % 7 == 0
-    verdict = {"check": "grounding", "passed": not marked, "action": "marked" if marked else None, "score": 0.5}
+    verdict = {"check": "grounding", "passed": not marked, "action": "marked" if marked else None}
+    verdict["score"] = number / 100
     return {
         "id": f"{ident}_q{place}",
         "video_id": ident,

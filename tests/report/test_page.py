@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.report.films import natural
 from lvqa_ray.report.page import PAGE_BYTES, write_report
 from tests import media
 from tests.report.made import NAUGHTY, make_output, many
@@ -146,8 +148,90 @@ def test_a_video_without_questions_is_listed_by_its_title(chromium: Browser, tmp
         assert "A dog runs." in page.inner_text(".whole")
 
 
+def test_records_come_in_random_order_and_before_the_statistics(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small) as page:
+        tops = [page.evaluate(f"document.querySelector('#{part}').offsetTop") for part in ("records", "statistics")]
+        assert tops == sorted(tops)
+        ids = page.locator(".list .meta span:first-child")
+        first = ids.all_inner_texts()
+        assert first != sorted(first, key=natural)
+        assert page.inner_text("#record h2") == first[0]
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        assert ids.all_inner_texts() == first, "two people see the same records first"
+        page.click("#shuffle")
+        assert ids.all_inner_texts() != first
+        assert sorted(ids.all_inner_texts()) == sorted(first)
+        page.select_option("#sort", "video")
+        assert ids.all_inner_texts()[:3] == ["film-0_q0", "film-0_q1", "film-0_q2"]
+
+
+def test_records_are_sorted_and_filtered_by_score(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small) as page:
+        page.select_option("#sort", "low:grounding")
+        rows = page.locator(".list .meta")
+        assert rows.first.inner_text().startswith("film-0_")
+        assert "grounding 0" in rows.first.inner_text()
+        page.select_option("#sort", "high:grounding")
+        assert rows.first.inner_text().startswith("film-18_")
+        assert not page.is_visible("#least")
+        page.select_option("#by-score", "grounding")
+        page.fill("#least", "0.03")
+        page.fill("#most", "0.04")
+        assert page.inner_text("#count") == "8 of 74"
+        assert {text.split("_")[0] for text in rows.all_inner_texts()} == {"film-3", "film-4"}
+        page.click("#reset")
+        assert page.inner_text("#count") == "74 entries"
+
+
+def test_selected_records_are_saved(chromium: Browser, small: Path, tmp_path: Path) -> None:
+    def saved(button: str) -> list[str]:
+        with page.expect_download() as started:
+            page.click(button)
+        started.value.save_as(tmp_path / "saved")
+        return (tmp_path / "saved").read_text(encoding="utf-8").splitlines()
+
+    with opened(chromium, small, accept_downloads=True) as page:
+        page.select_option("#sort", "video")
+        page.check("[data-select] >> nth=1")
+        page.keyboard.press("k")
+        page.click(".list button >> nth=0")
+        page.keyboard.press("x")
+        assert page.inner_text("#chosen") == "2 selected"
+        assert saved("#save-ids") == ["film-0_q0", "film-0_q1"]
+        page.keyboard.press("x")
+        page.select_option("#by-fate", "dropped")
+        page.click("#select-shown")
+        lines = [json.loads(line) for line in saved("#save-jsonl")]
+        assert [line["outcome"] for line in lines] == ["kept", *["dropped"] * (len(lines) - 1)]
+        assert lines[0]["id"] == "film-0_q1"
+        assert lines[0]["options"]["A"] == "place A"
+        assert [step["end"] for step in lines[0]["reasons"]] == [10.0, 30.0, 60.0]
+        assert lines[1]["drop"]["reason"] == "too long"
+        page.click("#select-none")
+        assert page.inner_text("#chosen") == "None selected"
+
+
+def test_drops_are_listed_with_their_reasons(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small) as page:
+        row = page.inner_text("#statistics tr:has([data-filter='dropped:structure'])")
+        drops = len(list(read_rows(small.parent, "drops")))
+        assert row.split("\t")[:3] == ["structure", "structure", str(drops)]
+        assert row.endswith("too long")
+        page.click("#statistics [data-filter='dropped:structure'] >> nth=-1")
+        assert page.locator(".list .why").all_inner_texts() == ["too long"] * drops
+        assert "Dropped by structure: too long" in page.inner_text("#record")
+        page.click("#reset")
+        page.fill("#search", "too long")
+        assert page.inner_text("#count") == f"{drops} of 74"
+        quota = page.inner_text("#statistics article:has(h3:text-is('Questions by category'))")
+        assert "requested" in quota
+        assert "delivered" in quota
+
+
 def test_filters_keys_and_links(chromium: Browser, small: Path) -> None:
     with opened(chromium, small) as page:
+        page.select_option("#sort", "video")
         page.select_option("#by-fate", "dropped")
         page.select_option("#by-category", "plot")
         dropped = page.locator(".list button")
@@ -176,6 +260,7 @@ def test_it_can_be_read_in_the_dark_and_on_a_phone(chromium: Browser, small: Pat
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 21, 23)"
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert not page.is_visible("#record")
+        page.select_option("#sort", "video")
         page.tap(".list button >> nth=2")
         page.wait_for_selector("h2:text-is('film-0_q2')")
         assert not page.is_visible("#list")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 import uvicorn
 
 from lvqa_ray.config import Job
@@ -19,14 +21,15 @@ class Service:
     Args:
         job: What is served.
         token: What clients have to send.
+        keys: Access keys that they may sign with instead.
 
     Attributes:
         output: Where it keeps what it made.
     """
 
-    def __init__(self, job: Job, token: str = "") -> None:
+    def __init__(self, job: Job, token: str = "", keys: Mapping[str, str] | None = None) -> None:
         self.output = Path(job.output)
-        app: Any = make_app(job, token)
+        app: Any = make_app(job, token, keys)
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="service", daemon=True)
@@ -41,6 +44,8 @@ class Service:
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive(), "the service did not start"
+            time.sleep(0.01)
+        while httpx2.get(f"{self.url}/healthz").json()["status"] == "starting":
             time.sleep(0.01)
         return self
 

@@ -15,7 +15,7 @@ import pytest
 
 from lvqa_ray.config import Serve
 from lvqa_ray.errors import FetchError
-from lvqa_ray.serve.addresses import checked
+from lvqa_ray.serve.access.addresses import checked
 from lvqa_ray.serve.invalid import RefusedError
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import download, file_status

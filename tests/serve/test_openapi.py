@@ -29,6 +29,8 @@ def test_every_route_keeps_to_its_description(service: Service, mode: str) -> No
     operations: Any = schema.get_all_operations()
     for operation in operations:
         route = operation.ok()
+        if mode == "negative" and route.path == "/v1/settings":
+            continue  # it takes nothing that could be wrong
         strategy = route.as_strategy(generation_mode=schemathesis.GenerationMode(mode))
 
         @settings(max_examples=TRIES, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -38,4 +40,4 @@ def test_every_route_keeps_to_its_description(service: Service, mode: str) -> No
 
         keeps()
         tried.append((route.method, route.path))
-    assert len(tried) == 6
+    assert len(tried) == (10 if mode == "positive" else 9)

@@ -11,7 +11,7 @@ import pytest
 from lvqa_ray.records import CaptionedClip, Clip, Video, VideoInfo
 from lvqa_ray.stages.sample import SampleFrames
 from lvqa_ray.video.frames.read_ahead import ReadAhead, reading_ahead
-from lvqa_ray.video.reader import video_reader
+from lvqa_ray.video.reader import container, video_reader
 from lvqa_ray.video.spans import fixed_spans
 from tests import media
 
@@ -32,7 +32,8 @@ def alone(rows: Sequence[Clip], sample: SampleFrames) -> list[Clip | CaptionedCl
 
 
 def together(rows: Sequence[Clip], sample: SampleFrames) -> list[Clip | CaptionedClip]:
-    ahead, made = ReadAhead(), []
+    ahead = ReadAhead()
+    made: list[Clip | CaptionedClip] = []
     with reading_ahead(ahead):
         for at, clip in enumerate(rows):
             ahead.announce(clip.video.uri, [sample.times(each) for each in rows[at:]])
@@ -45,7 +46,7 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files = self.packets = 0
-        opened, decode = video_reader.open_container, video_reader.VideoReader._decode
+        opened, decode = container.open_container, video_reader.VideoReader._decode
 
         def counted_open(path: str) -> av.container.InputContainer:
             self.files += 1

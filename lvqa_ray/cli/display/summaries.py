@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from lvqa_ray import config
 from lvqa_ray.cli.display.layout import pairs, show
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
-from lvqa_ray.records import Usage
 
 if TYPE_CHECKING:
     from lvqa_ray.dataset.statistics.question_counts import Funnel
     from lvqa_ray.engine.run import RunSummary
+    from lvqa_ray.records import Usage
     from lvqa_ray.storage.paths import StoragePath
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from functools import partial
 
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits, DecodeProcess
 from lvqa_ray.engine.decoding.thread_iterator import iterate_in_thread
-from lvqa_ray.engine.row_codec import unpack
+from lvqa_ray.engine.row_codec import Packed, unpack
+from lvqa_ray.engine.step_runner import times_ahead
 from lvqa_ray.records import Row
 from lvqa_ray.stage.steps import VideoStep
 
@@ -24,6 +25,7 @@ class DecodePool:
     """
 
     def __init__(self, bounds: DecodeLimits, most: int) -> None:
+        self.most = most
         self._bounds = bounds
         self._free = asyncio.Semaphore(most)
         self._idle: list[DecodeProcess] = []
@@ -41,14 +43,18 @@ class DecodePool:
         self._idle.append(decoder)
         threading.Thread(target=decoder.start, daemon=True, name="decoder-start").start()
 
-    async def rows(self, steps: Sequence[VideoStep], row: Row, path: str | None = None) -> AsyncGenerator[Row, None]:
-        """Run steps on a row; yields the resulting rows as they come. Arguments as for a `DecodeProcess`.
+    async def rows(
+        self, steps: Sequence[VideoStep], rows: Sequence[Row], path: str | None = None
+    ) -> AsyncGenerator[Row, None]:
+        """Run steps on rows of one video in one process; yields the resulting rows as they come.
 
         Close it (`contextlib.aclosing`): a process that is still busy is then killed.
         """
         await self._free.acquire()
         decoder = self._taken()
-        made = iterate_in_thread(partial(decoder, steps, row, path), decoder.interrupt, partial(self._back, decoder))
+        made = iterate_in_thread(
+            partial(_in_turn, decoder, steps, rows, path), decoder.interrupt, partial(self._back, decoder)
+        )
         async with aclosing(made):
             async for packed in made:
                 for out in unpack(packed):
@@ -62,7 +68,9 @@ class DecodePool:
 
     def _taken(self) -> DecodeProcess:
         if self._idle:
-            return self._idle.pop()
+            decoder = self._idle.pop()
+            decoder.rearm()
+            return decoder
         decoder = DecodeProcess(self._bounds)
         self._all.append(decoder)
         return decoder
@@ -70,3 +78,10 @@ class DecodePool:
     def _back(self, decoder: DecodeProcess) -> None:
         self._idle.append(decoder)
         self._free.release()
+
+
+def _in_turn(
+    decoder: DecodeProcess, steps: Sequence[VideoStep], rows: Sequence[Row], path: str | None
+) -> Generator[Packed, None, None]:
+    for number, row in enumerate(rows):
+        yield from decoder(steps, row, path, times_ahead(steps, rows[number:]))

@@ -102,7 +102,6 @@ class DecodeProcess:
         if not any(isinstance(row, step.takes) for step in steps):
             yield pack(row)
             return
-        self._interrupted = False
         with self._starting:
             child = self._child or _Child(self._bounds.memory_bytes)
             self._child = None  # reused only after success
@@ -129,8 +128,15 @@ class DecodeProcess:
                 self._child.end()
                 self._child = None
 
+    def rearm(self) -> None:
+        """Forget an interrupt, before the next call; by whoever may interrupt it, so that no interrupt is lost."""
+        self._interrupted = False
+
     def interrupt(self) -> None:
-        """Kill the busy child, from another thread; its row ends as if it had been killed from outside."""
+        """Kill the busy child, from another thread; its row ends as if it had been killed from outside.
+
+        Between `rearm` and the end of the call, it is effective at any time, also before the call has begun.
+        """
         self._interrupted = True
         if busy := self._busy:
             busy.kill()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from lvqa_ray.engine.local.live_updates import GrowingText, Spent
 from lvqa_ray.qa.rewording import merged_line
 from lvqa_ray.qa.time_labels import decimals
 from lvqa_ray.records import (
@@ -45,12 +46,15 @@ class AnalysisDocument:
         video: The video.
         tasks: The requested results, in order.
         asked: The request, as plain values without secrets.
+        fresh: Tasks that were requested again, with the session that did.
         state: ``done`` if all requested results exist; ``failed`` if some or all are missing.
         found: Number of clips found so far.
         split: Whether the video is split to its end.
         looked: Whether all clips are captioned.
         speech: The transcript, once it is known.
         results: Results of tasks, as they arrive.
+        growing: Texts of results that are being written, by task and style.
+        spent: Usage that this session paid for, by stage: without replies from the cache.
         failure: Why the video could not be analyzed, if it failed.
     """
 
@@ -59,6 +63,7 @@ class AnalysisDocument:
     video: Video
     tasks: Sequence[Task]
     asked: Mapping[str, Any] = field(default_factory=dict)
+    fresh: Mapping[Task, str] = field(default_factory=dict)
     state: State = "running"
     created: str = field(default_factory=now)
     info: VideoInfo | None = None
@@ -68,9 +73,11 @@ class AnalysisDocument:
     captions: dict[int, CaptionedClip] = field(default_factory=dict)
     speech: Sequence[Subtitle] | None = None
     results: list[Analysis] = field(default_factory=list)
+    growing: dict[tuple[Task, str], GrowingText] = field(default_factory=dict)
+    spent: dict[str, Usage] = field(default_factory=dict)
     failure: Failure | None = None
 
-    def add(self, row: Row | Analysis) -> None:
+    def add(self, row: Row | Analysis | GrowingText | Spent) -> None:
         """Add a row of the analysis."""
         match row:
             case ProbedVideo():
@@ -85,6 +92,11 @@ class AnalysisDocument:
                 self.speech, self.info, self.looked = row.speech, row.info, True
             case Analysis():
                 self.results.append(row)
+                self.growing.pop((row.task, row.style), None)
+            case GrowingText():
+                self.growing[row.task, row.style] = row
+            case Spent():
+                self.spent[row.stage] = self.spent.get(row.stage, Usage()) + row.usage
             case AnalysisRecord():
                 self.state = "failed" if self.lacks else "done"
             case Failure():
@@ -133,6 +145,7 @@ class AnalysisDocument:
             },
             "tasks": list(self.tasks),
             "asked": dict(self.asked),
+            "fresh": dict(self.fresh),
             "clips": {
                 "found": self.found,
                 "all_found": self.split,
@@ -142,10 +155,20 @@ class AnalysisDocument:
             },
             "shots": self.shots,
             "speech": None if self.speech is None else [asdict(line) for line in self.speech],
-            "results": [_result(result) for result in self._with_analysis()],
+            "results": [
+                *(_result(result) for result in self._with_analysis()),
+                *(_result(Analysis(task=each.task, text=each.text), each.style) for each in self._written),
+            ],
             "usage": usage_fields(self.usage),
+            "spent": usage_fields(sum(self.spent.values(), Usage())),
+            "spent_by_stage": {stage: usage_fields(usage) for stage, usage in self.spent.items()},
             "failure": _failure(self.failure),
         }
+
+    @property
+    def _written(self) -> list[GrowingText]:
+        """The texts that are being written."""
+        return [*self.growing.values()] if self.state == "running" else []
 
     def _with_analysis(self) -> Sequence[Analysis]:
         """The results; while clips are captioned, the first one holds the captions so far."""
@@ -161,10 +184,12 @@ class AnalysisDocument:
         return [Analysis(task="analysis", text="\n".join(lines), usage=usage), *self.results]
 
 
-def _result(result: Analysis) -> dict[str, Any]:
+def _result(result: Analysis, growing: str | None = None) -> dict[str, Any]:
+    """A result as JSON, or the text of one that is being written, in the style ``growing``."""
     return {
         "task": result.task,
-        "style": result.style,
+        "style": result.style if growing is None else growing,
+        "finished": growing is None,
         "text": result.text,
         "value": None if result.task == "analysis" else result.value,  # see "shots"
         "model": result.model,

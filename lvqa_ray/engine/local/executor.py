@@ -8,9 +8,10 @@ their paid replies.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,20 +23,26 @@ from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
 from lvqa_ray.engine.executors import cores_of
 from lvqa_ray.engine.local.clients import LocalClients
-from lvqa_ray.engine.local.pinned_download import PinnedDownload
+from lvqa_ray.engine.local.live_updates import GrowingText, Spent
+from lvqa_ray.engine.local.pinned_download import Around, PinnedDownload
 from lvqa_ray.engine.local.video_steps import FileSteps, PaidReplies, VideoSteps
 from lvqa_ray.engine.step_runner import run_step
+from lvqa_ray.errors import ApiError
 from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
+from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.pipeline import FrameScoring, build
-from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedVideo, Failure, Row, Video
+from lvqa_ray.records import Analysis, AnalyzedVideo, CaptionedVideo, Clip, Failure, Row, Task, Usage, Video
+from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
 
-Result = Row | Analysis
+Result = Row | Analysis | GrowingText | Spent
 Emit = Callable[[Result], None]
+GROWING: Mapping[str, Task] = {"summary": "summary", "titles": "titles", "mind_map": "mind_map"}
+"""Tasks whose texts are shown while they are written, by stage."""
 
 
 def decoders_of(job: Job) -> int:
@@ -66,7 +73,16 @@ class LocalExecutor:
         """The decoders of clips: others than those that find them, if those wait until clips have captions."""
         return self.decoders if job.split.mode == "fixed" else self._lookers
 
-    async def rows(self, job: Job, video: Video, scratch: DownloadCache | None = None) -> AsyncGenerator[Result, None]:
+    async def rows(
+        self,
+        job: Job,
+        video: Video,
+        scratch: DownloadCache | None = None,
+        *,
+        around: Around = nullcontext,
+        fresh: Mapping[Task, str] | None = None,
+        growing: bool = False,
+    ) -> AsyncGenerator[Result, None]:
         """Process a video; yields its rows and results as they come.
 
         Close it (`contextlib.aclosing`) to stop the work: decoding ends and no more requests are sent; paid replies are
@@ -76,13 +92,18 @@ class LocalExecutor:
             job: Settings of the stages and the tasks; endpoints, limits and output must be those of this executor.
             video: The video.
             scratch: Download cache for a remote file; the job's own by default.
+            around: Surrounds the download of a remote file.
+            fresh: Tasks whose replies are not those of the job: they have cache keys of their own, one set per text.
+            growing: Ask for streamed replies where the endpoint has them, and yield each `GrowingText`.
 
         Yields:
             `ProbedVideo`, each `Clip` as it is found (without its frames), each `CaptionedClip` as it is answered,
             the `CaptionedVideo`, each result (`Analysis`), at last `AnalyzedVideo`; or a `Failure`, which ends it.
+            In between, `Spent` and `GrowingText`.
         """
         results: asyncio.Queue[Result | None] = asyncio.Queue()
-        work = _VideoRun(self, job, video, scratch or download_cache(job), results.put_nowait)
+        download = PinnedDownload(scratch or download_cache(job), video, around)
+        work = _VideoRun(self, job, video, download, results.put_nowait, fresh=fresh or {}, growing=growing)
 
         async def run_to_end() -> None:
             try:
@@ -110,7 +131,17 @@ class LocalExecutor:
 class _VideoRun:
     """The run of one video."""
 
-    def __init__(self, executor: LocalExecutor, job: Job, video: Video, scratch: DownloadCache, emit: Emit) -> None:
+    def __init__(
+        self,
+        executor: LocalExecutor,
+        job: Job,
+        video: Video,
+        download: PinnedDownload,
+        emit: Emit,
+        *,
+        fresh: Mapping[Task, str],
+        growing: bool,
+    ) -> None:
         job = job.model_copy(update={"ask": replace(job.ask, quota={}, kinds={})})  # no questions
         self._media = clip_uploader(job)
         self._pipeline = build(job, self._media.folder)
@@ -118,7 +149,10 @@ class _VideoRun:
             step for group in self._pipeline.ask if not isinstance(group, FrameScoring) for step in group
         ]
         self._executor, self._job, self._video, self._emit = executor, job, video, emit
-        self._download = PinnedDownload(scratch, video)
+        self._download = download
+        caption = self._pipeline.caption[0].stage.name
+        self._fresh = {caption if task == "analysis" else task: text for task, text in fresh.items()}
+        self._growing = growing
         self._asking = asking(self._pipeline.hear, self._pipeline.caption, self._video_steps)
         self._chats: dict[str, Chat] = {}
         self._emitted = 0
@@ -157,7 +191,7 @@ class _VideoRun:
                 caption,
                 executor.chats.journal(caption.name),
                 at[0],
-                pipeline.expected,
+                _unknown if caption.name in self._fresh else pipeline.expected,
                 ask_again=job.engine.retry_failures,
             ),
             answer=self._made,
@@ -185,7 +219,27 @@ class _VideoRun:
         return await run_step(step, row, self._ask)
 
     async def _ask(self, request: ChatRequest) -> ChatReply:
-        return await self._chats[request.stage](request)
+        stage = request.stage
+        if text := self._fresh.get(stage):
+            request = replace(request, version=f"{request.version}+{text}")
+        if self._growing and (task := GROWING.get(stage)):
+            request = replace(request, on_text=partial(self._grew, task, str(request.facts.get("style") or "")))
+        try:
+            reply = await self._chats[stage](request)
+        except ApiError as error:
+            if error.bill is not None and not error.cached:
+                self._emit(Spent(stage=stage, usage=Usage.of(error)))
+            raise
+        if not reply.usage.cached:
+            self._emit(Spent(stage=stage, usage=reply.usage))
+        return reply
+
+    def _grew(self, task: Task, style: str, text: str) -> None:
+        self._emit(GrowingText(task=task, style=style, text=strip_thinking(safe_text(text))))
+
+
+def _unknown(_: Clip) -> None:
+    """No clip is predicted: captions that are requested anew have no paid replies."""
 
 
 def asking(*groups: Iterable[Any]) -> list[Prompted]:

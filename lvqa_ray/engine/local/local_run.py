@@ -111,7 +111,8 @@ class LocalRun:
 
     def halt(self, reason: str) -> None:
         """See `Executor`."""
-        self._loop.call_soon_threadsafe(self.clients.halt, reason)
+        with suppress(RuntimeError):  # the run is over
+            self._loop.call_soon_threadsafe(self.clients.halt, reason)
 
     def why_halted(self) -> str:
         """See `Executor`."""
@@ -140,13 +141,15 @@ class LocalRun:
         Args:
             drain: Wait for requests in flight.
         """
-        self._decoders.close()
-        self._lookers.close()
         closing = self._on_loop(self._end(drain=drain))
         with suppress(Late):
             closing.result(None if drain else ANSWER_S)
+        self._decoders.close()
+        self._lookers.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(ANSWER_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     async def _end(self, *, drain: bool) -> None:
         if self._clients is not None and drain:
@@ -162,7 +165,7 @@ class LocalRun:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _pass(self, videos: Sequence[Video], shard: str) -> str:
-        shards = _Shards(self._folder, self._provenance, shard)
+        shards = _PendingRows(self._folder, self._provenance, shard)
         try:
             films = await asyncio.to_thread(_Pass, self._job, self.clients, self._run_id, self._pools)
         except OSError as error:
@@ -230,14 +233,14 @@ class _Pass:
         )
         self._open = asyncio.Semaphore(in_flight + 2 * decoders_of(job))
 
-    async def run(self, videos: Sequence[Video], shards: _Shards) -> None:
+    async def run(self, videos: Sequence[Video], shards: _PendingRows) -> None:
         """Process videos; those that meet a halt or a defect get no outcome."""
         async with asyncio.TaskGroup() as group:
             for video in videos:
                 await self._open.acquire()
                 group.create_task(self._one(video, shards)).add_done_callback(lambda _: self._open.release())
 
-    async def _one(self, video: Video, shards: _Shards) -> None:
+    async def _one(self, video: Video, shards: _PendingRows) -> None:
         try:
             captions = await self._steps.captions(video)
             if isinstance(captions, Failure):
@@ -295,7 +298,7 @@ class _RunHalted(Exception):
     """The run has halted."""
 
 
-class _Shards:
+class _PendingRows:
     """Collects the rows of finished videos and writes them, several videos at a time."""
 
     def __init__(self, folder: StoragePath, provenance: dict[str, str], prefix: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,9 @@ from lvqa_ray.records import Video
 from lvqa_ray.storage.download_cache import DownloadCache
 from lvqa_ray.storage.remote import is_remote
 
+Around = Callable[[], AbstractAsyncContextManager[object]]
+"""Makes a context that surrounds a download: it may wait for a place, and limit the time."""
+
 
 class PinnedDownload:
     """Downloads a video at the first call of `path`, and keeps it in the cache until it is closed.
@@ -20,10 +24,12 @@ class PinnedDownload:
     Args:
         scratch: The download cache.
         video: The video; a local file is used in place.
+        around: Surrounds the download.
     """
 
-    def __init__(self, scratch: DownloadCache, video: Video) -> None:
+    def __init__(self, scratch: DownloadCache, video: Video, around: Around = nullcontext) -> None:
         self._video = video
+        self._around = around
         self._over = threading.Event()
         self._scratch = replace(scratch, stopped=self._over.is_set)
         self._files: Any = None
@@ -38,8 +44,7 @@ class PinnedDownload:
         if not is_remote(self._video.uri):
             return self._video.uri
         if self._path is None:
-            self._files = iterate_in_thread(self._hold, self._over.set, int)
-            self._path = asyncio.ensure_future(anext(self._files))
+            self._path = asyncio.create_task(self._fetched())
         return await asyncio.shield(self._path)
 
     async def aclose(self) -> None:
@@ -50,7 +55,14 @@ class PinnedDownload:
             await asyncio.wait([self._path])
             if not self._path.cancelled():
                 self._path.exception()  # marks it as retrieved
-            await self._files.aclose()
+            if self._files is not None:
+                await self._files.aclose()
+
+    async def _fetched(self) -> str:
+        async with self._around():
+            self._files = iterate_in_thread(self._hold, self._over.set, int)
+            path: str = await anext(self._files)
+            return path
 
     def _hold(self) -> Generator[str, None, None]:
         with self._scratch.local(self._video) as path:

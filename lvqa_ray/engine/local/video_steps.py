@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from itertools import chain
@@ -21,6 +21,10 @@ from lvqa_ray.pipeline import Group, Pipeline
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Row, Video
 from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 
+LONGEST_RUN = 16
+"""Maximum number of consecutive clips that one process decodes in one go."""
+RUNS_PER_PROCESS = 4
+"""Runs per process: a slow one then delays the end of a video little."""
 Fetch = Callable[[Video], AbstractAsyncContextManager[str]]
 """Gives the local path of a video while its block runs; raises `FetchError`."""
 Answer = Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]]
@@ -34,23 +38,33 @@ class FileSteps:
         decoders: The processes.
         fetch: Gives the local path of a video.
         media: Uploads cut clips.
+
+    Attributes:
+        most: Maximum number of processes.
     """
 
     def __init__(self, decoders: DecodePool, fetch: Fetch, media: ClipUploader) -> None:
         self._decoders, self._fetch, self._media = decoders, fetch, media
+        self.most = decoders.most
 
-    async def rows(self, steps: Sequence[VideoStep], row: Row) -> AsyncGenerator[Row, None]:
-        """Run steps on a row, in a decoder process if they open the file; yields the resulting rows as they come."""
-        if not any(isinstance(row, step.takes) and step.reads(row) for step in steps):
-            for out in run_video_steps(steps, row, _unwatched):
-                yield out
+    async def rows(self, steps: Sequence[VideoStep], *rows: Row) -> AsyncGenerator[Row, None]:
+        """Run steps on rows of one video, in one decoder process if they open the file.
+
+        Yields:
+            The resulting rows as they come.
+        """
+        if not any(isinstance(row, step.takes) and step.reads(row) for step in steps for row in rows):
+            for row in rows:
+                for out in run_video_steps(steps, row, _unwatched):
+                    yield out
             return
         try:
-            async with self._fetch(video_of(row)) as path, aclosing(self._decoders.rows(steps, row, path)) as made:
+            async with self._fetch(video_of(rows[0])) as path, aclosing(self._decoders.rows(steps, rows, path)) as made:
                 async for out in made:
                     yield out if self._media.cuts_in_place else await asyncio.to_thread(self._upload, out)
         except FetchError as error:
-            yield not_fetched(steps, row, error)
+            for row in rows:
+                yield not_fetched(steps, row, error)
 
     def _upload(self, row: Row) -> Row:
         """Upload the clip file of a row."""
@@ -130,6 +144,7 @@ class VideoSteps:
         """The captioned clips of a video in order, or its failure."""
         captions: list[CaptionedClip] = []
         failures: list[Failure] = []
+        waiting: list[Clip] = []
         try:
             async with asyncio.TaskGroup() as group, aclosing(self._clips(video)) as clips:
                 async for row in clips:
@@ -143,11 +158,16 @@ class VideoSteps:
                     if not isinstance(row, Clip):
                         raise TypeError(f"a row of type {type(row).__name__} came from the steps before the captions")
                     self._emit(replace(row, frames=(), media=b""))
+                    if self._at_once:
+                        waiting.append(row)
+                        continue
                     if has_images(row):  # the split waits here
                         await self._slots.acquire()
                     task = group.create_task(self._caption(row, captions))
                     if has_images(row):
                         task.add_done_callback(self._release)
+                for run in _runs(waiting, self._looking.most):
+                    group.create_task(self._caption_run(run, captions, group))
         except* _VideoFailed as failed:
             failures += (error.failure for error in failed.exceptions if isinstance(error, _VideoFailed))
         return failures[0] if failures else sorted(captions, key=lambda row: row.clip.index)
@@ -159,6 +179,29 @@ class VideoSteps:
         elif rows is None:
             async with self._slots:
                 rows = await self._looked_at(clip)
+        self._take(rows, captions)
+
+    async def _caption_run(
+        self, clips: Sequence[Clip], captions: list[CaptionedClip], group: asyncio.TaskGroup
+    ) -> None:
+        """Caption consecutive clips, which one process decodes in one go."""
+        left = []
+        for clip in clips:
+            if (rows := await self._paid.rows(clip)) is None:
+                left.append(clip)
+            else:
+                self._take(rows, captions)
+        if not left:
+            return
+        async with aclosing(self._looking.rows(self._pipeline.look, *left)) as looked:
+            async for row in looked:
+                await self._slots.acquire()
+                group.create_task(self._ask(row, captions)).add_done_callback(self._release)
+
+    async def _ask(self, row: Row, captions: list[CaptionedClip]) -> None:
+        self._take(await run_steps(self._pipeline.caption, [row], self._answer), captions)
+
+    def _take(self, rows: Sequence[Row], captions: list[CaptionedClip]) -> None:
         for row in rows:
             self._emit(row)
             if isinstance(row, CaptionedClip):
@@ -236,6 +279,13 @@ class _VideoFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__()
         self.failure = failure
+
+
+def _runs(clips: Sequence[Clip], processes: int) -> Iterator[Sequence[Clip]]:
+    """Consecutive clips in runs, so short that all processes have work to the end."""
+    length = max(1, min(LONGEST_RUN, len(clips) // (RUNS_PER_PROCESS * processes)))
+    for start in range(0, len(clips), length):
+        yield clips[start : start + length]
 
 
 def has_images(clip: Clip) -> bool:

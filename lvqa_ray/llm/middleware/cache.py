@@ -77,6 +77,7 @@ class CacheMiddleware:
         self._on_wire = on_wire
         self._under_way: dict[str, asyncio.Task[ChatReply]] = {}
         self._callers: Counter[str] = Counter()
+        self._shown: dict[str, list[Callable[[str], object]]] = {}
         self._stop = ""
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
@@ -103,6 +104,8 @@ class CacheMiddleware:
         if isinstance(reply, ApiError) and not self._ask_again:
             reply.cached = True
             raise reply
+        if request.on_text is not None:  # also for a reply that another caller asked for
+            self._shown.setdefault(key, []).append(request.on_text)
         task = self._under_way.get(key)
         if task is not None:
             return _as_cached(await self._awaited(key, task))
@@ -125,11 +128,17 @@ class CacheMiddleware:
                 del self._callers[key]
 
     async def _send(self, key: str, request: ChatRequest) -> ChatReply:
-        return await self._inner(replace(request, key=key))
+        def show(text: str) -> None:
+            for on_text in self._shown.get(key, ()):
+                on_text(text)
+
+        shown = None if request.on_text is None else show
+        return await self._inner(replace(request, key=key, on_text=shown))
 
     def _forget(self, key: str, done: asyncio.Task[ChatReply]) -> None:
         if self._under_way.get(key) is done:
             del self._under_way[key]
+            self._shown.pop(key, None)
         if done.done() and not done.cancelled():
             done.exception()  # marks it as retrieved, also when all callers are gone
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import httpx2
 from pydantic import JsonValue, SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
+from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
 from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
-from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS
+from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
 from lvqa_ray.llm.transport.model_list import ModelList
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
@@ -28,6 +28,8 @@ from lvqa_ray.records.safe_text import safe_text
 ENDPOINT_CONNECT_S = 30.0
 LONGEST_NAME = 200
 """Maximum characters of a model's name in a reply."""
+Shown = Callable[[str], object]
+"""Called with all of a text so far."""
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
 
 
@@ -52,6 +54,7 @@ class OpenAITransport:
         timeout_s = endpoint.timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
         self._streams = endpoint.stream
+        self._can_stream = True  # for requests that show their text while it grows
         self._stream_usage = True  # ask for usage in the last event of a stream
 
     def __repr__(self) -> str:
@@ -69,7 +72,8 @@ class OpenAITransport:
         while True:
             body = self._body(request)
             try:
-                answer, limits = await self._ask("POST", self._completions, body)
+                shown = request.on_text if "stream" in body else None
+                answer, limits = await self._ask("POST", self._completions, body, shown)
                 break
             except BadRequest as error:
                 if not self._adapt(error, body):
@@ -94,7 +98,7 @@ class OpenAITransport:
                 for name, fact in request.facts.items()
             }
             body["lvqa"] = {"stage": request.stage, "facts": facts}
-        if self._streams:
+        if self._streams or (request.on_text is not None and self._can_stream):
             body["stream"] = True
             if self._stream_usage:
                 body.setdefault("stream_options", {"include_usage": True})
@@ -114,6 +118,9 @@ class OpenAITransport:
             return True
         if "stream_options" in body and self._stream_usage and STREAM_OPTIONS.search(str(error)):
             self._stream_usage = False
+            return True
+        if "stream" in body and not self._streams and STREAM_REFUSED.search(str(error)):
+            self._can_stream = False
             return True
         return False
 
@@ -140,12 +147,22 @@ class OpenAITransport:
         if client is not None:
             await client.aclose()
 
-    async def _ask(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> tuple[object, RateInfo | None]:
-        """The reply's JSON, and its rate-limit headers."""
+    async def _ask(
+        self, method: str, url: httpx2.URL, body: dict[str, Any] | None, on_text: Shown | None = None
+    ) -> tuple[object, RateInfo | None]:
+        """The reply's JSON, and its rate-limit headers.
+
+        A stream that breaks after some of its text is paid for: the error has a bill.
+        """
         client = self._client = self._client or self._open()
+        streamed = sse.StreamedText()
         try:
             async with asyncio.timeout(self._endpoint.timeout_s):
-                answer = await client.send(self._request(method, url, body))
+                request = self._request(method, url, body)
+                if on_text is None:
+                    answer = await client.send(request)
+                else:
+                    answer = await _received(client, request, streamed, on_text)
             if answer.is_success:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
                     return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
@@ -159,7 +176,20 @@ class OpenAITransport:
             )
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
+        if streamed.text and error.bill is None:
+            error.bill = self._bill_of_part(body or {}, streamed)
         raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
+
+    def _bill_of_part(self, body: Mapping[str, Any], streamed: sse.StreamedText) -> Bill:
+        """Bill of a stream that broke: its token counts, or an estimate from the texts."""
+        if streamed.usage:
+            return self._usage({"usage": streamed.usage}).bill
+        asked = sum(len(str(part)) for part in _texts(body.get("messages")))
+        counts = {
+            "prompt_tokens": asked // CHARS_PER_TOKEN,
+            "completion_tokens": -(-len(streamed.text) // CHARS_PER_TOKEN),
+        }
+        return self._usage({"usage": counts}).bill
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build the request that the SDK would send, without its request options and typed replies.
@@ -241,6 +271,39 @@ class OpenAITransport:
     @property
     def _key(self) -> str:
         return self._api_key.get_secret_value()
+
+
+async def _received(
+    client: Connection, request: httpx2.Request, streamed: sse.StreamedText, on_text: Shown
+) -> httpx2.Response:
+    """Send a request and read its reply; the text of a stream is given out as it grows."""
+    answer = await client.send(request, stream=True)
+    try:
+        if answer.is_success and "event-stream" in answer.headers.get("content-type", "").lower():
+            parts = []
+            async for part in answer.aiter_bytes():
+                parts.append(part)
+                if streamed.feed(part):
+                    on_text(streamed.text)
+            return httpx2.Response(answer.status_code, headers=_plain(answer.headers), content=b"".join(parts))
+        await answer.aread()
+        return answer
+    finally:
+        await answer.aclose()
+
+
+def _plain(headers: httpx2.Headers) -> list[tuple[str, str]]:
+    """Headers of a body that is decoded already."""
+    encoded = ("content-encoding", "content-length", "transfer-encoding")
+    return [(name, value) for name, value in headers.items() if name.lower() not in encoded]
+
+
+def _texts(messages: object) -> Iterator[str]:
+    """The texts in messages, as they are sent."""
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content")
+        for part in [{"text": content}] if isinstance(content, str) else content or ():
+            yield part.get("text") or ""
 
 
 def as_message(message: Message) -> dict[str, JsonValue]:

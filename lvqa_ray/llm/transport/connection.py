@@ -81,8 +81,12 @@ class Connection:
             follow_redirects=False,
         )
 
-    async def send(self, request: httpx2.Request) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
         """Send a request once.
+
+        Args:
+            request: The request.
+            stream: Leave the body of the reply unread; the caller must close it.
 
         Raises:
             ApiError: A proxy refused the request, or a redirect would lose its body.
@@ -90,10 +94,11 @@ class Connection:
         """
         fault: ApiError | None = None
         try:
-            answer = await self.client.send(request)
+            answer = await self.client.send(request, stream=stream)
             if answer.status_code in SAME_METHOD and answer.next_request is not None:
+                await answer.aclose()
                 self.moved_to = self._base_of(answer.next_request.url)
-                answer = await self.client.send(answer.next_request)
+                answer = await self.client.send(answer.next_request, stream=stream)
         except CLIENT_ERRORS as exc:
             fault = of_proxy(exc, self._proxy.variable) if self._proxy else None
             if fault is None:

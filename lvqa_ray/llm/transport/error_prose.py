@@ -276,5 +276,7 @@ STREAM_ONLY = re.compile(
     re.IGNORECASE,
 )
 """Errors of models that only stream: DashScope (qwq, qvq, omni), Anthropic, Replicate adapters."""
+STREAM_REFUSED = re.compile(r"\bstream(?:ing|ed|s)?\b", re.IGNORECASE)
+"""Errors of servers that support no streams, when a request asked for one only to show its text while it grows."""
 STREAM_OPTIONS = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 """Errors of servers that do not support ``stream_options``."""

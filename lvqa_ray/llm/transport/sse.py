@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +94,40 @@ class _Assembly:
         if self.drafted:
             message[DRAFT_FIELDS[0]] = True
         return {**self.fields, "choices": [{"index": 0, "message": message, "finish_reason": self.finish}]}
+
+
+class StreamedText:
+    """Text of a stream whose end has not come yet.
+
+    Attributes:
+        text: The text of the first choice so far.
+        usage: The latest token counts; empty if there were none.
+    """
+
+    def __init__(self) -> None:
+        self._reply = _Assembly()
+        self._rest = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._reply.texts)
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """The latest token counts."""
+        usage: Mapping[str, Any] = self._reply.fields.get("usage", {})
+        return usage
+
+    def feed(self, part: bytes) -> bool:
+        """Add bytes as they arrive; whether the text has grown."""
+        before = len(self._reply.texts)
+        *blocks, self._rest = (self._rest + self._decoder.decode(part)).replace("\r\n", "\n").split("\n\n")
+        with suppress(StreamCutError):  # `assembled` reports it at the end
+            for event in _events("\n\n".join(blocks)):
+                self._reply.take(event)
+        return any(self._reply.texts[before:])
 
 
 def _first_choice(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -81,10 +81,11 @@ def read_fields(reply: str) -> dict[str, JsonValue]:
 
 
 def read_tree(reply: str) -> dict[str, JsonValue]:
-    """Read a mind map: a JSON object with ``name`` and ``children``, at most four levels deep including the root.
+    """Read a mind map: a JSON object with ``name`` and ``children``.
 
     Returns:
-        Nodes with ``name`` and, if not empty, ``children``.
+        Nodes with ``name`` and, if not empty, ``children``; at most four levels with the root. Deeper nodes are folded
+        into the name of their ancestor on the last level, in brackets.
 
     Raises:
         ParseError: It is no such tree; the message names the node.
@@ -92,7 +93,10 @@ def read_tree(reply: str) -> dict[str, JsonValue]:
     value = _json(reply)
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
         value = value[0]
-    tree = _node(value, 1, "the root")
+    try:
+        tree = _node(value, 1, "the root")
+    except RecursionError:
+        raise ParseError(ParseFault.BAD_JSON, "The JSON of the reply is nested too deeply.") from None
     if "children" not in tree:
         raise ParseError(ParseFault.BAD_TREE, "The root of the mind map has no children.")
     return tree
@@ -103,15 +107,15 @@ def _node(value: object, depth: int, where: str) -> dict[str, JsonValue]:
         value = {"name": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or not value["name"].strip():
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, {where} is no object with a text "name".')
-    if depth > MIND_MAP_DEPTH:
-        raise ParseError(ParseFault.BAD_TREE, f"The mind map is more than {MIND_MAP_DEPTH} levels deep at {where}.")
     name = " ".join(value["name"].split())
     branches: Any = next((value[key] for key in CHILDREN if value.get(key) is not None), [])
     if not isinstance(branches, list):
         raise ParseError(ParseFault.BAD_TREE, f'In the mind map, "children" of "{name}" is no list.')
-    children: list[JsonValue] = [
+    children = [
         _node(branch, depth + 1, f'child {number} of "{name}"') for number, branch in enumerate(branches, start=1)
     ]
+    if children and depth >= MIND_MAP_DEPTH:
+        return {"name": f"{name} ({'; '.join(str(child['name']) for child in children)})"}
     return {"name": name, "children": children} if children else {"name": name}
 
 

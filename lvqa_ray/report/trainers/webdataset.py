@@ -38,7 +38,7 @@ def export_webdataset(output: OutputReader, to: Path, selection: Selection, styl
     parts = selection.splits if selection.fraction else ("train",)
     counts, lost = dict.fromkeys(parts, 0), 0
     with new_folder(to) as partial:
-        shards = {part: _Shards(partial, part) for part in parts}
+        shards = {part: _TarShards(partial, part) for part in parts}
         for clip in (row for batch in output.batches("clips", _CLIP) for row in batch.to_pylist()):
             if not clip["media_path"]:
                 continue
@@ -78,7 +78,7 @@ def _questions(output: OutputReader, selection: Selection, style: SampleStyle) -
     return found
 
 
-class _Shards:
+class _TarShards:
     """Numbered tar files of one split; a file is started when a sample needs it."""
 
     def __init__(self, folder: Path, part: Split) -> None:

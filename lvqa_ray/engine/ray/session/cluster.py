@@ -13,6 +13,7 @@ import ray
 from lvqa_ray.config import Job
 from lvqa_ray.engine.ray.session.detach import children_without_terminal
 from lvqa_ray.engine.ray.session.health import shut_down
+from lvqa_ray.engine.ray.session.loopback import bound_to_loopback
 from lvqa_ray.engine.ray.session.quiet import core_lines_dropped
 from lvqa_ray.engine.ray.session.telemetry import disable_telemetry
 from lvqa_ray.engine.secrets import environment_without
@@ -47,12 +48,13 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     few: AbstractContextManager[None] = nullcontext()
     services: AbstractContextManager[None] = nullcontext()
+    network = nullcontext() if is_remote else bound_to_loopback()
     if not is_remote and not with_keys and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
         from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415 - fails to import on other releases
 
         services, few = local_services.node_without_services(), local_services.data_without_actors()
     try:
-        with secret, services, children_without_terminal(), core_lines_dropped():
+        with secret, services, network, children_without_terminal(), core_lines_dropped():
             ray.init(
                 # "local": never use a Ray that happens to run on this machine.
                 address=None if is_remote else "local",

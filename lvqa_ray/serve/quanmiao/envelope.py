@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -47,6 +47,7 @@ class Told(_Part):
     generate_finished: bool
     text: str
     usage: TokenUsage
+    model_id: str | None = None
 
 
 class Analyzed(Told):
@@ -111,14 +112,24 @@ class Response(_Part):
     payload: Payload = Field(default_factory=Payload)
     request_id: str
 
-    def text(self) -> str:
-        """JSON text without the empty fields."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields as plain values, without the empty ones."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def payload(document: Mapping[str, Any]) -> Payload:
-    """Convert the document of an analysis, as far as it is complete."""
+ShotsAs = Literal["list", "text", "both"]
+
+
+def payload(document: Mapping[str, Any], shots_as: ShotsAs = "list") -> Payload:
+    """Convert the document of an analysis, as far as it is complete.
+
+    Args:
+        document: The document.
+        shots_as: Whether shots are a list, a text, or both.
+    """
     results = {result["task"]: result for result in reversed(document["results"]) if not result["failure"]}
+    spent = {STAGES.get(stage, stage): usage for stage, usage in document["spent_by_stage"].items()}
     seen = document["speech"] is not None and (document["clips"]["all_found"] or document["state"] != "running")
     output = ResponseOutput()
     if shots := document["shots"]:
@@ -126,10 +137,11 @@ def payload(document: Mapping[str, Any]) -> Payload:
         over = document["state"] != "running" or document["clips"]["looked_at"]
         output.video_analysis_result = Analyzed(
             generate_finished=over,
-            text=result["text"] if result else "",
-            usage=_usage(result["usage"] if result else {}),
+            text=result["text"] if result and shots_as != "list" else "",
+            usage=_usage(spent.get("analysis", {})),
             video_shot_analysis_results=[
-                ResponseShot(start_time=shot["start_ms"], end_time=shot["end_ms"], text=shot["text"]) for shot in shots
+                ResponseShot(start_time=shot["start_ms"], end_time=shot["end_ms"], text=shot["text"])
+                for shot in (shots if shots_as != "text" else ())
             ],
         )
     if document["speech"] is not None:
@@ -137,20 +149,29 @@ def payload(document: Mapping[str, Any]) -> Payload:
             generate_finished=seen, video_captions=[_caption(line) for line in document["speech"]]
         )
     if result := results.get("summary"):
-        output.video_generate_result = _result(result)
+        output.video_generate_result = _result(result, spent)
     if result := results.get("titles"):
-        output.video_title_generate_result = _result(result)
+        output.video_title_generate_result = _result(result, spent)
     if result := results.get("mind_map"):
         output.video_mind_mapping_generate_result = MindMap(
-            **dict(_result(result)), video_mind_mappings=[_node(result["value"])]
+            **dict(_result(result, spent)), video_mind_mappings=[_node(result["value"])] if result["value"] else []
         )
-    return Payload(output=output, usage=_usage(document["usage"]))
+    return Payload(output=output, usage=_usage(document["spent"]))
 
 
-def _result(result: Mapping[str, Any]) -> Told:
+STAGES: Mapping[str, str] = {"caption": "analysis"}
+"""Stages that are not named like the task whose result they make."""
+
+
+def _result(result: Mapping[str, Any], spent: Mapping[str, Mapping[str, Any]]) -> Told:
     value = result["value"]
     text = "\n".join(value["titles"]) if result["task"] == "titles" and value else result["text"]
-    return Told(generate_finished=True, text=text, usage=_usage(result["usage"]))
+    return Told(
+        generate_finished=result["finished"],
+        text=text,
+        usage=_usage(spent.get(result["task"], {})),
+        model_id=result["model"] or None,
+    )
 
 
 def _caption(line: Mapping[str, Any]) -> Caption:
@@ -163,9 +184,21 @@ def _caption(line: Mapping[str, Any]) -> Caption:
     )
 
 
-def _node(node: Mapping[str, Any]) -> Node:
-    children = [_node(child) for child in node.get("children") or ()]
+MIND_MAP_LEVELS = 3
+"""Levels of nodes in the vendor's response models, with the root; its SDK drops deeper ones."""
+
+
+def _node(node: Mapping[str, Any], levels: int = MIND_MAP_LEVELS) -> Node:
+    """A node with its branches; those below the last level are folded into its name."""
+    if levels == 1:
+        return Node(name=_folded(node))
+    children = [_node(child, levels - 1) for child in node.get("children") or ()]
     return Node(name=node["name"], child_nodes=children or None)
+
+
+def _folded(node: Mapping[str, Any]) -> str:
+    children = "; ".join(map(_folded, node.get("children") or ()))
+    return f"{node['name']} ({children})" if children else str(node["name"])
 
 
 def _usage(usage: Mapping[str, Any]) -> TokenUsage:

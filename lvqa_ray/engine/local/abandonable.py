@@ -1,0 +1,45 @@
+"""Blocking calls in threads of their own, which a caller may abandon."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+V = TypeVar("V")
+
+
+async def in_own_thread(call: Callable[[], V]) -> V:
+    """Run a blocking call in a thread of its own; a cancelled or timed-out caller does not wait for its end.
+
+    `asyncio.to_thread` has a few threads for everything: calls that hang would hold up all others. The thread is a
+    daemon, so it does not hold up the exit of the process either.
+
+    Args:
+        call: The call; its errors are raised here.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[V] = loop.create_future()
+
+    def settle(result: V | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)  # type: ignore[arg-type]
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        result: V | None = None
+        error: BaseException | None = None
+        try:
+            result = call()
+        except BaseException as raised:  # raised again in the caller
+            error = raised
+        with suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=work, daemon=True, name="abandonable").start()
+    return await done

@@ -1,0 +1,1 @@
+"""Access control of the service: credentials of clients, and addresses of videos."""

@@ -1,0 +1,84 @@
+"""Limits on what runs in parallel: slots for analyses, and places for downloads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+from lvqa_ray.config import Serve
+from lvqa_ray.errors import FetchError
+from lvqa_ray.records import redact_url
+
+
+class Slot:
+    """The slot of an analysis, one of ``serve.at_once``; it can be given up for a while.
+
+    Args:
+        slots: The free slots.
+    """
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        """Wait for a slot."""
+        await self._slots.acquire()
+        self._held = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Release the slot, if it is held."""
+        if self._held:
+            self._held = False
+            self._slots.release()
+
+    @asynccontextmanager
+    async def given_up(self) -> AsyncIterator[None]:
+        """Let others have the slot inside the block, and wait for another one after it."""
+        await self.__aexit__()
+        yield
+        await self.__aenter__()
+
+
+class DownloadPlaces:
+    """Places for downloads: ``serve.downloads`` in parallel, each within ``serve.download_minutes``.
+
+    An analysis that waits for a download has no slot, so servers that do not answer hold up nobody else.
+
+    Args:
+        settings: The limits.
+    """
+
+    def __init__(self, settings: Serve) -> None:
+        self._free = asyncio.Semaphore(settings.downloads)
+        self._minutes = settings.download_minutes
+
+    @asynccontextmanager
+    async def taken(self, uri: str, slot: Slot | None = None) -> AsyncIterator[None]:
+        """Take a place inside the block.
+
+        Args:
+            uri: The video, for the message.
+            slot: Slot to give up meanwhile.
+
+        Raises:
+            FetchError: The block took too long.
+        """
+        if slot is not None:
+            async with slot.given_up(), self.taken(uri):
+                yield
+            return
+        async with self._free:
+            try:
+                async with asyncio.timeout(60 * self._minutes):
+                    yield
+            except TimeoutError:
+                raise FetchError(
+                    "not_fetched",
+                    f"{redact_url(uri)}: its server took more than {self._minutes:g} minutes "
+                    "(serve.download_minutes); try again later, or raise it.",
+                    retryable=True,
+                ) from None

@@ -1,0 +1,144 @@
+"""One client never affects another: bursts, addresses that never answer, workspaces, reruns, and who keeps what."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.told import STORY, told
+from tests.serve.conftest import job_at
+from tests.serve.service import Service
+from tests.serve.test_quanmiao import ROUTE
+from tests.serve.test_service import until
+from tests.serve.vendor import Vendor
+
+NETWORKS = ("127.0.0.0/8",)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def take() -> None:
+            while True:
+                try:
+                    held.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=take, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        for each in held:
+            each.close()
+
+
+def test_addresses_that_never_answer_hold_up_nobody(silent: str, films: Path, tmp_path: Path) -> None:
+    """More of them than there are slots and threads; DELETE ends them at once, and so does the time limit."""
+    with FakeEndpoint(answer=told) as fake:
+        job = job_at(fake, tmp_path, films, at_once=2, networks=NETWORKS, download_minutes=0.2)
+        with Service(job) as service:
+            at = f"{service.url}/v1/analyses"
+            hung = [httpx2.post(at, json={"video": f"{silent}/{number}.mp4"}).json()["session"] for number in range(8)]
+            begun = time.monotonic()
+            events = list(Vendor(service.url).run(video_url=str(films / "film.mp4")))
+            assert events[-1].payload.output.video_generate_result.text == STORY
+            assert time.monotonic() - begun < 8
+            begun = time.monotonic()
+            assert httpx2.delete(f"{at}/{hung[0]}").json()["state"] == "stopped"
+            assert time.monotonic() - begun < 2
+            until(lambda: httpx2.get(f"{at}/{hung[-1]}").json()["state"] == "failed", 40)
+            failure = httpx2.get(f"{at}/{hung[-1]}").json()["failure"]
+            assert (failure["kind"], "serve.download_minutes" in failure["message"]) == ("not_fetched", True)
+
+
+def test_the_queue_holds_in_a_burst(films: Path, tmp_path: Path) -> None:
+    fake = FakeEndpoint(answer=told, latency_s=3)
+    with fake, Service(job_at(fake, tmp_path, films, at_once=2, waiting=3)) as service:
+
+        async def burst() -> Counter[int]:
+            body = {"video": str(films / "film.mp4")}
+            async with httpx2.AsyncClient(timeout=60) as client:
+                asked = (client.post(f"{service.url}/v1/analyses", json=body) for _ in range(20))
+                return Counter([answer.status_code for answer in await asyncio.gather(*asked)])
+
+        assert asyncio.run(burst()) == {202: 5, 429: 15}
+        refused = httpx2.post(f"{service.url}{ROUTE}", json={"videoUrl": str(films / "film.mp4")})
+        assert (refused.status_code, refused.json()["code"]) == (429, "Throttling")
+        assert {"retry-after", "x-acs-retry-after"} <= refused.headers.keys()
+
+
+def test_an_analysis_is_found_in_its_workspace_only(service: Service, films: Path, endpoint: FakeEndpoint) -> None:
+    endpoint.latency_s = 2
+    vendor, other = Vendor(service.url), Vendor(service.url, workspace="llm-other")
+    task = vendor.submit(video_url=str(films / "film.mp4"), video_extra_info="mine")
+    until(lambda: vendor.task(task).task_status == "RUNNING")
+    session = vendor.task(task).header.session_id
+    assert httpx2.get(f"{service.url}/v1/analyses/{session}").status_code == 404
+    assert httpx2.delete(f"{service.url}/v1/analyses/{session}").status_code == 404
+    with pytest.raises(Exception, match="no such task"):
+        other.task(task)
+    with pytest.raises(Exception, match="no such task"):
+        other.cancel(task)
+    canceled = vendor.cancel(task)
+    assert (canceled.task_status, canceled.task_id) == ("CANCELED", task)
+    assert vendor.task(task).task_status == "CANCELED"
+
+
+def test_a_submitted_task_ends_without_its_client(service: Service, films: Path, endpoint: FakeEndpoint) -> None:
+    vendor = Vendor(service.url)
+    request = {"video_url": str(films / "film.mp4"), "video_extra_info": "submitted", "deduplication_id": "once"}
+    task = vendor.submit(**request)
+    until(lambda: vendor.task(task).task_status == "SUCCESSED")
+    found = vendor.task(task)
+    assert found.payload.output.video_generate_result.text == STORY
+    assert (found.header.event, found.header.task_id) == ("task-finished", task)
+    assert found.task_run_info.response_time > 0
+    asked = endpoint.asked
+    assert vendor.submit(**request) == task, "the same deduplicationId is the same task"
+    assert endpoint.asked == asked
+
+
+def test_an_event_stream_may_finish_without_its_client(films: Path, tmp_path: Path) -> None:
+    fake = FakeEndpoint(answer=told, latency_s=1)
+    with fake, Service(job_at(fake, tmp_path, films, detached="finish")) as service:
+        body = {"videoUrl": str(films / "film.mp4"), "taskId": "detached"}
+        with httpx2.stream("POST", f"{service.url}{ROUTE}", json=body) as answer:
+            next(answer.iter_bytes())
+        until(lambda: Vendor(service.url).task("detached").task_status == "SUCCESSED")
+
+
+def test_a_named_part_is_generated_again_and_its_prerequisites_are_not(films: Path, tmp_path: Path) -> None:
+    replies = iter(range(1000))
+
+    def answer(body: dict[str, object]) -> str | None:
+        made = told(body)
+        return f"{made} ({next(replies)})" if made == STORY else made
+
+    with FakeEndpoint(answer=answer) as fake, Service(job_at(fake, tmp_path, films)) as service:
+        vendor = Vendor(service.url)
+        run = {"video_url": str(films / "film.mp4"), "task_id": "t", "generate_options": ["videoGenerate"]}
+        first = list(vendor.run(**run))[-1]
+        asked = fake.asked
+        build = {"task_id": "t", "original_session_id": first.header.session_id}
+        second = list(vendor.run(**build, generate_options=["videoGenerate"]))[-1]
+        assert fake.asked == asked + 1, "the shots are not described again"
+        one, two = (each.payload.output.video_generate_result.text for each in (first, second))
+        assert one != two
+        assert second.payload.usage.total_tokens == second.payload.output.video_generate_result.usage.total_tokens
+        assert 0 < second.payload.usage.total_tokens < first.payload.usage.total_tokens
+        build["original_session_id"] = second.header.session_id
+        third = list(vendor.run(**build, generate_options=["videoTitleGenerate"]))[-1]
+        assert fake.asked == asked + 2, "titles alone, from the summary of the second session"
+        assert third.payload.output.video_generate_result.text == two
+        assert third.payload.output.video_generate_result.usage.total_tokens == 0

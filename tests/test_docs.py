@@ -24,10 +24,13 @@ from lvqa_ray.records import (
     Clip,
     Drop,
     Failure,
+    FinishedVideo,
     Question,
     Record,
     Span,
     Subtitle,
+    Trace,
+    Verdict,
     Video,
     VideoInfo,
 )
@@ -38,6 +41,7 @@ from lvqa_ray.records.table_rows import (
     drop_row,
     failure_row,
     subtitle_rows,
+    trace_rows,
 )
 from lvqa_ray.records.tables import SCHEMAS, TableName
 from tests.blocks import PAGES, ROOT, commands
@@ -140,6 +144,10 @@ def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
     said = replace(clip, heard=(Subtitle(start_ms=0, end_ms=1, text="Hello.", source="stream"),))
     prose = Analysis(task="summary")
     (analysis,) = analysis_rows(AnalysisRecord(video=video, results=(prose,), alone=False))
+    tried = Verdict(
+        check="watch", passed=False, traces=(Trace(check="watch", attempt=0, question="q", media="frames"),)
+    )
+    (trace,) = trace_rows(FinishedVideo(video=video, records=(), drops=(replace(drop, verdicts=(tried,)),)))
     lines: dict[TableName, dict[str, Any]] = {
         "data": data_row(record),
         "clips": clip_row(CaptionedClip(clip=clip)),
@@ -147,6 +155,7 @@ def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
         "failures": failure_row(failure),
         "subtitles": subtitle_rows(said)[0],
         "analysis": analysis,
+        "traces": trace,
     }
     for table, line in lines.items():
         marked = {name for name, _, null in columns_of(table) if null}

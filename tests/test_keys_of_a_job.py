@@ -134,6 +134,7 @@ HITS: dict[str, Any] = {
     "engine.max_requests": 1,
     "engine.retry_failures": True,
     "endpoints.checker": {**ENDPOINT, "model": "n"},
+    "endpoints.watcher": {**ENDPOINT, "model": "n"},
     "serve.host": "::1",
     "serve.port": 1,
     "serve.token_env": "TOKEN",
@@ -152,6 +153,7 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
     "endpoints.vlm.temperature": (0.5, {"caption"}),
     "endpoints.vlm.max_tokens": (9, {"caption"}),
     "endpoints.vlm.extra_body": ({"top_p": 0.5}, {"caption"}),
+    "endpoints.vlm.reasoning": ({"off": True}, {"caption"}),
     "endpoints.llm.model": ("n", {"ask", "reformat"}),
     "endpoints.reformat": ({**ENDPOINT, "model": "n"}, {"reformat"}),
     "split.max_seconds": (15, {"caption", "ask"}),
@@ -181,7 +183,7 @@ MISSES: dict[str, tuple[Any, set[str]]] = {
 }
 # They decide which clips or questions there are, or what `values` fills in; what is then asked about one is as above.
 BY_ITS_CLIPS = {"split", "filter", "cut", "checks", "summarize", "analysis"}
-BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames"}
+BY_THE_PROMPT = {"caption.values", "ask.values", "reformat.values", "caption.media", "ask.frames", "reformat.source"}
 
 
 def changed(path: str, value: Any) -> Job:

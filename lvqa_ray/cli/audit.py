@@ -94,6 +94,14 @@ def _rows(audits: list[Audit]) -> list[AuditRow]:
         ("  long videos, windows chosen without it", lambda audit: _of_windows(audit, "unaided")),
         ("  difference", _difference),
         ("  difficulty, kept", lambda audit: ", ".join(f"{k}: {n:,}" for k, n in audit.difficulty.items())),
+        ("answered from the film, all", lambda audit: _mean(audit.watch["all"])),
+        ("answered from the film, kept", lambda audit: _mean(audit.watch["kept"])),
+        *(_rate(rate) for rate in sorted(_names(audits, "watched"), key=float)),
+        ("  pass@k", lambda audit: ", ".join(f"{k}: {100 * rate:.1f} %" for k, rate in audit.pass_at.items())),
+        *(_success(name) for name in _names(audits, "success") if any(audit.watched for audit in audits)),
+        ("preference pairs", _pairs),
+        ("  the chosen is longer (chance 50 %)", lambda audit: _share(audit.pairs.longer)),
+        *(_positions(side) for side in ("chosen", "rejected")),
         ("cited time captioned, all", lambda audit: _mean(audit.grounded["all"])),
         ("cited time captioned, kept", lambda audit: _mean(audit.grounded["kept"])),
         *(_cost(stage) for stage in _names(audits, "cost")),
@@ -157,6 +165,43 @@ def _difference(audit: Audit) -> str:
     if cited is None or unaided is None or cited.mean is None or unaided.mean is None:
         return ""
     return f"{100 * (cited.mean - unaided.mean):+.1f} percentage points"
+
+
+def _rate(rate: str) -> AuditRow:
+    """A bar of the histogram of the share of correct answers from the film."""
+
+    def cell(audit: Audit) -> str:
+        number, most = audit.watched.get(rate, 0), max(audit.watched.values(), default=0)
+        return f"{number:>6,} {BAR * round(BAR_LENGTH * number / most)}".rstrip() if most else ""
+
+    return f"  {100 * float(rate):.0f} % of its answers are right", cell
+
+
+BAR, BAR_LENGTH = "█", 20
+
+
+def _success(name: str) -> AuditRow:
+    def cell(audit: Audit) -> str:
+        found = audit.success.get(name)
+        if not found:
+            return ""
+        told, seen = (found[check].mean for check in ("solve", "watch"))
+        return f"captions {_number(told, '{:.0%}') or '-'}, film {_number(seen, '{:.0%}') or '-'}"
+
+    return f"  right in {name or 'no category'}", cell
+
+
+def _pairs(audit: Audit) -> str:
+    return f"{audit.pairs.pairs:,} of {audit.pairs.records:,} records with traces" if audit.pairs.records else ""
+
+
+def _positions(side: str) -> AuditRow:
+    def cell(audit: Audit) -> str:
+        counts, pairs = audit.pairs.positions[side], sum(audit.pairs.positions[side].values())
+        shares = ", ".join(_percent(number, pairs) for number in counts.values())
+        return f"{shares}, p {audit.pairs.positions_p[side]:.3g}" if pairs else ""
+
+    return f"  the {side} answer was shown at A, B, C, D", cell
 
 
 def _cost(stage: str) -> AuditRow:

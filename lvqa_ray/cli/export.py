@@ -21,6 +21,7 @@ from lvqa_ray.report.trainers.training_sample import (
 
 # None has the name of a table, whose folder must hold only Parquet files.
 FOLDERS = {
+    "dpo": "dpo.jsonl",
     "hf": "hf",
     "llamafactory": "llamafactory",
     "lmms-eval": "lmms-eval",

@@ -48,7 +48,7 @@ def _section(path: str, schema: Mapping[str, Any], defs: Mapping[str, Any], plai
         if where == "endpoints.llm":
             yield f"\n## {where}\n\n{_description(section)} Its settings are those of `endpoints.vlm`.\n"
             continue
-        yield from _section(where, section, defs, plain.get(where.rpartition(".")[2], {}))
+        yield from _section(where, section, defs, plain.get(where.rpartition(".")[2]) or {})
 
 
 def _object(field: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -116,6 +116,15 @@ class Job(Section):
         return self
 
     @model_validator(mode="after")
+    def _traces_to_rewrite(self) -> Self:
+        if self.reformat.source != "steps" and self.checks.watch.policy == "off":
+            raise ValueError(
+                f"reformat.source={self.reformat.source} rewrites traces of checks.watch, which is off: set its policy "
+                "to mark or drop"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _named_apart(self) -> Self:
         names = Counter(stage.name for stage in self.asking)
         if doubled := [name for name, count in names.items() if count > 1]:
@@ -184,7 +193,8 @@ class Job(Section):
     def job_hash(self) -> str:
         """Hash of all settings that change a reply: not the videos, the output folder, speed, limits or prices."""
         content = self._content()
-        content["endpoints"] = {role: self.endpoints.of(role).answering for role in self.endpoints.roles}
+        roles = [role for role in self.endpoints.roles if role != "watcher" or self.checks.watch.policy != "off"]
+        content["endpoints"] = {role: self.endpoints.of(role).answering for role in roles}
         return _hash(content)
 
     @property
@@ -224,6 +234,10 @@ class Job(Section):
         for name, unset in NEWER_CHECKS.items():
             if getattr(self.checks, name) == unset:
                 del content["checks"][name]
+        if self.checks.watch.policy == "off":
+            del content["checks"]["watch"]
+        if self.reformat.source == "steps":
+            del content["reformat"]["source"]
         return content
 
 

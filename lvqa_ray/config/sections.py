@@ -35,6 +35,7 @@ from lvqa_ray.stages.checks.rewrite import RewriteQuestion
 from lvqa_ray.stages.checks.shuffle import ShuffleOptions
 from lvqa_ray.stages.checks.solve import CheckSolve, CheckUnaided
 from lvqa_ray.stages.checks.structure import CheckStructure
+from lvqa_ray.stages.checks.watch import CheckWatch
 
 
 class Section(BaseModel):
@@ -77,6 +78,11 @@ class Endpoints(Section):
         "for llm.",
     )
 
+    watcher: Replicas | None = Field(
+        default=None,
+        description="The vision model that answers questions from the film (checks.watch), for example one that "
+        "thinks: one endpoint, a list, or null for vlm.",
+    )
     speech: Replicas | None = Field(
         default=None,
         description="Speech-to-text endpoint (/audio/transcriptions), used for videos without subtitles: one "
@@ -116,8 +122,10 @@ class Endpoints(Section):
         return frozenset(name for name in every if name)
 
     def section(self, role: Role) -> str:
-        """The field with the endpoints of a role; ``llm`` if its own is not set."""
-        return "llm" if getattr(self, role) is None else role
+        """The field with the endpoints of a role; if its own is not set, ``vlm`` for the watcher, else ``llm``."""
+        if getattr(self, role) is not None:
+            return role
+        return "vlm" if role == "watcher" else "llm"
 
 
 class Checks(Section):
@@ -157,6 +165,10 @@ class Checks(Section):
     judge: CheckJudge = Field(default_factory=CheckJudge, description="Faults of a rubric, judged in one call.")
     evidence: CheckEvidence = Field(
         default_factory=CheckEvidence, description="Claims that the frames of their time spans do not support."
+    )
+    watch: CheckWatch = Field(
+        default_factory=CheckWatch,
+        description="Questions whose key does not follow from the film; keeps the reasoning of each attempt.",
     )
     prose: CheckProse = Field(
         default_factory=CheckProse, description="Rewritten reasoning that does not reach the key, or changes facts."

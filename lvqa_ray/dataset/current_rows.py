@@ -62,7 +62,7 @@ def current_outcomes(folder: StoragePath) -> Mapping[TableName, pa.Table]:
     failures = failures.filter(newer).select(columns)
     without_record = failures.filter(pc.invert(pc.is_in(failures["id"], value_set=flat(records["id"]))))
     ended = pa.concat_tables([records, without_record]).unify_dictionaries()
-    followers = dict.fromkeys(("clips", "drops", "subtitles", "analysis"), ended)
+    followers = dict.fromkeys(("clips", "drops", "subtitles", "analysis", "traces"), ended)
     return {"data": records, "failures": failures, **followers}
 
 
@@ -125,13 +125,14 @@ def key_columns(table: TableName) -> list[str]:
         "drops": ["id"],
         "subtitles": ["index"],
         "analysis": ["index"],
+        "traces": ["index"],
     }
     return [VIDEO_ID[table], "run_id", *numbered.get(table, [])]
 
 
 def row_numbers(rows: pa.Table, table: TableName) -> Ints:
     """The number of each row within its video."""
-    if table in ("clips", "subtitles", "analysis"):
+    if table in ("clips", "subtitles", "analysis", "traces"):
         return numbers(pc.fill_null(rows["index"], 0)).astype(np.int64)
     if table == "failures":
         return np.zeros(rows.num_rows, dtype=np.int64)

@@ -188,7 +188,7 @@ def _shard(shard: StoragePath, table: TableName, since: float | None) -> Iterato
 
 def _repeats(folder: StoragePath, current: Mapping[TableName, pa.Table]) -> Iterator[str]:
     """Tables with duplicate rows, or with rows that a later outcome replaced."""
-    for table in ("data", "failures", "drops", "subtitles", "analysis"):
+    for table in ("data", "failures", "drops", "subtitles", "analysis", "traces"):
         once = FirstSeen(highest_number(folder, table, current[table]))
         too_many: list[str] = []
         for _, rows in row_groups(folder, table, key_columns(table)):

@@ -54,6 +54,15 @@ class _StageFacts(BaseModel):
     facts: dict[str, Any] = {}
 
 
+class _TemplateArguments(BaseModel):
+    """Arguments of the chat template that turn thinking on, as for vLLM."""
+
+    enable_thinking: bool = False
+
+
+ThoughtsForm = Literal["reasoning", "reasoning_content", "tags", "parts"]
+
+
 class _Body(BaseModel):
     model: str
     messages: Annotated[list[_Message], Field(min_length=1)]
@@ -63,6 +72,8 @@ class _Body(BaseModel):
     n: Literal[1] | None = None
     response_format: dict[str, Any] = {}
     lvqa: _StageFacts = _StageFacts()
+    chat_template_kwargs: _TemplateArguments = _TemplateArguments()
+    thoughts_form: ThoughtsForm = "reasoning"
 
 
 def complete(data: bytes) -> dict[str, object]:
@@ -91,6 +102,7 @@ def complete(data: bytes) -> dict[str, object]:
     as_json = body.response_format.get("type") == "json_schema"
     whole = REPLIES.get(stage, caption)(Asked(body.lvqa.facts, pictures, as_json))
     limit = body.max_completion_tokens or body.max_tokens
+    thoughts, whole = _parted(whole) if body.chat_template_kwargs.enable_thinking else ("", whole)
     text = whole[: limit and limit * CHARS_PER_TOKEN]
     prompt_tokens = _tokens("".join(part.text for part in parts))
     prompt_tokens += sum(family_of(DEMO_MODEL).tokens(*picture.pixels.shape[1::-1]) for picture in pictures)
@@ -100,13 +112,37 @@ def complete(data: bytes) -> dict[str, object]:
         "object": "chat.completion",
         "created": int(time.time()),
         "model": DEMO_MODEL,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        "choices": [{"index": 0, "message": _message(thoughts, text, body.thoughts_form), "finish_reason": finish}],
         "usage": {
             "prompt_tokens": prompt_tokens,
-            "completion_tokens": _tokens(text),
-            "total_tokens": prompt_tokens + _tokens(text),
+            "completion_tokens": _tokens(thoughts + text),
+            "total_tokens": prompt_tokens + _tokens(thoughts + text),
         },
     }
+
+
+def _parted(reply: str) -> tuple[str, str]:
+    """The thoughts and the answer of a reply: what is before its last line, if that is an answer."""
+    thoughts, line, answer = reply.rpartition("ANSWER:")
+    return (thoughts.strip(), line + answer) if thoughts.strip() else (NO_REASONS, reply)
+
+
+NO_REASONS = "I measure, and put into words what I measure."
+
+
+def _message(thoughts: str, text: str, form: ThoughtsForm) -> dict[str, object]:
+    """The message of a reply, with thoughts in one of the forms of real servers."""
+    said: dict[str, object] = {"role": "assistant", "content": text}
+    if not thoughts:
+        return said
+    match form:
+        case "tags":
+            return said | {"content": f"<think>\n{thoughts}\n</think>\n\n{text}"}
+        case "parts":
+            parts = [{"type": "thinking", "thinking": [{"type": "text", "text": thoughts}]}]
+            return said | {"content": [*parts, {"type": "text", "text": text}]}
+        case _:
+            return said | {form: thoughts}
 
 
 def _pictures(urls: Sequence[str], times: Sequence[float]) -> list[Picture]:

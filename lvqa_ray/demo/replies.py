@@ -137,6 +137,28 @@ def hops(asked: Asked) -> str:
     return f"It is told.\n\nANSWER: {letters[0]}" if len(letters) == 1 else "Nothing tells.\n\nANSWER: none"
 
 
+def watch(asked: Asked) -> str:
+    """The option that the frames bear out, with the looks of the shots as reasons; otherwise a guess.
+
+    It reads nothing but pixels and times, so how often it is right is known before: always, if the frames show each
+    shot that the question is about; else as often as a guess, which the frames and the order of the options decide.
+    """
+    stem, options = _question(asked)
+    shots = describe(asked.pictures).shots if asked.pictures else ()
+    seen = "\n".join(f"From {_second(shot.start)} to {_second(shot.end)}, {shot.look.clause}." for shot in shots)
+    letters = question_writer.right(seen, stem, options) or []
+    told = " ".join(f"At {shot.start} {shot.look.clause}." for shot in shots)
+    if len(letters) == 1:
+        return f"{told} So this is it: {options[letters[0]]}.\n\nANSWER: {letters[0]}"
+    letter = _draw(stem, options, seen).choice(sorted(options))
+    return f"{told} That decides nothing; this is a guess: {options[letter]}.\n\nANSWER: {letter}".lstrip()
+
+
+def _second(moment: str) -> str:
+    """The time of a moment, in seconds; the number of a frame without a time."""
+    return moment.removeprefix("frame ").removesuffix(" s")
+
+
 def prose(asked: Asked) -> str:
     """The option that the reasoning concludes with, or the only one that it does not rule out."""
     if not _question(asked)[1]:
@@ -145,7 +167,7 @@ def prose(asked: Asked) -> str:
         return f"The thoughts end so.\n\nANSWER: {said[1] if said else order or 'none'}"
     thoughts = asked["prose"].casefold()
     options = {letter: option.casefold() for letter, option in _question(asked)[1].items()}
-    concluded = r"so {0} comes first|(?:takes its place|leads up to it) is {0}\."
+    concluded = r"so {0} comes first|(?:takes its place|leads up to it) is {0}\.|so this is it: {0}\."
     ruled_out = r"so {0} is ruled out|nowhere in the film is there [^.]*{0}"
     for pattern, holds in ((concluded, True), (ruled_out, False)):
         matches = {
@@ -178,7 +200,8 @@ def reformat(asked: Asked) -> str:
     reason, key = asked["reason"], asked["answer"]
     draw = _draw(reason, key)
     sentences: list[str] = []
-    for step in re.split(r"\n?\bStep \d+: ", reason)[1:]:
+    steps = re.split(r"\n?\bStep \d+: ", reason)[1:]
+    for step in steps or [reason.removeprefix("Start thinking.")]:
         head, *rest = _SENTENCE.split(step.strip())
         opener = draw.choice(_NEXT if sentences else _FIRST)
         if head.split(maxsplit=1)[0].lower() in _LOWERED:
@@ -253,6 +276,7 @@ REPLIES: Mapping[str, Callable[[Asked], str]] = {
     "hops": hops,
     "judge": judge,
     "evidence": evidence,
+    "watch": watch,
     "reformat": reformat,
     "prose": prose,
     "summary": summary,

@@ -19,6 +19,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import CacheMiddleware, ReplyStore
 from lvqa_ray.llm.middleware.truncation import RetryTruncated
+from lvqa_ray.llm.replies.cleaning import Cleaning
 from lvqa_ray.records import Clip, Row
 from lvqa_ray.stage import Chat, Prompted
 from lvqa_ray.stage.steps import ChatStep, run_steps
@@ -144,9 +145,8 @@ class PaidFrames:
     def _chat(self, stage: Prompted, answers: KeyIndex) -> Chat:
         endpoint = self._endpoints.of(stage.role)
         kept = ReadOnlyReplyStore(for_reading(self._journal), answers)
-        return RetryTruncated(
-            CacheMiddleware(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again), endpoint
-        )
+        cached = CacheMiddleware(_unknown, kept, partial(cache_key, endpoint), ask_again=self._ask_again)
+        return Cleaning(RetryTruncated(cached, endpoint))
 
 
 def asked_by(look: FrameScoring) -> Sequence[Prompted]:

@@ -16,11 +16,20 @@ from lvqa_ray.records.table_rows import (
     drop_row,
     failure_row,
     subtitle_rows,
+    trace_rows,
 )
 from lvqa_ray.records.tables import TableName
 from lvqa_ray.storage.paths import StoragePath
 
-WRITE_ORDER: tuple[TableName, ...] = ("subtitles", "clips", "drops", "analysis", "data", "failures")
+WRITE_ORDER: tuple[TableName, ...] = (
+    "subtitles",
+    "clips",
+    "traces",
+    "drops",
+    "analysis",
+    "data",
+    "failures",
+)
 """Order in which the tables are written: the outcome of a video comes last, when its other rows are written."""
 
 
@@ -59,6 +68,7 @@ def write_tables(folder: StoragePath, provenance: dict[str, str], name: str, row
                 lines["subtitles"] += [line | provenance for line in subtitle_rows(row.clip)]
             case FinishedVideo():
                 lines["data"] += [data_row(record) | provenance for record in row.records]
+                lines["traces"] += [line | provenance for line in trace_rows(row)]
                 lines["drops"] += [drop_row(drop, row.video) | provenance for drop in row.drops]
                 if row.failure:
                     lines["failures"].append(failure_row(row.failure) | provenance)

@@ -52,6 +52,8 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
     else:
         usage = reply.usage
         fields = {"text": reply.text, "model": reply.model}
+        if reply.thoughts:
+            fields["thoughts"] = reply.thoughts
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
     latency = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
     line = _JSON.encode({"key": key, **fields, **counts, "at": round(time.time(), 1), **latency})
@@ -81,7 +83,8 @@ def _entry(fields: dict[str, Any]) -> JournalEntry:
         return JournalEntry(fields["key"], model, usage, _failure(kind, fields, usage), kind, at=at)
     if not isinstance(fields["text"], str) or not fields["text"]:
         raise ValueError("an answer has a text")
-    reply = ChatReply(text=fields["text"], model=model, usage=usage, seconds=seconds)
+    thoughts = str(fields.get("thoughts", ""))
+    reply = ChatReply(text=fields["text"], model=model, usage=usage, seconds=seconds, thoughts=thoughts)
     return JournalEntry(fields["key"], model, usage, reply, at=at, seconds=seconds)
 
 

@@ -33,4 +33,4 @@ def cache_key(endpoint: Endpoint, request: ChatRequest) -> str:
 def _part(part: Part) -> dict[str, str]:
     if isinstance(part, Media):
         return {"media": part.identity, "mime": part.mime}
-    return {"text": part.text}
+    return {"text": part.keyed or part.text}

@@ -5,14 +5,24 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.messages import ChatRequest
+from lvqa_ray.llm.reasoning import Fields, Reasoning
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
@@ -110,6 +120,12 @@ class Endpoint(BaseModel):
         description="Further fields of the request body, such as {top_p: 0.8}. They affect the reply, so they are "
         "part of the cache key.",
     )
+    reasoning: Reasoning | None = Field(
+        default=None,
+        description="How much a reasoning model thinks: {effort: high}, {budget_tokens: 4000} or off, sent as the "
+        "provider's own parameters. They affect the reply, so they are part of the cache key. null for the model's "
+        "default.",
+    )
     stream: bool = Field(
         default=False,
         description="Request streamed replies, for models that support nothing else. The content is the same. "
@@ -201,6 +217,13 @@ class Endpoint(BaseModel):
             raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
         return body
 
+    @field_validator("reasoning")
+    @classmethod
+    def _known_to_the_provider(cls, reasoning: Reasoning | None, info: ValidationInfo) -> Reasoning | None:
+        if reasoning is not None and (base_url := info.data.get("base_url")):
+            reasoning.request_fields(base_url)
+        return reasoning
+
     @property
     def label(self) -> str:
         """Model and host, for messages to the user."""
@@ -209,7 +232,10 @@ class Endpoint(BaseModel):
     @property
     def answering(self) -> dict[str, Any]:
         """The settings that can change an answer."""
-        return self.model_dump(mode="json", include={"base_url", "model", "temperature", "max_tokens", "extra_body"})
+        names = {"base_url", "model", "temperature", "max_tokens", "extra_body"}
+        if self.reasoning is not None:  # jobs of earlier releases keep their hash
+            names.add("reasoning")
+        return self.model_dump(mode="json", include=names)
 
     @property
     def is_loopback(self) -> bool:
@@ -244,12 +270,16 @@ class Endpoint(BaseModel):
             )
         return SecretStr(key)
 
+    @property
+    def _reasoning_fields(self) -> Fields:
+        return {} if self.reasoning is None else self.reasoning.request_fields(self.base_url)
+
     def sampling(self, request: ChatRequest) -> dict[str, JsonValue]:
         """Sampling fields of the request body: the request's own settings, then the endpoint's defaults.
 
         Both the transport and the cache key use this.
         """
-        fields: dict[str, JsonValue] = dict(self.extra_body)
+        fields: dict[str, JsonValue] = _merged(self._reasoning_fields, self.extra_body)
         temperature = self.temperature if request.temperature is None else request.temperature
         max_tokens = self.max_tokens if request.max_tokens is None else request.max_tokens
         if temperature is not None:
@@ -260,6 +290,15 @@ class Endpoint(BaseModel):
             schema: dict[str, JsonValue] = {"name": required.name, "strict": True, "schema": dict(required.schema)}
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         return fields
+
+
+def _merged(fields: Fields, over: Mapping[str, JsonValue]) -> Fields:
+    """Fields with others over them; nested objects are merged."""
+    merged = dict(fields)
+    for name, value in over.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _names(value: JsonValue) -> Iterator[str]:

@@ -17,9 +17,15 @@ CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A text part of a message."""
+    """A text part of a message.
+
+    Attributes:
+        keyed: What the cache key holds instead of the text, if that differs: a reply as received, whose thoughts are
+            not sent back.
+    """
 
     text: str
+    keyed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,8 @@ class ChatReply:
         text: The answer. The transport gives the text as received, never empty; `Cleaning` removes everything but the
             answer.
         raw: The text as received, once ``text`` has been cleaned.
+        thoughts: Reasoning of the model before its answer, from fields of their own or from markup in the text; empty
+            if it returned none. It never becomes part of another prompt.
         limits: Rate-limit headers of the reply, if any; not stored in the journal.
         seconds: Latency of the endpoint (s); 0 if unknown.
     """
@@ -115,10 +123,11 @@ class ChatReply:
     limits: RateInfo | None = field(default=None, compare=False)
     seconds: float = field(default=0.0, compare=False)
     raw: str = field(default="", compare=False)
+    thoughts: str = field(default="", compare=False, repr=False)
 
     @property
     def received(self) -> str:
-        """The reply as received, in safe characters: for quotes in further prompts and in failures."""
+        """The reply as received, in safe characters, for failures; it may hold thoughts."""
         return self.raw or self.text
 
 

@@ -16,6 +16,8 @@ from lvqa_ray.records.questions import (
     QuestionedVideo,
     ReasoningStep,
     Record,
+    Trace,
+    TraceMedia,
     Verdict,
     hops,
 )
@@ -74,6 +76,8 @@ __all__ = [
     "Style",
     "Subtitle",
     "Task",
+    "Trace",
+    "TraceMedia",
     "Turn",
     "Usage",
     "Verdict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,3 +104,18 @@ Key = SpanKey | NumberKey | OrderKey | OpenKey
 def _plain(number: float) -> str:
     """A number without trailing zeros and exponent, rounded to 0.001."""
     return f"{number:.3f}".rstrip("0").rstrip(".")
+
+
+TOUCHING_S = 0.05
+"""Spans closer than this are one (s): labels and cuts are rounded."""
+
+
+def joined_spans(spans: Iterable[Span]) -> list[Span]:
+    """Spans in time order, joined where they touch or overlap."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
+        if joined and span.start_s <= joined[-1].end_s + TOUCHING_S:
+            joined[-1] = Span(start_s=joined[-1].start_s, end_s=max(joined[-1].end_s, span.end_s))
+        else:
+            joined.append(span)
+    return joined

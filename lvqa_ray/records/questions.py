@@ -6,10 +6,12 @@ none, so progress is counted by video, however many records it has.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvqa_ray.records.answer_keys import Key, Kind
+from lvqa_ray.records.answer_keys import Key, Kind, joined_spans
 from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
 
 Letter = Literal["A", "B", "C", "D"]
@@ -90,19 +92,70 @@ class KeyedQuestion:
 
 AnyQuestion = Question | KeyedQuestion
 
-TOUCHING_S = 0.05
-"""Spans closer than this are one (s): labels and cuts are rounded."""
-
 
 def hops(question: AnyQuestion) -> list[Span]:
     """The separate moments that a question cites: its steps' spans in time order, joined where they touch."""
-    joined: list[Span] = []
-    for span in sorted((step.span for step in question.steps), key=lambda span: (span.start_s, span.end_s)):
-        if joined and span.start_s <= joined[-1].end_s + TOUCHING_S:
-            joined[-1] = Span(start_s=joined[-1].start_s, end_s=max(joined[-1].end_s, span.end_s))
-        else:
-            joined.append(span)
-    return joined
+    return joined_spans(step.span for step in question.steps)
+
+
+TraceMedia = Literal["frames", "video", "captions", "reasons"]
+"""What the model was given for a trace: frames of the film, the film, captions, or reasons to rewrite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One sampled answer to a question, with the reasoning that led to it, in the option letters of the record.
+
+    Attributes:
+        check: Name of the check that asked.
+        attempt: Index of the attempt.
+        question: Question and options as one text.
+        model: The model; empty if there is no reply.
+        times: Times of the frames shown (s).
+        order: The letter in the record of the options shown as A, B, C and D, such as ``CDAB``.
+        thoughts: Thoughts that the model returned beside its answer; empty for none.
+        text: The answer.
+        answer: The chosen option, or ``None``.
+        read: Whether the answer is readable.
+        correct: Whether it is the key.
+        letters_unclear: Whether the texts still have the letters of the prompt, since some may name an option or not.
+        error: Kind of the error if there is no answer.
+        usage: Tokens and cost of the attempt.
+    """
+
+    check: str
+    attempt: int
+    question: str
+    media: TraceMedia
+    model: str = ""
+    times: tuple[float, ...] = ()
+    order: str = "ABCD"
+    thoughts: str = field(default="", repr=False)
+    text: str = field(default="", repr=False)
+    answer: str | None = None
+    read: bool = True
+    correct: bool = False
+    letters_unclear: bool = False
+    error: str = ""
+    usage: Usage = NO_USAGE
+
+    @property
+    def rationale(self) -> str:
+        """The text before the line with the answer."""
+        return before_answer(self.text)
+
+    @property
+    def reasoning(self) -> str:
+        """The thoughts; without any, the text before the line with the answer."""
+        return self.thoughts or self.rationale
+
+
+def before_answer(reply: str) -> str:
+    """The text of a reply before its line ``ANSWER: B``."""
+    return _ANSWER_LINE.split(reply)[0].strip()
+
+
+_ANSWER_LINE = re.compile(r"^\W*(?:final\s+)?answer\W*[:：].*\Z", re.IGNORECASE | re.MULTILINE | re.DOTALL)  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +170,7 @@ class Verdict:
         score: The check's measurement, such as a pass rate; each check defines it, ``None`` if it measures nothing.
         tries: Number of answers behind the score.
         usage: Cost of the check.
+        traces: The sampled answers behind the score, if the check keeps them.
     """
 
     check: str
@@ -126,6 +180,37 @@ class Verdict:
     score: float | None = None
     tries: int = 0
     usage: Usage = NO_USAGE
+    traces: tuple[Trace, ...] = field(default=(), compare=False, repr=False)
+
+
+def score_of(verdicts: Sequence[Verdict], check: str) -> float | None:
+    """The score of a check; ``None`` if it did not run or measured nothing."""
+    return next((verdict.score for verdict in verdicts if verdict.check == check), None)
+
+
+def best_trace(verdicts: Sequence[Verdict]) -> Trace | None:
+    """The correct trace of the check ``watch`` whose reasoning has the median length; ``None`` if there is none.
+
+    It must have reasoning, and clear option letters. The shortest correct answer is often a guess, and the longest one
+    often wanders; of two in the middle it is the shorter, and of equal ones the earlier.
+    """
+    traces = [trace for verdict in verdicts if verdict.check == WATCH for trace in verdict.traces]
+    usable = [trace for trace in traces if trace.correct and trace.reasoning and not trace.letters_unclear]
+    usable.sort(key=lambda trace: (len(trace.reasoning), trace.attempt))
+    return usable[(len(usable) - 1) // 2] if usable else None
+
+
+def caption_fault(verdicts: Sequence[Verdict]) -> bool | None:
+    """Whether most answers from the captions are the key and none from the film is; ``None`` if one was not measured.
+
+    Then the captions that the question rests on probably say what the film does not show.
+    """
+    told, seen = score_of(verdicts, SOLVE), score_of(verdicts, WATCH)
+    return None if told is None or seen is None else told > MOSTLY and seen == 0
+
+
+WATCH, SOLVE = "watch", "solve"
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

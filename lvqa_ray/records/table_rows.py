@@ -8,7 +8,17 @@ from typing import Any
 
 from lvqa_ray.records.analyzed_video import AnalysisRecord
 from lvqa_ray.records.question_columns import answer_value, checks_value, open_twin, question_value, training_messages
-from lvqa_ray.records.questions import Drop, Record, hops
+from lvqa_ray.records.questions import (
+    SOLVE,
+    WATCH,
+    Drop,
+    FinishedVideo,
+    Record,
+    best_trace,
+    caption_fault,
+    hops,
+    score_of,
+)
 from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.tables import USAGE, VIDEO_INFO
@@ -21,6 +31,7 @@ def data_row(record: Record) -> dict[str, Any]:
     film, video = record.film, record.film.video
     cited = hops(record.question)
     gaps = [clip.clip.span for clip in film.clips if clip.failure is not None]
+    best = best_trace(record.verdicts)
     return {
         "id": record.id,
         "captions": film.captions,
@@ -41,8 +52,12 @@ def data_row(record: Record) -> dict[str, Any]:
         "requested_category": record.requested or record.category or None,
         "checks": checks_value(record.verdicts),
         **open_twin(record.question),
-        "blind_rate": _score(record, "blind"),
-        "solve_rate": _score(record, "solve"),
+        "blind_rate": score_of(record.verdicts, "blind"),
+        "solve_rate": score_of(record.verdicts, SOLVE),
+        "watch_rate": score_of(record.verdicts, WATCH),
+        "traces": sum(len(verdict.traces) for verdict in record.verdicts),
+        "best_trace": safe_text(best.reasoning) if best else None,
+        "caption_fault": caption_fault(record.verdicts),
         "kind": record.question.kind,
         "answer": answer_value(record.question),
         "group_id": record.group_id or record.id,
@@ -51,10 +66,6 @@ def data_row(record: Record) -> dict[str, Any]:
         "failed_checks": [verdict.check for verdict in record.verdicts if not verdict.passed],
         **_origin(video),
     }
-
-
-def _score(record: Record, check: str) -> float | None:
-    return next((verdict.score for verdict in record.verdicts if verdict.check == check), None)
 
 
 def clip_row(captioned: CaptionedClip) -> dict[str, Any]:
@@ -170,6 +181,41 @@ def analysis_rows(record: AnalysisRecord) -> Iterator[dict[str, Any]]:
             "usage": _usage(result.usage),
             **_origin(record.video),
         }
+
+
+def trace_rows(done: FinishedVideo) -> Iterator[dict[str, Any]]:
+    """Rows of ``traces/``: the sampled answers to all questions of a video, the traces of a question in a row."""
+    index = 0
+    ended: tuple[Record | Drop, ...] = (*done.records, *done.drops)
+    for one in ended:
+        best = best_trace(one.verdicts)
+        for trace in (trace for verdict in one.verdicts for trace in verdict.traces):
+            yield {
+                "video_id": done.video.id,
+                "index": index,
+                "question_id": one.id,
+                "category": one.category or None,
+                "kept": isinstance(one, Record),
+                "full_question": safe_text(trace.question),
+                "key": one.question.answer if one.question else None,
+                "check": trace.check,
+                "attempt": trace.attempt,
+                "model": trace.model or None,
+                "media": trace.media,
+                "frame_times": list(trace.times),
+                "option_order": trace.order,
+                "thoughts": safe_text(trace.thoughts) or None,
+                "reply": safe_text(trace.text) or None,
+                "answer": trace.answer,
+                "correct": trace.correct,
+                "readable": trace.read,
+                "letters_unclear": trace.letters_unclear,
+                "best": trace is best,
+                "error": trace.error or None,
+                "usage": _usage(trace.usage),
+                **_origin(done.video),
+            }
+            index += 1
 
 
 def _origin(video: Video) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from lvqa_ray.records.question_columns import ANSWER, CHECKS, MESSAGES, PARSED_REASONING
 
-TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis"]
+TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis", "traces"]
 
 VIDEO_ID: Mapping[TableName, str] = {
     "data": "video_id",
@@ -22,6 +22,7 @@ VIDEO_ID: Mapping[TableName, str] = {
     "drops": "video_id",
     "subtitles": "video_id",
     "analysis": "video_id",
+    "traces": "video_id",
 }
 """Column with the id of the video."""
 
@@ -89,6 +90,11 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("open_answer", pa.string()),
             ("blind_rate", pa.float64()),
             ("solve_rate", pa.float64()),
+            ("watch_rate", pa.float64()),
+            # Rows in "traces", and the reasoning of the one that `best_trace` selects.
+            ("traces", pa.int32()),
+            ("best_trace", pa.string()),
+            ("caption_fault", pa.bool_()),
             # How the answer is given, and the key; both null in shards of earlier releases, which hold choices only.
             ("kind", pa.string()),
             ("answer", ANSWER),
@@ -197,6 +203,34 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("raw", pa.string()),
             # Whether no questions were requested: then this row is the outcome of the video.
             ("alone", pa.bool_()),
+            ("usage", USAGE),
+            *PROVENANCE,
+        ]
+    ),
+    "traces": pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("index", pa.int32()),
+            ("question_id", pa.string()),
+            ("category", pa.string()),
+            # Whether the question became a record.
+            ("kept", pa.bool_()),
+            ("full_question", pa.string()),
+            ("key", pa.string()),
+            ("check", pa.string()),
+            ("attempt", pa.int32()),
+            ("model", pa.string()),
+            ("media", pa.string()),
+            ("frame_times", pa.list_(pa.float64())),
+            ("option_order", pa.string()),
+            ("thoughts", pa.string()),
+            ("reply", pa.string()),
+            ("answer", pa.string()),
+            ("correct", pa.bool_()),
+            ("readable", pa.bool_()),
+            ("letters_unclear", pa.bool_()),
+            ("best", pa.bool_()),
+            ("error", pa.string()),
             ("usage", USAGE),
             *PROVENANCE,
         ]

@@ -13,10 +13,12 @@ from lvqa_ray.report.row_filter import RowFilter
 from lvqa_ray.report.subtitle_export import export_subtitles
 from lvqa_ray.report.trainers.llamafactory import export_llamafactory
 from lvqa_ray.report.trainers.lmms_eval import export_lmms_eval
+from lvqa_ray.report.trainers.preference import export_dpo
 from lvqa_ray.report.trainers.training_sample import SampleStyle
 from lvqa_ray.report.trainers.webdataset import export_webdataset
 
 _FOLDERS: Mapping[str, Callable[[OutputReader, Path, Selection, SampleStyle], Exported]] = {
+    "dpo": export_dpo,
     "llamafactory": export_llamafactory,
     "lmms-eval": export_lmms_eval,
     "webdataset": export_webdataset,

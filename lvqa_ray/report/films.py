@@ -8,6 +8,7 @@ from typing import Any
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.records import Span, Turn, Video, VideoInfo
+from lvqa_ray.records.questions import before_answer
 from lvqa_ray.records.tables import VIDEO_ID, TableName
 from lvqa_ray.report import analysis_view
 from lvqa_ray.report.replay import Exchange, FindExchanges
@@ -17,6 +18,8 @@ CAPTIONS = "\0"
 """Placeholder in a prompt for the merged captions of its video; page.js replaces it."""
 GRID, STEPS, LEAST_SPAN_S = 10, 30, 0.2
 """Thumbnails along the whole video; most thumbnails of spans that the reasoning cites; shortest such span (s)."""
+SHOWN_FRAMES, FRAME_SPAN_S, TRACE_CHARS = 32, 0.002, 8000
+"""Most thumbnails of frames that sampled answers were given; span of one (s); most characters of a shown trace."""
 Turns = tuple[Turn, ...]
 _COLUMNS: Mapping[TableName, str] = {
     "data": "id captions category parsed_reasoning reformatted_reasoning rewrite_prompt checks usage note video_info "
@@ -25,6 +28,8 @@ _COLUMNS: Mapping[TableName, str] = {
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
     "fps media_start media_end",
+    "traces": "question_id check attempt model media frame_times thoughts reply answer correct readable "
+    "letters_unclear best error",
     "analysis": analysis_view.RESULT_COLUMNS,
     "subtitles": analysis_view.SPEECH_COLUMNS,
 }
@@ -45,12 +50,13 @@ def films(output: OutputReader, videos: Sequence[str], find_exchanges: FindExcha
 
 
 def stretches(film: Film) -> list[Span]:
-    """Spans to take thumbnails from: evenly along the video, then those cited by its reasoning."""
+    """Spans to take thumbnails from: evenly along the video, those cited by its reasoning, frames shown to a model."""
     length = film["seconds"]
     if not length:
         return []
     grid = [Span(start_s=length * n / GRID, end_s=length * (n + 1) / GRID) for n in range(GRID)]
-    return [*grid, *(Span(start_s=start, end_s=end) for start, end in spans(film))]
+    cited = [Span(start_s=start, end_s=end) for start, end in spans(film)]
+    return [*grid, *cited, *(Span(start_s=time, end_s=time + FRAME_SPAN_S) for time in shown_frames(film))]
 
 
 def spans(film: Film) -> list[tuple[float, float]]:
@@ -58,6 +64,13 @@ def spans(film: Film) -> list[tuple[float, float]]:
     steps = [(step["start"], step["end"]) for question in film["questions"] for step in question["steps"]]
     inside = [(start, end) for start, end in dict.fromkeys(steps) if start >= 0 and end - start >= LEAST_SPAN_S]
     return inside[:STEPS]
+
+
+def shown_frames(film: Film) -> list[float]:
+    """Times of frames that sampled answers were given (s), in order, without duplicates, at most `SHOWN_FRAMES`."""
+    times = sorted({time for question in film["questions"] for one in question["traces"] for time in one["times"]})
+    step = max(1, -(-len(times) // SHOWN_FRAMES))
+    return times[::step]
 
 
 def natural(ident: str) -> list[tuple[int, str]]:
@@ -110,6 +123,7 @@ def _film(
     )
     film["said"] = [_exchange(exchange, film["captions"]) for exchange in exchanges]
     for question in film["questions"]:
+        question["traces"] = [_trace(row) for row in rows["traces"] if row["question_id"] == question["id"]]
         question["said"] = [number for number, exchange in enumerate(exchanges) if _is_about(exchange, question)]
     return film
 
@@ -184,6 +198,23 @@ def _question(row: Mapping[str, Any]) -> Film:
         "answer": parsed.get("ANSWER") or "",
         "steps": steps,
         "checks": row["checks"] or [],
+    }
+
+
+def _trace(row: Mapping[str, Any]) -> Film:
+    text = row["thoughts"] or before_answer(row["reply"] or "")
+    unclear = "letters unclear" if row["letters_unclear"] else ""
+    return {
+        "check": row["check"],
+        "attempt": row["attempt"],
+        "model": row["model"] or "",
+        "media": row["media"] or "",
+        "times": [round(time, 3) for time in row["frame_times"] or []],
+        "text": text if len(text) <= TRACE_CHARS else f"{text[:TRACE_CHARS]} ...",
+        "answer": row["answer"] or "",
+        "correct": bool(row["correct"]),
+        "best": bool(row["best"]),
+        "note": row["error"] or (unclear if row["readable"] else "unreadable"),
     }
 
 

@@ -30,7 +30,24 @@ def words(output: OutputReader, numbers: OutputStatistics, bill: Usage, shown: i
         "fates": _fates(numbers),
         "drops": drop_kinds(output),
         "shown": _shown(numbers, shown),
+        **_watched(numbers),
     }
+
+
+def _watched(numbers: OutputStatistics) -> dict[str, Any]:
+    """Texts about sampled answers: pass@k as a histogram, and success from captions against that from the film."""
+    audit = numbers.audit
+    passes = ", ".join(f"pass@{k} {100 * rate:.0f} %" for k, rate in audit.pass_at.items())
+    rows = audit.success.items() if audit.watched else ()
+    return {
+        "film_rates": {f"{100 * float(rate):.0f} %": number for rate, number in audit.watched.items()},
+        "passes": f"{passes}." if passes else "",
+        "success": [(name, *(_percent(found[check].mean) for check in ("solve", "watch"))) for name, found in rows],
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def _headline(output: OutputReader, numbers: OutputStatistics) -> str:

@@ -142,6 +142,7 @@ def _strips(texts: list[films.Film], budget: int, within_s: float) -> Iterator[t
             "times": strip.times,
             "grid": films.GRID,
             "spans": films.spans(film),
+            "frames": films.shown_frames(film),
         }
         yield video, jpeg
 

@@ -153,12 +153,25 @@ function asked(question, film, steps, strip) {
     })));
   }
   if (question.prose) parts.push(h("h3", {}, "Reasoning as prose"), h("p", { class: "prose" }, question.prose));
+  if (question.traces.length) parts.push(h("h3", {}, "Sampled answers"), ...question.traces.map((one) => attempt(one, strip)));
   if (question.checks.length) parts.push(h("h3", {}, "Checks"), h("div", { class: "scroll" }, h("table", {},
     h("tr", {}, ["check", "verdict", "score", "why"].map((name) => h("th", {}, name))),
     question.checks.map((one) => h("tr", {}, h("td", {}, one.check),
       h("td", { class: one.passed ? "good" : one.action === "dropped" ? "bad" : "warn" }, one.passed ? "passed" : one.action || "marked"),
       h("td", { class: "num" }, one.score === null ? "" : +one.score.toFixed(3)), h("td", {}, one.reason || ""))))));
   return parts;
+}
+
+// One sampled answer: the frames that the model was given, and its reasoning.
+function attempt(one, strip) {
+  const first = strip ? strip.grid + strip.spans.length : 0;
+  const frames = strip ? one.times.map((time) => [time, first + strip.frames.indexOf(time)]).filter(([time, n]) => strip.frames.includes(time) && strip.times[n] !== null) : [];
+  const media = one.media === "frames" ? `${one.times.length} frames` : one.media;
+  return h("details", { class: "trace" },
+    h("summary", {}, h("b", {}, `${one.check} ${one.attempt + 1}`), " ", h("span", { class: one.correct ? "good" : "bad" }, one.answer ? `${one.answer}, ${one.correct ? "right" : "wrong"}` : "no answer"),
+      one.best && [" ", h("span", { class: "chip good" }, "best")], one.note && [" ", h("span", { class: "chip" }, one.note)], h("span", { class: "small soft" }, ` ${one.model} from ${media}`)),
+    frames.length > 0 && h("div", { class: "shots" }, frames.map(([time, n]) => h("figure", {}, h("i", { style: place(strip, n) }), h("figcaption", {}, clock(time))))),
+    h("p", { class: "prose" }, one.text || "It gave no reasons."));
 }
 
 // Results about the whole video.

@@ -123,7 +123,9 @@ class AnalysisRuns:
             running.emit(FAILED)
 
     async def aclose(self) -> None:
-        """Stop all analyses, and let their clients read the last event."""
+        """Stop all analyses, and let their clients read the last event; a second call does nothing."""
+        if self._closing:
+            return
         self._closing = True
         stopped = [*self._running.values()]
         await asyncio.gather(*map(self.stop, stopped))

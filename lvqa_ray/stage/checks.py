@@ -301,6 +301,15 @@ class SeeingCheck(CallCheck):
 
     frames: int
 
+    def media_tokens(self, picture: int, film: int) -> int:  # noqa: ARG002 - for checks that send the film
+        """Tokens of the media in one request, for estimates.
+
+        Args:
+            picture: Tokens of a frame.
+            film: Tokens of the whole film as a video.
+        """
+        return self.frames * picture
+
     def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
         """The video with frames of the spans that its questions cite, in `QuestionedVideo.shown`, or a failure."""
         raise NotImplementedError(f"{type(self).__name__} must define show")

@@ -10,14 +10,16 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm import prompt_template
-from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part
+from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part, Text
 
-Role = Literal["vlm", "llm", "reformat", "checker", "speech"]
+Role = Literal["vlm", "llm", "reformat", "checker", "watcher", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """All roles; the endpoint for speech is optional."""
 
 FEWER = (1, 2, 4)
 """Divisors of the number of frames, tried in turn if a request is too long for the model."""
+NO_ANSWER = "(no answer)"
+"""Quote of a reply that has only thoughts."""
 
 
 async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]) -> ChatReply:
@@ -32,9 +34,14 @@ async def answer(chat: Chat, request: ChatRequest, usable: Callable[[str], bool]
     return reply
 
 
-def reask(request: ChatRequest, reply: str, correction: str) -> ChatRequest:
-    """Append an unusable reply and a correction to the conversation."""
-    turns = (Message.of("assistant", reply), Message.of("user", correction))
+def reask(request: ChatRequest, reply: ChatReply | str, correction: str) -> ChatRequest:
+    """Append an unusable reply and a correction to the conversation.
+
+    The thoughts of a reply are not sent back. The cache key holds the reply as received, so that follow-ups of earlier
+    releases, which were sent with thoughts, are found in the cache.
+    """
+    quoted = Text(text=reply) if isinstance(reply, str) else Text(text=reply.text or NO_ANSWER, keyed=reply.received)
+    turns = (Message(role="assistant", parts=(quoted,)), Message.of("user", correction))
     return replace(request, messages=(*request.messages, *turns))
 
 

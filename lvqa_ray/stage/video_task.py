@@ -95,7 +95,7 @@ class VideoTask(Prompted):
                     value = reads(text)
                 except ParseError as error:
                     kind, last, raw = str(error.kind), str(error), reply.received
-                    request = reask(request, reply.received, ANALYSIS_REASK.format(error=error))
+                    request = reask(request, reply, ANALYSIS_REASK.format(error=error))
                     continue
                 return replace(made, text=text, value=value, model=reply.model, usage=usage)
         except ApiError as error:

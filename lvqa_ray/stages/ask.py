@@ -216,7 +216,7 @@ class AskQuestions(Prompted):
                 fault = batch.take(reply.text, shape.read)
                 if fault is None:
                     return batch
-                request = reask(request, reply.received, QUESTION_REASK.format(error=fault))
+                request = reask(request, reply, QUESTION_REASK.format(error=fault))
             if batch.some:
                 break
         return batch

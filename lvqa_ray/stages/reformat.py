@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -17,7 +17,20 @@ from lvqa_ray.llm.messages import ChatRequest, Text
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text, replace_caption_mentions
-from lvqa_ray.records import AskedQuestion, Drop, Failure, FinishedVideo, QuestionedVideo, Record, Usage, Verdict, Video
+from lvqa_ray.records import (
+    AskedQuestion,
+    Drop,
+    Failure,
+    FinishedVideo,
+    QuestionedVideo,
+    ReasoningStep,
+    Record,
+    Trace,
+    Usage,
+    Verdict,
+    Video,
+)
+from lvqa_ray.records.questions import best_trace
 from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
 
 
@@ -55,6 +68,11 @@ class ReformatReasoning(Prompted):
         description="Prompt. Placeholders: {question}, {answer}, {reason} (required), {video_id}, and those in "
         "`values`.",
     )
+    source: Literal["steps", "trace", "both"] = Field(
+        default="steps",
+        description="What is rewritten: the steps of the question's writer, the best trace of checks.watch, or both. A "
+        "question without such a trace is rewritten from its steps, and its note says so.",
+    )
 
     async def __call__(
         self, row: QuestionedVideo, chat: Chat, check: ProseCheck | None = None
@@ -90,7 +108,7 @@ class ReformatReasoning(Prompted):
                 full_question=full_question(one.asked.question),
                 reformatted_reasoning=one.prose,
                 verdicts=one.asked.verdicts,
-                note=row.note,
+                note="; ".join(note for note in (row.note, self._note(one.asked)) if note),
                 usage={
                     CAPTION: captions.share(index, len(rewritten)),
                     ASK: row.usage.share(index, len(rewritten)),
@@ -108,7 +126,8 @@ class ReformatReasoning(Prompted):
         self, row: QuestionedVideo, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
     ) -> _Rewritten | Failure:
         video = row.film.video
-        facts = {"answer": asked.question.key_text, "reason": reason_text(asked.question)}
+        facts = {"answer": asked.question.key_text, "reason": self._reason(asked)}
+        source = self._with_trace(asked)
         request = self.asks(Text(text=self.prompt_for(asked, video.id)), facts=facts)
         paid = CostMeter(chat)
         try:
@@ -118,20 +137,22 @@ class ReformatReasoning(Prompted):
                 return Failure(video=video, stage=self.name, kind="empty_reply", message=message, usage=usage)
             if check is None or check.policy == "off":
                 return _Rewritten(asked, prose, usage)
-            fault, cost = await check.fault(asked, prose, video.id, paid)
+            fault, cost = await check.fault(source, prose, video.id, paid)
             verdict = Verdict(check=check.name, passed=not fault, reason=fault, usage=cost)
             if not fault:
                 return _Rewritten(_judged(asked, verdict), prose, usage)
             if check.policy == "mark":
                 return _Rewritten(_judged(asked, replace(verdict, action="marked")), prose, usage)
             again, more, still = await self._again(reask(request, prose, PROSE_REASK.format(fault=fault)), paid)
-            still, cost = (still, Usage()) if still else await check.fault(asked, again, video.id, paid)
+            still, cost = (still, Usage()) if still else await check.fault(source, again, video.id, paid)
         except ApiError as error:
             return replace(Failure.of(error, video=video, stage=self.name), usage=paid.by(error))
         verdict = replace(verdict, usage=verdict.usage + cost, action="marked" if still else "repaired")
         if still:  # keep the original reasoning, which passed all other checks
             verdict = replace(verdict, reason=f"{fault}; after being rewritten once more: {still}")
             again = reason_text(asked.question)
+        else:
+            verdict = replace(verdict, traces=_versions(check.name, asked, (prose, usage), (again, more)))
         return _Rewritten(_judged(asked, verdict), again, usage + more)
 
     async def _again(self, request: ChatRequest, chat: Chat) -> tuple[str, Usage, str]:
@@ -157,13 +178,37 @@ class ReformatReasoning(Prompted):
         values = {
             "question": replace_caption_mentions(full_question(asked.question)),
             "answer": asked.question.key_text,
-            "reason": reason_text(asked.question),
+            "reason": self._reason(asked),
             "video_id": video_id,
         }
         prompt = self.prompt
         if asked.question.kind != "choice":  # a prompt of the job's own is kept
             prompt = prompt.replace("the letter of the right option", "the answer")
         return self.filled(values, prompt)
+
+    def _trace(self, asked: AskedQuestion) -> str:
+        """The reasoning of the best trace, if the stage rewrites it; else empty."""
+        best = None if self.source == "steps" else best_trace(asked.verdicts)
+        return best.reasoning if best else ""
+
+    def _reason(self, asked: AskedQuestion) -> str:
+        """The reasoning to rewrite."""
+        trace, steps = self._trace(asked), reason_text(asked.question)
+        if not trace:
+            return steps
+        return f"{steps}\n\n{TRACE}\n{trace}" if self.source == "both" else f"Start thinking.\n{trace}"
+
+    def _with_trace(self, asked: AskedQuestion) -> AskedQuestion:
+        """The question with the trace as a step, which the rewritten text must agree with."""
+        if not (trace := self._trace(asked)):
+            return asked
+        end_s = max((step.end_s for step in asked.question.steps), default=0.0)
+        step = ReasoningStep(timestamp="", start_s=0.0, end_s=end_s, reasons=(trace,))
+        steps = (*asked.question.steps, step) if self.source == "both" else (step,)
+        return replace(asked, question=replace(asked.question, steps=steps))
+
+    def _note(self, asked: AskedQuestion) -> str:
+        return NO_TRACE if self.source != "steps" and not self._trace(asked) else ""
 
 
 @plain_dataclass(frozen=True, slots=True)
@@ -173,6 +218,24 @@ class _Rewritten:
     asked: AskedQuestion
     prose: str
     usage: Usage
+
+
+def _versions(check: str, asked: AskedQuestion, *versions: tuple[str, Usage]) -> tuple[Trace, ...]:
+    """A faulty rewritten text and its repaired version, as traces: a pair for preference training."""
+    question, last = full_question(asked.question), len(versions) - 1
+    return tuple(
+        Trace(
+            check=check,
+            attempt=number,
+            question=question,
+            media="reasons",
+            text=text,
+            answer=asked.question.answer,
+            correct=number == last,
+            usage=usage,
+        )
+        for number, (text, usage) in enumerate(versions)
+    )
 
 
 def _judged(asked: AskedQuestion, verdict: Verdict) -> AskedQuestion:
@@ -202,6 +265,8 @@ def _nothing_left(video: Video, drops: Sequence[Drop]) -> Failure:
 
 
 CAPTION, ASK = "caption", "ask"
+NO_TRACE = "its reasoning is from the steps, since no answer of checks.watch is correct, clear and explained"
+TRACE = "These are the thoughts of somebody who watched the video:"
 NOTHING_LEFT = "no_question_left"
 
 PROMPT = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.fakes.endpoint import FakeEndpoint
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 CHECKS = ["structure", "grounding", "duplicates", "shuffle", "blind", "solve", "unaided", "hops", "judge"]
-CHECKS += ["evidence", "prose"]
+CHECKS += ["evidence", "watch", "prose"]
 CHANGES = {
     "split": {"max_seconds": 1.0},
     "sample": {"count": 2, "short_side": 64},
@@ -62,7 +63,26 @@ def test_every_check_has_its_say_on_every_question(made: Made) -> None:
             row["parsed_reasoning"]["REASONS"]
         )
     assert first.audit.records == len(rows)
-    assert set(first.audit.cost) >= {"caption", "ask", "blind", "solve", "judge", "evidence", "prose", "reformat"}
+    asked = {"caption", "ask", "blind", "solve", "judge", "evidence", "watch", "prose", "reformat"}
+    assert set(first.audit.cost) >= asked
+
+
+def test_the_attempts_of_watch_and_solve_are_kept(made: Made) -> None:
+    job, _, _ = made
+    records = {row["id"]: row for row in read_rows(Path(job.output), "data")}
+    traces = list(read_rows(Path(job.output), "traces"))
+    tries = {"watch": job.checks.watch.tries, "solve": job.checks.solve.tries}
+    for ident, record in records.items():
+        mine = [row for row in traces if row["question_id"] == ident]
+        assert Counter(row["check"] for row in mine) == tries
+        assert record["traces"] == len(mine)
+        watched = [row for row in mine if row["check"] == "watch"]
+        assert record["watch_rate"] == sum(row["correct"] for row in watched) / len(watched)
+        assert record["caption_fault"] is (record["watch_rate"] == 0)
+        assert all(len(row["frame_times"]) == job.checks.watch.frames for row in watched)
+        assert all(row["full_question"] == record["full_question"] for row in mine)
+        assert sum(row["best"] for row in mine) == (record["best_trace"] is not None)
+    assert [row["index"] for row in traces] == list(range(len(traces)))
 
 
 def test_pictures_are_of_what_is_asked_about(made: Made) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits, DecodeProcess
 from lvqa_ray.engine.row_codec import unpack
+from lvqa_ray.engine.step_runner import times_ahead
 from lvqa_ray.records import CaptionedClip, Clip, Failure, ProbedVideo, Span, Video, VideoInfo
 from lvqa_ray.stage.steps import VideoStep
 from lvqa_ray.stages.probe import ProbeVideo
@@ -137,6 +138,27 @@ def test_a_picture_that_wants_too_much_memory_is_a_failure(tmp_path: Path) -> No
     assert (row.failure.kind, row.failure.clip_id) == ("decoder_memory", "bomb_0")
     good = media.make_video(tmp_path / "good.mp4", seconds=1)
     assert len(rows(decoder, video(good))) == 1
+
+
+def test_the_next_clips_of_a_video_are_decoded_in_one_go(decoder: DecodeProcess, tmp_path: Path) -> None:
+    film = media.make_video(tmp_path / "film.mp4", seconds=20, size=(640, 360), gop=250)
+    sample = SampleFrames()
+    steps = [VideoStep("sample", Clip, sample, times=sample.times)]
+    clips = rows(decoder, video(film))
+    alone = [made for clip in clips for made in rows(decoder, clip, steps)]
+    began_s = cpu_s(decoder)
+    assert [made for clip in clips for made in rows(decoder, clip, steps)] == alone
+    alone_s, began_s = cpu_s(decoder) - began_s, cpu_s(decoder)
+    ahead = [times_ahead(steps, clips[at:]) for at in range(len(clips))]
+    assert [len(each) for each in ahead] == list(range(20, 0, -1))
+    made = [decoder(steps, clip, ahead=times) for clip, times in zip(clips, ahead, strict=True)]
+    assert [row for packeds in made for packed in packeds for row in unpack(packed)] == alone
+    assert cpu_s(decoder) - began_s < 0.8 * alone_s
+
+
+def cpu_s(decoder: DecodeProcess) -> float:
+    fields = Path(f"/proc/{decoder.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_rows_that_nobody_takes_any_more_end_the_child(decoder: DecodeProcess, film: Path) -> None:

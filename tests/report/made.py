@@ -37,6 +37,7 @@ def make_output(
     clips: list[dict[str, Any]] = []
     whole: list[dict[str, Any]] = []
     spoken: list[dict[str, Any]] = []
+    traces: list[dict[str, Any]] = []
     for number in range(videos):
         ident = f"{prefix}-{number}"
         origin = {
@@ -65,13 +66,15 @@ def make_output(
         ]
         for place in range(QUESTIONS):
             row = _question(ident, number, place, say) | origin
-            if (number * QUESTIONS + place) % 10 == 3:
+            kept = (number * QUESTIONS + place) % 10 != 3
+            traces += [trace | {"kept": kept} | origin for trace in _traces(row, number, place, say)]
+            if not kept:
                 drops.append(
                     row | {"check": "structure", "kind": "structure", "reason": say("too long"), "raw": say("")}
                 )
             else:
                 records.append(row)
-    _write(folder, records, drops, failures, clips, whole, spoken)
+    _write(folder, records, drops, failures, clips, whole, spoken, traces)
     said = {"finished": True, "summary": {"run_id": "20260101T203000Z", "seconds": 60, "videos": videos, "halted": ""}}
     (folder / "run.json").write_text(json.dumps(said | {"job": {"endpoints": {"vlm": {"model": say("seer")}}}}))
     _journal(folder / "cache", videos, say)
@@ -90,7 +93,9 @@ def many(folder: Path, times: int) -> None:
 
 
 def _write(folder: Path, *tables: list[dict[str, Any]]) -> None:
-    for table, lines in zip(("data", "drops", "failures", "clips", "analysis", "subtitles"), tables, strict=True):
+    for table, lines in zip(
+        ("data", "drops", "failures", "clips", "analysis", "subtitles", "traces"), tables, strict=True
+    ):
         (folder / table).mkdir(parents=True, exist_ok=True)
         schema = SCHEMAS[table]  # type: ignore[index]
         same = pa.Table.from_pylist([{key: line.get(key) for key in schema.names} for line in lines], schema=schema)
@@ -172,9 +177,46 @@ def _question(ident: str, number: int, place: int, say: Say) -> dict[str, Any]:
             for stage in ("caption", "ask", "reformat")
         },
         "extra": "{}",
-        "checks": [verdict | {"reason": say("off by a second"), "tries": 0, "calls": 0}],
+        "checks": [
+            verdict | {"reason": say("off by a second"), "tries": 0, "calls": 0},
+            {"check": "solve", "passed": True, "score": float(number % 2 == 0), "tries": 2, "calls": 2},
+            {"check": "watch", "passed": place > 0, "score": place / 4, "tries": 4, "calls": 4},
+        ],
         "failed_checks": ["grounding"] if marked else [],
     }
+
+
+def _traces(row: dict[str, Any], number: int, place: int, say: Say) -> list[dict[str, Any]]:
+    """Four answers from the film, of which as many are right as the place says, and two from the captions."""
+    made = []
+    for n, check in enumerate(("watch",) * 4 + ("solve",) * 2):
+        right = n < place if check == "watch" else number % 2 == 0
+        key = row["parsed_reasoning"]["ANSWER"]
+        made.append(
+            {
+                "video_id": row["video_id"],
+                "index": 6 * place + n,
+                "question_id": row["id"],
+                "category": row["category"],
+                "full_question": row["full_question"],
+                "key": key,
+                "check": check,
+                "attempt": n % 4,
+                "model": say("seer"),
+                "media": "frames" if check == "watch" else "captions",
+                "frame_times": [2.5, 25.0, 55.0] if check == "watch" else [],
+                "option_order": "BCDA",
+                "thoughts": say(f"Thought {n} of {row['id']}{', at some length' * n}."),
+                "reply": f"ANSWER: {key}",
+                "answer": key if right else "ABCD"[("ABCD".index(key) + 1) % 4],
+                "correct": right,
+                "readable": True,
+                "letters_unclear": False,
+                "best": check == "watch" and n == 0 and right,
+                "usage": {"calls": 1, "cached": 0, "input_tokens": 100, "output_tokens": 10, "cost_usd": 0.001},
+            }
+        )
+    return made
 
 
 def _journal(folder: Path, videos: int, say: Say) -> None:

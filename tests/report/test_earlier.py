@@ -38,6 +38,8 @@ def out(tmp_path: Path) -> Path:
 def mixed(request: pytest.FixtureRequest, out: Path) -> Path:
     """The same output with old shards only, or with an old one beside a new one."""
     for table in SCHEMAS:
+        if table == "traces":  # they had none
+            continue
         (shard,) = (out / table).glob("*.parquet")
         whole = pq.read_table(shard)
         at = whole.num_rows // 2 if request.param == "mixed" else whole.num_rows

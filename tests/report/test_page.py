@@ -100,6 +100,28 @@ def test_a_reader_finds_a_record_and_sees_where_its_reasons_look(chromium: Brows
         assert drawn > 2000
 
 
+def test_sampled_answers_are_shown_beside_the_frames_they_were_given(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small) as page:
+        overview = page.locator("#statistics").text_content() or ""
+        assert "Answers from the film" in overview
+        assert "75 %" in overview
+        assert "pass@1 38 %, pass@2" in overview
+        assert re.search(r"plot\s*56 %\s*75 %", overview), "success from captions against the film"
+        page.goto(page.url.partition("#")[0] + "#film-4_q2")
+        page.reload()
+        page.wait_for_selector("h2:text-is('film-4_q2')")
+        assert page.locator(".trace").count() == 6
+        first, last = page.locator(".trace").first, page.locator(".trace").last
+        assert "watch 1 C, right best seer from 3 frames" in " ".join(first.inner_text().split())
+        first.locator("summary").click()
+        assert "Thought 0 of film-4_q2." in first.inner_text()
+        assert [one.inner_text() for one in first.locator("figcaption").all()] == ["0:03", "0:25", "0:55"]
+        drawn = "one => getComputedStyle(one).backgroundImage.length"
+        assert first.locator("figure i").first.evaluate(drawn) > 2000
+        assert "solve 2" in last.inner_text()
+        assert last.locator("figure").count() == 0
+
+
 def test_what_is_told_of_the_whole_is_shown_with_its_map_and_what_is_said(chromium: Browser, small: Path) -> None:
     numbers = count(OutputReader(small.parent))
     assert numbers.results["mind_map"] == {"made": 16, "failed": 2}

@@ -9,15 +9,28 @@ from typing import Any
 
 import pytest
 
+from lvqa_ray.config import Job
 from lvqa_ray.demo.question_writer import write
-from lvqa_ray.errors import ApiError, Bill, ContentFiltered, TimedOut, TruncatedReply
+from lvqa_ray.errors import ApiError, Bill, ConfigError, ContentFiltered, TimedOut, TruncatedReply
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.qa.fact_consistency import prose_fault
 from lvqa_ray.qa.formats.answer_choice import read_choice
 from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import reason_text
-from lvqa_ray.records import LETTERS, Failure, FinishedVideo, Question, QuestionedVideo, Record, Usage
+from lvqa_ray.records import (
+    LETTERS,
+    AskedQuestion,
+    Failure,
+    FinishedVideo,
+    Question,
+    QuestionedVideo,
+    Record,
+    Trace,
+    Usage,
+    Verdict,
+)
+from lvqa_ray.records.table_rows import data_row
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.reformat import ReformatReasoning
@@ -194,6 +207,10 @@ def test_prose_with_a_fault_is_written_once_more(chat: Chat, fake: FakeEndpoint)
     assert record.reformatted_reasoning == GOOD
     assert record.usage["reformat"].calls == 2
     assert "That cannot be used: it leaves out the number 3." in answers.text_of(fake.requests[1].body)
+    assert [(trace.text, trace.correct, trace.check) for trace in verdict.traces] == [
+        (GOOD.replace("three ", "the "), False, "prose"),
+        (GOOD, True, "prose"),
+    ], "a pair for preference training"
 
 
 @pytest.mark.parametrize(
@@ -240,6 +257,59 @@ def test_a_second_version_that_never_comes_is_marked_and_one_that_may_come_is_wa
     assert verdict.reason == "it leaves out the number 3; after being rewritten once more: The reply is of no use."
     assert record.reformatted_reasoning == reason_text(TOLD)
     assert (record.usage["reformat"].calls, record.usage["reformat"].input_tokens) == (2, 107)
+
+
+SEEN = "I look at the pictures. At 4 s Alice locks 3 dogs up; later she has one dog with her."
+
+
+def watched(*, letters_unclear: bool = False) -> AskedQuestion:
+    trace = Trace(
+        check="watch",
+        attempt=0,
+        question="q",
+        media="frames",
+        thoughts=SEEN,
+        correct=True,
+        letters_unclear=letters_unclear,
+    )
+    return replace(asked(TOLD), verdicts=(Verdict(check="watch", passed=True, score=0.5, traces=(trace,)),))
+
+
+@pytest.mark.parametrize(
+    ("source", "unclear", "holds", "lacks"),
+    [
+        ("steps", False, "Step 1: ", SEEN),
+        ("trace", False, f"Start thinking.\n{SEEN}", "Step 1: "),
+        ("both", False, SEEN, "nothing of it"),
+        ("trace", True, "Step 1: ", SEEN),
+    ],
+)
+def test_the_best_trace_can_be_rewritten(
+    chat: Chat, fake: FakeEndpoint, source: Any, *, unclear: bool, holds: str, lacks: str
+) -> None:
+    fake.answer = reader(GOOD.replace("three ", "the "), GOOD)  # the trace has the number as well as the steps
+    row = QuestionedVideo(film=film(), questions=(watched(letters_unclear=unclear),), note="so it is")
+    (done,) = asyncio.run(ReformatReasoning(source=source)(row, chat, CheckProse()))
+    assert isinstance(done, FinishedVideo)
+    (record,) = done.records
+    prompt = answers.text_of(fake.requests[0].body)
+    assert holds in prompt
+    assert lacks not in prompt
+    assert record.prompt == prompt
+    assert record.reformatted_reasoning == GOOD
+    assert record.verdicts[-1].reason == "it leaves out the number 3", "it is compared with what was rewritten"
+    assert ("from the steps" in record.note) is unclear
+    assert record.note.startswith("so it is")
+    assert data_row(record)["best_trace"] == (None if unclear else SEEN)
+
+
+def test_rewriting_traces_needs_the_check_that_makes_them() -> None:
+    at = {"base_url": "http://h/v1", "model": "m"}
+    given: dict[str, Any] = {"videos": "v", "output": "o", "endpoints": {"vlm": at, "llm": at}}
+    with pytest.raises(ConfigError, match=r"reformat.source=both rewrites traces of checks.watch, which is off"):
+        Job.of(given | {"reformat": {"source": "both"}})
+    watch = {"checks": {"watch": {"policy": "mark"}}}
+    assert Job.of(given | watch | {"reformat": {"source": "both"}}).job_hash != Job.of(given | watch).job_hash
 
 
 def test_the_policy_decides(chat: Chat, fake: FakeEndpoint) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +14,11 @@ import pyarrow.compute as pc
 from lvqa_ray.dataset.outcomes import Column, numbers
 from lvqa_ray.dataset.statistics import significance
 from lvqa_ray.dataset.statistics.chance import ChanceCounter, KindAudit
+from lvqa_ray.dataset.statistics.preference_pairs import PairAudit, PairCounter
 from lvqa_ray.dataset.statistics.question_counts import Funnel, counted
 from lvqa_ray.dataset.statistics.significance import Mean, Moments, Share
 from lvqa_ray.records import LETTERS
+from lvqa_ray.records.questions import SOLVE, WATCH
 
 GUESS = 1 / len(LETTERS)
 BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
@@ -54,7 +58,13 @@ class Audit:
         shortest: The same for the shortest option.
         blind: Share of correct guesses without the video: of all questions checked, and of those kept.
         solve: Share of correct answers from the captions: of all questions checked, and of those kept.
-        difficulty: Records by their share of correct answers.
+        difficulty: Records by their share of correct answers from the captions.
+        watch: Share of correct answers from the film: of all questions checked, and of those kept.
+        watched: Questions checked, kept or not, by their share of correct answers from the film.
+        pass_at: pass@k of these questions by k, up to the fewest tries of any: the mean probability that one of k
+            answers is correct (the unbiased estimator of Chen et al., 2021, arXiv:2107.03374).
+        success: Mean share of correct answers by category, from the captions (``solve``) and the film (``watch``).
+        pairs: Biases of the preference pairs.
         grounded: Share of the cited time that was captioned: of all questions checked, and of those kept.
         kinds: The questions by kind, each with its measured chance.
         unaided: For questions that were also answered without the key's windows: the share of right answers from the
@@ -75,6 +85,11 @@ class Audit:
     blind: dict[str, Mean]
     solve: dict[str, Mean]
     difficulty: dict[str, int]
+    watch: dict[str, Mean]
+    watched: dict[str, int]
+    pass_at: dict[int, float]
+    success: dict[str, dict[str, Mean]]
+    pairs: PairAudit
     grounded: dict[str, Mean]
     kinds: dict[str, KindAudit]
     unaided: dict[str, Mean]
@@ -100,6 +115,16 @@ class Audit:
         return sum(cost for cost in costs if cost is not None) / self.records
 
 
+def pass_at(watched: Mapping[tuple[int, int], int]) -> dict[int, float]:
+    """pass@k by k, from the number of questions by their correct and their readable answers."""
+    total = sum(watched.values())
+    return {
+        k: sum(count * (1 - math.comb(of - right, k) / math.comb(of, k)) for (right, of), count in watched.items())
+        / total
+        for k in range(1, min((of for _, of in watched), default=0) + 1)
+    }
+
+
 @dataclass(slots=True)
 class AuditCounter:
     """Streaming counter for the fields of `Audit` except question counts; keeps sums only."""
@@ -107,6 +132,9 @@ class AuditCounter:
     keys: Counter[str] = field(default_factory=Counter)
     extremes: Counter[str] = field(default_factory=Counter)
     difficulty: Counter[float] = field(default_factory=Counter)
+    watched: Counter[tuple[int, int]] = field(default_factory=Counter)
+    success: dict[tuple[str, str], Moments] = field(default_factory=dict)
+    pairs: PairCounter = field(default_factory=PairCounter)
     scores: dict[tuple[str, bool], Moments] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     kinds: dict[str, ChanceCounter] = field(default_factory=dict)
@@ -130,10 +158,13 @@ class AuditCounter:
         for check in name.unique().to_pylist():
             mine = verdicts.filter(pc.equal(name, check))
             scores = numbers(pc.drop_null(pc.struct_field(mine, "score"))).astype(np.float64)
-            if kept and check == "solve":
+            if kept and check == SOLVE:
                 self.difficulty.update(np.round(scores, 2).tolist())
+            if check == WATCH:
+                self._add_watched(mine)
             self.scores[check, kept] = self.scores.get((check, kept), Moments()) + Moments.of_values(scores)
             self.add_cost(check, mine)
+        self._add_success(rows)
         self.add_usage(rows["usage"])
         self._add_scores_by_kind(rows, kept=kept)
 
@@ -209,11 +240,46 @@ class AuditCounter:
             blind=self._means("blind"),
             solve=self._means("solve"),
             difficulty={f"{rate:g}": count for rate, count in sorted(self.difficulty.items())},
+            watch=self._means(WATCH),
+            watched=self._rates(),
+            pass_at=pass_at(self.watched),
+            success={
+                category: {check: self.success.get((check, category), Moments()).mean() for check in (SOLVE, WATCH)}
+                for category in sorted({category for _, category in self.success})
+            },
+            pairs=self.pairs.audit(),
             grounded=self._means("grounding"),
             kinds={kind: counter.audit() for kind, counter in self.kinds.items()},
             unaided={what: moments.mean() for what, moments in self.unaided.items()},
             cost=self.cost,
         )
+
+    def _add_watched(self, verdicts: Column) -> None:
+        """Count questions by their correct and their readable answers from the film."""
+        scored = verdicts.filter(pc.is_valid(pc.struct_field(verdicts, "score")))
+        scores, tries = (numbers(pc.struct_field(scored, name)) for name in ("score", "tries"))
+        self.watched.update(zip(np.rint(scores * tries).astype(int).tolist(), tries.tolist(), strict=True))
+
+    def _add_success(self, rows: pa.RecordBatch) -> None:
+        """Add the scores of questions that were answered from captions or from the film, by category."""
+        verdicts = rows["checks"].flatten()
+        parents = pc.list_parent_indices(rows["checks"])
+        categories, names = pc.fill_null(rows["category"], ""), pc.struct_field(verdicts, "check")
+        scored = pc.is_valid(pc.struct_field(verdicts, "score"))
+        for check in (SOLVE, WATCH):
+            mine = pc.and_(pc.equal(names, check), scored)
+            of = categories.take(parents.filter(mine))
+            scores = pc.struct_field(verdicts.filter(mine), "score")
+            for category in of.unique().to_pylist():
+                some = numbers(scores.filter(pc.equal(of, category))).astype(np.float64)
+                before = self.success.get((check, category), Moments())
+                self.success[check, category] = before + Moments.of_values(some)
+
+    def _rates(self) -> dict[str, int]:
+        rates: Counter[float] = Counter()
+        for (right, tries), count in self.watched.items():
+            rates[round(right / tries, 2)] += count
+        return {f"{rate:g}": count for rate, count in sorted(rates.items())}
 
     def _add_lengths(self, options: Column, answers: Column) -> None:
         lengths = np.stack([numbers(pc.utf8_length(pc.struct_field(options, letter))) for letter in LETTERS], axis=1)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from lvqa_ray.dataset.outcomes import Column, flat
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.audit import Audit, AuditCounter
+from lvqa_ray.dataset.statistics.preference_pairs import TRACE_KEYS, TRACE_TEXTS
 from lvqa_ray.dataset.statistics.question_counts import Funnel, QuestionCounter, counted
 from lvqa_ray.records import TASKS
 from lvqa_ray.records.requested import REQUESTED_ONE, REQUESTED_SEVERAL
@@ -35,10 +36,11 @@ COLUMNS: Mapping[TableName, list[str]] = {
         "kind",
         "answer",
     ],
-    "drops": ["video_id", "check", "kind", REQUESTED_ONE, "checks", "usage", "question_kind"],
+    "drops": ["video_id", "category", "check", "kind", REQUESTED_ONE, "checks", "usage", "question_kind"],
     "failures": ["id", "stage", "kind", "retryable", "message", REQUESTED_SEVERAL, "usage"],
     "clips": ["duration_sec", "dropped", "error", "usage"],
     "analysis": ["video_id", "task", "error", "alone"],
+    "traces": [*TRACE_KEYS, *TRACE_TEXTS],
 }
 """Columns to read of each table, in this order: failures are counted only for videos without records."""
 
@@ -170,6 +172,8 @@ class _Counter:
             case "clips":
                 self._audit.add_cost("caption", rows["usage"])
                 self._add_clips(rows)
+            case "traces":
+                self._audit.pairs.add(rows)
             case _:
                 self._add_results(rows)
 

@@ -97,7 +97,7 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
         if load.asks("caption"):
             shown = load.frames * _picture_tokens(job, load)
             if job.caption.media == "video":
-                shown = round(VIDEO_TOKENS_PER_S * info.duration_sec)
+                shown = _film_tokens(load)
             caption_calls += load.clips
             caption_in += load.clips * _prompt_tokens(job.caption) + shown
     reformat_in = questions * (_prompt_tokens(job.reformat) + _reply_tokens(job, job.ask))
@@ -185,7 +185,9 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
         tokens = round(share * (questions * (_prompt_tokens(rewrite) + job.ask.usual_reply_tokens) + captions))
         stages[rewrite.name] = _of(job, rewrite, round(share * questions), tokens)
     for seeing in job.checks.seeing:
-        once = sum(asked * seeing.frames * _picture_tokens(job, load) for load, asked in checked)
+        once = sum(
+            asked * seeing.media_tokens(_picture_tokens(job, load), _film_tokens(load)) for load, asked in checked
+        )
         tokens = seeing.calls * (once + questions * (_prompt_tokens(seeing) + question_tokens // STEPS_SHOWN))
         stages[seeing.name] = _of(job, seeing, seeing.calls * questions, tokens)
     return stages
@@ -198,6 +200,11 @@ def _prose(job: Job, questions: int) -> dict[str, JobEstimate]:
         return {}
     shown = job.ask.usual_reply_tokens // 3 + job.reformat.usual_reply_tokens
     return {prose.name: _of(job, prose, questions, questions * (_prompt_tokens(prose) + shown))}
+
+
+def _film_tokens(load: VideoWorkload) -> int:
+    """Tokens of the whole film as a video."""
+    return round(VIDEO_TOKENS_PER_S * load.row.info.duration_sec)
 
 
 def _picture_tokens(job: Job, load: VideoWorkload) -> int:

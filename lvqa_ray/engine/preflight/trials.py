@@ -69,10 +69,12 @@ def trials(job: Job, role: Role) -> Iterator[Trial]:
     stages = stages_of(job, role)
     if role == "vlm":
         yield from _seen(job)
-        stages = tuple(stage for stage in stages if stage not in (job.caption, *job.checks.seeing))
+    elif role == "watcher":
+        yield from _looked_at(job, role, 0)
     else:
         yield Trial("answers", smallest(job, role))
     known = {_parameters(job, stage) for stage in (stages[:1] if role != "vlm" else (job.caption,))}
+    stages = tuple(stage for stage in stages if stage not in (job.caption, *job.checks.seeing))
     for stage in stages:
         if (parameters := _parameters(job, stage)) not in known:
             known.add(parameters)
@@ -92,7 +94,15 @@ def _seen(job: Job) -> Iterator[Trial]:
     else:
         tried = job.sample.count if job.sample.per_second is None else 1
         yield _pictures(job, job.caption, tried)
+    yield from _looked_at(job, "vlm", tried)
+
+
+def _looked_at(job: Job, role: Role, tried: int) -> Iterator[Trial]:
+    """Trials of the checks that send frames to the endpoint of a role, to which some images were sent already."""
+    section = job.endpoints.section
     for check in job.checks.seeing:
+        if section(check.role) != section(role):
+            continue
         if check.frames > tried or _parameters(job, check) != _parameters(job, job.caption):
             yield _pictures(job, check, check.frames)
 

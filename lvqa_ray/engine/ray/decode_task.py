@@ -72,16 +72,15 @@ def _cached(
         return
     rows = deque((row, cache.get(row)) for row in unpack(packed))
     while rows:
-        row, known = rows[0]
-        following = [each for each, known in rows if known is None]
-        rows.popleft()
+        if halted():
+            return
+        to_decode = [row for row, known in rows if known is None]
+        row, known = rows.popleft()
         if known is not None:
             yield from map(pack, known)
             continue
-        if halted():
-            return
         made: list[Row] = []
-        for out in work(following, steps):
+        for out in work(to_decode, steps):
             yield out
             made += map(without_images, unpack(out))
             if halted():

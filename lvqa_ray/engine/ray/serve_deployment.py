@@ -13,6 +13,7 @@ from ray import serve
 from lvqa_ray.config import Job
 from lvqa_ray.engine.ray.proxy_guard import guarded_proxies
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
+from lvqa_ray.engine.ray.session.loopback import keep_replica_on_loopback
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 
@@ -80,6 +81,7 @@ def deploy(job: Job, build: Callable[[], object]) -> object:
     )
 
     def made() -> object:
+        keep_replica_on_loopback()
         return build()
 
     ingress: Any = serve.ingress(made)  # it takes only a plain function for a builder, not any callable

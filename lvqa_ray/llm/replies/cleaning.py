@@ -1,4 +1,4 @@
-"""Cleaning of replies: keeps only the answer, in characters that are safe to store and show.
+"""Cleaning of replies: separates the answer from the thoughts, in characters that are safe to store and show.
 
 All replies pass here, those from the cache too: the journal stores them as received, so replies paid for by earlier
 releases are cleaned by the current rules, without another request.
@@ -12,6 +12,7 @@ from lvqa_ray.errors import DegenerateReply
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.replies.repetition import repetition
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
+from lvqa_ray.llm.replies.thoughts import thoughts_in
 from lvqa_ray.records.safe_text import safe_text
 
 
@@ -50,7 +51,7 @@ class Cleaning:
 
 
 def cleaned(reply: ChatReply) -> ChatReply:
-    """The reply with its answer as ``text`` and the received text as ``raw``.
+    """The reply with its answer as ``text``, the received text as ``raw``, and the thoughts in either of them.
 
     Raises:
         DegenerateReply: The answer repeats itself endlessly.
@@ -65,7 +66,11 @@ def cleaned(reply: ChatReply) -> ChatReply:
         raise error
     if text == received.strip():
         text = received  # keeps outer white space, as earlier releases stored it
-    return replace(reply, text=text, raw=received, model=safe_text(reply.model))
+        drafted = ""
+    else:
+        drafted = thoughts_in(received, text)
+    thoughts = safe_text(reply.thoughts).strip() or drafted
+    return replace(reply, text=text, raw=received, thoughts=thoughts, model=safe_text(reply.model))
 
 
 RAW_CHARS = 4000

@@ -17,10 +17,11 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest, Media, Message, Part, Text
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
+from lvqa_ray.llm.reasoning import streams_thoughts
 from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
-from lvqa_ray.llm.transport.error_prose import STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
+from lvqa_ray.llm.transport.error_prose import NO_TEMPERATURE, STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
 from lvqa_ray.llm.transport.model_list import ModelList
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
@@ -53,7 +54,8 @@ class OpenAITransport:
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
-        self._streams = endpoint.stream
+        self._streams = endpoint.stream or streams_thoughts(endpoint.base_url, endpoint.reasoning)
+        self._sends_temperature = True
         self._can_stream = True  # for requests that show their text while it grows
         self._stream_usage = True  # ask for usage in the last event of a stream
 
@@ -92,6 +94,8 @@ class OpenAITransport:
         }
         if MAX_TOKENS in body:
             body[self._token_limit] = body.pop(MAX_TOKENS)
+        if not self._sends_temperature:
+            body.pop("temperature", None)
         if self._endpoint.is_demo and request.facts:
             facts = {
                 name: completion.replace_surrogates(fact) if isinstance(fact, str) else fact
@@ -107,11 +111,15 @@ class OpenAITransport:
     def _adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
         """Change the form of this and all later requests if the error asks for it; returns whether it did.
 
-        OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same. The
-        name of an Azure deployment does not show its model, so only the error tells.
+        OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same, and
+        they reject any ``temperature`` but their own. The name of an Azure deployment does not show its model, so only
+        the error tells.
         """
         if MAX_TOKENS in body and MAX_COMPLETION in str(error):
             self._token_limit = MAX_COMPLETION
+            return True
+        if "temperature" in body and NO_TEMPERATURE.search(str(error)):
+            self._sends_temperature = False
             return True
         if "stream" not in body and STREAM_ONLY.search(str(error)):
             self._streams = True
@@ -225,17 +233,19 @@ class OpenAITransport:
             raise self._fault(MalformedReply, "it is not a JSON object")
         usage = self._usage(answer)
         try:
-            text = self._text(answer)
+            read = self._read(answer)
         except ApiError as error:
             if answer.get("choices") or isinstance(answer.get("usage"), Mapping):
                 error.bill = usage.bill
             raise
         model = answer.get("model")
         named = safe_text(model).strip()[:LONGEST_NAME] if isinstance(model, str) else ""
-        return ChatReply(text=text, model=named or self._endpoint.model, usage=usage)
+        return ChatReply(
+            text=read.text, model=named or self._endpoint.model, usage=usage, thoughts=safe_text(read.thoughts)
+        )
 
-    def _text(self, answer: Mapping[str, Any]) -> str:
-        """The text of the answer, never empty."""
+    def _read(self, answer: Mapping[str, Any]) -> completion.Answered:
+        """The text of the answer, never empty, and its thoughts."""
         if completion.error_of(answer) is not None:
             raise self._error_in_a_200(answer)
         outcome = completion.read(answer)

@@ -16,11 +16,9 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
+from lvqa_ray.llm.replies.thoughts import DRAFT_FIELDS, is_draft, thoughts_of
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
-DRAFT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
-"""Fields in which servers return a draft next to the answer."""
-_DRAFT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "thought"})
 _KINDS: dict[Ending, type[ApiError]] = {
     Ending.TRUNCATED: TruncatedReply,
     Ending.FILTERED: ContentFiltered,
@@ -30,6 +28,19 @@ _KINDS: dict[Ending, type[ApiError]] = {
     Ending.BROKEN: EmptyReply,
     Ending.UNKNOWN: EmptyReply,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A usable reply.
+
+    Attributes:
+        text: Its text, never empty.
+        thoughts: Reasoning in fields or parts of their own; empty for none.
+    """
+
+    text: str
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +74,8 @@ def error_of(answer: Mapping[str, Any]) -> object:
     return answer if "error" in {answer.get("object"), answer.get("type")} else None
 
 
-def read(answer: Mapping[str, Any]) -> str | NoAnswer:
-    """The text of a completion, never empty, or why there is none."""
+def read(answer: Mapping[str, Any]) -> Answered | NoAnswer:
+    """The text of a completion with its thoughts, or why there is no text."""
     choice = _first(answer)
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(choice, Mapping) or not (isinstance(message, Mapping) or choice.get("finish_reason")):
@@ -77,7 +88,7 @@ def read(answer: Mapping[str, Any]) -> str | NoAnswer:
     if ending is not Ending.ANSWERED:
         return NoAnswer(_KINDS[ending], _because(reason), text)
     if text.strip():
-        return text
+        return Answered(text, replace_surrogates(thoughts_of(message)))
     drafted = any(message.get(name) for name in DRAFT_FIELDS) or _has_draft(message.get("content"))
     why = "it holds a draft and no answer" if drafted else "its text is empty"
     return NoAnswer(EmptyReply if drafted else MalformedReply, why)
@@ -101,16 +112,12 @@ def _texts(parts: list[Any]) -> Iterator[str]:
     for part in parts:
         if isinstance(part, str):
             yield part
-        elif isinstance(part, Mapping) and not _is_draft(part) and isinstance(part.get("text"), str):
+        elif isinstance(part, Mapping) and not is_draft(part) and isinstance(part.get("text"), str):
             yield part["text"]
 
 
 def _has_draft(content: object) -> bool:
-    return isinstance(content, list) and any(isinstance(part, Mapping) and _is_draft(part) for part in content)
-
-
-def _is_draft(part: Mapping[str, Any]) -> bool:
-    return part.get("type") in _DRAFT_PARTS or part.get("thought") is True  # Mistral, Anthropic; Gemini
+    return isinstance(content, list) and any(isinstance(part, Mapping) and is_draft(part) for part in content)
 
 
 def _first(answer: Mapping[str, Any]) -> object:

@@ -272,10 +272,17 @@ STREAM_ONLY = re.compile(
     r"|only available (?:as|with|in) (?:a )?stream|does not support (?:http call|non-?stream)"
     r"|non-?stream(?:ing)? (?:is|calls?|requests?) .{0,30}not"
     r"|for non-?streaming calls|set ['\"`]?stream['\"`]?\s*[=:to ]{1,4}true"
-    r"|streaming is (?:required|strongly recommended)|stream is required",
+    r"|streaming is (?:required|strongly recommended)|stream is required"
+    r"|when ['\"`]?stream['\"`]?\s*=\s*false|才能进行非流式调用|仅支持流式|只支持流式",
     re.IGNORECASE,
 )
-"""Errors of models that only stream: DashScope (qwq, qvq, omni), Anthropic, Replicate adapters."""
+"""Errors of models that only stream: DashScope (qwq, qvq, omni, thinking), ModelScope, Anthropic, Replicate."""
+NO_TEMPERATURE = re.compile(
+    r"(?:unsupported (?:value|parameter)|not support(?:ed)?|unsupported|deprecated|does not support).{0,80}temperature"
+    r"|temperature.{0,80}(?:not support|unsupported|deprecated|only the default|must be (?:set to )?1\b|only 1\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Errors of reasoning models that take no temperature: OpenAI and Azure (o series, GPT-5), Anthropic, Moonshot."""
 STREAM_REFUSED = re.compile(r"\bstream(?:ing|ed|s)?\b", re.IGNORECASE)
 """Errors of servers that support no streams, when a request asked for one only to show its text while it grows."""
 STREAM_OPTIONS = re.compile(r"stream_options|include_usage", re.IGNORECASE)

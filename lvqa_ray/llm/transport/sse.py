@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from lvqa_ray.llm.transport.completion import DRAFT_FIELDS, content_of
+from lvqa_ray.llm.replies.thoughts import DRAFT_FIELDS, thoughts_of
+from lvqa_ray.llm.transport.completion import content_of
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of, ends_whole
 
 _MARK = "\ufeff"
@@ -32,7 +33,7 @@ def is_stream(content_type: str, body: bytes) -> bool:
 def assembled(text: str) -> Mapping[str, Any]:
     """Assemble the events of a stream into a chat completion, or into the error that one of them holds.
 
-    The text is that of the first choice; usage is that of the last event with one.
+    The text and the thoughts are those of the first choice; usage is that of the last event with one.
 
     Raises:
         StreamCutError: An event is broken, or no event has a finish reason, so the reply may be incomplete.
@@ -54,7 +55,7 @@ class _Assembly:
     texts: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     finish: object = None
-    drafted: bool = False
+    thoughts: list[str] = field(default_factory=list)
     done: bool = False
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -68,9 +69,10 @@ class _Assembly:
         if isinstance(delta, Mapping):
             self.texts.append(content_of(delta.get("content")))
             self.refusals.append(content_of(delta.get("refusal")))
-            self.drafted = self.drafted or any(delta.get(name) for name in DRAFT_FIELDS)
+            self.thoughts.append(thoughts_of(delta))
         if isinstance(whole, Mapping) and (text := content_of(whole.get("content"))):
             self.texts = [text]  # MiniMax repeats the whole message at the end
+            self.thoughts = [thoughts_of(whole)] if thoughts_of(whole) else self.thoughts
         reason = choice.get("finish_reason")
         if reason not in {None, "", "null"} and (self.finish is None or ending_of(self.finish, "") is Ending.ANSWERED):
             self.finish = reason  # a gateway may append its own "stop" after "length"
@@ -91,8 +93,8 @@ class _Assembly:
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if refusal := "".join(self.refusals):
             message["refusal"] = refusal
-        if self.drafted:
-            message[DRAFT_FIELDS[0]] = True
+        if thoughts := "".join(self.thoughts):
+            message[DRAFT_FIELDS[0]] = thoughts
         return {**self.fields, "choices": [{"index": 0, "message": message, "finish_reason": self.finish}]}
 
 

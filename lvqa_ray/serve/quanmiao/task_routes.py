@@ -100,10 +100,11 @@ class TaskRoutes:
 
     async def update(self, workspace: Workspace, request: Request) -> JSONResponse:
         """Cancel a task; paid replies are kept. A task that is over stays as it is."""
+        analyses = self._analyses()
         given = UpdateVideoAnalysisTask.read(await request.body(), request.headers.get("content-type", ""))
-        running = self._analyses().find_task(given.task_id, workspace)
+        running = analyses.find_task(given.task_id, workspace)
         if running is not None:
-            await self._analyses().stop(running)
+            await analyses.stop(running)
         found = await self._found(given.task_id, workspace)
         data = {"taskId": given.task_id, "taskStatus": found.status}
         return _answer(data | ({"taskErrorMessage": found.error[1]} if found.error else {}))

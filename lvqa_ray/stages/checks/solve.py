@@ -12,6 +12,7 @@ from lvqa_ray.llm.messages import ChatReply, Text
 from lvqa_ray.qa.context_windows import captions_for_question, captions_without_key
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.repeated_answers import ask_repeatedly
+from lvqa_ray.qa.traces import traces_of
 from lvqa_ray.records import AskedQuestion, CaptionedVideo, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
@@ -88,6 +89,7 @@ class CheckSolve(CallCheck):
             score=found.rate,
             tries=found.tries,
             usage=found.usage,
+            traces=traces_of(self.name, asked.choice, found.attempts, "captions") if found.attempts else (),
         )
 
 

@@ -32,3 +32,19 @@ def bound_to_loopback() -> Iterator[None]:
     finally:
         del os.environ[VARIABLE]
         constants.ENABLE_RAY_CLUSTER = before
+
+
+def keep_replica_on_loopback() -> None:
+    """Have the replica of Ray Serve that runs in this process listen on 127.0.0.1 only, if its Ray does.
+
+    Ray Serve 2.60 binds the server for requests of its proxies to all addresses (``_on_initialized`` in
+    ``ray/serve/_private/replica.py``), and it unpickles what it gets. Called before that, when the application is made.
+    """
+    if os.environ.get(VARIABLE) != "0":
+        return
+    from ray.serve._private import replica  # noqa: PLC0415 - only where Ray Serve runs
+
+    module: Any = replica
+    bind = getattr(module, "add_port_to_grpc_server", None)
+    if bind is not None:
+        module.add_port_to_grpc_server = lambda server, address: bind(server, address.replace("[::]", "127.0.0.1"))

@@ -197,7 +197,7 @@ def trace_rows(done: FinishedVideo) -> Iterator[dict[str, Any]]:
                 "category": one.category or None,
                 "kept": isinstance(one, Record),
                 "full_question": safe_text(trace.question),
-                "key": one.question.answer if one.question else None,
+                "key": one.question.key_text if one.question else None,
                 "check": trace.check,
                 "attempt": trace.attempt,
                 "model": trace.model or None,

@@ -230,7 +230,7 @@ def _versions(check: str, asked: AskedQuestion, *versions: tuple[str, Usage]) ->
             question=question,
             media="reasons",
             text=text,
-            answer=asked.question.answer,
+            answer=asked.question.key_text,
             correct=number == last,
             usage=usage,
         )

@@ -120,7 +120,7 @@ def sdk(given: argparse.Namespace) -> Row:
     """The SDK's typed call, as in its documentation, on the HTTP client that we use."""
     import openai  # noqa: PLC0415
 
-    from lvqa_ray.llm.transport.chat_completions import as_message  # noqa: PLC0415
+    from lvqa_ray.llm.message_json import as_message  # noqa: PLC0415
 
     async def ask_all() -> int:
         http = openai.DefaultAioHttpClient(trust_env=False)

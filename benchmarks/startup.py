@@ -163,19 +163,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         film = options.film or Path(folder) / "film.mp4"
         cuts = [float(second) for second in range(3, int(options.seconds), 3)]
-        media.make_video(
-            film,
-            seconds=options.seconds,
-            scenes=cuts or [options.seconds / 2],
-            size=(options.height * 16 // 9, options.height),
-        )
+        if not options.film:
+            media.make_video(
+                film,
+                seconds=options.seconds,
+                scenes=cuts or [options.seconds / 2],
+                size=(options.height * 16 // 9, options.height),
+            )
         importing = [measured([sys.executable, "-c", "import ray.data"], env) for _ in range(options.repeat + 1)][1:]
         import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
         wall_s = statistics.median(cost.wall_s for cost in importing)
         print(f"import ray.data: {wall_s:.2f} s, {import_cpu_s:.2f} CPU s")
-        found = {}
+        found: dict[str, list[Cost]] = {}
         for executor in options.executor:
-            found[executor] = runs = []
+            runs = found.setdefault(executor, [])
             print(f"\n{executor}")
             for _ in range(options.repeat):
                 runs.append(run_once(film, executor, options, env))

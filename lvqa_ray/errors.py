@@ -11,10 +11,12 @@
     └── ApiError                 a call returned no answer
         ├── RetryableError       worth a retry
         │   ├── RateLimited      429
+        │   │   └── NoCapacity   a cheaper tier has no capacity now: not billed, and not an attempt
         │   ├── Overloaded       5xx, 529
         │   ├── Disconnected     no connection, or it broke before the end of the reply
         │   ├── TimedOut         no reply within the deadline
         │   ├── MalformedReply   a reply that is no chat completion (HTML, no choices, null content)
+        │   ├── BatchFailed      a file batch failed, or its result file lacks the request
         │   ├── EmptyReply       reasoning without an answer, or a reply that its server could not use
         │   └── Forbidden        403 for one request, from an endpoint that answers others with the same key
         ├── StopRun              no call can succeed until a person acts; the run stops and can be resumed
@@ -24,6 +26,7 @@
         │   ├── EndpointRejects  every request rejected for the same reason, none ever answered
         │   ├── NotFound         404: wrong path or model
         │   └── BudgetSpent      the job's own max_cost or max_requests is reached
+        ├── Deferred             the request waits in a file batch; a later pass has its answer
         ├── BadRequest           other 4xx
         │   └── TooLong          the request does not fit the model's context
         ├── ContentFiltered      the endpoint's content filter blocked the request or the reply
@@ -31,9 +34,8 @@
         ├── DegenerateReply      the reply repeats itself without end
         └── TruncatedReply       the reply hit the token limit
 
-The transport chooses the class by error code, type and HTTP status. It reads error texts, by the table in
-`llm.transport.error_prose`, only if a server gives nothing else. ``kind`` is the snake-case name in failure rows;
-``retryable`` says whether a later run should try again.
+The transport chooses the class by code, type and HTTP status, and reads texts (`llm.transport.error_prose`) only if a
+server gives nothing else. ``kind`` is the name in failure rows; ``retryable``: whether a later run should try again.
 """
 
 from __future__ import annotations
@@ -156,15 +158,17 @@ class SaysWait(Protocol):
 
     def wait_s(self) -> float | None:
         """Seconds until the endpoint accepts another request, or ``None`` if it does now."""
-        ...
 
 
 class Bill(NamedTuple):
-    """Billed usage of a reply: prompt tokens, reply tokens, and US dollars if the price is known."""
+    """Billed usage of a reply; the fields are those of `records.Usage`."""
 
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class ApiError(LvqaError):
@@ -212,6 +216,12 @@ class RateLimited(RetryableError):
     kind = "rate_limited"
 
 
+class NoCapacity(RateLimited):
+    """A cheaper tier of the endpoint has no capacity for the request now, or did not process it in time; not billed."""
+
+    kind = "no_capacity"
+
+
 class Overloaded(RetryableError):
     """The endpoint failed or is overloaded."""
 
@@ -234,6 +244,19 @@ class MalformedReply(RetryableError):
     """A 200 whose body is not a usable chat completion."""
 
     kind = "malformed_reply"
+
+
+class BatchFailed(RetryableError):
+    """A file batch was not accepted, failed its validation, or ended without a result for the request."""
+
+    kind = "batch_failed"
+
+
+class Deferred(ApiError):
+    """The request waits in a file batch: the row has no outcome in this pass."""
+
+    kind = "deferred"
+    retryable = True
 
 
 class EmptyReply(RetryableError):

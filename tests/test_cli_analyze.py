@@ -55,6 +55,7 @@ def test_what_cannot_be_is_said_in_one_sentence(fake: FakeEndpoint, tmp_path: Pa
     for words, says in (
         ((film, "--tasks", "songs"), "analysis.tasks"),
         ((film, "--style", "haiku"), "summary"),
+        ((film, "--set", "engine.max_cost=1"), "no price is known for"),
         ((tmp_path / "none.mp4",), "does not exist"),
     ):
         error = analyze(fake, tmp_path / "out", *words).exception

@@ -14,7 +14,7 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from lvqa_ray.cli.commands import app
-from lvqa_ray.cli.reference import reference
+from lvqa_ray.cli.display.reference import reference
 from lvqa_ray.config import Job
 from lvqa_ray.records import (
     Analysis,

@@ -24,7 +24,7 @@ def loaded(program: str, names: list[str]) -> list[str]:
         ("lvqa_ray.engine.ray.chat_actor", [TYPES_OF_SDK, "lvqa_ray.config.job", "av", "cv2"]),
         ("lvqa_ray.engine.ray.rate_limit_actor", ["openai", "aiohttp", "lvqa_ray.config.job", "numpy"]),
         ("lvqa_ray.engine.ray.decode_task", ["openai", "aiohttp", "lvqa_ray.config.job", "lvqa_ray.pipeline"]),
-        ("lvqa_ray.cli.commands", ["pydantic", "numpy", "av", "ray", "email.message"]),
+        ("lvqa_ray.cli.commands", ["pydantic", "numpy", "av", "ray", "email.message", "lvqa_ray.records"]),
         ("lvqa_ray.engine.decoding.worker", ["openai", "aiohttp", "ray", "pandas", "lvqa_ray.config.job"]),
     ],
 )

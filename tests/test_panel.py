@@ -18,8 +18,8 @@ from tests.dataset.test_resume import line, put
 RUN = "20260101T000000000000Z"
 
 
-def answers(folder: Path, stage: str, count: int) -> None:
-    said = {"text": "x", "model": "m", "input_tokens": 10, "output_tokens": 5, "cost_usd": 0.5}
+def answers(folder: Path, stage: str, count: int, **counts: int) -> None:
+    said = {"text": "x", "model": "m", "input_tokens": 10, "output_tokens": 5, "cost_usd": 0.5} | counts
     with (folder / "cache" / f"{stage}-{RUN}_w.jsonl").open("a") as file:
         for number in range(count):
             file.write(json.dumps({"key": f"{number:064x}", **said}) + "\n")
@@ -41,6 +41,7 @@ def test_each_look_adds_what_is_new(run: tuple[Path, ProgressReader, list[Endpoi
     (folder / "cache" / "clips" / f"clips-{RUN}_a.jsonl").write_text(json.dumps({"key": "", "clips": [{}] * 10}) + "\n")
     answers(folder, "caption", 10)
     seen = watch.look()
+    assert seen.hit_share is None
     assert (seen.clips, seen.clips_expected, seen.paid["caption"].calls, seen.cost_usd) == (10, 40, 10, 5.0)
     assert seen.share == pytest.approx(0.95 / 4)
     used = {"caption": {"calls": 5, "cached": 3, "input_tokens": 1, "output_tokens": 1, "cost_usd": None}}
@@ -82,6 +83,11 @@ def test_the_panel_and_the_line_say_the_same(run: tuple[Path, ProgressReader, li
     assert said_line["endpoints"]["m at h"]["requests_limit"] == 500
     assert said_line["endpoints"]["m at h"]["in_flight_limit"] == 8
     assert json.loads(json.dumps(said_line)) == said_line
+    assert said_line["hit_share"] is None
+    assert "prompt cache" not in shown
+    answers(folder, "solve", 1, input_tokens=70, cached_tokens=60)
+    console.print(panel(watch.look(), "lvqa: [out]"))
+    assert "60 % of the prompt tokens" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_without_a_terminal_there_is_a_line_in_half_a_minute_or_none() -> None:

@@ -11,6 +11,7 @@ import typer
 from lvqa_ray.cli.arguments import OUTPUT_HELP, resolve_output
 from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.review_rates import print_reviews
+from lvqa_ray.cli.display.summaries import counts_of
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
 
 if TYPE_CHECKING:  # Arrow takes a second to import
@@ -210,7 +211,8 @@ def _cost(stage: str) -> AuditRow:
         if cost is None:
             return ""
         usd = "" if cost.cost_usd is None else f", ${cost.cost_usd:,.4f}"
-        return f"{cost.calls:,} calls, {cost.input_tokens:,} tokens in, {cost.output_tokens:,} out{usd}"
+        reported = counts_of(cost.input_tokens, cost.cached_tokens, cost.reasoning_tokens)
+        return f"{cost.calls:,} calls, {cost.input_tokens:,} tokens in, {cost.output_tokens:,} out{reported}{usd}"
 
     return f"cost: {stage}", cell
 

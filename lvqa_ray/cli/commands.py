@@ -8,9 +8,23 @@ from typing import Annotated
 import typer
 
 from lvqa_ray import config
-from lvqa_ray.cli import analyze, audit, cache_commands, check, demo, export, push, report, results, review, run, serve
+from lvqa_ray.cli import (
+    analyze,
+    audit,
+    batch_commands,
+    cache_commands,
+    check,
+    demo,
+    export,
+    push,
+    report,
+    results,
+    review,
+    run,
+    serve,
+)
+from lvqa_ray.cli.display.reference import reference
 from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warnings, stop_at_broken_pipe, talk
-from lvqa_ray.cli.reference import reference
 from lvqa_ray.errors import LvqaError, RunStopped
 
 app = typer.Typer(
@@ -34,6 +48,7 @@ app.command(rich_help_panel=_AFTER)(audit.audit)
 app.command(rich_help_panel=_AFTER)(review.review)
 app.command(rich_help_panel=_AFTER)(report.report)
 app.command(rich_help_panel=_AFTER)(export.export)
+app.command("batches", rich_help_panel=_AFTER)(batch_commands.batches)
 app.command(rich_help_panel=_AFTER)(push.push)
 app.add_typer(cache_commands.app, name="cache", rich_help_panel=_AFTER)
 app.command(rich_help_panel=_TRY)(demo.demo)

@@ -16,7 +16,7 @@ from lvqa_ray.dataset.identities import identified
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument, usage_fields
 from lvqa_ray.engine.local.analysis_store import TASK_NAME, AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor, Result
-from lvqa_ray.engine.preflight.validation import check_output
+from lvqa_ray.engine.preflight.validation import check_output, check_prices
 from lvqa_ray.errors import ConfigError, RunStopped
 from lvqa_ray.records import Analysis, CaptionedClip, CaptionedVideo, Clip, Failure, ProbedVideo, Video, redact_url
 from lvqa_ray.records.timecodes import clock, clocks
@@ -39,6 +39,7 @@ def analyze_video(job: Job, video: str | None, task_id: str | None, *, as_json: 
     if task_id and not TASK_NAME.fullmatch(task_id):
         fail(f"--task-id {task_id} is not valid: use letters, digits, '_', '-' and '.', at most 120 characters.")
     check_output(folder)
+    check_prices(job)
     with run_lock(folder):
         store = AnalysisStore(folder)
         subject = _video(job, video, store.of(task_id) if task_id else [], task_id)

@@ -99,6 +99,10 @@ class Endpoints(Section):
                         f"the endpoints of {role} must answer alike: the same model, temperature, max_tokens and "
                         "extra_body"
                     )
+            if others and any(at.tier == "batch" for at in (first, *others)):
+                raise ValueError(f"{role}: a role with tier batch has one endpoint, not a list")
+        if self.speech is not None and any(at.tier != "standard" for at in self.replicas("speech")):
+            raise ValueError("speech: speech-to-text has no tiers; remove tier")
         return self
 
     @property

@@ -40,9 +40,12 @@ MENDS: Mapping[str, str] = {
     # The call
     "api_error": _RUN,
     "rate_limited": "lower requests_per_minute or max_concurrency of the endpoint, then run again",
+    "no_capacity": "set fallback_after_min or tier=standard for the endpoint, or run again later",
     "overloaded": _RUN,
     "disconnected": _RUN,
     "timed_out": "raise timeout_s of the endpoint, then run again",
+    "batch_failed": "read the message; then run again, or set tier=standard for the endpoint",
+    "deferred": "run again: the answer arrives with its batch (`lvqa batches`)",
     "malformed_reply": "check what the endpoint sends (column raw), then run again",
     "stopped": _STOP,
     "auth_failed": "set a key that the endpoint accepts, then run again",

@@ -8,6 +8,7 @@ from itertools import chain
 import pyarrow as pa
 
 from lvqa_ray.dataset.run_state import run_ids_of
+from lvqa_ray.journal.batch_log import batches_folder
 from lvqa_ray.journal.clip_files import files_folder
 from lvqa_ray.journal.found_clips import clips_folder
 from lvqa_ray.journal.locations import open_segments
@@ -30,7 +31,7 @@ def run_id_in(folder: StoragePath, done: pa.Table) -> str:
 
 
 def segment_names(journal: StoragePath) -> Iterator[str]:
-    """The names of all segments of a journal and of its indexes of clips and files; each contains a run id."""
-    for part in (journal, clips_folder(journal), files_folder(journal)):
+    """The names of all segments of a journal and of its indexes of batches, clips and files; each contains a run id."""
+    for part in (journal, batches_folder(journal), clips_folder(journal), files_folder(journal)):
         if part.is_dir():
             yield from open_segments(part, make=False).sizes()

@@ -16,6 +16,7 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.identities import Identities
 from lvqa_ray.dataset.stored_manifest import store_manifest, update_manifest
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.pricing import price_source
 from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import scheme_of, without_fragment
 from lvqa_ray.storage.paths import StoragePath, write_whole
@@ -79,6 +80,7 @@ def write_run(
         "run_id": run_id,
         "finished": finished,
         "summary": summary,
+        "prices": {role: price_source(job.endpoints.of(role)) for role in job.endpoints.roles if role != "speech"},
         "settings": settings_of(folder) | {job.job_hash: job.part_hashes},
         "jobs": jobs | {job.job_hash: this},
     }

@@ -24,7 +24,8 @@ from aiohttp import web
 from lvqa_ray.demo.chat_reply import complete
 from lvqa_ray.demo.pictures import BadBody
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.endpoint import DEMO_MODEL, is_loopback
+from lvqa_ray.llm.endpoint import DEMO_MODEL
+from lvqa_ray.llm.endpoint_url import is_loopback
 
 THREADS = 2
 MAX_BODY_BYTES = 128 * 1024 * 1024

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import failed
+from lvqa_ray.journal import clip_files
 from lvqa_ray.journal.clip_files import ClipFileIndex
+from lvqa_ray.journal.index import KeyIndex
 from lvqa_ray.records import CaptionedClip, Clip, Failure, Row
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
@@ -113,3 +115,11 @@ def clip_uploader(job: Job) -> ClipUploader:
     begin = job.engine.scratch_dir or Path(tempfile.gettempdir()) / "lvqa"
     output = hashlib.sha256(str(target).encode()).hexdigest()[:12]
     return ClipUploader(Path(f"{begin}-media-{os.getuid()}-{output}"), target)
+
+
+def index_of_files(journal: StoragePath, target: StoragePath) -> KeyIndex:
+    """Index of the clip files in a store; empty if the output is on a disk, or the store does not answer."""
+    with suppress(OSError):  # the clips are cut again
+        if isinstance(target, ObjectPath):
+            return clip_files.index_of(journal, target)
+    return KeyIndex.of({})

@@ -68,6 +68,18 @@ class Executor(Protocol):
         """
         ...
 
+    def wait_for_batches(self, stopped: Callable[[], str], on_wait: Callable[[str], object]) -> bool:
+        """Send what the last pass collected for file batches, and wait until no batch is open.
+
+        Args:
+            stopped: Says why to stop waiting; empty to wait on.
+            on_wait: Called with what is waited for.
+
+        Returns:
+            Whether requests of the pass had to wait, so that another pass is needed.
+        """
+        ...
+
     def halt(self, reason: str) -> None:
         """Stop sending requests; those in flight still complete. May be called from any thread."""
         ...

@@ -118,6 +118,11 @@ class Progress:
         return total(self.paid.values()).cost_usd
 
     @property
+    def hit_share(self) -> float | None:
+        """Share of the prompt tokens paid so far that came from prompt caches; ``None`` if no endpoint reports it."""
+        return total(self.paid.values()).hit_share
+
+    @property
     def projected_usd(self) -> float | None:
         """Estimated dollars at the end; ``None`` while unknown."""
         return self.cost_usd / self.share if self.cost_usd is not None and self.share > 0.02 else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import count as count_up
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path, storage_options
@@ -198,9 +199,11 @@ def _run(
             executor.connect(keys)
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
-                longest_s = max(at.timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role))
+                longest_s = max(
+                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role)
+                )
                 with stop.draining(executor.halt, longest_s):
-                    halted = _passes(job, todo, executor, run_id, provenance, reporter=reporter, hold=hold)
+                    halted = _passes(job, todo, executor, run_id, provenance, reporter=reporter, hold=hold, stop=stop)
                 over_budget = executor.over_budget()
             reporter.phase(f"{name} to shut down")
     except ExecutorLost as lost:
@@ -301,25 +304,34 @@ def _passes(
     *,
     reporter: Reporter,
     hold: RunLock,
+    stop: GracefulShutdown,
 ) -> str:
-    """Run passes until all videos have an outcome of this run; returns the reason if the run was halted, else empty."""
-    folder, passes = output_path(job), job.engine.passes
+    """Run passes until all videos have an outcome of this run; returns the reason if the run was halted, else empty.
+
+    A pass after which requests wait for file batches is a round of batches, and does not count.
+    """
+    folder, passes, shards = output_path(job), job.engine.passes, count_up(1)
+
+    def stopped_waiting() -> str:
+        return hold.lost or ("a signal was received" if stop.signum else "")
+
     lost: list[Video] = []
     watch = ProgressReader(
         folder, run_id, len(todo), executor.stats, limits_per_minute(job.endpoints), machine=executor.machine
     )
     # Copies of a video wait until the first one is done: their replies then come from the journal.
-    for part, videos in enumerate(without_copies(todo)):
-        left = videos
-        for number in range(1, passes + 1) if left else ():
-            shard = f"part-{run_id}-{part * passes + number}"
+    for videos in without_copies(todo):
+        left, number = videos, 1
+        while left and number <= passes:
             with reporter.watching(watch):
-                stopped = executor.run_pass(left, shard, in_parts=number == 1 < passes)
-            if reason := hold.lost or stopped or executor.why_halted():
+                stopped = executor.run_pass(left, f"part-{run_id}-{next(shards)}", in_parts=number == 1 < passes)
+            reason = hold.lost or stopped or executor.why_halted()
+            # Also after a spent budget: what is collected is reserved, and no later run would send it.
+            on = not stopped and executor.wait_for_batches(stopped_waiting, reporter.phase)
+            if reason := reason or hold.lost or executor.why_halted():
                 return reason
             left = without_outcome(left, outcomes(folder), run_id)
-            if not left:
-                break
+            number += not on
         lost += left
     message = f"the worker died in each of {passes} passes; the file may crash the decoder"
     failures = [

@@ -11,6 +11,7 @@ from lvqa_ray.errors import ApiError
 from lvqa_ray.llm.error_policy import KEPT
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
+from lvqa_ray.records.usage import REPORTED
 
 _JSON = json.JSONEncoder(separators=(",", ":"))  # created once: `json.dumps` creates one per call
 
@@ -38,13 +39,14 @@ class JournalEntry:
     seconds: float = 0.0
 
 
-def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
+def line_of(key: str, reply: ChatReply | ApiError, model: str, *, batch: str = "") -> bytes:
     """Format the line of a reply; an error must have a bill, since only paid replies are recorded.
 
     Args:
         key: Cache key, in hex.
         reply: The reply or error.
         model: The requested model, for errors; an answer holds its own.
+        batch: Tag of the file batch that brought it; empty for none.
     """
     if isinstance(reply, ApiError):
         usage = Usage.of(reply)
@@ -55,8 +57,11 @@ def line_of(key: str, reply: ChatReply | ApiError, model: str) -> bytes:
         if reply.thoughts:
             fields["thoughts"] = reply.thoughts
     counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
+    # A line lacks the counts that are unknown, as lines of earlier releases do.
+    counts |= {name: count for name in REPORTED if (count := getattr(usage, name)) is not None}
     latency = {"s": round(reply.seconds, 3)} if isinstance(reply, ChatReply) and reply.seconds else {}
-    line = _JSON.encode({"key": key, **fields, **counts, "at": round(time.time(), 1), **latency})
+    source = {"batch": batch} if batch else {}
+    line = _JSON.encode({"key": key, **fields, **counts, "at": round(time.time(), 1), **latency, **source})
     return f"{line}\n".encode("ascii")
 
 
@@ -76,6 +81,7 @@ def _entry(fields: dict[str, Any]) -> JournalEntry:
         input_tokens=int(fields["input_tokens"]),
         output_tokens=int(fields["output_tokens"]),
         cost_usd=None if cost is None else float(cost),
+        **{name: int(fields[name]) for name in REPORTED if fields.get(name) is not None},
     )
     at, seconds = float(fields.get("at", 0.0)), float(fields.get("s", 0.0))
     if "error" in fields:

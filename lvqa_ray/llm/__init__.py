@@ -1,7 +1,8 @@
 """Client of OpenAI-compatible endpoints: pure asyncio, from a request to a paid answer or one error.
 
-A request passes the layers of `middleware.client`: cache, retry, rate limit, budget, transport. The transport sends it
-once and maps each failure to a class of `errors` (`transport.error_mapping`); `error_policy` defines the reaction.
+A request passes the layers of `middleware.client`: cache, leader-first, retry, rate limit, budget, transport. The
+transport sends it once and maps each failure to a class of `errors` (`transport.error_mapping`); `error_policy` defines
+the reaction.
 
 **429, 503, 529 or a timeout.** A timeout is no whole reply within ``timeout_s`` (1800 s), or no connection within 30 s.
 Each of them has these effects (downloads have their own retries, `storage.retries`):
@@ -23,6 +24,9 @@ Each of them has these effects (downloads have their own retries, `storage.retri
 **A truncated reply** (``finish_reason: length``). It is paid for and stays in the cache. With ``max_tokens`` set, the
 request is sent once more, at once, with 2 times the tokens (`middleware.truncation`); where that reply is cut off too,
 or no limit was set, the clip or question fails, and later runs do not pay for it again.
+
+**The prompt cache of an endpoint.** Of the requests that share the captions of a video, the first goes alone and the
+others follow when it has its reply (`middleware.leader`), where the endpoint's cache saves money.
 
 **Money.** A 429 that reports a spent quota, a 401 or a 404 stops the run: no other request can succeed either.
 """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,30 +20,20 @@ from pydantic import (
 )
 
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.credentials import holds_credential
+from lvqa_ray.llm.endpoint_url import checked_base_url, is_loopback
 from lvqa_ray.llm.messages import ChatRequest
+from lvqa_ray.llm.price_tiers import BATCH_CHAT_TIMEOUT_S, Tier, check_host, url_of_tier
 from lvqa_ray.llm.reasoning import Fields, Reasoning
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _LOOKS_LIKE_A_KEY_FIELD = re.compile(r"key|token|secret|password", re.IGNORECASE)
-_CREDENTIAL = re.compile(r"api[-_ ]?key|authorization|secret|password|(access|auth|bearer)[-_ ]?token", re.IGNORECASE)
-_HOST = re.compile(
-    r"(?:localhost|\d+(?:\.\d+){3}|(?P<name>[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,6}))(?::\d+)?(?:/[a-z0-9/_-]{0,30})?"
-)
-"""A URL without its scheme. It cannot be a key, so an error message may quote it."""
-_API_PATHS = (
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/embeddings",
-    "/models",
-    "/audio/transcriptions",
-    "/messages",
-)
-AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.5, 60.0
 """Defaults of exponential backoff."""
 DEMO_MODEL = "lvqa-demo-no-vlm"
 """The model of the demo endpoint (`lvqa demo`)."""
+CACHE_KEY = "prompt_cache_key"
+_KNOW_CACHE_KEYS = frozenset({"api.openai.com", "api.mistral.ai"})
 _RESERVED_FIELDS = frozenset({"model", "messages", "stream", "n", "temperature", "max_tokens"})
 
 
@@ -144,11 +133,53 @@ class Endpoint(BaseModel):
     price_out: float | None = Field(
         default=None, ge=0, description="Price in US dollars per million reply tokens; null for the published price."
     )
-
+    price_cached: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price in US dollars per million prompt tokens that the endpoint reads from its prompt cache; null "
+        "for the published price, or for price_in if that is set.",
+    )
+    price_cache_write: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price in US dollars per million prompt tokens that the endpoint writes to its prompt cache, where "
+        "it bills them apart; null as for price_cached.",
+    )
     price_minute: float | None = Field(
         default=None,
         ge=0,
         description="Price in US dollars per minute of audio, for speech-to-text; null for the published price.",
+    )
+    tier: Tier = Field(
+        default="standard",
+        description="Price tier: standard; flex (service_tier of OpenAI and Gemini: half the price, slower, sometimes "
+        "refused); batch_chat (DashScope's batch host); batch (files of requests, answered within hours). It is not "
+        "part of the cache key.",
+    )
+    fallback_after_min: float | None = Field(
+        default=None,
+        ge=0,
+        description="Minutes after which a request that waits for capacity goes to the standard tier; null for never.",
+    )
+    batch_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="tier batch: hours after which a batch that has not ended is cancelled; what it did not answer "
+        "goes into another one.",
+    )
+    batch_requests: int = Field(default=50_000, ge=1, le=50_000, description="tier batch: most requests of one file.")
+    batch_mb: float = Field(default=100.0, gt=0, le=200, description="tier batch: most megabytes of one file.")
+    batch_wait_s: float = Field(default=600.0, ge=0, description="tier batch: longest time to fill one file (s).")
+    batch_poll_s: float = Field(default=30.0, gt=0, description="tier batch: interval of the status requests (s).")
+
+    leader_first: bool | None = Field(
+        default=None,
+        description="Whether the first request about a video goes alone and the others follow when it is answered, to "
+        "find the captions in the endpoint's prompt cache; null for where that costs less. Never on tier batch.",
+    )
+    prompt_cache_key: bool | None = Field(
+        default=None,
+        description="Whether requests name their shared prefix (prompt_cache_key); null for OpenAI and Mistral only.",
     )
 
     @model_validator(mode="before")
@@ -171,32 +202,7 @@ class Endpoint(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _http_url(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url.strip())
-            host, has_credentials = parts.hostname, "@" in parts.netloc
-            _ = parts.port  # raises ValueError if it is no number
-        except ValueError:
-            raise ConfigError("base_url is not a URL.") from None
-        if has_credentials:
-            raise ConfigError(
-                "base_url holds a user name or a password: name the key's variable as api_key_env instead."
-            )
-        if parts.query or parts.fragment:
-            azure = "; Azure takes the part up to /openai/v1" if (host or "").endswith(AZURE) else ""
-            raise ConfigError(f"base_url holds a query or a fragment: give the part before the '?' or the '#'{azure}.")
-        if parts.scheme not in {"http", "https"} or not host:
-            bare = _HOST.fullmatch(url.strip().strip("'\""))
-            suggestion = bare and f"{'https' if bare['name'] else 'http'}://{bare[0]}"
-            raise ConfigError(
-                "base_url must be an http:// or https:// URL with a host, "
-                + (f"probably {suggestion}." if suggestion else "such as https://api.openai.com/v1.")
-            )
-        if any(char.isspace() or not char.isprintable() for char in url.strip()) or host in {"http", "https"}:
-            raise ConfigError("base_url is not one URL: it holds a space, an invisible character or a second http://.")
-        path = parts.path.rstrip("/")
-        if api_path := next((end for end in _API_PATHS if path.endswith(end)), ""):
-            raise ConfigError(f"base_url ends in {api_path}: give the part before it.")
-        return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+        return checked_base_url(url)
 
     @field_validator("api_key_env")
     @classmethod
@@ -213,9 +219,38 @@ class Endpoint(BaseModel):
     def _reject_reserved_fields(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for name in sorted(_RESERVED_FIELDS & set(body)):
             raise ConfigError(f"extra_body cannot set {name!r}: it is set by the job.")
-        if _CREDENTIAL.search(" ".join(_names(body))):
+        if holds_credential(body):
             raise ConfigError("extra_body holds what looks like a key: give the key's variable as api_key_env instead.")
         return body
+
+    @model_validator(mode="after")
+    def _tier_is_possible(self) -> Self:
+        if self.tier != "standard" and "service_tier" in self.extra_body:
+            raise ConfigError("extra_body sets service_tier, and tier too: keep one of them, best tier.")
+        if self.tier == "batch" and self.stream:
+            raise ConfigError("tier batch has no streamed replies: remove stream.")
+        if not self.is_loopback:
+            check_host(self.base_url, self.tier)
+        return self
+
+    @property
+    def tier_url(self) -> str:
+        """Base URL of requests on the endpoint's own tier; ``base_url`` stays the one in cache keys and prices."""
+        return url_of_tier(self.base_url, self.tier)
+
+    @property
+    def attempt_timeout_s(self) -> float:
+        """Timeout of one attempt (s): ``timeout_s``, or the tier's own if that is not set."""
+        own = self.tier == "batch_chat" and "timeout_s" not in self.model_fields_set
+        return BATCH_CHAT_TIMEOUT_S if own else self.timeout_s
+
+    @property
+    def sends_cache_key(self) -> bool:
+        """Whether requests with a shared prefix carry ``prompt_cache_key``."""
+        if self.prompt_cache_key is not None:
+            return self.prompt_cache_key
+        known = urlsplit(self.base_url).hostname in _KNOW_CACHE_KEYS
+        return self.tier != "batch" and known and CACHE_KEY not in self.extra_body
 
     @field_validator("reasoning")
     @classmethod
@@ -299,23 +334,3 @@ def _merged(fields: Fields, over: Mapping[str, JsonValue]) -> Fields:
         inner = merged.get(name)
         merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _names(value: JsonValue) -> Iterator[str]:
-    """Names of all fields in a JSON value, nested ones included."""
-    if isinstance(value, dict):
-        yield from value
-        for inner in value.values():
-            yield from _names(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

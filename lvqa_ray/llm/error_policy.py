@@ -4,6 +4,9 @@
 class           retried                                 kept   the row
 =============== ======================================= ====== ===========================================
 RetryableError  up to ``max_attempts``                  no     fails until a rerun
+NoCapacity      up to a fallback, uncounted             no     fails until a rerun
+BatchFailed     twice, in other batches                 no     fails until a rerun
+Deferred        no: a later pass of the run has it      no     has no outcome; the next run processes it
 MalformedReply  four times: each may be paid for        no     fails until a rerun
 Overloaded      twice, if a reply was paid for          no     fails until a rerun
 EmptyReply      once: it was paid for                   no     fails until a rerun
@@ -48,6 +51,7 @@ POLICIES: Mapping[type[ApiError], Policy] = {
     errors.ApiError: _ONCE,
     errors.RetryableError: _AGAIN,
     errors.MalformedReply: Policy(attempts=5),
+    errors.BatchFailed: Policy(attempts=3),
     errors.EmptyReply: Policy(attempts=2),
     errors.Forbidden: Policy(attempts=2),
     errors.TooLong: _KEPT,
@@ -66,6 +70,8 @@ KEPT: Mapping[str, type[ApiError]] = {kind.kind: kind for kind, policy in POLICI
 
 def policy_of(error: ApiError) -> Policy:
     """The policy for an error."""
+    if isinstance(error, errors.BatchFailed) and error.status == 400:
+        return _ONCE
     if isinstance(error, errors.Overloaded) and error.bill is not None:
         return BROKEN_OFF
     return next(POLICIES[kind] for kind in type(error).__mro__ if kind in POLICIES)

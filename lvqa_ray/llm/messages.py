@@ -86,6 +86,9 @@ class ChatRequest:
         stale: Whether the cached reply was unusable, so that a run with ``engine.retry_failures`` sends the request
             again; not part of the cache key.
         key: The cache key, once computed.
+        prefix: Id of the prompt prefix that it shares with other requests about its video; empty for none. Not part of
+            the cache key.
+        standard: Send it on the standard tier, whatever the endpoint's own; not part of the cache key.
         on_text: Called with all of the text so far, each time that the endpoint has streamed more of it; the request
             then asks for a stream, if the endpoint supports one. Not part of the cache key.
     """
@@ -100,6 +103,8 @@ class ChatRequest:
     facts: Mapping[str, JsonValue] = field(default_factory=dict, compare=False, repr=False)
     stale: bool = False
     key: str = field(default="", compare=False)
+    prefix: str = field(default="", compare=False)
+    standard: bool = field(default=False, compare=False)
     on_text: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
 
 

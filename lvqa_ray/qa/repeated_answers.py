@@ -13,8 +13,7 @@ from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.qa.formats.answer_choice import Choice, read_choice, read_graded
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.grading import RIGHT
-from lvqa_ray.records import LETTERS, AnyQuestion, KeyedQuestion, Letter, Question, Usage
-from lvqa_ray.records.rows import NO_USAGE
+from lvqa_ray.records import LETTERS, NO_USAGE, AnyQuestion, KeyedQuestion, Letter, Question, Usage
 
 T = TypeVar("T")
 Order = tuple[Letter, ...]

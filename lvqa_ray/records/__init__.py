@@ -1,7 +1,7 @@
 """Dataclasses that pass between stages (`rows`, `questions`, `analyzed_video`) and the output tables (`tables`)."""
 
 from lvqa_ray.records.analyzed_video import STYLES, TASKS, Analysis, AnalysisRecord, AnalyzedVideo, Style, Task
-from lvqa_ray.records.answer_keys import KEYED_KINDS, Key, Kind, NumberKey, OpenKey, OrderKey, SpanKey
+from lvqa_ray.records.answers.answer_keys import KEYED_KINDS, Key, Kind, NumberKey, OpenKey, OrderKey, SpanKey
 from lvqa_ray.records.parts import ScoredPart, VideoPart
 from lvqa_ray.records.questions import (
     LETTERS,
@@ -32,15 +32,16 @@ from lvqa_ray.records.rows import (
     Span,
     Subtitle,
     Turn,
-    Usage,
     Video,
     VideoInfo,
 )
 from lvqa_ray.records.uri import STORES, redact_url
+from lvqa_ray.records.usage import NO_USAGE, Usage
 
 __all__ = [
     "KEYED_KINDS",
     "LETTERS",
+    "NO_USAGE",
     "STORES",
     "STYLES",
     "TASKS",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Failure, Usage, Video
+from lvqa_ray.records.rows import CaptionedVideo, Failure, Video
+from lvqa_ray.records.usage import NO_USAGE, Usage
 
 if TYPE_CHECKING:  # rows and messages are read where pydantic is not loaded, as for `lvqa --help`
     from pydantic import JsonValue

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvqa_ray.records.answer_keys import NumberKey, OpenKey, OrderKey, SpanKey
+from lvqa_ray.records.answers.answer_keys import NumberKey, OpenKey, OrderKey, SpanKey
 from lvqa_ray.records.questions import LETTERS, AnyQuestion, KeyedQuestion, Question, Verdict
 
 PARSED_REASONING = pa.struct(
@@ -63,6 +63,9 @@ CHECKS = pa.list_(
             ("input_tokens", pa.int64()),
             ("output_tokens", pa.int64()),
             ("cost_usd", pa.float64()),
+            ("cached_tokens", pa.int64()),
+            ("cache_write_tokens", pa.int64()),
+            ("reasoning_tokens", pa.int64()),
         ]
     )
 )
@@ -206,6 +209,9 @@ def checks_value(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             "input_tokens": verdict.usage.input_tokens,
             "output_tokens": verdict.usage.output_tokens,
             "cost_usd": verdict.usage.cost_usd,
+            "cached_tokens": verdict.usage.cached_tokens,
+            "cache_write_tokens": verdict.usage.cache_write_tokens,
+            "reasoning_tokens": verdict.usage.reasoning_tokens,
         }
         for verdict in verdicts
     ]

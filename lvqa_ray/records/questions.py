@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvqa_ray.records.answer_keys import Key, Kind, joined_spans
-from lvqa_ray.records.rows import NO_USAGE, CaptionedVideo, Clip, Failure, Span, Usage, Video, VideoInfo
+from lvqa_ray.records.answers.answer_keys import Key, Kind, joined_spans
+from lvqa_ray.records.rows import CaptionedVideo, Clip, Failure, Span, Video, VideoInfo
+from lvqa_ray.records.usage import NO_USAGE, Usage
 
 Letter = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Letter, ...] = ("A", "B", "C", "D")
@@ -236,11 +237,7 @@ class AskedQuestion:
 
     @property
     def choice(self) -> Question:
-        """The question, if it is a multiple-choice question.
-
-        Raises:
-            TypeError: It is of another kind.
-        """
+        """The question with its options; a `TypeError` if it is of another kind."""
         if not isinstance(self.question, Question):
             raise TypeError(f"{self.id} is of the kind {self.question.kind} and has no options")
         return self.question

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from lvqa_ray.errors import ApiError, Bill, VideoError
+from lvqa_ray.errors import ApiError, VideoError
 from lvqa_ray.records.sound import Sound
 from lvqa_ray.records.uri import redact_url
+from lvqa_ray.records.usage import NO_USAGE, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,69 +210,6 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens and cost of model calls.
-
-    Attributes:
-        calls: Paid replies, including those from the cache.
-        cached: Replies from the cache.
-        unusable: Replies that were truncated, filtered, refused or empty; only counted when the cache is summed up.
-        input_tokens: Prompt tokens, as the endpoint counted them.
-        output_tokens: Completion tokens, as the endpoint counted them.
-        cost_usd: US dollars at the price when they were paid, ``None`` if no price is known.
-    """
-
-    calls: int = 0
-    cached: int = 0
-    unusable: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = None
-
-    @property
-    def bill(self) -> Bill:
-        """The tokens and cost as an error carries them."""
-        return Bill(self.input_tokens, self.output_tokens, self.cost_usd)
-
-    @classmethod
-    def of(cls, error: ApiError) -> Usage:
-        """Usage of an unusable reply; zero if the error has no bill."""
-        if error.bill is None:
-            return cls()
-        tokens_in, tokens_out, cost = error.bill
-        return cls(calls=1, cached=int(error.cached), input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost)
-
-    def share(self, index: int, of: int) -> Usage:
-        """One of ``of`` shares that add up to this: a call that wrote several questions is split among them."""
-        first = int(index == 0)
-
-        def part(whole: int) -> int:
-            return whole // of + first * (whole % of)
-
-        return Usage(
-            calls=part(self.calls),
-            cached=part(self.cached),
-            input_tokens=part(self.input_tokens),
-            output_tokens=part(self.output_tokens),
-            cost_usd=None if self.cost_usd is None else self.cost_usd / of,
-        )
-
-    def __add__(self, other: Usage) -> Usage:
-        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
-        return Usage(
-            calls=self.calls + other.calls,
-            cached=self.cached + other.cached,
-            unusable=self.unusable + other.unusable,
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cost_usd=sum(costs) if costs else None,
-        )
-
-
-NO_USAGE = Usage()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Failure of a video, or of one of its clips.
 
@@ -295,7 +233,7 @@ class Failure:
     attempts: int = 1
     retryable: bool = False
     raw: str = ""
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     requested: tuple[str, ...] = ()
 
     @classmethod
@@ -318,7 +256,7 @@ class CaptionedClip:
     clip: Clip
     caption: str = ""
     model: str = ""
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     failure: Failure | None = None
     note: str = ""
 
@@ -344,6 +282,6 @@ class CaptionedVideo:
     num_clips: int
     overview: str = ""
     budget: int = 0
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     shown: Clip | None = None
     speech: tuple[Subtitle, ...] = ()

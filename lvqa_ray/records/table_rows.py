@@ -19,11 +19,12 @@ from lvqa_ray.records.questions import (
     hops,
     score_of,
 )
-from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Usage, Video, VideoInfo
+from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Video, VideoInfo
 from lvqa_ray.records.safe_text import safe_text
 from lvqa_ray.records.tables import USAGE, VIDEO_INFO
 from lvqa_ray.records.timecodes import frame_range, timecode
 from lvqa_ray.records.uri import redact_url
+from lvqa_ray.records.usage import Usage
 
 
 def data_row(record: Record) -> dict[str, Any]:

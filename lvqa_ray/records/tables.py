@@ -35,6 +35,9 @@ USAGE = pa.struct(
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("cost_usd", pa.float64()),
+        ("cached_tokens", pa.int64()),
+        ("cache_write_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
     ]
 )
 STAGES_USAGE = pa.struct([(stage, USAGE) for stage in ("caption", "ask", "reformat")])

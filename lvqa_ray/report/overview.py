@@ -162,6 +162,11 @@ def dollars(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.5f}"
 
 
+def percent(share: float | None) -> str:
+    """Text of a share; empty if it is unknown."""
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
 def seconds(length: float) -> str:
     """Short text of a duration (s)."""
     if length < 1:

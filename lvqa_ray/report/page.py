@@ -183,7 +183,8 @@ def _page(output: OutputReader, numbers: OutputStatistics, book: Book, packed: _
     package = files("lvqa_ray.report")
     js = "".join((package / name).read_text(encoding="utf-8") for name in ("record.js", "page.js", "list.js"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"whole": "{:,}".format, "dollars": overview.dollars, "seconds": overview.seconds}
+    environment.filters |= {"whole": "{:,}".format, "percent": overview.percent}
+    environment.filters |= {"dollars": overview.dollars, "seconds": overview.seconds}
     template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))
     bill = total(spent for models in book.spent.values() for spent in models.values())
     return template.render(

@@ -13,8 +13,18 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import ApiError, ParseError
 from lvqa_ray.llm.messages import Chat, Part
-from lvqa_ray.records import Action, AskedQuestion, CaptionedVideo, Clip, Drop, Failure, QuestionedVideo, Usage, Verdict
-from lvqa_ray.records.rows import NO_USAGE
+from lvqa_ray.records import (
+    NO_USAGE,
+    Action,
+    AskedQuestion,
+    CaptionedVideo,
+    Clip,
+    Drop,
+    Failure,
+    QuestionedVideo,
+    Usage,
+    Verdict,
+)
 from lvqa_ray.stage.cost_meter import CostMeter
 from lvqa_ray.stage.prompted import Prompted
 

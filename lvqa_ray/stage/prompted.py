@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm import prompt_template
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, Message, Part, Text
+from lvqa_ray.llm.shared_prefix import shared_prefix
 
 Role = Literal["vlm", "llm", "reformat", "checker", "watcher", "speech"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -98,15 +99,17 @@ class Prompted:
         Args:
             parts: The user message.
             attempt: Number of earlier attempts with the same prompt; part of the cache key.
-            facts: Values in the prompt, for the demo endpoint.
+            facts: Values in the prompt, for the demo endpoint; ``captions`` also gives the prefix that requests share.
         """
         system = (Message.of("system", self.system),) if self.system else ()
+        messages = (*system, Message(role="user", parts=parts))
         return ChatRequest(
             stage=self.name,
             version=self.version,
-            messages=(*system, Message(role="user", parts=parts)),
+            messages=messages,
             attempt=attempt,
             facts=facts or {},
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            prefix=shared_prefix(messages, (facts or {}).get("captions")),
         )

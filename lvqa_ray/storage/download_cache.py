@@ -60,20 +60,21 @@ class DownloadCache:
         except OSError as error:
             raise FetchError(
                 "no_room",
-                f"{redact_url(video.uri)} cannot be put into {self._root} ({error.strerror}); set engine.scratch_dir.",
+                f"{redact_url(video.uri)} cannot be put into {self.root} ({error.strerror}); set engine.scratch_dir.",
                 retryable=True,
             ) from None
         with file:
             yield file.name
 
     @property
-    def _root(self) -> Path:
+    def root(self) -> Path:
+        """The folder on this node."""
         return Path(self.folder) if self.folder else Path(tempfile.gettempdir()) / f"lvqa-scratch-{os.getuid()}"
 
     def _held(self, video: Video) -> IO[bytes]:
         """Open the cached file with a shared lock, which prevents its removal; downloads it if needed."""
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._root / _name(video)
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.root / _name(video)
         while True:
             with suppress(FileNotFoundError):
                 file = path.open("rb")
@@ -107,7 +108,7 @@ class DownloadCache:
         """Evict the least recently used files, and reserve the space by extending the file to its final size."""
         until = time.monotonic() + WAIT_S
         while True:
-            with (self._root / ".room").open("ab") as room:
+            with (self.root / ".room").open("ab") as room:
                 fcntl.flock(room, fcntl.LOCK_EX)
                 if self._freed(size):
                     out.truncate(size)
@@ -115,7 +116,7 @@ class DownloadCache:
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",
-                    f"there was no space for {redact_url(uri)} in {self._root} for {WAIT_S:.0f} s, because all its "
+                    f"there was no space for {redact_url(uri)} in {self.root} for {WAIT_S:.0f} s, because all its "
                     "files are in use; raise engine.scratch_gb.",
                     retryable=True,
                 )
@@ -123,7 +124,7 @@ class DownloadCache:
 
     def _freed(self, size: int) -> bool:
         found = []
-        for path in self._root.iterdir():
+        for path in self.root.iterdir():
             with suppress(FileNotFoundError):
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))

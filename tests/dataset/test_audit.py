@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from lvqa_ray.cli.audit import _cost
 from lvqa_ray.cli.commands import app
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import write_shard
@@ -108,6 +109,20 @@ def test_the_books_add_up(audits: tuple[Audit, Audit]) -> None:
         calls = 11 + 2 * found.records + 2 * ROWS + found.records
         assert found.tokens_per_record == pytest.approx(110 * calls / found.records)
         assert found.usd_per_record == pytest.approx(0.001 * calls / found.records)
+
+
+def test_the_hits_of_prompt_caches_are_those_that_endpoints_reported(tmp_path: Path) -> None:
+    told = {**BILL, "cached_tokens": 40, "reasoning_tokens": 3}
+    clips = [{"id": "c", "video_id": "v", "usage": usage, **RUN} for usage in (told, told, BILL)]
+    write_shard(tmp_path, "clips", "a", clips)
+    write_shard(tmp_path, "failures", "a", [{"id": "v", "kind": "x", "usage": {"ask": BILL}, **RUN}])
+    cost = count(OutputReader(tmp_path)).audit.cost
+    assert (cost["caption"].cached_tokens, cost["caption"].reasoning_tokens) == (80, 6)
+    assert cost["caption"].cache_write_tokens is None
+    assert cost["ask"].cached_tokens is None
+    assert _cost("caption")[1](count(OutputReader(tmp_path)).audit) == (
+        "3 calls, 300 tokens in, 30 out, 27 % of the prompts from the endpoint's cache, 6 of reasoning, $0.0030"
+    )
 
 
 def test_two_outputs_stand_side_by_side(folders: tuple[Path, Path], audits: tuple[Audit, Audit]) -> None:

@@ -38,7 +38,7 @@ async def pool(most: int) -> AsyncIterator[DecodePool]:
 
 async def clips(decoders: DecodePool, film: Path) -> list[Row]:
     video = Video(id="film", uri=str(film), fingerprint="f")
-    async with aclosing(decoders.rows(STEPS, video)) as rows:
+    async with aclosing(decoders.rows(STEPS, [video])) as rows:
         return [row async for row in rows]
 
 

@@ -161,3 +161,22 @@ def test_failures_are_rows(fake: FakeEndpoint, make_job: JobMaker, film: Path, t
     rows = analyzed(make_job(film, analysis=WHOLE, split={"max_seconds": 4}, endpoint={"max_attempts": 1}))
     assert isinstance(rows[-1], Failure)
     assert rows[-1].retryable
+
+
+def test_file_batches_without_a_cluster(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, film: Path) -> None:
+    fake.answer = told
+    own = film_of_its_own(film, tmp_path)
+    at = {"tier": "batch", "batch_wait_s": 0.5, "batch_poll_s": 0.1}
+    job = make_job(own, analysis=WHOLE, split={"mode": "fixed", "max_seconds": 1}, endpoint=at)
+    rows = analyzed(job)
+    assert isinstance(rows[-1], AnalysisRecord)
+    assert (len(of(CaptionedClip, rows)), fake.paid.total(), fake.counts["ok"]) == (4, 7, 0)
+    assert max(fake.batches.asked.values()) == 1
+    assert dossier(analyzed(job), job).document()["usage"]["cached"] == 7
+    assert fake.paid.total() == 7
+
+
+def film_of_its_own(film: Path, folder: Path) -> Path:
+    own = folder / "batched.mp4"
+    own.write_bytes(film.read_bytes())
+    return own

@@ -27,7 +27,10 @@ from typing import Any, Literal, Self
 from aiohttp import web
 
 from tests.fakes import answers, ears
+from tests.fakes.batches import FileBatches
 from tests.fakes.faults import PAID, Fault, Status, spoil
+from tests.fakes.ledger import Ledger
+from tests.fakes.prefix_cache import PrefixCache
 from tests.fakes.quota import Quota
 from tests.fakes.replies import completion, cut_off, drop, error, streamed
 
@@ -70,6 +73,11 @@ class FakeEndpoint:
         keep_bodies: Whether `requests` keeps the bodies; ``False`` saves memory in a long run.
         sentences: Sentences that it recognizes in audio, with durations (s); see `tests.fakes.ears`.
         times: Whether transcriptions have times.
+        flex: Share of the requests with ``service_tier: flex`` that are refused for lack of capacity; ``None`` if
+            there is no such tier.
+        prices: US dollars per million prompt and reply tokens on the standard tier, for the ledger.
+        price_cached: The same for cached prompt tokens; ``None`` for no discount.
+        prefix_cache: The prompt cache, whose hits replies report; ``None`` for none.
         stream_pause_s: Seconds between the events of a streamed reply; ``None`` for replies that are no streams.
     """
 
@@ -95,6 +103,10 @@ class FakeEndpoint:
         keep_bodies: bool = True,
         sentences: Mapping[str, float] | None = None,
         times: bool = True,
+        flex: float | None = 0.0,
+        prices: tuple[float, float] = (1.0, 4.0),
+        price_cached: float | None = None,
+        prefix_cache: PrefixCache | None = None,
         stream_pause_s: float | None = None,
     ) -> None:
         self.stream_pause_s = stream_pause_s
@@ -113,6 +125,12 @@ class FakeEndpoint:
         self.keep_bodies = keep_bodies
         self.sentences = dict(sentences or {})
         self.times = times
+        self.flex = flex
+        self.tier = "standard"  # of requests that name none: "batch_chat" makes it DashScope's batch host
+        self.ledger = Ledger(prices, price_cached)
+        self.prefix_cache = prefix_cache
+        self.tokens_cached = 0
+        self.batches = FileBatches(self)
         self.requests: list[Asked] = []
         self.counts: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
@@ -181,6 +199,7 @@ class FakeEndpoint:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/audio/transcriptions", self._chat)
         app.router.add_get("/fake/counts", self._show_counts)
+        self.batches.add_routes(app.router)
         # Hanging requests must not outlive a test: no grace period at shutdown.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await runner.setup()
@@ -230,11 +249,12 @@ class FakeEndpoint:
                 return web.Response()
             body = await (ears.form(request) if request.path.endswith("/transcriptions") else request.json())
             fault = self._fault(request, body, at)
+            cached = None if self.prefix_cache is None or "sound" in body else self.prefix_cache.read(body)
             outcome = "ok" if fault is None else str(fault.status) if isinstance(fault, Status) else fault.value
             async with self._slots or nullcontext():
                 if self.latency_s or self.jitter_s:
                     await asyncio.sleep(self.latency_s + self._rng.random() * self.jitter_s)
-            return await self._respond(request, body, fault)
+            return await self._respond(request, body, fault, cached)
         except asyncio.CancelledError:
             outcome += " (client gone)"
             raise
@@ -247,7 +267,7 @@ class FakeEndpoint:
         refused = self._refused_key(request)
         if refused:
             return refused
-        if unfit := self._unfit(body):
+        if unfit := self._unfit(body) or self._no_flex(body):
             return unfit
         if self._ordered:
             return self._ordered.popleft()
@@ -269,6 +289,16 @@ class FakeEndpoint:
         if self.context is not None and answers.tokens_in(body) > self.context:
             message = f"This model's maximum context length is {self.context} tokens."
             return Status(400, "context_length_exceeded", "invalid_request_error", message)
+        return None
+
+    def _no_flex(self, body: dict[str, Any]) -> Status | None:
+        if body.get("service_tier") != "flex":
+            return None
+        if self.flex is None:
+            message = "Invalid service_tier argument: flex is not available for this model."
+            return Status(400, "invalid_value", "invalid_request_error", message)
+        if self._rng.random() < self.flex:
+            return Status(429, "resource_unavailable", "resource_unavailable", "Resource Unavailable")
         return None
 
     def _refused_key(self, request: web.Request) -> Status | None:
@@ -312,8 +342,18 @@ class FakeEndpoint:
         }[self.retry_after]
         return Status(429, "rate_limit_exceeded", "requests", "Slow down.", headers)
 
+    def bill(self, body: dict[str, Any], text: str, tier: str, cached: int | None = None) -> None:
+        """Charge a reply on a tier, and fill the prompt cache."""
+        if self.prefix_cache is not None and "sound" not in body:
+            self.prefix_cache.fill(body)
+        tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
+        self.tokens_cached += cached or 0
+        self.ledger.charge(tier, tokens_in, tokens_out, cached or 0)
+
     async def _respond(
-        self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None
+        self, request: web.Request, body: dict[str, Any], fault: Fault | Status | None, cached: int | None
     ) -> web.StreamResponse:
         if fault in (Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.OVERLOADED):
             fault = Status(int(str(fault)), message="The server is not well.")
@@ -327,9 +367,9 @@ class FakeEndpoint:
             self.paid[answers.fingerprint(body)] += 1
             self.undelivered += request.transport is None
         if fault is None or fault in PAID | {Fault.NULL_CONTENT, Fault.EMPTY_CHOICES}:
-            self.tokens_in += answers.tokens_in(body)
-            self.tokens_out += answers.tokens_out(text)
-        reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text), fault)
+            tier = str(body.get("service_tier") or self.tier)
+            self.bill(body, text, tier, cached)
+        reply = ears.transcription(body, text) if "sound" in body else spoil(completion(body, text, cached), fault)
         if body.get("stream") and self.stream_pause_s is not None and fault in (None, Fault.CUT_OFF):
             return await streamed(request, reply, self.stream_pause_s, cut=fault is not None)
         match fault:

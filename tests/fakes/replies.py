@@ -13,18 +13,21 @@ from tests.fakes import answers
 from tests.fakes.faults import Status
 
 
-def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+def completion(body: dict[str, Any], text: str, cached: int | None = None) -> dict[str, Any]:
+    details = {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
     tokens_in, tokens_out = answers.tokens_in(body), answers.tokens_out(text)
     return {
         "id": f"chatcmpl-{answers.fingerprint(body)[:12]}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": body.get("model"),
+        **{name: body[name] for name in ("service_tier",) if name in body},
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {
             "prompt_tokens": tokens_in,
             "completion_tokens": tokens_out,
             "total_tokens": tokens_in + tokens_out,
+            **details,
         },
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lvqa_ray.errors import TruncatedReply
 from lvqa_ray.journal.entries import entry_of
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
@@ -123,6 +124,21 @@ def test_an_answer_that_cannot_be_read_now_is_not_taken_for_a_miss(tmp_path: Pat
     (tmp_path / "ask-w.jsonl").rmdir()
     (tmp_path / "kept").rename(tmp_path / "ask-w.jsonl")
     assert journal.get(key_of(1)) == REPLY
+
+
+def test_the_counts_that_an_endpoint_reports_are_kept_and_no_others(tmp_path: Path) -> None:
+    told = replace(REPLY, usage=replace(REPLY.usage, cached_tokens=4, reasoning_tokens=0))
+    cut = TruncatedReply("cut off")
+    cut.raw, cut.bill = "half", told.usage.bill
+    journal = JournalReplyStore(tmp_path, writer="w", stage="ask")
+    journal.put(key_of(1), told)
+    journal.put(key_of(2), cut, "m")
+    first, second = map(entry_of, (tmp_path / "ask-w.jsonl").read_bytes().splitlines())
+    assert first is not None
+    assert second is not None
+    assert first.reply == told
+    assert first.usage == second.usage == told.usage
+    assert "cache_write_tokens" not in (tmp_path / "ask-w.jsonl").read_text()
 
 
 def test_a_line_is_plain_json(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_reply_of_no_use_has_its_bill(fake: FakeEndpoint, fault: Fault) -> Non
     with pytest.raises(errors.ApiError) as caught:
         ask(fake, price_in=1.0, price_out=1.0)
     bill = pickle.loads(pickle.dumps(caught.value)).bill  # noqa: S301 - our own
-    assert bill == (fake.tokens_in, fake.tokens_out, pytest.approx((fake.tokens_in + fake.tokens_out) / 1e6))
+    assert bill[:3] == (fake.tokens_in, fake.tokens_out, pytest.approx((fake.tokens_in + fake.tokens_out) / 1e6))
     assert fake.tokens_in > 0
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -127,10 +128,14 @@ def test_a_named_part_is_generated_again_and_its_prerequisites_are_not(films: Pa
 
     with FakeEndpoint(answer=answer) as fake, Service(job_at(fake, tmp_path, films)) as service:
         vendor = Vendor(service.url)
-        run = {"video_url": str(films / "film.mp4"), "task_id": "t", "generate_options": ["videoGenerate"]}
+        run: dict[str, Any] = {
+            "video_url": str(films / "film.mp4"),
+            "task_id": "t",
+            "generate_options": ["videoGenerate"],
+        }
         first = list(vendor.run(**run))[-1]
         asked = fake.asked
-        build = {"task_id": "t", "original_session_id": first.header.session_id}
+        build: dict[str, Any] = {"task_id": "t", "original_session_id": first.header.session_id}
         second = list(vendor.run(**build, generate_options=["videoGenerate"]))[-1]
         assert fake.asked == asked + 1, "the shots are not described again"
         one, two = (each.payload.output.video_generate_result.text for each in (first, second))

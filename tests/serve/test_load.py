@@ -7,7 +7,7 @@ import json
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def never_reads(service: Service, body: dict[str, Any]) -> socket.socket:
 
 
 def test_no_mix_ups_and_nobody_waits_for_another(
-    served: Service, silent: str, films: Path, record_property: pytest.RecordProperty
+    served: Service, silent: str, films: Path, record_property: Callable[[str, object], None]
 ) -> None:
     film = str(films / "film.mp4")
 

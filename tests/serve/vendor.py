@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,7 +41,7 @@ class Vendor:
             assert event.status_code == 200
             yield event.body
 
-    async def run_async(self, **request: Any) -> AsyncIterator[Any]:
+    async def run_async(self, **request: Any) -> AsyncGenerator[Any, None]:
         """Run an analysis with the asynchronous client; its event bodies."""
         asked = models.RunVideoAnalysisRequest(**request)
         events = self.client.run_video_analysis_with_sse_async(self.workspace, asked, {}, RuntimeOptions())

@@ -138,6 +138,7 @@ def as_json(progress: Progress) -> dict[str, Any]:
         "tokens": {"in": bill.input_tokens, "out": bill.output_tokens},
         "from_journal": progress.cached,
         "cost_usd": progress.cost_usd,
+        "hit_share": progress.hit_share,
         "projected_usd": progress.projected_usd,
         "left_s": None if progress.left_s is None else round(progress.left_s),
         "endpoints": {
@@ -189,6 +190,8 @@ def panel(progress: Progress, title: str) -> Panel:
     if progress.cost_usd is not None:
         about = f", about ${progress.projected_usd:,.2f} in all" if progress.projected_usd is not None else ""
         below.add_row("cost", Text(f"${progress.cost_usd:,.4f}{about}"))
+    if progress.hit_share is not None:
+        below.add_row("prompt cache", Text(f"{100 * progress.hit_share:.0f} % of the prompt tokens"))
     if progress.last_failure:
         last = visible(" ".join(progress.last_failure.split()))
         below.add_row("last failure", Text(last, overflow="ellipsis", no_wrap=True))

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvqa_ray import config
-from lvqa_ray.cli.display.layout import pairs, show
+from lvqa_ray.cli.display.layout import pairs, show, show_rows
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
 
 if TYPE_CHECKING:
     from lvqa_ray.dataset.statistics.question_counts import Funnel
+    from lvqa_ray.engine.preflight.tier_costs import TierCost
     from lvqa_ray.engine.run import RunSummary
+    from lvqa_ray.llm.price_tiers import Tier
     from lvqa_ray.records import Usage
+    from lvqa_ray.stage import Role
     from lvqa_ray.storage.paths import StoragePath
 
 
@@ -50,10 +53,32 @@ def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -
     unknown = "not known: set price_in and price_out of the endpoints"
     table.add_row("estimated cost", unknown if planned.cost_usd is None else f"${planned.cost_usd:,.4f}")
     table.add_row("endpoint time", f"{planned.busy_s / 60:.1f} minutes at its rate limits")
+    if planned.batches.rounds:
+        hours = f"up to {planned.batches.hours:,g} hours"
+        table.add_row("file batches", f"{planned.batches.rounds} rounds, one after another: {hours}")
     show(data, table)
+    if any(len(tiers) > 1 for tiers in planned.tiers.values()):
+        _show_tiers(job, planned.tiers)
     talk.print(
         f"An estimate: one token per 4 letters; images as {planned.pictures}; replies of average length; no retries; "
         "nothing in the cache. Decoding may take longer than the endpoint.",
+        soft_wrap=True,
+    )
+
+
+def _show_tiers(job: config.Job, costs: Mapping[Role, Mapping[Tier, TierCost]]) -> None:
+    """Print the cost of each role on each price tier to stdout."""
+    rows = []
+    for role, tiers in costs.items():
+        for tier, cost in tiers.items():
+            usd = ["not known" if part is None else f"${part:,.4f}" for part in (cost.cost_usd, cost.with_cache_usd)]
+            rows.append([role, job.endpoints.of(role).model, f"{tier} (set)" if cost.chosen else tier, *usd])
+    show_rows(
+        data, "Cost by price tier", ["role", "model", "tier", "no cache hits", "all cache hits"], rows, whole={"tier"}
+    )
+    talk.print(
+        "Cache hits are those of the endpoint's prompt cache, which depends on its load. Where a tier gives no "
+        "discount for them, or replies take hours, both columns are equal.",
         soft_wrap=True,
     )
 
@@ -88,7 +113,8 @@ def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> No
         useless = f", {spent.unusable} unusable" if spent.unusable else ""
         table.add_row(
             plain(f"paid calls: {stage}"),
-            f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{cost})",
+            f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
+            f"{counts_of(spent.input_tokens, spent.cached_tokens, spent.reasoning_tokens)}{cost})",
         )
     table.add_row("cost of this run", total_cost(summary.spent))
     table.add_row("time", f"{summary.seconds:.0f} s")
@@ -115,6 +141,16 @@ def total_cost(spent: Mapping[str, Usage]) -> str:
         return f"${sum(known):,.4f}"
     without = f"no price is known for {', '.join(unknown)}: set price_in and price_out of the endpoints"
     return plain(f"at least ${sum(known):,.4f}; {without}" if known else f"not known; {without}")
+
+
+def counts_of(input_tokens: int, cached_tokens: int | None, reasoning_tokens: int | None) -> str:
+    """Text of the counts that an endpoint reported: hits of its prompt cache, and reasoning; empty if none."""
+    parts = []
+    if cached_tokens is not None and input_tokens:
+        parts.append(f", {100 * cached_tokens / input_tokens:.0f} % of the prompts from the endpoint's cache")
+    if reasoning_tokens:
+        parts.append(f", {reasoning_tokens:,} of reasoning")
+    return "".join(parts)
 
 
 def question_lines(questions: Funnel) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,11 @@ from lvqa_ray.dataset.statistics.question_counts import Funnel, counted
 from lvqa_ray.dataset.statistics.significance import Mean, Moments, Share
 from lvqa_ray.records import LETTERS
 from lvqa_ray.records.questions import SOLVE, WATCH
+from lvqa_ray.records.usage import REPORTED
 
+N = TypeVar("N", int, float)
 GUESS = 1 / len(LETTERS)
-BILL = ("calls", "input_tokens", "output_tokens", "cost_usd")
+BILL = ("calls", "input_tokens", "output_tokens", "cost_usd", *REPORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,18 @@ class Cost:
         input_tokens: Prompt tokens.
         output_tokens: Reply tokens.
         cost_usd: US dollars, ``None`` if no price was known.
+        cached_tokens: Prompt tokens from the endpoints' prompt caches, ``None`` if no endpoint reported any count.
+        cache_write_tokens: Prompt tokens written to these caches, likewise.
+        reasoning_tokens: Reply tokens of hidden reasoning, likewise.
     """
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +218,19 @@ class AuditCounter:
             self.add_cost(stage, pc.struct_field(usage, stage))
 
     def add_cost(self, stage: str, column: Column) -> None:
-        """Add the cost of some calls, a struct with the fields `BILL`."""
-        parts = [pc.sum(pc.struct_field(column, name)).as_py() for name in BILL]
+        """Add the cost of some calls, a struct with the fields `BILL`; earlier releases lack some of them."""
+        there = {field.name for field in column.type}
+        parts = [pc.sum(pc.struct_field(column, name)).as_py() if name in there else None for name in BILL]
         before = self.cost.get(stage, Cost())
         calls, tokens_in, tokens_out = (part or 0 for part in parts[:3])
         if not calls and stage not in self.cost:
             return
-        usd = [cost for cost in (before.cost_usd, parts[3]) if cost is not None]
         self.cost[stage] = Cost(
             before.calls + calls,
             before.input_tokens + tokens_in,
             before.output_tokens + tokens_out,
-            sum(usd) if usd else None,
+            _known_sum(before.cost_usd, parts[3]),
+            *(_known_sum(getattr(before, name), part) for name, part in zip(REPORTED, parts[4:], strict=True)),
         )
 
     def audit(self, questions: Funnel, videos: int) -> Audit:
@@ -305,3 +315,8 @@ def _kind_of(rows: pa.RecordBatch) -> pa.Array:
     name = "kind" if "parsed_reasoning" in rows.column_names else "question_kind"
     column = rows[name] if name in rows.column_names else pa.nulls(rows.num_rows, pa.string())
     return pc.fill_null(column.cast(pa.string()), "choice")
+
+
+def _known_sum(before: N | None, more: N | None) -> N | None:
+    """Sum of two numbers, either of which may be unknown."""
+    return more if before is None else before if more is None else before + more

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from lvqa_ray.config import Job
+from lvqa_ray.engine.local.local_batches import LocalBatches
 from lvqa_ray.errors import StopRun
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.budget import Budget, LocalBudget
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.middleware.leader import WarmPrefixes
 from lvqa_ray.llm.ratelimit.daily_quota import DailyQuota
 from lvqa_ray.llm.ratelimit.endpoint_stats import CountingLeaseServer, EndpointStats
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
@@ -47,7 +49,8 @@ class LocalClients:
         job: Gives the endpoints; ``engine.max_cost`` and ``max_requests`` limit all requests of these clients.
         folder: Folder of the journal of paid replies.
         run_id: Id in the names of the journal segments.
-        revive: Whether to make a new limiter after a halt.
+        revive: Whether to make a new limiter after a halt, and to wait for the answers of file batches, as a service
+            does; a run defers these requests to a later pass.
 
     Raises:
         ConfigError: The environment variable of a key is not set.
@@ -67,8 +70,10 @@ class LocalClients:
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
         self._shared = shared((at, self._key(at)) for at in self._known)
         self._gates: dict[SharedBy, _Gate] = {}
+        self.batches = LocalBatches(folder, run_id, engine.scratch_gb, self._run_budget, waits=revive)
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, JournalReplyStore] = {}
+        self._prefixes = WarmPrefixes()
         self._opening = asyncio.Lock()
         self._chats: dict[tuple[str, ...], Chat] = {}
 
@@ -100,14 +105,24 @@ class LocalClients:
             for at in halted:
                 self._gates.pop(self._name(at), None)
             self._chats.clear()
+        if self._revive and self.batches.broken:
+            self._chats.clear()
         key = (stage.name, *(at.model_dump_json() for at in endpoints))
         if key not in self._chats:
             sound = stage.role == "speech"
             routes = [
-                EndpointRoute(at, self._wire(at, sound=sound), self._gate(at).leases, self._run_budget)
+                EndpointRoute(
+                    at,
+                    self._wire(at, sound=sound),
+                    self._gate(at).leases,
+                    self._run_budget,
+                    None if sound else self.batches.route(at, self._key(at)),
+                )
                 for at in endpoints
             ]
-            self._chats[key] = build_client(routes, self.journal(stage.name), ask_again=self._retry_failures)
+            self._chats[key] = build_client(
+                routes, self.journal(stage.name), ask_again=self._retry_failures, prefixes=self._prefixes
+            )
         return self._chats[key]
 
     def stats(self) -> dict[str, EndpointStats]:
@@ -120,12 +135,16 @@ class LocalClients:
 
     def halt(self, reason: str, roles: Iterable[Role] | None = None) -> None:
         """Stop sending requests to the endpoints of some roles, by default all; those in flight still complete."""
+        if roles is None:
+            self.batches.halt()
         for role in self._endpoints.roles if roles is None else roles:
             for at in self._endpoints.replicas(role):
                 self._gate(at).server.halt(StopRun(reason))
 
     def why_halted(self) -> str:
         """Why no more requests can be sent: all endpoints of one role have halted; else empty."""
+        if self.batches.broken:
+            return self.batches.broken
         for role in self._endpoints.roles:
             reasons = [self._gate(at).limiter.halted for at in self._endpoints.replicas(role)]
             if all(reasons):
@@ -134,14 +153,15 @@ class LocalClients:
 
     async def drained(self) -> None:
         """Wait for requests in flight, at most for the longest timeout of an endpoint."""
-        longest = max(at.timeout_s for at in self._known)
+        longest = max(at.attempt_timeout_s for at in self._known)
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
                 while any(gate.limiter.in_flight for gate in self._gates.values()):  # noqa: ASYNC110 - the limiter has no event
                     await asyncio.sleep(IN_FLIGHT_POLL_S)
 
     async def aclose(self) -> None:
-        """Wait for requests in flight, and close the connections and the journals."""
+        """Wait for requests in flight, and close the connections and the journals; open batches go on."""
+        await asyncio.to_thread(self.batches.close)
         await self.drained()
         for each in self._wires.values():
             with suppress(OSError):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.engine.clip_uploads import clip_uploader
+from lvqa_ray.engine.clip_uploads import clip_uploader, index_of_files
 from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
 from lvqa_ray.engine.executors import KeysOfRoles
@@ -32,11 +32,10 @@ from lvqa_ray.engine.local.executor import asking, decoders_of
 from lvqa_ray.engine.local.pinned_download import PinnedDownload
 from lvqa_ray.engine.local.video_steps import FileSteps, PaidReplies, VideoSteps
 from lvqa_ray.engine.result_cache import PaidFrames, asked_by
-from lvqa_ray.engine.step_runner import run_step
+from lvqa_ray.engine.step_runner import StopSteps, run_step, video_of
 from lvqa_ray.engine.table_writer import write_tables
 from lvqa_ray.engine.waiting import Machine, stopped_processes
-from lvqa_ray.errors import StopRun
-from lvqa_ray.journal import clip_files
+from lvqa_ray.errors import Deferred, StopRun
 from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.journal.found_clips import ClipIndex, clips_folder, index_of
 from lvqa_ray.journal.index import KeyIndex
@@ -47,7 +46,7 @@ from lvqa_ray.pipeline import FrameScoring, build
 from lvqa_ray.records import Failure, Row, Video
 from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
-from lvqa_ray.storage.paths import ObjectPath, StoragePath
+from lvqa_ray.storage.paths import StoragePath
 
 VIDEOS_PER_WRITE = 16
 """Finished videos that are collected before their rows are written."""
@@ -108,6 +107,10 @@ class LocalRun:
     def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:  # noqa: ARG002 - not divided
         """See `Executor`; videos are processed in one piece."""
         return self._on_loop(self._pass(videos, shard)).result()
+
+    def wait_for_batches(self, stopped: Callable[[], str], on_wait: Callable[[str], object]) -> bool:
+        """See `Executor`."""
+        return self.clients.batches.wait(stopped, on_wait)
 
     def halt(self, reason: str) -> None:
         """See `Executor`."""
@@ -202,7 +205,7 @@ class _Pass:
         journal = output_path(job) / "cache"
         media = clip_uploader(job)
         self._pipeline = build(job, media.folder)
-        files = _files(journal, media.target) if job.cut.mode != "off" else KeyIndex.of({})
+        files = index_of_files(journal, media.target) if job.cut.mode != "off" else KeyIndex.of({})
         media = replace(media, files=ClipFileIndex(journal, run_id, lambda: files))
         clips = index_of(clips_folder(journal))
         found = ClipIndex(journal, self._pipeline.recipe, run_id, lambda: clips, self._pipeline.beside)
@@ -231,6 +234,7 @@ class _Pass:
             slots=asyncio.Semaphore(in_flight + 2 * decoders_of(job)),
             at_once=job.split.mode == "fixed",
         )
+        self._deferred: set[str] = set()  # videos without an outcome in this pass
         self._open = asyncio.Semaphore(in_flight + 2 * decoders_of(job))
 
     async def run(self, videos: Sequence[Video], shards: _PendingRows) -> None:
@@ -245,9 +249,9 @@ class _Pass:
             captions = await self._steps.captions(video)
             if isinstance(captions, Failure):
                 shards.add([captions])
-            elif captions:
+            elif captions and video.id not in self._deferred:
                 made = await self._asked(list(self._pipeline.merge(captions)))
-                shards.add([*captions, *made])
+                shards.add([] if video.id in self._deferred else [*captions, *made])
         except* _RunHalted:
             pass
         except* Exception as errors:
@@ -282,13 +286,19 @@ class _Pass:
             nonlocal halted
             try:
                 return await self._chats[request.stage](request)
+            except Deferred as deferred:
+                raise StopSteps from deferred
             except StopRun as stop:
                 halted = True
                 if isinstance(step, ChatStep):
                     self._clients.halt(str(stop), step.roles)
                 raise
 
-        rows = await run_step(step, row, ask)
+        try:
+            rows = await run_step(step, row, ask)
+        except StopSteps:  # a request waits for a file batch; the other clips of the video go on
+            self._deferred.add(video_of(row).id)
+            return []
         if halted:
             raise _RunHalted
         return rows
@@ -336,11 +346,3 @@ async def _fetched(scratch: DownloadCache, video: Video) -> AsyncGenerator[str, 
         yield await download.path()
     finally:
         await download.aclose()
-
-
-def _files(journal: StoragePath, target: StoragePath) -> KeyIndex:
-    """Index of the clip files in a store; empty if the output is on a disk, or the store does not answer."""
-    with suppress(OSError):  # the clips are cut again
-        if isinstance(target, ObjectPath):
-            return clip_files.index_of(journal, target)
-    return KeyIndex.of({})

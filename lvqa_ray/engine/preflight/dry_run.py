@@ -13,8 +13,10 @@ from lvqa_ray.dataset.outcomes import outcomes
 from lvqa_ray.dataset.resume import changed, describe_reasons, remaining
 from lvqa_ray.dataset.run_state import settings_of
 from lvqa_ray.dataset.stored_manifest import with_stable_ids
+from lvqa_ray.engine.preflight.batch_rounds import BatchRounds, batch_rounds
 from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_benchmarks,
@@ -24,7 +26,9 @@ from lvqa_ray.engine.preflight.validation import (
 )
 from lvqa_ray.errors import VideoError
 from lvqa_ray.llm.image_tokens import family_of
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.records import Clip, ProbedVideo, Span
+from lvqa_ray.stage import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,9 @@ class DryRun:
         frames: Frames in the requests for all clips.
         pictures: Name of the formula for the tokens of an image.
         stages: Estimate of the calls by stage.
+        tiers: Cost by role and price tier.
         busy_s: Time that the busiest endpoint needs at its limits (s); decoding may take longer.
+        batches: Rounds of file batches, for endpoints with tier ``batch``.
         exact: Whether ``clips`` is exact; scenes are known only after decoding, so it is a lower bound then.
     """
 
@@ -56,8 +62,10 @@ class DryRun:
     frames: int
     pictures: str
     stages: dict[str, JobEstimate]
+    tiers: dict[Role, dict[Tier, TierCost]]
     busy_s: float
     exact: bool
+    batches: BatchRounds
 
     @property
     def cost_usd(self) -> float | None:
@@ -108,8 +116,10 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
         frames=sum(load.frames for load in loads),
         pictures=family_of(job.endpoints.of("vlm").model).name,
         stages=stages,
+        tiers=tier_costs(job, stages),
         busy_s=seconds(job, stages),
         exact=exact,
+        batches=batch_rounds(job, stages, max((row.info.duration_sec for row, _ in found), default=0.0)),
     )
 
 

@@ -11,7 +11,8 @@ from lvqa_ray.config import Job
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.llm.messages import CHARS_PER_TOKEN
-from lvqa_ray.llm.pricing import cost_usd, sound_usd
+from lvqa_ray.llm.pricing import PER_MILLION, rates_of, sound_usd
+from lvqa_ray.llm.shared_prefix import LEAST_PREFIX_TOKENS
 from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW_SHARE
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
@@ -38,8 +39,9 @@ class JobEstimate:
         calls: Number of requests.
         input_tokens: Prompt tokens.
         output_tokens: Reply tokens.
-        cost_usd: US dollars; ``None`` if no price is known.
+        cost_usd: US dollars on the endpoint's tier without hits of its prompt cache; ``None`` if no price is known.
         model: The model.
+        cached_tokens: Prompt tokens that the endpoint's prompt cache can give if leaders go first.
     """
 
     calls: int
@@ -47,6 +49,7 @@ class JobEstimate:
     output_tokens: int
     cost_usd: float | None
     model: str
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ CALL_GROUPS = ("caption", "ask", "checks", "reformat", NOTHING)
 def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]:
     """The calls of every stage that asks an endpoint, by its name."""
     loads = list(loads)
-    caption_in = caption_calls = ask_in = ask_calls = questions = written = 0
+    caption_in = caption_calls = ask_in = ask_calls = ask_cached = questions = written = 0
     caption_out = _reply_tokens(job, job.caption)
     for load in loads:
         info = load.row.info
@@ -93,6 +96,7 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
             ask_in += calls * (_prompt_tokens(job.ask) + _shown(job, load, caption_out))
             ask_in += calls * job.ask.frames * _picture_tokens(job, load)
             ask_calls += calls
+            ask_cached += _repeated(job, load, caption_out, calls)
             written += sum(len(part.categories) for part in parts)
         if load.asks("caption"):
             shown = load.frames * _picture_tokens(job, load)
@@ -112,7 +116,7 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
         return about_videos
     return {
         **about_videos,
-        job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out),
+        job.ask.name: _of(job, job.ask, ask_calls, ask_in, ask_out, cached=ask_cached),
         **_checks(job, loads, caption_out),
         job.reformat.name: _of(job, job.reformat, questions, reformat_in),
         **_prose(job, questions),
@@ -134,6 +138,13 @@ def _shown(job: Job, load: VideoWorkload, caption_tokens: int) -> int:
     """Tokens of captions in a prompt; a long video gives an overview and some windows."""
     tokens, budget = load.clips * (caption_tokens + LABEL_TOKENS), job.summarize.budget
     return tokens if tokens <= budget else budget // OVERVIEW + budget // DETAIL
+
+
+def _repeated(job: Job, load: VideoWorkload, caption_tokens: int, calls: int) -> int:
+    """Tokens of captions that requests about a video repeat after the first; those of a long video differ."""
+    tokens = load.clips * (caption_tokens + LABEL_TOKENS)
+    shared = LEAST_PREFIX_TOKENS <= tokens <= job.summarize.budget
+    return max(0, calls - 1) * tokens if shared else 0
 
 
 def _summaries(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> dict[str, JobEstimate]:
@@ -179,7 +190,10 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
         repairs += check.policy == "repair"
         calls = round(check.calls * questions * (1 + again)) + check.video_calls * len(checked)
         tokens = round(tokens * (1 + again)) + check.video_calls * (of_videos + len(checked) * _prompt_tokens(check))
-        stages[check.name] = _of(job, check, calls, tokens)
+        each = check.reads * (1 + again)
+        cached = sum(_repeated(job, load, caption_tokens, round(each * asked)) for load, asked in checked)
+        cached = cached if "{captions}" in check.prompt else 0
+        stages[check.name] = _of(job, check, calls, tokens, cached=cached)
     if repairs:
         rewrite, share = job.checks.rewrite, repairs * REWRITTEN
         tokens = round(share * (questions * (_prompt_tokens(rewrite) + job.ask.usual_reply_tokens) + captions))
@@ -246,11 +260,14 @@ def _calls_per_s(at: Endpoint, calls: int, tokens_in: float, tokens_out: float) 
     return min([at.max_concurrency / REPLY_S, *rates])
 
 
-def _of(job: Job, stage: Prompted, calls: int, tokens_in: int, tokens_out: int | None = None) -> JobEstimate:
+def _of(
+    job: Job, stage: Prompted, calls: int, tokens_in: int, tokens_out: int | None = None, *, cached: int = 0
+) -> JobEstimate:
     at = job.endpoints.of(stage.role)
     tokens_out = calls * _reply_tokens(job, stage) if tokens_out is None else tokens_out
-    cost = cost_usd(at.model, at.base_url, tokens_in, tokens_out, (at.price_in, at.price_out))
-    return JobEstimate(calls, tokens_in, tokens_out, cost, at.model)
+    rates = rates_of(at, tokens_in // max(1, calls), at.tier)  # prices may depend on the length of a prompt
+    cost = None if rates is None else (tokens_in * rates.input + tokens_out * rates.output) / PER_MILLION
+    return JobEstimate(calls, tokens_in, tokens_out, cost, at.model, cached)
 
 
 def _prompt_tokens(stage: Prompted) -> int:

@@ -8,10 +8,11 @@ request, an account without quota, or a server that is no chat endpoint. Tempora
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
+from lvqa_ray.engine.preflight.tier_check import check_tier
 from lvqa_ray.errors import (
     ApiError,
     AuthFailed,
@@ -76,20 +77,22 @@ async def readiness(endpoint: Endpoint, key: SecretStr, request: ChatRequest | N
         moved = transport.moved_to
         doubt = _doubt(endpoint, listed, moved)
         if not doubt:
-            return Readiness(f"Answers, and lists {endpoint.model}.")
+            warning = await check_tier(transport, endpoint, key, request)
+            return Readiness(f"Answers, and lists {endpoint.model}.", warning=warning)
         if isinstance(listed, Disconnected):
             raise ConfigError(f"{endpoint.label}: {_ended(listed)}{await _fix(endpoint, key, listed)}")
         if request is None:
             says = f"{_capital(doubt)}. One small paid request would decide."
             return Readiness(says, sure=False, warning=f"{endpoint.label}: {doubt}.")
-        error = await _refusal(transport, request)
+        error = await _refusal(transport, replace(request, standard=True))
+        unsure = "" if error is not None else await check_tier(transport, endpoint, key, request)
         moved = moved or transport.moved_to
     finally:
         await transport.aclose()
     if error is None:
         return Readiness(
             f"{_capital(doubt)}, but answers requests.",
-            warning=f"{endpoint.label}: {doubt}; the run continues, because it answers requests.",
+            warning=f"{endpoint.label}: {doubt}; the run continues, because it answers requests. {unsure}".strip(),
         )
     if _stops(error, listed):
         offered = _offered(endpoint, listed) if isinstance(error, NotFound | BadRequest) else ""

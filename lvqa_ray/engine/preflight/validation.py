@@ -15,7 +15,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError, FetchError
-from lvqa_ray.llm.pricing import cost_usd, sound_usd
+from lvqa_ray.llm.pricing import rates_of, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
@@ -77,11 +77,12 @@ def check_prices(job: Job) -> None:
                         f"engine.max_cost is set, but no price is known for {at.label}: set "
                         "endpoints.speech.price_minute, in dollars per minute of audio."
                     )
-            elif cost_usd(at.model, at.base_url, 1, 1, (at.price_in, at.price_out)) is None:
+            elif rates_of(at, tier=at.tier) is None:
                 section = job.endpoints.section(role)
+                tier = "" if at.tier == "standard" else f" on tier {at.tier}"
                 raise ConfigError(
-                    f"engine.max_cost is set, but no price is known for {at.label}: set endpoints.{section}.price_in "
-                    f"and endpoints.{section}.price_out, in dollars per million tokens."
+                    f"engine.max_cost is set, but no price is known for {at.label}{tier}: set "
+                    f"endpoints.{section}.price_in and endpoints.{section}.price_out, in dollars per million tokens."
                 )
 
 
@@ -149,10 +150,10 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     from lvqa_ray.engine.preflight.trials import smallest  # noqa: PLC0415
 
     keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
-    distinct: dict[tuple[str, str, str], Coroutine[None, None, Readiness]] = {}
+    distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
-            name = (at.base_url, key.get_secret_value(), at.model)
+            name = (at.base_url, key.get_secret_value(), at.model, at.tier)
             if name not in distinct:
                 request = smallest(job, role) if ask else None
                 distinct[name] = readiness(at, key, request, sound=role == "speech")

@@ -8,6 +8,7 @@ from itertools import chain
 
 from lvqa_ray.engine.bundle_runner import BundleRunner
 from lvqa_ray.engine.ray import Handle
+from lvqa_ray.engine.ray.batch_actor import RayQueue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
 from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
@@ -15,13 +16,16 @@ from lvqa_ray.engine.ray.metrics import CountCalls
 from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed
-from lvqa_ray.engine.step_runner import run_step
-from lvqa_ray.errors import StopRun
+from lvqa_ray.engine.step_runner import StopSteps, run_step
+from lvqa_ray.errors import Deferred, StopRun
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
+from lvqa_ray.llm.batches.batch_api import BatchApi
+from lvqa_ray.llm.batches.batched_chat import BatchRoute
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.llm.middleware.client import EndpointRoute, build_client
+from lvqa_ray.llm.middleware.leader import WarmPrefixes
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.transport.transcriptions import wire
 from lvqa_ray.records import CaptionedClip, Row
@@ -54,8 +58,9 @@ class ChatActor:
             line.rate_limiter: LeasePool(RayLeaseServer(line.rate_limiter))
             for line in chain.from_iterable(lines.values())
         }
+        prefixes = WarmPrefixes()
         self._chats = {
-            stage.name: _chat(stage, lines[stage.role], lease_pools, journal, writer)
+            stage.name: _chat(stage, lines[stage.role], lease_pools, journal, writer, prefixes=prefixes)
             for step in steps
             if isinstance(step, ChatStep)
             for stage in (step.stage, *step.helpers)
@@ -72,7 +77,10 @@ class ChatActor:
     async def _answer(self, step: ChatStep | PlainStep, row: Row) -> Sequence[Row]:
         roles = step.roles if isinstance(step, ChatStep) else ()
         chat = _Halting(self._chats, [line.rate_limiter for role in roles for line in self._lines[role]])
-        rows = await run_step(step, row, chat)
+        try:
+            rows = await run_step(step, row, chat)
+        except StopSteps:  # the row waits for a file batch: it has no outcome in this pass
+            return []
         return [] if chat.halted else rows
 
 
@@ -130,6 +138,8 @@ class _Halting:
     async def __call__(self, request: ChatRequest) -> ChatReply:
         try:
             return await self._chats[request.stage](request)
+        except Deferred as deferred:
+            raise StopSteps from deferred
         except StopRun as stop:
             self.halted = True
             for rate_limiter in self._rate_limiters:
@@ -150,7 +160,11 @@ class _Unreadable:
 def _route(line: EndpointHandle, stage: Prompted, lease_pools: Mapping[Handle, LeasePool]) -> EndpointRoute:
     transport = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     budget = None if line.budget is None else RayBudget(line.budget)
-    return EndpointRoute(line.endpoint, transport, lease_pools[line.rate_limiter], budget)
+    batches = None
+    if line.queue is not None and stage.role != "speech":
+        api, collects = BatchApi(line.endpoint, line.api_key), line.endpoint.tier == "batch"
+        batches = BatchRoute(line.endpoint, api, RayQueue(line.queue), collects=collects)
+    return EndpointRoute(line.endpoint, transport, lease_pools[line.rate_limiter], budget, batches)
 
 
 def _chat(
@@ -159,10 +173,12 @@ def _chat(
     lease_pools: Mapping[Handle, LeasePool],
     journal: StoragePath,
     writer: str,
+    *,
+    prefixes: WarmPrefixes,
 ) -> Chat:
     try:
         answers = JournalReplyStore(open_segments(journal), writer=writer, stage=stage.name)
     except OSError as error:  # an actor that raises here would be restarted again and again
         return _Unreadable(cannot_be("read", error))
     routes = [_route(line, stage, lease_pools) for line in lines]
-    return build_client(routes, answers, ask_again=lines[0].retry_failures)
+    return build_client(routes, answers, ask_again=lines[0].retry_failures, prefixes=prefixes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import ray
@@ -14,7 +15,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.rate_limit_actor import start as start_rate_limiter
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
-from lvqa_ray.llm.ratelimit.limits import shared, shared_by
+from lvqa_ray.llm.ratelimit.limits import SharedBy, shared, shared_by
 from lvqa_ray.stage import Role
 from lvqa_ray.storage.paths import StoragePath
 
@@ -29,6 +30,7 @@ class EndpointHandle:
     Attributes:
         budget: Handle of the budget actor, if the job sets a limit.
         retry_failures: Send requests again whose cached reply was refused, filtered or cut off.
+        queue: Handle of the queue of file batches, if requests of the endpoint are or may be in one.
     """
 
     endpoint: Endpoint
@@ -36,6 +38,7 @@ class EndpointHandle:
     rate_limiter: Handle
     budget: Handle = None
     retry_failures: bool = False
+    queue: Handle = None
 
 
 Lines = Mapping[Role, Sequence[EndpointHandle]]
@@ -43,7 +46,11 @@ Lines = Mapping[Role, Sequence[EndpointHandle]]
 
 
 def connect_endpoints(
-    job: Job, keys: Mapping[Role, Sequence[SecretStr]], folder: StoragePath, budget: Handle = None
+    job: Job,
+    keys: Mapping[Role, Sequence[SecretStr]],
+    folder: StoragePath,
+    budget: Handle = None,
+    queues: Mapping[SharedBy, Handle] = MappingProxyType({}),
 ) -> Lines:
     """Start a rate limiter for each combination of base URL, key and model.
 
@@ -54,6 +61,7 @@ def connect_endpoints(
         keys: The key of every endpoint of every role.
         folder: Folder of the files that count requests per day.
         budget: Handle of the shared budget actor, if there is one.
+        queues: The queues of the endpoints with file batches.
     """
     known = {role: list(zip(job.endpoints.replicas(role), keys[role], strict=True)) for role in keys}
     rate_limiters = {
@@ -62,7 +70,14 @@ def connect_endpoints(
     }
     return {
         role: [
-            EndpointHandle(endpoint, key, rate_limiters[shared_by(endpoint, key)], budget, job.engine.retry_failures)
+            EndpointHandle(
+                endpoint,
+                key,
+                rate_limiters[shared_by(endpoint, key)],
+                budget,
+                job.engine.retry_failures,
+                queues.get(shared_by(endpoint, key)),
+            )
             for endpoint, key in pairs
         ]
         for role, pairs in known.items()

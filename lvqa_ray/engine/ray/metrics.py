@@ -45,6 +45,9 @@ class CountCalls:
         for direction, count in (("in", usage.input_tokens), ("out", usage.output_tokens)):
             if count:
                 tokens.inc(count, stage | {"direction": direction})
+        if usage.cached_tokens:
+            about = "Prompt tokens from the prompt caches of endpoints, part of lvqa_tokens."
+            _counter("lvqa_cached_tokens", about, "stage").inc(usage.cached_tokens, stage)
         if usage.cost_usd:
             _counter("lvqa_cost_usd", "US dollars, where prices are known.", "stage").inc(usage.cost_usd, stage)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from lvqa_ray.engine.executors import KeysOfRoles
 from lvqa_ray.engine.ray import Handle, endpoints
 from lvqa_ray.engine.ray.budget_actor import start as start_budget
 from lvqa_ray.engine.ray.datasink import TableSink
+from lvqa_ray.engine.ray.file_batches import FileBatches, file_batches
 from lvqa_ray.engine.ray.graph import run_pass
 from lvqa_ray.engine.ray.metrics import show
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
@@ -54,6 +55,7 @@ class RayRun:
         self._folder = output_path(job)
         self._budget: Handle | None = None
         self._lines: endpoints.Lines = {}
+        self._batches = FileBatches()
 
     def connect(self, keys: KeysOfRoles) -> None:
         """See `Executor`."""
@@ -61,7 +63,9 @@ class RayRun:
         self._session.enter_context(watch_ray())
         check_shared_disk(self._folder, self._videos)
         self._budget = start_budget(self._job.engine, self._folder / "cache", self._run_id)
-        self._lines = endpoints.connect_endpoints(self._job, keys, self._folder / "cache", self._budget)
+        self._batches = self._session.enter_context(file_batches(self._job, keys, self._run_id, self._budget))
+        journal, queues = self._folder / "cache", self._batches.queues
+        self._lines = endpoints.connect_endpoints(self._job, keys, journal, self._budget, queues)
 
     def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:
         """See `Executor`."""
@@ -73,13 +77,18 @@ class RayRun:
             stopped = _broken(error)
         return stopped or sink.broken
 
+    def wait_for_batches(self, stopped: Callable[[], str], on_wait: Callable[[str], object]) -> bool:
+        """See `Executor`."""
+        return self._batches.wait(stopped, on_wait)
+
     def halt(self, reason: str) -> None:
         """See `Executor`."""
+        self._batches.halt()
         endpoints.halt(self._lines, reason)
 
     def why_halted(self) -> str:
         """See `Executor`."""
-        return endpoints.why_halted(self._lines)
+        return self._batches.broken or endpoints.why_halted(self._lines)
 
     def over_budget(self) -> bool:
         """See `Executor`."""

@@ -11,9 +11,9 @@ from typing import Any
 from ray import serve
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.ray.proxy_guard import guarded_proxies
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
 from lvqa_ray.engine.ray.session.loopback import keep_replica_on_loopback
+from lvqa_ray.engine.ray.session.proxy_guard import guarded_proxies
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lvqa_ray.errors import ApiError, BudgetSpent
+from lvqa_ray.errors import ApiError, BudgetSpent, NoCapacity
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest, audio_seconds
 from lvqa_ray.llm.pricing import cost_usd, sound_usd
 from lvqa_ray.llm.ratelimit.outcome import UNLIMITED_REPLY_TOKENS, TokenEstimate
+from lvqa_ray.records import Usage
 
 
 class Budget:
@@ -128,7 +129,7 @@ class BudgetMiddleware:
         except ApiError as error:
             if error.bill is not None:
                 cost = error.bill.cost_usd
-            elif (error.status or 0) >= 400:
+            elif (error.status or 0) >= 400 or isinstance(error, NoCapacity):
                 cost = 0.0  # an HTTP error reply costs nothing
             raise
         finally:
@@ -141,5 +142,5 @@ def estimate_usd(endpoint: Endpoint, request: ChatRequest) -> float:
         return sound_usd(endpoint, seconds) or 0.0
     longest = endpoint.max_tokens if request.max_tokens is None else request.max_tokens
     tokens_out = UNLIMITED_REPLY_TOKENS if longest is None else longest
-    prices = (endpoint.price_in, endpoint.price_out)
-    return cost_usd(endpoint.model, endpoint.base_url, TokenEstimate.of(request).input, tokens_out, prices) or 0.0
+    used = Usage(input_tokens=TokenEstimate.of(request).input, output_tokens=tokens_out)
+    return cost_usd(endpoint, used, "standard" if request.standard else endpoint.tier) or 0.0

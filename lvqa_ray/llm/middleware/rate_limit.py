@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,14 +18,27 @@ from lvqa_ray.llm.ratelimit.outcome import ABOUT_ONE_REQUEST, FailureScope, Requ
 
 HEDGE_S = 0.05
 """If a replica grants no lease within this time, the next replica is asked too."""
+STICKY_S = 60.0
+"""The same for a request with a shared prompt prefix, which only its own replica has in its cache."""
+LEAVE_AT_LOAD = 2.0
+"""It leaves its own replica if that has no free place and this many times the load of the least busy one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One of several equivalent endpoints: its client and its lease pool."""
+    """One of several equivalent endpoints.
+
+    Attributes:
+        call: Its client.
+        permits: Its lease pool.
+        name: Tells it from the others.
+        places: Its maximum number of requests in flight.
+    """
 
     call: Chat
     permits: LeasePool
+    name: str = ""
+    places: int = 1
 
 
 class RateLimitMiddleware:
@@ -32,12 +48,16 @@ class RateLimitMiddleware:
     ones after `HEDGE_S` each. The first lease is used; the others are released unused. A replica that has stopped (key
     refused, quota spent, down too long) is left out while another works.
 
+    Requests with the same prompt prefix ask the same replica first, and others only after `STICKY_S`: rendezvous
+    hashing (Thaler and Ravishankar 1998), weighted by places, with bounded loads (Mirrokni et al. 2018).
+
     Args:
         replicas: Equivalent endpoints.
     """
 
     def __init__(self, *replicas: Replica) -> None:
         self._replicas = list(replicas)
+        self._chosen: Counter[str] = Counter()
         self._proven = False
 
     def prove(self) -> None:
@@ -52,17 +72,42 @@ class RateLimitMiddleware:
         """
         estimate = TokenEstimate.of(request)
         while True:
-            replicas = sorted(self._replicas, key=lambda replica: replica.permits.waiting)
-            replica, lease = await _first_lease(replicas, estimate)
+            replicas, hedge_s = self._in_order(request.prefix)
+            self._chosen[first := replicas[0].name] += 1
             try:
+                replica, lease = await _first_lease(replicas, estimate, hedge_s)
                 return await _send(replica, lease, request, proven=self._proven)
             except StopRun:
                 self._replicas = [other for other in self._replicas if other is not replica] or [replica]
                 if self._replicas == [replica]:
                     raise
+            finally:
+                self._chosen[first] -= 1
+
+    def _in_order(self, prefix: str) -> tuple[list[Replica], float]:
+        """The replicas in the order in which a request asks them, and the time after which it asks the next one (s)."""
+        if prefix and len(self._replicas) > 1:
+            ranked = sorted(self._replicas, key=lambda replica: _rank(prefix, replica))
+            if self._load(ranked[0]) < max(1.0, LEAVE_AT_LOAD * min(map(self._load, ranked))):
+                return ranked, STICKY_S
+            return sorted(ranked, key=self._load), HEDGE_S
+        return sorted(self._replicas, key=lambda replica: replica.permits.waiting), HEDGE_S
+
+    def _load(self, replica: Replica) -> float:
+        """Requests of this process for each place of a replica, with those that have only just chosen it."""
+        return max(replica.permits.waiting, self._chosen[replica.name]) / replica.places
 
 
-async def _first_lease(replicas: Sequence[Replica], estimate: TokenEstimate) -> tuple[Replica, SendLease | StopRun]:
+def _rank(prefix: str, replica: Replica) -> float:
+    """Rank of a replica for a prefix, the same in every process and after another replica has stopped."""
+    digest = hashlib.sha256(f"{prefix} {replica.name}".encode()).digest()
+    uniform = (int.from_bytes(digest[:8]) + 1) / (2**64 + 1)
+    return -math.log(uniform) / replica.places
+
+
+async def _first_lease(
+    replicas: Sequence[Replica], estimate: TokenEstimate, hedge_s: float
+) -> tuple[Replica, SendLease | StopRun]:
     """The first lease that any replica grants, or the reason why a replica has stopped."""
     if len(replicas) == 1:
         return replicas[0], await _lease(replicas[0], estimate)
@@ -73,7 +118,7 @@ async def _first_lease(replicas: Sequence[Replica], estimate: TokenEstimate) -> 
             if left:
                 replica = left.pop(0)
                 asked[asyncio.create_task(_lease(replica, estimate))] = replica
-            done, _ = await asyncio.wait(asked, timeout=HEDGE_S if left else None, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(asked, timeout=hedge_s if left else None, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 return asked.pop(task), task.result()
     finally:

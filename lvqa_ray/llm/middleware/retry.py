@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from lvqa_ray.errors import ApiError
+from lvqa_ray.errors import ApiError, NoCapacity
 from lvqa_ray.llm.endpoint import BACKOFF_BASE_S, BACKOFF_CAP_S
 from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import Chat, ChatReply, ChatRequest
@@ -29,13 +32,18 @@ class RetryMiddleware:
     Attempts that fail while the circuit breaker is open (``spared``) do not count, up to `SPARED_AT_MOST` of them; the
     rate limiter delays the next attempt until the next probe.
 
+    Refusals for lack of capacity on a cheaper tier (`NoCapacity`) do not count either: the request waits, and after
+    ``fallback_s`` it is sent on the standard tier.
+
     Args:
         inner: The call to repeat.
         max_attempts: Maximum number of attempts.
         base_s: Upper bound of the first wait (s); it doubles with each failure of the same class.
         cap_s: Upper bound of any wait (s), not counting Retry-After.
+        fallback_s: How long a request waits for capacity on its tier (s); ``None`` for no limit.
         rng: Source of the jitter.
         sleep: Sleep function, for tests.
+        clock: Monotonic time (s), for tests.
     """
 
     def __init__(
@@ -45,8 +53,10 @@ class RetryMiddleware:
         *,
         base_s: float = BACKOFF_BASE_S,
         cap_s: float = BACKOFF_CAP_S,
+        fallback_s: float | None = None,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_attempts < 1:
             raise ValueError(f"max_attempts must be at least 1, not {max_attempts}")
@@ -56,6 +66,8 @@ class RetryMiddleware:
         self._cap_s = cap_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._sleep = sleep
+        self._clock = clock
+        self._fallback_s = fallback_s
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Send until there is a reply, a permanent failure, or no attempt left.
@@ -63,13 +75,18 @@ class RetryMiddleware:
         Raises:
             ApiError: The last failure; ``attempts`` is the number of times the request was sent.
         """
-        attempt, spared = 1, 0
+        attempt, spared, refused = 1, 0, 0
+        begun = self._clock()
         seen: Counter[type[ApiError]] = Counter()
         while True:
             try:
                 return await self._inner(request)
             except ApiError as error:
                 error.attempts = attempt + spared
+                if isinstance(error, NoCapacity):
+                    refused += 1
+                    request = await self._wait_for_capacity(request, refused, error.retry_after_s or 0.0, begun)
+                    continue
                 if error.spared and spared < SPARED_AT_MOST:
                     spared += 1
                     continue
@@ -83,6 +100,13 @@ class RetryMiddleware:
             # Jitter is added to Retry-After, since all rejected requests got the same value.
             await self._sleep(asked_s + self._jitter_s(failed))
             attempt += 1
+
+    async def _wait_for_capacity(self, request: ChatRequest, refused: int, asked_s: float, begun: float) -> ChatRequest:
+        """Wait after a refusal; returns the request, for the standard tier if it has waited long enough."""
+        wait_s = min(asked_s, LONGEST_RETRY_AFTER_S) + self._jitter_s(refused)
+        left_s = math.inf if self._fallback_s is None else self._fallback_s - (self._clock() - begun)
+        await self._sleep(max(0.0, min(wait_s, left_s)))
+        return replace(request, standard=True) if left_s <= wait_s else request
 
     def _jitter_s(self, failed: int) -> float:
         # 2.0**64 is far past any cap; larger powers would overflow.

@@ -11,6 +11,7 @@ from lvqa_ray.errors import (
     BadRequest,
     BudgetSpent,
     Disconnected,
+    NoCapacity,
     Overloaded,
     RateLimited,
     StopRun,
@@ -108,6 +109,9 @@ class RequestOutcome(NamedTuple):
         if error.bill is not None and error.bill.input_tokens + error.bill.output_tokens:
             used = TokenEstimate(error.bill.input_tokens, error.bill.output_tokens)
         waits = [error.retry_after_s, error.limits.wait_s() if error.limits else None]
+        waits = (
+            [] if isinstance(error, NoCapacity) else waits
+        )  # other requests may find capacity, or go to another tier
         return cls(
             seconds=seconds,
             used=used,
@@ -132,6 +136,8 @@ def _rejection(request: ChatRequest, error: ApiError) -> str:
 def _why(error: ApiError) -> FailureScope:
     if isinstance(error, BudgetSpent):
         return FailureScope.NOT_SENT
+    if isinstance(error, NoCapacity):
+        return FailureScope.REQUEST  # a refused tier is no outage, however long it lasts
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
         return FailureScope.OVERLOAD
     down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill, the endpoint works

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, AuthFailed, ConfigError
-from lvqa_ray.llm.endpoint import AZURE, Endpoint
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.endpoint_url import AZURE
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 
 BASE_URL_TIMEOUT_S = 10.0

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import httpx2
-from pydantic import JsonValue, SecretStr
+from pydantic import SecretStr
 
 from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
-from lvqa_ray.llm.endpoint import Endpoint
-from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest, Media, Message, Part, Text
+from lvqa_ray.llm.endpoint import CACHE_KEY, Endpoint
+from lvqa_ray.llm.message_json import as_message, replace_surrogates
+from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.llm.reasoning import streams_thoughts
+from lvqa_ray.llm.token_counts import usage_of
 from lvqa_ray.llm.transport import completion, error_mapping, sse
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
 from lvqa_ray.llm.transport.error_prose import NO_TEMPERATURE, STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
 from lvqa_ray.llm.transport.model_list import ModelList
+from lvqa_ray.llm.transport.tier_faults import of_tier
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 
 ENDPOINT_CONNECT_S = 30.0
 LONGEST_NAME = 200
 """Maximum characters of a model's name in a reply."""
+COMPLETIONS = "/chat/completions"
 Shown = Callable[[str], object]
 """Called with all of a text so far."""
 MAX_TOKENS, MAX_COMPLETION = "max_tokens", "max_completion_tokens"
+FULL_PRICE = frozenset({"default", "standard", "auto"})
+"""Tiers that a reply may name instead of the requested one."""
 
 
 class OpenAITransport:
@@ -50,10 +56,12 @@ class OpenAITransport:
         self._api_key = api_key
         self._client: Connection | None = None
         self._token_limit = MAX_TOKENS
-        self._completions = self._url("/chat/completions")
+        self._completions = self._url(COMPLETIONS)
         self._headers: list[tuple[str, str]] = []
-        timeout_s = endpoint.timeout_s
+        timeout_s = endpoint.attempt_timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
+        self._standard_completions = httpx2.URL(f"{endpoint.base_url.rstrip('/')}{COMPLETIONS}")
+        self._names_prefix = endpoint.sends_cache_key
         self._streams = endpoint.stream or streams_thoughts(endpoint.base_url, endpoint.reasoning)
         self._sends_temperature = True
         self._can_stream = True  # for requests that show their text while it grows
@@ -66,22 +74,26 @@ class OpenAITransport:
         raise TypeError("An OpenAITransport holds a key and a connection: make it where it is used.")
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
-        """Send the request once; again, at no cost, if the endpoint needs another form (see `_adapt`).
+        """Send the request once; again, at no cost, if the endpoint needs another form (see `adapt`).
 
         Raises:
             ApiError: There was no usable answer.
         """
+        tier = self._tier(request)
+        url = self._standard_completions if request.standard else self._completions
         while True:
             body = self._body(request)
             try:
                 shown = request.on_text if "stream" in body else None
-                answer, limits = await self._ask("POST", self._completions, body, shown)
+                answer, limits = await self._ask("POST", url, body, shown, tier)
                 break
             except BadRequest as error:
-                if not self._adapt(error, body):
+                if not self.adapt(error, body):
                     raise
+            except ApiError as error:
+                raise of_tier(error, tier) from None
         try:
-            return replace(self._reply(answer), limits=limits)
+            return replace(self._reply(answer, tier), limits=limits)
         except ApiError as error:
             error.limits = limits
             raise
@@ -98,39 +110,46 @@ class OpenAITransport:
             body.pop("temperature", None)
         if self._endpoint.is_demo and request.facts:
             facts = {
-                name: completion.replace_surrogates(fact) if isinstance(fact, str) else fact
+                name: replace_surrogates(fact) if isinstance(fact, str) else fact
                 for name, fact in request.facts.items()
             }
             body["lvqa"] = {"stage": request.stage, "facts": facts}
+        if self._tier(request) == "flex":
+            body["service_tier"] = "flex"
+        if request.prefix and self._names_prefix:
+            body[CACHE_KEY] = request.prefix
         if self._streams or (request.on_text is not None and self._can_stream):
             body["stream"] = True
             if self._stream_usage:
                 body.setdefault("stream_options", {"include_usage": True})
         return body
 
-    def _adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
+    def _tier(self, request: ChatRequest) -> Tier:
+        return "standard" if request.standard else self._endpoint.tier
+
+    def adapt(self, error: BadRequest, body: Mapping[str, Any]) -> bool:
         """Change the form of this and all later requests if the error asks for it; returns whether it did.
 
         OpenAI's reasoning models reject ``max_tokens`` and take ``max_completion_tokens``, which means the same, and
         they reject any ``temperature`` but their own. The name of an Azure deployment does not show its model, so only
         the error tells.
         """
-        if MAX_TOKENS in body and MAX_COMPLETION in str(error):
+        said = str(error)
+        if MAX_TOKENS in body and MAX_COMPLETION in said:
             self._token_limit = MAX_COMPLETION
-            return True
-        if "temperature" in body and NO_TEMPERATURE.search(str(error)):
+        elif CACHE_KEY in body and self._names_prefix and CACHE_KEY in said:
+            self._names_prefix = False
+        elif "temperature" in body and NO_TEMPERATURE.search(said):
             self._sends_temperature = False
-            return True
-        if "stream" not in body and STREAM_ONLY.search(str(error)):
+        elif "stream" not in body and STREAM_ONLY.search(said):
             self._streams = True
-            return True
-        if "stream_options" in body and self._stream_usage and STREAM_OPTIONS.search(str(error)):
+        elif "stream_options" in body and self._stream_usage and STREAM_OPTIONS.search(said):
             self._stream_usage = False
-            return True
-        if "stream" in body and not self._streams and STREAM_REFUSED.search(str(error)):
+        elif "stream" in body and not self._streams and STREAM_REFUSED.search(said):
             self._can_stream = False
-            return True
-        return False
+        else:
+            return False
+        return True
 
     async def list_models(self) -> ModelList:
         """List the endpoint's models, which costs nothing.
@@ -156,21 +175,20 @@ class OpenAITransport:
             await client.aclose()
 
     async def _ask(
-        self, method: str, url: httpx2.URL, body: dict[str, Any] | None, on_text: Shown | None = None
+        self,
+        method: str,
+        url: httpx2.URL,
+        body: dict[str, Any] | None,
+        on_text: Shown | None = None,
+        tier: Tier = "standard",
     ) -> tuple[object, RateInfo | None]:
         """The reply's JSON, and its rate-limit headers.
 
         A stream that breaks after some of its text is paid for: the error has a bill.
         """
-        client = self._client = self._client or self._open()
         streamed = sse.StreamedText()
         try:
-            async with asyncio.timeout(self._endpoint.timeout_s):
-                request = self._request(method, url, body)
-                if on_text is None:
-                    answer = await client.send(request)
-                else:
-                    answer = await _received(client, request, streamed, on_text)
+            answer = await self._exchange(method, url, body, streamed, on_text)
             if answer.is_success:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
                     return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
@@ -185,19 +203,33 @@ class OpenAITransport:
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
         if streamed.text and error.bill is None:
-            error.bill = self._bill_of_part(body or {}, streamed)
+            error.bill = self._bill_of_part(body or {}, streamed, tier)
         raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
 
-    def _bill_of_part(self, body: Mapping[str, Any], streamed: sse.StreamedText) -> Bill:
+    async def _exchange(
+        self,
+        method: str,
+        url: httpx2.URL,
+        body: dict[str, Any] | None,
+        streamed: sse.StreamedText | None = None,
+        on_text: Shown | None = None,
+    ) -> httpx2.Response:
+        """The response; errors of the HTTP client pass through."""
+        client = self._client = self._client or self._open()
+        async with asyncio.timeout(self._endpoint.attempt_timeout_s):
+            request = self._request(method, url, body)
+            if streamed is None or on_text is None:
+                return await client.send(request)
+            return await _received(client, request, streamed, on_text)
+
+    def _bill_of_part(self, body: Mapping[str, Any], streamed: sse.StreamedText, tier: Tier) -> Bill:
         """Bill of a stream that broke: its token counts, or an estimate from the texts."""
         if streamed.usage:
-            return self._usage({"usage": streamed.usage}).bill
+            return self._usage({"usage": streamed.usage}, tier).bill
         asked = sum(len(str(part)) for part in _texts(body.get("messages")))
-        counts = {
-            "prompt_tokens": asked // CHARS_PER_TOKEN,
-            "completion_tokens": -(-len(streamed.text) // CHARS_PER_TOKEN),
-        }
-        return self._usage({"usage": counts}).bill
+        said = -(-len(streamed.text) // CHARS_PER_TOKEN)
+        counts = {"prompt_tokens": asked // CHARS_PER_TOKEN, "completion_tokens": said}
+        return self._usage({"usage": counts}, tier).bill
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build the request that the SDK would send, without its request options and typed replies.
@@ -215,15 +247,15 @@ class OpenAITransport:
         )
 
     def _url(self, path: str) -> httpx2.URL:
-        return httpx2.URL(self._endpoint.base_url.rstrip("/") + path)
+        return httpx2.URL(self._endpoint.tier_url.rstrip("/") + path)
 
     def _open(self) -> Connection:
         connection = Connection(self._endpoint)
         self._headers = connection.headers(self._key)
         return connection
 
-    def _reply(self, answer: object) -> ChatReply:
-        """Convert the JSON of a reply.
+    def _reply(self, answer: object, tier: Tier = "standard") -> ChatReply:
+        """Convert the JSON of a reply to a request on a tier.
 
         Raises:
             ApiError: It is an error or no chat completion, or the answer was filtered, refused, truncated or empty;
@@ -231,7 +263,7 @@ class OpenAITransport:
         """
         if not isinstance(answer, Mapping):
             raise self._fault(MalformedReply, "it is not a JSON object")
-        usage = self._usage(answer)
+        usage = self._usage(answer, tier)
         try:
             read = self._read(answer)
         except ApiError as error:
@@ -259,19 +291,13 @@ class OpenAITransport:
         status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
         return self._fault(error_mapping.class_of(status, body), quote_of(body), status=status)
 
-    def _usage(self, answer: Mapping[str, Any]) -> Usage:
-        counts = answer.get("usage")
-        if not isinstance(counts, Mapping):
+    def _usage(self, answer: Mapping[str, Any], tier: Tier) -> Usage:
+        counts = usage_of(answer)
+        if counts is None:
             return Usage(calls=1)  # unknown cost, which is not a cost of 0
-        tokens_in, tokens_out = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
-        endpoint = self._endpoint
-        prices = (endpoint.price_in, endpoint.price_out)
-        return Usage(
-            calls=1,
-            input_tokens=tokens_in,
-            output_tokens=tokens_out,
-            cost_usd=cost_usd(endpoint.model, endpoint.base_url, tokens_in, tokens_out, prices),
-        )
+        # OpenAI's replies name the tier that was billed, which may be another one than the requested.
+        tier = "standard" if answer.get("service_tier") in FULL_PRICE and tier == "flex" else tier
+        return replace(counts, cost_usd=cost_usd(self._endpoint, counts, tier))
 
     def _fault(self, kind: type[ApiError], quote: str = "", *, status: int | None = None, raw: str = "") -> ApiError:
         error = error_mapping.fault(kind, quote, secret=self._key, status=status)
@@ -314,23 +340,3 @@ def _texts(messages: object) -> Iterator[str]:
         content = message.get("content")
         for part in [{"text": content}] if isinstance(content, str) else content or ():
             yield part.get("text") or ""
-
-
-def as_message(message: Message) -> dict[str, JsonValue]:
-    """A message in the API's format."""
-    # Some servers' chat templates take a list of parts only for images, so plain text is sent as a string.
-    if all(isinstance(part, Text) for part in message.parts):
-        text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
-        return {"role": message.role, "content": completion.replace_surrogates(text)}
-    return {"role": message.role, "content": [_part(part) for part in message.parts]}
-
-
-def _part(part: Part) -> dict[str, JsonValue]:
-    if isinstance(part, Media):
-        kind = "video_url" if part.mime.startswith("video/") else "image_url"
-        return {"type": kind, kind: {"url": f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"}}
-    return {"type": "text", "text": completion.replace_surrogates(part.text)}
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0

@@ -16,6 +16,7 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
+from lvqa_ray.llm.message_json import replace_surrogates
 from lvqa_ray.llm.replies.thoughts import DRAFT_FIELDS, is_draft, thoughts_of
 from lvqa_ray.llm.transport.finish_reasons import Ending, ending_of
 
@@ -101,11 +102,6 @@ def content_of(content: object) -> str:
     if isinstance(content, list):
         content = "".join(_texts(content))
     return replace_surrogates(content) if isinstance(content, str) else ""
-
-
-def replace_surrogates(text: str) -> str:
-    """Replace lone surrogates, which JSON allows and UTF-8 does not."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _texts(parts: list[Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from lvqa_ray.errors import (
     ApiError,
     AuthFailed,
     ContentFiltered,
+    NoCapacity,
     NotFound,
     Overloaded,
     QuotaExceeded,
@@ -89,6 +90,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "1211": NotFound,  # GLM, with status 400
     "20012": NotFound,  # SiliconFlow, with status 400
     # Limits.
+    "resource_unavailable": NoCapacity,  # OpenAI, tier flex, with status 429
     "rate_limit_exceeded": RateLimited,
     "rate_limit_error": RateLimited,  # Anthropic
     "rate_limit_reached_error": RateLimited,  # Moonshot
@@ -128,6 +130,7 @@ PRECEDENCE: tuple[type[ApiError], ...] = (
     TooLong,
     AuthFailed,
     NotFound,
+    NoCapacity,
     RateLimited,
     Overloaded,
 )

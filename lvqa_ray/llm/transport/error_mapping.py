@@ -15,10 +15,12 @@ from lvqa_ray.errors import (
     ApiError,
     AuthFailed,
     BadRequest,
+    BatchFailed,
     ContentFiltered,
     Disconnected,
     EmptyReply,
     MalformedReply,
+    NoCapacity,
     NotFound,
     Overloaded,
     QuotaExceeded,
@@ -48,15 +50,18 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     409: Overloaded,
     413: TooLong,
     429: RateLimited,
+    498: NoCapacity,  # Groq: the flex tier is full
     446: ContentFiltered,  # Portkey: a guardrail denied the request
     451: ContentFiltered,
 }
 _SENTENCES: dict[type[ApiError], str] = {
     AuthFailed: "The endpoint does not accept the key",
+    BatchFailed: "The file batch failed",
     BadRequest: "The endpoint does not take the request",
     ContentFiltered: "The endpoint's content filter held the call back",
     EmptyReply: "The reply holds no answer",
     Disconnected: "The connection to the endpoint failed",
+    NoCapacity: "The endpoint has no capacity for this tier now",
     MalformedReply: "The reply is not a chat completion",
     NotFound: "The endpoint does not know the path or the model",
     Overloaded: "The endpoint failed or is overloaded",

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, AuthFailed, ContentFiltered, NotFound, QuotaExceeded, RateLimited, TooLong
+from lvqa_ray.errors import (
+    ApiError,
+    AuthFailed,
+    ContentFiltered,
+    NoCapacity,
+    NotFound,
+    QuotaExceeded,
+    RateLimited,
+    TooLong,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ _FOR_CONTENT = (400, 403, 422, 424, 446, 451, 500)
 _FOR_MONEY = (400, 402, 403, 412, 429)
 
 PROSE: tuple[Prose, ...] = (
+    _says(NoCapacity, r"resource[ _]unavailable|flex tier.{0,40}capacity", "OpenAI 429, Groq 498", 429, 498),
     # Rate limits first, since Bedrock's is about tokens.
     _says(RateLimited, r"too many tokens, please wait", "Bedrock, ThrottlingException"),
     _says(

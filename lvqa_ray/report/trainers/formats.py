@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lvqa_ray.records.row import TableRow
 from lvqa_ray.report.trainers import rewarded, supervised
 from lvqa_ray.report.trainers.training_sample import USED, Sample, SampleStyle, sample_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a help page loads no rows
     import pyarrow as pa
+
+    from lvqa_ray.records.row import TableRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records.row import TableRow
-from lvqa_ray.records.rows import Span
-from lvqa_ray.records.timecodes import clocks
+
+if TYPE_CHECKING:  # a help page loads no rows
+    from lvqa_ray.records.row import TableRow
 
 AnswerStyle = Literal["letter", "tagged", "think_tagged"]
 ANSWER_STYLES: tuple[AnswerStyle, ...] = get_args(AnswerStyle)
@@ -156,6 +156,9 @@ def reply_of(reasoning: str, answer: str, style: AnswerStyle) -> str:
 def _reasoning(record: TableRow, style: SampleStyle) -> str:
     if style.reasoning == "prose":
         return str(record["reformatted_reasoning"])
+    from lvqa_ray.records.rows import Span  # noqa: PLC0415 - as above
+    from lvqa_ray.records.timecodes import clocks  # noqa: PLC0415
+
     lines = []
     for step in record["parsed_reasoning"]["REASONS"]:
         span = Span(start_s=step["start_s"], end_s=step["end_s"])

@@ -48,7 +48,7 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     few: AbstractContextManager[None] = nullcontext()
     services: AbstractContextManager[None] = nullcontext()
-    network = nullcontext() if is_remote else bound_to_loopback()
+    network = bound_to_loopback() if with_keys and not is_remote else nullcontext()  # the service
     if not is_remote and not with_keys and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
         from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415 - fails to import on other releases
 

@@ -1,0 +1,347 @@
+"""Runner of file batches: uploads, creates and polls them, and records their results. It imports no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
+from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch
+from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
+from lvqa_ray.llm.batches.batch_queue import QueueClient, ReadyFile
+from lvqa_ray.llm.batches.result_rows import Result, results_of
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.messages import ChatReply
+from lvqa_ray.llm.middleware.budget import BudgetClient
+from lvqa_ray.records import Usage
+
+TICK_S = 0.1
+"""Interval at which the queues are asked for complete files (s)."""
+UPLOADS = 5
+"""How often a file is sent, if the connection breaks."""
+LONGEST_REST_S = 600.0
+"""Longest rest after a round in which no request was answered (s)."""
+LATE_S = 300.0
+"""How late a request for a batch may arrive, if its file cannot be deleted (s)."""
+EMPTY_POLLS = 10
+"""How often an ended batch with results, but without a file of them, is asked for again."""
+CANCEL_S = 900.0
+"""How long a cancelled batch may take to end (s); OpenAI says up to 10 minutes."""
+UNSENT = frozenset({"not_uploaded", "not_created", "gone"})
+"""Ends of batches that never began, or that the endpoint has forgotten."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """An endpoint with file batches: its client and its queue."""
+
+    endpoint: Endpoint
+    api: BatchApi
+    queue: QueueClient
+
+
+@dataclass(slots=True)
+class _Open:
+    """A batch that has not ended."""
+
+    line: BatchLine
+    logged: LoggedBatch
+    next_poll: float = 0.0
+    shown: BatchState | None = None
+    cancelled_at: float = 0.0
+    empty: int = 0
+
+
+class BatchRunner:
+    """Runs the batches of a run in a thread of the process that holds the lock on the output folder.
+
+    Args:
+        lines: The endpoints with file batches.
+        log: The log.
+        budget: Budget of the run, if it has one.
+
+    Attributes:
+        broken: Why no batch can be run any more; empty while they can.
+    """
+
+    def __init__(self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None) -> None:
+        self._lines = lines
+        self._log = log
+        self._budget = budget
+        self._halted = False
+        self._open: dict[str, _Open] = {}
+        self._flush = False
+        self._idle = False
+        self._answered = 0
+        self._fruitless = 0
+        self._over = threading.Event()
+        self._adopted = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.broken = ""
+
+    def start(self) -> None:
+        """Take over the open batches of earlier runs, and start the thread.
+
+        Raises:
+            OSError: The log cannot be read.
+        """
+        places = {(line.endpoint.base_url, line.endpoint.model): line for line in self._lines}
+        for batch in self._log.open():
+            if (line := places.get(batch.place)) is not None:
+                self._open[batch.tag] = _Open(line, batch)
+        if self._open:
+            logger.warning("%d file batches of an earlier run are open: their answers will be used.", len(self._open))
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+        self._adopted.wait()
+
+    def stop(self) -> None:
+        """Stop the thread; open batches go on at the endpoint, and the next run finds them."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def halt(self) -> None:
+        """Create no more batches: another run may have the lock, or a signal was received."""
+        self._halted = True
+
+    def waiting(self) -> str:
+        """What is waited for, as the rest of a sentence "Waiting for ..."."""
+        shown = [each.shown for each in list(self._open.values())]
+        done, total = sum(each.done for each in shown if each), sum(each.total for each in shown if each)
+        return f"{len(shown)} file batches ({done:,} of {total:,} requests processed)"
+
+    def wait(self, stopped: Callable[[], str], on_wait: Callable[[str], object] = len) -> bool:
+        """Send all collected requests and wait until no batch is open: the end of a round.
+
+        Args:
+            stopped: Says why to stop waiting; empty to wait on.
+            on_wait: Called with what is waited for.
+
+        Returns:
+            Whether any request had to wait, so that another pass is needed.
+        """
+        self._idle, self._flush, before = False, True, self._answered
+        while not (self._idle or self._over.is_set() or self.broken or stopped()):
+            on_wait(self.waiting())
+            time.sleep(TICK_S)
+        self._flush = False
+        deferred = bool(asyncio.run(self._deferred())) and not stopped()
+        self._fruitless = 0 if self._answered > before or not deferred else self._fruitless + 1
+        if self._fruitless:
+            shortest = min(line.endpoint.batch_poll_s for line in self._lines)
+            until = time.monotonic() + min(LONGEST_REST_S, shortest * 2.0 ** min(self._fruitless, 20))
+            while time.monotonic() < until and not stopped():
+                on_wait(f"{until - time.monotonic():.0f} s before the next batch, as the last one answered nothing")
+                time.sleep(TICK_S)
+        return deferred
+
+    async def _deferred(self) -> int:
+        return sum([await line.queue.deferred() for line in self._lines])
+
+    async def _halt(self) -> None:
+        for line in self._lines:
+            await line.queue.halt(self.broken)
+
+    async def _adopt(self) -> None:
+        for batch in self._open.values():
+            await batch.line.queue.adopt(entry.key for entry in batch.logged.entries)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except ApiError as error:
+            self.broken = str(error)
+        except Exception as error:  # the run must not wait for a dead thread
+            logger.exception("file batches cannot go on")
+            self.broken = f"File batches cannot go on ({type(error).__name__})."
+        self._adopted.set()
+        if self.broken:
+            with suppress(Exception):  # the actors may be gone too
+                asyncio.run(self._halt())
+
+    async def _serve(self) -> None:
+        await self._adopt()
+        self._adopted.set()
+        try:
+            while not self._over.is_set():
+                flushing = self._flush
+                took = False
+                for line in self._lines:
+                    while not self._halted and (file := await line.queue.take(flush=flushing)) is not None:
+                        took = True
+                        await self._submit(line, file)
+                for batch in list(self._open.values()):
+                    if time.monotonic() >= batch.next_poll:
+                        batch.next_poll = time.monotonic() + batch.line.endpoint.batch_poll_s
+                        with suppress(RetryableError):  # the next poll may succeed
+                            await self._advance(batch)
+                self._idle = flushing and not took and not self._open
+                await asyncio.sleep(TICK_S)
+        finally:
+            for line in self._lines:
+                with suppress(OSError):
+                    await line.api.aclose()
+
+    async def _submit(self, line: BatchLine, file: ReadyFile) -> None:
+        """Upload a file and create its batch; each step is logged before the next one."""
+        known = {entry.key for each in self._open.values() for entry in each.logged.entries}
+        if doubled := {entry.key for entry in file.entries} & known:  # after a restart of the queue
+            file = _without(file, doubled)
+        if not file.entries:
+            file.path.unlink(missing_ok=True)
+            return
+        tag = f"lvqa-{uuid.uuid4().hex}"
+        logged = self._log.intend(tag, line.endpoint, file.entries)
+        try:
+            name = await self._uploaded(line, file, f"{tag}.jsonl")
+        except ApiError as error:
+            await self._end(_Open(line, logged), "not_uploaded", {entry.key: _typed(error) for entry in file.entries})
+            return
+        finally:
+            file.path.unlink(missing_ok=True)
+        logged = self._log.note(logged, file=name)
+        batch = self._open[tag] = _Open(line, logged)
+        try:
+            state = await line.api.create(name, tag, line.endpoint.batch_hours)
+        except ApiError as error:
+            if error.status is None or error.status >= 500:
+                return  # it may exist: `_advance` looks for it
+            with suppress(RetryableError):
+                await self._discard(line, name)
+            await self._end(batch, "not_created", {entry.key: _typed(error) for entry in file.entries})
+            return
+        batch.logged = self._log.note(logged, id_=state.id)
+        batch.shown = state
+
+    async def _uploaded(self, line: BatchLine, file: ReadyFile, name: str) -> str:
+        for left in reversed(range(UPLOADS)):
+            try:
+                return await line.api.upload(file.path, name)
+            except RetryableError:
+                if not left:
+                    raise
+                await asyncio.sleep(line.endpoint.backoff_base_s * 2.0 ** (UPLOADS - 1 - left))
+        raise AssertionError
+
+    async def _advance(self, batch: _Open) -> None:
+        """Bring a batch one step further.
+
+        Raises:
+            RetryableError: Nothing is known now.
+        """
+        if not batch.logged.id and not await self._located(batch):
+            return
+        api, hours = batch.line.api, batch.line.endpoint.batch_hours
+        try:
+            state = batch.shown = await api.get(batch.logged.id)
+        except NotFound:
+            gone = f"The endpoint does not know the file batch {batch.logged.id} any more."
+            await self._end(batch, "gone", {entry.key: BatchFailed(gone) for entry in batch.logged.entries})
+            return
+        if state.ended and state.done and not state.results and batch.empty < EMPTY_POLLS:
+            batch.empty += 1  # the files may come later than the status
+        elif state.ended:
+            await self._record(batch, state)
+        elif time.time() - batch.logged.at > 3600 * hours and not batch.cancelled_at:
+            logger.warning("file batch %s has not ended within %g hours: it is cancelled", state.id, hours)
+            await api.cancel(state.id)
+            batch.cancelled_at = time.monotonic()
+        elif batch.cancelled_at and time.monotonic() - batch.cancelled_at > CANCEL_S:
+            said = f"The file batch {state.id} does not end, not even cancelled; a later run looks at it again."
+            late = {entry.key: BatchFailed(said, status=400) for entry in batch.logged.entries}
+            await batch.line.queue.settle(late)  # it stays open in the log
+            del self._open[batch.logged.tag]
+
+    async def _located(self, batch: _Open) -> bool:
+        """Find a batch whose id was not logged; if there is none, see to it that there will be none."""
+        logged, api = batch.logged, batch.line.api
+        keys = [entry.key for entry in logged.entries]
+        unsent = {key: NoCapacity("The file batch was not created.") for key in keys}
+        if not logged.file:  # without a file there was no request for a batch
+            await self._end(batch, "not_uploaded", unsent)
+            return False
+        found = await api.find(logged.tag, logged.file)
+        if found is None:
+            # A request that is still on its way finds no file then.
+            deleted = await self._discard(batch.line, logged.file)
+            found = await api.find(logged.tag, logged.file)
+            if found is None and not deleted and time.time() - logged.at < LATE_S:
+                return False
+        if found is None:
+            await self._end(batch, "not_created", unsent)
+            return False
+        batch.logged = self._log.note(logged, id_=found.id)
+        return True
+
+    async def _record(self, batch: _Open, state: BatchState) -> None:
+        """Write the results of an ended batch to the journal."""
+        files = []
+        for name in state.results:
+            try:
+                files.append(await batch.line.api.content(name))
+            except NotFound:
+                logger.warning("the result file %s of batch %s is gone", name, state.id)
+        keys = [entry.key for entry in batch.logged.entries]
+        results = await asyncio.to_thread(results_of, batch.line.api, state, files, keys)
+        await asyncio.to_thread(self._log.record, batch.logged, results)
+        await self._settle(batch.logged, results)
+        self._answered += sum(isinstance(result, ChatReply) for result in results.values())
+        failures = {key: None if isinstance(result, ChatReply) else result for key, result in results.items()}
+        await self._end(batch, state.status, failures)
+        for name in (batch.logged.file, *state.results):
+            await self._discard(batch.line, name)
+
+    async def _settle(self, logged: LoggedBatch, results: Mapping[str, Result]) -> None:
+        """Replace the reserved budget of a batch by its cost."""
+        reserved = cost = 0.0
+        for entry in logged.entries:
+            estimate = entry.estimate_usd if logged.ours else 0.0
+            result = results.get(entry.key)
+            reserved += estimate
+            if isinstance(result, ChatReply) or (result is not None and result.bill is not None):
+                usd = (result.usage if isinstance(result, ChatReply) else Usage.of(result)).cost_usd
+                cost += estimate if usd is None else usd
+        if self._budget is not None:
+            await self._budget.settle(reserved, cost)
+
+    async def _end(self, batch: _Open, status: str, results: Mapping[str, ApiError | None]) -> None:
+        batch.logged = self._log.note(batch.logged, status=status)
+        self._open.pop(batch.logged.tag, None)
+        if status in UNSENT:
+            await self._settle(batch.logged, {})
+        await batch.line.queue.settle(results)
+
+    @staticmethod
+    async def _discard(line: BatchLine, file: str) -> bool:
+        """Delete a file; returns whether it is gone."""
+        try:
+            await line.api.delete(file)
+        except RetryableError:
+            raise
+        except ApiError as error:  # some servers keep files in use, or all files
+            logger.info("the file %s was not deleted (%s)", file, error)
+            return False
+        return True
+
+
+def _typed(error: ApiError) -> ApiError:
+    """The error of each request of a file that was not accepted."""
+    if isinstance(error, StopRun | NoCapacity):
+        return error
+    return BatchFailed(f"The file of the batch was not accepted: {error}")
+
+
+def _without(file: ReadyFile, keys: set[str]) -> ReadyFile:
+    """The file without some of its requests."""
+    kept = [number for number, entry in enumerate(file.entries) if entry.key not in keys]
+    lines = file.path.read_bytes().splitlines(keepends=True)
+    file.path.write_bytes(b"".join(lines[number] for number in kept))
+    return ReadyFile(file.path, tuple(file.entries[number] for number in kept))

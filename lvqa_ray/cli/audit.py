@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -79,14 +79,21 @@ def _rows(audits: list[Audit]) -> list[AuditRow]:
         ("questions kept", lambda audit: _of(audit.records, audit.asked)),
         ("videos with a record", lambda audit: f"{audit.videos:,}"),
         *(_category(name) for name in _names(audits, "quota")),
-        ("key at A, B, C, D", lambda audit: ", ".join(_percent(n, audit.records) for n in audit.keys.values())),
+        (
+            "key at A, B, C, D",
+            lambda audit: ", ".join(_percent(n, sum(audit.keys.values())) for n in audit.keys.values()),
+        ),
         ("  p of these positions", lambda audit: f"{audit.keys_p:.3g}"),
         ("the longest option is the key", lambda audit: _share(audit.longest)),
         ("the shortest option is the key", lambda audit: _share(audit.shortest)),
         ("guessed without captions, all (chance 25 %)", lambda audit: _mean(audit.blind["all"])),
         ("guessed without captions, kept", lambda audit: _mean(audit.blind["kept"])),
+        *(row for kind in _names(audits, "kinds") for row in _kind(kind)),
         ("solved from captions, all", lambda audit: _mean(audit.solve["all"])),
         ("solved from captions, kept", lambda audit: _mean(audit.solve["kept"])),
+        ("  long videos, windows that the key cites", lambda audit: _of_windows(audit, "cited")),
+        ("  long videos, windows chosen without it", lambda audit: _of_windows(audit, "unaided")),
+        ("  difference", _difference),
         ("  difficulty, kept", lambda audit: ", ".join(f"{k}: {n:,}" for k, n in audit.difficulty.items())),
         ("answered from the film, all", lambda audit: _mean(audit.watch["all"])),
         ("answered from the film, kept", lambda audit: _mean(audit.watch["kept"])),
@@ -128,6 +135,37 @@ def _category(name: str) -> AuditRow:
         return f"{quota['delivered']:,} of {quota['requested']:,} requested" if quota else ""
 
     return f"  {name or 'no category'}", cell
+
+
+def _kind(kind: str) -> list[AuditRow]:
+    def chance(audit: Audit) -> str:
+        found = audit.kinds.get(kind)
+        if found is None or found.chance is None:
+            return ""
+        nominal = "" if found.nominal is None else f", nominal {100 * found.nominal:.0f} %"
+        guess = f" ({found.guess})" if found.guess else ""
+        return f"{100 * found.chance:.1f} %{guess} of {found.records:,}{nominal}"
+
+    def rate(audit: Audit, check: Literal["blind", "solve"]) -> str:
+        found = audit.kinds.get(kind)
+        return _mean(getattr(found, check)["all"]) if found else ""
+
+    return [
+        (f"{kind}: measured chance, kept", chance),
+        ("  guessed without captions, all", lambda audit: rate(audit, "blind")),
+        ("  solved from captions, all", lambda audit: rate(audit, "solve")),
+    ]
+
+
+def _of_windows(audit: Audit, which: str) -> str:
+    return _mean(audit.unaided[which]) if which in audit.unaided else ""
+
+
+def _difference(audit: Audit) -> str:
+    cited, unaided = (audit.unaided.get(which) for which in ("cited", "unaided"))
+    if cited is None or unaided is None or cited.mean is None or unaided.mean is None:
+        return ""
+    return f"{100 * (cited.mean - unaided.mean):+.1f} percentage points"
 
 
 def _rate(rate: str) -> AuditRow:

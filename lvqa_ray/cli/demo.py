@@ -16,6 +16,7 @@ from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
 from lvqa_ray.cli.run import Overrides, run_and_report
 from lvqa_ray.errors import LvqaError
+from lvqa_ray.records import KEYED_KINDS
 
 DEMO_PORT = 8901
 
@@ -40,7 +41,12 @@ def demo(
     with _demo_endpoint() as base_url:
         endpoint = {"base_url": base_url, "model": DEMO_MODEL, "api_key_env": None}
         job = config.Job.of(
-            {"videos": [str(film)], "output": out, "endpoints": {"vlm": endpoint, "llm": endpoint}},
+            {
+                "videos": [str(film)],
+                "output": out,
+                "endpoints": {"vlm": endpoint, "llm": endpoint},
+                "ask": {"kinds": dict.fromkeys(KEYED_KINDS, 1)},
+            },
             overrides or [],
             where="the command line",
         )

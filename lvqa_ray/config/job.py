@@ -20,6 +20,9 @@ from lvqa_ray.records import STORES
 from lvqa_ray.stage import Prompted
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.caption import CaptionClips
+from lvqa_ray.stages.checks.hops import CheckHops
+from lvqa_ray.stages.checks.overlap import CheckOverlap
+from lvqa_ray.stages.checks.solve import CheckUnaided
 from lvqa_ray.stages.cut import CutClips
 from lvqa_ray.stages.filter import FilterClips
 from lvqa_ray.stages.merge import MergeCaptions
@@ -33,6 +36,14 @@ from lvqa_ray.stages.transcribe import TranscribeSpeech
 
 EXCLUDED = {"videos", "output", "limit", "storage", "engine", "endpoints", "serve"}
 """Fields that are not hashed, because they change no reply; the endpoints are hashed separately."""
+
+
+NEWER_CHECKS: Mapping[str, object] = {
+    "hops": CheckHops(),
+    "overlap": CheckOverlap(),
+    "unaided": CheckUnaided(),
+}
+"""Checks that older jobs did not have, as they are if a job does not set them; they are not hashed then."""
 
 
 class Job(Section):
@@ -218,6 +229,11 @@ class Job(Section):
             del content["split"][name]
         if self.probe.max_lost_share == ProbeVideo().max_lost_share:  # older jobs keep their hash
             del content["probe"]["max_lost_share"]
+        if not self.ask.kinds:
+            del content["ask"]["kinds"]
+        for name, unset in NEWER_CHECKS.items():
+            if getattr(self.checks, name) == unset:
+                del content["checks"][name]
         if self.checks.watch.policy == "off":
             del content["checks"]["watch"]
         if self.reformat.source == "steps":

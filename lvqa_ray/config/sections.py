@@ -27,11 +27,13 @@ from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.evidence import CheckEvidence
 from lvqa_ray.stages.checks.grounding import CheckGrounding
+from lvqa_ray.stages.checks.hops import CheckHops
 from lvqa_ray.stages.checks.judge import CheckJudge
+from lvqa_ray.stages.checks.overlap import CheckOverlap
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.checks.rewrite import RewriteQuestion
 from lvqa_ray.stages.checks.shuffle import ShuffleOptions
-from lvqa_ray.stages.checks.solve import CheckSolve
+from lvqa_ray.stages.checks.solve import CheckSolve, CheckUnaided
 from lvqa_ray.stages.checks.structure import CheckStructure
 from lvqa_ray.stages.checks.watch import CheckWatch
 
@@ -147,6 +149,9 @@ class Checks(Section):
         default_factory=CheckDuplicates,
         description="Questions that repeat another one, of the same video or of the corpus.",
     )
+    overlap: CheckOverlap = Field(
+        default_factory=CheckOverlap, description="Questions and videos that a benchmark contains."
+    )
     shuffle: ShuffleOptions = Field(default_factory=ShuffleOptions, description="Shuffles the options.")
 
     blind: CheckBlind = Field(
@@ -154,6 +159,12 @@ class Checks(Section):
     )
     solve: CheckSolve = Field(
         default_factory=CheckSolve, description="Questions whose key does not follow from the captions."
+    )
+    unaided: CheckUnaided = Field(
+        default_factory=CheckUnaided, description="Answers from parts of a long video that are chosen without the key."
+    )
+    hops: CheckHops = Field(
+        default_factory=CheckHops, description="Questions that do not need several moments of the video."
     )
     judge: CheckJudge = Field(default_factory=CheckJudge, description="Faults of a rubric, judged in one call.")
     evidence: CheckEvidence = Field(
@@ -207,8 +218,10 @@ class Checks(Section):
     @property
     def _on(self) -> Iterator[PolicyMixin]:
         for _, check in self:
+            if isinstance(check, CheckOverlap) and not check.against:
+                continue
             if isinstance(check, PolicyMixin) and check.policy != "off":
-                yield check
+                yield check.counting if isinstance(check, CheckHops) and not check.probes else check
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

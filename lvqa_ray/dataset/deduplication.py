@@ -22,7 +22,7 @@ from lvqa_ray.stages.reformat import NOTHING_LEFT
 from lvqa_ray.storage.paths import StoragePath
 
 Repeats = Mapping[str, tuple[str, float]]
-OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage")
+OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage", "answer")
 """Columns of a record that the row of a dropped question shares."""
 
 
@@ -82,6 +82,7 @@ def _write_drops(folder: StoragePath, check: CheckDuplicates, repeats: Repeats, 
     drops = [
         {name: row.get(name) for name in OF_A_DROP}
         | _provenance(row)
+        | {"question_kind": row.get("kind")}
         | {"check": check.name, "kind": check.name, "reason": _reason(row, repeats)}
         | {"checks": _judged(row, check, repeats, "dropped")["checks"]}
         for row in dropped
@@ -120,13 +121,14 @@ def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], pa.Array]:
 
 def _texts(folder: StoragePath, job_hash: str, left_out: Callable[[pa.Table], pa.Array]) -> Iterator[tuple[str, str]]:
     """Ids and texts of the questions of a job's records."""
-    columns = ["id", "video_id", "fingerprint", "job_hash", "parsed_reasoning.QUESTION", "parsed_reasoning.OPTIONS"]
+    parsed = [f"parsed_reasoning.{name}" for name in ("QUESTION", "OPTIONS", "ANSWER")]
+    columns = ["id", "video_id", "fingerprint", "job_hash", *parsed]
     for shard in shards(folder, "data"):
         rows = read_shard(shard, columns)
         of_job = rows.filter(pc.equal(rows["job_hash"], job_hash))
         for row in of_job.filter(pc.invert(left_out(of_job))).to_pylist():
             question = row["parsed_reasoning"]
-            yield row["id"], corpus_text(question["QUESTION"], question["OPTIONS"])
+            yield row["id"], corpus_text(question["QUESTION"], question["OPTIONS"] or [question["ANSWER"] or ""])
 
 
 def _repeats(rows: pa.Table, repeats: Repeats, job_hash: str) -> pa.Array:

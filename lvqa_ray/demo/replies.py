@@ -17,11 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvqa_ray.demo import question_writer
+from lvqa_ray.demo import keyed_writer, question_writer
 from lvqa_ray.demo.captions import CAPTION_LINE, COLOURS, LIGHTINGS, STATED, capital, looks
 from lvqa_ray.demo.pictures import BadBody, Picture, describe
 from lvqa_ray.llm.endpoint import DEMO_MODEL
 from lvqa_ray.qa.formats.json_format import render_json_question, render_json_questions
+from lvqa_ray.qa.formats.keyed_format import render_keyed
+from lvqa_ray.qa.formats.keyed_json import keyed_as_json
 from lvqa_ray.qa.formats.multi_question import render_questions
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.records import Letter
@@ -36,6 +38,8 @@ REFUSAL = "I'm sorry, but I can't write a question: none of the lines holds a fa
 
 _OPTION = re.compile(r"^([A-D])\. (.+)$", re.MULTILINE)
 _ANSWER = re.compile(r"^ANSWER: [A-D]$", re.MULTILINE)
+_ANY_ANSWER = re.compile(r"^ANSWER: .+$", re.MULTILINE)
+_CONCLUDED = (re.compile(r"there are (\d+) separate times"), re.compile(r"takes its place is ([^.]+)\."))
 _SENTENCE = re.compile(r"(?<=[a-z0-9”][.!?])\s+(?=[A-Z“])")
 _FIRST = ("Watching the video", "As I watch the video", "Looking closely at the video")
 _NEXT = ("Then", "Looking further", "Next", "Besides this", "Taking in another moment")
@@ -87,6 +91,12 @@ def summarize(asked: Asked) -> str:
 def ask(asked: Asked) -> str:
     """Questions about the video, as many as requested."""
     count = asked["count"]
+    kind = asked.facts.get("kind", "choice")
+    if kind != "choice":
+        keyed = keyed_writer.write_keyed(asked["captions"], kind, count, asked["earlier"])
+        if not keyed:
+            return REFUSAL
+        return keyed_as_json(keyed) if asked.as_json else "\n\n".join(map(render_keyed, keyed))
     written = question_writer.write(asked["captions"], count, asked["earlier"])
     if not written:
         return REFUSAL
@@ -106,11 +116,25 @@ def answer(asked: Asked) -> str:
     """The option that the captions support; otherwise a guess seeded by the question."""
     stem, options = _question(asked)
     captions = asked.facts.get("captions", "")
+    if not options:
+        key = keyed_writer.key_text(captions, asked["question"])
+        return f"Going by the captions, it is this.\n\nANSWER: {key}" if key else "Nothing tells.\n\nANSWER: none"
     letters = question_writer.right(captions, stem, options) or []
     if len(letters) == 1:
         return f"Going by the captions, it is this: {options[letters[0]]}.\n\nANSWER: {letters[0]}"
     letter = _draw(stem, options, captions).choice(sorted(options))
     return f"Nothing that I am given tells; this is a guess.\n\nANSWER: {letter}"
+
+
+def hops(asked: Asked) -> str:
+    """What the shown captions support; a summary, where one is asked for."""
+    if "summary" in asked.facts:
+        return "A film of pictures in changing light and colours."
+    stem, options = _question(asked)
+    if not options:
+        return answer(asked)
+    letters = question_writer.right(asked["captions"], stem, options) or []
+    return f"It is told.\n\nANSWER: {letters[0]}" if len(letters) == 1 else "Nothing tells.\n\nANSWER: none"
 
 
 def watch(asked: Asked) -> str:
@@ -137,6 +161,10 @@ def _second(moment: str) -> str:
 
 def prose(asked: Asked) -> str:
     """The option that the reasoning concludes with, or the only one that it does not rule out."""
+    if not _question(asked)[1]:
+        said = next((match for form in _CONCLUDED if (match := form.search(asked["prose"]))), None)
+        order = ", ".join(re.findall(r"This is moment (\d+)", asked["prose"]))
+        return f"The thoughts end so.\n\nANSWER: {said[1] if said else order or 'none'}"
     thoughts = asked["prose"].casefold()
     options = {letter: option.casefold() for letter, option in _question(asked)[1].items()}
     concluded = r"so {0} comes first|(?:takes its place|leads up to it) is {0}\.|so this is it: {0}\."
@@ -154,10 +182,12 @@ def prose(asked: Asked) -> str:
 def judge(asked: Asked) -> str:
     """One line for each point of the rubric that the captions can decide; none for questions of other writers."""
     stem, options = _question(asked)
-    right = question_writer.right(asked["captions"], stem, options)
+    right: Sequence[str] | None = question_writer.right(asked["captions"], stem, options)
+    if not options and (key := keyed_writer.key_text(asked["captions"], _keyed_question(asked["question"]))):
+        right = [key.removesuffix(" times").removesuffix(" s")]
     if right is None:
         return "I measure pictures, and this question asks for something else: I cannot judge it."
-    sound = [f"ANSWER: {letter}" for letter in right] == _ANSWER.findall(asked["question"])
+    sound = [f"ANSWER: {one}" for one in right] == (_ANSWER if options else _ANY_ANSWER).findall(asked["question"])
     borne_out = f"the captions bear out {', '.join(right) or 'no option'}"
     verdicts = {point: f"no - {why}" for point, why in _NOT_A_FAULT.items()}
     verdicts["AMBIGUOUS"] = f"{'no' if sound else 'yes'} - {borne_out}"
@@ -222,6 +252,11 @@ def _question(asked: Asked) -> tuple[str, dict[Letter, str]]:
     return text.partition("\n")[0].removeprefix("QUESTION: "), dict(options)
 
 
+def _keyed_question(text: str) -> str:
+    """A question without options, as one text, from its text format."""
+    return text.removeprefix("QUESTION: ").partition("\nANSWER:")[0]
+
+
 def _draw(*of: object) -> random.Random:
     return random.Random(hashlib.sha256(repr(of).encode()).digest())
 
@@ -237,6 +272,8 @@ REPLIES: Mapping[str, Callable[[Asked], str]] = {
     "rewrite": rewrite,
     "blind": answer,
     "solve": answer,
+    "unaided": answer,
+    "hops": hops,
     "judge": judge,
     "evidence": evidence,
     "watch": watch,

@@ -31,6 +31,7 @@ from lvqa_ray.engine.executors import Executor, ExecutorLost, KeysOfRoles, chose
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
+    check_benchmarks,
     check_endpoints,
     check_output,
     check_prices,
@@ -227,6 +228,7 @@ def _checked(job: Job, todo: Videos, reporter: Reporter) -> KeysOfRoles:
     reporter.phase("the endpoints to respond")
     check_prices(job)
     check_whisper(job)
+    check_benchmarks(job, todo)
     check_addresses(job, todo)
     return check_endpoints(job)
 

@@ -8,12 +8,14 @@ for errors of the token estimate.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from lvqa_ray.records import CaptionedVideo, ReasoningStep
 
 WINDOW_SHARE, OVERVIEW, DETAIL = 8, 4, 2
 """Divisors of the budget: size of one window, of the overview, and of all windows in one prompt."""
+_WORD = re.compile(r"[^\W_]{3,}")
 _LINE = re.compile(r"From (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?), ")
 
 
@@ -71,6 +73,51 @@ def captions_for_question(video: CaptionedVideo, steps: Sequence[ReasoningStep])
         if sum(tokens(lines[at]) + 1 for at in shown | more) <= video.budget // DETAIL:
             shown |= more
     return _with_overview(video, [lines[at] for at in sorted(shown)])
+
+
+def captions_without_key(video: CaptionedVideo, question: str) -> str:
+    """Caption text for one question, chosen by its words and not by what it cites.
+
+    The windows that share the rarest words with the question come first, while they fit.
+
+    Args:
+        video: The captioned video.
+        question: The question, with its options if it has any.
+    """
+    if not video.overview:
+        return video.captions
+    runs = windows(video.captions.splitlines(), video.budget)
+    words = [frozenset(_WORD.findall(" ".join(run).casefold())) for run in runs]
+    asked = frozenset(_WORD.findall(question.casefold()))
+    often = Counter(word for window in words for word in window & asked)
+    order = sorted(range(len(runs)), key=lambda place: (-sum(1 / often[word] for word in words[place] & asked), place))
+    return _with_overview(video, _fitting(runs, order, video.budget // DETAIL))
+
+
+def captions_of_steps(video: CaptionedVideo, steps: Sequence[ReasoningStep]) -> str:
+    """The caption lines that some steps cite, and nothing else; at most half of the budget of a long video."""
+    lines = [line for line in video.captions.splitlines() if any(_cited(line, step) for step in steps)]
+    return "\n".join(_fitting([[line] for line in lines], range(len(lines)), video.budget // DETAIL))
+
+
+def captions_without_steps(video: CaptionedVideo, steps: Sequence[ReasoningStep]) -> str:
+    """All caption lines but those that some steps cite; of a long video evenly chosen windows of them."""
+    lines = [line for line in video.captions.splitlines() if not any(_cited(line, step) for step in steps)]
+    runs = windows(lines, video.budget) if video.budget else [lines]
+    apart = sorted(range(len(runs)), key=lambda place: (place % WINDOW_SHARE, place))
+    return "\n".join(_fitting(runs, apart, video.budget // DETAIL))
+
+
+def _fitting(runs: Sequence[Sequence[str]], order: Iterable[int], most: int) -> list[str]:
+    """The lines of the windows that fit into `most` tokens, tried in an order; all if it is 0."""
+    chosen: list[int] = []
+    left = most
+    for place in order:
+        size = sum(tokens(line) + 1 for line in runs[place])
+        if not most or size <= left:
+            chosen.append(place)
+            left -= size
+    return [line for place in sorted(chosen) for line in runs[place]]
 
 
 def _cited(line: str, step: ReasoningStep) -> bool:

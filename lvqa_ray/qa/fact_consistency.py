@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lvqa_ray.qa.formats.conclusion import concluded
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.rewording import replace_caption_mentions
-from lvqa_ray.records import Question
+from lvqa_ray.records import AnyQuestion, Question
 
 _SOURCE = re.compile(
     r"\b(?:the|these|those|given|provided|above)\s+(?:(?:given|provided|above|video|clip|scene)\s+)?"
@@ -43,7 +43,7 @@ _NO_NAMES = frozenset({
 })  # fmt: skip
 
 
-def prose_fault(question: Question, prose: str) -> str:
+def prose_fault(question: AnyQuestion, prose: str) -> str:
     """The first fault of rewritten reasoning, in one sentence; empty for none.
 
     Faults: it mentions captions, contains lists or steps, concludes with another letter than the key's, adds a number
@@ -53,17 +53,19 @@ def prose_fault(question: Question, prose: str) -> str:
     return next(_faults(question, prose), "")
 
 
-def _faults(question: Question, prose: str) -> Iterator[str]:
+def _faults(question: AnyQuestion, prose: str) -> Iterator[str]:
     texts = [reason for step in question.steps for reason in step.reasons]
-    source = "\n".join([full_question(question), *texts, *(step.timestamp for step in question.steps)])
+    source = "\n".join(
+        [full_question(question), question.key_text, *texts, *(step.timestamp for step in question.steps)]
+    )
     reasons = replace_caption_mentions("\n".join(texts))
     if replace_caption_mentions(prose) != prose or _SOURCE.search(prose):
         yield "it speaks of captions or descriptions"
     if listed := _STEP.search(prose):
         yield f"it is a list and no prose: '{listed[0].strip()}'"
-    for letter in concluded(prose):
-        if letter != question.answer:
-            yield f"it concludes with option {letter}, and the key is {question.answer}"
+    for letter in concluded(prose) if isinstance(question, Question) else ():
+        if letter != question.key_text:
+            yield f"it concludes with option {letter}, and the key is {question.key_text}"
     # "One" and "two" are common words; larger numbers are facts.
     for number in sorted(_numbers(prose, 3) - _numbers(source, 0)):
         yield f"it adds the number {number}"

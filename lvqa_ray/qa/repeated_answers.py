@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from lvqa_ray.errors import ApiError, BadRequest, EmptyReply, StopRun
 from lvqa_ray.llm.messages import ChatReply
-from lvqa_ray.qa.formats.answer_choice import Choice, read_choice
+from lvqa_ray.qa.formats.answer_choice import Choice, read_choice, read_graded
 from lvqa_ray.qa.formats.text_format import full_question
-from lvqa_ray.records import LETTERS, NO_USAGE, Letter, Question, Usage
+from lvqa_ray.qa.grading import RIGHT
+from lvqa_ray.records import LETTERS, NO_USAGE, AnyQuestion, KeyedQuestion, Letter, Question, Usage
 
 T = TypeVar("T")
 Order = tuple[Letter, ...]
@@ -49,7 +50,7 @@ class RepeatedAnswers:
     Attributes:
         asked: Number of calls.
         tries: Readable answers: they name one option, or decline to choose.
-        right: Answers that name the key.
+        right: Answers that name the key, or score at least `RIGHT`.
         usage: Total usage.
         rationales: Text before each correct answer, without line breaks; may be empty.
         attempts: All answers in order.
@@ -143,8 +144,12 @@ async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
     return [one for one in found if not isinstance(one, BaseException)]
 
 
-async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
+async def ask_repeatedly(
+    q: AnyQuestion, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]
+) -> RepeatedAnswers:
     """Ask several times with rotated options, which cancels a model's preference for a letter.
+
+    A question without options is asked with the same text each time.
 
     Args:
         q: The question.
@@ -154,6 +159,8 @@ async def ask_repeatedly(q: Question, tries: int, ask: Callable[[str, int], Awai
     Raises:
         ApiError: One of the calls failed.
     """
+    if isinstance(q, KeyedQuestion):
+        return await _ask_keyed(q, tries, ask)
 
     async def one(number: int) -> Attempt:
         order = rotation(number)
@@ -223,6 +230,19 @@ def _needed(found: RepeatedAnswers, left: int, decided: Callable[[float, float],
             if decided(*then.bounds(left - more)):
                 return more
     return left
+
+
+async def _ask_keyed(q: KeyedQuestion, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
+    replies = await all_of(ask(full_question(q), number) for number in range(tries))
+    graded = [read_graded(reply.text, q) for reply in replies]
+    right = [one for one in graded if one.score >= RIGHT[q.kind]]
+    return RepeatedAnswers(
+        tries,
+        sum(one.read for one in graded),
+        len(right),
+        sum((reply.usage for reply in replies), Usage()),
+        tuple(one.rationale[:MAX_RATIONALE_CHARS] for one in right),
+    )
 
 
 MAX_RATIONALE_CHARS = 300

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from lvqa_ray.qa.time_labels import cut
-from lvqa_ray.records import Question
+from lvqa_ray.records import AnyQuestion
 
 _WORD = re.compile(r"[^\W_]+")
 _FOLLOWED = re.compile(r"['’.-]")
@@ -137,7 +137,7 @@ def replace_caption_mentions(text: str) -> str:
     return "".join(pieces)
 
 
-def reason_text(q: Question) -> str:
+def reason_text(q: AnyQuestion) -> str:
     """Format the reasoning for the reformat prompt.
 
     ``Start thinking.`` on the first line, then a line ``Step i: reason reason`` per step: its reasons in order, after

@@ -10,8 +10,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from lvqa_ray.records import CaptionedVideo, Clip, Question, ReasoningStep, Span
+from lvqa_ray.records import AnyQuestion, CaptionedVideo, Clip, KeyedQuestion, Question, ReasoningStep, Span
 
 MOST_DECIMALS = 3
 SAME_S = 1e-6
@@ -42,7 +43,10 @@ def _read(span: Span, decimals: int) -> tuple[float, float]:
     return float(cut(span.start_s, decimals)), float(cut(span.end_s, decimals))
 
 
-def located(question: Question, video: CaptionedVideo) -> Question:
+Q = TypeVar("Q", Question, KeyedQuestion, AnyQuestion)
+
+
+def located(question: Q, video: CaptionedVideo) -> Q:
     """Add the cited clips and their exact times to the steps of a question."""
     clips = [row.clip for row in video.clips if row.caption.strip()]
     spans = [clip.span for clip in clips]

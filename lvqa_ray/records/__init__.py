@@ -1,13 +1,16 @@
 """Dataclasses that pass between stages (`rows`, `questions`, `analyzed_video`) and the output tables (`tables`)."""
 
 from lvqa_ray.records.analyzed_video import STYLES, TASKS, Analysis, AnalysisRecord, AnalyzedVideo, Style, Task
+from lvqa_ray.records.answers.answer_keys import KEYED_KINDS, Key, Kind, NumberKey, OpenKey, OrderKey, SpanKey
 from lvqa_ray.records.parts import ScoredPart, VideoPart
 from lvqa_ray.records.questions import (
     LETTERS,
     Action,
+    AnyQuestion,
     AskedQuestion,
     Drop,
     FinishedVideo,
+    KeyedQuestion,
     Letter,
     Question,
     QuestionedVideo,
@@ -16,6 +19,7 @@ from lvqa_ray.records.questions import (
     Trace,
     TraceMedia,
     Verdict,
+    hops,
 )
 from lvqa_ray.records.row import Row
 from lvqa_ray.records.rows import (
@@ -35,6 +39,7 @@ from lvqa_ray.records.uri import STORES, redact_url
 from lvqa_ray.records.usage import NO_USAGE, Usage
 
 __all__ = [
+    "KEYED_KINDS",
     "LETTERS",
     "NO_USAGE",
     "STORES",
@@ -44,6 +49,7 @@ __all__ = [
     "Analysis",
     "AnalysisRecord",
     "AnalyzedVideo",
+    "AnyQuestion",
     "AskedQuestion",
     "CaptionedClip",
     "CaptionedVideo",
@@ -52,7 +58,13 @@ __all__ = [
     "Failure",
     "FinishedVideo",
     "Frame",
+    "Key",
+    "KeyedQuestion",
+    "Kind",
     "Letter",
+    "NumberKey",
+    "OpenKey",
+    "OrderKey",
     "ProbedVideo",
     "Question",
     "QuestionedVideo",
@@ -61,6 +73,7 @@ __all__ = [
     "Row",
     "ScoredPart",
     "Span",
+    "SpanKey",
     "Style",
     "Subtitle",
     "Task",
@@ -72,5 +85,6 @@ __all__ = [
     "Video",
     "VideoInfo",
     "VideoPart",
+    "hops",
     "redact_url",
 ]

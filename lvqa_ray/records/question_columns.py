@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvqa_ray.records.questions import LETTERS, Question, Verdict
+from lvqa_ray.records.answers.answer_keys import NumberKey, OpenKey, OrderKey, SpanKey
+from lvqa_ray.records.questions import LETTERS, AnyQuestion, KeyedQuestion, Question, Verdict
 
 PARSED_REASONING = pa.struct(
     [
@@ -33,6 +34,21 @@ PARSED_REASONING = pa.struct(
         ),
     ]
 )
+SPANS = pa.list_(pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())]))
+ANSWER = pa.struct(
+    [
+        ("letter", pa.string()),
+        ("spans", SPANS),
+        ("number", pa.float64()),
+        ("tolerance", pa.float64()),
+        ("unit", pa.string()),
+        ("order", pa.list_(pa.int32())),
+        ("text", pa.string()),
+        ("accepted", pa.list_(pa.string())),
+        ("rubric", pa.string()),
+    ]
+)
+"""Key of a question; the fields of other kinds are null."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 CHECKS = pa.list_(
     pa.struct(
@@ -61,7 +77,7 @@ def training_messages(full_question: str, prose: str, answer: str) -> list[dict[
     Args:
         full_question: Question and options as one text.
         prose: The reasoning to train on.
-        answer: Letter of the right option, which ends the reply.
+        answer: Letter of the right option, or the answer without options, which ends the reply.
     """
     return [
         {"role": "user", "content": _without_media(full_question)},
@@ -70,7 +86,7 @@ def training_messages(full_question: str, prose: str, answer: str) -> list[dict[
 
 
 def answered(prose: str, answer: str) -> str:
-    """Reasoning, then the letter of the right option, which is stated once."""
+    """Reasoning, then the answer, such as the letter of the right option, which is stated once."""
     return f"{without_closing(prose, answer)}\n\nAnswer: {answer}"
 
 
@@ -118,12 +134,15 @@ def _without_media(text: str) -> str:
 _MEDIA = re.compile("<(?=(?:image|video|audio)>)")
 
 
-def question_value(question: Question) -> dict[str, Any]:
-    """A question as `PARSED_REASONING`."""
+def question_value(question: AnyQuestion) -> dict[str, Any]:
+    """A question as `PARSED_REASONING`; the moments of an order are lines of its text."""
+    text = question.question
+    if isinstance(question, KeyedQuestion) and isinstance(question.key, OrderKey):
+        text = "\n".join([text, *(f"{number}. {item}" for number, item in enumerate(question.key.items, start=1))])
     return {
-        "QUESTION": question.question,
-        "OPTIONS": dict(question.options),
-        "ANSWER": question.answer,
+        "QUESTION": text,
+        "OPTIONS": dict(question.options) if isinstance(question, Question) else None,
+        "ANSWER": question.key_text,
         "REASONS": [
             {
                 "step": f"Step {number}",
@@ -138,8 +157,30 @@ def question_value(question: Question) -> dict[str, Any]:
     }
 
 
-def open_twin(question: Question) -> dict[str, str | None]:
+def answer_value(question: AnyQuestion) -> dict[str, Any]:
+    """The key of a question as `ANSWER`."""
+    if isinstance(question, Question):
+        return {"letter": question.answer}
+    key = question.key
+    match key:
+        case SpanKey():
+            return {"spans": [{"start_s": span.start_s, "end_s": span.end_s} for span in key.spans]}
+        case NumberKey():
+            return {"number": key.number, "tolerance": key.tolerance, "unit": key.unit or None}
+        case OrderKey():
+            return {"order": list(key.order)}
+        case OpenKey():
+            return {"text": key.text, "accepted": list(key.accepted), "rubric": key.rubric or None}
+
+
+def open_twin(question: AnyQuestion) -> dict[str, str | None]:
     """The open-ended version of a question, as columns: null if the stem makes no sense without its options."""
+    if isinstance(question, KeyedQuestion):
+        is_open = isinstance(question.key, OpenKey)
+        return {
+            "open_question": question.question if is_open else None,
+            "open_answer": question.key.text if is_open else None,
+        }
     if _NEEDS_OPTIONS.search(question.question):
         return {"open_question": None, "open_answer": None}
     return {"open_question": question.question, "open_answer": question.options[question.answer]}

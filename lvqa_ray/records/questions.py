@@ -1,4 +1,4 @@
-"""Frozen dataclasses of questions, the verdicts of checks on them, and the finished records.
+"""Frozen dataclasses of questions and their keys, the verdicts of checks on them, and the finished records.
 
 All questions of a video are in one row, from the first reply to the shard: a video is finished with all of them or
 none, so progress is counted by video, however many records it has.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lvqa_ray.records.answers.answer_keys import Key, Kind, joined_spans
 from lvqa_ray.records.rows import CaptionedVideo, Clip, Failure, Span, Video, VideoInfo
 from lvqa_ray.records.usage import NO_USAGE, Usage
 
@@ -59,6 +60,43 @@ class Question:
     options: dict[Letter, str]
     answer: Letter
     steps: tuple[ReasoningStep, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Always ``choice``."""
+        return "choice"
+
+    @property
+    def key_text(self) -> str:
+        """The answer as a reply gives it: the letter."""
+        return self.answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedQuestion:
+    """A question without options: its key is a span, a number, an order or a short text."""
+
+    question: str
+    key: Key
+    steps: tuple[ReasoningStep, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the key."""
+        return self.key.kind
+
+    @property
+    def key_text(self) -> str:
+        """The answer as a reply gives it."""
+        return self.key.text
+
+
+AnyQuestion = Question | KeyedQuestion
+
+
+def hops(question: AnyQuestion) -> list[Span]:
+    """The separate moments that a question cites: its steps' spans in time order, joined where they touch."""
+    return joined_spans(step.span for step in question.steps)
 
 
 TraceMedia = Literal["frames", "video", "captions", "reasons"]
@@ -186,14 +224,23 @@ class AskedQuestion:
         reasoning: The reply that it was parsed from, in the QA text format.
         verdicts: Verdicts of the checks so far, in order.
         requested: The category requested for this position; the reply may have swapped categories between questions.
+        group_id: Id of the first question of the video that rests on the same facts; its own id if it is the first.
     """
 
     id: str
     category: str
-    question: Question
+    question: AnyQuestion
     reasoning: str
     verdicts: tuple[Verdict, ...] = ()
     requested: str = ""
+    group_id: str = ""
+
+    @property
+    def choice(self) -> Question:
+        """The question with its options; a `TypeError` if it is of another kind."""
+        if not isinstance(self.question, Question):
+            raise TypeError(f"{self.id} is of the kind {self.question.kind} and has no options")
+        return self.question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +261,7 @@ class Drop:
     check: str
     kind: str
     reason: str
-    question: Question | None = None
+    question: AnyQuestion | None = None
     verdicts: tuple[Verdict, ...] = ()
     raw: str = ""
     usage: Usage = NO_USAGE
@@ -231,6 +278,7 @@ class QuestionedVideo:
         usage: Total cost of writing them.
         note: How the result differs from what was requested, or empty.
         shown: The spans that the questions cite, with their frames, while a check needs them.
+        summary: A short summary of the video, while a check needs it.
     """
 
     film: CaptionedVideo
@@ -239,6 +287,7 @@ class QuestionedVideo:
     usage: Usage = NO_USAGE
     note: str = ""
     shown: tuple[Clip, ...] = ()
+    summary: str = ""
 
     @property
     def info(self) -> VideoInfo:
@@ -264,13 +313,14 @@ class Record:
         usage: Usage by stage name; shared costs are split among the records of the video.
         note: How the result differs from what was requested, or empty.
         requested: The category requested for this position.
+        group_id: Id of the first question of the video that rests on the same facts.
     """
 
     film: CaptionedVideo
     id: str
     category: str
     reasoning: str
-    question: Question
+    question: AnyQuestion
     prompt: str
     full_question: str
     reformatted_reasoning: str
@@ -278,6 +328,7 @@ class Record:
     verdicts: tuple[Verdict, ...] = ()
     note: str = ""
     requested: str = ""
+    group_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lvqa_ray.records.analyzed_video import AnalysisRecord
-from lvqa_ray.records.question_columns import checks_value, open_twin, question_value, training_messages
+from lvqa_ray.records.question_columns import answer_value, checks_value, open_twin, question_value, training_messages
 from lvqa_ray.records.questions import (
     SOLVE,
     WATCH,
@@ -16,6 +16,7 @@ from lvqa_ray.records.questions import (
     Record,
     best_trace,
     caption_fault,
+    hops,
     score_of,
 )
 from lvqa_ray.records.rows import CaptionedClip, Clip, Failure, Video, VideoInfo
@@ -29,6 +30,7 @@ from lvqa_ray.records.usage import Usage
 def data_row(record: Record) -> dict[str, Any]:
     """A row of ``data/``, without the columns of the run, which the sink adds."""
     film, video = record.film, record.film.video
+    cited = hops(record.question)
     gaps = [clip.clip.span for clip in film.clips if clip.failure is not None]
     best = best_trace(record.verdicts)
     return {
@@ -40,7 +42,7 @@ def data_row(record: Record) -> dict[str, Any]:
         "rewrite_prompt": record.prompt,
         "full_question": record.full_question,
         "reformatted_reasoning": record.reformatted_reasoning,
-        "messages": training_messages(record.full_question, record.reformatted_reasoning, record.question.answer),
+        "messages": training_messages(record.full_question, record.reformatted_reasoning, record.question.key_text),
         "video_id": video.id,
         "video_info": _info(film.info),
         "gaps": [{"start_s": span.start_s, "end_s": span.end_s} for span in gaps],
@@ -57,6 +59,11 @@ def data_row(record: Record) -> dict[str, Any]:
         "traces": sum(len(verdict.traces) for verdict in record.verdicts),
         "best_trace": safe_text(best.reasoning) if best else None,
         "caption_fault": caption_fault(record.verdicts),
+        "kind": record.question.kind,
+        "answer": answer_value(record.question),
+        "group_id": record.group_id or record.id,
+        "hops": len(cited),
+        "reach_s": cited[-1].end_s - cited[0].start_s if cited else 0.0,
         "failed_checks": [verdict.check for verdict in record.verdicts if not verdict.passed],
         **_origin(video),
     }
@@ -128,6 +135,8 @@ def drop_row(drop: Drop, video: Video) -> dict[str, Any]:
         "kind": drop.kind,
         "reason": safe_text(drop.reason),
         "parsed_reasoning": question_value(drop.question) if drop.question else None,
+        "question_kind": drop.question.kind if drop.question else None,
+        "answer": answer_value(drop.question) if drop.question else None,
         "checks": checks_value(drop.verdicts),
         "raw": safe_text(drop.raw) or None,
         "usage": {"reformat": _usage(drop.usage)} if drop.usage.calls else None,
@@ -189,7 +198,7 @@ def trace_rows(done: FinishedVideo) -> Iterator[dict[str, Any]]:
                 "category": one.category or None,
                 "kept": isinstance(one, Record),
                 "full_question": safe_text(trace.question),
-                "key": one.question.answer if one.question else None,
+                "key": one.question.key_text if one.question else None,
                 "check": trace.check,
                 "attempt": trace.attempt,
                 "model": trace.model or None,

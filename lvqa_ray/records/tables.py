@@ -11,7 +11,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvqa_ray.records.question_columns import CHECKS, MESSAGES, PARSED_REASONING
+from lvqa_ray.records.question_columns import ANSWER, CHECKS, MESSAGES, PARSED_REASONING
 
 TableName = Literal["data", "clips", "failures", "drops", "subtitles", "analysis", "traces"]
 
@@ -98,6 +98,14 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("traces", pa.int32()),
             ("best_trace", pa.string()),
             ("caption_fault", pa.bool_()),
+            # How the answer is given, and the key; both null in shards of earlier releases, which hold choices only.
+            ("kind", pa.string()),
+            ("answer", ANSWER),
+            # Id of the first question of the video that rests on the same facts.
+            ("group_id", pa.string()),
+            # Separate moments that the reasoning cites, and the time from the first to the last (s).
+            ("hops", pa.int32()),
+            ("reach_s", pa.float64()),
             *PROVENANCE,
         ]
     ),
@@ -164,6 +172,8 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("checks", CHECKS),
             ("raw", pa.string()),
             ("usage", STAGES_USAGE),
+            ("question_kind", pa.string()),
+            ("answer", ANSWER),
             *PROVENANCE,
         ]
     ),

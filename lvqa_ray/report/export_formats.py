@@ -63,6 +63,15 @@ _REWRITING = ("conversation", "prompt")
 _OPEN = ["id", "video", "category", "open_question", "open_answer", "reformatted_reasoning"]
 
 
+def choices_only(make: Make) -> Make:
+    """A format of multiple-choice questions: records of other kinds are not representable."""
+
+    def made(record: TableRow) -> dict[str, Any] | None:
+        return make(record) if (record.get("kind") or "choice") == "choice" else None
+
+    return made
+
+
 def dataflow(record: TableRow) -> dict[str, Any]:
     """Columns of the reference implementation, with the reasoning steps as a dictionary."""
     parsed = record["parsed_reasoning"]
@@ -94,8 +103,8 @@ def open_ended(record: TableRow) -> dict[str, Any] | None:
 
 FORMATS: Mapping[str, ExportFormat | TrainerFormat] = {
     "dataflow-json": ExportFormat(
-        make=dataflow,
-        columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra"],
+        make=choices_only(dataflow),
+        columns=[*(name for name in DATAFLOW if name not in _REWRITING), "rewrite_prompt", "extra", "kind"],
         array=True,
     ),
     "open-ended": ExportFormat(make=open_ended, columns=_OPEN, lacks="which cannot do without their options"),

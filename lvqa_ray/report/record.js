@@ -134,7 +134,8 @@ function asked(question, film, steps, strip) {
   const parts = [h("p", { class: "stemline" }, question.question || "This reply could not be read as a question.")];
   if (question.drop) parts.unshift(h("p", { class: "banner" }, h("b", {}, `Dropped by ${question.drop.check}`), `: ${question.drop.reason || question.drop.kind}`));
   if (question.note) parts.push(h("p", { class: "small warn" }, question.note));
-  parts.push(h("ul", { class: "options" }, Object.entries(question.options).map(([letter, text]) =>
+  if (!Object.keys(question.options).length) parts.push(h("p", { class: "options" }, h("b", {}, "Answer: "), question.answer));
+  else parts.push(h("ul", { class: "options" }, Object.entries(question.options).map(([letter, text]) =>
     h("li", { class: letter === question.answer ? "key" : "" }, h("b", {}, letter), h("span", {}, text, letter === question.answer && h("em", {}, "right"))))));
   if (steps.length) {
     let place_ = strip ? strip.grid : 0;

@@ -187,6 +187,16 @@ class CallCheck(Prompted, PolicyMixin):
         """Usual number of API calls per question."""
         return 1
 
+    @property
+    def reads(self) -> int:
+        """How many of these calls send all captions, if the prompt has ``{captions}``."""
+        return self.calls
+
+    @property
+    def video_calls(self) -> int:
+        """Number of further calls per video, each with all captions."""
+        return 0
+
     async def __call__(
         self, row: QuestionedVideo, chat: Chat, repairer: Repairer | None = None
     ) -> list[QuestionedVideo | Failure]:

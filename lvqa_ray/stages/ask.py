@@ -15,15 +15,15 @@ from lvqa_ray.qa.best_reply import BestReply
 from lvqa_ray.qa.collected_questions import CollectedQuestions
 from lvqa_ray.qa.context_windows import captions_for_batch
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
+from lvqa_ray.qa.keyed_tasks import Batch, batches, keyed_prompt
 from lvqa_ray.qa.question_plan import CATEGORIES, planned
-from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import CaptionedVideo, Clip, Failure, QuestionedVideo, Span, Usage
+from lvqa_ray.records import CaptionedVideo, Clip, Failure, Kind, QuestionedVideo, Span, Usage
 from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AskQuestions(Prompted):
-    """Have multi-step multiple-choice questions written about the merged captions."""
+    """Have multi-step questions written about the merged captions."""
 
     name: ClassVar[str] = "ask"
     role: ClassVar[Role] = "llm"
@@ -42,6 +42,12 @@ class AskQuestions(Prompted):
         default_factory=lambda: dict.fromkeys(("temporal", "goal", "spatial", "plot"), 1),
         description="Number of questions per category, per video; with `per_minute`, the proportion of the "
         "categories. Empty for no questions, if `analysis` has tasks.",
+    )
+    kinds: dict[Literal["span", "number", "order", "open"], int] = Field(
+        default_factory=dict,
+        description="Number of questions without options per video, besides the multiple-choice questions of `quota`: "
+        "span (time spans), number, order (of moments; written without a call), open (a few words). With `per_minute`, "
+        "in proportion to the questions of `quota`. `prompt` does not apply to them.",
     )
     categories: dict[str, str] = Field(
         default_factory=dict,
@@ -90,14 +96,16 @@ class AskQuestions(Prompted):
                     f"categories: {other} and {name} differ in capitals only, which replies may not keep; rename one, "
                     "or spell a known one as it is to put it in words of your own"
                 )
-        for name, count in self.quota.items():
+        for name in self.quota:
             if name not in offered:
                 raise ValueError(
                     f"quota: there is no category {name}; say under `categories` what it asks about, or use one of "
                     f"{', '.join(offered)}"
                 )
+        for name, count in (*self.quota.items(), *self.kinds.items()):
             if count < 0:
-                raise ValueError(f"quota: {name} must be 0 or more questions, not {count}")
+                section = "quota" if name in self.quota else "kinds"
+                raise ValueError(f"{section}: {name} must be 0 or more questions, not {count}")
         if "{questions}" not in self.prompt and (self.per_minute or sum(self.quota.values()) > 1):
             raise ValueError(
                 "a prompt for several questions must hold {questions}, which says how many of which kind; for one "
@@ -110,11 +118,19 @@ class AskQuestions(Prompted):
     @property
     def wanted(self) -> bool:
         """Whether any question is asked."""
-        return any(self.quota.values())
+        return any((*self.quota.values(), *self.kinds.values()))
 
     def plan(self, duration_s: float) -> tuple[str, ...]:
         """The categories of all questions about a video of this length, in order."""
-        return planned(self.quota, duration_s, self.per_minute, self.most) if self.wanted else ()
+        return tuple(name for batch in self.batches(duration_s) for name in batch.categories)
+
+    def batches(self, duration_s: float) -> list[Batch]:
+        """The questions about a video of this length, by call; those of the kind `order` need none."""
+        total = sum(self.quota.values())
+        choices = planned(self.quota, duration_s, self.per_minute, self.most) if total else ()
+        share = len(choices) / total if total else 1.0
+        kinds: dict[Kind, int] = {kind: max(1, round(share * n)) for kind, n in self.kinds.items() if n}
+        return list(batches(choices, kinds, self.per_call))
 
     def show(self, row: CaptionedVideo, sample: Callable[[Clip], Iterable[Any]]) -> Iterator[CaptionedVideo | Failure]:
         """Add frames of the whole video, sampled by the stage `sample`, or return the failure.
@@ -131,33 +147,36 @@ class AskQuestions(Prompted):
 
     async def __call__(self, row: CaptionedVideo, chat: Chat) -> list[QuestionedVideo | Failure]:
         """Add the questions to the video, or return the failure with the last unparsable reply."""
-        plan = self.plan(row.info.duration_sec)
-        written = CollectedQuestions(tuple(plan), row.video, usage=row.usage)
+        todo = self.batches(row.info.duration_sec)
+        plan = tuple(name for part in todo for name in part.categories)
+        written = CollectedQuestions(plan, row.video, usage=row.usage)
         form = JSON if self.reply_format == "json_schema" else TEXT
-        for start in range(0, len(plan), self.per_call):
-            part = plan[start : start + self.per_call]
-            earlier = [asked.question.question for asked in written.questions]
+        for part in todo:
+            if part.kind == "order":
+                written.take_order(row, part.start, len(part.categories))
+                continue
             paid = CostMeter(chat)
             try:
-                batch = await self._ask(row, paid, form, part, start=start, earlier=earlier)
+                batch = await self._ask(row, paid, form, part, earlier=written.stems)
                 if batch is None:
                     form = TEXT
                     written.note = "the endpoint takes no JSON schema: asked for text"
-                    batch = await self._ask(row, paid, form, part, start=start, earlier=earlier) or BestReply(len(part))
+                    batch = await self._ask(row, paid, form, part, earlier=written.stems)
+                batch = batch or BestReply(len(part.categories))
             except ApiError as error:
-                if error.retryable or len(plan) <= self.per_call:
+                if error.retryable or len(todo) == 1:
                     usage = written.usage + paid.by(error)
                     failure = Failure.of(error, video=row.video, stage=self.name)
                     return [replace(failure, usage=usage, requested=plan)]
-                batch = BestReply(len(part), usage=paid.by(error))
+                batch = BestReply(len(part.categories), usage=paid.by(error))
                 batch.wrong(error.kind, str(error), error.raw)
-            written.take(start, batch)
+            written.take(part.start, batch)
         if not written.questions:
             return [written.failure(self.name)]
         return [
             QuestionedVideo(
                 film=replace(row, shown=None),
-                questions=tuple(replace(one, question=located(one.question, row)) for one in written.questions),
+                questions=written.located(row),
                 drops=tuple(written.drops),
                 usage=written.usage,
                 note=written.note,
@@ -165,14 +184,7 @@ class AskQuestions(Prompted):
         ]
 
     async def _ask(
-        self,
-        row: CaptionedVideo,
-        chat: Chat,
-        form: ReplyFormat,
-        part: Sequence[str],
-        *,
-        start: int,
-        earlier: Sequence[str],
+        self, row: CaptionedVideo, chat: Chat, form: ReplyFormat, part: Batch, *, earlier: Sequence[str]
     ) -> BestReply | None:
         """Request one batch of questions in one format, until all are usable or no try is left.
 
@@ -184,10 +196,10 @@ class AskQuestions(Prompted):
         Raises:
             ApiError: The call failed.
         """
-        shape = form.shape(len(part))
-        batch = BestReply(len(part))
+        shape = form.shape(len(part.categories), part.kind)
+        batch = BestReply(len(part.categories))
         for fresh in range(self.fresh_tries + 1):
-            request = self.request(row, part=part, start=start, earlier=earlier, attempt=fresh, form=form)
+            request = self.request(row, part=part, earlier=earlier, attempt=fresh, form=form)
             for _ in range(self.reasks + 1):
                 batch.calls += 1
                 try:
@@ -213,8 +225,7 @@ class AskQuestions(Prompted):
         self,
         row: CaptionedVideo,
         *,
-        part: Sequence[str] | None = None,
-        start: int = 0,
+        part: Batch | None = None,
         earlier: Sequence[str] = (),
         attempt: int = 0,
         form: ReplyFormat | None = None,
@@ -223,30 +234,36 @@ class AskQuestions(Prompted):
 
         Args:
             row: The captioned video.
-            part: Categories of the batch.
-            start: Index of its first question in the plan.
+            part: The batch.
             earlier: Stems of the questions of earlier batches.
             attempt: Index of the fresh try.
             form: Reply format.
         """
-        plan = self.plan(row.info.duration_sec)
-        part = plan[: self.per_call] if part is None else part
-        shape = (form or TEXT).shape(len(part))
+        part = part or self.batches(row.info.duration_sec)[0]
+        shape = (form or TEXT).shape(len(part.categories), part.kind)
         layout = shape.words + (f"\n\n{QUESTION_LANGUAGE.format(language=self.language)}" if self.language else "")
         values = {
-            "captions": captions_for_batch(row, start // self.per_call, -(-len(plan) // self.per_call)),
+            "captions": captions_for_batch(row, part.part, part.of),
             "video_id": row.video.id,
             "duration": f"{row.info.duration_sec:.0f}",
-            "questions": self._wanted(part, earlier),
+            "questions": self._wanted(part.categories, earlier),
             "language": self.language,
             "format": layout,
         }
-        prompt = self.filled(values)
-        if shape.schema is not None and "{format}" not in self.prompt:
+        template = self.prompt
+        if part.kind != "choice":
+            template = keyed_prompt(part, self.categories, _earlier(earlier).replace("{", "{{").replace("}", "}}"))
+        prompt = self.filled(values, template)
+        if shape.schema is not None and "{format}" not in template:
             prompt = f"{prompt.rstrip()}\n\n{layout}"
         pictures = list(_pictures(row.shown)) if row.shown else []
         text = f"{prompt}\n\n{PICTURES}" if pictures else prompt
-        facts: dict[str, JsonValue] = {**values, "count": len(part), "earlier": [*earlier]}
+        facts: dict[str, JsonValue] = {
+            **values,
+            "count": len(part.categories),
+            "earlier": [*earlier],
+            "kind": part.kind,
+        }
         request = self.asks(Text(text=text), *pictures, attempt=attempt, facts=facts)
         return replace(request, reply_schema=shape.schema)
 
@@ -257,8 +274,12 @@ class AskQuestions(Prompted):
         else:
             kinds = "\n".join(f"{number}. {name}: {about[name]}" for number, name in enumerate(part, start=1))
             wanted = SEVERAL_QUESTIONS.format(count=len(part), kinds=kinds)
-        stems = "\n".join(f"- {' '.join(stem.split())}" for stem in earlier)
-        return f"{wanted}\n\n{EARLIER.format(stems=stems)}" if earlier else wanted
+        return wanted + _earlier(earlier)
+
+
+def _earlier(earlier: Sequence[str]) -> str:
+    stems = "\n".join(f"- {' '.join(stem.split())}" for stem in earlier)
+    return f"\n\n{EARLIER.format(stems=stems)}" if earlier else ""
 
 
 def _pictures(shown: Clip) -> Iterator[Part]:

@@ -101,6 +101,7 @@ class ReformatReasoning(Prompted):
                 id=one.asked.id,
                 category=one.asked.category,
                 requested=one.asked.requested,
+                group_id=one.asked.group_id,
                 reasoning=one.asked.reasoning,
                 question=one.asked.question,
                 prompt=self.prompt_for(one.asked, video.id),
@@ -125,7 +126,7 @@ class ReformatReasoning(Prompted):
         self, row: QuestionedVideo, asked: AskedQuestion, chat: Chat, check: ProseCheck | None
     ) -> _Rewritten | Failure:
         video = row.film.video
-        facts = {"answer": asked.question.answer, "reason": self._reason(asked)}
+        facts = {"answer": asked.question.key_text, "reason": self._reason(asked)}
         source = self._with_trace(asked)
         request = self.asks(Text(text=self.prompt_for(asked, video.id)), facts=facts)
         paid = CostMeter(chat)
@@ -176,11 +177,14 @@ class ReformatReasoning(Prompted):
         """The prompt for a question, as sent and stored."""
         values = {
             "question": replace_caption_mentions(full_question(asked.question)),
-            "answer": asked.question.answer,
+            "answer": asked.question.key_text,
             "reason": self._reason(asked),
             "video_id": video_id,
         }
-        return self.filled(values)
+        prompt = self.prompt
+        if asked.question.kind != "choice":  # a prompt of the job's own is kept
+            prompt = prompt.replace("the letter of the right option", "the answer")
+        return self.filled(values, prompt)
 
     def _trace(self, asked: AskedQuestion) -> str:
         """The reasoning of the best trace, if the stage rewrites it; else empty."""
@@ -226,7 +230,7 @@ def _versions(check: str, asked: AskedQuestion, *versions: tuple[str, Usage]) ->
             question=question,
             media="reasons",
             text=text,
-            answer=asked.question.answer,
+            answer=asked.question.key_text,
             correct=number == last,
             usage=usage,
         )

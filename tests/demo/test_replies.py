@@ -84,7 +84,7 @@ def test_the_stage_gets_its_questions_in_any_wording_and_format(prompt: str, rep
     assert len(done.questions) == 4
     assert done.drops == ()
     for one in done.questions:
-        assert right(film, one.question) == {one.question.answer}
+        assert right(film, one.choice) == {one.choice.answer}
     assert asyncio.run(CheckSolve().judge(done.questions[0], done, demo)).score == 1.0
 
 

@@ -19,7 +19,8 @@ from tests.fakes.answers import media_urls, text_of
 from tests.fakes.endpoint import FakeEndpoint
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-CHECKS = ["structure", "grounding", "duplicates", "shuffle", "blind", "solve", "judge", "evidence", "watch", "prose"]
+CHECKS = ["structure", "grounding", "duplicates", "shuffle", "blind", "solve", "unaided", "hops", "judge"]
+CHECKS += ["evidence", "watch", "prose"]
 CHANGES = {
     "split": {"max_seconds": 1.0},
     "sample": {"count": 2, "short_side": 64},
@@ -37,6 +38,7 @@ def best(folder: Path, base_url: str, film: Path) -> Job:
     at = {"base_url": base_url, "model": MODEL, "api_key_env": None}
     given |= {"videos": [str(film)], "output": str(folder), "endpoints": dict.fromkeys(("vlm", "llm", "checker"), at)}
     given["checks"]["duplicates"] = {"corpus": False}
+    given["checks"]["hops"]["policy"] = "mark"  # the questions of the fake endpoint are about single moments
     return Job.of(given | CHANGES)
 
 

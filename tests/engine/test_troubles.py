@@ -218,8 +218,8 @@ def test_several_questions_a_video_with_bad_ones_dropped_and_counted(
     assert len(rows["data"]) == 8 - len(writer.spoiled)
     assert {row["id"] for row in rows["data"] + rows["drops"]} == {f"{v}_q{n}" for v in "pq" for n in range(4)}
     for row in rows["data"]:
-        assert [one["check"] for one in row["checks"]] == ["structure", "grounding", "duplicates", "shuffle"]
-        assert (row["failed_checks"], row["video_id"]) == ([], row["id"][0])
+        assert [one["check"] for one in row["checks"]] == ["structure", "grounding", "duplicates", "shuffle", "hops"]
+        assert (row["failed_checks"], row["video_id"]) == (["hops"] if row["hops"] < 2 else [], row["id"][0])
         assert parse_question(row["reasoning"]).answer == row["parsed_reasoning"]["ANSWER"]
     assert (summary.questions.asked, summary.questions.kept) == (8, len(rows["data"]))
     assert summary.questions.dropped == {"grounding": {"grounding": len(writer.spoiled)}}

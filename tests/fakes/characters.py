@@ -62,7 +62,7 @@ class Writer:
         blocks: list[str] = []
         before: Question | None = None
         for number, reading in enumerate(parse_questions(answers.answer(body))):
-            assert reading.question is not None
+            assert isinstance(reading.question, Question)
             habit = self._habit(film, number)
             if habit is Habit.REPEATS and before is None:
                 habit = None

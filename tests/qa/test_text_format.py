@@ -130,6 +130,38 @@ SAME = {
     "a closing remark": f"{REPLY}\n\nTherefore, the correct answer is B.\nI hope this helps!",
     "byte order mark": f"\ufeff{REPLY}",
     "white space around": f"\n\n  {REPLY}  \n\n",
+    "answer boxed": changed("ANSWER: B", r"ANSWER: \boxed{B}"),
+    "answer boxed with its text": changed("ANSWER: B", r"ANSWER: $\boxed{\text{B. Reading a book}}$"),
+    "answer boxed at the end of a sentence": changed("ANSWER: B", r"ANSWER: So the answer is \boxed{B}."),
+    "answer at the end of a sentence": changed("ANSWER: B", "ANSWER: Taking all moments together, it must be B."),
+    "answer at the end of two sentences": changed(
+        "ANSWER: B", "ANSWER: A person takes a book from the shelf.\nSo the right choice here is **(B)**."
+    ),
+    "answer at the end of a Chinese sentence": changed("ANSWER: B", "ANSWER: 综合所有片段，应当选择B。"),
+    "Chinese labels": changed("QUESTION:", "问题：", "OPTIONS:", "选项：", "ANSWER:", "答案：", "REASONS:", "推理："),
+    "Chinese labels, bold": changed(
+        "QUESTION:", "**问题**：", "OPTIONS:", "**选项：**", "ANSWER:", "## 正确答案：", "REASONS:", "**推理过程**"
+    ),
+    "a Chinese label in a reply with English ones": f"{REPLY}\n\n答案：B",
+    "header bold with its hashes": changed(
+        FIRST_HEADER, f"**{FIRST_HEADER}**", SECOND_HEADER, "**##### From [10 to 20]**:"
+    ),
+    "labels bold with their hashes": labelled("**## {}:**"),
+    "invisible characters before labels": changed(
+        "QUESTION",
+        "\ufeff\u200eQUESTION",
+        "OPTIONS",
+        "\u200b OPTIONS",
+        "ANSWER",
+        "\u202aANSWER",
+        "REASONS",
+        "\u2066REASONS",
+    ),
+    "invisible characters before markers": changed(
+        "\nA. ", "\n\u200eA. ", "\n- ", "\n\u200f- ", "#####", "\u200b#####"
+    ),
+    "invisible characters around the answer": changed("ANSWER: B", "ANSWER:\u200e \u200eB"),
+    "reasons without bullets, one per line": changed("\n- ", "\n"),
     "sections in another order": changed("ANSWER: B\n", "", "OPTIONS:", "ANSWER: B\nOPTIONS:"),
 }
 
@@ -144,6 +176,19 @@ OTHER = {
         "-5 degrees outside -", "Environment shows bookshelf")),
     "a reason that cites a span": (changed("Person enters room", "From [10 to 20]: he reads"), with_reasons(
         "From [10 to 20]: he reads", "Environment shows bookshelf")),
+    "reasons without bullets that are sentences": (
+        changed(
+            "- Person enters room\n- Environment shows bookshelf", "A person enters.\nA shelf is seen.\nIt is full."),
+        with_reasons("A person enters.", "A shelf is seen.", "It is full.")),
+    "a reason without a bullet over two lines": (
+        changed("- Person enters room\n- Environment shows bookshelf", "A person enters the room\nand Alice looks up."),
+        with_reasons("A person enters the room and Alice looks up.")),
+    "a long reason without a bullet, wrapped before a name": (
+        changed("- Person enters room\n- Environment shows bookshelf",
+                "A person enters the room by the door at the back, walks up to the desk and greets\nAlice."),
+        with_reasons("A person enters the room by the door at the back, walks up to the desk and greets Alice.")),
+    "a reason with a Chinese label": (changed("- Person enters room", "- Person enters room\n  答案：是"), with_reasons(
+        "Person enters room 答案：是", "Environment shows bookshelf")),
     "a question of two lines": (changed("What is the", "Look at the room.\nWhat is the"), TWO_LINES),
     "a question with a label inside": (changed("What is the person's", "After the sign Answer: B, what is the"),
         replace(EXPECTED, question="After the sign Answer: B, what is the main goal?")),
@@ -183,6 +228,14 @@ WRONG = {
         changed("Looking for keys", "Reading", "ANSWER: B", "ANSWER: B. Reading"), ParseFault.BAD_ANSWER),
     "answer is its letter and another text": (
         changed("ANSWER: B", "ANSWER: B. Making a phone call"), ParseFault.BAD_ANSWER),
+    "answer boxed twice": (changed("ANSWER: B", r"ANSWER: \boxed{B} \boxed{C}"), ParseFault.BAD_ANSWER),
+    "answer boxed and unknown": (changed("ANSWER: B", r"ANSWER: \boxed{E}"), ParseFault.BAD_ANSWER),
+    "answer sentence that denies": (changed("ANSWER: B", "ANSWER: It cannot be B."), ParseFault.BAD_ANSWER),
+    "answer sentence with two letters": (changed("ANSWER: B", "ANSWER: Not A, so it is B."), ParseFault.BAD_ANSWER),
+    "answer sentence that doubts": (changed("ANSWER: B", "ANSWER: Perhaps the answer is B."), ParseFault.BAD_ANSWER),
+    "answer sentence that quotes another option": (
+        changed("ANSWER: B", "ANSWER: Looking for keys, so it is B."), ParseFault.BAD_ANSWER),
+    "answer sentence that ends in a name": (changed("ANSWER: B", "ANSWER: He is in team B."), ParseFault.BAD_ANSWER),
     "answer empty": (changed("ANSWER: B", "ANSWER:"), ParseFault.NO_ANSWER),
     "answer missing": (changed("ANSWER: B\n", ""), ParseFault.NO_ANSWER),
     "answer D of three": (changed("\nD. Making a phone call", "", "ANSWER: B", "ANSWER: D"), ParseFault.MISSING_OPTION),

@@ -37,7 +37,7 @@ ROW = QuestionedVideo(film=film(), questions=ROWS)
 
 
 def key(row: AskedQuestion) -> str:
-    return row.question.options[row.question.answer]
+    return row.choice.options[row.choice.answer]
 
 
 def test_what_can_be_guessed_is_caught_and_a_liking_for_a_letter_gains_nothing(chat: Chat, fake: FakeEndpoint) -> None:
@@ -58,7 +58,7 @@ def test_what_can_be_guessed_is_caught_and_a_liking_for_a_letter_gains_nothing(c
 def test_a_wrong_key_is_caught_and_the_share_of_right_answers_is_kept(chat: Chat, fake: FakeEndpoint) -> None:
     wrong = ROWS[1::4]
     seen = {row.question.question: key(row) for row in ROWS}
-    seen |= {row.question.question: row.question.options["A"] for row in wrong}
+    seen |= {row.question.question: row.choice.options["A"] for row in wrong}
     fake.answer = Solver(blind={}, seeing=seen)
     (row,) = asyncio.run(CheckSolve()(ROW, chat))
     assert isinstance(row, QuestionedVideo)
@@ -107,7 +107,7 @@ def repaired(row: QuestionedVideo, chat: Chat) -> QuestionedVideo:
 
 
 BETTER = render_question(with_stem("What does she fetch from the house when she goes back?"))
-WRITTEN = replace(ROWS[0], reasoning=render_question(ROWS[0].question))
+WRITTEN = replace(ROWS[0], reasoning=render_question(ROWS[0].choice))
 TWO = replace(ROW, questions=(WRITTEN, ROWS[1]))
 
 
@@ -118,14 +118,14 @@ def test_what_can_be_guessed_goes_back_to_its_writer_with_the_reason(chat: Chat,
     new, other = row.questions
     assert (new.id, new.question.question) == ("v_q0", "What does she fetch from the house when she goes back?")
     *free, last = new.verdicts
-    assert [one.check for one in free] == ["structure", "grounding", "duplicates", "shuffle"]
+    assert [one.check for one in free] == ["structure", "grounding", "duplicates", "shuffle", "hops"]
     assert (last.check, last.passed, last.action, last.score) == ("blind", False, "repaired", 0.25)
     assert last.usage.calls == 4 + 1 + 4, "guesses, the new version, guesses"
     sent = next(text for body in fake.requests if "It cannot be used" in (text := answers.text_of(body.body)))
     assert "4 of 4 guesses without the video are right; one says: Let me see. B. comes to mind." in sent
     assert WRITTEN.reasoning in sent
     assert other.verdicts[-1].passed
-    assert new.reasoning == render_question(new.question)
+    assert new.reasoning == render_question(new.choice)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_what_can_be_guessed_goes_back_to_its_writer_with_the_reason(chat: Chat,
     [
         ((BETTER.replace("A. ", "A. All of the above ", 1), "I would rather not."), "the reply cannot be read: "),
         ((WRITTEN.reasoning, BETTER.replace("[0 to 10]", "[700 to 710]")), "step 1, 700 to 710, is outside"),
-        ((render_question(ROWS[1].question), WRITTEN.reasoning), "the reply is the same question"),
-        ((render_question(ROWS[1].question),) * 2, "it repeats v_q1"),
+        ((render_question(ROWS[1].choice), WRITTEN.reasoning), "the reply is the same question"),
+        ((render_question(ROWS[1].choice),) * 2, "it repeats v_q1"),
     ],
 )
 def test_a_question_that_stays_useless_is_dropped_and_says_why(

@@ -127,7 +127,7 @@ def claims(number: int, *, wrong: bool) -> AskedQuestion:
                 timestamp=span, start_s=start + 0.2, end_s=start + 1.8, reasons=(f"It has the colour {colour}",)
             )
         )
-    question: Question = replace(ROWS[0].question, steps=tuple(steps))
+    question: Question = replace(ROWS[0].choice, steps=tuple(steps))
     return asked(question, f"v_q{number}")
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_seen_in_the_cited_spans_is_caught_and_nothing_else_is_de
 def test_a_span_that_does_not_decode_is_no_evidence(chat: Chat, filmed: CaptionedVideo) -> None:
     longer = replace(filmed, info=replace(filmed.info, duration_sec=60.0))
     beyond = ReasoningStep(timestamp="40 to 42", start_s=40, end_s=42, reasons=("x",))
-    question = asked(replace(ROWS[0].question, steps=(beyond,)))
+    question = asked(replace(ROWS[0].choice, steps=(beyond,)))
     check = CheckEvidence(policy="mark", frames=3)
     (shown,) = check.show(QuestionedVideo(film=longer, questions=(question,)), SampleFrames(count=3))
     assert isinstance(shown, QuestionedVideo)
@@ -184,7 +184,7 @@ def test_a_file_that_is_gone_for_a_moment_costs_no_question(
 
 
 def test_a_moment_is_shown_with_the_second_around_it(filmed: CaptionedVideo) -> None:
-    question = replace(ROWS[0].question, steps=(ReasoningStep(timestamp="8 to 9", start_s=8, end_s=9, reasons=("x",)),))
+    question = replace(ROWS[0].choice, steps=(ReasoningStep(timestamp="8 to 9", start_s=8, end_s=9, reasons=("x",)),))
     (shown,) = CheckEvidence(frames=2).show(
         QuestionedVideo(film=filmed, questions=(asked(question),)), SampleFrames(count=2)
     )

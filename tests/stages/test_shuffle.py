@@ -86,11 +86,11 @@ def test_the_order_along_a_corpus_is_no_pattern() -> None:
 
 def test_the_letters_in_the_reasons_follow_into_the_rewriting() -> None:
     row = shuffled([f"v_q{number}" for number in range(4)])
-    assert {one.question.answer for one in row.questions} == set("ABCD")
+    assert {one.choice.answer for one in row.questions} == set("ABCD")
     for one in row.questions:
-        at = {text: letter for letter, text in one.question.options.items()}
+        at = {text: letter for letter, text in one.choice.options.items()}
         new = {letter: at[text] for letter, text in SOUND.options.items()}
-        assert one.question.answer == new["C"]
+        assert one.choice.answer == new["C"]
         said = f"Option {new['A']} is ruled out, since the keys are in her hand"
         assert one.question.steps[0].reasons == (said,)
         never, so = one.question.steps[1].reasons

@@ -205,7 +205,7 @@ def print_questions(output: StoragePath, name: str) -> None:
             head = f"[bold]{plain(last, one_line=True)}[/]  {plain(record['video'], one_line=True)}"
             data.print(f"\n{head}, {record['num_clips']} clips", soft_wrap=True)
         data.print(f"\n[bold]{plain(parsed['QUESTION'])}[/]  [dim]{plain(record['category'] or '')}[/]")
-        for letter, option in parsed["OPTIONS"].items():
+        for letter, option in (parsed["OPTIONS"] or {}).items():
             mark, style = ("*", "[green]") if letter == parsed["ANSWER"] else (" ", "[default]")
             data.print(f"  {style}{mark} {plain(letter)}. {plain(option)}[/]")
         data.print(f"  Answer: {plain(parsed['ANSWER'])}")

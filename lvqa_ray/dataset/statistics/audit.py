@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from lvqa_ray.dataset.outcomes import Column, numbers
 from lvqa_ray.dataset.statistics import significance
+from lvqa_ray.dataset.statistics.chance import ChanceCounter, KindAudit
 from lvqa_ray.dataset.statistics.preference_pairs import PairAudit, PairCounter
 from lvqa_ray.dataset.statistics.question_counts import Funnel, counted
 from lvqa_ray.dataset.statistics.significance import Mean, Moments, Share
@@ -74,6 +75,9 @@ class Audit:
         success: Mean share of correct answers by category, from the captions (``solve``) and the film (``watch``).
         pairs: Biases of the preference pairs.
         grounded: Share of the cited time that was captioned: of all questions checked, and of those kept.
+        kinds: The questions by kind, each with its measured chance.
+        unaided: For questions that were also answered without the key's windows: the share of right answers from the
+            windows that the key cites, and from windows chosen without it.
         cost: Cost of the replies, by stage or check; without the checks of failed videos that a rerun may finish.
     """
 
@@ -96,6 +100,8 @@ class Audit:
     success: dict[str, dict[str, Mean]]
     pairs: PairAudit
     grounded: dict[str, Mean]
+    kinds: dict[str, KindAudit]
+    unaided: dict[str, Mean]
     cost: dict[str, Cost]
 
     @property
@@ -140,15 +146,19 @@ class AuditCounter:
     pairs: PairCounter = field(default_factory=PairCounter)
     scores: dict[tuple[str, bool], Moments] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
+    kinds: dict[str, ChanceCounter] = field(default_factory=dict)
+    unaided: dict[str, Moments] = field(default_factory=dict)
 
     def add_records(self, rows: pa.RecordBatch) -> None:
         """Count records."""
+        self._add_keys(rows)
+        self.add_questions(rows, kept=True)
+        rows = rows.filter(pc.equal(_kind_of(rows), "choice"))
         parsed = rows["parsed_reasoning"]
         answers = pc.struct_field(parsed, "ANSWER")
         for (letter,), count in counted(answers):
             self.keys[letter] += count
         self._add_lengths(pc.struct_field(parsed, "OPTIONS"), answers)
-        self.add_questions(rows, kept=True)
 
     def add_questions(self, rows: pa.RecordBatch, *, kept: bool) -> None:
         """Add scores and costs of some questions, which were all kept or all dropped."""
@@ -165,6 +175,42 @@ class AuditCounter:
             self.add_cost(check, mine)
         self._add_success(rows)
         self.add_usage(rows["usage"])
+        self._add_scores_by_kind(rows, kept=kept)
+
+    def _add_keys(self, rows: pa.RecordBatch) -> None:
+        """Simulate guesses on the keys of kept questions."""
+        choices = pc.equal(_kind_of(rows), "choice")
+        letters = pc.struct_field(rows.filter(choices)["parsed_reasoning"], "ANSWER")
+        for (letter,), count in counted(letters):
+            self._of_kind("choice").add({"letter": letter}, 0.0, count)
+        keyed = rows.filter(pc.invert(choices))
+        if keyed.num_rows:
+            lengths = pc.struct_field(keyed["video_info"], "duration_sec").to_pylist()
+            for kind, answer, length in zip(
+                keyed["kind"].to_pylist(), keyed["answer"].to_pylist(), lengths, strict=True
+            ):
+                self._of_kind(kind).add(answer or {}, length or 0.0)
+
+    def _add_scores_by_kind(self, rows: pa.RecordBatch, *, kept: bool) -> None:
+        kinds = _kind_of(rows)
+        for kind in kinds.unique().to_pylist():
+            verdicts = rows.filter(pc.equal(kinds, kind))["checks"].flatten()
+            name, score = pc.struct_field(verdicts, "check"), pc.struct_field(verdicts, "score")
+            for check in ("blind", "solve"):
+                scores = numbers(pc.drop_null(score.filter(pc.equal(name, check)))).astype(np.float64)
+                self._of_kind(kind).add_scores(check, Moments.of_values(scores), kept=kept)
+        name = pc.struct_field(rows["checks"].flatten(), "check")
+        if not pc.any(pc.equal(name, "unaided")).as_py():
+            return
+        for verdicts in rows["checks"].to_pylist():
+            scores_of = {one["check"]: one["score"] for one in verdicts or ()}
+            aided, unaided = scores_of.get("solve"), scores_of.get("unaided")
+            if aided is not None and unaided is not None:
+                for what, value in (("cited", aided), ("unaided", unaided)):
+                    self.unaided[what] = self.unaided.get(what, Moments()) + Moments.of_values(np.array([value]))
+
+    def _of_kind(self, kind: str) -> ChanceCounter:
+        return self.kinds.setdefault(kind, ChanceCounter(kind))  # type: ignore[arg-type] # as the shard has it
 
     def add_usage(self, usage: Column) -> None:
         """Add the cost of the questions of some rows, a struct of usage by stage."""
@@ -213,6 +259,8 @@ class AuditCounter:
             },
             pairs=self.pairs.audit(),
             grounded=self._means("grounding"),
+            kinds={kind: counter.audit() for kind, counter in self.kinds.items()},
+            unaided={what: moments.mean() for what, moments in self.unaided.items()},
             cost=self.cost,
         )
 
@@ -260,6 +308,13 @@ class AuditCounter:
         kept = self.scores.get((check, True), Moments())
         lost = self.scores.get((check, False), Moments())
         return {"all": (kept + lost).mean(), "kept": kept.mean()}
+
+
+def _kind_of(rows: pa.RecordBatch) -> pa.Array:
+    """The kind of each question; shards of earlier releases, and unparsable replies, count as choices."""
+    name = "kind" if "parsed_reasoning" in rows.column_names else "question_kind"
+    column = rows[name] if name in rows.column_names else pa.nulls(rows.num_rows, pa.string())
+    return pc.fill_null(column.cast(pa.string()), "choice")
 
 
 def _known_sum(before: N | None, more: N | None) -> N | None:

@@ -142,7 +142,7 @@ class _VideoRun:
         fresh: Mapping[Task, str],
         growing: bool,
     ) -> None:
-        job = job.model_copy(update={"ask": replace(job.ask, quota={})})  # no questions
+        job = job.model_copy(update={"ask": replace(job.ask, quota={}, kinds={})})  # no questions
         self._media = clip_uploader(job)
         self._pipeline = build(job, self._media.folder)
         self._video_steps: list[ChatStep | PlainStep] = [

@@ -15,7 +15,13 @@ from lvqa_ray.corpus.manifest import read_manifest
 from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.readiness import readiness
 from lvqa_ray.engine.preflight.trials import smallest, trials
-from lvqa_ray.engine.preflight.validation import check_output, check_prices, check_prompts, check_whisper
+from lvqa_ray.engine.preflight.validation import (
+    check_benchmarks,
+    check_output,
+    check_prices,
+    check_prompts,
+    check_whisper,
+)
 from lvqa_ray.errors import ApiError, BadRequest, ConfigError, TruncatedReply
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest
@@ -88,6 +94,7 @@ def _videos(job: Job) -> Iterator[Finding]:
     try:
         videos = read_manifest(job.videos, job.limit, without=output_path(job), access=storage_options(job.storage))
         check_prompts(job, videos)
+        check_benchmarks(job, videos)
     except ConfigError as error:
         yield Finding("videos", False, str(error))
         return

@@ -17,7 +17,13 @@ from lvqa_ray.engine.preflight.batch_rounds import BatchRounds, batch_rounds
 from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
 from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
-from lvqa_ray.engine.preflight.validation import check_addresses, check_endpoints, check_prices, check_prompts
+from lvqa_ray.engine.preflight.validation import (
+    check_addresses,
+    check_benchmarks,
+    check_endpoints,
+    check_prices,
+    check_prompts,
+)
 from lvqa_ray.errors import VideoError
 from lvqa_ray.llm.image_tokens import family_of
 from lvqa_ray.llm.price_tiers import Tier
@@ -84,6 +90,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
     videos = Identities(output_path(job), done).identify(videos, storage_options(job.storage))
     videos = with_stable_ids(videos, done, output_path(job))
     todo = remaining(videos, done, job.job_hash, retry_failures=job.engine.retry_failures)
+    check_benchmarks(job, todo.videos)
     if ask_endpoints and todo.videos:
         check_prices(job)
         check_addresses(job, todo.videos)

@@ -87,15 +87,17 @@ def estimate(job: Job, loads: Iterable[VideoWorkload]) -> dict[str, JobEstimate]
     caption_out = _reply_tokens(job, job.caption)
     for load in loads:
         info = load.row.info
-        asked = len(job.ask.plan(info.duration_sec))
+        parts = job.ask.batches(info.duration_sec)
+        asked = sum(len(part.categories) for part in parts)
         questions += asked if load.asks("reformat") else 0
         if load.asks("ask"):
-            calls = -(-asked // job.ask.per_call)
+            parts = [part for part in parts if part.kind != "order"]  # written without a call
+            calls = len(parts)
             ask_in += calls * (_prompt_tokens(job.ask) + _shown(job, load, caption_out))
             ask_in += calls * job.ask.frames * _picture_tokens(job, load)
             ask_calls += calls
             ask_cached += _repeated(job, load, caption_out, calls)
-            written += asked
+            written += sum(len(part.categories) for part in parts)
         if load.asks("caption"):
             shown = load.frames * _picture_tokens(job, load)
             if job.caption.media == "video":
@@ -177,17 +179,21 @@ def _checks(job: Job, loads: Sequence[VideoWorkload], caption_tokens: int) -> di
     checked = [(load, len(job.ask.plan(load.row.info.duration_sec))) for load in loads if load.asks("checks")]
     questions = sum(asked for _, asked in checked)
     captions = sum(asked * _shown(job, load, caption_tokens) for load, asked in checked)
+    of_videos = sum(_shown(job, load, caption_tokens) for load, _ in checked)
     question_tokens = job.ask.usual_reply_tokens // 3  # without its reasoning
     stages: dict[str, JobEstimate] = {}
     repairs = 0
     for check in job.checks.calling:
-        once = questions * (_prompt_tokens(check) + question_tokens) + (captions if "{captions}" in check.prompt else 0)
+        tokens = check.calls * questions * (_prompt_tokens(check) + question_tokens)
+        tokens += check.reads * captions if "{captions}" in check.prompt else 0
         again = REWRITTEN if check.policy == "repair" else 0
         repairs += check.policy == "repair"
-        each = check.calls * (1 + again)
+        calls = round(check.calls * questions * (1 + again)) + check.video_calls * len(checked)
+        tokens = round(tokens * (1 + again)) + check.video_calls * (of_videos + len(checked) * _prompt_tokens(check))
+        each = check.reads * (1 + again)
         cached = sum(_repeated(job, load, caption_tokens, round(each * asked)) for load, asked in checked)
         cached = cached if "{captions}" in check.prompt else 0
-        stages[check.name] = _of(job, check, round(each * questions), round(each * once), cached=cached)
+        stages[check.name] = _of(job, check, calls, tokens, cached=cached)
     if repairs:
         rewrite, share = job.checks.rewrite, repairs * REWRITTEN
         tokens = round(share * (questions * (_prompt_tokens(rewrite) + job.ask.usual_reply_tokens) + captions))

@@ -19,6 +19,7 @@ from lvqa_ray.llm.pricing import rates_of, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
 from lvqa_ray.stages.caption import own_prompt
+from lvqa_ray.stages.checks.overlap import read_benchmark
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.audio.whisper import why_not
 
@@ -93,6 +94,26 @@ def check_whisper(job: Job) -> None:
     """
     if job.speech.whisper_model and "whisper" in job.speech.sources and (why := why_not(job.speech.whisper_model)):
         raise ConfigError(why)
+
+
+def check_benchmarks(job: Job, videos: Videos) -> None:
+    """Read the benchmark files of ``checks.overlap``; logs a warning if a benchmark contains videos of the job.
+
+    Raises:
+        ConfigError: A file cannot be read, or lists nothing.
+    """
+    check = job.checks.overlap
+    for path in check.against if check.policy != "off" else ():
+        benchmark = read_benchmark(path)
+        found = [video.id for video in videos if benchmark.video_match(video)]
+        if found:
+            logger.warning(
+                "%s contains %d of the videos, such as %s: their questions will be %s. Leave them out to save cost.",
+                benchmark.name,
+                len(found),
+                found[0],
+                "dropped" if check.policy == "drop" else "marked",
+            )
 
 
 def check_addresses(job: Job, videos: Videos) -> None:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
-from lvqa_ray.qa.formats.text_format import read_answer, read_label
-from lvqa_ray.records import LETTERS, Letter, Question
+from lvqa_ray.qa.formats.section_labels import read_label
+from lvqa_ray.qa.formats.text_format import read_answer
+from lvqa_ray.qa.grading import grade
+from lvqa_ray.records import LETTERS, KeyedQuestion, Letter, Question
 
 _INLINE = re.compile(r"\bANSWER\W{0,3}[:：]")
 _TEX = re.compile(r"\\(?:boxed|fbox|text\w*|math\w*)\s*\{([^{}]*)\}")
@@ -53,6 +55,37 @@ class Choice:
     rationale: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class GradedAnswer:
+    """The graded answer in a reply.
+
+    Attributes:
+        score: Score from 0 to 1.
+        read: Whether the reply is readable: it gives one answer, or declines to.
+        rationale: The text before the answer, on one line.
+    """
+
+    score: float
+    read: bool
+    rationale: str = ""
+
+
+def read_graded(reply: str, q: KeyedQuestion) -> GradedAnswer:
+    """Read and grade a reply that should contain a line ``ANSWER: ...``; without it, its only line is the answer."""
+    lines = [line for line in strip_thinking(reply).splitlines() if line.strip()]
+    for place in range(len(lines) - 1, -1, -1):
+        before, answer = _parted(lines[place])
+        if answer is None:
+            continue
+        if not _plain(answer) and lines[place + 1 :]:
+            answer = lines[place + 1]
+        score = grade(q.key, _plain(answer))
+        rationale = " ".join(" ".join([*lines[:place], before]).split())
+        return GradedAnswer(score or 0.0, score is not None or _declines(answer), rationale)
+    score = grade(q.key, _plain(lines[0])) if len(lines) == 1 else None
+    return GradedAnswer(score or 0.0, score is not None or bool(lines and _declines(lines[-1])))
+
+
 def read_choice(reply: str, q: Question) -> Choice:
     """Read a reply that should contain a line ``ANSWER: <letter>``.
 
@@ -75,8 +108,8 @@ def read_choice(reply: str, q: Question) -> Choice:
 
 def _parted(line: str) -> tuple[str, str | None]:
     """Text before and after ``ANSWER:`` on a line; the second is ``None`` without that label."""
-    if (label := read_label(line)) is not None and label[0] == "ANSWER":
-        return "", label[1]
+    if (label := read_label(line)) is not None and label.name == "ANSWER":
+        return "", label.rest
     inline = [*_INLINE.finditer(line)]
     return (line[: inline[-1].start()], line[inline[-1].end() :]) if inline else ("", None)
 

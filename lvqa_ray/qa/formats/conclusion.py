@@ -77,6 +77,19 @@ def without_conclusion(prose: str) -> str:
     return " ".join(kept)
 
 
+def without_answer(prose: str) -> str:
+    """Remove the sentences that only state the answer, in a text about a question without options."""
+    sentences = [sentence.strip() for sentence in _SENTENCE.split(prose) if sentence.strip()]
+    return " ".join(sentence for sentence in sentences if not _STATED.match(sentence))
+
+
+_STATED = re.compile(
+    r"(?:(?:so|therefore|thus|hence|in\s+conclusion|consequently|and),?\s+)?(?:the\s+)?(?:correct\s+|right\s+|final\s+)?"
+    r"answer\b|.{0,20}答案",
+    re.IGNORECASE,
+)
+
+
 def _found(sentence: str) -> list[re.Match[str]]:
     """Matches where a sentence states a letter as the answer, in order, one per position."""
     found: dict[int, re.Match[str]] = {}

@@ -25,14 +25,16 @@ _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 
 
 # The JSON schema contains the names and docstrings of these models, and is part of the cache key: never change them.
-class _Object(BaseModel):
+class ReplyModel(BaseModel):
+    """Base of the models of JSON replies: closed, and without conversions."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-_Model = TypeVar("_Model", bound=_Object)
+_Model = TypeVar("_Model", bound=ReplyModel)
 
 
-class Options(_Object):
+class Options(ReplyModel):
     """The four options."""
 
     A: str
@@ -41,7 +43,7 @@ class Options(_Object):
     D: str
 
 
-class Step(_Object):
+class Step(ReplyModel):
     """One step of the reasoning: the seconds that it rests on, and what is seen there."""
 
     start_s: float
@@ -49,7 +51,7 @@ class Step(_Object):
     reasons: list[str]
 
 
-class Reply(_Object):
+class Reply(ReplyModel):
     """The whole reply."""
 
     question: str
@@ -64,7 +66,7 @@ class Labelled(Reply):
     category: str
 
 
-class Replies(_Object):
+class Replies(ReplyModel):
     """A reply with several questions."""
 
     questions: list[Labelled]
@@ -85,7 +87,7 @@ def parse_json_question(reply: str) -> Question:
     Raises:
         ParseError: It is no JSON, does not follow the schema, or contains no usable question.
     """
-    return _question(_validated(Reply, reply))
+    return _question(validated_reply(Reply, reply))
 
 
 def parse_json_questions(reply: str) -> list[ParsedQuestions]:
@@ -94,12 +96,12 @@ def parse_json_questions(reply: str) -> list[ParsedQuestions]:
     Raises:
         ParseError: It is no JSON, does not follow the schema, or contains no question.
     """
-    questions = _validated(Replies, reply).questions
+    questions = validated_reply(Replies, reply).questions
     if not questions:
         raise ParseError(ParseFault.NO_QUESTION, "The list of questions is empty.")
     readings = []
     for one in questions:
-        category = _folded(one.category).casefold()
+        category = folded_text(one.category).casefold()
         try:
             question = _question(one)
         except ParseError as error:
@@ -109,7 +111,12 @@ def parse_json_questions(reply: str) -> list[ParsedQuestions]:
     return readings
 
 
-def _validated(model: type[_Model], reply: str) -> _Model:
+def validated_reply(model: type[_Model], reply: str) -> _Model:
+    """Read a reply that follows the schema of a model.
+
+    Raises:
+        ParseError: It is no JSON, or does not follow the schema.
+    """
     text = strip_thinking(reply)
     fenced = _FENCE.fullmatch(text)
     try:
@@ -126,10 +133,10 @@ def _question(reply: Reply) -> Question:
     if not reply.steps:
         raise ParseError(ParseFault.NO_REASONS, "The list of steps is empty.")
     question = Question(
-        question=_folded(reply.question),
-        options={letter: _folded(getattr(reply.options, letter)) for letter in LETTERS},
+        question=folded_text(reply.question),
+        options={letter: folded_text(getattr(reply.options, letter)) for letter in LETTERS},
         answer=reply.answer,
-        steps=tuple(map(_step, reply.steps)),
+        steps=tuple(map(step_of, reply.steps)),
     )
     try:
         render_question(question)
@@ -156,16 +163,18 @@ def _fields(q: Question) -> dict[str, Any]:
     return {"question": q.question, "options": dict(q.options), "answer": q.answer, "steps": steps}
 
 
-def _step(step: Step) -> ReasoningStep:
+def step_of(step: Step) -> ReasoningStep:
+    """A step with its times rounded to 0.01 s."""
     start, end = (f"{time:.2f}".rstrip("0").rstrip(".") for time in (step.start_s, step.end_s))
     return ReasoningStep(
         timestamp=f"{start} to {end}",
         start_s=float(start),
         end_s=float(end),
-        reasons=tuple(map(_folded, step.reasons)),
+        reasons=tuple(map(folded_text, step.reasons)),
     )
 
 
-def _folded(text: str) -> str:
+def folded_text(text: str) -> str:
+    """A text on one line, with single spaces."""
     # JSON escapes may hide characters: sanitize the decoded text like a reply.
     return " ".join(strip_thinking(safe_text(text)).split())

@@ -9,16 +9,17 @@ does not affect the others: it becomes a `ParsedQuestions` with an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
-from lvqa_ray.qa.formats.reasoning_steps import without_emphasis
-from lvqa_ray.qa.formats.text_format import parse_question, read_label, render_question
-from lvqa_ray.records import Question
+from lvqa_ray.qa.formats.reasoning_steps import without_emphasis, without_invisible
+from lvqa_ray.qa.formats.section_labels import read_labels
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.records import AnyQuestion, Question
 
-_CATEGORY = re.compile(r"category\s*[:：]\s*(?P<name>.*)", re.IGNORECASE | re.DOTALL)
+_CATEGORY = re.compile(r"(?:category|类别|類別)\s*[:：]\s*(?P<name>.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class ParsedQuestions:
 
     category: str
     text: str
-    question: Question | None = None
+    question: AnyQuestion | None = None
     error: ParseError | None = None
 
 
@@ -43,16 +44,20 @@ class _Block:
     lines: list[str] = field(default_factory=list)
 
 
-def parse_questions(reply: str) -> list[ParsedQuestions]:
+def parse_questions(reply: str, parse: Callable[[str], AnyQuestion] = parse_question) -> list[ParsedQuestions]:
     """Read a reply that should contain several questions.
+
+    Args:
+        reply: The reply.
+        parse: Parser of one question.
 
     Raises:
         ParseError: It contains none; see ``kind``.
     """
     blocks = [block for block in _blocks(strip_thinking(reply).splitlines()) if block.labels]
     if not blocks:
-        return [ParsedQuestions("", reply, parse_question(reply))]  # raises the specific error
-    return [_read(block) for block in blocks]
+        return [ParsedQuestions("", reply, parse(reply))]  # raises the specific error
+    return [_read(block, parse) for block in blocks]
 
 
 def render_questions(questions: Iterable[tuple[str, Question]]) -> str:
@@ -64,24 +69,24 @@ def render_questions(questions: Iterable[tuple[str, Question]]) -> str:
     return "\n\n".join(f"CATEGORY: {category}\n{render_question(question)}" for category, question in questions)
 
 
-def _blocks(lines: Iterable[str]) -> list[_Block]:
+def _blocks(lines: Sequence[str]) -> list[_Block]:
     blocks = [_Block()]
     heading = False  # whether the last label was a QUESTION with no text yet, such as "### Question 2"
-    for line in lines:
-        category = _CATEGORY.fullmatch(without_emphasis(line.strip().lstrip("#").lstrip())[0])
+    for line, label in zip(lines, read_labels(lines), strict=True):
+        plain = without_emphasis(without_invisible(line.strip()).lstrip("#").lstrip())[0]
+        category = _CATEGORY.fullmatch(plain)
         if category is not None:
             if heading:
                 blocks.pop()
             blocks.append(_Block(category["name"].strip(" .*`").casefold()))
             heading = False
             continue
-        label = read_label(line)
-        if label is not None and label[0] == "QUESTION":
+        if label is not None and label.name == "QUESTION":
             if heading:
                 blocks[-1].lines.clear()
             elif blocks[-1].labels:
                 blocks.append(_Block())
-            heading = not label[1]
+            heading = not label.rest
         elif line.strip():
             heading = False
         blocks[-1].labels += label is not None
@@ -89,9 +94,9 @@ def _blocks(lines: Iterable[str]) -> list[_Block]:
     return blocks
 
 
-def _read(block: _Block) -> ParsedQuestions:
+def _read(block: _Block, parse: Callable[[str], AnyQuestion]) -> ParsedQuestions:
     text = "\n".join(block.lines).strip()
     try:
-        return ParsedQuestions(block.category, text, parse_question(text))
+        return ParsedQuestions(block.category, text, parse(text))
     except ParseError as error:
         return ParsedQuestions(block.category, text, error=error)

@@ -40,6 +40,13 @@ _BULLET = re.compile(
     r"(?:[-*•‣◦–—+·●▪](?=\s|$)|[•‣◦●▪]|-(?=[^\W\d_])|\(?[0-9]{1,3}[.)、](?=\s|$))(?P<text>.*)", re.DOTALL
 )
 
+_INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+_LEADING = re.compile(rf"[\s{_INVISIBLE}]*[{_INVISIBLE}][\s{_INVISIBLE}]*")
+"""Invisible characters before a label, marker or header: byte order marks, zero-width and bidirectional characters."""
+_SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’»)\]）」』]*$")
+_SHORT_LINE = 72
+"""Lines below this length were not wrapped (characters)."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepHeader:
@@ -64,13 +71,25 @@ class _Draft:
 
     header: StepHeader
     reasons: list[list[str]] = field(default_factory=list)
+    plain: bool = True  # no bullet, and no indented line
+
+    def split(self) -> tuple[str, ...]:
+        """The reasons; those of a step without bullets are one per line, if no line can be the rest of another."""
+        if self.plain and len(self.reasons) == 1:
+            lines = self.reasons[0]
+            ends = [bool(_SENTENCE_END.search(line)) for line in lines[:-1]]
+            short = not any(ends) and all(len(line) < _SHORT_LINE for line in lines[:-1])
+            if not any(line[0].islower() for line in lines) and (all(ends) or short):
+                return tuple(lines)
+        return tuple(" ".join(parts) for parts in self.reasons)
 
 
 def read_steps(lines: Iterable[str]) -> tuple[ReasoningStep, ...]:
     """Read the lines of a REASONS section.
 
     A bullet is a reason. A line that is neither bullet nor header continues the reason above it, or is the first reason
-    of its step. A closing remark after an empty line at the very end is ignored.
+    of its step; see `_Draft.split` for steps without bullets. A closing remark after an empty line at the very end is
+    ignored.
 
     Raises:
         ParseError: ``truncated`` if there is no step or the last one has no reason; ``bad_step`` for a line outside
@@ -79,7 +98,7 @@ def read_steps(lines: Iterable[str]) -> tuple[ReasoningStep, ...]:
     drafts: list[_Draft] = []
     blank = ended = False
     for line in lines:
-        text = line.strip()
+        text = without_invisible(line.strip())
         if not text:
             blank = True
             continue
@@ -92,12 +111,14 @@ def read_steps(lines: Iterable[str]) -> tuple[ReasoningStep, ...]:
         elif not drafts:
             raise ParseError(ParseFault.BAD_STEP, f"In REASONS, '{text[:80]}' comes before the first step header.")
         elif bullet is not None:
+            drafts[-1].plain = False
             _add_bullet(drafts[-1].reasons, bullet["text"].strip())
         elif not drafts[-1].reasons:
             drafts[-1].reasons.append([text])
         elif blank and not line[0].isspace():
             ended = True  # a closing remark; nothing may follow it
         elif not ended:
+            drafts[-1].plain &= not line[0].isspace()
             drafts[-1].reasons[-1].append(text)
         blank = False
     return _checked(drafts)
@@ -123,7 +144,7 @@ def _checked(drafts: list[_Draft]) -> tuple[ReasoningStep, ...]:
             timestamp=draft.header.timestamp,
             start_s=draft.header.start_s,
             end_s=draft.header.end_s,
-            reasons=tuple(" ".join(parts) for parts in draft.reasons),
+            reasons=draft.split(),
         )
         for draft in drafts
     )
@@ -142,7 +163,7 @@ def read_header(line: str) -> StepHeader | None:
         ParseError: ``bad_step`` for a line that looks like a header but has no span, is ambiguous, uses a unit other
             than seconds, or ends before it starts.
     """
-    plain, emphasised = without_emphasis(_unhashed(line))
+    plain, emphasised = _unmarked(line)
     hashed = line.lstrip().startswith("#")
     match, rest = _match(plain)
     if match is None or rest is None:
@@ -160,7 +181,7 @@ def read_header(line: str) -> StepHeader | None:
 
 def is_bare_span(text: str) -> bool:
     """Whether a text is a step header and nothing else."""
-    _, rest = _match(without_emphasis(_unhashed(text))[0])
+    _, rest = _match(_unmarked(text)[0])
     return rest is not None and not (rest["text"] or "").strip()
 
 
@@ -178,6 +199,18 @@ def without_emphasis(text: str) -> tuple[str, bool]:
     if mark is None:
         return text, False
     return text[mark.end() :].replace(mark[0], "", 1).strip(), True
+
+
+def without_invisible(text: str) -> str:
+    """Remove invisible characters, with the white space between them, from the start of a text."""
+    leading = _LEADING.match(text)
+    return text[leading.end() :] if leading else text
+
+
+def _unmarked(line: str) -> tuple[str, bool]:
+    """A line without hashes and emphasis, in either order; also returns whether it was emphasised."""
+    plain, emphasised = without_emphasis(_unhashed(line))
+    return (plain.lstrip("#").lstrip() if emphasised else plain), emphasised
 
 
 def _unhashed(line: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.messages import ReplySchema
@@ -13,8 +15,12 @@ from lvqa_ray.qa.formats.json_format import (
     parse_json_question,
     parse_json_questions,
 )
+from lvqa_ray.qa.formats.json_in_text import json_as_text
+from lvqa_ray.qa.formats.keyed_format import parse_keyed
+from lvqa_ray.qa.formats.keyed_json import KEYED_SCHEMAS, keyed_json_reader
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions, parse_questions
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.records import Kind
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,12 @@ class ReplyFormat:
 
     one: ReplyShape
     several: ReplyShape
+    keyed: Mapping[Kind, ReplyShape]
 
-    def shape(self, count: int) -> ReplyShape:
-        """The variant for `count` questions."""
+    def shape(self, count: int, kind: Kind = "choice") -> ReplyShape:
+        """The variant for `count` questions of a kind."""
+        if kind != "choice":
+            return self.keyed[kind]
         return self.one if count == 1 else self.several
 
 
@@ -79,7 +88,24 @@ question. Their fields are "category", the name of its kind; {JSON_FIELDS}"""
 
 
 def _read_text(reply: str) -> list[ParsedQuestions]:
-    return [ParsedQuestions("", reply, parse_question(reply))]
+    try:
+        return [ParsedQuestions("", reply, parse_question(reply))]
+    except ParseError:
+        readings = _read_json_in_text(reply)
+        if len(readings) != 1:
+            raise
+        return readings
+
+
+def _read_several_texts(reply: str) -> list[ParsedQuestions]:
+    return _read_json_in_text(reply) or parse_questions(reply)
+
+
+def _read_json_in_text(reply: str) -> list[ParsedQuestions]:
+    """The questions of a JSON reply where text was requested; empty if none is usable."""
+    texts = json_as_text(reply)
+    readings = parse_questions("\n\n".join(texts)) if texts else []
+    return readings if any(reading.question for reading in readings) else []
 
 
 def _read_json(reply: str) -> list[ParsedQuestions]:
@@ -87,8 +113,62 @@ def _read_json(reply: str) -> list[ParsedQuestions]:
     return [ParsedQuestions("", render_question(question), question)]
 
 
-TEXT = ReplyFormat(ReplyShape(TEXT_FORMAT, _read_text), ReplyShape(SEVERAL_TEXT, parse_questions))
+def _keyed_text(kind: Kind, answer: str) -> ReplyShape:
+    words = KEYED_TEXT.replace("<answer>", answer)
+    return ReplyShape(words, lambda reply: parse_questions(reply, partial(parse_keyed, kind=kind)))
+
+
+def _keyed_json(kind: Kind, fields: str) -> ReplyShape:
+    return ReplyShape(KEYED_JSON.replace("<fields>", fields), keyed_json_reader(kind), KEYED_SCHEMAS[kind])
+
+
+KEYED_TEXT = """\
+Reply in this format and with nothing else, once for each question:
+
+QUESTION: <the question>
+<answer>
+REASONS:
+##### From [<start> to <end>]:
+- <what is seen there>
+- <what follows from it>
+##### From [<start> to <end>]:
+- <...>"""
+
+KEYED_JSON = """\
+Reply with one JSON object and with nothing else. It has one field, "questions", a list of objects, one for each \
+question. Their fields are "question"; <fields>; and "steps", a list of objects with "start_s" and "end_s", in \
+seconds, and "reasons", a list of what is seen there and what follows from it."""
+
+TEXT = ReplyFormat(
+    ReplyShape(TEXT_FORMAT, _read_text),
+    ReplyShape(SEVERAL_TEXT, _read_several_texts),
+    {
+        "span": _keyed_text("span", "ANSWER: <start> to <end>; <start> to <end>, in seconds, one or more spans"),
+        "number": _keyed_text(
+            "number",
+            "ANSWER: <the number, in digits>\nTOLERANCE: <0, or how far off a right answer may be>\n"
+            "UNIT: <what is counted or measured>",
+        ),
+        "open": _keyed_text(
+            "open",
+            "ANSWER: <one to five words>\nACCEPTED: <other form>; <other form>, or none\n"
+            "RUBRIC: <what an answer must say to be right>",
+        ),
+    },
+)
 JSON = ReplyFormat(
     ReplyShape(JSON_FORMAT, _read_json, QUESTION_SCHEMA),
     ReplyShape(SEVERAL_JSON, parse_json_questions, SCHEMA_OF_SEVERAL),
+    {
+        "span": _keyed_json("span", '"spans", a list of objects with "start_s" and "end_s" in seconds'),
+        "number": _keyed_json(
+            "number",
+            '"number"; "tolerance", 0 or how far off a right answer may be; "unit", what is counted or measured',
+        ),
+        "open": _keyed_json(
+            "open",
+            '"answer", one to five words; "accepted", a list of other forms; "rubric", what an answer must say to be '
+            "right",
+        ),
+    },
 )

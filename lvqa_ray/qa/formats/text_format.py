@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
-from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis
-from lvqa_ray.records import LETTERS, Letter, Question
+from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis, without_invisible
+from lvqa_ray.qa.formats.section_labels import read_labels
+from lvqa_ray.records import LETTERS, AnyQuestion, KeyedQuestion, Kind, Letter, OrderKey, Question
 
 _LABELS = {
     "QUESTION": ParseFault.NO_QUESTION,
@@ -35,10 +37,6 @@ _LABELS = {
     "REASONS": ParseFault.NO_REASONS,
 }
 _NOISE = re.compile(r"`{3,}[\w-]*|([-*_=])\1{2,}")  # code fences and rules
-_LABEL = re.compile(
-    r"(?:(?:correct|final)\s(?=answer))?(?:(question)(?:\s#?[0-9]{1,3})?|(options|answer|reasons))\s*([:：].*)?",
-    re.IGNORECASE | re.DOTALL,
-)
 _REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e|as an ai|unable to|(?:can|could|will|do|am)\s?not|can[’']t|won[’']t)\b|抱歉|无法|不能",
     re.IGNORECASE,
@@ -54,6 +52,29 @@ _ANSWER = re.compile(
     r"|(?: ?[.):–—-])? ?(?P<text>.+))"
 )
 
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*(?:\\(?:text|mathrm|mathbf)\w*\s*\{)?([^{}]*)\}")
+_ENDING = re.compile(
+    r"(?:\b(?:is|be|option|choice|answer|letter|choose|pick|select)\b|[:—–]|[是为為选選择擇项項案])\s*"
+    r"[(\[]?(?P<letter>[A-D])[)\]]?[.!。！]*$"
+)
+"""End of an answer sentence that names an option."""
+_CAPITAL_LETTER = re.compile(r"(?<![A-Za-z0-9'’.-])[A-D](?![A-Za-z0-9'’]|-[A-Za-z])")
+_ARTICLE = re.compile(r"A\s+[a-z]")
+_DENIED = re.compile(
+    r"\b(?:not|no|none|neither|nor|never|cannot|except|without|unless|if|or|either|unsure|unclear|guess|maybe|perhaps|wrong"
+    r"|incorrect|false)\b|n['’]t\b|不|非|没|沒|错|錯|或|可能|[?？]",
+    re.IGNORECASE,
+)
+"""Words that make the letter at the end of a sentence doubtful."""
+
+ANSWER_FORMS: Mapping[Kind, str] = {
+    "span": "the time spans in seconds, such as 12 to 18; 40 to 44",
+    "number": "one number in digits",
+    "order": "the numbers of the moments in the order of time, such as 2, 1, 3",
+    "open": "one to five words",
+}
+"""What the answer to a question without options is, for who answers it."""
+
 
 def parse_question(reply: str) -> Question:
     """Read a reply in the QA format.
@@ -68,7 +89,7 @@ def parse_question(reply: str) -> Question:
         ParseError: The reply does not contain exactly one question with four different options, one answer and at
             least one step with a reason; see ``kind``.
     """
-    sections = _sections(_lines(reply))
+    sections = _sections(reply_lines(reply))
     question = "\n".join(sections["QUESTION"]).strip()
     if not question:
         raise ParseError(ParseFault.NO_QUESTION, "There is no text after QUESTION.")
@@ -103,13 +124,24 @@ def render_question(q: Question) -> str:
     return reply
 
 
-def full_question(q: Question) -> str:
-    """The question and its options as one text: the question, then a line ``A. ...`` for each option."""
+def full_question(q: AnyQuestion) -> str:
+    """A question as one text: the question, then a line ``A. ...`` for each option.
+
+    A question without options ends with a line that says what the answer is; one about an order lists its moments.
+    """
+    if isinstance(q, KeyedQuestion):
+        items = q.key.items if isinstance(q.key, OrderKey) else ()
+        listed = [f"{number}. {text}" for number, text in enumerate(items, start=1)]
+        return "\n".join([q.question, *listed, f"Answer with {ANSWER_FORMS[q.kind]}."])
     return "\n".join([q.question, *(f"{letter}. {q.options[letter]}" for letter in LETTERS)])
 
 
-def _lines(reply: str) -> list[str]:
-    """The lines of the reply without ``<think>`` part, fences and rules."""
+def reply_lines(reply: str) -> list[str]:
+    """The lines of the reply without ``<think>`` part, fences and rules.
+
+    Raises:
+        ParseError: Nothing is left.
+    """
     text = strip_thinking(reply)
     if not text and reply.strip():
         raise ParseError(ParseFault.TRUNCATED, "The reply ends before or right after its <think> draft.")
@@ -117,29 +149,14 @@ def _lines(reply: str) -> list[str]:
     return ["" if _NOISE.fullmatch(line.strip()) else line.rstrip() for line in lines]
 
 
-def read_label(line: str) -> tuple[str, str] | None:
-    """The label at the start of a line and the text after it, or ``None`` without a label."""
-    heading = line.strip()
-    plain, emphasised = without_emphasis(heading.lstrip("#").lstrip())
-    match = _LABEL.fullmatch(plain)
-    if match is None:
-        return None
-    label = match[1] or match[2]
-    if match[3] is None:
-        # No colon: either a heading, or a plain word of a sentence that was broken there.
-        return (label.upper(), "") if emphasised or heading.startswith("#") or label.isupper() else None
-    return label.upper(), match[3][1:].strip()
-
-
 def _sections(lines: list[str]) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     current: list[str] = []  # text before the first label is ignored
-    for line in lines:
-        label = read_label(line)
+    for line, label in zip(lines, read_labels(lines), strict=True):
         if label is None:
             current.append(line)
             continue
-        name, rest = label
+        name, rest = label.name, label.rest
         if name in sections:
             raise ParseError(ParseFault.SEVERAL_QUESTIONS, f"{name} stands in the reply more than once.")
         current = sections[name] = [rest]
@@ -160,7 +177,7 @@ def _options(lines: list[str]) -> dict[Letter, str]:
     found: dict[str, list[str]] = {}
     parts: list[str] | None = None
     for line in lines:
-        text = re.sub(r"^[-*•+]\s+", "", line.strip())
+        text = re.sub(r"^[-*•+]\s+", "", without_invisible(line.strip()))
         match = _OPTION.fullmatch(without_emphasis(text)[0])
         if match is not None:
             letter = (match["wrapped"] or match["bare"]).upper()
@@ -220,7 +237,7 @@ def read_answer(lines: list[str], options: dict[Letter, str]) -> Letter:
     letters = {_letter(line, options) for line in dict.fromkeys(given)}
     if len(letters) > 1:  # such as a sentence broken over two lines
         letters = {_letter(" ".join(given), options)}
-    letter = letters.pop()
+    letter = letters.pop() or _boxed_or_last(lines, options)
     if letter is None:
         text = " ".join(" ".join(lines).split())
         raise ParseError(ParseFault.BAD_ANSWER, f"ANSWER must be one letter from A to D, not '{text[:80]}'.")
@@ -240,7 +257,27 @@ def _letter(answer: str, options: dict[Letter, str]) -> Letter | None:
     return named.pop() if len(named) == 1 else None
 
 
+def _boxed_or_last(lines: list[str], options: dict[Letter, str]) -> Letter | None:
+    r"""The option that an answer names in ``\boxed{}``, or by the letter that ends its sentence.
+
+    The letter must be the only one in the text, nothing may be denied, and no other option may be quoted.
+    """
+    text = " ".join(" ".join(lines).split())
+    boxes = {_letter(_folded(box), options) for box in _BOX.findall(text)}
+    if boxes:
+        return boxes.pop() if len(boxes) == 1 else None
+    plain = re.sub(r"[*_`\"“”]", "", unicodedata.normalize("NFKC", without_invisible(text)))
+    ending = _ENDING.search(plain)
+    letters = [match for match in _CAPITAL_LETTER.finditer(plain) if not _ARTICLE.match(plain, match.start())]
+    if ending is None or len(letters) != 1 or _DENIED.search(plain):
+        return None
+    letter = LETTERS["ABCD".index(ending["letter"])]
+    quoted = {other for other, option in options.items() if (named := _folded(option)) and named in _folded(plain)}
+    return letter if quoted <= {letter} else None
+
+
 def _folded(text: str) -> str:
     """Normalize a text for comparison: no case, emphasis, full-width forms, extra spaces or final full stop."""
-    plain = re.sub(r"[*_`\"“”]", "", unicodedata.normalize("NFKC", text).casefold())
+    visible = without_invisible(unicodedata.normalize("NFKC", text))
+    plain = re.sub(r"[*_`\"“”]", "", visible.casefold())
     return " ".join(plain.split()).rstrip(".").rstrip()

@@ -8,8 +8,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
+from lvqa_ray.qa.grading import RIGHT, middle_of, temporal_iou
 from lvqa_ray.qa.repeated_answers import RepeatedAnswers, ask_repeatedly
-from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
+from lvqa_ray.records import AskedQuestion, KeyedQuestion, QuestionedVideo, SpanKey, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Policy, Role
 
 
@@ -20,7 +21,8 @@ class CheckBlind(CallCheck):
     The verdict's score is the share of readable replies that chose the key; chance is 0.25. Four tries put every option
     in every position, so a preference for a letter is correct once; three correct replies are a fault (CinePile 2.0
     uses three of five). With ``repair``, the writer of the question gets the rationale of a guess. If fewer than half
-    of the replies are readable, the verdict has no score and does not pass.
+    of the replies are readable, the verdict has no score and does not pass. Time spans that a guess of the middle half,
+    or of all of the video, meets are a fault without a call.
     """
 
     name: ClassVar[str] = "blind"
@@ -57,8 +59,11 @@ class CheckBlind(CallCheck):
 
         async def ask(question: str, attempt: int) -> ChatReply:
             values = {"question": question, "video_id": row.film.video.id}
-            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
+            prompt = self.prompt if asked.question.kind == "choice" else BLIND_KEYED
+            return await chat(self.asks(Text(text=self.filled(values, prompt)), attempt=attempt, facts=values))
 
+        if by_length := _middle_fault(asked, row.film.info.duration_sec):
+            return self.failed(by_length)
         found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:
             return self.unchecked(found.unread, found.usage)
@@ -71,6 +76,17 @@ class CheckBlind(CallCheck):
             tries=found.tries,
             usage=found.usage,
         )
+
+
+def _middle_fault(asked: AskedQuestion, duration_s: float) -> str:
+    """Why time spans need no look at the video: a guess of its middle half, or of all of it, is right."""
+    question = asked.question
+    if not isinstance(question, KeyedQuestion) or not isinstance(question.key, SpanKey):
+        return ""
+    for share, what in ((0.5, "the middle half of the video"), (1.0, "the whole video")):
+        if (score := temporal_iou([middle_of(duration_s, share)], question.key.spans)) >= RIGHT["span"]:
+            return f"{what} overlaps its answer by {score:.2f}, so a guess is right"
+    return ""
 
 
 def _reason(found: RepeatedAnswers) -> str:
@@ -88,3 +104,11 @@ you guess, and what is likely in general.
 
 Exactly one option is right. Say in one sentence what your best guess rests on, without naming an option by its \
 letter. Then end with the line "ANSWER: " followed by the letter of that option."""
+
+BLIND_KEYED = """\
+Below is a question about a video that you cannot see. Use what the question lets you guess, and what is likely in \
+general.
+
+{question}
+
+Say in one sentence what your best guess rests on. Then end with the line "ANSWER: " followed by the answer alone."""

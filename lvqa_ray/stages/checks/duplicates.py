@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
+from lvqa_ray.records import AnyQuestion, AskedQuestion, OrderKey, Question, QuestionedVideo, Verdict
 from lvqa_ray.stage import Check
 
 SHINGLE = 5
@@ -46,7 +46,7 @@ class CheckDuplicates(Check):
         found: list[Verdict] = []
         kept: list[tuple[AskedQuestion, frozenset[str]]] = []
         for asked in row.questions:
-            own = shingles(f"{asked.question.question} {asked.question.options[asked.question.answer]}")
+            own = shingles(f"{asked.question.question} {_key_of(asked.question)}")
             score, like = max(((_jaccard(own, other), one.id) for one, other in kept), default=(0.0, ""))
             if score >= self.threshold:
                 found.append(self.failed(f"it repeats {like}", round(score, 3)))
@@ -98,6 +98,13 @@ class CheckDuplicates(Check):
             else:
                 kept[row_id] = own
         return repeats
+
+
+def _key_of(question: AnyQuestion) -> str:
+    if isinstance(question, Question):
+        return question.options[question.answer]
+    items = question.key.items if isinstance(question.key, OrderKey) else ()
+    return " ".join([*sorted(items), question.key_text])
 
 
 SKETCH_MARGIN = 0.1

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from lvqa_ray.qa.formats.reasoning_steps import seconds
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedQuestion, CaptionedVideo, ReasoningStep, Verdict
+from lvqa_ray.records import AnyQuestion, AskedQuestion, CaptionedVideo, KeyedQuestion, ReasoningStep, SpanKey, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -45,7 +45,9 @@ class CheckGrounding(Check):
         steps = asked.question.steps
         captioned = [(row.clip.span.start_s, row.clip.span.end_s) for row in video.clips if row.caption.strip()]
         score = round(_covered([(step.span.start_s, step.span.end_s) for step in steps], captioned), 3)
-        fault = next(self._faults(steps, video.info.duration_sec, captioned), "")
+        fault = next(self._faults(steps, video.info.duration_sec, captioned), "") or _key_fault(
+            asked.question, self.tolerance_s
+        )
         return self.failed(fault, score) if fault else self.passed(score)
 
     def _faults(
@@ -82,11 +84,24 @@ class CheckGrounding(Check):
                 start = f"{step.start_s:.2f}".rstrip("0").rstrip(".")
                 step = replace(step, timestamp=f"{start} to {end}", start_s=float(start), end_s=float(end))  # noqa: PLW2901
             steps.append(step)
+        if isinstance(asked.question, KeyedQuestion):
+            return None
         question = located(replace(asked.question, steps=tuple(steps)), video)
         try:
             return replace(asked, question=question, reasoning=render_question(question))
         except ValueError:
             return None
+
+
+def _key_fault(question: AnyQuestion, slack: float) -> str:
+    """Whether a key of time spans lies outside the time that the steps cite, and so outside of the checked time."""
+    if not isinstance(question, KeyedQuestion) or not isinstance(question.key, SpanKey):
+        return ""
+    cited = [(step.span.start_s - slack, step.span.end_s + slack) for step in question.steps]
+    for span in question.key.spans:
+        if _covered([(span.start_s, span.end_s)], cited) < 1:
+            return f"its answer, {span.start_s:g} to {span.end_s:g} s, is cited by no step"
+    return ""
 
 
 _CLOCK = r"\d{1,3}(?::\d{2}){1,2}(?:\.\d+)?"

@@ -53,7 +53,9 @@ class CheckJudge(CallCheck):
             "lines": "\n".join(f"{_shown(name)}: <yes or no> - <why, in one sentence>" for name in points),
             "video_id": row.film.video.id,
         }
-        parts = [Text(text=self.filled(values))]
+        # Shown with its key, a question without options needs no other words.
+        prompt = self.prompt if asked.question.kind == "choice" else self.prompt.replace("multiple-choice ", "")
+        parts = [Text(text=self.filled(values, prompt))]
         reply = await self.read(chat, parts, lambda text: read_points(text, self.rubric), values)
         if reply.value is None:
             return Verdict(check=self.name, passed=False, reason=reply.fault, usage=reply.usage)

@@ -10,13 +10,13 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lvqa_ray.errors import ParseError
+from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.messages import Text
 from lvqa_ray.qa.context_windows import captions_for_question
 from lvqa_ray.qa.formats.reply_format import TEXT
-from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.time_labels import located
-from lvqa_ray.records import AskedQuestion, Question, QuestionedVideo
+from lvqa_ray.records import AskedQuestion, KeyedQuestion, Question, QuestionedVideo
 from lvqa_ray.stage import Chat, Check, Prompted, RepairResult, Role, answer
 
 
@@ -50,6 +50,8 @@ class RewriteQuestion(Prompted):
         Raises:
             ApiError: The call failed.
         """
+        if isinstance(asked.question, KeyedQuestion):
+            return RepairResult(None, "only multiple-choice questions are rewritten")
         values = {
             "captions": captions_for_question(row.film, asked.question.steps),
             "question": asked.reasoning,
@@ -60,7 +62,10 @@ class RewriteQuestion(Prompted):
         request = self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values)
         reply = await answer(chat, request, TEXT.one.reads)
         try:
-            question = located(parse_question(reply.text), row.film)
+            (reading,) = TEXT.one.read(reply.text)
+            if not isinstance(reading.question, Question):
+                raise ParseError(ParseFault.NO_OPTIONS, "The question has no options.")
+            question = located(reading.question, row.film)
             text = render_question(question)
         except (ParseError, ValueError) as error:
             return RepairResult(None, f"the reply cannot be read: {error}", reply.usage)

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.option_letters import moved_letters
-from lvqa_ray.records import LETTERS, AskedQuestion, Letter, Question, QuestionedVideo, Verdict
+from lvqa_ray.records import LETTERS, AskedQuestion, KeyedQuestion, Letter, Question, QuestionedVideo, Verdict
 from lvqa_ray.stage import Check
 
 
@@ -68,6 +68,8 @@ class ShuffleOptions(Check):
             ValueError: A letter cannot be renamed with certainty (`Unclear`), or the result cannot be rendered.
         """
         question = asked.question
+        if isinstance(question, KeyedQuestion):
+            return asked  # the moments of an order are listed at random from the start
         to = self._places(drawn_from, video_id, question.answer)
         came_from = {new: old for old, new in to.items()}
         changed = Question(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.llm.messages import ChatReply, Text
-from lvqa_ray.qa.context_windows import captions_for_question
+from lvqa_ray.qa.context_windows import captions_for_question, captions_without_key
+from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.repeated_answers import ask_repeatedly
 from lvqa_ray.qa.traces import traces_of
-from lvqa_ray.records import AskedQuestion, QuestionedVideo, Verdict
+from lvqa_ray.records import AskedQuestion, CaptionedVideo, QuestionedVideo, Verdict
 from lvqa_ray.stage import CallCheck, Chat, Role
 
 
@@ -60,16 +62,21 @@ class CheckSolve(CallCheck):
         """See `CallCheck`."""
         return self.tries
 
+    def shown(self, asked: AskedQuestion, film: CaptionedVideo) -> str:
+        """The captions that the model sees."""
+        return captions_for_question(film, asked.question.steps)
+
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Judge by the share of correct answers."""
 
         async def ask(question: str, attempt: int) -> ChatReply:
             values = {
                 "question": question,
-                "captions": captions_for_question(row.film, asked.question.steps),
+                "captions": self.shown(asked, row.film),
                 "video_id": row.film.video.id,
             }
-            return await chat(self.asks(Text(text=self.filled(values)), attempt=attempt, facts=values))
+            prompt = self.prompt if asked.question.kind == "choice" else SOLVE_KEYED
+            return await chat(self.asks(Text(text=self.filled(values, prompt)), attempt=attempt, facts=values))
 
         found = await ask_repeatedly(asked.question, self.tries, ask)
         if found.unread:
@@ -82,8 +89,35 @@ class CheckSolve(CallCheck):
             score=found.rate,
             tries=found.tries,
             usage=found.usage,
-            traces=traces_of(self.name, asked.question, found.attempts, "captions"),
+            traces=traces_of(self.name, asked.choice, found.attempts, "captions") if found.attempts else (),
         )
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CheckUnaided(CheckSolve):
+    """Have questions about long videos answered from windows that are chosen by their words, without the key.
+
+    `CheckSolve` shows the windows that the reasoning cites, which makes a question easier than it is. The verdict's
+    score is the share of right answers; every question passes. Questions about videos whose captions fit into one
+    prompt are not asked: the verdict has no score.
+    """
+
+    name: ClassVar[str] = "unaided"
+    version: ClassVar[str] = "unaided/1"
+
+    policy: Literal["off", "mark"] = Field(
+        default="off", description="mark: measure the share of right answers; off: do not."
+    )
+
+    def shown(self, asked: AskedQuestion, film: CaptionedVideo) -> str:
+        """See `CheckSolve`."""
+        return captions_without_key(film, full_question(asked.question))
+
+    async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
+        """Measure the share of right answers."""
+        if not row.film.overview:
+            return self.passed()
+        return replace(await super().judge(asked, row, chat), passed=True, reason="")
 
 
 PROMPT = """\
@@ -96,3 +130,14 @@ Answer this multiple-choice question about the video, going by these description
 {question}
 
 Exactly one option is right. Think it through, then end with the line "ANSWER: " followed by its letter."""
+
+SOLVE_KEYED = """\
+Below are descriptions of the parts of one video, in the order of time, each with the seconds that it covers.
+
+{captions}
+
+Answer this question about the video, going by these descriptions alone:
+
+{question}
+
+Think it through, then end with the line "ANSWER: " followed by the answer alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,13 +12,25 @@ from pydantic.dataclasses import dataclass
 
 from lvqa_ray.qa.formats.text_format import render_question
 from lvqa_ray.qa.rewording import replace_caption_mentions
-from lvqa_ray.records import LETTERS, AskedQuestion, CaptionedVideo, Question, Verdict
+from lvqa_ray.records import (
+    LETTERS,
+    AskedQuestion,
+    CaptionedVideo,
+    KeyedQuestion,
+    NumberKey,
+    OpenKey,
+    OrderKey,
+    Question,
+    Verdict,
+)
 from lvqa_ray.stage import Check
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckStructure(Check):
     """Require four different options of similar length, and no mention of captions, times, other options or the answer.
+
+    A question without options must not mention captions, times or its answer.
 
     With ``repair``, mentions of captions become mentions of the video; questions with other faults are dropped. The
     verdict's score is the length of the key divided by the mean length of the distractors.
@@ -39,12 +52,18 @@ class CheckStructure(Check):
     def judge(self, asked: AskedQuestion, video: CaptionedVideo) -> Verdict:  # noqa: ARG002 - only texts count
         """Report the first fault."""
         question = asked.question
+        if isinstance(question, KeyedQuestion):
+            items = question.key.items if isinstance(question.key, OrderKey) else ()
+            fault = self._texts_fault(question.question, items) or _key_fault(question)
+            return self.failed(fault) if fault else self.passed()
         ratio = round(_length_ratio(question), 3)
         fault = _options_fault(question) or self._length_fault(question, ratio) or self._stem_fault(question)
         return self.failed(fault, ratio) if fault else self.passed(ratio)
 
     def repaired(self, asked: AskedQuestion, video: CaptionedVideo) -> AskedQuestion | None:  # noqa: ARG002 - only texts count
         """Replace mentions of captions with mentions of the video."""
+        if isinstance(asked.question, KeyedQuestion):
+            return None
         question = replace(
             asked.question,
             question=replace_caption_mentions(asked.question.question),
@@ -63,13 +82,16 @@ class CheckStructure(Check):
         return f"the right option is {ratio:.1f} times as long as the mean of the others"
 
     def _stem_fault(self, question: Question) -> str:
-        stem = question.question
-        for text in (stem, *question.options.values()):
+        fault = self._texts_fault(question.question, question.options.values())
+        return fault or ("the question gives its answer away" if _given_away(question) else "")
+
+    def _texts_fault(self, stem: str, others: Iterable[str]) -> str:
+        for text in (stem, *others):
             if replace_caption_mentions(text) != text or _SOURCE.search(text):
                 return f"it speaks of captions or descriptions: '{text[:80]}'"
         if not self.times_in_stem and (time := _TIME.search(stem)):
             return f"the question names a time: '{time[0].strip()}'"
-        return "the question gives its answer away" if _given_away(question) else ""
+        return ""
 
 
 _WORD = re.compile(r"[^\W_]+")
@@ -120,6 +142,24 @@ def _options_fault(question: Question) -> str:
         if _ABOUT_OPTIONS.search(question.options[letter]):
             return f"option {letter} is about other options: '{question.options[letter][:80]}'"
     return ""
+
+
+def _key_fault(question: KeyedQuestion) -> str:
+    """Why a question without options is no good one by its key."""
+    key, stem = question.key, f" {' '.join(_words(question.question))} "
+    given_away = "the question gives its answer away"
+    match key:
+        case NumberKey():
+            return given_away if f" {key.number:g} " in stem else ""
+        case OpenKey():
+            return (
+                given_away if any(f" {' '.join(_words(form))} " in stem for form in (key.text, *key.accepted)) else ""
+            )
+        case OrderKey():
+            alike = len({tuple(_words(item)) for item in key.items}) < len(key.items)
+            return "two of the moments are described alike" if alike else ""
+        case _:
+            return ""
 
 
 def _given_away(question: Question) -> bool:

@@ -175,6 +175,8 @@ class CheckWatch(SeeingCheck):
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Judge by the share of correct answers; see `CallCheck`."""
+        if asked.question.kind != "choice":
+            return self.passed()  # not measured: traces and options belong to multiple choice
         film = row.film
         whole = row.shown[0] if row.shown else None
         if whole is None or not (whole.frames or self.media == "video"):
@@ -198,9 +200,9 @@ class CheckWatch(SeeingCheck):
                     fewer[0] = max(fewer[0], 2 * share)  # the other attempts would be too long as well
             raise TooLong("the film does not fit the model's context")
 
-        found = await sample_answers(asked.question, self.tries, ask, self._decided if self.stop_early else None)
+        found = await sample_answers(asked.choice, self.tries, ask, self._decided if self.stop_early else None)
         seen = [frame.time_s for _, frame in pictures[:: fewer[0]]]
-        traces = traces_of(self.name, asked.question, found.attempts, self.media, seen)
+        traces = traces_of(self.name, asked.choice, found.attempts, self.media, seen)
         if found.unread:
             return replace(self.unchecked(found.unread, found.usage), traces=traces)
         passed = self.least < found.rate <= self.most

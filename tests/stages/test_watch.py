@@ -104,6 +104,13 @@ def watched(check: CheckWatch, row: QuestionedVideo, chat: Chat) -> QuestionedVi
     return done
 
 
+def key_of(row: QuestionedVideo) -> str:
+    """The key of the first question, which is multiple choice."""
+    question = row.questions[0].question
+    assert isinstance(question, Question)
+    return question.answer
+
+
 def scores(row: QuestionedVideo) -> list[float | None]:
     return [one.verdicts[-1].score for one in row.questions]
 
@@ -114,7 +121,7 @@ def test_with_enough_frames_every_attempt_is_right(seen: QuestionedVideo) -> Non
     (trace, *_) = done.questions[0].verdicts[-1].traces
     assert (len(trace.times), trace.times[0], trace.media, trace.correct) == (24, 0.25, "frames", True)
     assert trace.question.startswith(done.questions[0].question.question)
-    assert trace.answer == done.questions[0].question.answer
+    assert trace.answer == key_of(done)
     assert "So this is it" in trace.reasoning
 
 
@@ -166,7 +173,7 @@ def test_thoughts_arrive_in_each_form(seen: QuestionedVideo, form: str) -> None:
     done = watched(CheckWatch(policy="mark", frames=24, tries=1), one, demo_with(**THINKING, thoughts_form=form))
     (trace,) = done.questions[0].verdicts[-1].traces
     assert trace.thoughts.startswith("At 0.25 s the picture is ")
-    assert trace.text == f"ANSWER: {done.questions[0].question.answer}"
+    assert trace.text == f"ANSWER: {key_of(done)}"
     assert trace.correct
 
 

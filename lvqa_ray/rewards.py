@@ -17,8 +17,9 @@ This module imports neither Ray nor Arrow nor a codec.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
@@ -64,6 +65,43 @@ def reward(reply: str, record: Mapping[str, Any]) -> float:
     if not isinstance(key, Question):
         return min(1.0, max(0.0, grade(key, said) or 0.0))
     return float(read_choice(f"ANSWER: {' '.join(said.split())}", key).letter == key.answer)
+
+
+def compute_score(
+    *, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None, **_: object
+) -> float:
+    """Reward function of verl for the rows of ``lvqa export --format verl``.
+
+    Args:
+        solution_str: The text of the policy.
+        ground_truth: The answer as text; used where the row has no key, as that of a multiple-choice question.
+        extra_info: ``extra_info`` of the row; its ``record`` holds the key as JSON.
+
+    Returns:
+        A number from 0 to 1.
+    """
+    given = (extra_info or {}).get("record")
+    return reward(solution_str, json.loads(given) if given else {"answer": {"letter": ground_truth}})
+
+
+def trl_reward(completions: Sequence[Any], record: Sequence[str], **_: object) -> list[float]:
+    """Reward function of trl for the rows of ``lvqa export --format trl``.
+
+    Args:
+        completions: Replies of the policy: texts, or conversations whose last message is the reply.
+        record: The column ``record`` of the rows: the key as JSON.
+
+    Returns:
+        A number from 0 to 1 for each reply.
+    """
+    return [reward(_reply_text(reply), json.loads(key)) for reply, key in zip(completions, record, strict=True)]
+
+
+def _reply_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
 
 
 def answer_text(reply: str) -> str | None:

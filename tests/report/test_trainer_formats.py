@@ -19,7 +19,7 @@ from lvqa_ray.cli.commands import app
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.records.question_columns import without_closing
 from lvqa_ray.report.trainers.formats import TRAINER_FORMATS
-from lvqa_ray.report.trainers.training_sample import SampleStyle, reply_of, sample_of
+from lvqa_ray.report.trainers.training_sample import AnswerStyle, SampleStyle, reply_of, sample_of
 from tests.report.made import make_output
 
 STEPS = [{"start_s": 70.0, "end_s": 80.5, "reasons": ["She opens", "the door."], "clip_ids": ["f_7"]}]
@@ -211,3 +211,25 @@ def test_webdataset_shards_hold_clips_and_the_questions_that_cite_them(out: Path
         20.0,
         ["film-0_q0", "film-0_q1", "film-0_q2"],
     )
+
+
+@pytest.mark.parametrize("kind", TYPED)
+@pytest.mark.parametrize("style", ["letter", "tagged", "think_tagged"])
+def test_the_reply_of_each_kind_has_the_full_reward_and_a_wrong_one_has_none(kind: str, style: AnswerStyle) -> None:
+    """With the adapters for verl and trl."""
+    from lvqa_ray.rewards import compute_score, trl_reward
+
+    verl, trl = (TRAINER_FORMATS[form].convert(of_kind(kind), SampleStyle(answer=style)) for form in ("verl", "trl"))
+    assert verl is not None
+    assert trl is not None
+    reply = trl["completion"][0]["content"][0]["text"]
+    truth, info = verl["reward_model"]["ground_truth"], verl["extra_info"]
+    for said, expected in ((reply, 1.0), ("<answer>zebra</answer>", 0.0), ("", 0.0)):
+        assert compute_score(verl["data_source"], said, truth, info) == expected
+        for completion in (
+            said,
+            [{"role": "assistant", "content": said}],
+            [{"content": [{"type": "text", "text": said}]}],
+        ):
+            assert trl_reward([completion], record=[trl["record"]], prompts=[""]) == [expected]
+    assert compute_score("", "B", "B") == 1.0

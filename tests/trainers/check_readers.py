@@ -112,3 +112,26 @@ def test_easyr1_rewards_the_gold_answer_alone(form: str) -> None:
         assert not grade_answer("A" if row["answer"] != "A" else "B", row["answer"])
         assert isinstance(row["videos"], list)
         assert row["problem"].count("<video>") == 1
+
+
+def test_verl_grades_with_our_reward_function() -> None:
+    """verl loads the function from its file, as its configuration names it."""
+    import datasets
+    from omegaconf import OmegaConf
+    from verl.trainer.ppo.reward import get_custom_reward_fn
+
+    import lvqa_ray.rewards
+
+    config = {"custom_reward_function": {"path": lvqa_ray.rewards.__file__, "name": "compute_score"}}
+    grade = get_custom_reward_fn(OmegaConf.create(config | {"reward": config}))
+    assert grade is not None
+    for row in datasets.load_dataset("parquet", data_files=str(MADE / "verl.parquet"), split="train"):
+        truth = row["reward_model"]["ground_truth"]
+        for letter in "ABCD":
+            given = grade(
+                data_source=row["data_source"],
+                solution_str=f"<think>x</think><answer>{letter}</answer>",
+                ground_truth=truth,
+                extra_info=row["extra_info"],
+            )
+            assert given == float(letter == truth)

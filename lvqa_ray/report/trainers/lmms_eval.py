@@ -18,10 +18,10 @@ from lvqa_ray.report.trainers.training_sample import USED, SampleStyle, sample_o
 LMMS_TASK = "lvqa"
 _INSTRUCTIONS = {
     "choice": "Answer with the letter of the right option, as <answer>B</answer>.",
-    "span": "Answer with the times in seconds, as <answer>12.0-25.5</answer>.",
-    "number": "Answer with the number, as <answer>3</answer>.",
-    "order": "Answer with the numbers in the right order, as <answer>2, 1, 3</answer>.",
-    "open": "Answer in a few words, as <answer>a red car</answer>.",
+    "span": "Put the times into a tag, as <answer>12.0-25.5</answer>.",
+    "number": "Put the number into a tag, as <answer>3</answer>.",
+    "order": "Put the order into a tag, as <answer>2, 1, 3</answer>.",
+    "open": "Put the answer into a tag, as <answer>a red car</answer>.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from lvqa_ray.report.trainers.training_sample import Sample
@@ -39,7 +40,7 @@ def ms_swift(sample: Sample) -> dict[str, Any]:
 
 
 def trl(sample: Sample) -> dict[str, Any]:
-    """Prompt and completion for trl, as content blocks; its reward functions receive ``solution``.
+    """Prompt and completion for trl, as content blocks; its reward functions receive ``solution`` and ``record``.
 
     `datasets` fills the keys that a block lacks with nulls: trl's `remove_none_values` removes them.
     """
@@ -53,6 +54,7 @@ def trl(sample: Sample) -> dict[str, Any]:
         ],
         "completion": [{"role": "assistant", "content": [{"type": "text", "text": sample.reply}]}],
         "solution": sample.answer,
+        "record": json.dumps(sample.typed, ensure_ascii=False),
     }
 
 

@@ -224,12 +224,10 @@ def test_the_reply_of_each_kind_has_the_full_reward_and_a_wrong_one_has_none(kin
     assert trl is not None
     reply = trl["completion"][0]["content"][0]["text"]
     truth, info = verl["reward_model"]["ground_truth"], verl["extra_info"]
+    given = {"data_source": verl["data_source"], "ground_truth": truth, "extra_info": info}
     for said, expected in ((reply, 1.0), ("<answer>zebra</answer>", 0.0), ("", 0.0)):
-        assert compute_score(verl["data_source"], said, truth, info) == expected
-        for completion in (
-            said,
-            [{"role": "assistant", "content": said}],
-            [{"content": [{"type": "text", "text": said}]}],
-        ):
+        assert compute_score(solution_str=said, **given) == expected
+        message, blocks = {"role": "assistant", "content": said}, [{"type": "text", "text": said}]
+        for completion in (said, [message], [{"content": blocks}]):
             assert trl_reward([completion], record=[trl["record"]], prompts=[""]) == [expected]
-    assert compute_score("", "B", "B") == 1.0
+    assert compute_score(solution_str="B", ground_truth="B") == 1.0

@@ -22,6 +22,8 @@ from lvqa_ray.report.trainers.training_sample import (
 # None has the name of a table, whose folder must hold only Parquet files.
 FOLDERS = {
     "dpo": "dpo.jsonl",
+    "dpo-llamafactory": "dpo-llamafactory.jsonl",
+    "dpo-ms-swift": "dpo-ms-swift.jsonl",
     "hf": "hf",
     "llamafactory": "llamafactory",
     "lmms-eval": "lmms-eval",

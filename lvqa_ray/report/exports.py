@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lvqa_ray.dataset.reader import OutputReader
@@ -19,6 +20,8 @@ from lvqa_ray.report.trainers.webdataset import export_webdataset
 
 _FOLDERS: Mapping[str, Callable[[OutputReader, Path, Selection, SampleStyle], Exported]] = {
     "dpo": export_dpo,
+    "dpo-llamafactory": partial(export_dpo, form="llamafactory"),
+    "dpo-ms-swift": partial(export_dpo, form="ms-swift"),
     "llamafactory": export_llamafactory,
     "lmms-eval": export_lmms_eval,
     "webdataset": export_webdataset,

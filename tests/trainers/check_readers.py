@@ -135,3 +135,37 @@ def test_verl_grades_with_our_reward_function() -> None:
                 extra_info=row["extra_info"],
             )
             assert given == float(letter == truth)
+
+
+def test_preference_pairs_of_llamafactory() -> None:
+    from types import SimpleNamespace
+
+    from datasets import load_dataset
+    from llamafactory.data.converter import SharegptDatasetConverter
+    from llamafactory.data.parser import DatasetAttr
+
+    attr = DatasetAttr("file", "dpo-llamafactory.jsonl", formatting="sharegpt", ranking=True)
+    attr.chosen, attr.rejected, attr.videos = "chosen", "rejected", "videos"
+    rows = load_dataset("json", data_files=str(MADE / "dpo-llamafactory.jsonl"), split="train")
+    assert len(rows)
+    for made in map(SharegptDatasetConverter(attr, SimpleNamespace(media_dir=str(MADE))), rows):
+        (asked,), (chosen, rejected) = made["_prompt"], made["_response"]
+        assert asked["content"].count("<video>") == len(made["_videos"]) == 1
+        assert chosen["content"] != rejected["content"]
+
+
+def test_preference_pairs_of_ms_swift() -> None:
+    from swift.dataset import load_dataset
+
+    rows, _ = load_dataset(str(MADE / "dpo-ms-swift.jsonl"), split_dataset_ratio=0)
+    assert len(rows) == len(lines("dpo-ms-swift")) > 0
+    assert rows[0]["rejected_response"] != rows[0]["messages"][-1]["content"]
+
+
+def test_preference_pairs_of_trl() -> None:
+    from datasets import load_dataset
+    from trl.data_utils import is_conversational, maybe_extract_prompt
+
+    row = load_dataset("json", data_files=str(MADE / "dpo.jsonl"), split="train")[0]
+    assert is_conversational(row)
+    assert maybe_extract_prompt(row)["prompt"] == row["prompt"]

@@ -31,6 +31,8 @@ def main(to: Path) -> None:
     for form, made_by in TRAINER_FORMATS.items():
         suffix = "parquet" if made_by.schema else "jsonl"
         write_export(opened(out), to / f"{form}.{suffix}", Request(form=form, style=style))
+    for form in ("dpo", "dpo-llamafactory", "dpo-ms-swift"):
+        write_export(opened(out), to / f"{form}.jsonl", Request(form=form, style=style))
     for form in ("llamafactory", "lmms-eval", "webdataset"):
         write_export(opened(out), to / form, Request(form=form, style=style, fraction=0.4))
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.preference_pairs import (
@@ -27,10 +27,13 @@ from lvqa_ray.records.questions import before_answer
 from lvqa_ray.report.export_files import Exported, Selection, VideoPlaces, records, writing
 from lvqa_ray.report.trainers.training_sample import SampleStyle, reply_of, without_media
 
+PairForm = Literal["trl", "llamafactory", "ms-swift"]
 _SHOWN = ("video_id", "video", "category", "full_question")
 
 
-def export_dpo(output: OutputReader, to: Path, selection: Selection, style: SampleStyle) -> Exported:
+def export_dpo(
+    output: OutputReader, to: Path, selection: Selection, style: SampleStyle, *, form: PairForm = "trl"
+) -> Exported:
     """Write one preference pair per record that has one, to one file or one per split.
 
     Args:
@@ -38,6 +41,7 @@ def export_dpo(output: OutputReader, to: Path, selection: Selection, style: Samp
         to: File to write, JSON Lines; one JSON array if it ends in ``.json``.
         selection: Which records, which columns besides, and the split.
         style: How replies and video paths are written.
+        form: Whose fields the rows have: those of trl, LLaMA-Factory (``ranking: true``) or ms-swift.
 
     Raises:
         ConfigError: There are no traces, a video is not below ``style.video_root``, or a file cannot be written.
@@ -57,7 +61,7 @@ def export_dpo(output: OutputReader, to: Path, selection: Selection, style: Samp
                 continue
             places.see(pair.chosen["video"])
             part = selection.split(pair.chosen["video_id"])
-            line = json.dumps({**more, **_as_dpo(pair, style)}, ensure_ascii=False)
+            line = json.dumps({**more, **_pair_row(pair, style, form)}, ensure_ascii=False)
             files[part].write(f"{',' if counts[part] else '['}\n{line}" if array else f"{line}\n")
             counts[part] += 1
         for part, file in files.items() if array else ():
@@ -66,21 +70,37 @@ def export_dpo(output: OutputReader, to: Path, selection: Selection, style: Samp
     return Exported(list(paths.values()), counts, left_out, what="pairs", notes=(*notes, *places.notes))
 
 
-def _as_dpo(pair: PreferencePair, style: SampleStyle) -> dict[str, Any]:
-    def reply(row: TraceRow) -> list[dict[str, str]]:
+def _pair_row(pair: PreferencePair, style: SampleStyle, form: PairForm) -> dict[str, Any]:
+    def reply(row: TraceRow) -> str:
         reasoning = without_media(row["thoughts"] or before_answer(row["reply"] or ""))
-        return [{"role": "assistant", "content": reply_of(reasoning, row["answer"], style.answer)}]
+        return reply_of(reasoning, row["answer"], style.answer)
 
-    chosen = pair.chosen
-    return {
-        "prompt": [{"role": "user", "content": without_media(chosen["full_question"])}],
-        "chosen": reply(chosen),
-        "rejected": reply(pair.rejected),
-        "id": chosen["question_id"],
-        "category": chosen["category"] or "general",
-        "videos": [style.place(chosen["video"])],
-        "source": chosen["check"],
+    first = pair.chosen
+    asked, chosen, rejected = without_media(first["full_question"]), reply(first), reply(pair.rejected)
+    fields: dict[str, Any]
+    if form == "ms-swift":
+        fields = {
+            "messages": [_said("user", f"<video>{asked}"), _said("assistant", chosen)],
+            "rejected_response": rejected,
+        }
+    elif form == "llamafactory":
+        turns = [{"from": "human", "value": f"<video>{asked}"}]
+        fields = {"conversations": turns} | {
+            name: {"from": "gpt", "value": text} for name, text in (("chosen", chosen), ("rejected", rejected))
+        }
+    else:
+        replies = {"chosen": [_said("assistant", chosen)], "rejected": [_said("assistant", rejected)]}
+        fields = {"prompt": [_said("user", asked)]} | replies
+    return fields | {
+        "id": first["question_id"],
+        "category": first["category"] or "general",
+        "videos": [style.place(first["video"])],
+        "source": first["check"],
     }
+
+
+def _said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
 
 
 def _columns_of(output: OutputReader, selection: Selection) -> dict[str, dict[str, Any]] | None:

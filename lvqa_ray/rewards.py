@@ -47,7 +47,7 @@ def reward(reply: str, record: Mapping[str, Any]) -> float:
 
     Args:
         reply: The text of the policy, with or without reasoning.
-        record: A row of ``data/`` with ``parsed_reasoning``, ``kind`` and ``answer``; rows of earlier releases, which
+        record: A row of ``data/`` with ``parsed_reasoning``, ``kind`` and ``typed_answer``; rows of earlier releases, which
             lack the last two, hold multiple-choice questions.
 
     Returns:
@@ -81,7 +81,7 @@ def compute_score(
         A number from 0 to 1.
     """
     given = (extra_info or {}).get("record")
-    return reward(solution_str, json.loads(given) if given else {"answer": {"letter": ground_truth}})
+    return reward(solution_str, json.loads(given) if given else {"typed_answer": {"letter": ground_truth}})
 
 
 def trl_reward(completions: Sequence[Any], record: Sequence[str], **_: object) -> list[float]:
@@ -131,7 +131,7 @@ def key_of(record: Mapping[str, Any]) -> Key | Question:
     Raises:
         ValueError: The record has no usable key.
     """
-    parsed, answer = record.get("parsed_reasoning") or {}, record.get("answer") or {}
+    parsed, answer = record.get("parsed_reasoning") or {}, record.get("typed_answer") or {}
     match kind := record.get("kind") or "choice":
         case "choice":
             letter = answer.get("letter") or parsed.get("ANSWER")

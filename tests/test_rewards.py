@@ -16,14 +16,14 @@ from lvqa_ray.records import Span
 from lvqa_ray.rewards import answer_text, reward
 
 OPTIONS = {"A": "A red ball", "B": "A blue car", "C": "A dog", "D": "A tree"}
-CHOICE = {"kind": "choice", "answer": {"letter": "B"}, "parsed_reasoning": {"OPTIONS": OPTIONS, "ANSWER": "B"}}
-SPAN = {"kind": "span", "answer": {"spans": [{"start_s": 60.0, "end_s": 70.0}]}}
-SPANS = {"kind": "span", "answer": {"spans": [{"start_s": 0.0, "end_s": 10.0}, {"start_s": 20.0, "end_s": 30.0}]}}
-NUMBER = {"kind": "number", "answer": {"number": 3.0, "tolerance": 0.0}}
-SECONDS = {"kind": "number", "answer": {"number": 65.0, "tolerance": 2.0}}
-ORDER = {"kind": "order", "answer": {"order": [2, 4, 1, 3]}}
-OPEN = {"kind": "open", "answer": {"text": "the red ball", "accepted": ["a ball"]}}
-CHINESE = {"kind": "open", "answer": {"text": "红色的球", "accepted": None}}
+CHOICE = {"kind": "choice", "typed_answer": {"letter": "B"}, "parsed_reasoning": {"OPTIONS": OPTIONS, "ANSWER": "B"}}
+SPAN = {"kind": "span", "typed_answer": {"spans": [{"start_s": 60.0, "end_s": 70.0}]}}
+SPANS = {"kind": "span", "typed_answer": {"spans": [{"start_s": 0.0, "end_s": 10.0}, {"start_s": 20.0, "end_s": 30.0}]}}
+NUMBER = {"kind": "number", "typed_answer": {"number": 3.0, "tolerance": 0.0}}
+SECONDS = {"kind": "number", "typed_answer": {"number": 65.0, "tolerance": 2.0}}
+ORDER = {"kind": "order", "typed_answer": {"order": [2, 4, 1, 3]}}
+OPEN = {"kind": "open", "typed_answer": {"text": "the red ball", "accepted": ["a ball"]}}
+CHINESE = {"kind": "open", "typed_answer": {"text": "红色的球", "accepted": None}}
 
 SCORES: list[tuple[dict[str, Any], str, float]] = [
     (CHOICE, "B", 1), (CHOICE, "(B)", 1), (CHOICE, "<answer>B</answer>", 1), (CHOICE, r"So it is \boxed{B}.", 1),
@@ -39,7 +39,7 @@ SCORES: list[tuple[dict[str, Any], str, float]] = [
     (NUMBER, r"<answer>\boxed{3}</answer>", 1), (CHOICE, "<think><answer>B</answer></think>Hard to say, as ever.", 0),
     (CHOICE, "<think>so <answer>A</answer>", 0), (CHOICE, "It drives off, and the sky is blue.\n\nB", 1),
     (CHOICE, "Answer: rules out B, leaving C", 0), (CHOICE, "Answer: It is not B, the answer is D", 0),
-    ({**CHOICE, "kind": None, "answer": None}, "B", 1),  # a row of an earlier release
+    ({**CHOICE, "kind": None, "typed_answer": None}, "B", 1),  # a row of an earlier release
     (SPAN, "60 to 70", 1), (SPAN, "<answer>1:00 - 1:10</answer>", 1), (SPAN, r"\boxed{60s-70s}", 1),
     (SPAN, "<answer>[60.0, 70.0]</answer>", 1), (SPAN, "From 01:00 to 01:10.", 1), (SPAN, "65 to 75", 5 / 15),
     (SPAN, "<answer>00:01:05.0 → 00:01:15.0</answer>", 5 / 15), (SPAN, "10 to 20", 0), (SPAN, "60", 0),
@@ -96,7 +96,7 @@ def test_orders_are_bounded_and_only_the_same_one_is_right(one: list[int], other
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"kind": "span", "answer": {}}, {"kind": "riddle"}, {"answer": {"letter": "E"}}]
+    "record", [{}, {"kind": "span", "typed_answer": {}}, {"kind": "riddle"}, {"typed_answer": {"letter": "E"}}]
 )
 def test_a_record_without_a_key_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="has no key"):

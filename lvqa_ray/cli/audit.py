@@ -86,7 +86,7 @@ def _rows(audits: list[Audit]) -> list[AuditRow]:
         ("  p of these positions", lambda audit: f"{audit.keys_p:.3g}"),
         ("the longest option is the key", lambda audit: _share(audit.longest)),
         ("the shortest option is the key", lambda audit: _share(audit.shortest)),
-        ("guessed without captions, all (chance 25 %)", lambda audit: _mean(audit.blind["all"])),
+        ("guessed without captions, all kinds", lambda audit: _mean(audit.blind["all"])),
         ("guessed without captions, kept", lambda audit: _mean(audit.blind["kept"])),
         *(row for kind in _names(audits, "kinds") for row in _kind(kind)),
         ("solved from captions, all", lambda audit: _mean(audit.solve["all"])),

@@ -28,7 +28,7 @@ from lvqa_ray.cli.display.terminal import fail, say_json, say_stopped, show_warn
 from lvqa_ray.errors import LvqaError, RunStopped
 
 app = typer.Typer(
-    help="Turn long videos into multiple-choice questions with reasoning, to train video-language models.",
+    help="Turn long videos into questions with reasoning, to train video-language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -86,7 +86,7 @@ def status() -> int:
 
 @app.callback(invoke_without_command=True)
 def lvqa(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """Turn long videos into multiple-choice questions with reasoning, to train video-language models."""
+    """Turn long videos into questions with reasoning, to train video-language models."""
     if show_version:
         from importlib.metadata import version as version_of  # noqa: PLC0415 - it loads the parser of e-mails
 

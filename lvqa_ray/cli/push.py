@@ -16,7 +16,10 @@ def push(
     repo: Annotated[str, typer.Argument(help="Repository on the hub, as owner/name; it is created if needed.")],
     *,
     public: Annotated[
-        bool, typer.Option("--public", help="Create a public repository instead of a private one.")
+        bool,
+        typer.Option(
+            "--public", help="Make a new repository public instead of private; an existing one keeps its visibility."
+        ),
     ] = False,
     test_fraction: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the videos for the test split (0 to 0.9).")
@@ -30,7 +33,7 @@ def push(
     ] = "",
     licence: Annotated[str, typer.Option("--license", help="Licence of the data set, such as cc-by-4.0.")] = "",
 ) -> None:
-    """Publish the records on the Hugging Face Hub, without prompts and local paths. Needs lvqa-ray[hub]."""
+    """Publish the records on the Hugging Face Hub, without prompts and local paths. Needs huggingface_hub (extra "hub")."""
     from lvqa_ray.report import hub  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.report.export_files import Selection  # noqa: PLC0415
     from lvqa_ray.report.row_filter import RowFilter  # noqa: PLC0415

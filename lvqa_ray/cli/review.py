@@ -25,7 +25,11 @@ def review(
     *,
     where: Annotated[str, typer.Option(help="Condition on the columns of data/, as for lvqa export.")] = "",
     sample: Annotated[
-        int, typer.Option(min=0, help="Review a random sample of this size, stratified by category, kind and faults.")
+        int,
+        typer.Option(
+            min=0,
+            help="Review a random sample of this size, stratified by category, kind and faults; 0 for all records.",
+        ),
     ] = 0,
     seed: Annotated[
         int, typer.Option(help="Seed of the sample: reviewers with the same seed see the same records.")
@@ -33,7 +37,7 @@ def review(
     reviewer: Annotated[str, typer.Option(help="Your name in the table of reviews. Default: your login.")] = "",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 for any free one.")] = 0,
 ) -> None:
-    """Judge records one by one in a browser: accept, drop, edit. The tables follow when the session ends."""
+    """Show records one by one in a browser, to accept, drop or edit them. The tables change when the session ends."""
     from lvqa_ray.report.row_filter import RowFilter  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.review.decisions import DecisionLog  # noqa: PLC0415
     from lvqa_ray.review.queue import review_queue  # noqa: PLC0415

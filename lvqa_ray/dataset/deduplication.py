@@ -22,7 +22,7 @@ from lvqa_ray.stages.reformat import NOTHING_LEFT
 from lvqa_ray.storage.paths import StoragePath
 
 Repeats = Mapping[str, tuple[str, float]]
-OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage", "answer")
+OF_A_DROP = ("id", "video_id", "category", "requested_category", "parsed_reasoning", "usage", "typed_answer")
 """Columns of a record that the row of a dropped question shares."""
 
 

@@ -100,7 +100,7 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("caption_fault", pa.bool_()),
             # How the answer is given, and the key; both null in shards of earlier releases, which hold choices only.
             ("kind", pa.string()),
-            ("answer", ANSWER),
+            ("typed_answer", ANSWER),
             # Id of the first question of the video that rests on the same facts.
             ("group_id", pa.string()),
             # Separate moments that the reasoning cites, and the time from the first to the last (s).
@@ -173,7 +173,7 @@ _COLUMNS: Mapping[TableName, pa.Schema] = {
             ("raw", pa.string()),
             ("usage", STAGES_USAGE),
             ("question_kind", pa.string()),
-            ("answer", ANSWER),
+            ("typed_answer", ANSWER),
             *PROVENANCE,
         ]
     ),

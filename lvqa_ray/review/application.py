@@ -107,8 +107,8 @@ def _edited(row: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     new["messages"] = training_messages(asked, after["reasoning"], after["answer"])
     if row.get("open_question") is not None:
         new |= {"open_question": after["question"], "open_answer": options.get(after["answer"], row["open_answer"])}
-    if row.get("answer") and options:
-        new["answer"] = dict(row["answer"]) | {"letter": after["answer"]}
+    if row.get("typed_answer") and options:
+        new["typed_answer"] = dict(row["typed_answer"]) | {"letter": after["answer"]}
     return new
 
 

@@ -164,13 +164,13 @@ def test_one_question_of_each_kind_passes_all_checks_and_becomes_a_record(reply_
         assert record["hops"] >= 1
         assert record["reach_s"] > 0
     span, number, _, order = records
-    (first, *_) = span["answer"]["spans"]
+    (first, *_) = span["typed_answer"]["spans"]
     shifted = Span(start_s=first["start_s"] + 5, end_s=first["end_s"] + 5)
-    keys = [Span(**one) for one in span["answer"]["spans"]]
+    keys = [Span(**one) for one in span["typed_answer"]["spans"]]
     shifted_reply = f"{shifted.start_s:g} to {shifted.end_s:g}"
     assert reward(shifted_reply, span) == pytest.approx(temporal_iou([shifted], keys))
     assert reward(f"{number['answer']['number'] + 1:g}", number) == 0.0
-    assert reward(", ".join(map(str, reversed(order["answer"]["order"]))), order) == 0.0
+    assert reward(", ".join(map(str, reversed(order["typed_answer"]["order"]))), order) == 0.0
     assert re.search(r"^1\. ", order["full_question"], re.MULTILINE)
 
 

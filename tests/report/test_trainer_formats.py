@@ -43,7 +43,7 @@ TEXTS = {"choice": "B", "span": "70-80.5", "number": "3", "order": "2, 1, 3", "o
 
 
 def of_kind(kind: str) -> dict[str, Any]:
-    return RECORD | {"kind": kind, "answer": TYPED[kind]}
+    return RECORD | {"kind": kind, "typed_answer": TYPED[kind]}
 
 
 @pytest.mark.parametrize("kind", TYPED)
@@ -55,7 +55,7 @@ def test_the_answer_of_each_kind_as_text(kind: str) -> None:
 
 
 def test_a_record_of_an_earlier_release_is_multiple_choice() -> None:
-    assert sample_of(RECORD, SampleStyle()).typed == {"kind": "choice", "answer": {"letter": "B"}}
+    assert sample_of(RECORD, SampleStyle()).typed == {"kind": "choice", "typed_answer": {"letter": "B"}}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_verl_reads_parquet_with_one_schema(out: Path, tmp_path: Path) -> None:
     assert row["prompt"][0]["content"].startswith("<video>Where does the dog")
     assert (row["videos"], row["reward_model"]["style"]) == ([{"video": "/films/film-0.mp4"}], "rule")
     record = json.loads(row["extra_info"]["record"])
-    assert record == {"kind": "choice", "answer": {"letter": row["reward_model"]["ground_truth"]}}
+    assert record == {"kind": "choice", "typed_answer": {"letter": row["reward_model"]["ground_truth"]}}
     assert table.schema.equals(pq.read_table(tmp_path / "verl.test.parquet").schema)
     assert str(table.schema.field("solve_rate").type) == "double"
 

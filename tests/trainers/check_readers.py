@@ -123,7 +123,7 @@ def test_verl_grades_with_our_reward_function() -> None:
     import lvqa_ray.rewards
 
     config = {"custom_reward_function": {"path": lvqa_ray.rewards.__file__, "name": "compute_score"}}
-    grade = get_custom_reward_fn(OmegaConf.create(config | {"reward": config}))
+    grade = get_custom_reward_fn(OmegaConf.create({"reward": config}))
     assert grade is not None
     for row in datasets.load_dataset("parquet", data_files=str(MADE / "verl.parquet"), split="train"):
         truth = row["reward_model"]["ground_truth"]

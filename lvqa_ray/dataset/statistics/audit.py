@@ -187,7 +187,7 @@ class AuditCounter:
         if keyed.num_rows:
             lengths = pc.struct_field(keyed["video_info"], "duration_sec").to_pylist()
             for kind, answer, length in zip(
-                keyed["kind"].to_pylist(), keyed["answer"].to_pylist(), lengths, strict=True
+                keyed["kind"].to_pylist(), keyed["typed_answer"].to_pylist(), lengths, strict=True
             ):
                 self._of_kind(kind).add(answer or {}, length or 0.0)
 

@@ -34,7 +34,7 @@ COLUMNS: Mapping[TableName, list[str]] = {
         "checks",
         "usage",
         "kind",
-        "answer",
+        "typed_answer",
     ],
     "drops": ["video_id", "category", "check", "kind", REQUESTED_ONE, "checks", "usage", "question_kind"],
     "failures": ["id", "stage", "kind", "retryable", "message", REQUESTED_SEVERAL, "usage"],

@@ -15,6 +15,7 @@ from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue, files_of, start_queue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
+from lvqa_ray.engine.ray.session.run_actors import end_actors
 from lvqa_ray.journal.batch_log import BatchLog
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.endpoint import Endpoint
@@ -96,3 +97,4 @@ def file_batches(
         yield FileBatches(queues, runner)
     finally:
         runner.stop()
+        end_actors(queues.values())

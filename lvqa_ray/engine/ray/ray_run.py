@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import ray
@@ -21,6 +22,7 @@ from lvqa_ray.engine.ray.graph import run_pass
 from lvqa_ray.engine.ray.metrics import show
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
 from lvqa_ray.engine.ray.session.health import watch_ray
+from lvqa_ray.engine.ray.session.run_actors import end_actors
 from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
 from lvqa_ray.engine.waiting import Machine, stopped_processes
 from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
@@ -66,6 +68,13 @@ class RayRun:
         self._batches = self._session.enter_context(file_batches(self._job, keys, self._run_id, self._budget))
         journal, queues = self._folder / "cache", self._batches.queues
         self._lines = endpoints.connect_endpoints(self._job, keys, journal, self._budget, queues)
+        self._session.callback(self._end_actors)
+
+    def _end_actors(self) -> None:
+        """End the actors of the run: a Ray that the run has not started goes on without them."""
+        rate_limiters = [line.rate_limiter for line in chain.from_iterable(self._lines.values())]
+        end_actors([*rate_limiters, *([self._budget] if self._budget else [])])
+        self._lines, self._budget = {}, None
 
     def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:
         """See `Executor`."""

@@ -80,7 +80,7 @@ def easyvideor1(sample: Sample) -> dict[str, Any] | None:
         return None
     answer = sample.answer
     if sample.kind == "span":
-        spans = sample.typed["answer"]["spans"]
+        spans = sample.typed["typed_answer"]["spans"]
         if len(spans) != 1:
             return None
         answer = json.dumps({"time": [spans[0]["start_s"], spans[0]["end_s"]]})

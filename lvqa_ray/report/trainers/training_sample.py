@@ -23,7 +23,7 @@ USED = (
     "video_id",
     "category",
     "kind",
-    "answer",
+    "typed_answer",
     "parsed_reasoning",
     "full_question",
     "reformatted_reasoning",
@@ -75,7 +75,7 @@ class Sample:
         options: Lines such as ``A. The park``; empty unless the kind is ``choice``.
         prompt: Question and options as one text.
         answer: The right answer as a reply states it.
-        typed: The columns ``kind`` and ``answer`` of the record, which `lvqa_ray.rewards` grades by.
+        typed: The columns ``kind`` and ``typed_answer`` of the record, which `lvqa_ray.rewards` grades by.
         reasoning: The reasoning to train on.
         reply: Reasoning and answer, in the chosen style.
     """
@@ -97,13 +97,13 @@ def sample_of(record: TableRow, style: SampleStyle) -> Sample:
     """The sample of a record.
 
     Args:
-        record: A row of `data/` with the columns `USED`; ``kind`` and ``answer`` may be missing or null, as in
+        record: A row of `data/` with the columns `USED`; ``kind`` and ``typed_answer`` may be missing or null, as in
             shards of earlier releases, whose questions are all multiple choice.
         style: How to write it.
     """
     parsed, kind = record["parsed_reasoning"], record.get("kind") or "choice"
     choice = kind == "choice"
-    typed = record.get("answer") or {"letter": parsed["ANSWER"]}
+    typed = record.get("typed_answer") or {"letter": parsed["ANSWER"]}
     answer = answer_text(kind, typed)
     prose = without_media(_reasoning(record, style))
     return Sample(
@@ -117,7 +117,7 @@ def sample_of(record: TableRow, style: SampleStyle) -> Sample:
         else (),
         prompt=without_media(record["full_question"]),
         answer=answer,
-        typed={"kind": kind, "answer": dict(typed)},
+        typed={"kind": kind, "typed_answer": dict(typed)},
         reasoning=prose,
         reply=reply_of(prose, answer, style.answer),
     )
@@ -128,7 +128,7 @@ def answer_text(kind: str, typed: Mapping[str, Any]) -> str:
 
     Args:
         kind: Kind of answer.
-        typed: The column ``answer``.
+        typed: The column ``typed_answer``.
     """
     if kind == "span":
         return ", ".join(f"{_seconds(span['start_s'])}-{_seconds(span['end_s'])}" for span in typed["spans"])

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import httpx2
 from pydantic import SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
+from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
 from lvqa_ray.llm.endpoint import CACHE_KEY, Endpoint
 from lvqa_ray.llm.message_json import as_message, replace_surrogates
 from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest
@@ -182,14 +182,17 @@ class OpenAITransport:
     ) -> tuple[object, RateInfo | None]:
         """The reply's JSON, and its rate-limit headers.
 
-        A stream that breaks after some of its text is paid for: the error has a bill.
+        A stream that breaks, or ends with an error, after some of its text is paid for: the error has a bill.
         """
         streamed = sse.StreamedText()
         try:
             answer = await self._exchange(method, url, body, streamed, on_text)
             if answer.is_success:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
-                    return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
+                    whole = sse.assembled(answer.content.decode())
+                    if streamed.text and whole.get("error"):
+                        whole = {"usage": self._counts_of_part(body or {}, streamed), **whole}
+                    return whole, RateInfo.of(answer.headers)
                 return json.loads(answer.content), RateInfo.of(answer.headers)
             error = error_mapping.of_status(
                 answer.status_code, answer.headers, answer.text, secret=self._key, tier=tier
@@ -204,7 +207,7 @@ class OpenAITransport:
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
         if streamed.text and error.bill is None:
-            error.bill = self._bill_of_part(body or {}, streamed, tier)
+            error.bill = self._usage({"usage": self._counts_of_part(body or {}, streamed)}, tier).bill
         raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
 
     async def _exchange(
@@ -223,14 +226,14 @@ class OpenAITransport:
                 return await client.send(request)
             return await _received(client, request, streamed, on_text)
 
-    def _bill_of_part(self, body: Mapping[str, Any], streamed: sse.StreamedText, tier: Tier) -> Bill:
-        """Bill of a stream that broke: its token counts, or an estimate from the texts."""
+    @staticmethod
+    def _counts_of_part(body: Mapping[str, Any], streamed: sse.StreamedText) -> Mapping[str, Any]:
+        """Usage object of a stream that did not end well: its own, or an estimate from the texts."""
         if streamed.usage:
-            return self._usage({"usage": streamed.usage}, tier).bill
+            return streamed.usage
         asked = sum(len(str(part)) for part in _texts(body.get("messages")))
         said = -(-len(streamed.text) // CHARS_PER_TOKEN)
-        counts = {"prompt_tokens": asked // CHARS_PER_TOKEN, "completion_tokens": said}
-        return self._usage({"usage": counts}, tier).bill
+        return {"prompt_tokens": asked // CHARS_PER_TOKEN, "completion_tokens": said}
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build the request that the SDK would send, without its request options and typed replies.

@@ -116,7 +116,9 @@ def _edited(row: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     parsed = dict(row["parsed_reasoning"]) | {"QUESTION": after["question"], "ANSWER": after["answer"]}
     parsed["OPTIONS"] = dict(parsed["OPTIONS"] or {}) | dict(options) if options else parsed["OPTIONS"]
     asked = row["full_question"]
-    if _is_another_question(decision):
+    if not options:  # the form of the answer follows the question
+        asked = asked.replace(decision.before["question"], after["question"], 1)
+    elif _is_another_question(decision):
         asked = "\n".join([after["question"], *(f"{letter}. {text}" for letter, text in options.items())])
     new = {"parsed_reasoning": parsed, "full_question": asked, "reformatted_reasoning": after["reasoning"]}
     new["messages"] = training_messages(asked, after["reasoning"], after["answer"])

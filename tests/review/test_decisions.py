@@ -152,11 +152,15 @@ def test_preference_pairs_follow(out: Path, tmp_path: Path) -> None:
         out, {first: ("drop", None), second: ("edit", {"question": "Why?"}), third: ("edit", {"reasoning": "So."})}
     )
     before = pairs()
+    (shard,) = shards(out, "data")
+    table = pq.read_table(str(shard))
+    rated = [row | {"solve_rate": 0.5, "watch_rate": 0.5} for row in table.to_pylist()]
+    pq.write_table(table.from_pylist(rated, table.schema), str(shard))
     apply_decisions(out, "1")
     assert before - pairs() == {first, second}
     rows = {row["id"]: row for row in read_rows(out, "data")}
     assert (rows[second]["solve_rate"], rows[second]["watch_rate"]) == (None, None)
-    assert rows[third]["solve_rate"] is not None
+    assert (rows[third]["solve_rate"], rows[third]["watch_rate"]) == (0.5, 0.5)
 
 
 def test_a_dropped_question_keeps_its_kind(out: Path) -> None:

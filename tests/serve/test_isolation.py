@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from lvqa_ray.serve.quanmiao.task_routes import TASK_ROUTES
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.told import STORY, told
 from tests.serve.conftest import job_at
@@ -108,6 +109,26 @@ def test_a_submitted_task_ends_without_its_client(service: Service, films: Path,
     asked = endpoint.asked
     assert vendor.submit(**request) == task, "the same deduplicationId is the same task"
     assert endpoint.asked == asked
+
+
+def test_one_deduplication_id_at_the_same_time_is_one_task(
+    service: Service, films: Path, endpoint: FakeEndpoint
+) -> None:
+    """Also in two workspaces, which do not share their tasks."""
+    endpoint.latency_s = 0.5
+    body = {"videoUrl": str(films / "film.mp4"), "deduplicationId": "at once"}
+    workspaces = ("llm-first", "llm-second")
+
+    async def all_of_them() -> set[str]:
+        async with httpx2.AsyncClient(timeout=60) as client:
+            paths = [f"/{each}{TASK_ROUTES}/submitVideoAnalysisTask" for each in workspaces for _ in range(5)]
+            answers = await asyncio.gather(*(client.post(service.url + path, json=body) for path in paths))
+            return {answer.json()["data"]["taskId"] for answer in answers}
+
+    (task,) = asyncio.run(all_of_them())
+    for workspace in workspaces:
+        until(lambda at=workspace: Vendor(service.url, at).task(task).task_status == "SUCCESSED")
+        assert len([*(service.output / "served" / workspace / task).glob("*.json")]) == 1
 
 
 def test_an_event_stream_may_finish_without_its_client(films: Path, tmp_path: Path) -> None:

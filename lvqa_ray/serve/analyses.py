@@ -16,7 +16,7 @@ from lvqa_ray.config import Job, Serve
 from lvqa_ray.config.places import download_cache, output_path, storage_options
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
-from lvqa_ray.engine.local.abandonable import in_own_thread
+from lvqa_ray.engine.local.abandonable import in_own_thread, to_the_end
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument
 from lvqa_ray.engine.local.analysis_store import AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor, Result
@@ -118,9 +118,15 @@ class AnalysisRuns:
             running.work.cancel()
             await asyncio.wait([running.work])
         if not running.over:  # it was cancelled before it started
-            running.analysis.state = "stopped"
-            self._running.pop(running.analysis.session, None)
-            running.emit(FAILED)
+            self._end(running)
+
+    def _end(self, running: Running) -> None:
+        """Emit the last event; an analysis without an outcome was stopped."""
+        analysis = running.analysis
+        if analysis.state == "running":
+            analysis.state = "stopped"
+        self._running.pop(analysis.session, None)
+        running.emit(FINISHED if analysis.state == "done" else FAILED)
 
     async def aclose(self) -> None:
         """Stop all analyses, and let their clients read the last event; a second call does nothing."""
@@ -189,7 +195,8 @@ class AnalysisRuns:
                         if isinstance(row, CaptionedVideo | Analysis):
                             await asyncio.to_thread(store.save, analysis.document())
         except asyncio.CancelledError:
-            analysis.state = "stopped"
+            if analysis.state == "running":  # otherwise all its results are there
+                analysis.state = "stopped"
         except FetchError as error:
             running.add(_not_fetched(analysis.video, error))
         except Exception as error:
@@ -204,11 +211,11 @@ class AnalysisRuns:
             running.add(failure)
         finally:
             try:
-                await asyncio.shield(asyncio.to_thread(store.save, analysis.document()))
+                await to_the_end(asyncio.to_thread(store.save, analysis.document()))
             except OSError:  # the client still gets the result, and the journal has the paid replies
                 logger.exception("the result of %s could not be saved", analysis.session)
-            self._running.pop(analysis.session, None)
-            running.emit(FINISHED if analysis.state == "done" else FAILED)
+            finally:
+                self._end(running)
 
     async def _identify(self, analysis: AnalysisDocument) -> None:
         """Find the fingerprint of the video; a remote one takes a place for downloads meanwhile.

@@ -1,12 +1,12 @@
-"""Blocking calls in threads of their own, which a caller may abandon."""
+"""Blocking calls in threads of their own that a caller may abandon, and calls that a cancellation does not end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 V = TypeVar("V")
 
@@ -43,3 +43,18 @@ async def in_own_thread(call: Callable[[], V]) -> V:
 
     threading.Thread(target=work, daemon=True, name="abandonable").start()
     return await done
+
+
+async def to_the_end(call: Coroutine[Any, Any, V]) -> V:
+    """Await a call to its end, even if the caller is cancelled meanwhile; for the last act of a task.
+
+    The cancellation is dropped: whoever cancelled the task finds it at its regular end.
+
+    Args:
+        call: The call; its errors are raised here.
+    """
+    task = asyncio.ensure_future(call)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()

@@ -26,12 +26,14 @@ from lvqa_ray.serve.access.addresses import checked
 from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.running import FAILED, FINISHED, STARTED, Running
-from lvqa_ray.serve.slots import DownloadPlaces, Slot
+from lvqa_ray.serve.slots import DownloadPlaces, Slot, Stopped
 from lvqa_ray.storage.remote import is_remote
 from lvqa_ray.storage.ssrf import SsrfGuard
 
 LOOKUP_S = 6.0
 """Maximum time (s) to look up the host of an address; less than the clients' timeout for the start of a reply."""
+REQUEST_S = 60.0
+"""Maximum time (s) of each request, for 1 MiB at most, that identifies a remote video: what an abandoned one takes."""
 FLUSH_S = 5.0
 """Maximum time (s) that clients have to read the last event when the service ends."""
 WATCHERS_POLL_S = 0.05
@@ -218,7 +220,7 @@ class AnalysisRuns:
                 self._end(running)
 
     async def _identify(self, analysis: AnalysisDocument) -> None:
-        """Find the fingerprint of the video; a remote one takes a place for downloads meanwhile.
+        """Find the fingerprint of the video; the requests to a remote one take a place for downloads.
 
         Raises:
             FetchError: Its server takes too long.
@@ -226,12 +228,15 @@ class AnalysisRuns:
         video = analysis.video
         if video.fingerprint:
             return
-        look = partial(identified, video, output_path(self._job), self._storage)
-        if is_remote(video.uri):
-            async with self._downloads.taken(video.uri):
-                analysis.video = await in_own_thread(look)
-        else:
-            analysis.video = await asyncio.to_thread(look)
+        output = output_path(self._job)
+        if not is_remote(video.uri):
+            analysis.video = await asyncio.to_thread(identified, video, output, self._storage)
+            return
+
+        def look(stopped: Stopped) -> Video:
+            return identified(video, output, replace(self._storage, request_s=REQUEST_S, stopped=stopped))
+
+        analysis.video = await self._downloads.run(video.uri, look)
 
     async def _rows(self, job: Job, analysis: AnalysisDocument, slot: Slot) -> AsyncGenerator[Result, None]:
         video = analysis.video

@@ -67,8 +67,8 @@ def test_a_signature_is_good_for_one_request_now(endpoint: FakeEndpoint, films: 
         assert code({}) == (401, "Unauthorized")
         for end in ("\x85", "\xa0", "\xa0\xa0"):
             altered = {**good, "x-acs-signature-nonce": good["x-acs-signature-nonce"] + end}
-            encoded = {name: value.encode("latin-1") for name, value in altered.items()}
-            answer = httpx2.put(service.url + PATH, content=body, headers={**encoded, "host": host.encode()})
+            encoded = {name.encode(): value.encode("latin-1") for name, value in altered.items()}
+            answer = httpx2.put(service.url + PATH, content=body, headers=encoded)
             assert (answer.status_code, answer.json()["code"]) == (401, "SignatureDoesNotMatch"), repr(end)
         behind = signed(body, "video.example.com", path=f"/lvqa{PATH}")
         assert code(behind) == (404, "NotFound"), "the proxy replaced host and path"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,10 @@ def test_a_submitted_task_ends_without_its_client(service: Service, films: Path,
     assert endpoint.asked == asked
 
 
+def is_done(vendor: Vendor, task: str) -> bool:
+    return bool(vendor.task(task).task_status == "SUCCESSED")
+
+
 def test_one_deduplication_id_at_the_same_time_is_one_task(
     service: Service, films: Path, endpoint: FakeEndpoint
 ) -> None:
@@ -127,7 +132,7 @@ def test_one_deduplication_id_at_the_same_time_is_one_task(
 
     (task,) = asyncio.run(all_of_them())
     for workspace in workspaces:
-        until(lambda at=workspace: Vendor(service.url, at).task(task).task_status == "SUCCESSED")
+        until(partial(is_done, Vendor(service.url, workspace), task))
         assert len([*(service.output / "served" / workspace / task).glob("*.json")]) == 1
 
 

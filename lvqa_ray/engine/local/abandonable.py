@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 V = TypeVar("V")
 
 
-async def in_own_thread(call: Callable[[], V]) -> V:
+async def in_own_thread(call: Callable[[], V], ended: Callable[[], object] = bool) -> V:
     """Run a blocking call in a thread of its own; a cancelled or timed-out caller does not wait for its end.
 
     `asyncio.to_thread` has a few threads for everything: calls that hang would hold up all others. The thread is a
@@ -19,11 +19,13 @@ async def in_own_thread(call: Callable[[], V]) -> V:
 
     Args:
         call: The call; its errors are raised here.
+        ended: Called on the event loop when the thread has ended, in any case.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[V] = loop.create_future()
 
     def settle(result: V | None, error: BaseException | None) -> None:
+        ended()
         if done.done():
             return
         if error is None:
@@ -41,7 +43,11 @@ async def in_own_thread(call: Callable[[], V]) -> V:
         with suppress(RuntimeError):  # the event loop is closed
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=work, daemon=True, name="abandonable").start()
+    try:
+        threading.Thread(target=work, daemon=True, name="abandonable").start()
+    except BaseException:
+        ended()
+        raise
     return await done
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from lvqa_ray.engine.local.analysis_store import AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor, Result
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Analysis, CaptionedVideo, Failure, ProbedVideo, Task, Video, redact_url
-from lvqa_ray.serve.access.addresses import checked
+from lvqa_ray.serve.access.addresses import address_hash, checked
 from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.running import FAILED, FINISHED, STARTED, Running
@@ -146,6 +146,7 @@ class AnalysisRuns:
     async def _prepared(self, wanted: AnalysisRequest, workspace: str, titles: int | None) -> tuple[Running, Job]:
         before = await self._before(wanted, workspace)
         named: tuple[Task, ...] = wanted.tasks if "tasks" in wanted.model_fields_set else ()
+        video_named = wanted.video is not None
         if before:
             wanted = wanted.on(before["asked"])
         elif wanted.video is None:
@@ -156,7 +157,10 @@ class AnalysisRuns:
             wanted = wanted.on({"titles": titles})
         uri = await self._address(wanted, before)
         job = job_for(wanted, self._job, uri)
-        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
+        address, known = address_hash(uri), ""
+        earlier: dict[str, Any] = before["video"] if before else {}
+        if earlier.get("uri") == redact_url(uri) and (not video_named or earlier.get("address") == address):
+            address, known = earlier.get("address") or address, earlier["fingerprint"]
         session = str(uuid.uuid4())
         fresh = {**before.get("fresh", {}), **dict.fromkeys(named, session)} if before else {}
         analysis = AnalysisDocument(
@@ -164,6 +168,7 @@ class AnalysisRuns:
             session=session,
             video=Video(id=named_after(uri), uri=uri, fingerprint=known),
             tasks=job.analysis.wanted,
+            address=address,
             asked=wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)},
             fresh=fresh,
         )
@@ -223,11 +228,12 @@ class AnalysisRuns:
         """Find the fingerprint of the video; the requests to a remote one take a place for downloads.
 
         Raises:
-            FetchError: Its server takes too long.
+            FetchError: Its server takes too long, or its address is not known.
         """
         video = analysis.video
         if video.fingerprint:
             return
+        _check_address(analysis)
         output = output_path(self._job)
         if not is_remote(video.uri):
             analysis.video = await asyncio.to_thread(identified, video, output, self._storage)
@@ -245,7 +251,13 @@ class AnalysisRuns:
             why = f"it has {gb:.2f} GB, and serve.max_gb is {self.settings.max_gb:g}"
             yield _refused(video, "too_large", why)
             return
-        around = partial(self._downloads.taken, video.uri, slot)
+
+        @asynccontextmanager
+        async def around() -> AsyncGenerator[None, None]:
+            _check_address(analysis)
+            async with self._downloads.taken(video.uri, slot):
+                yield
+
         rows_of = self._executor.rows(job, video, self._cache, around=around, fresh=analysis.fresh, growing=True)
         async with aclosing(rows_of) as rows:
             async for row in rows:
@@ -259,6 +271,19 @@ class AnalysisRuns:
 
 def _refused(video: Video, kind: str, why: str) -> Failure:
     return Failure(video=video, stage="service", kind=kind, message=f"{redact_url(video.uri)}: {why}.")
+
+
+def _check_address(analysis: AnalysisDocument) -> None:
+    """Refuse to request the address of an earlier session without its query: it may be another video.
+
+    Raises:
+        FetchError: The address had a query, and the request names no video.
+    """
+    if analysis.address != address_hash(analysis.video.uri):
+        raise FetchError(
+            "not_fetched",
+            f"{analysis.video.uri}: the earlier session's address had a query, which is not stored; name the video.",
+        )
 
 
 def _not_fetched(video: Video, error: FetchError) -> Failure:

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from lvqa_ray.engine.batching.batch_control import open_batches
 from lvqa_ray.errors import ApiError, BadRequest, BatchFailed, BudgetSpent, ContentFiltered, Overloaded, TooLong
-from lvqa_ray.journal.batch_log import batches_folder, logged
+from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchState
+from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import Budget
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
@@ -304,3 +306,20 @@ def test_four_kills_at_any_moment(tmp_path: Path) -> None:
         bills = [billed(tmp_path, f"r{number}") for number in range(10)]
         assert sum(bills) == pytest.approx(fake.ledger.usd, rel=1e-12)
         assert fake.batches.files == {}
+
+
+def test_open_batches_keep_the_prices_of_their_job(tmp_path: Path) -> None:
+    """`lvqa batches --wait` knows the endpoint from the log only; lines of earlier releases lack two prices."""
+    prices = {"price_in": 2.0, "price_out": 8.0, "price_cached": 0.5, "price_cache_write": 2.5}
+    endpoint = Endpoint.model_validate({"base_url": "https://a.test/v1", "model": "m", "tier": "batch"} | prices)
+    log = BatchLog(tmp_path, "r1")
+    log.intend("lvqa-0", endpoint, [])
+    log.close()
+    (path,) = (tmp_path / "batches").glob("*.jsonl")
+    (batch,) = open_batches(tmp_path)
+    assert batch.endpoint.model_dump(include=set(prices)) == prices
+    line = json.loads(path.read_text())
+    del line["endpoint"]["price_cached"], line["endpoint"]["price_cache_write"]
+    path.write_text(json.dumps(line) + "\n")
+    (batch,) = open_batches(tmp_path)
+    assert (batch.endpoint.price_in, batch.endpoint.price_cached) == (2.0, None)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.dataset.run_order import segment_names
-from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchRunner
+from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.errors import ApiError, RunStopped
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, batches_folder, logged
 from lvqa_ray.journal.locations import open_segments

@@ -11,20 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
+from lvqa_ray.engine.batching.request_files import BatchLine, discarded, typed, uploaded, without
+from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch
-from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
-from lvqa_ray.llm.batches.batch_queue import QueueClient, ReadyFile
+from lvqa_ray.llm.batches.batch_api import BatchState
+from lvqa_ray.llm.batches.batch_queue import ReadyFile
 from lvqa_ray.llm.batches.result_rows import Result, results_of
-from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import BudgetClient
 from lvqa_ray.records import Usage
 
 TICK_S = 0.1
 """Interval at which the queues are asked for complete files (s)."""
-UPLOADS = 5
-"""How often a file is sent, if the connection breaks."""
 LONGEST_REST_S = 600.0
 """Longest rest after a round in which no request was answered (s)."""
 LATE_S = 300.0
@@ -36,15 +34,6 @@ CANCEL_S = 900.0
 UNSENT = frozenset({"not_uploaded", "not_created", "gone"})
 """Ends of batches that never began, or that the endpoint has forgotten."""
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLine:
-    """An endpoint with file batches: its client and its queue."""
-
-    endpoint: Endpoint
-    api: BatchApi
-    queue: QueueClient
 
 
 @dataclass(slots=True)
@@ -194,16 +183,16 @@ class BatchRunner:
         """Upload a file and create its batch; each step is logged before the next one."""
         known = {entry.key for each in self._open.values() for entry in each.logged.entries}
         if doubled := {entry.key for entry in file.entries} & known:  # after a restart of the queue
-            file = _without(file, doubled)
+            file = without(file, doubled)
         if not file.entries:
             file.path.unlink(missing_ok=True)
             return
         tag = f"lvqa-{uuid.uuid4().hex}"
         logged = self._log.intend(tag, line.endpoint, file.entries)
         try:
-            name = await self._uploaded(line, file, f"{tag}.jsonl")
+            name = await uploaded(line, file, f"{tag}.jsonl")
         except ApiError as error:
-            await self._end(_Open(line, logged), "not_uploaded", {entry.key: _typed(error) for entry in file.entries})
+            await self._end(_Open(line, logged), "not_uploaded", {entry.key: typed(error) for entry in file.entries})
             return
         finally:
             file.path.unlink(missing_ok=True)
@@ -215,21 +204,11 @@ class BatchRunner:
             if error.status is None or error.status >= 500:
                 return  # it may exist: `_advance` looks for it
             with suppress(RetryableError):
-                await self._discard(line, name)
-            await self._end(batch, "not_created", {entry.key: _typed(error) for entry in file.entries})
+                await discarded(line, name)
+            await self._end(batch, "not_created", {entry.key: typed(error) for entry in file.entries})
             return
         batch.logged = self._log.note(logged, id_=state.id)
         batch.shown = state
-
-    async def _uploaded(self, line: BatchLine, file: ReadyFile, name: str) -> str:
-        for left in reversed(range(UPLOADS)):
-            try:
-                return await line.api.upload(file.path, name)
-            except RetryableError:
-                if not left:
-                    raise
-                await asyncio.sleep(line.endpoint.backoff_base_s * 2.0 ** (UPLOADS - 1 - left))
-        raise AssertionError
 
     async def _advance(self, batch: _Open) -> None:
         """Bring a batch one step further.
@@ -271,7 +250,7 @@ class BatchRunner:
         found = await api.find(logged.tag, logged.file)
         if found is None:
             # A request that is still on its way finds no file then.
-            deleted = await self._discard(batch.line, logged.file)
+            deleted = await discarded(batch.line, logged.file)
             found = await api.find(logged.tag, logged.file)
             if found is None and not deleted and time.time() - logged.at < LATE_S:
                 return False
@@ -297,7 +276,7 @@ class BatchRunner:
         failures = {key: None if isinstance(result, ChatReply) else result for key, result in results.items()}
         await self._end(batch, state.status, failures)
         for name in (batch.logged.file, *state.results):
-            await self._discard(batch.line, name)
+            await discarded(batch.line, name)
 
     async def _settle(self, logged: LoggedBatch, results: Mapping[str, Result]) -> None:
         """Replace the reserved budget of a batch by its cost."""
@@ -318,30 +297,3 @@ class BatchRunner:
         if status in UNSENT:
             await self._settle(batch.logged, {})
         await batch.line.queue.settle(results)
-
-    @staticmethod
-    async def _discard(line: BatchLine, file: str) -> bool:
-        """Delete a file; returns whether it is gone."""
-        try:
-            await line.api.delete(file)
-        except RetryableError:
-            raise
-        except ApiError as error:  # some servers keep files in use, or all files
-            logger.info("the file %s was not deleted (%s)", file, error)
-            return False
-        return True
-
-
-def _typed(error: ApiError) -> ApiError:
-    """The error of each request of a file that was not accepted."""
-    if isinstance(error, StopRun | NoCapacity):
-        return error
-    return BatchFailed(f"The file of the batch was not accepted: {error}")
-
-
-def _without(file: ReadyFile, keys: set[str]) -> ReadyFile:
-    """The file without some of its requests."""
-    kept = [number for number, entry in enumerate(file.entries) if entry.key not in keys]
-    lines = file.path.read_bytes().splitlines(keepends=True)
-    file.path.write_bytes(b"".join(lines[number] for number in kept))
-    return ReadyFile(file.path, tuple(file.entries[number] for number in kept))

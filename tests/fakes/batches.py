@@ -78,6 +78,10 @@ class FileBatches:
         fail_line: Line (from 1) at which the validation of the next batch fails.
         full: Batches that fail at once because too many tokens wait already.
         forget: Custom ids to leave out, and ids to answer twice, as counts of the next results.
+        uncounted: Whether batches are shown without ``request_counts``.
+        late: Requests for ended batches that show no files of results yet.
+        no_cancel: Whether batches cannot be cancelled.
+        missing: 404s to answer, by ``status`` and ``content``: how many of each.
         drop_next: Connections to drop, by ``upload``, ``create``, ``create_after``, ``status`` and ``content``: how
             many of each. ``create_after`` drops the reply after the batch has been made.
     """
@@ -94,6 +98,10 @@ class FileBatches:
         self.full = 0
         self.forget = 0
         self.twice = 0
+        self.uncounted = False
+        self.late = 0
+        self.no_cancel = False
+        self.missing: Counter[str] = Counter()
         self.drop_next: Counter[str] = Counter()
         self.files: dict[str, tuple[str, bytes]] = {}
         self.made: dict[str, FakeBatch] = {}
@@ -141,7 +149,8 @@ class FileBatches:
     async def _content(self, request: web.Request) -> web.Response:
         if self._dropped(request, "content"):
             return web.Response()
-        if (file := self.files.get(request.match_info["id"])) is None:
+        file = self.files.get(request.match_info["id"])
+        if file is None or self._is_missing("content"):
             return error(Status(404, "not_found", "invalid_request_error", "No such file."))
         return web.Response(body=file[1], content_type="application/octet-stream")
 
@@ -187,15 +196,30 @@ class FileBatches:
         if self._dropped(request, "status"):
             return web.Response()
         batch = self.made.get(request.match_info["id"])
-        if batch is None:
+        if batch is None or self._is_missing("status"):
             return error(Status(404, "not_found", "invalid_request_error", "No such batch."))
-        return web.json_response(batch.shown())
+        return web.json_response(self._shown(batch))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         batch = self.made[request.match_info["id"]]
+        if self.no_cancel:
+            return error(Status(400, "invalid_request", "invalid_request_error", "Batches cannot be cancelled."))
         if batch.status not in ENDED:
             batch.status = "cancelling"
         return web.json_response(batch.shown())
+
+    def _shown(self, batch: FakeBatch) -> dict[str, Any]:
+        shown = batch.shown()
+        if self.uncounted:
+            del shown["request_counts"]
+        if self.late and batch.status in ENDED:
+            self.late -= 1
+            shown |= {"output_file_id": None, "error_file_id": None}
+        return shown
+
+    def _is_missing(self, what: str) -> bool:
+        self.missing[what] -= 1
+        return self.missing[what] >= 0
 
     def _dropped(self, request: web.Request, what: str) -> bool:
         if self.drop_next[what] <= 0:

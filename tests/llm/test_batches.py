@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine.batching.batch_control import open_batches
+from lvqa_ray.engine.batching.batch_control import forget_batches, open_batches
 from lvqa_ray.errors import ApiError, BadRequest, BatchFailed, BudgetSpent, ContentFiltered, Overloaded, TooLong
 from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.costs import spent, total
@@ -306,6 +306,55 @@ def test_four_kills_at_any_moment(tmp_path: Path) -> None:
         bills = [billed(tmp_path, f"r{number}") for number in range(10)]
         assert sum(bills) == pytest.approx(fake.ledger.usd, rel=1e-12)
         assert fake.batches.files == {}
+
+
+@pytest.mark.parametrize("what", ["files", "status", "content"])
+def test_results_that_come_late_are_not_paid_twice(fake: FakeEndpoint, tmp_path: Path, what: str) -> None:
+    """A batch that is completed before its files are there, on a server without counts, and one or two 404s."""
+    fake.batches.uncounted = True
+    fake.batches.late = 3 if what == "files" else 0
+    fake.batches.missing[what] = 2
+    with BatchRun(tmp_path, batched(fake)) as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert len(fake.batches.made) == 1
+    assert max(fake.batches.answered.values()) == 1
+    assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
+
+
+def test_a_batch_that_the_endpoint_denies_is_not_sent_again(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """As with a key of another project: the rows fail with a message, and a later run uses the answers."""
+    with BatchRun(tmp_path, batched(fake)) as run:
+        run.one_pass(ASKED)
+        run.runner._flush = True
+        until = time.monotonic() + 10
+        while not fake.batches.asked and time.monotonic() < until:
+            time.sleep(0.01)
+        made = dict(fake.batches.made)
+        fake.batches.made.clear()
+        outcomes = run.ask(ASKED)
+    assert {type(outcome) for outcome in outcomes} == {BatchFailed}
+    assert "--forget" in str(outcomes[0])
+    assert (fake.batches.made, statuses(tmp_path)) == ({}, [""])
+    fake.batches.made = made
+    with BatchRun(tmp_path, batched(fake), "r2") as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert max(fake.batches.answered.values()) == 1
+
+
+def test_a_batch_that_is_given_up_is_paid_again(fake: FakeEndpoint, tmp_path: Path) -> None:
+    TestKilled().begun(fake, tmp_path, "created")
+    assert forget_batches(tmp_path / "cache") == 1
+    assert (open_batches(tmp_path / "cache"), statuses(tmp_path)) == ([], ["forgotten"])
+    with BatchRun(tmp_path, batched(fake), "r2") as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert len(fake.batches.made) == 2
+
+
+def test_a_batch_that_cannot_be_cancelled_may_still_end(fake: FakeEndpoint, tmp_path: Path) -> None:
+    fake.batches.no_cancel, fake.batches.state_s = True, 0.3
+    with BatchRun(tmp_path, batched(fake, batch_hours=0.1 / 3600)) as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert statuses(tmp_path) == ["completed"]
 
 
 def test_open_batches_keep_the_prices_of_their_job(tmp_path: Path) -> None:

@@ -76,6 +76,31 @@ async def _show(batch: LoggedBatch, *, cancel: bool) -> ShownBatch:
     return ShownBatch(batch, state)
 
 
+def forget_batches(journal: StoragePath) -> int:
+    """Close the open batches in the log, so that the next run sends and pays for their requests again.
+
+    Their answers are not used any more. The output folder must be locked.
+
+    Args:
+        journal: Folder of the journal of paid replies.
+
+    Returns:
+        The number of batches.
+
+    Raises:
+        OSError: The log cannot be read.
+        StopRun: The log cannot be written.
+    """
+    log = BatchLog(journal, next_run_id(segment_names(journal)))
+    try:
+        batches = log.open()
+        for batch in batches:
+            log.note(batch, status="forgotten")
+    finally:
+        log.close()
+    return len(batches)
+
+
 def wait_for_batches(journal: StoragePath, on_wait: Callable[[str], object]) -> None:
     """Wait until no batch is open, and write their answers to the journal; the output folder must be locked.
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from lvqa_ray.engine.batching.request_files import BatchLine, discarded, typed, uploaded, without
-from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError
+from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch
 from lvqa_ray.llm.batches.batch_api import BatchState
 from lvqa_ray.llm.batches.batch_queue import ReadyFile
@@ -28,11 +28,11 @@ LONGEST_REST_S = 600.0
 LATE_S = 300.0
 """How late a request for a batch may arrive, if its file cannot be deleted (s)."""
 EMPTY_POLLS = 10
-"""How often an ended batch with results, but without a file of them, is asked for again."""
+"""How often a batch is asked for again that the endpoint does not show, or whose results it does not show."""
 CANCEL_S = 900.0
-"""How long a cancelled batch may take to end (s); OpenAI says up to 10 minutes."""
-UNSENT = frozenset({"not_uploaded", "not_created", "gone"})
-"""Ends of batches that never began, or that the endpoint has forgotten."""
+"""How long a batch that is to be cancelled may take to end (s); OpenAI says up to 10 minutes."""
+UNSENT = frozenset({"not_uploaded", "not_created"})
+"""Ends of batches that never began."""
 logger = logging.getLogger(__name__)
 
 
@@ -44,8 +44,10 @@ class _Open:
     logged: LoggedBatch
     next_poll: float = 0.0
     shown: BatchState | None = None
-    cancelled_at: float = 0.0
+    overdue_at: float = 0.0
+    cancelled: bool = False
     empty: int = 0
+    unknown: int = 0
 
 
 class BatchRunner:
@@ -218,26 +220,65 @@ class BatchRunner:
         """
         if not batch.logged.id and not await self._located(batch):
             return
-        api, hours = batch.line.api, batch.line.endpoint.batch_hours
+        hours = batch.line.endpoint.batch_hours
         try:
-            state = batch.shown = await api.get(batch.logged.id)
+            state = batch.shown = await batch.line.api.get(batch.logged.id)
         except NotFound:
-            gone = f"The endpoint does not know the file batch {batch.logged.id} any more."
-            await self._end(batch, "gone", {entry.key: BatchFailed(gone) for entry in batch.logged.entries})
+            await self._unknown(batch)
             return
-        if state.ended and state.done and not state.results and batch.empty < EMPTY_POLLS:
-            batch.empty += 1  # the files may come later than the status
+        batch.unknown = 0
+        late = not state.results and (state.done or state.status == "completed")  # some servers count nothing
+        if state.ended and late and batch.empty < EMPTY_POLLS:
+            batch.empty += 1
         elif state.ended:
             await self._record(batch, state)
-        elif time.time() - batch.logged.at > 3600 * hours and not batch.cancelled_at:
-            logger.warning("file batch %s has not ended within %g hours: it is cancelled", state.id, hours)
-            await api.cancel(state.id)
-            batch.cancelled_at = time.monotonic()
-        elif batch.cancelled_at and time.monotonic() - batch.cancelled_at > CANCEL_S:
-            said = f"The file batch {state.id} does not end, not even cancelled; a later run looks at it again."
-            late = {entry.key: BatchFailed(said, status=400) for entry in batch.logged.entries}
-            await batch.line.queue.settle(late)  # it stays open in the log
-            del self._open[batch.logged.tag]
+        elif time.time() - batch.logged.at > 3600 * hours:
+            if not batch.overdue_at:
+                logger.warning("file batch %s has not ended within %g hours: it is cancelled", state.id, hours)
+                batch.overdue_at = time.monotonic()
+            batch.cancelled = batch.cancelled or await self._cancelled(batch)
+            if time.monotonic() - batch.overdue_at > CANCEL_S:
+                said = f"The file batch {state.id} does not end, not even cancelled; a later run looks at it again."
+                await self._leave(batch, said)
+
+    @staticmethod
+    async def _cancelled(batch: _Open) -> bool:
+        """Cancel a batch; returns whether that need not be tried again.
+
+        Raises:
+            StopRun: Nothing can be sent to the endpoint any more.
+        """
+        try:
+            await batch.line.api.cancel(batch.logged.id)
+        except RetryableError:
+            return False
+        except ApiError as error:
+            if isinstance(error, StopRun) and not isinstance(error, NotFound):
+                raise
+            logger.warning("file batch %s cannot be cancelled, and may still end: %s", batch.logged.id, error)
+        return True
+
+    async def _unknown(self, batch: _Open) -> None:
+        """Look for a batch that the endpoint has denied; its requests may be paid for, so none is sent again."""
+        batch.unknown += 1
+        found, at = None, batch.line.endpoint
+        with suppress(NotFound):  # some servers have no list
+            found = await batch.line.api.find(batch.logged.tag, batch.logged.file)
+        if found is not None and found.id != batch.logged.id:
+            batch.logged = self._log.note(batch.logged, id_=found.id)
+        if found is None and batch.unknown >= EMPTY_POLLS:
+            said = (
+                f"{at.label} does not know the file batch {batch.logged.id} any more, as the key in {at.api_key_env} "
+                "sees it. Its requests may be paid for and are not sent again: restore the key that made it, or give "
+                "the batch up with lvqa batches OUT --forget."
+            )
+            await self._leave(batch, said)
+
+    async def _leave(self, batch: _Open, said: str) -> None:
+        """Fail the requests of a batch in this run; it stays open in the log for a later one."""
+        logger.warning("%s", said)
+        await batch.line.queue.settle({entry.key: BatchFailed(said, status=400) for entry in batch.logged.entries})
+        del self._open[batch.logged.tag]
 
     async def _located(self, batch: _Open) -> bool:
         """Find a batch whose id was not logged; if there is none, see to it that there will be none."""
@@ -267,6 +308,9 @@ class BatchRunner:
             try:
                 files.append(await batch.line.api.content(name))
             except NotFound:
+                if batch.empty < EMPTY_POLLS:
+                    batch.empty += 1  # the file may come later than its id
+                    return
                 logger.warning("the result file %s of batch %s is gone", name, state.id)
         keys = [entry.key for entry in batch.logged.entries]
         results = await asyncio.to_thread(results_of, batch.line.api, state, files, keys)

@@ -45,7 +45,7 @@ def batches(
     if forget and found:
         with run_lock(folder):
             forgotten = batch_control.forget_batches(journal)
-        talk.print(f"{forgotten} file batches are forgotten: the next run sends their requests again.", soft_wrap=True)
+        talk.print(f"File batches forgotten: {forgotten}. The next run sends their requests again.", soft_wrap=True)
         shown = []
     if wait and shown:
         said_at = 0.0

@@ -78,6 +78,7 @@ class FileBatches:
         fail_line: Line (from 1) at which the validation of the next batch fails.
         full: Batches that fail at once because too many tokens wait already.
         forget: Custom ids to leave out, and ids to answer twice, as counts of the next results.
+        crowded: Requests for a batch to refuse with 429.
         uncounted: Whether batches are shown without ``request_counts``.
         late: Requests for ended batches that show no files of results yet.
         no_cancel: Whether batches cannot be cancelled.
@@ -98,6 +99,7 @@ class FileBatches:
         self.full = 0
         self.forget = 0
         self.twice = 0
+        self.crowded = 0
         self.uncounted = False
         self.late = 0
         self.no_cancel = False
@@ -164,6 +166,9 @@ class FileBatches:
         body = await request.json()
         if not self.offered:
             return error(Status(404, None, "invalid_request_error", "Invalid URL (POST /v1/batches)"))
+        if self.crowded > 0:
+            self.crowded -= 1
+            return error(Status(429, "rate_limit_exceeded", "requests", "Too many requests."))
         if self._dropped(request, "create"):
             return web.Response()
         file = self.files.get(body["input_file_id"])

@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from lvqa_ray.engine.batching.batch_control import forget_batches, open_batches
-from lvqa_ray.errors import ApiError, BadRequest, BatchFailed, BudgetSpent, ContentFiltered, Overloaded, TooLong
+from lvqa_ray.errors import (
+    ApiError,
+    BadRequest,
+    BatchFailed,
+    BudgetSpent,
+    ContentFiltered,
+    EndpointDown,
+    Overloaded,
+    TooLong,
+)
 from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
@@ -175,6 +184,27 @@ def test_broken_connections(fake: FakeEndpoint, tmp_path: Path, what: str) -> No
     assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
 
 
+@pytest.mark.parametrize("what", ["upload", "create"])
+def test_an_outage_is_no_attempt(fake: FakeEndpoint, tmp_path: Path, what: str) -> None:
+    """Four rounds without an upload, or with a 429 at the creation; the requests count in the budget when they go."""
+    if what == "upload":
+        fake.batches.drop_next["upload"] = 4 * 5
+    else:
+        fake.batches.crowded = 4
+    budget = Budget(max_requests=len(ASKED))
+    with BatchRun(tmp_path, batched(fake), budget=budget) as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert budget.sent == len(ASKED)
+    assert max(fake.batches.asked.values()) == 1
+
+
+def test_an_outage_that_lasts_ends_the_run(fake: FakeEndpoint, tmp_path: Path) -> None:
+    fake.batches.drop_next["upload"] = 1000
+    with BatchRun(tmp_path, batched(fake, max_outage_s=0.3)) as run:
+        outcomes = run.ask(ASKED)
+    assert {type(outcome) for outcome in outcomes} == {EndpointDown}
+
+
 def test_an_endpoint_without_batches_fails_the_requests(fake: FakeEndpoint, tmp_path: Path) -> None:
     fake.batches.offered = False
     with BatchRun(tmp_path, batched(fake)) as run:
@@ -212,10 +242,13 @@ def test_a_budget_is_reserved_before_a_request_is_collected(fake: FakeEndpoint, 
 
 
 def test_room_on_the_disk_bounds_what_waits(fake: FakeEndpoint, tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, batched(fake, batch_requests=2))
+    budget = Budget(max_requests=len(ASKED))
+    run = BatchRun(tmp_path, batched(fake, batch_requests=2), budget=budget)
     run.queue._queue._most_bytes = 700
     with run:
         assert answers(run.ask(ASKED)) == len(ASKED)
+    assert budget.sent == len(ASKED), "requests that wait for room are counted once"
+    assert budget.spent_usd == pytest.approx(fake.ledger.usd, rel=1e-9)
     assert max(fake.batches.asked.values()) == 1
 
 

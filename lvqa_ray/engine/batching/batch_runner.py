@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lvqa_ray.engine.batching.request_files import BatchLine, discarded, typed, uploaded, without
+from lvqa_ray.engine.batching.batch_budget import BatchBudget
+from lvqa_ray.engine.batching.request_files import BatchLine, discarded, outage, typed, uploaded, without
 from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch
 from lvqa_ray.llm.batches.batch_api import BatchState
 from lvqa_ray.llm.batches.batch_queue import ReadyFile
-from lvqa_ray.llm.batches.result_rows import Result, results_of
+from lvqa_ray.llm.batches.result_rows import results_of
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import BudgetClient
-from lvqa_ray.records import Usage
 
 TICK_S = 0.1
 """Interval at which the queues are asked for complete files (s)."""
@@ -65,13 +65,14 @@ class BatchRunner:
     def __init__(self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None) -> None:
         self._lines = lines
         self._log = log
-        self._budget = budget
+        self._budget = BatchBudget(budget)
         self._halted = False
         self._open: dict[str, _Open] = {}
         self._flush = False
         self._idle = False
         self._answered = 0
         self._fruitless = 0
+        self._down_since: dict[int, float] = {}  # by the id of a line
         self._over = threading.Event()
         self._adopted = threading.Event()
         self._thread: threading.Thread | None = None
@@ -185,6 +186,7 @@ class BatchRunner:
         """Upload a file and create its batch; each step is logged before the next one."""
         known = {entry.key for each in self._open.values() for entry in each.logged.entries}
         if doubled := {entry.key for entry in file.entries} & known:  # after a restart of the queue
+            await self._budget.release([entry for entry in file.entries if entry.key in doubled])
             file = without(file, doubled)
         if not file.entries:
             file.path.unlink(missing_ok=True)
@@ -194,7 +196,7 @@ class BatchRunner:
         try:
             name = await uploaded(line, file, f"{tag}.jsonl")
         except ApiError as error:
-            await self._end(_Open(line, logged), "not_uploaded", {entry.key: typed(error) for entry in file.entries})
+            await self._refused(_Open(line, logged), "not_uploaded", error)
             return
         finally:
             file.path.unlink(missing_ok=True)
@@ -207,10 +209,19 @@ class BatchRunner:
                 return  # it may exist: `_advance` looks for it
             with suppress(RetryableError):
                 await discarded(line, name)
-            await self._end(batch, "not_created", {entry.key: typed(error) for entry in file.entries})
+            await self._refused(batch, "not_created", error)
             return
+        self._down_since.pop(id(line), None)
         batch.logged = self._log.note(logged, id_=state.id)
         batch.shown = state
+
+    async def _refused(self, batch: _Open, status: str, error: ApiError) -> None:
+        """End a batch whose file or creation was not accepted; an outage counts as no attempt of its requests."""
+        line = batch.line
+        if isinstance(error, RetryableError):
+            down_s = time.monotonic() - self._down_since.setdefault(id(line), time.monotonic())
+            error = outage(error, down_s, line.endpoint.max_outage_s)
+        await self._end(batch, status, {entry.key: typed(error) for entry in batch.logged.entries})
 
     async def _advance(self, batch: _Open) -> None:
         """Bring a batch one step further.
@@ -315,29 +326,16 @@ class BatchRunner:
         keys = [entry.key for entry in batch.logged.entries]
         results = await asyncio.to_thread(results_of, batch.line.api, state, files, keys)
         await asyncio.to_thread(self._log.record, batch.logged, results)
-        await self._settle(batch.logged, results)
+        await self._budget.settle(batch.logged, results)
         self._answered += sum(isinstance(result, ChatReply) for result in results.values())
         failures = {key: None if isinstance(result, ChatReply) else result for key, result in results.items()}
         await self._end(batch, state.status, failures)
         for name in (batch.logged.file, *state.results):
             await discarded(batch.line, name)
 
-    async def _settle(self, logged: LoggedBatch, results: Mapping[str, Result]) -> None:
-        """Replace the reserved budget of a batch by its cost."""
-        reserved = cost = 0.0
-        for entry in logged.entries:
-            estimate = entry.estimate_usd if logged.ours else 0.0
-            result = results.get(entry.key)
-            reserved += estimate
-            if isinstance(result, ChatReply) or (result is not None and result.bill is not None):
-                usd = (result.usage if isinstance(result, ChatReply) else Usage.of(result)).cost_usd
-                cost += estimate if usd is None else usd
-        if self._budget is not None:
-            await self._budget.settle(reserved, cost)
-
     async def _end(self, batch: _Open, status: str, results: Mapping[str, ApiError | None]) -> None:
         batch.logged = self._log.note(batch.logged, status=status)
         self._open.pop(batch.logged.tag, None)
-        if status in UNSENT:
-            await self._settle(batch.logged, {})
+        if status in UNSENT and batch.logged.ours:
+            await self._budget.release(batch.logged.entries)
         await batch.line.queue.settle(results)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, RetryableError, StopRun
+from lvqa_ray.errors import ApiError, BatchFailed, EndpointDown, NoCapacity, RateLimited, RetryableError, StopRun
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.batches.batch_queue import QueueClient, ReadyFile
 from lvqa_ray.llm.endpoint import Endpoint
@@ -55,6 +55,19 @@ async def discarded(line: BatchLine, file: str) -> bool:
         logger.info("the file %s was not deleted (%s)", file, error)
         return False
     return True
+
+
+def outage(error: RetryableError, down_s: float, most_s: float) -> ApiError:
+    """The error of requests whose batch could not be made now.
+
+    Args:
+        error: The last error.
+        down_s: How long no batch could be made (s).
+        most_s: How long the job waits (s); a rate limit is waited for without an end.
+    """
+    if down_s <= most_s or isinstance(error, RateLimited):
+        return NoCapacity(f"The file batch was not created: {error}")
+    return EndpointDown(f"No file batch could be created for {down_s:.0f} s: {error} A later run goes on from here.")
 
 
 def typed(error: ApiError) -> ApiError:

@@ -89,29 +89,33 @@ class BatchedChat:
                 return await self._standard(replace(request, standard=True))
             elif state is RequestState.ANSWERED:
                 return await self._answer(key)
-            elif state is RequestState.FULL:
-                await asyncio.sleep(FULL_S)
             elif not self._waits:
                 raise Deferred("The request waits in a file batch.")
             else:
                 await asyncio.sleep(LIVE_S)
 
     async def _offer(self, key: str, request: ChatRequest) -> RequestState | ApiError:
-        line = await asyncio.to_thread(self._api.line, key, request)
-        if len(line) > MEGABYTE * self._endpoint.batch_mb:
-            return TooLong(f"The request has {len(line) / MEGABYTE:.1f} MB, and a file takes batch_mb.")
+        """Reserve budget for a request once, and offer it until the files have room for it."""
         estimate = estimate_usd(self._endpoint, request) if self._budget else 0.0
         if self._budget is not None and (refused := await self._budget.reserve(estimate)) is not None:
             raise refused
         state: RequestState | ApiError = RequestState.NEW
         try:
-            state = await self._queue.offer(BatchEntry(key, request.stage, estimate), line)
-        except OSError as error:
-            raise StopRun(f"A file of requests cannot be written ({error.strerror or error}).") from None
+            while (state := await self._offered(key, request, estimate)) is RequestState.FULL:  # noqa: ASYNC110 - the queue may be in another process
+                await asyncio.sleep(FULL_S)
         finally:
             if state is not RequestState.ADDED and self._budget is not None:
-                await self._budget.settle(estimate, 0.0)
+                await self._budget.release(estimate)
         return state
+
+    async def _offered(self, key: str, request: ChatRequest, estimate: float) -> RequestState | ApiError:
+        line = await asyncio.to_thread(self._api.line, key, request)
+        if len(line) > MEGABYTE * self._endpoint.batch_mb:
+            return TooLong(f"The request has {len(line) / MEGABYTE:.1f} MB, and a file takes batch_mb.")
+        try:
+            return await self._queue.offer(BatchEntry(key, request.stage, estimate), line)
+        except OSError as error:
+            raise StopRun(f"A file of requests cannot be written ({error.strerror or error}).") from None
 
     async def _answer(self, key: str) -> ChatReply:
         """The answer that was recorded after the cache looked for it."""

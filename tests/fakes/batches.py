@@ -24,6 +24,20 @@ from tests.fakes.replies import completion, drop, error
 if TYPE_CHECKING:
     from tests.fakes.endpoint import FakeEndpoint
 
+REFUSALS = {
+    "max_tokens": Status(
+        400,
+        "unsupported_parameter",
+        "invalid_request_error",
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    ),
+    "temperature": Status(
+        400,
+        "unsupported_value",
+        "invalid_request_error",
+        "Unsupported value: 'temperature' does not support 0.2. Only the default (1) value is supported.",
+    ),
+}
 ENDED = {"completed", "failed", "expired", "cancelled"}
 
 
@@ -73,6 +87,7 @@ class FileBatches:
         state_s: Seconds in each state.
         row_s: Seconds of work for each request.
         row_faults: Fault or error status of a request, by a part of its text.
+        reasoning: Whether the model refuses ``max_tokens`` and ``temperature``, as OpenAI's reasoning models do.
         expire_after: Requests after which every batch expires; ``None`` for never.
         stuck: Whether batches stay in progress until they are cancelled.
         fail_line: Line (from 1) at which the validation of the next batch fails.
@@ -93,6 +108,7 @@ class FileBatches:
         self.state_s = 0.05
         self.row_s = 0.0
         self.row_faults: dict[str, Fault | Status] = {}
+        self.reasoning = False
         self.expire_after: int | None = None
         self.stuck = False
         self.fail_line: int | None = None
@@ -281,6 +297,7 @@ class FileBatches:
         server, body = self._server, row["body"]
         text = answers.text_of(body)
         fault = next((fault for mark, fault in self.row_faults.items() if mark in text), None)
+        fault = next((REFUSALS[name] for name in REFUSALS if self.reasoning and name in body), fault)
         if isinstance(fault, Status):
             reply = {"error": {"message": fault.message, "type": fault.type, "code": fault.code}}
             self._note(batch.errors, row, fault.status, reply)

@@ -215,21 +215,30 @@ def test_an_endpoint_without_batches_fails_the_requests(fake: FakeEndpoint, tmp_
     assert fake.batches.files == {}
 
 
-def test_max_completion_tokens(fake: FakeEndpoint, tmp_path: Path) -> None:
-    """A model that refuses `max_tokens` says so in the error file only."""
+def test_refused_parameters(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """Reasoning models refuse `max_tokens`, and then `temperature`, for every request of a file, in the error file."""
+    fake.batches.reasoning = True
+    asked = [request(f"What is {number}?", max_tokens=50, temperature=0.2) for number in range(5)]
+    with BatchRun(tmp_path, batched(fake)) as run:
+        assert answers(run.ask(asked)) == len(asked)
+    bodies = [[row["body"] for row in batch.rows] for batch in fake.batches.made.values()]
+    limits = {"max_tokens", "max_completion_tokens", "temperature"}
+    assert [{tuple(sorted(set(body) & limits)) for body in each} for each in bodies] == [
+        {("max_tokens", "temperature")},
+        {("max_completion_tokens", "temperature")},
+        {("max_completion_tokens",)},
+    ]
+    assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
+
+
+def test_a_parameter_that_stays_refused(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """An endpoint that refuses both forms gets each request twice, not again and again."""
     refusal = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     fake.batches.row_faults = {"What": Status(400, "unsupported_parameter", "invalid_request_error", refusal)}
-    asked = [request("What is it?", max_tokens=50)]
     with BatchRun(tmp_path, batched(fake)) as run:
-        run.one_pass(asked)
-        run.runner.wait(str)
-        fake.batches.row_faults = {}
-        assert answers(run.ask(asked)) == 1
-    bodies = [batch.rows[0]["body"] for batch in fake.batches.made.values()]
-    assert [sorted(set(body) & {"max_tokens", "max_completion_tokens"}) for body in bodies] == [
-        ["max_tokens"],
-        ["max_completion_tokens"],
-    ]
+        outcomes = run.ask([request(f"What is {number}?", max_tokens=50) for number in range(3)])
+    assert {type(outcome) for outcome in outcomes} == {BadRequest}
+    assert len(fake.batches.made) == 2
 
 
 def test_a_budget_is_reserved_before_a_request_is_collected(fake: FakeEndpoint, tmp_path: Path) -> None:

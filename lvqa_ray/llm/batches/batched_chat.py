@@ -66,6 +66,7 @@ class BatchedChat:
         self._answers = answers
         self._key_of = key_of
         self._budget = budget
+        self._formed = False  # whether it knows what earlier passes have found out about the form of requests
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Return the answer if a batch has brought it; else put the request into a batch.
@@ -82,9 +83,10 @@ class BatchedChat:
             if state is RequestState.NEW:
                 state = await self._offer(key, request)
             if isinstance(state, ApiError):
-                if not (isinstance(state, BadRequest) and self._api.adapt(state, self._api.body(request))):
+                changes = self._api.asked(state, request) if isinstance(state, BadRequest) else frozenset()
+                if not changes or not await self._queue.forget(key, changes):
                     raise state
-                await self._queue.forget(key)
+                self._api.change(changes)
             elif state is RequestState.STANDARD:
                 return await self._standard(replace(request, standard=True))
             elif state is RequestState.ANSWERED:
@@ -109,6 +111,9 @@ class BatchedChat:
         return state
 
     async def _offered(self, key: str, request: ChatRequest, estimate: float) -> RequestState | ApiError:
+        if not self._formed:
+            self._api.change(await self._queue.changes())
+            self._formed = True
         line = await asyncio.to_thread(self._api.line, key, request)
         if len(line) > MEGABYTE * self._endpoint.batch_mb:
             return TooLong(f"The request has {len(line) / MEGABYTE:.1f} MB, and a file takes batch_mb.")

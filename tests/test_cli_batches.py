@@ -65,6 +65,18 @@ def test_a_cancelled_batch_keeps_what_was_answered(fake: FakeEndpoint, tmp_path:
     assert (fake.paid.total(), max(fake.batches.answered.values())) == (6, 1)
 
 
+def test_a_forgotten_batch_is_sent_again(fake: FakeEndpoint, tmp_path: Path) -> None:
+    fake.batches.row_s = 0.3
+    killed(fake, tmp_path)
+    assert lvqa(tmp_path, "--wait", "--forget").exit_code == 2
+    said = lvqa(tmp_path, "--forget").output
+    assert "File batches forgotten: 1. The next run sends their requests again." in said
+    assert json.loads(lvqa(tmp_path, "--json").stdout) == []
+    with BatchRun(tmp_path, batched(fake), "r2") as run:
+        assert answers(run.ask(ASKED)) == 6
+    assert len(fake.batches.made) == 2
+
+
 def test_a_folder_without_batches(fake: FakeEndpoint, tmp_path: Path) -> None:
     assert lvqa(tmp_path).exit_code == 2, "it is no output folder"
     (tmp_path / "cache").mkdir()

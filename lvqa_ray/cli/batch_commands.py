@@ -1,4 +1,4 @@
-"""Command ``lvqa batches``: lists the open file batches of an output, waits for them, or cancels them."""
+"""Command ``lvqa batches``: lists the open file batches of an output, waits for them, cancels or forgets them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def batches(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Cancel them. The endpoint charges requests that it has answered already.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Give up their answers: the next run sends and pays for their requests again."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the file batches of a run that have not ended (tier batch). The next run uses their answers."""
@@ -36,8 +40,16 @@ def batches(
     journal = folder / "cache"
     if not journal.is_dir():
         fail(f"{output} has no cache. Give the output folder of a run.")
-    found = batch_control.show_batches(batch_control.open_batches(journal), cancel=cancel)
-    if wait and found:
+    if wait and forget:
+        fail("--wait keeps the answers of the batches and --forget gives them up. Give one of the two.")
+    found = batch_control.open_batches(journal)
+    shown = batch_control.show_batches(found, cancel=cancel) if cancel or not forget else []
+    if forget and found:
+        with run_lock(folder):
+            forgotten = batch_control.forget_batches(journal)
+        talk.print(f"File batches forgotten: {forgotten}. The next run sends their requests again.", soft_wrap=True)
+        shown = []
+    if wait and shown:
         said_at = 0.0
 
         def say_what(waiting: str) -> None:
@@ -48,15 +60,15 @@ def batches(
 
         with run_lock(folder):
             batch_control.wait_for_batches(journal, say_what)
-        found = batch_control.show_batches(batch_control.open_batches(journal))
+        shown = batch_control.show_batches(batch_control.open_batches(journal))
     if as_json:
-        say_json([_fields(each) for each in found])
+        say_json([_fields(each) for each in shown])
         return
-    if not found:
+    if not shown:
         talk.print("No file batch is open.")
         return
     headers = ["batch", "model", "status", "processed", "requests", "hours"]
-    rows = [[plain(str(value)) for value in _fields(each).values()] for each in found]
+    rows = [[plain(str(value)) for value in _fields(each).values()] for each in shown]
     show_rows(data, "Open file batches", headers, rows, whole=headers)
 
 

@@ -18,7 +18,8 @@ from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.middleware.cache import cannot_be
 from lvqa_ray.storage.paths import StoragePath
 
-_SETTINGS = {"base_url", "model", "api_key_env", "tier", "price_in", "price_out", "batch_hours", "batch_poll_s"}
+_PRICES = {"price_in", "price_out", "price_cached", "price_cache_write"}
+_SETTINGS = {"base_url", "model", "api_key_env", "tier", "batch_hours", "batch_poll_s"} | _PRICES
 _LINES = json.JSONEncoder(separators=(",", ":"))
 
 

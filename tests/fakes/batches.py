@@ -24,6 +24,20 @@ from tests.fakes.replies import completion, drop, error
 if TYPE_CHECKING:
     from tests.fakes.endpoint import FakeEndpoint
 
+REFUSALS = {
+    "max_tokens": Status(
+        400,
+        "unsupported_parameter",
+        "invalid_request_error",
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    ),
+    "temperature": Status(
+        400,
+        "unsupported_value",
+        "invalid_request_error",
+        "Unsupported value: 'temperature' does not support 0.2. Only the default (1) value is supported.",
+    ),
+}
 ENDED = {"completed", "failed", "expired", "cancelled"}
 
 
@@ -73,11 +87,17 @@ class FileBatches:
         state_s: Seconds in each state.
         row_s: Seconds of work for each request.
         row_faults: Fault or error status of a request, by a part of its text.
+        reasoning: Whether the model refuses ``max_tokens`` and ``temperature``, as OpenAI's reasoning models do.
         expire_after: Requests after which every batch expires; ``None`` for never.
         stuck: Whether batches stay in progress until they are cancelled.
         fail_line: Line (from 1) at which the validation of the next batch fails.
         full: Batches that fail at once because too many tokens wait already.
         forget: Custom ids to leave out, and ids to answer twice, as counts of the next results.
+        crowded: Requests for a batch to refuse with 429.
+        uncounted: Whether batches are shown without ``request_counts``.
+        late: Requests for ended batches that show no files of results yet.
+        no_cancel: Whether batches cannot be cancelled.
+        missing: 404s to answer, by ``status`` and ``content``: how many of each.
         drop_next: Connections to drop, by ``upload``, ``create``, ``create_after``, ``status`` and ``content``: how
             many of each. ``create_after`` drops the reply after the batch has been made.
     """
@@ -88,12 +108,18 @@ class FileBatches:
         self.state_s = 0.05
         self.row_s = 0.0
         self.row_faults: dict[str, Fault | Status] = {}
+        self.reasoning = False
         self.expire_after: int | None = None
         self.stuck = False
         self.fail_line: int | None = None
         self.full = 0
         self.forget = 0
         self.twice = 0
+        self.crowded = 0
+        self.uncounted = False
+        self.late = 0
+        self.no_cancel = False
+        self.missing: Counter[str] = Counter()
         self.drop_next: Counter[str] = Counter()
         self.files: dict[str, tuple[str, bytes]] = {}
         self.made: dict[str, FakeBatch] = {}
@@ -141,7 +167,8 @@ class FileBatches:
     async def _content(self, request: web.Request) -> web.Response:
         if self._dropped(request, "content"):
             return web.Response()
-        if (file := self.files.get(request.match_info["id"])) is None:
+        file = self.files.get(request.match_info["id"])
+        if file is None or self._is_missing("content"):
             return error(Status(404, "not_found", "invalid_request_error", "No such file."))
         return web.Response(body=file[1], content_type="application/octet-stream")
 
@@ -155,6 +182,9 @@ class FileBatches:
         body = await request.json()
         if not self.offered:
             return error(Status(404, None, "invalid_request_error", "Invalid URL (POST /v1/batches)"))
+        if self.crowded > 0:
+            self.crowded -= 1
+            return error(Status(429, "rate_limit_exceeded", "requests", "Too many requests."))
         if self._dropped(request, "create"):
             return web.Response()
         file = self.files.get(body["input_file_id"])
@@ -187,15 +217,30 @@ class FileBatches:
         if self._dropped(request, "status"):
             return web.Response()
         batch = self.made.get(request.match_info["id"])
-        if batch is None:
+        if batch is None or self._is_missing("status"):
             return error(Status(404, "not_found", "invalid_request_error", "No such batch."))
-        return web.json_response(batch.shown())
+        return web.json_response(self._shown(batch))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         batch = self.made[request.match_info["id"]]
+        if self.no_cancel:
+            return error(Status(400, "invalid_request", "invalid_request_error", "Batches cannot be cancelled."))
         if batch.status not in ENDED:
             batch.status = "cancelling"
         return web.json_response(batch.shown())
+
+    def _shown(self, batch: FakeBatch) -> dict[str, Any]:
+        shown = batch.shown()
+        if self.uncounted:
+            del shown["request_counts"]
+        if self.late and batch.status in ENDED:
+            self.late -= 1
+            shown |= {"output_file_id": None, "error_file_id": None}
+        return shown
+
+    def _is_missing(self, what: str) -> bool:
+        self.missing[what] -= 1
+        return self.missing[what] >= 0
 
     def _dropped(self, request: web.Request, what: str) -> bool:
         if self.drop_next[what] <= 0:
@@ -252,6 +297,7 @@ class FileBatches:
         server, body = self._server, row["body"]
         text = answers.text_of(body)
         fault = next((fault for mark, fault in self.row_faults.items() if mark in text), None)
+        fault = next((REFUSALS[name] for name in REFUSALS if self.reasoning and name in body), fault)
         if isinstance(fault, Status):
             reply = {"error": {"message": fault.message, "type": fault.type, "code": fault.code}}
             self._note(batch.errors, row, fault.status, reply)

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchRunner
+from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.errors import ApiError, Deferred
 from lvqa_ray.journal.batch_log import BatchLog
 from lvqa_ray.journal.reply_store import JournalReplyStore

@@ -12,11 +12,22 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.errors import ApiError, BadRequest, BatchFailed, BudgetSpent, ContentFiltered, Overloaded, TooLong
-from lvqa_ray.journal.batch_log import batches_folder, logged
+from lvqa_ray.engine.batching.batch_control import forget_batches, open_batches
+from lvqa_ray.errors import (
+    ApiError,
+    BadRequest,
+    BatchFailed,
+    BudgetSpent,
+    ContentFiltered,
+    EndpointDown,
+    Overloaded,
+    TooLong,
+)
+from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchState
+from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import Budget
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
@@ -173,6 +184,27 @@ def test_broken_connections(fake: FakeEndpoint, tmp_path: Path, what: str) -> No
     assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
 
 
+@pytest.mark.parametrize("what", ["upload", "create"])
+def test_an_outage_is_no_attempt(fake: FakeEndpoint, tmp_path: Path, what: str) -> None:
+    """Four rounds without an upload, or with a 429 at the creation; the requests count in the budget when they go."""
+    if what == "upload":
+        fake.batches.drop_next["upload"] = 4 * 5
+    else:
+        fake.batches.crowded = 4
+    budget = Budget(max_requests=len(ASKED))
+    with BatchRun(tmp_path, batched(fake), budget=budget) as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert budget.sent == len(ASKED)
+    assert max(fake.batches.asked.values()) == 1
+
+
+def test_an_outage_that_lasts_ends_the_run(fake: FakeEndpoint, tmp_path: Path) -> None:
+    fake.batches.drop_next["upload"] = 1000
+    with BatchRun(tmp_path, batched(fake, max_outage_s=0.3)) as run:
+        outcomes = run.ask(ASKED)
+    assert {type(outcome) for outcome in outcomes} == {EndpointDown}
+
+
 def test_an_endpoint_without_batches_fails_the_requests(fake: FakeEndpoint, tmp_path: Path) -> None:
     fake.batches.offered = False
     with BatchRun(tmp_path, batched(fake)) as run:
@@ -183,21 +215,30 @@ def test_an_endpoint_without_batches_fails_the_requests(fake: FakeEndpoint, tmp_
     assert fake.batches.files == {}
 
 
-def test_max_completion_tokens(fake: FakeEndpoint, tmp_path: Path) -> None:
-    """A model that refuses `max_tokens` says so in the error file only."""
+def test_refused_parameters(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """Reasoning models refuse `max_tokens`, and then `temperature`, for every request of a file, in the error file."""
+    fake.batches.reasoning = True
+    asked = [request(f"What is {number}?", max_tokens=50, temperature=0.2) for number in range(5)]
+    with BatchRun(tmp_path, batched(fake)) as run:
+        assert answers(run.ask(asked)) == len(asked)
+    bodies = [[row["body"] for row in batch.rows] for batch in fake.batches.made.values()]
+    limits = {"max_tokens", "max_completion_tokens", "temperature"}
+    assert [{tuple(sorted(set(body) & limits)) for body in each} for each in bodies] == [
+        {("max_tokens", "temperature")},
+        {("max_completion_tokens", "temperature")},
+        {("max_completion_tokens",)},
+    ]
+    assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
+
+
+def test_a_parameter_that_stays_refused(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """An endpoint that refuses both forms gets each request twice, not again and again."""
     refusal = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     fake.batches.row_faults = {"What": Status(400, "unsupported_parameter", "invalid_request_error", refusal)}
-    asked = [request("What is it?", max_tokens=50)]
     with BatchRun(tmp_path, batched(fake)) as run:
-        run.one_pass(asked)
-        run.runner.wait(str)
-        fake.batches.row_faults = {}
-        assert answers(run.ask(asked)) == 1
-    bodies = [batch.rows[0]["body"] for batch in fake.batches.made.values()]
-    assert [sorted(set(body) & {"max_tokens", "max_completion_tokens"}) for body in bodies] == [
-        ["max_tokens"],
-        ["max_completion_tokens"],
-    ]
+        outcomes = run.ask([request(f"What is {number}?", max_tokens=50) for number in range(3)])
+    assert {type(outcome) for outcome in outcomes} == {BadRequest}
+    assert len(fake.batches.made) == 2
 
 
 def test_a_budget_is_reserved_before_a_request_is_collected(fake: FakeEndpoint, tmp_path: Path) -> None:
@@ -210,10 +251,13 @@ def test_a_budget_is_reserved_before_a_request_is_collected(fake: FakeEndpoint, 
 
 
 def test_room_on_the_disk_bounds_what_waits(fake: FakeEndpoint, tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, batched(fake, batch_requests=2))
+    budget = Budget(max_requests=len(ASKED))
+    run = BatchRun(tmp_path, batched(fake, batch_requests=2), budget=budget)
     run.queue._queue._most_bytes = 700
     with run:
         assert answers(run.ask(ASKED)) == len(ASKED)
+    assert budget.sent == len(ASKED), "requests that wait for room are counted once"
+    assert budget.spent_usd == pytest.approx(fake.ledger.usd, rel=1e-9)
     assert max(fake.batches.asked.values()) == 1
 
 
@@ -304,3 +348,69 @@ def test_four_kills_at_any_moment(tmp_path: Path) -> None:
         bills = [billed(tmp_path, f"r{number}") for number in range(10)]
         assert sum(bills) == pytest.approx(fake.ledger.usd, rel=1e-12)
         assert fake.batches.files == {}
+
+
+@pytest.mark.parametrize("what", ["files", "status", "content"])
+def test_results_that_come_late_are_not_paid_twice(fake: FakeEndpoint, tmp_path: Path, what: str) -> None:
+    """A batch that is completed before its files are there, on a server without counts, and one or two 404s."""
+    fake.batches.uncounted = True
+    fake.batches.late = 3 if what == "files" else 0
+    fake.batches.missing[what] = 2
+    with BatchRun(tmp_path, batched(fake)) as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert len(fake.batches.made) == 1
+    assert max(fake.batches.answered.values()) == 1
+    assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
+
+
+def test_a_batch_that_the_endpoint_denies_is_not_sent_again(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """As with a key of another project: the rows fail with a message, and a later run uses the answers."""
+    with BatchRun(tmp_path, batched(fake)) as run:
+        run.one_pass(ASKED)
+        run.runner._flush = True
+        until = time.monotonic() + 10
+        while not fake.batches.asked and time.monotonic() < until:
+            time.sleep(0.01)
+        made = dict(fake.batches.made)
+        fake.batches.made.clear()
+        outcomes = run.ask(ASKED)
+    assert {type(outcome) for outcome in outcomes} == {BatchFailed}
+    assert "--forget" in str(outcomes[0])
+    assert (fake.batches.made, statuses(tmp_path)) == ({}, [""])
+    fake.batches.made = made
+    with BatchRun(tmp_path, batched(fake), "r2") as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert max(fake.batches.answered.values()) == 1
+
+
+def test_a_batch_that_is_given_up_is_paid_again(fake: FakeEndpoint, tmp_path: Path) -> None:
+    TestKilled().begun(fake, tmp_path, "created")
+    assert forget_batches(tmp_path / "cache") == 1
+    assert (open_batches(tmp_path / "cache"), statuses(tmp_path)) == ([], ["forgotten"])
+    with BatchRun(tmp_path, batched(fake), "r2") as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert len(fake.batches.made) == 2
+
+
+def test_a_batch_that_cannot_be_cancelled_may_still_end(fake: FakeEndpoint, tmp_path: Path) -> None:
+    fake.batches.no_cancel, fake.batches.state_s = True, 0.3
+    with BatchRun(tmp_path, batched(fake, batch_hours=0.1 / 3600)) as run:
+        assert answers(run.ask(ASKED)) == len(ASKED)
+    assert statuses(tmp_path) == ["completed"]
+
+
+def test_open_batches_keep_the_prices_of_their_job(tmp_path: Path) -> None:
+    """`lvqa batches --wait` knows the endpoint from the log only; lines of earlier releases lack two prices."""
+    prices = {"price_in": 2.0, "price_out": 8.0, "price_cached": 0.5, "price_cache_write": 2.5}
+    endpoint = Endpoint.model_validate({"base_url": "https://a.test/v1", "model": "m", "tier": "batch"} | prices)
+    log = BatchLog(tmp_path, "r1")
+    log.intend("lvqa-0", endpoint, [])
+    log.close()
+    (path,) = (tmp_path / "batches").glob("*.jsonl")
+    (batch,) = open_batches(tmp_path)
+    assert batch.endpoint.model_dump(include=set(prices)) == prices
+    line = json.loads(path.read_text())
+    del line["endpoint"]["price_cached"], line["endpoint"]["price_cache_write"]
+    path.write_text(json.dumps(line) + "\n")
+    (batch,) = open_batches(tmp_path)
+    assert (batch.endpoint.price_in, batch.endpoint.price_cached) == (2.0, None)

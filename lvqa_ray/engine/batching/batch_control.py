@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvqa_ray.dataset.run_order import segment_names
-from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchRunner
+from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.errors import ApiError, RunStopped
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, batches_folder, logged
 from lvqa_ray.journal.locations import open_segments
@@ -73,6 +74,31 @@ async def _show(batch: LoggedBatch, *, cancel: bool) -> ShownBatch:
         except ApiError as error:
             return ShownBatch(batch, error=str(error))
     return ShownBatch(batch, state)
+
+
+def forget_batches(journal: StoragePath) -> int:
+    """Close the open batches in the log, so that the next run sends and pays for their requests again.
+
+    Their answers are not used any more. The output folder must be locked.
+
+    Args:
+        journal: Folder of the journal of paid replies.
+
+    Returns:
+        The number of batches.
+
+    Raises:
+        OSError: The log cannot be read.
+        StopRun: The log cannot be written.
+    """
+    log = BatchLog(journal, next_run_id(segment_names(journal)))
+    try:
+        batches = log.open()
+        for batch in batches:
+            log.note(batch, status="forgotten")
+    finally:
+        log.close()
+    return len(batches)
 
 
 def wait_for_batches(journal: StoragePath, on_wait: Callable[[str], object]) -> None:

@@ -11,40 +11,29 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from lvqa_ray.engine.batching.batch_budget import BatchBudget
+from lvqa_ray.engine.batching.request_files import BatchLine, discarded, outage, typed, uploaded, without
 from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch
-from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
-from lvqa_ray.llm.batches.batch_queue import QueueClient, ReadyFile
-from lvqa_ray.llm.batches.result_rows import Result, results_of
-from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.batches.batch_api import BatchState
+from lvqa_ray.llm.batches.batch_queue import ReadyFile
+from lvqa_ray.llm.batches.result_rows import results_of
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import BudgetClient
-from lvqa_ray.records import Usage
 
 TICK_S = 0.1
 """Interval at which the queues are asked for complete files (s)."""
-UPLOADS = 5
-"""How often a file is sent, if the connection breaks."""
 LONGEST_REST_S = 600.0
 """Longest rest after a round in which no request was answered (s)."""
 LATE_S = 300.0
 """How late a request for a batch may arrive, if its file cannot be deleted (s)."""
 EMPTY_POLLS = 10
-"""How often an ended batch with results, but without a file of them, is asked for again."""
+"""How often a batch is asked for again that the endpoint does not show, or whose results it does not show."""
 CANCEL_S = 900.0
-"""How long a cancelled batch may take to end (s); OpenAI says up to 10 minutes."""
-UNSENT = frozenset({"not_uploaded", "not_created", "gone"})
-"""Ends of batches that never began, or that the endpoint has forgotten."""
+"""How long a batch that is to be cancelled may take to end (s); OpenAI says up to 10 minutes."""
+UNSENT = frozenset({"not_uploaded", "not_created"})
+"""Ends of batches that never began."""
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLine:
-    """An endpoint with file batches: its client and its queue."""
-
-    endpoint: Endpoint
-    api: BatchApi
-    queue: QueueClient
 
 
 @dataclass(slots=True)
@@ -55,8 +44,10 @@ class _Open:
     logged: LoggedBatch
     next_poll: float = 0.0
     shown: BatchState | None = None
-    cancelled_at: float = 0.0
+    overdue_at: float = 0.0
+    cancelled: bool = False
     empty: int = 0
+    unknown: int = 0
 
 
 class BatchRunner:
@@ -74,13 +65,14 @@ class BatchRunner:
     def __init__(self, lines: Sequence[BatchLine], log: BatchLog, budget: BudgetClient | None) -> None:
         self._lines = lines
         self._log = log
-        self._budget = budget
+        self._budget = BatchBudget(budget)
         self._halted = False
         self._open: dict[str, _Open] = {}
         self._flush = False
         self._idle = False
         self._answered = 0
         self._fruitless = 0
+        self._down_since: dict[int, float] = {}  # by the id of a line
         self._over = threading.Event()
         self._adopted = threading.Event()
         self._thread: threading.Thread | None = None
@@ -194,16 +186,17 @@ class BatchRunner:
         """Upload a file and create its batch; each step is logged before the next one."""
         known = {entry.key for each in self._open.values() for entry in each.logged.entries}
         if doubled := {entry.key for entry in file.entries} & known:  # after a restart of the queue
-            file = _without(file, doubled)
+            await self._budget.release([entry for entry in file.entries if entry.key in doubled])
+            file = without(file, doubled)
         if not file.entries:
             file.path.unlink(missing_ok=True)
             return
         tag = f"lvqa-{uuid.uuid4().hex}"
         logged = self._log.intend(tag, line.endpoint, file.entries)
         try:
-            name = await self._uploaded(line, file, f"{tag}.jsonl")
+            name = await uploaded(line, file, f"{tag}.jsonl")
         except ApiError as error:
-            await self._end(_Open(line, logged), "not_uploaded", {entry.key: _typed(error) for entry in file.entries})
+            await self._refused(_Open(line, logged), "not_uploaded", error)
             return
         finally:
             file.path.unlink(missing_ok=True)
@@ -215,21 +208,20 @@ class BatchRunner:
             if error.status is None or error.status >= 500:
                 return  # it may exist: `_advance` looks for it
             with suppress(RetryableError):
-                await self._discard(line, name)
-            await self._end(batch, "not_created", {entry.key: _typed(error) for entry in file.entries})
+                await discarded(line, name)
+            await self._refused(batch, "not_created", error)
             return
+        self._down_since.pop(id(line), None)
         batch.logged = self._log.note(logged, id_=state.id)
         batch.shown = state
 
-    async def _uploaded(self, line: BatchLine, file: ReadyFile, name: str) -> str:
-        for left in reversed(range(UPLOADS)):
-            try:
-                return await line.api.upload(file.path, name)
-            except RetryableError:
-                if not left:
-                    raise
-                await asyncio.sleep(line.endpoint.backoff_base_s * 2.0 ** (UPLOADS - 1 - left))
-        raise AssertionError
+    async def _refused(self, batch: _Open, status: str, error: ApiError) -> None:
+        """End a batch whose file or creation was not accepted; an outage counts as no attempt of its requests."""
+        line = batch.line
+        if isinstance(error, RetryableError):
+            down_s = time.monotonic() - self._down_since.setdefault(id(line), time.monotonic())
+            error = outage(error, down_s, line.endpoint.max_outage_s)
+        await self._end(batch, status, {entry.key: typed(error) for entry in batch.logged.entries})
 
     async def _advance(self, batch: _Open) -> None:
         """Bring a batch one step further.
@@ -239,26 +231,65 @@ class BatchRunner:
         """
         if not batch.logged.id and not await self._located(batch):
             return
-        api, hours = batch.line.api, batch.line.endpoint.batch_hours
+        hours = batch.line.endpoint.batch_hours
         try:
-            state = batch.shown = await api.get(batch.logged.id)
+            state = batch.shown = await batch.line.api.get(batch.logged.id)
         except NotFound:
-            gone = f"The endpoint does not know the file batch {batch.logged.id} any more."
-            await self._end(batch, "gone", {entry.key: BatchFailed(gone) for entry in batch.logged.entries})
+            await self._unknown(batch)
             return
-        if state.ended and state.done and not state.results and batch.empty < EMPTY_POLLS:
-            batch.empty += 1  # the files may come later than the status
+        batch.unknown = 0
+        late = not state.results and (state.done or state.status == "completed")  # some servers count nothing
+        if state.ended and late and batch.empty < EMPTY_POLLS:
+            batch.empty += 1
         elif state.ended:
             await self._record(batch, state)
-        elif time.time() - batch.logged.at > 3600 * hours and not batch.cancelled_at:
-            logger.warning("file batch %s has not ended within %g hours: it is cancelled", state.id, hours)
-            await api.cancel(state.id)
-            batch.cancelled_at = time.monotonic()
-        elif batch.cancelled_at and time.monotonic() - batch.cancelled_at > CANCEL_S:
-            said = f"The file batch {state.id} does not end, not even cancelled; a later run looks at it again."
-            late = {entry.key: BatchFailed(said, status=400) for entry in batch.logged.entries}
-            await batch.line.queue.settle(late)  # it stays open in the log
-            del self._open[batch.logged.tag]
+        elif time.time() - batch.logged.at > 3600 * hours:
+            if not batch.overdue_at:
+                logger.warning("file batch %s has not ended within %g hours: it is cancelled", state.id, hours)
+                batch.overdue_at = time.monotonic()
+            batch.cancelled = batch.cancelled or await self._cancelled(batch)
+            if time.monotonic() - batch.overdue_at > CANCEL_S:
+                said = f"The file batch {state.id} does not end, not even cancelled; a later run looks at it again."
+                await self._leave(batch, said)
+
+    @staticmethod
+    async def _cancelled(batch: _Open) -> bool:
+        """Cancel a batch; returns whether that need not be tried again.
+
+        Raises:
+            StopRun: Nothing can be sent to the endpoint any more.
+        """
+        try:
+            await batch.line.api.cancel(batch.logged.id)
+        except RetryableError:
+            return False
+        except ApiError as error:
+            if isinstance(error, StopRun) and not isinstance(error, NotFound):
+                raise
+            logger.warning("file batch %s cannot be cancelled, and may still end: %s", batch.logged.id, error)
+        return True
+
+    async def _unknown(self, batch: _Open) -> None:
+        """Look for a batch that the endpoint has denied; its requests may be paid for, so none is sent again."""
+        batch.unknown += 1
+        found, at = None, batch.line.endpoint
+        with suppress(NotFound):  # some servers have no list
+            found = await batch.line.api.find(batch.logged.tag, batch.logged.file)
+        if found is not None and found.id != batch.logged.id:
+            batch.logged = self._log.note(batch.logged, id_=found.id)
+        if found is None and batch.unknown >= EMPTY_POLLS:
+            said = (
+                f"{at.label} does not know the file batch {batch.logged.id} any more, as the key in {at.api_key_env} "
+                "sees it. Its requests may be paid for and are not sent again: restore the key that made it, or give "
+                "the batch up with lvqa batches OUT --forget."
+            )
+            await self._leave(batch, said)
+
+    async def _leave(self, batch: _Open, said: str) -> None:
+        """Fail the requests of a batch in this run; it stays open in the log for a later one."""
+        logger.warning("%s", said)
+        await batch.line.queue.settle({entry.key: BatchFailed(said, status=400) for entry in batch.logged.entries})
+        del self._open[batch.logged.tag]
 
     async def _located(self, batch: _Open) -> bool:
         """Find a batch whose id was not logged; if there is none, see to it that there will be none."""
@@ -271,7 +302,7 @@ class BatchRunner:
         found = await api.find(logged.tag, logged.file)
         if found is None:
             # A request that is still on its way finds no file then.
-            deleted = await self._discard(batch.line, logged.file)
+            deleted = await discarded(batch.line, logged.file)
             found = await api.find(logged.tag, logged.file)
             if found is None and not deleted and time.time() - logged.at < LATE_S:
                 return False
@@ -288,60 +319,23 @@ class BatchRunner:
             try:
                 files.append(await batch.line.api.content(name))
             except NotFound:
+                if batch.empty < EMPTY_POLLS:
+                    batch.empty += 1  # the file may come later than its id
+                    return
                 logger.warning("the result file %s of batch %s is gone", name, state.id)
         keys = [entry.key for entry in batch.logged.entries]
         results = await asyncio.to_thread(results_of, batch.line.api, state, files, keys)
         await asyncio.to_thread(self._log.record, batch.logged, results)
-        await self._settle(batch.logged, results)
+        await self._budget.settle(batch.logged, results)
         self._answered += sum(isinstance(result, ChatReply) for result in results.values())
         failures = {key: None if isinstance(result, ChatReply) else result for key, result in results.items()}
         await self._end(batch, state.status, failures)
         for name in (batch.logged.file, *state.results):
-            await self._discard(batch.line, name)
-
-    async def _settle(self, logged: LoggedBatch, results: Mapping[str, Result]) -> None:
-        """Replace the reserved budget of a batch by its cost."""
-        reserved = cost = 0.0
-        for entry in logged.entries:
-            estimate = entry.estimate_usd if logged.ours else 0.0
-            result = results.get(entry.key)
-            reserved += estimate
-            if isinstance(result, ChatReply) or (result is not None and result.bill is not None):
-                usd = (result.usage if isinstance(result, ChatReply) else Usage.of(result)).cost_usd
-                cost += estimate if usd is None else usd
-        if self._budget is not None:
-            await self._budget.settle(reserved, cost)
+            await discarded(batch.line, name)
 
     async def _end(self, batch: _Open, status: str, results: Mapping[str, ApiError | None]) -> None:
         batch.logged = self._log.note(batch.logged, status=status)
         self._open.pop(batch.logged.tag, None)
-        if status in UNSENT:
-            await self._settle(batch.logged, {})
+        if status in UNSENT and batch.logged.ours:
+            await self._budget.release(batch.logged.entries)
         await batch.line.queue.settle(results)
-
-    @staticmethod
-    async def _discard(line: BatchLine, file: str) -> bool:
-        """Delete a file; returns whether it is gone."""
-        try:
-            await line.api.delete(file)
-        except RetryableError:
-            raise
-        except ApiError as error:  # some servers keep files in use, or all files
-            logger.info("the file %s was not deleted (%s)", file, error)
-            return False
-        return True
-
-
-def _typed(error: ApiError) -> ApiError:
-    """The error of each request of a file that was not accepted."""
-    if isinstance(error, StopRun | NoCapacity):
-        return error
-    return BatchFailed(f"The file of the batch was not accepted: {error}")
-
-
-def _without(file: ReadyFile, keys: set[str]) -> ReadyFile:
-    """The file without some of its requests."""
-    kept = [number for number, entry in enumerate(file.entries) if entry.key not in keys]
-    lines = file.path.read_bytes().splitlines(keepends=True)
-    file.path.write_bytes(b"".join(lines[number] for number in kept))
-    return ReadyFile(file.path, tuple(file.entries[number] for number in kept))

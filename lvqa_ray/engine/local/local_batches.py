@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchRunner
+from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchApi

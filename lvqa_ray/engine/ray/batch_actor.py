@@ -69,9 +69,15 @@ class RayQueue:
         state: RequestState | ApiError = await self._actor.offer.remote(entry, line)
         return state
 
-    async def forget(self, key: str) -> None:
+    async def forget(self, key: str, changes: frozenset[str]) -> bool:
         """See `BatchQueue.forget`."""
-        await self._actor.forget.remote(key)
+        may: bool = await self._actor.forget.remote(key, changes)
+        return may
+
+    async def changes(self) -> frozenset[str]:
+        """See `BatchQueue.changes`."""
+        changes: frozenset[str] = await self._actor.changes.remote()
+        return changes
 
     async def take(self, *, flush: bool) -> ReadyFile | None:
         """See `BatchQueue.take`."""

@@ -43,6 +43,10 @@ class BudgetActor:
         """See `Budget.settle`."""
         self._budget.settle(estimate_usd, cost)
 
+    def release(self, estimate_usd: float, requests: int = 1) -> None:
+        """See `Budget.release`."""
+        self._budget.release(estimate_usd, requests)
+
     def exhausted(self) -> str:
         """See `Budget.exhausted`."""
         return self._budget.exhausted
@@ -75,3 +79,7 @@ class RayBudget:
     async def settle(self, estimate_usd: float, cost: float | None) -> None:
         """See `Budget.settle`."""
         await self._actor.settle.remote(estimate_usd, cost)
+
+    async def release(self, estimate_usd: float, requests: int = 1) -> None:
+        """See `Budget.release`."""
+        await self._actor.release.remote(estimate_usd, requests)

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path
-from lvqa_ray.engine.batching.batch_runner import BatchLine, BatchRunner
+from lvqa_ray.engine.batching.batch_runner import BatchRunner
+from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue, files_of, start_queue
 from lvqa_ray.engine.ray.budget_actor import RayBudget

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from lvqa_ray.errors import ApiError, MalformedReply, NotFound
+from lvqa_ray.errors import ApiError, BadRequest, MalformedReply, NotFound
+from lvqa_ray.llm.endpoint import CACHE_KEY
 from lvqa_ray.llm.messages import ChatReply, ChatRequest
 from lvqa_ray.llm.transport import error_mapping
-from lvqa_ray.llm.transport.chat_completions import COMPLETIONS, OpenAITransport
+from lvqa_ray.llm.transport.chat_completions import COMPLETIONS, MAX_COMPLETION, MAX_TOKENS, OpenAITransport
 from lvqa_ray.llm.transport.connection import CLIENT_ERRORS
 
+TEMPERATURE = "temperature"
 TAG = "lvqa_batch"
 """Name of our tag in the metadata of a batch."""
 SHORTEST_WINDOW_H = 24
@@ -95,6 +97,35 @@ class BatchApi(OpenAITransport):
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The body of a request; a batch has no streamed replies."""
         return {name: value for name, value in self._body(request).items() if name not in {"stream", "stream_options"}}
+
+    @property
+    def form(self) -> frozenset[str]:
+        """Fields of the body that are not sent as by default, since the endpoint has refused them (`adapt`)."""
+        changed = {
+            MAX_TOKENS: self._token_limit != MAX_TOKENS,
+            TEMPERATURE: not self._sends_temperature,
+            CACHE_KEY: self._endpoint.sends_cache_key and not self._names_prefix,
+        }
+        return frozenset(name for name, is_changed in changed.items() if is_changed)
+
+    def change(self, names: Collection[str]) -> None:
+        """Change the form of all later requests, as `adapt` does.
+
+        Args:
+            names: Fields as in `form`.
+        """
+        if MAX_TOKENS in names:
+            self._token_limit = MAX_COMPLETION
+        if TEMPERATURE in names:
+            self._sends_temperature = False
+        if CACHE_KEY in names:
+            self._names_prefix = False
+
+    def asked(self, error: BadRequest, request: ChatRequest) -> frozenset[str]:
+        """The changes of the form that the error of a request asks for, whether made since or not."""
+        first = BatchApi(self._endpoint, self._api_key)
+        first.adapt(error, first.body(request))
+        return first.form
 
     def reply(self, answer: object) -> ChatReply:
         """Convert the body of a result; errors as for a reply of `OpenAITransport`."""

@@ -71,8 +71,12 @@ class QueueClient(Protocol):
         """See `BatchQueue.offer`."""
         ...
 
-    async def forget(self, key: str) -> None:
+    async def forget(self, key: str, changes: frozenset[str]) -> bool:
         """See `BatchQueue.forget`."""
+        ...
+
+    async def changes(self) -> frozenset[str]:
+        """See `BatchQueue.changes`."""
         ...
 
     async def take(self, *, flush: bool) -> ReadyFile | None:
@@ -122,6 +126,8 @@ class BatchQueue:
         self._answered: set[str] = set()
         self._failed: dict[str, ApiError] = {}
         self._failures: Counter[tuple[str, type[ApiError]]] = Counter()
+        self._changes: frozenset[str] = frozenset()
+        self._made: dict[str, set[str]] = {}  # changes by the keys of refused requests
         self._first_at: dict[str, float] = {}
         self._deferred = 0
         self._files = 0
@@ -176,9 +182,27 @@ class BatchQueue:
             self._close()
         return RequestState.ADDED
 
-    def forget(self, key: str) -> None:
-        """Forget the error of a request, so that it may be offered in another form."""
+    def forget(self, key: str, changes: frozenset[str]) -> bool:
+        """Forget the error of a request, so that it may be offered in another form, once for each change.
+
+        Args:
+            key: Its cache key.
+            changes: Changes of the form that the error asks for (`BatchApi.form`).
+
+        Returns:
+            Whether it may be offered again.
+        """
+        made = self._made.setdefault(key, set())
+        if changes <= made:
+            return False
+        made |= changes
+        self._changes |= changes
         self._failed.pop(key, None)
+        return True
+
+    def changes(self) -> frozenset[str]:
+        """The changes of the form that errors of requests have asked for; each client of the endpoint makes them."""
+        return self._changes
 
     def take(self, *, flush: bool) -> ReadyFile | None:
         """The next file to upload, if one is complete; its requests go on waiting. It is the caller's to delete.
@@ -255,10 +279,15 @@ class LocalQueue:
         with self._lock:
             return self._queue.offer(entry, line)
 
-    async def forget(self, key: str) -> None:
+    async def forget(self, key: str, changes: frozenset[str]) -> bool:
         """See `BatchQueue.forget`."""
         with self._lock:
-            self._queue.forget(key)
+            return self._queue.forget(key, changes)
+
+    async def changes(self) -> frozenset[str]:
+        """See `BatchQueue.changes`."""
+        with self._lock:
+            return self._queue.changes()
 
     async def take(self, *, flush: bool) -> ReadyFile | None:
         """See `BatchQueue.take`."""

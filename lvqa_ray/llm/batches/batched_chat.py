@@ -66,6 +66,7 @@ class BatchedChat:
         self._answers = answers
         self._key_of = key_of
         self._budget = budget
+        self._formed = False  # whether it knows what earlier passes have found out about the form of requests
 
     async def __call__(self, request: ChatRequest) -> ChatReply:
         """Return the answer if a batch has brought it; else put the request into a batch.
@@ -82,36 +83,44 @@ class BatchedChat:
             if state is RequestState.NEW:
                 state = await self._offer(key, request)
             if isinstance(state, ApiError):
-                if not (isinstance(state, BadRequest) and self._api.adapt(state, self._api.body(request))):
+                changes = self._api.asked(state, request) if isinstance(state, BadRequest) else frozenset()
+                if not changes or not await self._queue.forget(key, changes):
                     raise state
-                await self._queue.forget(key)
+                self._api.change(changes)
             elif state is RequestState.STANDARD:
                 return await self._standard(replace(request, standard=True))
             elif state is RequestState.ANSWERED:
                 return await self._answer(key)
-            elif state is RequestState.FULL:
-                await asyncio.sleep(FULL_S)
             elif not self._waits:
                 raise Deferred("The request waits in a file batch.")
             else:
                 await asyncio.sleep(LIVE_S)
 
     async def _offer(self, key: str, request: ChatRequest) -> RequestState | ApiError:
-        line = await asyncio.to_thread(self._api.line, key, request)
-        if len(line) > MEGABYTE * self._endpoint.batch_mb:
-            return TooLong(f"The request has {len(line) / MEGABYTE:.1f} MB, and a file takes batch_mb.")
+        """Reserve budget for a request once, and offer it until the files have room for it."""
         estimate = estimate_usd(self._endpoint, request) if self._budget else 0.0
         if self._budget is not None and (refused := await self._budget.reserve(estimate)) is not None:
             raise refused
         state: RequestState | ApiError = RequestState.NEW
         try:
-            state = await self._queue.offer(BatchEntry(key, request.stage, estimate), line)
-        except OSError as error:
-            raise StopRun(f"A file of requests cannot be written ({error.strerror or error}).") from None
+            while (state := await self._offered(key, request, estimate)) is RequestState.FULL:  # noqa: ASYNC110 - the queue may be in another process
+                await asyncio.sleep(FULL_S)
         finally:
             if state is not RequestState.ADDED and self._budget is not None:
-                await self._budget.settle(estimate, 0.0)
+                await self._budget.release(estimate)
         return state
+
+    async def _offered(self, key: str, request: ChatRequest, estimate: float) -> RequestState | ApiError:
+        if not self._formed:
+            self._api.change(await self._queue.changes())
+            self._formed = True
+        line = await asyncio.to_thread(self._api.line, key, request)
+        if len(line) > MEGABYTE * self._endpoint.batch_mb:
+            return TooLong(f"The request has {len(line) / MEGABYTE:.1f} MB, and a file takes batch_mb.")
+        try:
+            return await self._queue.offer(BatchEntry(key, request.stage, estimate), line)
+        except OSError as error:
+            raise StopRun(f"A file of requests cannot be written ({error.strerror or error}).") from None
 
     async def _answer(self, key: str) -> ChatReply:
         """The answer that was recorded after the cache looked for it."""

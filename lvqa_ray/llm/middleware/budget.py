@@ -61,6 +61,16 @@ class Budget:
         if cost is not None:
             self.spent_usd += cost - estimate_usd
 
+    def release(self, estimate_usd: float, requests: int = 1) -> None:
+        """Take back the reservations of requests that are not sent.
+
+        Args:
+            estimate_usd: Their estimated cost together.
+            requests: Their number.
+        """
+        self.sent -= requests
+        self.spent_usd -= estimate_usd
+
 
 def _sentence(done: str, setting: str) -> str:
     return (
@@ -80,6 +90,10 @@ class BudgetClient(Protocol):
         """See `Budget.settle`."""
         ...
 
+    async def release(self, estimate_usd: float, requests: int = 1) -> None:
+        """See `Budget.release`."""
+        ...
+
 
 class LocalBudget:
     """A budget for the tasks of one process."""
@@ -94,6 +108,10 @@ class LocalBudget:
     async def settle(self, estimate_usd: float, cost: float | None) -> None:
         """See `Budget.settle`."""
         self._budget.settle(estimate_usd, cost)
+
+    async def release(self, estimate_usd: float, requests: int = 1) -> None:
+        """See `Budget.release`."""
+        self._budget.release(estimate_usd, requests)
 
 
 class BudgetMiddleware:

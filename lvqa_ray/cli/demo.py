@@ -16,7 +16,6 @@ from lvqa_ray.cli.display.summaries import print_record
 from lvqa_ray.cli.display.terminal import talk
 from lvqa_ray.cli.run import Overrides, run_and_report
 from lvqa_ray.errors import LvqaError
-from lvqa_ray.records import KEYED_KINDS
 
 DEMO_PORT = 8901
 
@@ -38,6 +37,8 @@ def demo(
         f"Model: {DEMO_MODEL}. It is not a vision model: it writes text from measurements of the frames. "
         "The pipeline is the real one."
     )
+    from lvqa_ray.records import KEYED_KINDS  # noqa: PLC0415 - a help page loads no rows
+
     with _demo_endpoint() as base_url:
         endpoint = {"base_url": base_url, "model": DEMO_MODEL, "api_key_env": None}
         job = config.Job.of(

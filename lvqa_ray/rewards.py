@@ -47,8 +47,8 @@ def reward(reply: str, record: Mapping[str, Any]) -> float:
 
     Args:
         reply: The text of the policy, with or without reasoning.
-        record: A row of ``data/`` with ``parsed_reasoning``, ``kind`` and ``typed_answer``; rows of earlier releases, which
-            lack the last two, hold multiple-choice questions.
+        record: A row of ``data/`` with ``parsed_reasoning``, ``kind`` and ``typed_answer``; rows of earlier releases,
+            which lack the last two, hold multiple-choice questions.
 
     Returns:
         A number from 0 to 1. Gold replies score 1.

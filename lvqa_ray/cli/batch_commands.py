@@ -23,14 +23,16 @@ def batches(
     output: Output,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until they end, and keep their answers.")] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel them; what is answered already is charged.")] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel them. The endpoint charges requests that it has answered already.")
+    ] = False,
     forget: Annotated[
         bool,
         typer.Option("--forget", help="Give up their answers: the next run sends and pays for their requests again."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the file batches of a run that have not ended (tier batch). Their answers are used by the next run."""
+    """List the file batches of a run that have not ended (tier batch). The next run uses their answers."""
     from lvqa_ray.engine.batching import batch_control  # noqa: PLC0415 - `lvqa --help` need not load it
     from lvqa_ray.storage.run_lock import run_lock  # noqa: PLC0415 - as above
 

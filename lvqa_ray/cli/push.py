@@ -33,7 +33,7 @@ def push(
     ] = "",
     licence: Annotated[str, typer.Option("--license", help="Licence of the data set, such as cc-by-4.0.")] = "",
 ) -> None:
-    """Publish the records on the Hugging Face Hub, without prompts and local paths. Needs huggingface_hub (extra "hub")."""
+    """Publish the records on the Hugging Face Hub, without prompts and local paths. Needs huggingface_hub."""
     from lvqa_ray.report import hub  # noqa: PLC0415 - Arrow takes a second to import
     from lvqa_ray.report.export_files import Selection  # noqa: PLC0415
     from lvqa_ray.report.row_filter import RowFilter  # noqa: PLC0415

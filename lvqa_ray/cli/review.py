@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lvqa_ray.cli.arguments import Output, resolve_output
-from lvqa_ray.cli.display.terminal import say, talk
+from lvqa_ray.cli.display.terminal import plain, say, talk
 from lvqa_ray.cli.report import output_at
 from lvqa_ray.errors import ConfigError
 
@@ -45,6 +45,7 @@ def review(
 
     folder = resolve_output(output)
     name = reviewer.strip() or _login()
+    _apply(folder, "Applied from an earlier session: ")
     queue = review_queue(
         output_at(folder), name, where=RowFilter(where) if where.strip() else None, sample=sample, seed=seed
     )
@@ -57,10 +58,12 @@ def review(
 
         with suppress(KeyboardInterrupt):
             asyncio.run(serve())
-    _apply(folder)
+    if not _apply(folder):
+        raise typer.Exit(1)
 
 
-def _apply(folder: StoragePath) -> None:
+def _apply(folder: StoragePath, begin: str = "") -> bool:
+    """Apply the decisions and print what changed, with this beginning; returns whether that was possible."""
     from lvqa_ray.journal.run_ids import next_run_id  # noqa: PLC0415 - as above
     from lvqa_ray.review.application import apply_decisions  # noqa: PLC0415
     from lvqa_ray.storage.paths import describe_os_error  # noqa: PLC0415
@@ -70,12 +73,15 @@ def _apply(folder: StoragePath) -> None:
         with run_lock(folder):
             made = apply_decisions(folder, next_run_id([]))
     except ConfigError as error:
-        talk.print(f"The decisions are stored, and not applied yet: {error} The next lvqa review applies them.")
-        raise typer.Exit(1) from None
+        talk.print(plain(f"The decisions are stored, and not applied yet: {error} The next lvqa review applies them."))
+        return False
     except OSError as error:
         raise ConfigError(f"The decisions are stored, and not applied yet: {describe_os_error(error)}") from None
+    if begin and not (made.accepted or made.edited or made.dropped):
+        return True
     stale = f", {made.stale:,} not applied (the record has changed since)" if made.stale else ""
-    talk.print(f"{made.accepted:,} accepted, {made.edited:,} edited, {made.dropped:,} dropped{stale}.")
+    talk.print(f"{begin}{made.accepted:,} accepted, {made.edited:,} edited, {made.dropped:,} dropped{stale}.")
+    return True
 
 
 def _login() -> str:

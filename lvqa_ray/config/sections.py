@@ -80,7 +80,7 @@ class Endpoints(Section):
 
     watcher: Replicas | None = Field(
         default=None,
-        description="The vision model that answers questions from the film (checks.watch), for example one that "
+        description="The vision model that answers questions from the video (checks.watch), for example one that "
         "thinks: one endpoint, a list, or null for vlm.",
     )
     speech: Replicas | None = Field(
@@ -172,7 +172,7 @@ class Checks(Section):
     )
     watch: CheckWatch = Field(
         default_factory=CheckWatch,
-        description="Questions whose key does not follow from the film; keeps the reasoning of each attempt.",
+        description="Questions whose key does not follow from the video; keeps the reasoning of each attempt.",
     )
     prose: CheckProse = Field(
         default_factory=CheckProse, description="Rewritten reasoning that does not reach the key, or changes facts."

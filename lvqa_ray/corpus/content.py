@@ -81,4 +81,4 @@ def _pread(descriptor: int, start: int, count: int) -> bytes:
 @contextmanager
 def _opened_remote(uri: str, access: StorageOptions) -> Iterator[tuple[int, ReadAt]]:
     with closing(open_in_parts(uri, access)) as file:
-        yield int(file.size), lambda start, count: read_at(uri, file, start, count)
+        yield int(file.size), lambda start, count: read_at(uri, file, start, count, access.stopped)

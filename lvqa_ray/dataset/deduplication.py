@@ -7,7 +7,7 @@ the ids decide, so interrupted and uninterrupted runs give the same data.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +48,7 @@ def drop_repeated_questions(folder: StoragePath, check: CheckDuplicates, job_has
         return
     if check.policy == "drop":
         _write_drops(folder, check, repeats, job_hash, run_id)
+        mark_traces_dropped(folder, repeats)
     for shard in shards(folder, "data"):
         rows = read_whole(shard, "data")
         found = _repeats(rows, repeats, job_hash)
@@ -102,6 +103,16 @@ def _write_drops(folder: StoragePath, check: CheckDuplicates, repeats: Repeats, 
     }
     write_shard(folder, "drops", f"corpus-{run_id}", drops)
     write_shard(folder, "failures", f"corpus-{run_id}", failures.values())
+
+
+def mark_traces_dropped(folder: StoragePath, questions: Collection[str]) -> None:
+    """Record in ``traces/`` that questions are no records, so that exports and statistics leave their traces out."""
+    for shard in shards(folder, "traces"):
+        rows = read_whole(shard, "traces")
+        gone = pc.is_in(rows["question_id"], value_set=pa.array(list(questions), pa.string()))
+        if pc.any(pc.and_(gone, rows["kept"])).as_py():
+            place = rows.column_names.index("kept")
+            replace_shard(rows.set_column(place, rows.schema.field("kept"), pc.and_not(rows["kept"], gone)), shard)
 
 
 def _earlier_names(folder: StoragePath) -> Callable[[pa.Table], pa.Array]:

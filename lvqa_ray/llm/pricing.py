@@ -82,8 +82,17 @@ def cost_usd(at: Endpoint, used: Usage, tier: Tier = STANDARD) -> float | None:
 
 
 def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: Tier = STANDARD) -> Rates | None:
-    """Prices of an endpoint on one tier, for prompts of this length; ``None`` if one is unknown."""
+    """Prices of an endpoint on one tier, for prompts of this length; ``None`` if one is unknown.
+
+    Prices of the job are those of the tier that it names: on a host with a discounted tier only, a job that names no
+    tier gets the discount on published prices, not on its own.
+    """
     published = _published(at.model, at.base_url, math.ceil(prompt_tokens / _STEP) * _STEP)
+    if tier == STANDARD and (urlsplit(at.base_url).hostname or "") in BATCH_HOSTS:
+        if at.tier != STANDARD:
+            tier = "batch_chat"
+        elif published is not None:
+            published = _on_tier(published, _HALF_ONLY)
     price_in, price_out = at.price_in, at.price_out
     if published is None:
         if price_in is None or price_out is None:
@@ -98,8 +107,6 @@ def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: Tier = STANDARD) -> Rat
         cached=published.cached if at.price_cached is None else at.price_cached,
         cache_write=published.cache_write if at.price_cache_write is None else at.price_cache_write,
     )
-    if tier == STANDARD and (urlsplit(at.base_url).hostname or "") in BATCH_HOSTS:
-        tier = "batch_chat"
     if tier == STANDARD:
         return rates
     discount = discount_of(at, tier)

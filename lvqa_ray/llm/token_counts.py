@@ -46,7 +46,8 @@ def usage_of(answer: Mapping[str, Any]) -> Usage | None:
     read, written = _first(inputs, *_READ), _first(inputs, *_WRITTEN)
     reasoned = _first([*_details(counts, "completion_tokens_details", "output_tokens_details"), counts], *_REASONED)
     from_cache = (read or 0) + (written or 0)
-    anthropic = prompt is None and len(inputs) == 1  # native names, and no object with details
+    complete = total is not None and total == tokens_in + tokens_out
+    anthropic = prompt is None and len(inputs) == 1 and not complete  # native names, and no object with details
     if from_cache and (anthropic or from_cache > tokens_in or total == tokens_in + tokens_out + from_cache):
         tokens_in += from_cache
     if total is not None and (hidden := total - tokens_in - tokens_out) > 0:  # billed as completion tokens

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -37,12 +39,14 @@ class DatasetOptions:
         video_root: Folder or URL prefix that ``video`` is written relative to; empty to write it unchanged.
         file_names: Whether ``video`` is only the file name.
         licence: Licence name of the hub, such as ``cc-by-4.0``; the user chooses it.
+        published: Remove local paths and the texts of errors from the names of models and the reasons of checks.
     """
 
     columns: tuple[str, ...] = tuple(SCHEMAS["data"].names)
     video_root: str = ""
     file_names: bool = False
     licence: str = ""
+    published: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -52,6 +56,8 @@ class DatasetOptions:
     def shown(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Rows with these columns, and videos at their published places."""
         kept = rows.select(list(self.columns))
+        if self.published:
+            kept = _without_private_texts(kept)
         if "video" not in self.columns or not (self.video_root or self.file_names):
             return kept
         style = SampleStyle(video_root=self.video_root)
@@ -60,6 +66,33 @@ class DatasetOptions:
             for video in kept["video"].to_pylist()
         ]
         return kept.set_column(self.columns.index("video"), "video", pa.array(places, pa.string()))
+
+
+def _without_private_texts(rows: pa.RecordBatch) -> pa.RecordBatch:
+    values = rows.to_pylist()
+    for row in values:
+        if row.get("models"):
+            row["models"] = json.dumps(
+                {stage: public_name(str(name)) for stage, name in json.loads(row["models"]).items()}
+            )
+        for check in row.get("checks") or []:
+            if check["reason"]:
+                check["reason"] = _public_reason(check["reason"])
+    return pa.RecordBatch.from_pylist(values, schema=rows.schema)
+
+
+def public_name(model: str) -> str:
+    """Name of a model without the folders of a local path."""
+    return model.rstrip("/").rpartition("/")[2] if model.startswith(("/", "~", ".")) else model
+
+
+def _public_reason(reason: str) -> str:
+    """A reason without the text of an error, which may name an address, and without the folders of paths."""
+    begun, failed, _ = reason.partition("could not be checked")
+    return _FOLDERS_OF_PATH.sub("", begun + failed)
+
+
+_FOLDERS_OF_PATH = re.compile(r"(?<![\w/])(?:~|\.{1,2})?/(?:[^\s/:'\"]+/)+")
 
 
 def export_dataset(
@@ -150,7 +183,11 @@ def _card(output: OutputReader, counts: dict[str, int], options: DatasetOptions)
         counts=counts,
         licence=options.licence,
         local=not (options.video_root or options.file_names),
-        models=[(stage, model, spent) for stage in in_order(book.spent) for model, spent in book.spent[stage].items()],
+        models=[
+            (stage, public_name(model) if options.published else model, spent)
+            for stage in in_order(book.spent)
+            for model, spent in book.spent[stage].items()
+        ],
         bill=total(spent for models in book.spent.values() for spent in models.values()),
         dollars=overview.dollars,
         versions=(output.run.get("summary") or {}).get("versions") or {},

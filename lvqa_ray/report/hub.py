@@ -35,7 +35,7 @@ class Pushed:
     Attributes:
         url: Web page of the data set.
         counts: Number of records by split.
-        private: Whether the repository was created as a private one.
+        private: Whether the repository is private.
     """
 
     url: str
@@ -72,10 +72,15 @@ def push(
     api, token = _client()
     columns = tuple(name for name in SCHEMAS["data"].names if name not in PRIVATE or name in selection.columns)
     with tempfile.TemporaryDirectory(prefix="lvqa-push-") as folder:
-        options = DatasetOptions(columns=columns, video_root=video_root, file_names=not video_root, licence=licence)
+        options = DatasetOptions(
+            columns=columns, video_root=video_root, file_names=not video_root, licence=licence, published=True
+        )
         made = export_dataset(output, Path(folder) / "dataset", selection, options)
         try:
             url = api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True, token=token)
+            private = bool(api.repo_info(url.repo_id, repo_type="dataset", token=token).private)
+            if not (private or public):
+                raise ConfigError(f"{repo} exists and is public: give --public to publish there.")
             api.upload_folder(
                 repo_id=url.repo_id,
                 folder_path=made.paths[0],
@@ -84,9 +89,11 @@ def push(
                 commit_message=f"{sum(made.counts.values()):,} records by lvqa-ray",
                 delete_patterns="data/*.parquet",
             )
+        except ConfigError:
+            raise
         except Exception as error:
             raise ConfigError(_why(error, repo)) from None
-    return Pushed(url=str(url), counts=made.counts, private=not public)
+    return Pushed(url=str(url), counts=made.counts, private=private)
 
 
 def _client() -> tuple[HfApi, str]:

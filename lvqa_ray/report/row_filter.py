@@ -47,10 +47,10 @@ class RowFilter:
             tree = ast.parse(text.strip(), mode="eval")
         except (SyntaxError, ValueError) as error:
             raise self._wrong(f"{getattr(error, 'msg', None) or error}") from None
-        self._expression = self._condition(tree.body)
         try:  # finds a comparison of a number with a text before any row is read
+            self._expression = self._condition(tree.body)
             SCHEMAS["data"].empty_table().filter(self._expression)
-        except pa.ArrowException:
+        except (pa.ArrowException, OverflowError, TypeError):
             raise self._wrong("it compares a column with a value of another type") from None
 
     def __str__(self) -> str:
@@ -96,8 +96,9 @@ class RowFilter:
         if isinstance(op, ast.In | ast.NotIn):
             if not isinstance(right, ast.List | ast.Tuple | ast.Set):
                 raise self._wrong("in and not in take a list, as in category in ['goal', 'plot']")
-            found = self._operand(left).isin([self._value(value) for value in right.elts])
-            return ~found if isinstance(op, ast.NotIn) else found
+            operand = self._operand(left)
+            found = operand.isin([self._value(value) for value in right.elts])
+            return ~found & operand.is_valid() if isinstance(op, ast.NotIn) else found
         made: pc.Expression = _COMPARISONS[type(op)](self._operand(left), self._operand(right))
         return made
 
@@ -129,7 +130,7 @@ class RowFilter:
     def _value(self, node: ast.expr) -> str | float | bool:
         try:
             value = ast.literal_eval(node)
-        except ValueError:
+        except (ValueError, TypeError):
             raise self._wrong(f"{ast.unparse(node)} is neither a column nor a value") from None
         if not isinstance(value, str | int | float):
             raise self._wrong(f"{ast.unparse(node)} is no text, number, True or False")

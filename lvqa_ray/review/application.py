@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvqa_ray.dataset.deduplication import OF_A_DROP
+from lvqa_ray.dataset.deduplication import OF_A_DROP, mark_traces_dropped
 from lvqa_ray.dataset.shards import read_shard, read_whole, replace_shard, shards, write_shard
 from lvqa_ray.records.question_columns import training_messages
 from lvqa_ray.records.tables import PROVENANCE, SCHEMAS
@@ -23,6 +23,8 @@ from lvqa_ray.storage.paths import StoragePath
 
 CHECK = "review"
 """Name of the check in ``checks`` and ``drops/``."""
+_MEASURED = ("blind_rate", "solve_rate", "watch_rate", "best_trace")
+"""Columns that hold for the question as it was."""
 _ACTIONS = {"accept": None, "edit": "repaired", "drop": "dropped"}
 
 
@@ -61,6 +63,7 @@ def apply_decisions(folder: StoragePath, name: str) -> Applied:
         return Applied()
     counts: Counter[str] = Counter()
     _write_drops(folder, made, name)
+    mark_traces_dropped(folder, [ident for ident, decision in made.items() if _is_another_question(decision)])
     for shard in shards(folder, "data"):
         rows = read_whole(shard, "data")
         touched = pc.is_in(rows["id"], value_set=pa.array(list(made), pa.string()))
@@ -95,20 +98,36 @@ def _reviewed(row: dict[str, Any], decision: Decision, counts: Counter[str]) -> 
     if decision.action == "accept" and _has_verdict(row):
         return row
     counts[decision.action] += 1
-    return row | (_edited(row, decision.after) if decision.after else {}) | _verdict(row, decision)
+    return row | (_edited(row, decision) if decision.after else {}) | _verdict(row, decision)
 
 
-def _edited(row: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _is_another_question(decision: Decision) -> bool:
+    """Whether no answer that was sampled before is one to the record after the decision."""
+    after = decision.after
+    changed = after is not None and any(
+        after[name] != decision.before[name] for name in ("question", "options", "answer")
+    )
+    return decision.action == "drop" or changed
+
+
+def _edited(row: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    after = decision.after or decision.before
     options = after["options"]
     parsed = dict(row["parsed_reasoning"]) | {"QUESTION": after["question"], "ANSWER": after["answer"]}
     parsed["OPTIONS"] = dict(parsed["OPTIONS"] or {}) | dict(options) if options else parsed["OPTIONS"]
-    asked = "\n".join([after["question"], *(f"{letter}. {text}" for letter, text in options.items())])
+    asked = row["full_question"]
+    if not options:  # the form of the answer follows the question
+        asked = asked.replace(decision.before["question"], after["question"], 1)
+    elif _is_another_question(decision):
+        asked = "\n".join([after["question"], *(f"{letter}. {text}" for letter, text in options.items())])
     new = {"parsed_reasoning": parsed, "full_question": asked, "reformatted_reasoning": after["reasoning"]}
     new["messages"] = training_messages(asked, after["reasoning"], after["answer"])
     if row.get("open_question") is not None:
         new |= {"open_question": after["question"], "open_answer": options.get(after["answer"], row["open_answer"])}
     if row.get("typed_answer") and options:
         new["typed_answer"] = dict(row["typed_answer"]) | {"letter": after["answer"]}
+    if _is_another_question(decision):
+        new |= {name: None for name in _MEASURED if name in row}
     return new
 
 
@@ -127,6 +146,7 @@ def _write_drops(folder: StoragePath, made: Mapping[str, Decision], name: str) -
     drops = [
         {column: row.get(column) for column in OF_A_DROP}
         | {column: row.get(column) for column, _ in PROVENANCE}
+        | {"question_kind": row.get("kind")}
         | {"check": CHECK, "kind": CHECK, "reason": made[row["id"]].reason or "a reviewer dropped it"}
         | {"checks": _verdict(row, made[row["id"]])["checks"]}
         for row in dropped

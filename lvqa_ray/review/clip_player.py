@@ -33,6 +33,7 @@ class ClipPlayer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pool = self._fresh_pool()
+        self._turn = asyncio.Lock()
         self._cutting: dict[Path, asyncio.Task[None]] = {}
 
     async def clip(self, name: str, video: str, span: Span) -> Path:
@@ -58,21 +59,24 @@ class ClipPlayer:
 
     def close(self) -> None:
         """End the subprocess."""
+        for process in list((self._pool._processes or {}).values()):  # Python 3.14 has a public method for it
+            process.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _cut(self, path: Path, video: str, span: Span) -> None:
         if scheme_of(video):
             raise NoClipError(f"The video is not on this machine ({video}).")
         end_s = min(span.end_s, span.start_s + LONGEST_S)
-        call = asyncio.get_running_loop().run_in_executor(
-            self._pool, _cut_file, video, Span(start_s=span.start_s, end_s=end_s), path
-        )
-        try:
-            problem = await asyncio.wait_for(call, CUT_TIMEOUT_S)
-        except (BrokenExecutor, TimeoutError):
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = self._fresh_pool()
-            problem = "its decoder crashed or did not end"
+        async with self._turn:  # one at a time, so that the time limit counts no waiting
+            call = asyncio.get_running_loop().run_in_executor(
+                self._pool, _cut_file, video, Span(start_s=span.start_s, end_s=end_s), path
+            )
+            try:
+                problem = await asyncio.wait_for(call, CUT_TIMEOUT_S)
+            except (BrokenExecutor, TimeoutError):
+                self.close()
+                self._pool = self._fresh_pool()
+                problem = "its decoder crashed or did not end"
         if problem:
             raise NoClipError(f"The clip cannot be shown: {problem}.")
 

@@ -111,7 +111,7 @@ def stratified(strata: Mapping[Any, Sequence[str]], size: int, seed: int) -> lis
             if sum(shares.values()) < size and shares[key] < len(strata[key]):
                 shares[key] += 1
     while sum(shares.values()) > size:
-        largest = max(keys, key=lambda key: shares[key] - exact[key])
+        largest = max((key for key in keys if shares[key] > least), key=lambda key: shares[key] - exact[key])
         shares[largest] -= 1
     picked: list[str] = []
     for key in keys:

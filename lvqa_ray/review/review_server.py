@@ -14,7 +14,6 @@ from aiohttp import web
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.records import Span
-from lvqa_ray.records.questions import LETTERS
 from lvqa_ray.review.clip_player import ClipPlayer, NoClipError
 from lvqa_ray.review.decisions import ACTIONS, DecisionLog, texts_of
 from lvqa_ray.review.queue import ReviewQueue, decision_about
@@ -221,18 +220,18 @@ def _problem(action: object, reason: str, after: object, before: Mapping[str, An
 
 
 def _edit_problem(after: object, before: Mapping[str, Any]) -> str:
-    if not isinstance(after, dict) or set(after) != set(before):
+    if not isinstance(after, dict) or set(after) != set(before) or not isinstance(after["options"], dict):
         return "an edit has a question, options, an answer and a reasoning"
-    texts = [after["question"], after["reasoning"], *(after["options"] or {}).values()]
+    texts = [after["question"], after["reasoning"], *after["options"].values()]
     if not all(isinstance(text, str) and text.strip() and len(text) <= MAX_TEXT_CHARS for text in texts):
         return "no text may be empty"
-    if set(after["options"] or {}) != set(before["options"] or {}):
+    if set(after["options"]) != set(before["options"]):
         return "the letters of the options must stay"
-    if before["options"] and after["answer"] not in LETTERS:
+    if before["options"] and after["answer"] not in before["options"]:
         return "the answer is the letter of an option"
     if not before["options"] and after["answer"] != before["answer"]:
         return "the answer of this kind of question cannot be edited"
-    options = [" ".join(text.split()).casefold() for text in (after["options"] or {}).values()]
+    options = [" ".join(text.split()).casefold() for text in after["options"].values()]
     return "two options are the same" if len(set(options)) < len(options) else ""
 
 

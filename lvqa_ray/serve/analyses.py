@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,22 +16,24 @@ from lvqa_ray.config import Job, Serve
 from lvqa_ray.config.places import download_cache, output_path, storage_options
 from lvqa_ray.corpus.video_ids import named_after
 from lvqa_ray.dataset.identities import identified
-from lvqa_ray.engine.local.abandonable import in_own_thread
+from lvqa_ray.engine.local.abandonable import in_own_thread, to_the_end
 from lvqa_ray.engine.local.analysis_document import AnalysisDocument
 from lvqa_ray.engine.local.analysis_store import AnalysisStore
 from lvqa_ray.engine.local.executor import LocalExecutor, Result
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Analysis, CaptionedVideo, Failure, ProbedVideo, Task, Video, redact_url
-from lvqa_ray.serve.access.addresses import checked
+from lvqa_ray.serve.access.addresses import address_hash, checked
 from lvqa_ray.serve.analysis_request import AnalysisRequest, job_for
 from lvqa_ray.serve.invalid import RefusedError, invalid
 from lvqa_ray.serve.running import FAILED, FINISHED, STARTED, Running
-from lvqa_ray.serve.slots import DownloadPlaces, Slot
+from lvqa_ray.serve.slots import DownloadPlaces, Slot, Stopped
 from lvqa_ray.storage.remote import is_remote
 from lvqa_ray.storage.ssrf import SsrfGuard
 
 LOOKUP_S = 6.0
 """Maximum time (s) to look up the host of an address; less than the clients' timeout for the start of a reply."""
+REQUEST_S = 60.0
+"""Maximum time (s) of each request, for 1 MiB at most, that identifies a remote video: what an abandoned one takes."""
 FLUSH_S = 5.0
 """Maximum time (s) that clients have to read the last event when the service ends."""
 WATCHERS_POLL_S = 0.05
@@ -118,9 +120,15 @@ class AnalysisRuns:
             running.work.cancel()
             await asyncio.wait([running.work])
         if not running.over:  # it was cancelled before it started
-            running.analysis.state = "stopped"
-            self._running.pop(running.analysis.session, None)
-            running.emit(FAILED)
+            self._end(running)
+
+    def _end(self, running: Running) -> None:
+        """Emit the last event; an analysis without an outcome was stopped."""
+        analysis = running.analysis
+        if analysis.state == "running":
+            analysis.state = "stopped"
+        self._running.pop(analysis.session, None)
+        running.emit(FINISHED if analysis.state == "done" else FAILED)
 
     async def aclose(self) -> None:
         """Stop all analyses, and let their clients read the last event; a second call does nothing."""
@@ -138,6 +146,7 @@ class AnalysisRuns:
     async def _prepared(self, wanted: AnalysisRequest, workspace: str, titles: int | None) -> tuple[Running, Job]:
         before = await self._before(wanted, workspace)
         named: tuple[Task, ...] = wanted.tasks if "tasks" in wanted.model_fields_set else ()
+        video_named = wanted.video is not None
         if before:
             wanted = wanted.on(before["asked"])
         elif wanted.video is None:
@@ -148,7 +157,10 @@ class AnalysisRuns:
             wanted = wanted.on({"titles": titles})
         uri = await self._address(wanted, before)
         job = job_for(wanted, self._job, uri)
-        known = before["video"]["fingerprint"] if before and before["video"]["uri"] == redact_url(uri) else ""
+        address, known = address_hash(uri), ""
+        earlier: dict[str, Any] = before["video"] if before else {}
+        if earlier.get("uri") == redact_url(uri) and (not video_named or earlier.get("address") == address):
+            address, known = earlier.get("address") or address, earlier["fingerprint"]
         session = str(uuid.uuid4())
         fresh = {**before.get("fresh", {}), **dict.fromkeys(named, session)} if before else {}
         analysis = AnalysisDocument(
@@ -156,6 +168,7 @@ class AnalysisRuns:
             session=session,
             video=Video(id=named_after(uri), uri=uri, fingerprint=known),
             tasks=job.analysis.wanted,
+            address=address,
             asked=wanted.model_dump(mode="json", exclude_unset=True) | {"video": redact_url(uri)},
             fresh=fresh,
         )
@@ -189,7 +202,8 @@ class AnalysisRuns:
                         if isinstance(row, CaptionedVideo | Analysis):
                             await asyncio.to_thread(store.save, analysis.document())
         except asyncio.CancelledError:
-            analysis.state = "stopped"
+            if analysis.state == "running":  # otherwise all its results are there
+                analysis.state = "stopped"
         except FetchError as error:
             running.add(_not_fetched(analysis.video, error))
         except Exception as error:
@@ -204,27 +218,31 @@ class AnalysisRuns:
             running.add(failure)
         finally:
             try:
-                await asyncio.shield(asyncio.to_thread(store.save, analysis.document()))
+                await to_the_end(asyncio.to_thread(store.save, analysis.document()))
             except OSError:  # the client still gets the result, and the journal has the paid replies
                 logger.exception("the result of %s could not be saved", analysis.session)
-            self._running.pop(analysis.session, None)
-            running.emit(FINISHED if analysis.state == "done" else FAILED)
+            finally:
+                self._end(running)
 
     async def _identify(self, analysis: AnalysisDocument) -> None:
-        """Find the fingerprint of the video; a remote one takes a place for downloads meanwhile.
+        """Find the fingerprint of the video; the requests to a remote one take a place for downloads.
 
         Raises:
-            FetchError: Its server takes too long.
+            FetchError: Its server takes too long, or its address is not known.
         """
         video = analysis.video
         if video.fingerprint:
             return
-        look = partial(identified, video, output_path(self._job), self._storage)
-        if is_remote(video.uri):
-            async with self._downloads.taken(video.uri):
-                analysis.video = await in_own_thread(look)
-        else:
-            analysis.video = await asyncio.to_thread(look)
+        _check_address(analysis)
+        output = output_path(self._job)
+        if not is_remote(video.uri):
+            analysis.video = await asyncio.to_thread(identified, video, output, self._storage)
+            return
+
+        def look(stopped: Stopped) -> Video:
+            return identified(video, output, replace(self._storage, request_s=REQUEST_S, stopped=stopped))
+
+        analysis.video = await self._downloads.run(video.uri, look)
 
     async def _rows(self, job: Job, analysis: AnalysisDocument, slot: Slot) -> AsyncGenerator[Result, None]:
         video = analysis.video
@@ -233,7 +251,13 @@ class AnalysisRuns:
             why = f"it has {gb:.2f} GB, and serve.max_gb is {self.settings.max_gb:g}"
             yield _refused(video, "too_large", why)
             return
-        around = partial(self._downloads.taken, video.uri, slot)
+
+        @asynccontextmanager
+        async def around() -> AsyncGenerator[None, None]:
+            _check_address(analysis)
+            async with self._downloads.taken(video.uri, slot):
+                yield
+
         rows_of = self._executor.rows(job, video, self._cache, around=around, fresh=analysis.fresh, growing=True)
         async with aclosing(rows_of) as rows:
             async for row in rows:
@@ -247,6 +271,19 @@ class AnalysisRuns:
 
 def _refused(video: Video, kind: str, why: str) -> Failure:
     return Failure(video=video, stage="service", kind=kind, message=f"{redact_url(video.uri)}: {why}.")
+
+
+def _check_address(analysis: AnalysisDocument) -> None:
+    """Refuse to request the address of an earlier session without its query: it may be another video.
+
+    Raises:
+        FetchError: The address had a query, and the request names no video.
+    """
+    if analysis.address != address_hash(analysis.video.uri):
+        raise FetchError(
+            "not_fetched",
+            f"{analysis.video.uri}: the earlier session's address had a query, which is not stored; name the video.",
+        )
 
 
 def _not_fetched(video: Video, error: FetchError) -> Failure:

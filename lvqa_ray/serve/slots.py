@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 
 from lvqa_ray.config import Serve
+from lvqa_ray.engine.local.abandonable import in_own_thread
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import redact_url
+
+Stopped = Callable[[], bool]
+V = TypeVar("V")
 
 
 class Slot:
@@ -71,14 +77,36 @@ class DownloadPlaces:
             async with slot.given_up(), self.taken(uri):
                 yield
             return
-        async with self._free:
-            try:
-                async with asyncio.timeout(60 * self._minutes):
-                    yield
-            except TimeoutError:
-                raise FetchError(
-                    "not_fetched",
-                    f"{redact_url(uri)}: its server took more than {self._minutes:g} minutes "
-                    "(serve.download_minutes); try again later, or raise it.",
-                    retryable=True,
-                ) from None
+        async with self._free, self._limited(uri):
+            yield
+
+    async def run(self, uri: str, call: Callable[[Stopped], V]) -> V:
+        """Run a blocking call in a thread that has a place until it ends, also after the caller was cancelled.
+
+        Args:
+            uri: The video, for the message.
+            call: The call; its argument returns true when its result is no longer needed.
+
+        Raises:
+            FetchError: The call took too long.
+        """
+        stopped = threading.Event()
+        await self._free.acquire()
+        try:
+            async with self._limited(uri):
+                return await in_own_thread(partial(call, stopped.is_set), self._free.release)
+        finally:
+            stopped.set()
+
+    @asynccontextmanager
+    async def _limited(self, uri: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(60 * self._minutes):
+                yield
+        except TimeoutError:
+            raise FetchError(
+                "not_fetched",
+                f"{redact_url(uri)}: its server took more than {self._minutes:g} minutes "
+                "(serve.download_minutes); try again later, or raise it.",
+                retryable=True,
+            ) from None

@@ -8,7 +8,7 @@ second way to name keys.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -47,6 +47,8 @@ class StorageOptions:
         profile: A profile of the AWS configuration on every node.
         key: Access key, with its secret and its session token.
         guard: SSRF check for http(s)://; ``None`` allows every address.
+        request_s: Maximum time of one request to http(s):// (s); ``None`` limits only its silence.
+        stopped: Returns true when the files are no longer needed: no further request is sent for them.
     """
 
     endpoint_url: str | None = None
@@ -58,6 +60,8 @@ class StorageOptions:
     secret: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     guard: SsrfGuard | None = None
+    request_s: float | None = None
+    stopped: Callable[[], bool] = bool  # never stopped
 
     @classmethod
     def of(
@@ -130,7 +134,7 @@ class StorageOptions:
             import aiohttp  # noqa: PLC0415 - as above
 
             self.check(uri)
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=STORE_CONNECT_S, sock_read=STORE_READ_S)
+            timeout = aiohttp.ClientTimeout(total=self.request_s, sock_connect=STORE_CONNECT_S, sock_read=STORE_READ_S)
             # `encoded`: a signature covers the address as it was given.
             return fsspec.filesystem(
                 "http",

@@ -14,7 +14,7 @@ from lvqa_ray.records import redact_url
 from lvqa_ray.records.uri import MAGIC, bucket_and_key, scheme_of, sent_url
 from lvqa_ray.storage import web
 from lvqa_ray.storage.options import SCHEMES, StorageOptions, is_store
-from lvqa_ray.storage.retries import code_of, retry_io
+from lvqa_ray.storage.retries import code_of, not_wanted, retry_io
 from lvqa_ray.storage.web_faults import refuse_web_page
 
 if TYPE_CHECKING:  # not loaded by jobs with local files only
@@ -67,7 +67,7 @@ def file_status(uri: str, access: StorageOptions) -> RemoteFile:
             raise FileNotFoundError
         return _remote(uri, info)
 
-    return retry_io(uri, once)
+    return retry_io(uri, once, stopped=access.stopped)
 
 
 def _head(files: AbstractFileSystem, bucket: str, key: str) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def download(
                 if copied > most_bytes:
                     raise too_large(uri, copied, most_bytes, setting)
                 if stopped():
-                    raise FetchError("stopped", f"{redact_url(uri)} is not wanted any more.", retryable=True)
+                    raise not_wanted(uri)
                 out.write(chunk)
         if promised is not None and copied < promised:
             raise ConnectionError
@@ -248,18 +248,19 @@ def open_in_parts(uri: str, access: StorageOptions) -> AbstractBufferedFile:
     file = retry_io(
         uri,
         lambda: files.open(address(uri), "rb", block_size=PART, cache_type="blockcache", cache_options=held, **size),
+        stopped=access.stopped,
     )
     if size:
-        refuse_web_page(redact_url(uri), read_at(uri, file, 0, min(found.size, 512)))
+        refuse_web_page(redact_url(uri), read_at(uri, file, 0, min(found.size, 512), access.stopped))
         file.seek(0)
     return file
 
 
-def read_at(uri: str, file: AbstractBufferedFile, at: int, size: int) -> bytes:
+def read_at(uri: str, file: AbstractBufferedFile, at: int, size: int, stopped: Callable[[], bool] = bool) -> bytes:
     """Read bytes of an open file, with retries when the connection is lost.
 
     Raises:
-        FetchError: All attempts failed.
+        FetchError: All attempts failed, or the file is no longer needed.
     """
 
     def once() -> bytes:
@@ -272,7 +273,7 @@ def read_at(uri: str, file: AbstractBufferedFile, at: int, size: int) -> bytes:
             raise _not_in_parts(uri)
         return found
 
-    return retry_io(uri, once)
+    return retry_io(uri, once, stopped=stopped)
 
 
 def too_large(uri: str, size: int, most_bytes: int, setting: str = SETTING) -> FetchError:

@@ -69,7 +69,9 @@ ASTRAY = ("forbidden", "{uri} leads to an address that is not public, and serve.
 
 
 # Not tenacity: its hooks receive the exception, so each (retry, wait, final error) would classify it again.
-def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = ()) -> T:
+def retry_io(
+    uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception], ...] = (), stopped: Callable[[], bool] = bool
+) -> T:
     """Retry an I/O call with exponential backoff: up to four attempts while the error is transient.
 
     The waits are 0.5, 1 and 2 s with jitter, or what the server requests (``Retry-After``), up to 60 s. A host that
@@ -79,14 +81,17 @@ def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception],
         uri: The file that the call is about.
         call: The call.
         lasting: Exceptions to raise unchanged.
+        stopped: Returns true when the file is no longer needed, which is checked before each attempt.
 
     Raises:
-        FetchError: The call failed.
+        FetchError: The call failed, or the file is no longer needed.
     """
     host, most = _host(uri), IO_ATTEMPTS
     if time.monotonic() - _SILENT.get(host, -inf) < SILENT_S:
         most = 1
     for attempt in range(1, most + 1):
+        if stopped():
+            raise not_wanted(uri)
         try:
             found = call()
             _SILENT.pop(host, None)
@@ -107,6 +112,11 @@ def retry_io(uri: str, call: Callable[[], T], *, lasting: tuple[type[Exception],
         wait_s = IO_BACKOFF_BASE_S * 2 ** (attempt - 1)
         time.sleep(max(asked_s, wait_s) + random.uniform(0, wait_s / 2))  # noqa: S311 - jitter, not a secret
     raise AssertionError
+
+
+def not_wanted(uri: str) -> FetchError:
+    """The error for a file that is no longer needed."""
+    return FetchError("stopped", f"{redact_url(uri)} is not wanted any more.", retryable=True)
 
 
 def _host(uri: str) -> str:

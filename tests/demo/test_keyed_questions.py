@@ -169,7 +169,7 @@ def test_one_question_of_each_kind_passes_all_checks_and_becomes_a_record(reply_
     keys = [Span(**one) for one in span["typed_answer"]["spans"]]
     shifted_reply = f"{shifted.start_s:g} to {shifted.end_s:g}"
     assert reward(shifted_reply, span) == pytest.approx(temporal_iou([shifted], keys))
-    assert reward(f"{number['answer']['number'] + 1:g}", number) == 0.0
+    assert reward(f"{number['typed_answer']['number'] + 1:g}", number) == 0.0
     assert reward(", ".join(map(str, reversed(order["typed_answer"]["order"]))), order) == 0.0
     assert re.search(r"^1\. ", order["full_question"], re.MULTILINE)
 

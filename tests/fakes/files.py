@@ -45,7 +45,7 @@ class FileServer(LocalServer):
     """Serves bytes by path.
 
     Attributes:
-        files: Content by path.
+        files: Content by path, with or without the query.
         troubles: Faults of the next GET requests by path: a status, or ``drop`` after half of the body.
         gets: Number of GET requests by path.
         says_length: Whether replies have ``Content-Length``.
@@ -85,7 +85,7 @@ class FileServer(LocalServer):
                 self.close_connection = True
 
             def _head(self, path: str) -> bytes:
-                body = served.files.get(path)
+                body = served.files.get(self.path, served.files.get(path))
                 if body is None:
                     self.send_error(404)
                     return b""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from lvqa_ray.errors import ApiError, NoCapacity
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
@@ -20,6 +21,7 @@ from lvqa_ray.llm.ratelimit.limits import Limits
 from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from tests.fakes.endpoint import FakeEndpoint, Fault, Status
+from tests.fakes.scripted import Reply, Scripted
 
 TEXT = "光从左向右穿过彩色的墙, and then another block goes back again to where it came from."
 
@@ -83,6 +85,36 @@ def test_a_stream_that_breaks_is_paid_for_and_sent_again(tmp_path: Path) -> None
         assert broken["output_tokens"] > 0
         assert (whole["text"], whole["key"]) == (TEXT, broken["key"])
         assert ask(fake, tmp_path)[0][0].usage.cached == 1, "the broken one does not answer the request"
+
+
+@pytest.mark.parametrize("tier", ["standard", "flex"])
+@pytest.mark.parametrize("code", ["server_error", "resource_unavailable"])
+def test_a_stream_that_ends_with_an_error_is_paid_for(tmp_path: Path, tier: str, code: str) -> None:
+    """Also if the error is a lack of capacity, which is free only before the first text."""
+    said = {"choices": [{"index": 0, "delta": {"content": TEXT}}]}
+    failed = {"error": {"code": code, "message": "Something broke."}}
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in (said, failed)).encode()
+    shown: list[str] = []
+    asked = ChatRequest(stage="s", version="1", messages=(Message.of("user", "Tell the story."),), on_text=shown.append)
+    with Scripted(lambda _: Reply(200, body, "text/event-stream")) as server:
+        given = {"base_url": server.base_url, "model": "m", "api_key_env": None, "tier": tier}
+        at = Endpoint.model_validate(given | {"price_in": 0.0, "price_out": 1.0})
+
+        async def send() -> None:
+            wire = OpenAITransport(at, SecretStr(""))
+            try:
+                await wire(asked)
+            finally:
+                await wire.aclose()
+
+        with pytest.raises(ApiError, match="Something broke") as raised:
+            asyncio.run(send())
+    bill = raised.value.bill
+    assert shown[-1] == TEXT
+    assert bill is not None
+    assert bill.output_tokens > 10
+    assert bill.cost_usd == pytest.approx(bill.output_tokens / 1e6 * (0.5 if tier == "flex" else 1))
+    assert not isinstance(raised.value, NoCapacity)
 
 
 @pytest.mark.parametrize("refusal", ["Streaming is not supported for this model.", "Unknown parameter: 'stream'."])

@@ -147,6 +147,20 @@ def test_the_price_of_a_tier_that_a_provider_does_not_have_is_unknown() -> None:
 def test_the_batch_host_costs_half_whatever_the_tier_says() -> None:
     batch = "https://batch.dashscope.aliyuncs.com/compatible-mode/v1"
     assert price("qwen-plus", batch, 1000, 0) == pytest.approx(price("qwen-plus", BEIJING, 1000, 0) / 2)
+    hit = price("qwen-plus", batch, 1000, 0, cached_tokens=1000)
+    assert hit == pytest.approx(price("qwen-plus", batch, 1000, 0)), "it has no cache discount"
+
+
+def test_prices_of_a_job_that_names_the_batch_host_and_no_tier_are_what_it_pays() -> None:
+    batch, used = "https://batch.dashscope.aliyuncs.com/compatible-mode/v1", Usage(input_tokens=M, output_tokens=M)
+    own = at("qwen-plus", batch, price_in=0.4, price_out=1.2)
+    assert cost_usd(own, used) == pytest.approx(1.6)
+    mixed = at("qwen-plus", batch, price_in=0.4)
+    published = rates_of(at("qwen-plus", BEIJING), M)
+    assert published is not None
+    assert cost_usd(mixed, used) == pytest.approx(0.4 + published.output / 2)
+    named = at("qwen-plus", batch, price_in=0.4, price_out=1.2, tier="batch_chat")
+    assert [cost_usd(named, used, "batch_chat"), cost_usd(named, used)] == pytest.approx([0.8, 0.8])
 
 
 def test_prices_of_the_job_are_those_of_the_standard_tier() -> None:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
 from lvqa_ray.engine.preflight.readiness import readiness
-from lvqa_ray.errors import ApiError, ConfigError, NoCapacity, RateLimited, TimedOut
+from lvqa_ray.errors import (
+    ApiError,
+    BadRequest,
+    ConfigError,
+    EndpointDown,
+    MalformedReply,
+    NoCapacity,
+    Overloaded,
+    RateLimited,
+    TimedOut,
+)
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
@@ -24,13 +37,16 @@ from lvqa_ray.llm.price_tiers import BATCH_CHAT_TIMEOUT_S
 from lvqa_ray.llm.pricing import cost_usd
 from lvqa_ray.llm.ratelimit.lease_pool import LeasePool
 from lvqa_ray.llm.ratelimit.limiter import Limiter
-from lvqa_ray.llm.ratelimit.limits import Limits
+from lvqa_ray.llm.ratelimit.limits import Limits, SendLease
+from lvqa_ray.llm.ratelimit.outcome import FailureScope, RequestOutcome, TokenEstimate
 from lvqa_ray.llm.ratelimit.server import LocalLeaseServer
 from lvqa_ray.llm.transport import error_mapping
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
-from lvqa_ray.llm.transport.tier_faults import of_tier
+from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
+from lvqa_ray.llm.transport.tier_faults import keeps_waiting
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.scripted import Reply, Scripted, completion
 
 DASHSCOPE = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 
@@ -159,12 +175,118 @@ def test_impossible_tiers_are_one_sentence(fields: dict[str, Any], says: str) ->
     ],
 )
 def test_which_errors_mean_a_full_tier(status: int, body: str, tier: Any, kind: type[ApiError]) -> None:
-    assert type(of_tier(error_mapping.of_status(status, {}, body, secret=""), tier)) is kind
+    error = error_mapping.of_status(status, {}, body, secret="", tier=tier)
+    assert (type(error), "capacity for this tier" in str(error)) == (kind, kind is NoCapacity)
 
 
 def test_a_request_that_batch_chat_gave_up_waits_again() -> None:
-    assert type(of_tier(TimedOut("late"), "batch_chat")) is NoCapacity
-    assert type(of_tier(TimedOut("late"), "flex")) is TimedOut
+    assert error_mapping.class_of(408, "late", tier="batch_chat") is NoCapacity
+    assert error_mapping.class_of(408, "late", tier="flex") is TimedOut
+    assert (keeps_waiting("batch_chat", 3600), keeps_waiting("batch_chat", 30), keeps_waiting("flex", 3600)) == (
+        True, False, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("answers", "kind"), [(True, NoCapacity), (False, TimedOut)])
+def test_a_host_that_cannot_be_reached_keeps_no_request_waiting(*, answers: bool, kind: type[ApiError]) -> None:
+    """A connect timeout and a read timeout of the HTTP client, at a socket that accepts nothing more."""
+    with socket.socket() as silent, ExitStack() as held:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        for _ in range(0 if answers else 4):  # the kernel drops connections beyond the backlog
+            other = held.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(silent.getsockname())
+
+        async def exception() -> BaseException:
+            connection = Connection(Endpoint(base_url=url, model="m", api_key_env=None))
+            timeouts = {"timeout": httpx2.Timeout(0.2).as_dict()}
+            try:
+                await connection.send(httpx2.Request("GET", url, extensions=timeouts))
+            except CLIENT_ERRORS as exc:
+                return exc
+            finally:
+                await connection.aclose()
+            raise AssertionError
+
+        exc = asyncio.run(exception())
+    assert type(error_mapping.as_api_error(exc, secret="", waits=True)) is kind
+    assert type(error_mapping.as_api_error(exc, secret="")) is TimedOut
+
+
+def test_short_timeouts_on_batch_chat_are_an_outage(fake: FakeEndpoint, tmp_path: Path) -> None:
+    fake.latency_s = 1.0
+    (failed,) = ask(tmp_path, at(fake, tier="batch_chat", timeout_s=0.1, max_attempts=3, max_outage_s=0.3))
+    assert isinstance(failed, EndpointDown)
+    assert "has been down" in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("tier", "code", "kind", "says"),
+    [
+        ("standard", 429, RateLimited, "The endpoint asks to slow down (429)"),
+        ("standard", 503, Overloaded, "The endpoint failed or is overloaded (503)"),
+        ("standard", 498, BadRequest, "The endpoint does not take the request (498)"),
+        ("flex", 429, NoCapacity, "The endpoint has no capacity for this tier now (429)"),
+        ("flex", 503, NoCapacity, "The endpoint has no capacity for this tier now (503)"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, None])
+def test_the_standard_tier_knows_no_lack_of_capacity(
+    tier: str, code: int, kind: type[ApiError], says: str, status: int | None
+) -> None:
+    """Also if the error comes with status 200; class and message are those from before there were tiers."""
+    body = {"error": {"code": code, "message": "Resource unavailable"}}
+    assert (type(error := once(body, status or code, tier)), str(error)) == (kind, f"{says}: Resource unavailable")
+
+
+def once(body: object, status: int, tier: str) -> ApiError:
+    """The error of one request to a server with one reply."""
+    with Scripted(lambda _: Reply.of(status, body)) as server:
+        given = {"base_url": server.base_url, "model": "m", "api_key_env": None, "tier": tier}
+
+        async def send() -> None:
+            wire = OpenAITransport(Endpoint.model_validate(given), SecretStr(""))
+            try:
+                await wire(request())
+            finally:
+                await wire.aclose()
+
+        with pytest.raises(ApiError) as raised:
+            asyncio.run(send())
+    return raised.value
+
+
+def test_a_tier_that_refuses_everything_for_long_is_an_outage(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """A server may answer 503 on flex although it is down; without a fallback the run ends, and a later one goes on."""
+    fake.flex = 1.0
+    replies = ask(tmp_path, at(fake, tier="flex", max_outage_s=0.4, timeout_s=1, backoff_cap_s=0.05), 3)
+    assert {type(reply) for reply in replies} == {EndpointDown}
+    assert "no capacity for 1 s" in str(replies[0])
+    assert billed(tmp_path) in {None, 0.0}
+
+
+def test_a_tier_that_answers_some_requests_is_no_outage() -> None:
+    now = 0.0
+    limiter = Limiter(Limits.of(Endpoint(base_url=DASHSCOPE, model="m", tier="flex", timeout_s=100)), lambda: now)
+    full = RequestOutcome(failed=FailureScope.FULL)
+    for now, done in ((0, full), (800, full), (850, RequestOutcome()), (900, full), (1799, full)):  # noqa: B007
+        lease = limiter.acquire(TokenEstimate())
+        assert isinstance(lease, SendLease)
+        limiter.release(lease, done)
+    assert limiter.halted is None
+    now = 1800
+    limiter.release(SendLease("x", TokenEstimate()), full)
+    assert isinstance(limiter.halted, EndpointDown)
+    assert Limits.of(Endpoint(base_url=DASHSCOPE, model="m", tier="flex", fallback_after_min=1)).max_full_s is None
+
+
+def test_a_paid_part_of_a_reply_is_in_the_bill_on_every_tier(tmp_path: Path) -> None:
+    """Text, and then an error for lack of capacity: it was paid for, so it is no refusal without a cost."""
+    answer = completion("It is") | {"error": {"code": "resource_unavailable", "message": "Gone."}}
+    failed = once(answer, 200, "flex")
+    assert (type(failed), failed.bill and failed.bill.input_tokens) == (MalformedReply, 100)
 
 
 def test_a_rejected_tier_is_found_before_the_run(fake: FakeEndpoint) -> None:

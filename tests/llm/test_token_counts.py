@@ -107,6 +107,10 @@ SHAPES: dict[str, tuple[dict[str, Any], Counts]] = {
         },
         (125, 48, 98, None, 3),
     ),
+    "native names, and a total that has the cached tokens already": (
+        {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110, "cached_tokens": 80},
+        (100, 10, 80, None, None),
+    ),
     "xAI: reasoning outside the completion": (
         {
             "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115,

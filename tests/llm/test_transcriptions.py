@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from lvqa_ray.errors import AuthFailed, BadRequest, MalformedReply
+from lvqa_ray.errors import ApiError, AuthFailed, BadRequest, MalformedReply, RateLimited
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Part, Text
@@ -95,6 +95,11 @@ def test_what_is_refused_is_an_error_as_of_any_call(fake: FakeEndpoint) -> None:
     fake.fail_next(Fault.MALFORMED)
     with pytest.raises(MalformedReply):
         asked(endpoint(fake), request())
+    for tier in ("standard", "flex"):  # a transcription has no cheaper tier: no request waits for capacity
+        fake.fail_next(Status(429, "resource_unavailable"))
+        with pytest.raises(ApiError) as raised:
+            asked(endpoint(fake, tier=tier), request())
+        assert type(raised.value) is RateLimited
     fake.api_key = "right"
     with pytest.raises(AuthFailed) as caught:
         asked(endpoint(fake), request(), key="wrong-secret")

@@ -54,6 +54,33 @@ def test_a_private_data_set_without_local_paths_and_prompts(hub: Hub, out: Path)
     assert "license: cc-by-4.0" in files["README.md"].decode()
 
 
+def test_nothing_private_is_in_the_texts(hub: Hub, tmp_path: Path) -> None:
+    """A model's folder, the address of an endpoint in an error, and the path of a benchmark file."""
+    out = make_output(tmp_path / "out", 2, say=lambda text: "/home/me/models/Seer" if text == "seer" else text)
+    (shard,) = (out / "data").glob("*.parquet")
+    table = pq.read_table(shard)
+    rows = table.to_pylist()
+    reasons = ["it could not be checked: http://10.0.0.5:8000/v1 is down", "it is in /home/me/bench/video-mme.csv: q"]
+    for row in rows:
+        row["models"] = '{"ask": "/home/me/models/Seer", "caption": "gpt-4.1"}'
+        row["checks"] = [row["checks"][0] | {"reason": reason} for reason in reasons]
+    pq.write_table(table.from_pylist(rows, table.schema), shard)
+    assert push(hub, out, "me/films").returncode == 0
+    (data,) = (data for name, data in hub.files["me/films"].items() if name.endswith(".parquet"))
+    (row, *_) = pq.read_table(io.BytesIO(data)).to_pylist()
+    assert [check["reason"] for check in row["checks"]] == ["it could not be checked", "it is in video-mme.csv: q"]
+    assert row["models"] == '{"ask": "Seer", "caption": "gpt-4.1"}'
+    assert b"/home/me" not in hub.files["me/films"]["README.md"]
+
+
+def test_a_public_repository_is_not_written_to_without_a_word(hub: Hub, out: Path) -> None:
+    hub.repos["me/films"] = False
+    done = push(hub, out, "me/films")
+    assert (done.returncode, hub.commits) == (2, [])
+    assert "me/films exists and is public: give --public" in " ".join(done.stderr.split())
+    assert push(hub, out, "me/films", "--public").returncode == 0
+
+
 def test_an_upload_that_broke_off_is_resumed_and_old_shards_are_replaced(hub: Hub, out: Path) -> None:
     hub.repos["me/films"] = True
     hub.files["me/films"] = {"data/train-00007.parquet": b"of an earlier upload", "notes.txt": b"mine"}

@@ -27,7 +27,8 @@ ROWS: list[dict[str, Any]] = [
         ("solve_rate == 1 or category == 'goal'", "ac"),
         ("not (solve_rate < 1)", "c"),
         ("category in ['goal', 'plot'] and solve_rate > 0.1", "b"),
-        ("category not in ['goal', 'plot']", "cd"),
+        ("category not in ['goal', 'plot']", "c"),
+        ("not (category in ['goal', 'plot']) or category is None", "cd"),
         ("category is None", "d"),
         ("category is not None and solve_rate >= 0.5", "bc"),
         ("parsed_reasoning.ANSWER == 'B'", "bc"),
@@ -60,6 +61,9 @@ def test_the_rows_that_a_condition_keeps(text: str, ids: str) -> None:
         ("id == None", "None is no text"),
         ("(lambda: 1)() == 1", "is neither a column nor a value"),
         ("solve_rate < 1\x00", "null byte"),
+        ("category in ['a', 1]", "it compares a column with a value of another type"),
+        ("solve_rate < 100000000000000000000000", "it compares a column with a value of another type"),
+        ("id < {[]: 1}", "is neither a column nor a value"),
     ],
 )
 def test_a_condition_that_is_none(text: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,37 @@ def test_the_tables_and_exports_follow(out: Path, tmp_path: Path) -> None:
     assert len(list(read_rows(out, "drops"))) == len({row["id"] for row in read_rows(out, "drops")})
 
 
+def test_preference_pairs_follow(out: Path, tmp_path: Path) -> None:
+    def pairs() -> set[str]:
+        made = write_export(opened(out), tmp_path / "dpo.jsonl", Request(form="dpo", style=SampleStyle()))
+        return {json.loads(line)["id"] for line in Path(str(made.paths[0])).open(encoding="utf-8")}
+
+    first, second, third, *_ = sorted(pairs())
+    reviewed(
+        out, {first: ("drop", None), second: ("edit", {"question": "Why?"}), third: ("edit", {"reasoning": "So."})}
+    )
+    before = pairs()
+    (shard,) = shards(out, "data")
+    table = pq.read_table(str(shard))
+    rated = [row | {"solve_rate": 0.5, "watch_rate": 0.5} for row in table.to_pylist()]
+    pq.write_table(table.from_pylist(rated, table.schema), str(shard))
+    apply_decisions(out, "1")
+    assert before - pairs() == {first, second}
+    rows = {row["id"]: row for row in read_rows(out, "data")}
+    assert (rows[second]["solve_rate"], rows[second]["watch_rate"]) == (None, None)
+    assert (rows[third]["solve_rate"], rows[third]["watch_rate"]) == (0.5, 0.5)
+
+
+def test_a_dropped_question_keeps_its_kind(out: Path) -> None:
+    (shard,) = shards(out, "data")
+    table = pq.read_table(str(shard))
+    rows = [row | {"kind": "number"} for row in table.to_pylist()]
+    pq.write_table(table.from_pylist(rows, table.schema), str(shard))
+    reviewed(out, {"film-0_q0": ("drop", None)})
+    apply_decisions(out, "1")
+    assert [row["question_kind"] for row in read_rows(out, "drops") if row["check"] == "review"] == ["number"]
+
+
 def test_an_interrupted_application_is_completed(out: Path, tmp_path: Path) -> None:
     """Killed after the rows of the dropped questions were written, before their records were removed."""
     reviewed(out, {"film-0_q0": ("drop", None)})
@@ -200,3 +232,17 @@ def test_the_audit_shows_the_reviews(out: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "50 % (9-91)" in shown.output
     assert "category: goal" in shown.output
+
+
+def test_the_next_session_applies_what_a_run_kept_from_being_applied(out: Path) -> None:
+    """Although nothing is left to review."""
+    from typer.testing import CliRunner
+
+    from lvqa_ray.cli.commands import app
+
+    ids = [row["id"] for row in read_rows(out, "data")]
+    reviewed(out, dict.fromkeys(ids, ("accept", None)) | {ids[0]: ("drop", None)})
+    done = CliRunner().invoke(app, ["review", str(out), "--reviewer", "ann"])
+    assert "Nothing is left to review" in str(done.exception)
+    assert f"Applied from an earlier session: {len(ids) - 1} accepted, 0 edited, 1 dropped." in done.stderr
+    assert ids[0] not in {row["id"] for row in read_rows(out, "data")}

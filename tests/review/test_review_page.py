@@ -21,6 +21,8 @@ from lvqa_ray.review.decisions import decisions
 from tests import media
 from tests.report.made import NAUGHTY, make_output
 
+LIST_OF_OPTIONS = b'{"action": "edit", "after": {"question": "a", "options": ["b"], "answer": "A", "reasoning": "c"}}'
+
 
 @contextmanager
 def session(out: Path, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
@@ -113,7 +115,7 @@ def test_decisions_outlive_a_killed_session_and_the_next_one_applies_them(chromi
     with session(out) as (process, _):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert "0 accepted, 0 edited, 1 dropped." in said
+    assert "Applied from an earlier session: 0 accepted, 0 edited, 1 dropped." in said
     assert dropped not in {row["id"] for row in read_rows(out, "data")}
 
 
@@ -135,6 +137,7 @@ def test_nobody_else_gets_in(out: Path) -> None:
             b'{"action": "drop"}',
             b'{"action": "burn"}',
             b'{"action": "edit", "after": {}}',
+            LIST_OF_OPTIONS,
             b"\xff",
         ):
             asked = urllib.request.Request(f"{address}api/records/0", data=body)  # noqa: S310 - loopback

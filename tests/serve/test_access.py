@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -64,6 +65,11 @@ def test_a_signature_is_good_for_one_request_now(endpoint: FakeEndpoint, films: 
         assert code(signed(body, host, **{"x-acs-date": "2024-08-01T00:00:00Z"})) == (401, "InvalidTimeStamp.Expired")
         assert code({**signed(body, host), "Authorization": ALGORITHM}) == (401, "IncompleteSignature")
         assert code({}) == (401, "Unauthorized")
+        for end in ("\x85", "\xa0", "\xa0\xa0"):
+            altered = {**good, "x-acs-signature-nonce": good["x-acs-signature-nonce"] + end}
+            encoded = {name.encode(): value.encode("latin-1") for name, value in altered.items()}
+            answer = httpx2.put(service.url + PATH, content=body, headers=encoded)
+            assert (answer.status_code, answer.json()["code"]) == (401, "SignatureDoesNotMatch"), repr(end)
         behind = signed(body, "video.example.com", path=f"/lvqa{PATH}")
         assert code(behind) == (404, "NotFound"), "the proxy replaced host and path"
 
@@ -165,3 +171,21 @@ def test_health_is_told_before_and_without_a_start(endpoint: FakeEndpoint, films
             refused = httpx2.request(method, service.url + path, json={})
             assert (refused.status_code, refused.json()["code"]) == (503, "ServiceUnavailable")
             assert refused.json()["requestId"]
+
+
+def test_a_chunked_body_that_is_too_large_is_refused(endpoint: FakeEndpoint, films: Path, tmp_path: Path) -> None:
+    """Its JSON fits, blanks follow until it does not; the client goes away in the middle of the answer."""
+    request = json.dumps({"videoUrl": str(films / "film.mp4")}).encode()
+
+    def chunks() -> Iterator[bytes]:
+        yield request
+        for _ in range(2 * 2**20 // 2**16):
+            yield b" " * 2**16
+
+    endpoint.latency_s = 1
+    with Service(job_at(endpoint, tmp_path, films)) as service:
+        for path in ("/llm-xxx/quanmiao/lightapp/runVideoAnalysis", "/v1/analyses"):
+            with httpx2.stream("POST", service.url + path, content=chunks()) as answer:
+                status = answer.status_code
+            assert httpx2.get(f"{service.url}/healthz", timeout=10).status_code == 200, "the service is frozen"
+            assert status == 413, path

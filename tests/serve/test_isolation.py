@@ -8,13 +8,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from lvqa_ray.serve.quanmiao.task_routes import TASK_ROUTES
+from tests import media
 from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.files import FileServer
 from tests.fakes.told import STORY, told
 from tests.serve.conftest import job_at
 from tests.serve.service import Service
@@ -110,6 +114,30 @@ def test_a_submitted_task_ends_without_its_client(service: Service, films: Path,
     assert endpoint.asked == asked
 
 
+def is_done(vendor: Vendor, task: str) -> bool:
+    return bool(vendor.task(task).task_status == "SUCCESSED")
+
+
+def test_one_deduplication_id_at_the_same_time_is_one_task(
+    service: Service, films: Path, endpoint: FakeEndpoint
+) -> None:
+    """Also in two workspaces, which do not share their tasks."""
+    endpoint.latency_s = 0.5
+    body = {"videoUrl": str(films / "film.mp4"), "deduplicationId": "at once"}
+    workspaces = ("llm-first", "llm-second")
+
+    async def all_of_them() -> set[str]:
+        async with httpx2.AsyncClient(timeout=60) as client:
+            paths = [f"/{each}{TASK_ROUTES}/submitVideoAnalysisTask" for each in workspaces for _ in range(5)]
+            answers = await asyncio.gather(*(client.post(service.url + path, json=body) for path in paths))
+            return {answer.json()["data"]["taskId"] for answer in answers}
+
+    (task,) = asyncio.run(all_of_them())
+    for workspace in workspaces:
+        until(partial(is_done, Vendor(service.url, workspace), task))
+        assert len([*(service.output / "served" / workspace / task).glob("*.json")]) == 1
+
+
 def test_an_event_stream_may_finish_without_its_client(films: Path, tmp_path: Path) -> None:
     fake = FakeEndpoint(answer=told, latency_s=1)
     with fake, Service(job_at(fake, tmp_path, films, detached="finish")) as service:
@@ -147,3 +175,37 @@ def test_a_named_part_is_generated_again_and_its_prerequisites_are_not(films: Pa
         assert fake.asked == asked + 2, "titles alone, from the summary of the second session"
         assert third.payload.output.video_generate_result.text == two
         assert third.payload.output.video_generate_result.usage.total_tokens == 0
+
+
+def test_addresses_that_differ_in_their_query_are_different_videos(films: Path, tmp_path: Path) -> None:
+    """The query of an address is not stored: a request without a video does not ask for what is left of it."""
+    with FakeEndpoint(answer=told) as fake, FileServer() as web:
+        web.in_parts = True
+        other = media.make_video(tmp_path / "other.mp4", seconds=5, fps=5)
+        web.files = {
+            "/watch?v=1": (films / "film.mp4").read_bytes(),
+            "/watch?v=2": other.read_bytes(),
+            "/watch": other.read_bytes(),
+        }
+        with Service(job_at(fake, tmp_path / "output", films, networks=NETWORKS)) as service:
+            at = f"{service.url}/v1/analyses"
+
+            def done(**wanted: Any) -> dict[str, Any]:
+                session = httpx2.post(at, json={"task": "t", **wanted}).json()["session"]
+                until(lambda: httpx2.get(f"{at}/{session}").json()["state"] != "running")
+                document: dict[str, Any] = httpx2.get(f"{at}/{session}").json()
+                return document
+
+            first = done(video=f"{web.url}/watch?v=1")
+            second = done(video=f"{web.url}/watch?v=2", base=first["session"])
+            lengths = [round(each["video"]["info"]["duration_sec"]) for each in (first, second)]
+            assert (lengths, second["state"]) == ([3, 5], "done")
+            assert first["video"]["fingerprint"] != second["video"]["fingerprint"]
+            assert len(second["shots"]) == 5
+            again = done(video=f"{web.url}/watch?v=1", base=second["session"])
+            assert again["video"]["fingerprint"] == first["video"]["fingerprint"]
+            asked = fake.asked
+            unnamed = done(base=again["session"], caption_prompt="Something else.")
+            assert (unnamed["state"], fake.asked) == ("failed", asked)
+            assert "name the video" in unnamed["failure"]["message"]
+            assert "v=" not in str([first, second, unnamed])

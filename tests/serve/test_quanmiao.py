@@ -189,6 +189,15 @@ def test_a_body_that_is_none_is_refused(service: Service) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("value", ["[bad", "[" * 100_000, "[1e", "[" + "9" * 5000 + "]"])
+@pytest.mark.parametrize("field", ["generateOptions", "excludeGenerateOptions", "videoUrls"])
+def test_a_text_that_is_no_list_is_refused(service: Service, field: str, value: str) -> None:
+    for given in ({"json": {field: value}}, {"data": {field: value}}, {"json": {field: [value]}}):
+        answer = httpx2.post(service.url + ROUTE, **given)
+        assert (answer.status_code, answer.json()["header"]["errorCode"]) == (400, "InvalidParam")
+        assert field in answer.json()["header"]["errorMessage"]
+
+
 def test_a_video_that_fails_is_an_event(service: Service, films: Path) -> None:
     (films / "broken.mp4").write_bytes(b"no film")
     last = list(events(service, {"videoUrl": str(films / "broken.mp4")}))[-1]

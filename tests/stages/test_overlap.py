@@ -42,6 +42,11 @@ FORMS: dict[str, tuple[str, Any]] = {
     ),
     "LVBench": ("lvbench.jsonl", json.dumps({"key": "fFjv93ACGo8", "qa": [{"question": ROW["question"]}]})),
     "by video": ("own.json", {"fFjv93ACGo8": {"question": ROW["question"]}}),
+    "lists by video": ("lists.json", {"fFjv93ACGo8": [{"question": ROW["question"]}, {"question": "Why?"}]}),
+    "lists by video, in an object": (
+        "inner.json",
+        {"info": {"year": 2026}, "questions": {"fFjv93ACGo8": [{"question": ROW["question"]}]}},
+    ),
     "csv": ("own.csv", f'video,question\nclips/fFjv93ACGo8.mkv,"{ROW["question"]}"\n'),
     "text": ("own.txt", f"fFjv93ACGo8\n{ROW['question']}\n"),
 }
@@ -68,6 +73,24 @@ def test_a_video_is_found_by_its_content(tmp_path: Path) -> None:
     check = CheckOverlap(policy="mark", against=(path,))
     verdicts = [check.judge(asked(), one) for one in (known, film())]
     assert [one.reason for one in verdicts] == ["the video is in test, by its content", ""]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"questions": [{"question": ROW["question"]}]},
+        {"fFjv93ACGo8": {"multiple_choice": [{"question": ROW["question"]}]}},
+        {"data": {"fFjv93ACGo8": [{"question": ROW["question"]}]}},
+        {"questions": {"fFjv93ACGo8": [{"question": ROW["question"]}]}},
+        {"any_split": [{"video_id": "fFjv93ACGo8", "question": ROW["question"]}]},
+        [{"question": ROW["question"], "candidates": [{"text": "A dog"}]}],
+        {"fFjv93ACGo8": [{"question": ROW["question"]}], "licences": ["MIT"]},
+    ],
+)
+def test_a_key_of_a_list_that_names_no_video(value: object, tmp_path: Path) -> None:
+    found = read_benchmark(written(tmp_path / "own.json", value))
+    assert found.videos <= {"ffjv93acgo8"}
+    assert found.questions == {normalized(ROW["question"])}
 
 
 def test_short_questions_and_row_numbers_prove_nothing(tmp_path: Path) -> None:

@@ -129,7 +129,10 @@ class DecodeProcess:
                 self._child = None
 
     def rearm(self) -> None:
-        """Forget an interrupt, before the next call; by whoever may interrupt it, so that no interrupt is lost."""
+        """Clear an interrupt before the next call.
+
+        Only the thread that may interrupt the call does this, so no interrupt is lost.
+        """
         self._interrupted = False
 
     def interrupt(self) -> None:

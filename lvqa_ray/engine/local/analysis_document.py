@@ -46,6 +46,7 @@ class AnalysisDocument:
         video: The video.
         tasks: The requested results, in order.
         asked: The request, as plain values without secrets.
+        address: Hash of the address of the video with its query, which is stored nowhere; empty if unknown.
         fresh: Tasks that were requested again, with the session that did.
         state: ``done`` if all requested results exist; ``failed`` if some or all are missing.
         found: Number of clips found so far.
@@ -63,6 +64,7 @@ class AnalysisDocument:
     video: Video
     tasks: Sequence[Task]
     asked: Mapping[str, Any] = field(default_factory=dict)
+    address: str = ""
     fresh: Mapping[Task, str] = field(default_factory=dict)
     state: State = "running"
     created: str = field(default_factory=now)
@@ -141,6 +143,7 @@ class AnalysisDocument:
                 "id": self.video.id,
                 "uri": redact_url(self.video.uri),
                 "fingerprint": self.video.fingerprint,
+                "address": self.address,
                 "info": self.info and asdict(self.info),
             },
             "tasks": list(self.tasks),

@@ -7,8 +7,9 @@
 3. Results become lines of the journal. When all batches of a pass have ended, the next pass finds its answers there,
    and the requests of the next stage are collected. So a corpus takes as many rounds as it has stages that ask.
 
-**No request is in two open batches.** The journal (`journal.batch_log`) has the keys of a batch before the upload,
-the id of the file before the batch is created, and the id of the batch before anything waits for it. A run that finds a
-batch without an id looks for it in the endpoint's list, by our tag in its metadata and by its input file. If it is not
-there, the file is deleted, so that no late request can create the batch, and only then are its requests sent again.
+**No request is in two open batches.** The journal (`journal.batch_log`) has the keys of a batch before its file is
+uploaded, the id of the file before the batch is created, and the id of the batch before anything waits for it. A run
+that finds a batch without an id looks for it in the endpoint's list, by our tag in its metadata and by its input
+file. If it is not there, the file is deleted, so that no late request can create the batch, and only then are its
+requests sent again.
 """

@@ -133,7 +133,7 @@ class BatchApi(OpenAITransport):
 
     def error(self, status: int, body: object) -> ApiError:
         """The error of a result with an HTTP status."""
-        return error_mapping.of_status(status, {}, json.dumps(body), secret=self._key)
+        return error_mapping.of_status(status, {}, json.dumps(body), secret=self._key, tier="batch")
 
     def fault(self, kind: type[ApiError], quote: str) -> ApiError:
         """An error with the endpoint's words."""

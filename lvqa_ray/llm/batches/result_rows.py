@@ -70,8 +70,8 @@ def _result(api: BatchApi, row: Mapping[str, Any]) -> Result:
                 return caught.with_traceback(None)
         return api.error(status, body)
     if isinstance(error, Mapping):
-        kind = NoCapacity if error.get("code") in UNDONE else error_mapping.class_of(None, error, default=BatchFailed)
-        return api.fault(kind, quote_of(error))
+        kind = error_mapping.class_of(None, error, default=BatchFailed, tier="batch")
+        return api.fault(NoCapacity if error.get("code") in UNDONE else kind, quote_of(error))
     return MalformedReply("The result in a batch's file has neither a response nor an error.")
 
 

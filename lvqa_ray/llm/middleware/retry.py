@@ -33,7 +33,7 @@ class RetryMiddleware:
     rate limiter delays the next attempt until the next probe.
 
     Refusals for lack of capacity on a cheaper tier (`NoCapacity`) do not count either: the request waits, and after
-    ``fallback_s`` it is sent on the standard tier.
+    ``fallback_s`` it is sent on the standard tier. The rate limiter ends a wait in which no request is answered.
 
     Args:
         inner: The call to repeat.

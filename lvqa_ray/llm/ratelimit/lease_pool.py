@@ -21,7 +21,7 @@ LINGER_S = 0.05
 """How long outcomes are collected into one report while no request waits for their leases."""
 
 UNUSED = RequestOutcome(failed=FailureScope.NOT_SENT, used=TokenEstimate())
-_KEEPS_PLACE = frozenset({None, FailureScope.OVERLOAD, FailureScope.REQUEST})
+_KEEPS_PLACE = frozenset({None, FailureScope.OVERLOAD, FailureScope.FULL, FailureScope.REQUEST})
 """Outcomes after which the lease may be reused here; if refusals are too many, the limit falls for all."""
 
 _Waiting = tuple[TokenEstimate, "asyncio.Future[SendLease]"]

@@ -27,6 +27,11 @@ REUSE_S = 1.0
 HANDOVER_S = LEASE_HEARTBEAT_S + 2.0
 """How long a restarted limiter waits for the heartbeats that report the leases in use (s)."""
 
+_FULL = (
+    "The endpoint's tier has had no capacity for {:.0f} s; a later run goes on from here. Set fallback_after_min to "
+    "send such requests on the standard tier, or a longer max_outage_s."
+)
+
 
 def _never(_: str) -> bool:
     return False
@@ -86,6 +91,7 @@ class Limiter:
         self._active: dict[str, _ActiveLease] = {}
         self._last_seen: dict[str, float] = {}  # time of each holder's last heartbeat or call
         self._held_until = -math.inf
+        self._full_since: float | None = None  # when the tier refused a request first, since the last answer
         self._stop: StopRun | None = None
         self._rejections = Rejections(limits.max_rejections)
         self._name = uuid.uuid4().hex[:8]
@@ -250,6 +256,7 @@ class Limiter:
         sent_at = now - done.seconds
         match done.failed:
             case None:
+                self._full_since = None
                 self._breaker.answered()
                 self._concurrency.replied(
                     now,
@@ -263,6 +270,12 @@ class Limiter:
                 self._breaker.failed(lease.id, now)
                 if done.failed is FailureScope.OVERLOAD:
                     self._concurrency.refused(now, sent_at=sent_at)
+            case FailureScope.FULL:
+                self._breaker.answered()
+                self._full_since = now if self._full_since is None else self._full_since
+                most_s = math.inf if self.limits.max_full_s is None else self.limits.max_full_s
+                if now - self._full_since >= most_s:
+                    self.halt(EndpointDown(_FULL.format(most_s)))
             case FailureScope.REQUEST:
                 self._breaker.answered()
             case FailureScope.NOT_SENT | FailureScope.UNKNOWN:

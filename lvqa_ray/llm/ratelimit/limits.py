@@ -21,7 +21,11 @@ SharedBy = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one key at one endpoint; ``None`` for no limit. Windows are any 60 s, a day is any 24 h."""
+    """Limits of one key at one endpoint; ``None`` for no limit. Windows are any 60 s, a day is any 24 h.
+
+    ``max_full_s`` is how long a tier may refuse every request for lack of capacity (s): not limited if requests fall
+    back to the standard tier, and at least the timeout, since a request that the tier has accepted may be answered.
+    """
 
     max_concurrency: int
     requests_per_minute: int | None = None
@@ -30,6 +34,7 @@ class Limits:
     output_tokens_per_minute: int | None = None
     requests_per_day: int | None = None
     max_outage_s: float = 900.0
+    max_full_s: float | None = None
     open_after: int = OPEN_AFTER
     max_rejections: int | None = None
 
@@ -49,6 +54,7 @@ class Limits:
             output_tokens_per_minute=least("output_tokens_per_minute"),
             requests_per_day=least("requests_per_day"),
             max_outage_s=min(endpoint.max_outage_s for endpoint in endpoints),
+            max_full_s=_longest_full_s(endpoints),
             max_rejections=least("max_rejections"),
             # The breaker must open before a request has used up its attempts.
             open_after=max(2, min(OPEN_AFTER, min(endpoint.max_attempts for endpoint in endpoints) - 1)),
@@ -64,6 +70,13 @@ class Limits:
             and self.output_tokens_per_minute is None
             and self.requests_per_day is None
         )
+
+
+def _longest_full_s(endpoints: Iterable[Endpoint]) -> float | None:
+    waiting = [endpoint for endpoint in endpoints if endpoint.tier in {"flex", "batch_chat"}]
+    if any(endpoint.fallback_after_min is not None for endpoint in waiting):
+        return None
+    return max((max(endpoint.max_outage_s, endpoint.attempt_timeout_s) for endpoint in waiting), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class FailureScope(Enum):
 
     OVERLOAD = "refused as one too many, or timed out"
     DOWN = "the endpoint cannot be reached, or fails"
+    FULL = "its tier has no capacity"
     REQUEST = "the endpoint works; the request or its reply is at fault"
     NOT_SENT = "it was not sent"
     UNKNOWN = "nobody waited for its reply"
@@ -137,7 +138,7 @@ def _why(error: ApiError) -> FailureScope:
     if isinstance(error, BudgetSpent):
         return FailureScope.NOT_SENT
     if isinstance(error, NoCapacity):
-        return FailureScope.REQUEST  # a refused tier is no outage, however long it lasts
+        return FailureScope.FULL
     if isinstance(error, TimedOut | RateLimited) or error.status in _CROWDED:
         return FailureScope.OVERLOAD
     down = isinstance(error, Disconnected | Overloaded) and error.bill is None  # with a bill, the endpoint works

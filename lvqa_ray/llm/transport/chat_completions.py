@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import httpx2
 from pydantic import SecretStr
 
-from lvqa_ray.errors import ApiError, BadRequest, Bill, Disconnected, MalformedReply
+from lvqa_ray.errors import ApiError, BadRequest, Disconnected, MalformedReply
 from lvqa_ray.llm.endpoint import CACHE_KEY, Endpoint
 from lvqa_ray.llm.message_json import as_message, replace_surrogates
 from lvqa_ray.llm.messages import CHARS_PER_TOKEN, ChatReply, ChatRequest
@@ -25,7 +25,7 @@ from lvqa_ray.llm.transport.connection import CLIENT_ERRORS, Connection
 from lvqa_ray.llm.transport.error_body import quote_of
 from lvqa_ray.llm.transport.error_prose import NO_TEMPERATURE, STREAM_ONLY, STREAM_OPTIONS, STREAM_REFUSED
 from lvqa_ray.llm.transport.model_list import ModelList
-from lvqa_ray.llm.transport.tier_faults import of_tier
+from lvqa_ray.llm.transport.tier_faults import keeps_waiting
 from lvqa_ray.records import Usage
 from lvqa_ray.records.safe_text import safe_text
 
@@ -90,8 +90,6 @@ class OpenAITransport:
             except BadRequest as error:
                 if not self.adapt(error, body):
                     raise
-            except ApiError as error:
-                raise of_tier(error, tier) from None
         try:
             return replace(self._reply(answer, tier), limits=limits)
         except ApiError as error:
@@ -184,18 +182,24 @@ class OpenAITransport:
     ) -> tuple[object, RateInfo | None]:
         """The reply's JSON, and its rate-limit headers.
 
-        A stream that breaks after some of its text is paid for: the error has a bill.
+        A stream that breaks, or ends with an error, after some of its text is paid for: the error has a bill.
         """
         streamed = sse.StreamedText()
         try:
             answer = await self._exchange(method, url, body, streamed, on_text)
             if answer.is_success:
                 if sse.is_stream(answer.headers.get("content-type", ""), answer.content):
-                    return sse.assembled(answer.content.decode()), RateInfo.of(answer.headers)
+                    whole = sse.assembled(answer.content.decode())
+                    if streamed.text and whole.get("error"):
+                        whole = {"usage": self._counts_of_part(body or {}, streamed), **whole}
+                    return whole, RateInfo.of(answer.headers)
                 return json.loads(answer.content), RateInfo.of(answer.headers)
-            error = error_mapping.of_status(answer.status_code, answer.headers, answer.text, secret=self._key)
+            error = error_mapping.of_status(
+                answer.status_code, answer.headers, answer.text, secret=self._key, tier=tier
+            )
         except CLIENT_ERRORS as exc:
-            error = error_mapping.as_api_error(exc, secret=self._key)
+            waits = keeps_waiting(tier, self._endpoint.attempt_timeout_s) and not streamed.text
+            error = error_mapping.as_api_error(exc, secret=self._key, waits=waits)
         except (json.JSONDecodeError, UnicodeDecodeError):
             error = self._fault(
                 MalformedReply, "it is a web page" if answer.content.lstrip()[:1] == b"<" else "it is not JSON"
@@ -203,7 +207,7 @@ class OpenAITransport:
         except sse.StreamCutError:
             error = self._fault(Disconnected, "the stream ended before the reply did")
         if streamed.text and error.bill is None:
-            error.bill = self._bill_of_part(body or {}, streamed, tier)
+            error.bill = self._usage({"usage": self._counts_of_part(body or {}, streamed)}, tier).bill
         raise error  # outside of `except`, so that it does not hold the client's exception with the whole request
 
     async def _exchange(
@@ -222,14 +226,14 @@ class OpenAITransport:
                 return await client.send(request)
             return await _received(client, request, streamed, on_text)
 
-    def _bill_of_part(self, body: Mapping[str, Any], streamed: sse.StreamedText, tier: Tier) -> Bill:
-        """Bill of a stream that broke: its token counts, or an estimate from the texts."""
+    @staticmethod
+    def _counts_of_part(body: Mapping[str, Any], streamed: sse.StreamedText) -> Mapping[str, Any]:
+        """Usage object of a stream that did not end well: its own, or an estimate from the texts."""
         if streamed.usage:
-            return self._usage({"usage": streamed.usage}, tier).bill
+            return streamed.usage
         asked = sum(len(str(part)) for part in _texts(body.get("messages")))
         said = -(-len(streamed.text) // CHARS_PER_TOKEN)
-        counts = {"prompt_tokens": asked // CHARS_PER_TOKEN, "completion_tokens": said}
-        return self._usage({"usage": counts}, tier).bill
+        return {"prompt_tokens": asked // CHARS_PER_TOKEN, "completion_tokens": said}
 
     def _request(self, method: str, url: httpx2.URL, body: dict[str, Any] | None) -> httpx2.Request:
         """Build the request that the SDK would send, without its request options and typed replies.
@@ -264,10 +268,11 @@ class OpenAITransport:
         if not isinstance(answer, Mapping):
             raise self._fault(MalformedReply, "it is not a JSON object")
         usage = self._usage(answer, tier)
+        paid = bool(answer.get("choices")) or isinstance(answer.get("usage"), Mapping)
         try:
-            read = self._read(answer)
+            read = self._read(answer, "standard" if paid else tier)
         except ApiError as error:
-            if answer.get("choices") or isinstance(answer.get("usage"), Mapping):
+            if paid:
                 error.bill = usage.bill
             raise
         model = answer.get("model")
@@ -276,20 +281,20 @@ class OpenAITransport:
             text=read.text, model=named or self._endpoint.model, usage=usage, thoughts=safe_text(read.thoughts)
         )
 
-    def _read(self, answer: Mapping[str, Any]) -> completion.Answered:
+    def _read(self, answer: Mapping[str, Any], tier: Tier) -> completion.Answered:
         """The text of the answer, never empty, and its thoughts."""
         if completion.error_of(answer) is not None:
-            raise self._error_in_a_200(answer)
+            raise self._error_in_a_200(answer, tier)
         outcome = completion.read(answer)
         if isinstance(outcome, completion.NoAnswer):
             raise self._fault(outcome.kind, outcome.why, raw=outcome.text)
         return outcome
 
-    def _error_in_a_200(self, answer: Mapping[str, Any]) -> ApiError:
+    def _error_in_a_200(self, answer: Mapping[str, Any], tier: Tier = "standard") -> ApiError:
         body = completion.error_of(answer)
         code = str(body.get("code")) if isinstance(body, Mapping) else ""
         status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else None
-        return self._fault(error_mapping.class_of(status, body), quote_of(body), status=status)
+        return self._fault(error_mapping.class_of(status, body, tier=tier), quote_of(body), status=status)
 
     def _usage(self, answer: Mapping[str, Any], tier: Tier) -> Usage:
         counts = usage_of(answer)

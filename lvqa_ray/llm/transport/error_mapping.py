@@ -30,10 +30,12 @@ from lvqa_ray.errors import (
     TooLong,
     TruncatedReply,
 )
+from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.llm.rate_headers import RateInfo
 from lvqa_ray.llm.transport.error_body import decoded, names_in, quote_of, words_in
 from lvqa_ray.llm.transport.error_codes import BY_CODE, BY_PART, PRECEDENCE
 from lvqa_ray.llm.transport.error_prose import PROSE
+from lvqa_ray.llm.transport.tier_faults import on_tier
 from lvqa_ray.records.safe_text import safe_text
 
 QUOTE_CHARS = 200
@@ -50,10 +52,12 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     409: Overloaded,
     413: TooLong,
     429: RateLimited,
-    498: NoCapacity,  # Groq: the flex tier is full
     446: ContentFiltered,  # Portkey: a guardrail denied the request
     451: ContentFiltered,
 }
+_GROQ_FULL = 498
+"""Status of Groq's flex tier without capacity."""
+_NO_CONNECTION = (httpx2.ConnectTimeout, httpx2.PoolTimeout, aiohttp.ConnectionTimeoutError)
 _SENTENCES: dict[type[ApiError], str] = {
     AuthFailed: "The endpoint does not accept the key",
     BatchFailed: "The file batch failed",
@@ -80,22 +84,26 @@ _TOKENS = re.compile(
 )
 
 
-def as_api_error(exc: BaseException, *, secret: str) -> ApiError:
+def as_api_error(exc: BaseException, *, secret: str, waits: bool = False) -> ApiError:
     """Map an exception of the HTTP client to an error of `errors`.
 
     Args:
         exc: The exception.
         secret: The key, which is redacted from the message.
+        waits: The endpoint keeps requests waiting for capacity, so no reply after a connection is `NoCapacity`.
 
     Returns:
         A new error. It does not refer to ``exc``, which holds the whole request with its images and its key.
     """
     if isinstance(exc, ApiError):
         return exc
-    return fault(_without_status(exc), str(list(_chain(exc))[-1]), secret=secret)
+    kind = _without_status(exc)
+    if waits and kind is TimedOut and not any(isinstance(cause, _NO_CONNECTION) for cause in _chain(exc)):
+        kind = NoCapacity
+    return fault(kind, str(list(_chain(exc))[-1]), secret=secret)
 
 
-def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str) -> ApiError:
+def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str, tier: Tier = "standard") -> ApiError:
     """Map an HTTP error reply to an error of `errors`.
 
     Args:
@@ -103,11 +111,12 @@ def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str
         headers: Headers of the reply.
         text: Body of the reply.
         secret: The key, which is redacted from the message.
+        tier: Tier of the request.
     """
     body = decoded(text)
     limits = RateInfo.of(headers)
     error = fault(
-        class_of(status, body),
+        class_of(status, body, tier=tier),
         quote_of(body),
         secret=secret,
         status=status,
@@ -117,27 +126,37 @@ def of_status(status: int, headers: Mapping[str, str], text: str, *, secret: str
     return error
 
 
-def class_of(status: int | None, body: object, *, default: type[ApiError] = MalformedReply) -> type[ApiError]:
+def class_of(
+    status: int | None, body: object, *, default: type[ApiError] = MalformedReply, tier: Tier = "standard"
+) -> type[ApiError]:
     """The class for a status and an error body: by its codes, then by its words, then by the status.
 
     Args:
         status: HTTP status, or ``None`` if only a body is known.
         body: The body, parsed if it is JSON.
         default: The class if nothing matches.
+        tier: Tier of the request; the standard tier knows no lack of capacity (`NoCapacity`).
     """
-    known = _by_names(status, names_in(body))
+    return on_tier(_class_of(status, body, default, tiered=tier != "standard"), status, tier)
+
+
+def _class_of(status: int | None, body: object, default: type[ApiError], *, tiered: bool) -> type[ApiError]:
+    known = _by_names(status, names_in(body), tiered=tiered)
     unsure = status == 429 and known is QuotaExceeded  # DashScope uses one code for a limit per minute and spent money
     if known not in {None, RateLimited, BadRequest} and not unsure:
         return known or default  # the other codes need the words: "request too large" has the code of a rate limit
     words = words_in(body)
-    by_words = next((prose.kind for prose in PROSE if prose.matches(status, words)), None)
+    prose = (each for each in PROSE if tiered or each.kind is not NoCapacity)
+    by_words = next((each.kind for each in prose if each.matches(status, words)), None)
     if unsure and by_words is not RateLimited:
         return known or default
+    if status == _GROQ_FULL and tiered:
+        return by_words or known or NoCapacity
     return by_words or known or _by_status(status, default)
 
 
-def _by_names(status: int | None, names: frozenset[str]) -> type[ApiError] | None:
-    found = {BY_CODE[name] for name in names if name in BY_CODE}
+def _by_names(status: int | None, names: frozenset[str], *, tiered: bool) -> type[ApiError] | None:
+    found = {BY_CODE[name] for name in names if name in BY_CODE} - (set() if tiered else {NoCapacity})
     if not found:
         parts = [name for name in names if " " not in name and len(name) <= LONGEST_CODE]
         found = {kind for kind, pattern in BY_PART for name in parts if pattern.search(name)}

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from lvqa_ray.errors import ApiError, NoCapacity, RateLimited, TimedOut
+from lvqa_ray.errors import ApiError, NoCapacity, Overloaded, RateLimited, TimedOut
 from lvqa_ray.llm.price_tiers import Tier
 
+_SHORTEST_WAIT_S = 60.0
+"""The shortest time that Batch Chat documents for keeping a request waiting (s)."""
 
-def of_tier(error: ApiError, tier: Tier) -> ApiError:
-    """The error of a request on a tier: `NoCapacity` if the tier is full, so that the request waits.
 
-    OpenAI's flex answers 429 with "resource unavailable", Gemini's 503, Groq's 498. DashScope's Batch Chat gives up a
-    request that it could not serve in an hour. On the standard tier a lack of capacity is an ordinary rate limit.
+def on_tier(kind: type[ApiError], status: int | None, tier: Tier) -> type[ApiError]:
+    """The class of an error on a tier: `NoCapacity` if the tier is full, so that the request waits.
+
+    OpenAI's flex answers 429 with "resource unavailable", Gemini's 503, Groq's 498. DashScope's Batch Chat ends a
+    request that it could not serve in an hour with a timeout.
     """
-    crowded = isinstance(error, NoCapacity)
-    if tier in {"flex", "batch_chat"}:
-        crowded = crowded or error.status == 503 or (tier == "batch_chat" and isinstance(error, TimedOut))
-    elif not crowded:
-        return error
-    kind = NoCapacity if tier != "standard" else RateLimited
-    if not crowded or type(error) is kind:
-        return error
-    other = kind(str(error), status=error.status, retry_after_s=error.retry_after_s)
-    other.limits = error.limits
-    return other
+    full = tier in {"flex", "batch_chat"} and status == 503 and kind in {Overloaded, RateLimited}
+    return NoCapacity if full or (tier == "batch_chat" and kind is TimedOut) else kind
+
+
+def keeps_waiting(tier: Tier, timeout_s: float) -> bool:
+    """Whether a connected endpoint that has not answered by the deadline has kept the request waiting for capacity."""
+    return tier == "batch_chat" and timeout_s >= _SHORTEST_WAIT_S

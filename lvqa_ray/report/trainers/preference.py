@@ -28,7 +28,7 @@ from lvqa_ray.report.export_files import Exported, Selection, VideoPlaces, recor
 from lvqa_ray.report.trainers.training_sample import SampleStyle, reply_of, without_media
 
 PairForm = Literal["trl", "llamafactory", "ms-swift"]
-_SHOWN = ("video_id", "video", "category", "full_question")
+_SHOWN = ("video_id", "video", "category", "full_question", "key")
 
 
 def export_dpo(
@@ -46,15 +46,15 @@ def export_dpo(
     Raises:
         ConfigError: There are no traces, a video is not below ``style.video_root``, or a file cannot be written.
     """
-    of_records = _columns_of(output, selection)
+    of_records = _current_records(output, selection)
     paths = {part: to.with_suffix(f".{part}{to.suffix}") if selection.fraction else to for part in selection.splits}
     counts, left_out, places = dict.fromkeys(paths, 0), 0, VideoPlaces()
     array = to.suffix.lower() == ".json"
     with ExitStack() as stack:
         files = {part: stack.enter_context(writing(path)) for part, path in paths.items()}
         for traces in _traces(output):
-            more = {} if of_records is None else of_records.get(traces[0]["question_id"])
-            if more is None:
+            texts, more = of_records.get(traces[0]["question_id"], (None, {}))
+            if texts != _texts(traces[0]["full_question"], traces[0]["key"]):  # dropped, edited or not selected
                 continue
             if (pair := pair_of(traces)) is None:
                 left_out += 1
@@ -103,12 +103,21 @@ def _said(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _columns_of(output: OutputReader, selection: Selection) -> dict[str, dict[str, Any]] | None:
-    """The chosen columns of the chosen records, by id; ``None`` if all records are chosen without columns."""
-    if selection.where is None and not selection.columns:
-        return None
-    rows = records(output, list(dict.fromkeys(["id", *selection.columns])), selection.where)
-    return {row["id"]: {name: row[name] for name in selection.columns} for row in rows}
+def _current_records(output: OutputReader, selection: Selection) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Digest of the texts, and the chosen columns, of the chosen records by id: a review may have edited a record."""
+    wanted = ["id", "full_question", "parsed_reasoning", *selection.columns]
+    rows = records(output, list(dict.fromkeys(wanted)), selection.where)
+    return {
+        row["id"]: (
+            _texts(row["full_question"], row["parsed_reasoning"]["ANSWER"]),
+            {name: row[name] for name in selection.columns},
+        )
+        for row in rows
+    }
+
+
+def _texts(full_question: str, key: str) -> int:
+    return hash((full_question, key))
 
 
 def _traces(output: OutputReader) -> Iterator[list[TraceRow]]:

@@ -50,14 +50,14 @@ class SignatureCheck:
 
         Args:
             scope: ASGI scope with method, raw path and query.
-            headers: Headers with names in lower case.
+            headers: Headers with names in lower case and values without white space around them.
             body: The whole body.
 
         Raises:
             RefusedError: The signature is not valid.
         """
         named = dict(headers)
-        given = _AUTHORIZATION.fullmatch(named.get("authorization", "").strip())
+        given = _AUTHORIZATION.fullmatch(named.get("authorization", ""))
         if given is None:
             raise _refused("IncompleteSignature", f"The Authorization header is no {ALGORITHM} signature.")
         signed = given["signed"].lower().split(";")
@@ -105,7 +105,7 @@ class SignatureCheck:
             values: dict[str, list[str]] = {name: [] for name in sorted(signed)}
             for name, value in headers:
                 if name in values:
-                    values[name].append(host if name == "host" and host else value.strip())
+                    values[name].append(host if name == "host" and host else value)
             lines = "".join(f"{name}:{','.join(sorted(each))}\n" for name, each in values.items())
             yield "\n".join((scope["method"], prefix + path, queried, lines, ";".join(values), body_hash))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from lvqa_ray.config import Serve
 from lvqa_ray.records import STORES, redact_url
+from lvqa_ray.records.uri import WEB, scheme_of, without_fragment
 from lvqa_ray.serve.invalid import invalid
 from lvqa_ray.storage.ssrf import SsrfGuard
 
@@ -59,6 +61,12 @@ def checked(uri: str, settings: Serve, resolve: Resolve = socket.getaddrinfo) ->
             f"videoUrl: {redact_url(uri)} leads to an address that is not public, which serve.networks does not allow."
         )
     return uri
+
+
+def address_hash(uri: str) -> str:
+    """Hash of an address with its query (16 hex digits), by which a request is compared with an earlier one."""
+    whole = without_fragment(uri) if scheme_of(uri) in WEB else uri
+    return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _split(uri: str) -> SplitResult:

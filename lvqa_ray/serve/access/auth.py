@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from lvqa_ray.serve.access.acs_signature import ALGORITHM, Headers, SignatureCheck
+from lvqa_ray.serve.access.acs_signature import ALGORITHM, SignatureCheck
 from lvqa_ray.serve.invalid import RefusedError, refusal_fields, refusal_headers
 from lvqa_ray.serve.page_routes import STATIC
 
@@ -65,19 +65,24 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = [(name.decode("latin-1").lower(), _field_value(value)) for name, value in scope["headers"]]
         try:
             self._check_origin(dict(headers))
-            receive = await self._authenticated(scope, headers, _bounded(receive))
+            signed = self._needs_signature(scope, dict(headers))
+            body = await _whole(receive)
+            if body is None:
+                return
+            if signed:
+                self._signatures.check(scope, headers, body)
         except RefusedError as error:
             await _answer(send, error)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, _first({"type": "http.request", "body": body, "more_body": False}, receive), send)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > BODY_BYTES:
-            raise RefusedError("TooLarge", f"A body has {BODY_BYTES // 2**20} MB at most.", 413)
+            raise _too_large()
         host, given = _split(f"//{headers.get('host', '')}"), headers.get("origin")
         if given is not None and not self._own_page(given, host):
             raise RefusedError("Forbidden", "The page of another site may not do this.", 403)
@@ -93,19 +98,20 @@ class Authentication:
             return True
         return host is not None and origin.hostname == host.hostname
 
-    async def _authenticated(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """Check the credentials; the body of a signed request is read, and given again to the application."""
+    def _needs_signature(self, scope: Scope, named: Mapping[str, str]) -> bool:
+        """Whether the signature of a request is still to be checked, for which its body is needed.
+
+        Raises:
+            RefusedError: The request has no credentials.
+        """
         if not self._credentials or (_is_open(scope["path"]) and scope["method"] in ("GET", "HEAD")):
-            return receive
-        named = dict(headers)
+            return False
         scheme, _, rest = named.get("authorization", "").partition(" ")
         for given in (rest.strip() if scheme.lower() == "bearer" else "", named.get("x-acs-bearer-token", "").strip()):
             if self._credentials.token and hmac.compare_digest(given.encode(), self._credentials.token.encode()):
-                return receive
+                return False
         if scheme == ALGORITHM and self._credentials.keys:
-            body = await _whole(receive)
-            self._signatures.check(scope, headers, body)
-            return _first({"type": "http.request", "body": body, "more_body": False}, receive)
+            return True
         ways = [
             *(["the service's token as Authorization: Bearer"] if self._credentials.token else []),
             *([f"a request signed with an access key ({ALGORITHM})"] if self._credentials.keys else []),
@@ -113,30 +119,31 @@ class Authentication:
         raise RefusedError("Unauthorized", f"Send {' or '.join(ways)}.", 401)
 
 
+def _field_value(raw: bytes) -> str:
+    r"""A header value without optional white space: blanks and tabs only (RFC 9110, 5.5), not ``\xa0`` or ``\x85``."""
+    return raw.decode("latin-1").strip(" \t")
+
+
 def _is_open(path: str) -> bool:
     return path in OPEN or path.startswith(STATIC)
 
 
-def _bounded(receive: Receive) -> Receive:
-    left = BODY_BYTES
+async def _whole(receive: Receive) -> bytes | None:
+    """The body of a request; ``None`` if the client disconnects before its end.
 
-    async def bounded() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        # The rest of a larger body is dropped: a truncated body does not parse.
-        return message if left >= 0 else {"type": "http.request", "body": b"", "more_body": False}
-
-    return bounded
-
-
-async def _whole(receive: Receive) -> bytes:
-    parts = []
+    Raises:
+        RefusedError: It is larger than `BODY_BYTES`, whatever its headers say.
+    """
+    body = bytearray()
     while True:
         message = await receive()
-        parts.append(message.get("body", b""))
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES:
+            raise _too_large()
         if not message.get("more_body"):
-            return b"".join(parts)
+            return bytes(body)
 
 
 def _first(message: Message, receive: Receive) -> Receive:
@@ -146,6 +153,10 @@ def _first(message: Message, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return replayed
+
+
+def _too_large() -> RefusedError:
+    return RefusedError("TooLarge", f"A body has {BODY_BYTES // 2**20} MB at most.", 413)
 
 
 def _split(address: str) -> SplitResult | None:

@@ -42,7 +42,7 @@ def key_pairs(settings: Serve) -> Mapping[str, str]:
 def _pair(text: str, separator: str, where: str) -> dict[str, str]:
     key_id, found, secret = (part.strip().strip('"') for part in text.partition(separator))
     if not found or not key_id or not secret:
-        raise ConfigError(f"{where} is no access key: write its id, {separator!r} and its secret.")
+        raise ConfigError(f"{where} is not an access key: write ID{separator}SECRET.")
     if len(secret) < SHORTEST_SECRET:
         raise ConfigError(f"{where}: the secret has fewer than {SHORTEST_SECRET} characters; make a longer one.")
     return {key_id: secret}

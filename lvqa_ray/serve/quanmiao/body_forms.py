@@ -25,7 +25,7 @@ def fields_of(body: bytes, content_type: str) -> dict[str, Any]:
     A body that starts like a JSON object is JSON whatever the type says, since ``curl -d`` calls everything a form.
 
     Raises:
-        RefusedError: The body is neither JSON nor a form.
+        RefusedError: The body is neither JSON nor a form, or a list in it is no JSON list.
     """
     kind = content_type.partition(";")[0].strip().lower()
     try:
@@ -80,7 +80,10 @@ def _list(value: object, field: str) -> object:
 
 def _names(text: str, field: str) -> list[str]:
     if text.lstrip().startswith("["):
-        return [str(name) for name in json.loads(text)]
+        try:
+            return [str(name) for name in json.loads(text)]
+        except (ValueError, RecursionError):
+            raise invalid(f'{field}: its text begins with "[", but is no JSON list.') from None
     parts = text.split(",") if field in OPTIONS else [text]
     return [name.strip() for name in parts if name.strip()]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
@@ -44,6 +46,7 @@ class TaskRoutes:
 
     def __init__(self, analyses: Callable[[], AnalysisRuns]) -> None:
         self._analyses = analyses
+        self._submitting: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @property
     def router(self) -> APIRouter:
@@ -71,9 +74,12 @@ class TaskRoutes:
         content_type = request.headers.get("content-type", "")
         given = SubmitVideoAnalysisTask.read(await request.body(), content_type)
         wanted = given.wanted
-        if given.deduplication_id and wanted.task and await self._seen(wanted.task, workspace):
-            return _answer({"taskId": wanted.task})
-        running = await analyses.start(wanted, workspace, titles=analyses.settings.titles)
+        # Two requests with one id: the second waits until the task of the first can be found.
+        lock = self._submitting.setdefault((workspace, wanted.task or str(uuid.uuid4())), asyncio.Lock())
+        async with lock:
+            if given.deduplication_id and wanted.task and await self._seen(wanted.task, workspace):
+                return _answer({"taskId": wanted.task})
+            running = await analyses.start(wanted, workspace, titles=analyses.settings.titles)
         return _answer({"taskId": running.analysis.task})
 
     async def get(self, workspace: Workspace, task_id: TaskId) -> JSONResponse:

@@ -71,7 +71,7 @@ class CheckHops(CallCheck):
     required: ClassVar[tuple[str, ...]] = ("question", "captions")
 
     policy: HopsPolicy = Field(
-        default="mark", description="Action on a question that needs no several moments: off, mark or drop."
+        default="mark", description="Action on a question that does not need several moments: off, mark or drop."
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,
@@ -84,14 +84,14 @@ class CheckHops(CallCheck):
     )
     probes: tuple[Probe, ...] = Field(
         default=(),
-        description="What the checker is shown in turn, and must not suffice for the answer: single_span (one cited "
-        "moment at a time), leave_out (all but the cited moments), summary_only, options_only. Empty to only count.",
+        description="Parts of the video from which the checker must not find the answer: single_span (one cited moment "
+        "at a time), leave_out (all but the cited moments), summary_only, options_only. Empty to count moments only.",
     )
     tries: int = Field(
         default=3, ge=1, le=20, description="How often a question is answered per probe, with rotated options."
     )
     threshold: float = Field(
-        default=0.75, gt=0, le=1, description="Share of right answers from which a part suffices for the answer."
+        default=0.75, gt=0, le=1, description="Share of right answers at which a part counts as sufficient."
     )
 
     @property

@@ -24,6 +24,12 @@ ID_FIELDS = ("videoID", "video_id", "youtube_id", "video", "video_path", "video_
 CONTENT_FIELDS = ("fingerprint", "content_hash")
 QUESTION_FIELDS = ("question", "problem", "query", "full_question")
 """Fields of a benchmark file, as Video-MME, LongVideoBench, MLVU, LVBench and outputs of lvqa-ray name them."""
+_OF_ROWS = frozenset({*ID_FIELDS, *CONTENT_FIELDS, *QUESTION_FIELDS})
+_CONTAINERS = frozenset(
+    {"annotations", "captions", "conversations", "database", "dataset", "entries", "examples", "questions", "qa_pairs",
+     "records", "results", "samples", "subsets", "testing", "training", "validation", "videos"}
+)  # fmt: skip
+"""Keys of lists and objects that name no video, as far as they are as long as an id."""
 SHORTEST_ID = 6
 """Shorter ids, such as 001, name a row and no video (characters)."""
 FEWEST_WORDS = 4
@@ -152,15 +158,29 @@ def _benchmark_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:
-    """The objects of a list, of an object of lists, or of an object whose keys are video ids."""
+    """The objects of a list, of an object of lists, or of an object whose keys are video ids.
+
+    A key of a list is a video id if the list has objects, and neither these nor the object around it name a video.
+    """
     if isinstance(value, Mapping):
         yield value
+        is_row = not _OF_ROWS.isdisjoint(value)
         for key, inner in value.items():
+            named = {} if key.casefold() in _CONTAINERS else {"video_id": key}
             if isinstance(inner, Mapping):
-                yield {"video_id": key, **inner}
+                yield {**named, **inner}
+            rows = [each for each in inner if isinstance(each, Mapping)] if isinstance(inner, list) else []
+            if rows and not is_row and not any(map(_names_a_video, rows)):
+                yield named
+            if isinstance(inner, Mapping) and not is_row and (not named or len(key) < SHORTEST_ID):
+                yield from _objects(inner)
     elif isinstance(value, Iterable) and not isinstance(value, str):
         for each in value:
             yield from _objects(each)
+
+
+def _names_a_video(row: Mapping[str, Any]) -> bool:
+    return any(row.get(name) for name in ID_FIELDS)
 
 
 def _video_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Watch check: how often a vision model finds the key from the film itself, with the reasoning of each attempt."""
+"""Watch check: how often a vision model finds the key from the video itself, with the reasoning of each attempt."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Picture = tuple[str, Frame]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CheckWatch(SeeingCheck):
-    """Ask for the answer from the film, without captions, several times with shuffled options.
+    """Ask for the answer from the video, without captions, several times with shuffled options.
 
     The verdict's score is the share of readable answers that are the key: pass@1, estimated from `tries` samples. At
-    `least` or below, the film does not lead to the key; above `most`, the question is too easy. If fewer than half of
+    `least` or below, the video does not lead to the key; above `most`, the question is too easy. If fewer than half of
     the answers are readable, the verdict has no score and does not pass. Each attempt becomes a row of ``traces/``.
     """
 
@@ -51,7 +51,7 @@ class CheckWatch(SeeingCheck):
 
     policy: Literal["off", "mark", "drop"] = Field(
         default="off",
-        description="Action on a question whose answers from the film are not its key: off, mark or drop.",
+        description="Action on a question whose answers from the video are not its key: off, mark or drop.",
     )
     prompt: str = Field(
         default_factory=lambda: PROMPT,
@@ -61,20 +61,20 @@ class CheckWatch(SeeingCheck):
         default=0.7, ge=0, le=2, description="Sampling temperature; null for the endpoint's setting."
     )
     media: Literal["frames", "video"] = Field(
-        default="frames", description="What the model sees: frames of the whole film, or its file (video_url)."
+        default="frames", description="What the model sees: frames of the whole video, or its file (video_url)."
     )
     frames: int = Field(
         default=32,
         ge=1,
         le=512,
-        description="Number of frames of the whole film, evenly spaced; their size is that of `sample`.",
+        description="Number of frames of the whole video, evenly spaced; their size is that of `sample`.",
     )
     cited_frames: int = Field(
         default=0,
         ge=0,
         le=64,
         description="Number of further frames of each cited span, at most `frames`. They tell where to look, so the "
-        "share of correct answers is higher than that of a model that searches the film.",
+        "share of correct answers is higher than that of a model that searches the video.",
     )
     video_mb: float = Field(
         default=20.0,

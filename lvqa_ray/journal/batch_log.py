@@ -20,6 +20,7 @@ from lvqa_ray.storage.paths import StoragePath
 
 _PRICES = {"price_in", "price_out", "price_cached", "price_cache_write"}
 _SETTINGS = {"base_url", "model", "api_key_env", "tier", "batch_hours", "batch_poll_s"} | _PRICES
+Place = tuple[str, str, str | None]
 _LINES = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -48,9 +49,14 @@ class LoggedBatch:
     ours: bool = False
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Base URL and model, by which the endpoint of a job is found."""
-        return self.endpoint.base_url, self.endpoint.model
+    def place(self) -> Place:
+        """What names its endpoint in a job."""
+        return place_of(self.endpoint)
+
+
+def place_of(endpoint: Endpoint) -> Place:
+    """Base URL, model and the variable of the key: an account sees its own batches only."""
+    return endpoint.base_url, endpoint.model, endpoint.api_key_env
 
 
 def batches_folder(journal: StoragePath) -> StoragePath:

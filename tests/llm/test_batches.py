@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from lvqa_ray.engine.batching.batch_control import forget_batches, open_batches
+from lvqa_ray.engine.batching.batch_runner import BatchRunner
+from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.errors import (
     ApiError,
     BadRequest,
@@ -26,7 +29,8 @@ from lvqa_ray.errors import (
 from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
-from lvqa_ray.llm.batches.batch_api import BatchState
+from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
+from lvqa_ray.llm.batches.batch_queue import BatchQueue, LocalQueue
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import Budget
@@ -414,3 +418,21 @@ def test_open_batches_keep_the_prices_of_their_job(tmp_path: Path) -> None:
     path.write_text(json.dumps(line) + "\n")
     (batch,) = open_batches(tmp_path)
     assert (batch.endpoint.price_in, batch.endpoint.price_cached) == (2.0, None)
+
+
+def test_an_open_batch_goes_to_the_key_that_created_it(fake: FakeEndpoint, tmp_path: Path) -> None:
+    """Two roles with the same model and two keys: only the account that created a batch sees it."""
+    TestKilled().begun(fake, tmp_path, "created")
+    mine = batched(fake)
+    other = mine.model_copy(update={"api_key_env": "OTHER_KEY"})
+    lines = [
+        BatchLine(at, BatchApi(at, SecretStr("")), LocalQueue(BatchQueue(at, tmp_path / name, 1e9)))
+        for name, at in (("mine", mine), ("other", other))
+    ]
+    runner = BatchRunner(lines, BatchLog(tmp_path / "cache", "r2"), None)
+    runner.start()
+    try:
+        (batch,) = runner._open.values()
+        assert batch.line is lines[0]
+    finally:
+        runner.stop()

@@ -13,7 +13,7 @@ from lvqa_ray.dataset.run_order import segment_names
 from lvqa_ray.engine.batching.batch_runner import BatchRunner
 from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.errors import ApiError, RunStopped
-from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, batches_folder, logged
+from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, Place, batches_folder, logged
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.run_ids import next_run_id
 from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
@@ -114,7 +114,7 @@ def wait_for_batches(journal: StoragePath, on_wait: Callable[[str], object]) -> 
     """
     run_id = next_run_id(segment_names(journal))
     with tempfile.TemporaryDirectory(prefix="lvqa-batches-") as folder:
-        lines: dict[tuple[str, str], BatchLine] = {}
+        lines: dict[Place, BatchLine] = {}
         for batch in open_batches(journal):
             at = batch.endpoint
             if batch.place not in lines:

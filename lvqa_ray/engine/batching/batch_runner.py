@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lvqa_ray.engine.batching.batch_budget import BatchBudget
 from lvqa_ray.engine.batching.request_files import BatchLine, discarded, outage, typed, uploaded, without
 from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
-from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch
+from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, place_of
 from lvqa_ray.llm.batches.batch_api import BatchState
 from lvqa_ray.llm.batches.batch_queue import ReadyFile
 from lvqa_ray.llm.batches.result_rows import results_of
@@ -84,7 +84,7 @@ class BatchRunner:
         Raises:
             OSError: The log cannot be read.
         """
-        places = {(line.endpoint.base_url, line.endpoint.model): line for line in self._lines}
+        places = {place_of(line.endpoint): line for line in self._lines}
         for batch in self._log.open():
             if (line := places.get(batch.place)) is not None:
                 self._open[batch.tag] = _Open(line, batch)
@@ -188,6 +188,9 @@ class BatchRunner:
         if doubled := {entry.key for entry in file.entries} & known:  # after a restart of the queue
             await self._budget.release([entry for entry in file.entries if entry.key in doubled])
             file = without(file, doubled)
+            mine = {entry.key for each in self._open.values() if each.line is line for entry in each.logged.entries}
+            theirs = {key: NoCapacity("The batch of another key has the request.") for key in doubled - mine}
+            await line.queue.settle(theirs)  # it may be offered again, until the answer is in the journal
         if not file.entries:
             file.path.unlink(missing_ok=True)
             return

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.batching.batch_runner import BatchRunner
 from lvqa_ray.engine.batching.request_files import BatchLine
-from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
+from lvqa_ray.journal.batch_log import BatchLog, Place, batches_folder, logged, place_of
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.batches.batch_queue import BatchQueue, LocalQueue
@@ -46,7 +46,7 @@ class LocalBatches:
         self._budget = budget
         self._waits = waits
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._running: dict[tuple[str, str], tuple[LocalQueue, BatchRunner]] = {}
+        self._running: dict[Place, tuple[LocalQueue, BatchRunner]] = {}
         self._begun = 0
 
     @property
@@ -71,7 +71,7 @@ class LocalBatches:
         Raises:
             OSError: The log of batches cannot be read.
         """
-        name = (at.base_url, at.model)
+        name = place_of(at)
         if at.tier != "batch" and name not in self._running and not self._is_open(name):
             return None
         if name not in self._running or self._running[name][1].broken:  # a service must recover from an outage
@@ -95,7 +95,7 @@ class LocalBatches:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _is_open(self, name: tuple[str, str]) -> bool:
+    def _is_open(self, name: Place) -> bool:
         folder = batches_folder(self._journal)
         if not folder.is_dir():
             return False

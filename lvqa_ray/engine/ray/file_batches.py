@@ -17,7 +17,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue, files_of, start_queue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.session.run_actors import end_actors
-from lvqa_ray.journal.batch_log import BatchLog
+from lvqa_ray.journal.batch_log import BatchLog, place_of
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import SharedBy, shared_by
@@ -81,7 +81,7 @@ def file_batches(
     wanted: dict[SharedBy, tuple[Endpoint, SecretStr]] = {}
     for at, key in pairs:
         name = shared_by(at, key)
-        if at.tier == "batch" or (name not in wanted and (at.base_url, at.model) in opened):
+        if at.tier == "batch" or (name not in wanted and place_of(at) in opened):
             wanted[name] = (at, key)
     if not wanted:
         yield FileBatches()

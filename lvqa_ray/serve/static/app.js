@@ -105,6 +105,9 @@ function clear() {
 }
 
 function take(analysis, live) {
+  // An event that was on its way when the analysis ended is older than what is shown.
+  const ended = shown?.analysis.session === analysis.session && shown.analysis.state !== "running";
+  if (ended && analysis.state === "running") return;
   if (shown?.analysis.session !== analysis.session) {
     shown = { times: new Times(analysis.session), results: new Results(find("#results"), again) };
   }

@@ -94,7 +94,7 @@ def test_key_files_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LVQA_ACCESS_KEYS", f"two:{SECRET}2, three:{SECRET}3")
     pairs = key_pairs(Serve(access_keys_file=str(file)))
     assert pairs == {KEY_ID: SECRET, "two": f"{SECRET}2", "three": f"{SECRET}3"}
-    for text, says in (("only-an-id", "line 1 .* no access key"), ("id,short", "fewer than 16")):
+    for text, says in (("only-an-id", "line 1 .* not an access key"), ("id,short", "fewer than 16")):
         file.write_text(text)
         with pytest.raises(ConfigError, match=says) as caught:
             key_pairs(Serve(access_keys_file=str(file)))

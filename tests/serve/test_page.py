@@ -50,6 +50,7 @@ def start(page: Page, video: object) -> None:
 
 def finish(page: Page) -> None:
     page.wait_for_selector("#start:enabled", timeout=60_000)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is drawn
 
 
 def cells(page: Page, key: str) -> list[str]:

@@ -60,7 +60,8 @@ def key_text(captions: str, question: str) -> str | None:
     """
     film = Film.read(captions)
     if items := _LISTED.findall(question):
-        return _order_of(film, [text for _, text in items])
+        moments = [text for _, text in items]
+        return _order_in_text(captions, moments) or _order_of(film, moments)
     named = [film.looks.get(look.sameness) for look in looks(NAMED, question)]
     shots = named[0] if named else None
     if not shots:
@@ -175,6 +176,17 @@ def _alone(film: Film, place: int, sameness: Sameness) -> bool:
 def _clear(film: Film, look: Look) -> bool:
     """Whether a viewer cannot confuse a look with another one of the film."""
     return all(look.clear_of(other.look) for other in film.firsts if other.look.sameness != look.sameness)
+
+
+def _order_in_text(captions: str, items: Sequence[str]) -> str | None:
+    """The numbers of moments in the order of their sentences in the captions; ``None`` if a sentence is missing."""
+    told = _TIMES.sub("", captions).casefold()
+    places = [told.find(item.casefold()) for item in items]
+    order = sorted(range(len(items)), key=lambda number: places[number])
+    return None if -1 in places else ", ".join(str(number + 1) for number in order)
+
+
+_TIMES = re.compile(r"\b(?:at|from|between) \d+(?:\.\d+)? s(?: (?:to|and) \d+(?:\.\d+)? s)? ?", re.IGNORECASE)
 
 
 def _order_of(film: Film, items: Sequence[str]) -> str | None:

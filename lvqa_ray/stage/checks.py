@@ -324,6 +324,12 @@ class SeeingCheck(CallCheck):
         """The video with frames of the spans that its questions cite, in `QuestionedVideo.shown`, or a failure."""
         raise NotImplementedError(f"{type(self).__name__} must define show")
 
+    def decided(
+        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
+    ) -> QuestionedVideo:
+        """See `PolicyMixin`; the result has no frames."""
+        return replace(super().decided(row, verdicts, repaired), shown=())
+
 
 UNCHECKED = "it could not be checked"
 """Prefix of the reason of a verdict on a question that could not be checked."""

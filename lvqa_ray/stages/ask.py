@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, ApiError, BadRequest, DegenerateReply, TooLong, TruncatedReply
-from lvqa_ray.llm.messages import ChatRequest, Media, Part, Text
+from lvqa_ray.llm.messages import ChatRequest, Part, Text
 from lvqa_ray.qa.best_reply import BestReply
 from lvqa_ray.qa.collected_questions import CollectedQuestions
 from lvqa_ray.qa.context_windows import captions_for_batch
@@ -19,6 +19,7 @@ from lvqa_ray.qa.keyed_tasks import Batch, batches, keyed_prompt
 from lvqa_ray.qa.question_plan import CATEGORIES, planned
 from lvqa_ray.records import CaptionedVideo, Clip, Failure, Kind, QuestionedVideo, Span, Usage
 from lvqa_ray.stage import Chat, CostMeter, Prompted, Role, answer, reask
+from lvqa_ray.stage.shown_frames import timed_frames
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -282,10 +283,8 @@ def _earlier(earlier: Sequence[str]) -> str:
     return f"\n\n{EARLIER.format(stems=stems)}" if earlier else ""
 
 
-def _pictures(shown: Clip) -> Iterator[Part]:
-    for index, frame in enumerate(shown.frames):
-        yield Text(text=f"Frame at {frame.time_s:.2f} s:")
-        yield Media(identity=f"{shown.identity} #{index}", mime="image/jpeg", data=frame.jpeg)
+def _pictures(shown: Clip) -> list[Part]:
+    return timed_frames((f"{shown.identity} #{index}", frame) for index, frame in enumerate(shown.frames))
 
 
 TASK = """\

@@ -16,8 +16,8 @@ from lvqa_ray.llm.shared_prefix import LEAST_PREFIX_TOKENS
 from lvqa_ray.qa.context_windows import DETAIL, OVERVIEW, WINDOW_SHARE
 from lvqa_ray.records import ProbedVideo
 from lvqa_ray.stage import Prompted
+from lvqa_ray.stage.shown_frames import STEPS_SHOWN
 from lvqa_ray.stages.analysis.summary import WriteSummary
-from lvqa_ray.stages.checks.evidence import STEPS_SHOWN
 from lvqa_ray.stages.transcribe import TranscribeSpeech
 from lvqa_ray.video.frames.frame_encoder import fit
 

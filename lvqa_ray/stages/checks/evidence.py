@@ -10,21 +10,20 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lvqa_ray.errors import NOT_HAD, TooLong
-from lvqa_ray.llm.messages import Media, Part, Text
+from lvqa_ray.llm.messages import Part, Text
 from lvqa_ray.qa.repeated_answers import all_of
 from lvqa_ray.qa.rubric import read_score
 from lvqa_ray.records import (
     AskedQuestion,
-    CaptionedVideo,
     Clip,
     Failure,
     QuestionedVideo,
     ReasoningStep,
-    Span,
     Usage,
     Verdict,
 )
 from lvqa_ray.stage import FEWER, Chat, ParsedReply, Repairer, Role, Sample, SeeingCheck
+from lvqa_ray.stage.shown_frames import STEPS_SHOWN, shown_span, timed_frames
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -64,7 +63,7 @@ class CheckEvidence(SeeingCheck):
 
         If the file is unavailable, the video fails as retryable, since its questions are paid for and unchecked.
         """
-        spans = {_span(step, row.film) for asked in row.questions for step in asked.question.steps}
+        spans = {shown_span(step, row.film) for asked in row.questions for step in asked.question.steps}
         shown: list[Clip] = []
         for index, span in enumerate(sorted(spans, key=lambda span: (span.start_s, span.end_s))):
             clip = Clip(video=row.film.video, info=row.film.info, index=index, span=span, last=False)
@@ -90,7 +89,7 @@ class CheckEvidence(SeeingCheck):
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Judge by the score of the weakest step; see `CallCheck`."""
         clips = {clip.span: clip for clip in row.shown}
-        steps = [(step, clips.get(_span(step, row.film))) for step in asked.question.steps]
+        steps = [(step, clips.get(shown_span(step, row.film))) for step in asked.question.steps]
         for step, clip in steps:
             if clip is None or not clip.frames:
                 return self.failed(f"no picture of {step.timestamp} can be decoded")
@@ -126,30 +125,9 @@ class CheckEvidence(SeeingCheck):
         return await self.read(chat, self._parts(values, clip, FEWER[-1]), read_score, values)
 
     def _parts(self, values: Mapping[str, str], clip: Clip, share: int) -> Sequence[Part]:
-        parts: list[Part] = [Text(text=self.filled(values))]
-        for index, frame in list(enumerate(clip.frames))[::share]:
-            parts.append(Text(text=f"Frame at {frame.time_s:.2f} s:"))
-            parts.append(Media(identity=f"{clip.identity} #{index}", mime="image/jpeg", data=frame.jpeg))
-        return parts
+        frames = list(enumerate(clip.frames))[::share]
+        return [Text(text=self.filled(values)), *timed_frames((f"{clip.identity} #{n}", frame) for n, frame in frames)]
 
-    def decided(
-        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
-    ) -> QuestionedVideo:
-        """See `PolicyMixin`; the result has no frames."""
-        return replace(super().decided(row, verdicts, repaired), shown=())
-
-
-def _span(step: ReasoningStep, video: CaptionedVideo) -> Span:
-    """Span to show for a step: its span within the video, widened to one second if it is shorter."""
-    end_s = video.info.duration_sec
-    start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)
-    if end - start < SHOWN_MOMENT_S:
-        start, end = max(0.0, (start + end - SHOWN_MOMENT_S) / 2), min(end_s, (start + end + SHOWN_MOMENT_S) / 2)
-    return Span(start_s=round(start, 3), end_s=round(end, 3))
-
-
-SHOWN_MOMENT_S = 1.0
-STEPS_SHOWN = 3
 
 PROMPT = """\
 You see pictures of one video, from {start} s to {end} s, in the order of time, each with the second at which it is \

@@ -17,20 +17,16 @@ from lvqa_ray.qa.repeated_answers import sample_answers
 from lvqa_ray.qa.traces import traces_of
 from lvqa_ray.records import (
     AskedQuestion,
-    CaptionedVideo,
     Clip,
     Failure,
     Frame,
     QuestionedVideo,
-    ReasoningStep,
     Span,
     Verdict,
 )
 from lvqa_ray.records.questions import MOSTLY, SOLVE, score_of
 from lvqa_ray.stage import FEWER, Chat, Repairer, Role, Sample, SeeingCheck
-
-Picture = tuple[str, Frame]
-"""The cache identity of a frame, and the frame."""
+from lvqa_ray.stage.shown_frames import STEPS_SHOWN, Picture, shown_span, timed_frames
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -111,7 +107,7 @@ class CheckWatch(SeeingCheck):
 
     def media_tokens(self, picture: int, film: int) -> int:
         """See `SeeingCheck`."""
-        return film if self.media == "video" else picture * (self.frames + STEPS_CITED * self.cited_frames)
+        return film if self.media == "video" else picture * (self.frames + STEPS_SHOWN * self.cited_frames)
 
     def show(self, row: QuestionedVideo, sample: Sample) -> Iterator[QuestionedVideo | Failure]:
         """Add frames of the whole film, then of the cited spans; or the bytes of its file.
@@ -122,7 +118,7 @@ class CheckWatch(SeeingCheck):
         film = row.film
         spans = [Span(start_s=0.0, end_s=film.info.duration_sec)]
         if self.cited_frames and self.media == "frames":
-            cited = {_span(step, film) for asked in row.questions for step in asked.question.steps} - {*spans}
+            cited = {shown_span(step, film) for asked in row.questions for step in asked.question.steps} - {*spans}
             spans += sorted(cited, key=lambda span: (span.start_s, span.end_s))
         shown: list[Clip] = []
         for index, span in enumerate(spans):
@@ -231,7 +227,7 @@ class CheckWatch(SeeingCheck):
         """The frames for one question, in time order: those of the film, and those of the spans that it cites."""
         whole, *others = row.shown
         pictures = [(f"{whole.identity} #{place}", frame) for place, frame in enumerate(whole.frames)]
-        cited = {_span(step, row.film) for step in asked.question.steps}
+        cited = {shown_span(step, row.film) for step in asked.question.steps}
         for clip in others:
             if clip.span in cited and clip.frames:
                 pictures += [(f"{clip.identity} #{place}", frame) for place, frame in self._chosen(clip)]
@@ -244,30 +240,8 @@ class CheckWatch(SeeingCheck):
             mime = mimetypes.guess_type(whole.video.uri.partition("?")[0])[0] or ""
             mime = mime if mime.startswith("video/") else "video/mp4"
             parts.append(Media(identity=whole.identity, mime=mime, data=whole.media))
-        for identity, frame in pictures:
-            parts.append(Text(text=f"Frame at {frame.time_s:.2f} s:"))
-            parts.append(Media(identity=identity, mime="image/jpeg", data=frame.jpeg))
-        return [*parts, Text(text=self.filled(values))]
+        return [*parts, *timed_frames(pictures), Text(text=self.filled(values))]
 
-    def decided(
-        self, row: QuestionedVideo, verdicts: Sequence[Verdict], repaired: Sequence[AskedQuestion | None] = ()
-    ) -> QuestionedVideo:
-        """See `PolicyMixin`; the result has no frames."""
-        return replace(super().decided(row, verdicts, repaired), shown=())
-
-
-def _span(step: ReasoningStep, film: CaptionedVideo) -> Span:
-    """Span to show for a step: its span within the film, widened to one second if it is shorter."""
-    end_s = film.info.duration_sec
-    start, end = min(step.span.start_s, end_s), min(step.span.end_s, end_s)
-    if end - start < SHORTEST_SPAN_S:
-        start, end = max(0.0, (start + end - SHORTEST_SPAN_S) / 2), min(end_s, (start + end + SHORTEST_SPAN_S) / 2)
-    return Span(start_s=round(start, 3), end_s=round(end, 3))
-
-
-SHORTEST_SPAN_S = 1.0
-STEPS_CITED = 3
-"""Assumed spans that a question cites, for estimates."""
 
 PROMPT = """\
 This is one video, {duration} seconds long. Pictures come in the order of time, each with the second at which it is on \

@@ -14,7 +14,9 @@ from pydantic import SecretStr
 from lvqa_ray.engine.batching.batch_runner import BatchRunner
 from lvqa_ray.engine.batching.request_files import BatchLine
 from lvqa_ray.errors import ApiError, Deferred
-from lvqa_ray.journal.batch_log import BatchLog
+from lvqa_ray.journal.batch_log import BatchLog, batches_folder, logged
+from lvqa_ray.journal.costs import spent, total
+from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.batches.batch_queue import BatchQueue, LocalQueue
@@ -144,3 +146,17 @@ def deferred(outcomes: Sequence[Outcome]) -> int:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def billed(folder: Path, run_id: str = "r1") -> float:
+    """Dollars of a run, by its journal."""
+    models = spent(open_segments(folder / "cache"), run_id).values()
+    return total(line for lines in models for line in lines.values()).cost_usd or 0.0
+
+
+def statuses(folder: Path) -> list[str]:
+    """The last known status of each logged batch."""
+    return [batch.status for batch in logged(open_segments(batches_folder(folder / "cache")))]
+
+
+ASKED = [request(f"What is {number}?", stage="caption" if number % 2 else "ask") for number in range(12)]

@@ -13,7 +13,6 @@ from lvqa_ray.cli.display.layout import show, table
 from lvqa_ray.cli.display.review_rates import print_reviews
 from lvqa_ray.cli.display.summaries import counts_of
 from lvqa_ray.cli.display.terminal import data, fail, plain, say_json, talk
-from lvqa_ray.dataset.model_use import gpu_cost
 
 if TYPE_CHECKING:  # Arrow takes a second to import
     from lvqa_ray.dataset.statistics.audit import Audit
@@ -222,6 +221,8 @@ def _cost(stage: str) -> AuditRow:
 
 def _served(label: str) -> AuditRow:
     def cell(audit: Audit) -> str:
+        from lvqa_ray.dataset.model_use import gpu_cost  # noqa: PLC0415 - the storage libraries take time to import
+
         used = [use for use in audit.models if use.label == label]
         usd = gpu_cost(used)
         cost = f", ${usd:,.4f}" if usd is not None else "; no price: set price_gpu_hour of the endpoint"

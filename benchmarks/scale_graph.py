@@ -150,10 +150,10 @@ def _timed(run_pass: Callable[..., None], passes: list[tuple[float, float]], *ar
 
 
 def _after_each_tenth(sizes: Sequence[tuple[float, float]], passes: Sequence[tuple[float, float]]) -> list[int]:
-    """Resident memory (MB) after each tenth of the passes' time; nothing of a process that did not run."""
+    """Resident memory (MB) after each tenth of the passes' time, of a process that ran by then."""
     begun, end = passes[0][0], passes[-1][1]
     times = [begun + (end - begun) * tenth / 10 for tenth in range(1, 11)]
-    return [round(max(mb for at, mb in sizes if time_s - 5 < at <= time_s)) for time_s in times] if sizes else []
+    return [round([mb for at, mb in sizes if at <= time_s][-1]) for time_s in times if sizes and sizes[0][0] <= time_s]
 
 
 def _ignore(_: Progress) -> None:

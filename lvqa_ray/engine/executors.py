@@ -143,6 +143,8 @@ def _has_ray() -> bool:
 
 def _needs_ray(job: Job) -> bool:
     engine = job.engine
+    if job.endpoints.served:
+        return True
     return engine.chat_workers is not None or engine.video_memory_gb is not None or (engine.parts or 1) > 1
 
 

@@ -87,6 +87,8 @@ def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: Tier = STANDARD) -> Rat
     Prices of the job are those of the tier that it names: on a host with a discounted tier only, a job that names no
     tier gets the discount on published prices, not on its own.
     """
+    if at.is_served:  # it costs GPU hours, not tokens
+        return None
     published = _published(at.model, at.base_url, math.ceil(prompt_tokens / _STEP) * _STEP)
     if tier == STANDARD and (urlsplit(at.base_url).hostname or "") in BATCH_HOSTS:
         if at.tier != STANDARD:
@@ -223,7 +225,7 @@ def sound_usd(
         return seconds / 60 * at.price_minute
     if input_tokens and at.price_in is not None and at.price_out is not None:
         return cost_usd(at, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
-    if not _is_published(at.model, at.base_url):
+    if at.is_served or not _is_published(at.model, at.base_url):
         return None
     from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - as above
     from genai_prices import calc_price  # noqa: PLC0415

@@ -66,11 +66,21 @@ def check_output(folder: StoragePath) -> None:
 def check_prices(job: Job) -> None:
     """Refuse ``engine.max_cost`` if a price is unknown: the limit would never be reached.
 
+    A model that the run serves costs GPU hours, which the limit does not count; the limit needs another endpoint.
+
     Raises:
         ConfigError: Names the endpoint, and the settings to add.
     """
-    for role in job.endpoints.roles if job.engine.max_cost is not None else ():
+    limited = job.endpoints.roles if job.engine.max_cost is not None else ()
+    if limited and all(job.endpoints.of(role).is_served for role in limited):
+        raise ConfigError(
+            "engine.max_cost limits what endpoints charge, and the run serves all models itself: set "
+            "engine.max_requests instead."
+        )
+    for role in limited:
         for at in job.endpoints.replicas(role):
+            if at.is_served:
+                continue
             if role == "speech":
                 if sound_usd(at, 60.0) is None:
                     raise ConfigError(
@@ -153,6 +163,8 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
+            if at.is_served:  # it answers a request when it is started, before anything is decoded
+                continue
             name = (at.base_url, key.get_secret_value(), at.model, at.tier)
             if name not in distinct:
                 request = smallest(job, role) if ask else None

@@ -47,11 +47,15 @@ class Executor(Protocol):
     Opening it must be quick, since the endpoints are checked afterwards.
     """
 
-    def connect(self, keys: KeysOfRoles) -> None:
-        """Start the processes of the run, and what limits and counts requests; nothing is sent yet.
+    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:
+        """Start the processes of the run, the models that it serves, and what limits and counts requests.
+
+        Args:
+            keys: The key of every endpoint of every role.
+            on_wait: Called with what is waited for.
 
         Raises:
-            ConfigError: Ray does not start, or a machine of the cluster does not see the output or a video.
+            ConfigError: Ray or a model does not start, or a machine of the cluster does not see the output or a video.
         """
         ...
 

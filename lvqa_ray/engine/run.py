@@ -33,6 +33,7 @@ from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_benchmarks,
     check_endpoints,
+    check_models,
     check_output,
     check_prices,
     check_prompts,
@@ -196,7 +197,7 @@ def _run(
             write_identities(folder, identities)
             write_run(folder, job, None, run_id=run_id)
             reporter.phase(f"{name} to start")
-            executor.connect(keys)
+            executor.connect(keys, reporter.phase)
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(
@@ -227,6 +228,7 @@ def _checked(job: Job, todo: Videos, reporter: Reporter) -> KeysOfRoles:
     """Check what can be checked before the first paid call; returns the keys of the endpoints."""
     reporter.phase("the endpoints to respond")
     check_prices(job)
+    check_models(job)
     check_whisper(job)
     check_benchmarks(job, todo)
     check_addresses(job, todo)

@@ -100,7 +100,7 @@ class LocalRun:
             raise RuntimeError("the executor is not connected")
         return self._clients
 
-    def connect(self, keys: KeysOfRoles) -> None:  # noqa: ARG002 - the clients read the same variables
+    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:  # noqa: ARG002 - the clients read the same variables
         """See `Executor`."""
         self._clients = LocalClients(self._job, self._folder / "cache", self._run_id, revive=False)
 

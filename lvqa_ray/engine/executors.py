@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.waiting import Machine
 from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.records import Video
@@ -52,11 +53,15 @@ class Executor(Protocol):
 
         Args:
             keys: The key of every endpoint of every role.
-            on_wait: Called with what is waited for.
+            on_wait: Called with what is waited for, such as how far a model is loaded.
 
         Raises:
             ConfigError: Ray or a model does not start, or a machine of the cluster does not see the output or a video.
         """
+        ...
+
+    def models(self) -> Sequence[ModelUse]:
+        """The time of the models that the run serves, so far. May be called from any thread."""
         ...
 
     def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:

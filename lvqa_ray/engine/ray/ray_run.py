@@ -13,6 +13,7 @@ import ray
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path
 from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.executors import KeysOfRoles
 from lvqa_ray.engine.ray import Handle, endpoints
 from lvqa_ray.engine.ray.budget_actor import start as start_budget
@@ -61,7 +62,11 @@ class RayRun:
         self._budget: Handle | None = None
         self._lines: endpoints.Lines = {}
         self._batches = FileBatches()
-        self.models: Mapping[str, RunningModel] = {}
+        self._models: Mapping[str, RunningModel] = {}
+
+    def models(self) -> Sequence[ModelUse]:
+        """See `Executor`."""
+        return [model.use() for model in self._models.values()]
 
     def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:
         """See `Executor`."""
@@ -71,8 +76,8 @@ class RayRun:
         if self._job.endpoints.served:
             from lvqa_ray.engine.ray.models.model_servers import served_models  # noqa: PLC0415 - needs Ray Serve
 
-            self.models = self._session.enter_context(served_models(self._job, on_wait))
-            running = {digest: (model.address, model.replicas) for digest, model in self.models.items()}
+            self._models = self._session.enter_context(served_models(self._job, on_wait))
+            running = {digest: (model.address, model.replicas) for digest, model in self._models.items()}
             endpoints_now = self._job.endpoints.running_at(running)
             self._job = self._job.model_copy(update={"endpoints": endpoints_now})
         self._budget = start_budget(self._job.engine, self._folder / "cache", self._run_id)

@@ -110,29 +110,11 @@ class EngineProcess:
                 on_progress(loading_progress(self.log_tail()))
                 await asyncio.sleep(POLL_S)
             on_progress("answering a first request")
-            await self._warm_up(session, until)
-
-    async def _warm_up(self, session: aiohttp.ClientSession, until: float) -> None:
-        """Send one small request: a server may be healthy and still refuse the model's name or every chat."""
-        body: Mapping[str, Any] = {
-            "model": self._served.model,
-            "messages": [{"role": "user", "content": "Say OK."}],
-            "max_tokens": WARM_UP_TOKENS,
-        }
-        left = aiohttp.ClientTimeout(total=max(1.0, until - time.monotonic()))
-        why = ""
         try:
-            async with session.post(f"{self.base}/v1/chat/completions", json=body, timeout=left) as answer:
-                text = (await answer.read()).decode(errors="replace")
-                if answer.status >= 400:
-                    why = f"refuses a first request ({answer.status}): {_message(text)}"
-        except TimeoutError:
-            why = f"did not answer a first request within warmup_s = {self._served.warmup_s:g} s."
-        except aiohttp.ClientError as error:
-            self.check()
-            why = f"did not answer a first request: {type(error).__name__}."
-        if why:
-            raise ConfigError(f"{self._served.label} {why}")
+            await warm_up(self._served, f"{self.base}/v1", max(1.0, until - time.monotonic()))
+        except ConfigError:
+            self.check()  # if it has died, its log knows more
+            raise
 
     def check(self) -> None:
         """Do nothing while the server runs.
@@ -161,6 +143,38 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
+
+
+async def warm_up(served: ServedEndpoint, base_url: str, within_s: float) -> None:
+    """Send one small request: a server may be healthy and still refuse the model's name, or every chat.
+
+    Args:
+        served: The model.
+        base_url: Where it runs, with ``/v1``.
+        within_s: Longest time (s).
+
+    Raises:
+        ConfigError: There was no reply.
+    """
+    body: Mapping[str, Any] = {
+        "model": served.model,
+        "messages": [{"role": "user", "content": "Say OK."}],
+        "max_tokens": WARM_UP_TOKENS,
+    }
+    why = f"did not answer a first request within warmup_s = {served.warmup_s:g} s."
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=within_s), trust_env=False) as session,
+            session.post(f"{base_url}/chat/completions", json=body) as answer,
+        ):
+            text = (await answer.read()).decode(errors="replace")
+            why = f"refuses a first request ({answer.status}): {_message(text)}" if answer.status >= 400 else ""
+    except TimeoutError:
+        pass
+    except (aiohttp.ClientError, OSError) as error:
+        why = f"did not answer a first request: {type(error).__name__}."
+    if why:
+        raise ConfigError(f"{served.label} {why}")
 
 
 def _free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -17,12 +18,16 @@ from ray.data import DataContext, ExecutionResources
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
+from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.ray import Handle
+from lvqa_ray.engine.ray.models import vllm_app
+from lvqa_ray.engine.ray.models.engine_process import warm_up
 from lvqa_ray.engine.ray.models.model_janitor import found_janitor, janitor_of, new_lifeline
 from lvqa_ray.engine.ray.models.replica_counts import replica_counts
 from lvqa_ray.engine.ray.models.serve_address import is_serve_running, proxy_address
 from lvqa_ray.engine.ray.models.server_deployment import DEPLOYMENT, server_app
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.llm.engines.log_faults import fault_of
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 
 POLL_S = 0.5
@@ -30,6 +35,9 @@ END_WITHIN_S = 60.0
 SCHEDULE_S = 60.0
 """Time to start a replica's process, on top of ``warmup_s``."""
 NOT_RUNNING = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+FAILED_TO_START = "failed to start"
+"""Ray Serve's words about a replica; it tries again many times."""
+LLM_SERVER = "LLMServer"
 logger = logging.getLogger(__name__)
 OnWait = Callable[[str], object]
 
@@ -40,7 +48,7 @@ class RunningModel:
 
     Attributes:
         label: Model and engine.
-        engine: The engine.
+        model: Name of the model in requests.
         address: Base URL of all its servers.
         replicas: Number of servers.
         gpus: GPUs of each.
@@ -52,7 +60,7 @@ class RunningModel:
     """
 
     label: str
-    engine: str
+    model: str
     address: str
     replicas: int
     gpus: float
@@ -61,6 +69,11 @@ class RunningModel:
     started: float
     stopped: float | None = None
     is_own: bool = True
+
+    def use(self) -> ModelUse:
+        """The use of the model by this run so far."""
+        seconds = (self.stopped or time.time()) - self.started
+        return ModelUse(self.label, self.model, self.replicas, self.gpus, seconds, self.price_gpu_hour)
 
 
 def app_name(served: ServedEndpoint) -> str:
@@ -117,14 +130,20 @@ def start_models(
         if stay:
             ray.get(janitors[digest].stay.remote())
         if digest not in present:
-            app = server_app(at, app_name(at), counts[digest], job.engine.scratch_dir, access)
+            if at.engine == "vllm" and vllm_app.is_installed():
+                app = vllm_app.build(at, at.model, counts[digest])
+            else:
+                app = server_app(at, app_name(at), counts[digest], job.engine.scratch_dir, access)
             serve._run(app, _blocking=False, name=app_name(at), route_prefix=f"/{app_name(at)}")
     for digest, at in served.items():
         _wait(at, janitors[digest], on_wait)
+        if at.engine == "vllm":  # other servers have answered on their node
+            on_wait(f"{at.label}: a first reply")
+            asyncio.run(warm_up(at, f"{base}/{app_name(at)}/v1", at.warmup_s))
     return {
         digest: RunningModel(
             label=at.label,
-            engine=at.engine,
+            model=at.model,
             address=f"{base}/{app_name(at)}/v1",
             replicas=counts.get(digest) or _replicas(app_name(at)),
             gpus=at.gpus,
@@ -187,13 +206,13 @@ def _wait(at: ServedEndpoint, janitor: Any, on_wait: OnWait) -> None:  # noqa: A
             return
         if fault:
             raise ConfigError(fault)
-        if status in NOT_RUNNING:
-            logger.error("the model %s does not start: %s", app, found.message)
-            raise ConfigError(f"{at.label} does not start; Ray Serve's logs have the details.")
+        if failed := _failure(found):
+            logger.error("the model %s does not start: %s", app, failed)
+            raise ConfigError(f"{at.label} does not start: {fault_of(at.engine, failed, None)}")
         if time.monotonic() > until:
             raise ConfigError(
-                f"{at.label} has no server after warmup_s = {at.warmup_s:g} s: look whether a node with {at.gpus:g} GPUs "
-                f"and {at.cpus:g} cores is free."
+                f"{at.label} has no server after warmup_s = {at.warmup_s:g} s: look whether a node with "
+                f"{at.gpus:g} GPUs and {at.cpus:g} cores is free."
             )
         on_wait(f"{at.label}: {doing or 'a place on the cluster'}")
         time.sleep(POLL_S)
@@ -203,10 +222,19 @@ def _overview(app: str) -> Any:  # noqa: ANN401 - a status of Ray Serve
     return serve.status().applications.get(app)
 
 
+def _failure(found: Any) -> str:  # noqa: ANN401 - as above
+    """What Ray Serve says about an application that does not start; empty while it may."""
+    if found is None:
+        return ""
+    messages = "\n".join((found.message, *(each.message for each in found.deployments.values())))
+    return messages if found.status.value in NOT_RUNNING or FAILED_TO_START in messages else ""
+
+
 def _replicas(app: str) -> int:
-    found = _overview(app)
-    states: dict[str, int] = found.deployments[DEPLOYMENT].replica_states if found else {}
-    return max(1, sum(states.values()))
+    """The number of servers of an application; that of Ray Serve LLM has a second deployment, which takes requests."""
+    deployments: Any = _overview(app).deployments
+    servers = [each for name, each in deployments.items() if name == DEPLOYMENT or LLM_SERVER in name]
+    return max(1, sum(sum(each.replica_states.values()) for each in servers))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -80,9 +81,9 @@ def _proxy(served: ServedEndpoint, app: str, folder: str, access: StorageOptions
                 getattr(janitor, method).remote(*words)
 
     def path(report: Callable[[str], object]) -> str:
-        from lvqa_ray.llm.engines.model_files import local_model  # noqa: PLC0415 - as above
+        from lvqa_ray.storage.model_files import local_model  # noqa: PLC0415 - as above
 
         report("looking for the model")
-        return local_model(served, folder, access)
+        return local_model(served, folder or tempfile.gettempdir(), access)
 
     return EngineProxy(served, path, partial(tell, "report", name), partial(tell, "fail"))

@@ -71,6 +71,11 @@ def check_prices(job: Job) -> None:
     """
     for role in job.endpoints.roles if job.engine.max_cost is not None else ():
         for at in job.endpoints.replicas(role):
+            if at.is_served and rates_of(at) is None:
+                raise ConfigError(
+                    f"engine.max_cost is set, but no price is known for {at.label}: set "
+                    f"endpoints.{job.endpoints.section(role)}.price_gpu_hour, in dollars per GPU and hour."
+                )
             if role == "speech":
                 if sound_usd(at, 60.0) is None:
                     raise ConfigError(
@@ -153,6 +158,8 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
+            if at.is_served:  # it answers a request when it is started, before anything is decoded
+                continue
             name = (at.base_url, key.get_secret_value(), at.model, at.tier)
             if name not in distinct:
                 request = smallest(job, role) if ask else None

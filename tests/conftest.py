@@ -42,7 +42,11 @@ MODEL = "fake-vlm"
 EXECUTOR = os.environ.get("LVQA_TEST_EXECUTOR", "ray")
 """Executor of the storm tests, and of the runs in tests that use `ray_session`; all other tests run without Ray.
 ``LVQA_TEST_EXECUTOR=local pytest tests/engine tests/storm`` runs none on Ray."""
-LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]
+LONGEST = [
+    *("engine/test_executors", "cluster/test_submit", "storage/test_buckets", "storm/", "serve/test_lvqa_serve"),
+    *("engine/test_rate_limit_actor", "engine/test_local_services", "serve/test_page", "test_cli", "engine/", "serve/"),
+    *("report/test_page", "report/test_hub"),
+]
 """The slowest test files, which start first, so that no worker is left alone with one at the end."""
 JobMaker = Callable[..., Job]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.engine import executors
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
@@ -59,6 +60,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hide the session's Ray from a test that does not use it: executor ``auto`` would take it if it has started."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "ray_session" not in getattr(item, "fixturenames", ()):
+            patch.setattr(executors, "_has_ray", lambda: "RAY_ADDRESS" in os.environ)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

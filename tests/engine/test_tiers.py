@@ -25,7 +25,7 @@ from tests.storm.storm import Run, check, job_file
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-OF_THE_RUN = {"usage", "cost_usd", "run_id"}
+OF_THE_RUN = {"usage", "cost_usd", "run_id", "cached_tokens", "cache_write_tokens"}
 
 
 @pytest.fixture(scope="module")

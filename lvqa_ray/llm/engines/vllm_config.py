@@ -15,7 +15,7 @@ from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 PREFIX_ROUTER = "ray.serve.llm.request_router:PrefixCacheAffinityRouter"
 """Class that routes requests; Ray imports it by this name."""
 REPLICAS_PER_INGRESS = 4
-"""Model replicas for each process that takes HTTP requests for them; one parses about 500 requests per second."""
+"""Model replicas for each process that takes HTTP requests for them (a guess: no GPU has run it)."""
 _ENVIRONMENT: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -56,9 +56,9 @@ def llm_config(served: ServedEndpoint, model_path: str, replicas: int) -> dict[s
 
 
 def ingress_config(replicas: int) -> dict[str, Any]:
-    """Options of the deployment that takes the requests: a fixed number of processes with a core each."""
+    """Options of the deployment that takes the requests: a fixed number of processes, which reserve no core."""
     return {
         "num_replicas": -(-replicas // REPLICAS_PER_INGRESS),
         "autoscaling_config": None,
-        "ray_actor_options": {"num_cpus": 1},
+        "ray_actor_options": {"num_cpus": 0},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,31 @@ def test_ray_serve_llm_gets_fixed_replicas_and_whole_nodes() -> None:
     assert "autoscaling_config" not in fields["deployment_config"]
     assert [ingress_config(replicas)["num_replicas"] for replicas in (1, 4, 5, 8)] == [1, 1, 2, 2]
     json.dumps(fields)  # it crosses processes as plain data
+
+
+@pytest.mark.parametrize(
+    ("vllm", "needs", "usable"),
+    [
+        ("0.29.0", "vllm[audio]==0.29.0; extra == 'llm'", True),
+        ("0.29.0+cu129", "vllm[audio]==0.29.0; extra == 'llm'", True),
+        ("0.33.0", "vllm[audio]==0.29.0; extra == 'llm'", False),
+        ("0.33.0", "vllm>=0.29.0; extra == 'llm'", True),
+        ("", "vllm[audio]==0.29.0; extra == 'llm'", False),
+    ],
+)
+def test_ray_serve_llm_is_used_with_its_own_release_of_vllm(
+    monkeypatch: pytest.MonkeyPatch, vllm: str, needs: str, usable: bool
+) -> None:
+    from lvqa_ray.engine.ray.models import vllm_app
+
+    def version(_: str) -> str:
+        if not vllm:
+            raise PackageNotFoundError
+        return vllm
+
+    monkeypatch.setattr(vllm_app, "version", version)
+    monkeypatch.setattr(vllm_app, "requires", lambda _: ["numpy", needs])
+    assert vllm_app.is_installed() is usable
 
 
 def test_ray_serve_llm_builds_the_application(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def llm_config(served: ServedEndpoint, model_path: str, replicas: int) -> dict[s
     return {
         "model_loading_config": {"model_id": served.model, "model_source": model_path},
         "engine_kwargs": complete_args(served),
+        "log_engine_metrics": not served.engine_args.get("disable_log_stats", False),
         "accelerator_config": {"kind": "gpu" if served.gpus else "cpu"},
         # Over the network, tensor parallelism is slower than one GPU less: all GPUs of a replica are on one node.
         "placement_group_config": {"bundles": [bundle] * workers, "strategy": "STRICT_PACK"},

@@ -122,6 +122,8 @@ def read_options(words: Sequence[str]) -> dict[str, _Value]:
             settings[setting] = kind(value)
         except ValueError:
             raise BadOption(f"invalid value for argument --{option}: {value!r}") from None
+    if "cpuparams.n_threads" in settings:  # as llama-server does; xllamacpp would take every core for prompts
+        settings.setdefault("cpuparams_batch.n_threads", settings["cpuparams.n_threads"])
     if "model.path" not in settings:
         raise BadOption("no GGUF file is given as --model: xllamacpp downloads none from the hub")
     return settings

@@ -40,7 +40,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MODEL = "fake-vlm"
 EXECUTOR = os.environ.get("LVQA_TEST_EXECUTOR", "ray")
-"""Executor of the runs in tests that do not name one: ``LVQA_TEST_EXECUTOR=local pytest tests/engine tests/storm``."""
+"""Executor of the storm tests, and of the runs in tests that use `ray_session`; all other tests run without Ray.
+``LVQA_TEST_EXECUTOR=local pytest tests/engine tests/storm`` runs none on Ray."""
 LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]
 """The slowest test files, which start first, so that no worker is left alone with one at the end."""
 JobMaker = Callable[..., Job]
@@ -80,8 +81,12 @@ def fake() -> Iterator[FakeEndpoint]:
 
 
 @pytest.fixture
-def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
-    """Factory of jobs for the fake endpoint, from videos and settings as nested mappings."""
+def make_job(fake: FakeEndpoint, tmp_path: Path, request: pytest.FixtureRequest) -> JobMaker:
+    """Factory of jobs for the fake endpoint, from videos and settings as nested mappings.
+
+    A run on Ray takes several seconds longer: a test gets one only if it uses `ray_session`.
+    """
+    executor = EXECUTOR if "ray_session" in request.fixturenames else "local"
 
     def make(*videos: Path | str, output: Path | str | None = None, **settings: Any) -> Job:
         at = {"base_url": fake.base_url, "model": MODEL, "api_key_env": None, **settings.pop("endpoint", {})}
@@ -90,7 +95,7 @@ def make_job(fake: FakeEndpoint, tmp_path: Path) -> JobMaker:
             "output": str(output or tmp_path / "out"),
             "endpoints": {"vlm": at, "llm": at},
             "sample": {"count": 2, "short_side": 64},
-            "engine": {"num_cpus": 2, "executor": EXECUTOR, **settings.pop("engine", {})},
+            "engine": {"num_cpus": 2, "executor": executor, **settings.pop("engine", {})},
             "ask": {"quota": {"goal": 1}, **settings.pop("ask", {})},
             # Identical videos get identical requests; only the tests of the checks count their calls.
             "checks": {

@@ -211,7 +211,8 @@ class Engine(Section):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Maximum cost of one run (US dollars); the run then stops and can be resumed. null for no limit.",
+        description="Maximum cost of one run (US dollars), with the GPU hours of served models; the run then stops and "
+        "can be resumed. null for no limit.",
     )
     max_requests: int | None = Field(
         default=None,

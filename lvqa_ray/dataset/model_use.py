@@ -13,7 +13,7 @@ from lvqa_ray.storage.paths import StoragePath, write_whole
 
 T = TypeVar("T")
 FILE = "models.json"
-WRITE_EVERY_S = 60.0
+LOG_EVERY_S = 60.0
 """Seconds between two writes during a run: a run that is killed loses at most this much of the count."""
 
 
@@ -83,7 +83,7 @@ class ModelUseLog:
         """A function that is called every few seconds anyway, and that writes the file too when it is time."""
 
         def both() -> T:
-            if self._written_at is None or time.monotonic() >= self._written_at + WRITE_EVERY_S:
+            if self._written_at is None or time.monotonic() >= self._written_at + LOG_EVERY_S:
                 self.write()
             return call()
 

@@ -14,6 +14,7 @@ from lvqa_ray.journal.object_segments import ObjectStoreSegments
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
+from tests.journal.paid import key_of
 
 
 class Shelf:
@@ -58,10 +59,6 @@ class Shelf:
 
     def delete(self, name: str) -> None:
         del self.objects[name]
-
-
-def key_of(n: int) -> str:
-    return f"{n:064x}"
 
 
 def answer(n: int) -> ChatReply:

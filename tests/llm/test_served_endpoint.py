@@ -98,13 +98,16 @@ def test_a_served_model_has_no_price_per_token(model: str) -> None:
     at = ServedEndpoint.model_validate(VLLM | {"model": model})
     assert cost_usd(at, Usage(input_tokens=1000, output_tokens=1000)) is None
     assert price_source(at) == "unknown"
+    priced = ServedEndpoint.model_validate(VLLM | {"model": model, "price_gpu_hour": 2.5})
+    assert cost_usd(priced, Usage(input_tokens=1000, output_tokens=1000)) == 0.0
+    assert price_source(priced) == "GPU hours instead of tokens"
 
 
 def test_a_cost_limit_needs_an_endpoint_with_a_price() -> None:
     priced = URL | {"price_in": 1, "price_out": 1}
-    check_prices(job(COMMAND, priced, engine={"max_cost": 1}))
-    with pytest.raises(ConfigError, match=r"engine\.max_requests"):
-        check_prices(job(COMMAND, COMMAND, engine={"max_cost": 1}))
+    check_prices(job(COMMAND | {"price_gpu_hour": 2.5}, priced, engine={"max_cost": 1}))
+    with pytest.raises(ConfigError, match=r"endpoints\.vlm\.price_gpu_hour"):
+        check_prices(job(COMMAND, priced, engine={"max_cost": 1}))
 
 
 def test_a_served_model_needs_ray() -> None:

@@ -66,21 +66,16 @@ def check_output(folder: StoragePath) -> None:
 def check_prices(job: Job) -> None:
     """Refuse ``engine.max_cost`` if a price is unknown: the limit would never be reached.
 
-    A model that the run serves costs GPU hours, which the limit does not count; the limit needs another endpoint.
-
     Raises:
         ConfigError: Names the endpoint, and the settings to add.
     """
-    limited = job.endpoints.roles if job.engine.max_cost is not None else ()
-    if limited and all(job.endpoints.of(role).is_served for role in limited):
-        raise ConfigError(
-            "engine.max_cost limits what endpoints charge, and the run serves all models itself: set "
-            "engine.max_requests instead."
-        )
-    for role in limited:
+    for role in job.endpoints.roles if job.engine.max_cost is not None else ():
         for at in job.endpoints.replicas(role):
-            if at.is_served:
-                continue
+            if at.is_served and rates_of(at) is None:
+                raise ConfigError(
+                    f"engine.max_cost is set, but no price is known for {at.label}: set "
+                    f"endpoints.{job.endpoints.section(role)}.price_gpu_hour, in dollars per GPU and hour."
+                )
             if role == "speech":
                 if sound_usd(at, 60.0) is None:
                     raise ConfigError(

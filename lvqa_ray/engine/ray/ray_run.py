@@ -13,6 +13,7 @@ import ray
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path
 from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.executors import KeysOfRoles
 from lvqa_ray.engine.ray import Handle, endpoints
 from lvqa_ray.engine.ray.budget_actor import start as start_budget
@@ -59,7 +60,11 @@ class RayRun:
         self._lines: endpoints.Lines = {}
         self._batches = FileBatches()
 
-    def connect(self, keys: KeysOfRoles) -> None:
+    def models(self) -> Sequence[ModelUse]:
+        """See `Executor`."""
+        return ()
+
+    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:  # noqa: ARG002
         """See `Executor`."""
         self._session.enter_context(ray_session_for(self._job))
         self._session.enter_context(watch_ray())

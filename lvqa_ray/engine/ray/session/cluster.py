@@ -20,7 +20,8 @@ from lvqa_ray.engine.secrets import environment_without
 from lvqa_ray.errors import ConfigError
 
 CHECKED_RELEASES = frozenset({"2.60.0"})
-"""Releases of Ray that start without the services nobody uses, through private names. Others start with all of them."""
+"""Releases of Ray whose private names are known: they start without the services that nobody uses, and Ray Data keeps
+no statistics of finished blocks. Others run as they are."""
 
 
 @contextmanager
@@ -38,7 +39,8 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     """
     if ray.is_initialized():
         _check_cpus(job)
-        yield
+        with _blocks_forgotten():
+            yield
         return
     is_remote = bool(os.environ.get("RAY_ADDRESS"))
     if not is_remote:
@@ -68,10 +70,19 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         _check_cpus(job)
-        with few:
+        with few, _blocks_forgotten():
             yield
     finally:
         shut_down()
+
+
+def _blocks_forgotten() -> AbstractContextManager[None]:
+    """Patch Ray Data, if the release is known, so that its statistics do not grow with the number of videos."""
+    if ray.__version__ not in CHECKED_RELEASES:
+        return nullcontext()
+    from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415 - fails to import on other releases
+
+    return local_services.blocks_forgotten()
 
 
 def _check_cpus(job: Job) -> None:

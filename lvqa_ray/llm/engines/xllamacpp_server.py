@@ -7,7 +7,6 @@ signal ends it at once, and so does the end of its parent process. The log goes 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
@@ -153,7 +152,8 @@ def serve(settings: Mapping[str, _Value]) -> NoReturn:
         BadOption: The installed xllamacpp has no such setting, or no such value of it.
         RuntimeError: The model cannot be loaded, or the port cannot be opened; the log says why.
     """
-    xllamacpp = importlib.import_module("xllamacpp")
+    import xllamacpp  # noqa: PLC0415 - a bad option is told without it
+
     params = xllamacpp.CommonParams()
     for setting, value in settings.items():
         _set(xllamacpp, params, setting, value)

@@ -1,6 +1,6 @@
 """Replies of a small real language model, and what parsers and checks make of them.
 
-``python benchmarks/small_model.py harvest FILE [--each 20]`` serves SmolLM2-135M-Instruct with llama.cpp, sends it the
+``python benchmarks/small_model.py harvest FILE [--each N]`` serves SmolLM2-135M-Instruct with llama.cpp, sends it the
 prompts of stage `ask` in every reply format, and appends the replies to a JSON lines file.
 ``python benchmarks/small_model.py read FILE`` prints a table: how many replies each parser reads.
 """
@@ -32,7 +32,7 @@ from lvqa_ray.qa.keyed_tasks import Batch
 from lvqa_ray.records import CaptionedVideo, Kind, Video, VideoInfo
 from lvqa_ray.stages.ask import AskQuestions
 
-SLOTS = 4
+SLOTS = 8
 FILMS = (
     ("dim and mainly red", "dim and mainly green", "dim and mainly purple", "bright and mainly yellow"),
     (
@@ -109,7 +109,7 @@ def served() -> Iterator[str]:
         port = free.getsockname()[1]
     model = fetch_language_model()
     options = (
-        f"--parallel {SLOTS} --ctx-size {SLOTS * 4096} --threads 1 --n-gpu-layers 0 --host 127.0.0.1 --port {port}"
+        f"--parallel {SLOTS} --ctx-size {SLOTS * 2048} --threads 1 --n-gpu-layers 0 --host 127.0.0.1 --port {port}"
     )
     command = [sys.executable, "-m", "lvqa_ray.llm.engines.xllamacpp_server", "--model", str(model), *options.split()]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
@@ -126,8 +126,8 @@ def served() -> Iterator[str]:
 
 
 async def harvest(url: str, path: Path, each: int, max_tokens: int) -> None:
-    """Append the replies to every shape of request, shape by shape within a film, so that prompts share a prefix."""
-    todo = iter([(shape, film, n) for n in range(each) for film in range(len(FILMS)) for shape in KINDS])
+    """Append the replies to each shape of request: one prompt after the other, since the server keeps the last ones."""
+    todo = iter([(shape, film, n) for film, shape in enumerate(KINDS) for n in range(each)])
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
 
         async def work() -> None:
@@ -170,8 +170,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("what", choices=["harvest", "read"])
     arguments.add_argument("path", type=Path)
-    arguments.add_argument("--each", type=int, default=8, help="Replies to each shape of request and film.")
-    arguments.add_argument("--max-tokens", type=int, default=300)
+    arguments.add_argument("--each", type=int, default=20, help="Replies to each shape of request.")
+    arguments.add_argument("--max-tokens", type=int, default=220)
     given = arguments.parse_args()
     if given.what == "harvest":
         with served() as url:

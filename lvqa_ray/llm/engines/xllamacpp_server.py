@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import NoReturn
 
 PARENT_POLL_S = 0.5
 """Interval of the checks that the parent process is alive."""
@@ -164,7 +165,7 @@ def serve(settings: Mapping[str, _Value]) -> NoReturn:
         time.sleep(3600)
 
 
-def _set(xllamacpp: Any, params: Any, setting: str, value: _Value) -> None:  # noqa: ANN401 - it ships no types
+def _set(xllamacpp: ModuleType, params: object, setting: str, value: _Value) -> None:
     *outer, name = setting.split(".")
     for step in outer:
         params = getattr(params, step)

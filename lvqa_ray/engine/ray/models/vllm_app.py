@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.log_faults import fault_of
@@ -33,8 +33,9 @@ def build(served: ServedEndpoint, model_path: str, replicas: int) -> Application
     from ray.serve.config import RequestRouterConfig  # noqa: PLC0415 - only on machines with ray[llm]
     from ray.serve.llm import LLMConfig, build_openai_app  # noqa: PLC0415 - as above
 
+    router: Any = RequestRouterConfig  # its annotations know no name of a class
     fields = llm_config(served, model_path, replicas)
-    fields["deployment_config"]["request_router_config"] = RequestRouterConfig(request_router_class=PREFIX_ROUTER)
+    fields["deployment_config"]["request_router_config"] = router(request_router_class=PREFIX_ROUTER)
     try:
         app = build_openai_app(
             {"llm_configs": [LLMConfig(**fields)], "ingress_deployment_config": ingress_config(replicas)}

@@ -32,7 +32,7 @@ from lvqa_ray.qa.keyed_tasks import Batch
 from lvqa_ray.records import CaptionedVideo, Kind, Video, VideoInfo
 from lvqa_ray.stages.ask import AskQuestions
 
-SLOTS = 8
+SLOTS = 3
 FILMS = (
     ("dim and mainly red", "dim and mainly green", "dim and mainly purple", "bright and mainly yellow"),
     (

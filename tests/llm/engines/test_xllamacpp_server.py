@@ -27,7 +27,9 @@ from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 
 SERVER = [sys.executable, "-m", "lvqa_ray.llm.engines.xllamacpp_server"]
 WITHIN_S = 120.0
-HELLO = ChatRequest(messages=(Message.of("user", "Say hello."),), max_tokens=100, temperature=0.0, stage="ask", version="test")
+HELLO = ChatRequest(
+    messages=(Message.of("user", "Say hello."),), max_tokens=100, temperature=0.0, stage="ask", version="test"
+)
 COLOUR: dict[str, JsonValue] = {
     "type": "object",
     "properties": {"colour": {"enum": ["red", "blue"]}},

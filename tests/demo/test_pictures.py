@@ -159,7 +159,9 @@ def test_odd_and_tiny_pictures() -> None:
 
 def test_what_a_caption_costs() -> None:
     pictures = shown([window(20 * i, 10 * i) for i in range(8)])
-    describe(pictures)
-    start = time.process_time()
-    describe(pictures)
-    assert time.process_time() - start < 0.3  # 0.05 s when nothing else runs
+    took = []
+    for _ in range(3):
+        start = time.process_time()
+        describe(pictures)
+        took.append(time.process_time() - start)
+    assert min(took) < 0.3  # 0.05 s when nothing else runs

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.storage import model_files
 from lvqa_ray.storage.model_files import local_model
 from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.remote import download
 from tests.fakes.files import bucket, s3_server
 
 WEIGHTS = b"weights" * 1000
@@ -86,10 +88,12 @@ def test_two_engines_of_a_node_download_a_model_once(
     s3: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[str] = []
-    real = model_files.download
-    monkeypatch.setattr(
-        model_files, "download", lambda uri, *rest, **more: (fetched.append(uri), real(uri, *rest, **more))
-    )
+
+    def counted(uri: str, *rest: Any, **more: Any) -> None:
+        fetched.append(uri)
+        download(uri, *rest, **more)
+
+    monkeypatch.setattr(model_files, "download", counted)
     with ThreadPoolExecutor(4) as pool:
         found = list(
             pool.map(lambda _: local_model(served("s3://zoo/qwen"), tmp_path, StorageOptions.here()), range(4))

@@ -7,13 +7,13 @@ signal ends it at once, and so does the end of its parent process. The log goes 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import NoReturn
 
 PARENT_POLL_S = 0.5
 """Interval of the checks that the parent process is alive."""
@@ -122,6 +122,8 @@ def read_options(words: Sequence[str]) -> dict[str, _Value]:
             settings[setting] = kind(value)
         except ValueError:
             raise BadOption(f"invalid value for argument --{option}: {value!r}") from None
+    if "cpuparams.n_threads" in settings:  # as llama-server does; xllamacpp would take every core for prompts
+        settings.setdefault("cpuparams_batch.n_threads", settings["cpuparams.n_threads"])
     if "model.path" not in settings:
         raise BadOption("no GGUF file is given as --model: xllamacpp downloads none from the hub")
     return settings
@@ -151,7 +153,8 @@ def serve(settings: Mapping[str, _Value]) -> NoReturn:
         BadOption: The installed xllamacpp has no such setting, or no such value of it.
         RuntimeError: The model cannot be loaded, or the port cannot be opened; the log says why.
     """
-    xllamacpp = importlib.import_module("xllamacpp")
+    import xllamacpp  # noqa: PLC0415 - a bad option is told without it
+
     params = xllamacpp.CommonParams()
     for setting, value in settings.items():
         _set(xllamacpp, params, setting, value)
@@ -162,7 +165,7 @@ def serve(settings: Mapping[str, _Value]) -> NoReturn:
         time.sleep(3600)
 
 
-def _set(xllamacpp: Any, params: Any, setting: str, value: _Value) -> None:  # noqa: ANN401 - it ships no types
+def _set(xllamacpp: ModuleType, params: object, setting: str, value: _Value) -> None:
     *outer, name = setting.split(".")
     for step in outer:
         params = getattr(params, step)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.log_faults import fault_of
@@ -15,8 +17,15 @@ if TYPE_CHECKING:
 
 
 def is_installed() -> bool:
-    """Whether this Python has Ray Serve LLM with vLLM (``ray[llm]``); without it, vLLM's own command serves models."""
-    return find_spec("vllm") is not None and find_spec("nixl") is not None
+    """Whether this Python has Ray Serve LLM and the release of vLLM that it needs (``ray[llm]``).
+
+    Where it is missing or another release, vLLM's own command serves the model. No GPU is needed.
+    """
+    needed = [found[1] for line in requires("ray") or () if (found := re.match(r"vllm\S*==([\w.]+)", line))]
+    try:
+        return version("vllm").partition("+")[0] in (needed or [version("vllm").partition("+")[0]])
+    except PackageNotFoundError:
+        return False
 
 
 def build(served: ServedEndpoint, model_path: str, replicas: int) -> Application:
@@ -33,8 +42,10 @@ def build(served: ServedEndpoint, model_path: str, replicas: int) -> Application
     from ray.serve.config import RequestRouterConfig  # noqa: PLC0415 - only on machines with ray[llm]
     from ray.serve.llm import LLMConfig, build_openai_app  # noqa: PLC0415 - as above
 
-    fields = llm_config(served, model_path, replicas)
-    fields["deployment_config"]["request_router_config"] = RequestRouterConfig(request_router_class=PREFIX_ROUTER)
+    router: Any = RequestRouterConfig  # its annotations know no name of a class
+    path = Path(model_path).expanduser()  # replicas have another working folder
+    fields = llm_config(served, str(path.resolve()) if path.exists() else model_path, replicas)
+    fields["deployment_config"]["request_router_config"] = router(request_router_class=PREFIX_ROUTER)
     try:
         app = build_openai_app(
             {"llm_configs": [LLMConfig(**fields)], "ingress_deployment_config": ingress_config(replicas)}

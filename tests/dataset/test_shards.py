@@ -41,7 +41,8 @@ def test_parts_of_columns_of_several_releases(tmp_path: Path) -> None:
 def test_each_part_of_a_shard_is_measured_once(tmp_path: Path) -> None:
     """Measuring all held parts for each part took 10 minutes of a run of 10,000 videos."""
     measured = PropertyMock(return_value=100)
-    rows = MagicMock(num_rows=1, slice=lambda start, *_: rows if start == 0 else pa.table({}))
+    rows: Any = MagicMock(num_rows=1)
+    rows.slice = lambda start, *_: rows if start == 0 else pa.table({})
     kind: Any = type(rows)
     kind.nbytes = measured
     out = ShardWriter(lambda: tmp_path / "shard.parquet", pa.schema([]), 1000)

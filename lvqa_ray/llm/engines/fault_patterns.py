@@ -78,6 +78,10 @@ def _size(values: _Groups, _: str) -> _Groups:
     return {"size": f" ({values['name']})" if values["name"] else ""}
 
 
+def _asked(values: _Groups, _: str) -> _Groups:
+    return {"size": f", asked for {int(values['one']) / 1e9:.1f} GB at once," if values["one"] else ""}
+
+
 def _port(values: _Groups, _: str) -> _Groups:
     return {"port": f"port {values['name']}" if values["name"] else "its port"}
 
@@ -197,7 +201,7 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
         None,
     ),
     (
-        r"Free memory on device\s*(?:cuda:\d+)?\s*\((?P<free>[\d.]+)/(?P<all>[\d.]+) GiB\)[^\n]*?"
+        r"Free memory on device\s*(?:\w+(?::\d+)?)?\s*\((?P<free>[\d.]+)/(?P<all>[\d.]+) GiB\)[^\n]*?"
         r"less than desired GPU memory utilization \([\d.]+, (?P<wants>[\d.]+) GiB\)",
         "Only {free} of {all} GiB of the GPU's memory are free, and {title} wants {wants}: end what else uses the GPU, "
         "or set {memory} to {share} or less.",
@@ -210,6 +214,13 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
         None,
     ),
     (
+        r"(?:cpu_buffer_type_alloc_buffer|CPU\w*|host)[^\n]*: failed to allocate buffer of size (?P<one>\d+)"
+        r"|DefaultCPUAllocator: (?:can't|not enough)|std::bad_alloc"
+        r"|\[Errno 12\] Cannot allocate memory|(?m:^)MemoryError",
+        "The memory of the node{size} is too small: lower {context} or slots, or use a node with more memory.",
+        _asked,
+    ),
+    (
         r"(?:CUDA|HIP|XPU) out of memory\.[^\n]*?total capacit?y of (?P<one>[\d.]+ [GM]iB)"
         r"|(?:CUDA|HIP|XPU) out of memory|(?:CUDA|HIP) error: out of memory|(?:cuda|hip)Malloc failed: out of memory"
         r"|unable to allocate \w+ buffer|failed to allocate (?:buffer for (?:the )?kv cache|compute \w+ buffers)",
@@ -219,7 +230,7 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
     (
         r"couldn't bind (?:HTTP server|to server) socket[^\n]*?port[:=] ?(?P<one>\d+)"
         r"|attempting to bind on address \('[^']*', (?P<two>\d+)[^)]*\)"
-        r"|[Pp]ort (?P<three>\d+) is (?:already )?(?:in use|not available|occupied)"
+        r"|[Pp]ort (?P<three>\d+) is (?:already )?(?:in use(?!, trying)|not available|occupied)"
         r"|[Aa]ddress already in use|EADDRINUSE",
         "Another program on the node uses {port}: start the run again, which takes another port, or end that program.",
         _port,
@@ -288,6 +299,12 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
         r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device"
         r"|libcuda\.so\.1: cannot open|Device string must not be empty|Torch not compiled with CUDA enabled",
         "{title} finds no GPU on the node: check nvidia-smi there, or that the container is given its GPUs.",
+        None,
+    ),
+    (
+        r"[Ee]xit ?code:? -9\b|died with <Signals\.SIGKILL|was killed by signal 9|terminated by signal SIGKILL",
+        "The system killed a process of {title}, most often because the node has too little memory: use a node with "
+        "more memory.",
         None,
     ),
     (

@@ -38,10 +38,7 @@ _STEPS: tuple[tuple[re.Pattern[str], _Phrase], ...] = (
     (re.compile(r"load_tensors: loading model tensors"), lambda _: "loading weights"),
     (re.compile(r"Loading weights took|Load weight end|Model loading took"), lambda _: "weights loaded"),
     (re.compile(r"torch\.compile|Dynamo bytecode transform|Compiling a graph"), lambda _: "compiling"),
-    (
-        re.compile(r"(?:Capture|Capturing)[^\r\n]*(?:cuda graph|CUDA graph|graphs)[^\r\n]*", re.IGNORECASE),
-        lambda _: "capturing graphs",
-    ),
+    (re.compile(r"Capture [^\r\n]*graph[^\r\n]* begin|Capturing the model for"), lambda _: "capturing graphs"),
     (re.compile(r"warming up the model"), lambda _: "warming up"),
     (
         re.compile(r"Application startup complete|ready to roll|server is listening|all slots are idle"),

@@ -31,10 +31,13 @@ _PREFIX = re.compile(
 _NO_CAUSE = re.compile(
     r"Engine core initialization failed|EngineDeadError|Failed core proc|exiting due to|SystemExit|KeyboardInterrupt"
     r"|root cause|stack trace|cleaning up before exit|resource_tracker|leaked (?:semaphore|shared_memory)"
-    r"|destroy_process_group|Received sigquit|^(?:File |Traceback|Process \S+:|Killed$|[\^~ ]+$)",
+    r"|destroy_process_group|For further information|Received sigquit"
+    r"|^(?:File |Traceback|Process \S+:|Killed$|[\^~ ]+$)",
     re.IGNORECASE,
 )
 """Lines around an error that do not explain it."""
+_PYDANTIC = re.compile(r"\s*\[type=\w+, input_value=.*|^Value error, ")
+"""Around the message of a validator: a repetition of the whole input."""
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception)\b|\b(?:error|fatal|failed|cannot)\b", re.IGNORECASE)
 
 
@@ -70,9 +73,10 @@ def _last_error(text: str) -> str:
     telling = [line for line in lines if line and not _NO_CAUSE.search(line)]
     if not telling:
         return ""
-    line = _one_line(next((line for line in reversed(telling) if _ERROR_LINE.search(line)), telling[-1]))
+    last = next((line for line in reversed(telling) if _ERROR_LINE.search(line)), telling[-1])
+    line = _one_line(_PYDANTIC.sub("", last))
     shown = line if len(line) <= _MOST_QUOTED else f"{line[:_MOST_QUOTED].rstrip()}..."
-    return f"Its log ends with: {shown}" + ("" if shown.endswith((".", "!", "?")) else ".")
+    return f"Its last error: {shown}" + ("" if shown.endswith((".", "!", "?")) else ".")
 
 
 def _ended(exit_status: int | None) -> str:

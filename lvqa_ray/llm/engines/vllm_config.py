@@ -15,7 +15,7 @@ from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 PREFIX_ROUTER = "ray.serve.llm.request_router:PrefixCacheAffinityRouter"
 """Class that routes requests; Ray imports it by this name."""
 REPLICAS_PER_INGRESS = 4
-"""Model replicas for each process that takes HTTP requests for them; one parses about 500 requests per second."""
+"""Model replicas for each process that takes HTTP requests for them (a guess: no GPU has run it)."""
 _ENVIRONMENT: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -40,6 +40,7 @@ def llm_config(served: ServedEndpoint, model_path: str, replicas: int) -> dict[s
     return {
         "model_loading_config": {"model_id": served.model, "model_source": model_path},
         "engine_kwargs": complete_args(served),
+        "log_engine_metrics": not served.engine_args.get("disable_log_stats", False),
         "accelerator_config": {"kind": "gpu" if served.gpus else "cpu"},
         # Over the network, tensor parallelism is slower than one GPU less: all GPUs of a replica are on one node.
         "placement_group_config": {"bundles": [bundle] * workers, "strategy": "STRICT_PACK"},
@@ -56,9 +57,9 @@ def llm_config(served: ServedEndpoint, model_path: str, replicas: int) -> dict[s
 
 
 def ingress_config(replicas: int) -> dict[str, Any]:
-    """Options of the deployment that takes the requests: a fixed number of processes with a core each."""
+    """Options of the deployment that takes the requests: a fixed number of processes, which reserve no core."""
     return {
         "num_replicas": -(-replicas // REPLICAS_PER_INGRESS),
         "autoscaling_config": None,
-        "ray_actor_options": {"num_cpus": 1},
+        "ray_actor_options": {"num_cpus": 0},
     }

@@ -278,6 +278,50 @@ srv   operator (): operator (): cleaning up before exit...""",
         "sgl-project/sglang#5762",
         "sglang",
         "    faulthandler.enable()\nOSError: [Errno 12] Cannot allocate memory",
-        "Its log ends with: OSError: [Errno 12] Cannot allocate memory.",
+        "The memory of the node is too small: lower engine_args.context_length or slots, or use a node with more memory.",
+    ),
+    LogEnd(
+        "ggml-org/llama.cpp#8101",
+        "llama_cpp",
+        """llama_new_context_with_model: n_ctx      = 1048576
+ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 137438953504
+llama_kv_cache_init: failed to allocate buffer for kv cache
+llama_new_context_with_model: llama_kv_cache_init() failed for self-attention cache""",
+        "The memory of the node, asked for 137.4 GB at once, is too small: lower engine_args.ctx_size or slots, or use a node "
+        "with more memory.",
+    ),
+    LogEnd(
+        "gpustack/gpustack#3848",
+        "sglang",
+        """[12-11 17:52:52] Rank 0 scheduler is dead. Please check if there are relevant logs.
+[12-11 17:52:54] Exit code: -9""",
+        "The system killed a process of SGLang, most often because the node has too little memory: use a node with more "
+        "memory.",
+    ),
+    LogEnd(
+        "sgl-project/sglang#8974",
+        "sglang",
+        """RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)
+[2025-08-08 09:09:09] Received sigquit from a child process. It usually means the child failed.""",
+        "The GPUs of a replica do not reach each other (NCCL): set NCCL_DEBUG=INFO on the node to see why, or set gpus to 1.",
+    ),
+    LogEnd(
+        "sgl-project/sglang#4503",
+        "sglang",
+        """[2025-03-17 17:15:55 TP1] Scheduler hit an exception: Traceback (most recent call last):
+  File "/sgl-workspace/sglang/python/sglang/srt/model_executor/model_runner.py", line 417, in load_model
+    raise ValueError(
+ValueError: TP rank 1 could finish the model loading, but there are other ranks that didn't finish loading.
+[2025-03-17 17:15:56] Received sigquit from a child process. It usually means the child failed.""",
+        "Its last error: ValueError: TP rank 1 could finish the model loading, but there are other ranks that didn't finish "
+        "loading.",
+    ),
+    LogEnd(
+        "vllm-project/vllm#52435",
+        "vllm",
+        """pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig
+  Value error, n_physical_experts must be divisible by ep_size. [type=value_error, input_value=ArgsKwargs((), {'model_co...additional_config': {}}), input_type=ArgsKwargs]
+    For further information visit https://errors.pydantic.dev/2.12/v/value_error""",
+        "Its last error: n_physical_experts must be divisible by ep_size.",
     ),
 ]

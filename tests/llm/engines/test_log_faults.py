@@ -71,7 +71,7 @@ def test_an_unknown_error_is_quoted_and_short() -> None:
         "INFO starting\nZeroDivisionError: " + "so long " * 100 + "\nRuntimeError: Engine core initialization failed.\n"
     )
     sentence = fault_of("vllm", text, 1)
-    assert sentence.startswith("Its log ends with: ZeroDivisionError: so long")
+    assert sentence.startswith("Its last error: ZeroDivisionError: so long")
     assert len(sentence) < 300
     assert "Engine core" not in sentence
 
@@ -84,6 +84,15 @@ def test_a_silent_end_says_what_is_known(status: int | None, telling: str) -> No
     assert telling in fault_of("command", "", status)
 
 
-def test_a_healthy_log_has_no_fault_of_its_own() -> None:
-    """A warning of a healthy start is not taken for the cause, when the process is killed later."""
-    assert "memory" in fault_of("vllm", BEFORE, -9)
+@pytest.mark.parametrize(
+    "healthy",
+    [
+        BEFORE,
+        "[2025-08-04 10:10:06] Port 30000 is already in use, trying port 30001\n",
+        "E llama_init_from_model: failed to initialize the context (this is normal during memory fitting)\n",
+        "model-00001-of-00005.safetensors: 100%|####| 3.95G/3.95G [00:25<00:00]\n",
+    ],
+)
+def test_what_a_healthy_start_says_is_not_the_cause(healthy: str) -> None:
+    """A line of a start that goes on is not taken for the cause, when the process is killed later."""
+    assert fault_of("sglang", healthy, -9).startswith("The system killed it")

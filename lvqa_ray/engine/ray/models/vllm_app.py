@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import ConfigError
@@ -15,8 +17,15 @@ if TYPE_CHECKING:
 
 
 def is_installed() -> bool:
-    """Whether this Python has Ray Serve LLM with vLLM (``ray[llm]``); without it, vLLM's own command serves models."""
-    return find_spec("vllm") is not None and find_spec("nixl") is not None
+    """Whether this Python has Ray Serve LLM and the release of vLLM that it needs (``ray[llm]``).
+
+    Where it is missing or another release, vLLM's own command serves the model. No GPU is needed.
+    """
+    needed = [found[1] for line in requires("ray") or () if (found := re.match(r"vllm\S*==([\w.]+)", line))]
+    try:
+        return version("vllm").partition("+")[0] in (needed or [version("vllm").partition("+")[0]])
+    except PackageNotFoundError:
+        return False
 
 
 def build(served: ServedEndpoint, model_path: str, replicas: int) -> Application:
@@ -34,7 +43,8 @@ def build(served: ServedEndpoint, model_path: str, replicas: int) -> Application
     from ray.serve.llm import LLMConfig, build_openai_app  # noqa: PLC0415 - as above
 
     router: Any = RequestRouterConfig  # its annotations know no name of a class
-    fields = llm_config(served, model_path, replicas)
+    path = Path(model_path).expanduser()  # replicas have another working folder
+    fields = llm_config(served, str(path.resolve()) if path.exists() else model_path, replicas)
     fields["deployment_config"]["request_router_config"] = router(request_router_class=PREFIX_ROUTER)
     try:
         app = build_openai_app(

@@ -35,7 +35,8 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.load import Load
 from benchmarks.piles import Piles, plot
-from benchmarks.scale_graph import NoChild, probe
+from benchmarks.scale_graph import probe
+from benchmarks.scale_worker import NoChild
 from benchmarks.watcher import Watcher
 from lvqa_ray.config import Job
 from lvqa_ray.engine import run

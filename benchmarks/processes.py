@@ -12,7 +12,13 @@ from tests.storm.storm import below
 
 
 class Watch(Watcher):
-    """Samples the output folder and the memory of the processes during a run."""
+    """Samples the output folder and the memory of the processes during a run.
+
+    Attributes:
+        first_record: Time of the first record (s since 1970).
+        memory: Resident memory (MB) with its time (s since 1970) by kind of process, of the largest one.
+        cpu_s: CPU seconds by process.
+    """
 
     WHO: ClassVar = {
         "asking": "FlatMap(VideoChatActor)",
@@ -23,7 +29,7 @@ class Watch(Watcher):
 
     def __init__(self, folder: Path) -> None:
         self.first_record = float("inf")
-        self.memory: dict[str, list[float]] = {"driver": [], **{name: [] for name in self.WHO}}
+        self.memory: dict[str, list[tuple[float, float]]] = {"driver": [], **{name: [] for name in self.WHO}}
         self.cpu_s: dict[int, float] = {}
         self.titles: dict[int, str] = {}
         self.own_s = 0.0
@@ -43,11 +49,12 @@ class Watch(Watcher):
         self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
         self.titles |= {pid: title for pid, title in titles.items() if title.split() and "IDLE" not in title}
         self.titles = titles | self.titles
-        self.memory["driver"].append(resident_mb(os.getpid()))
+        now = time.time()
+        self.memory["driver"].append((now, resident_mb(os.getpid())))
         for name, title in self.WHO.items():
             found = [resident_mb(pid) for pid, is_ in titles.items() if title in is_]
             if found:
-                self.memory[name].append(max(found))
+                self.memory[name].append((now, max(found)))
 
     @property
     def by_process(self) -> dict[str, float]:

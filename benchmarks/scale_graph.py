@@ -1,11 +1,10 @@
 """Overhead of the graph for many videos: ``python benchmarks/scale_graph.py [--videos 100 1000 ...] [--plot PNG]``.
 
 Videos and endpoint are stubs of almost no cost, so the result is the cost of Ray, the rate limiter, the journal, the
-clip assembler and the tables. Each size runs in its own process. Memory is resident memory; the driver's is given for
-the first and the last tenth of the run: both include what is proportional to the corpus, and the difference shows what
-grows with the clips. The time in the journal (hashing, looking up and writing replies) and in the cache of clips is
-measured in the workers; its share of the run's time assumes no overlap. Then the finished run is run again with the
-command line. CPU seconds by process go to stderr.
+clip assembler and the tables. Each size runs in its own process, with Ray as the job starts it. Memory is resident
+memory, after each tenth of the passes: how it grows shows what is kept of each video. The time in the journal (hashing,
+looking up and writing replies) and in the cache of clips is measured in the workers; its share of the run's time
+assumes no overlap. Then the finished run is run again with the command line. CPU seconds by process go to stderr.
 
 With ``--mode scenes --clip-takes 0.7`` the frames of a clip take that many seconds of sleep. "Cores busy" is the share
 of the passes' time that two cores need for it; the rest is idle time of the graph.
@@ -14,7 +13,6 @@ of the passes' time that two cores need for it; the rest is idle time of the gra
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
@@ -24,33 +22,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import ray
 from pydantic import SecretStr
 
 from benchmarks.processes import Watch
+from benchmarks.scale_worker import environment
 from lvqa_ray.config import Job
 from lvqa_ray.engine import run
-from lvqa_ray.engine.ray import chat_actor, decode_task, graph, ray_run
-from lvqa_ray.engine.result_cache import PaidCaptions
-from lvqa_ray.engine.row_codec import Packed, pack
-from lvqa_ray.engine.step_runner import run_video_steps
-from lvqa_ray.journal.found_clips import ClipIndex
-from lvqa_ray.journal.reply_store import JournalReplyStore
-from lvqa_ray.llm.messages import ChatReply, ChatRequest, Part, Text
-from lvqa_ray.llm.middleware import client
+from lvqa_ray.engine.progress import Progress
+from lvqa_ray.engine.ray import graph, ray_run
 from lvqa_ray.pipeline import Pipeline, build
-from lvqa_ray.records import Clip, Frame, ProbedVideo, Usage, Video, VideoInfo
+from lvqa_ray.records import Clip, Frame, ProbedVideo, Video, VideoInfo
 from lvqa_ray.stage import ROLES
 from lvqa_ray.stage.steps import VideoStep
-from tests.fakes import answers
 
 CLIP_S = 10.0
-LATENCY_S = 0.05
 Row = dict[str, Any]
 
 
@@ -69,37 +60,6 @@ def sample(clip: Clip, job: Job, takes_s: float) -> Iterator[Clip]:
     yield replace(clip, frames=frames, identity=job.sample.identity(clip))
 
 
-class StubTransport:
-    """Stub transport: the fake endpoint's replies after a delay, without a socket."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    async def __call__(self, request: ChatRequest) -> ChatReply:
-        """See `OpenAITransport`."""
-        await asyncio.sleep(LATENCY_S)
-        body = {"messages": [{"content": [_part(part) for part in message.parts]} for message in request.messages]}
-        usage = Usage(calls=1, input_tokens=100, output_tokens=20)
-        return ChatReply(text=answers.answer(body), model="stub", usage=usage)
-
-
-def _part(part: Part) -> Row:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
-    return {"type": "image_url", "image_url": {"url": part.identity}}
-
-
-class NoChild:
-    """Stub of the decode process."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __call__(self, steps: Sequence[VideoStep], row: object, *_: object) -> Iterator[Packed]:
-        """See `Decoder`."""
-        return map(pack, run_video_steps(steps, row, lambda *_: None))
-
-
 def pipeline(job: Job, *_: object, clips: int, takes_s: float) -> Pipeline:
     real, split = build(job), replace(job.split, mode="fixed")
     looking = [VideoStep("sample", Clip, partial(sample, job=job, takes_s=takes_s), reads=_lacks_pictures)]
@@ -110,42 +70,6 @@ def pipeline(job: Job, *_: object, clips: int, takes_s: float) -> Pipeline:
 
 def _lacks_pictures(clip: Clip) -> bool:
     return not clip.frames
-
-
-def in_worker() -> None:
-    chat_actor.wire = StubTransport
-    decode_task.decoder = NoChild
-    clock = Clock(Path(os.environ["LVQA_SCALE_CLOCKS"]) / str(os.getpid()))
-    client.cache_key = clock.of(client.cache_key)
-    for owner, names in ((JournalReplyStore, ("__init__", "get", "put")), (ClipIndex, ("get", "put"))):
-        for name in names:
-            setattr(owner, name, clock.of(getattr(owner, name)))
-    PaidCaptions.get = clock.of(PaidCaptions.get)
-
-
-class Clock:
-    """Profiler that adds up the time in functions (nested calls once), and writes it to a file per process."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._seconds = 0.0
-        self._inside = False
-
-    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a function so that its time is added."""
-
-        def timed(*args: object, **more: object) -> object:
-            if self._inside:
-                return function(*args, **more)
-            self._inside, begun = True, time.perf_counter()
-            try:
-                return function(*args, **more)
-            finally:
-                self._inside = False
-                self._seconds += time.perf_counter() - begun
-                os.pwrite(self._file, f"{self._seconds:20.9f}".encode(), 0)
-
-        return timed
 
 
 def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row:
@@ -164,90 +88,116 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
                 "endpoints": {"vlm": at, "llm": at},
                 "split": {"mode": mode, "max_seconds": CLIP_S},
                 "sample": {"count": 2},
-                "engine": {"executor": "ray"},
+                "engine": {"executor": "ray", "num_cpus": 2},
                 "ask": {"quota": {"goal": 1}},
                 "checks": {"blind": {"policy": "mark"}},  # the stub's guesses are right now and then
             }
         )
         graph.build = partial(pipeline, clips=clips, takes_s=takes_s)
         run.check_endpoints = lambda _: {role: [SecretStr("")] for role in ROLES}
-        passes: list[float] = []
+        passes: list[tuple[float, float]] = []
         ray_run.run_pass = partial(_timed, ray_run.run_pass, passes)
         clocks = folder / "clocks"
         clocks.mkdir()
-        begun = time.time()
-        hook = {"worker_process_setup_hook": in_worker, "env_vars": {"LVQA_SCALE_CLOCKS": str(clocks)}}
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-                 runtime_env=hook)  # fmt: skip
-        ray_s = time.time() - begun
+        os.environ |= environment(clocks)
         seen = Watch(folder / "out")
         with seen:
             begun, before = time.time(), time.process_time()
-            summary = run.run(job)
+            summary = run.run(job, _ignore)
             seconds, own_s = time.time() - begun, time.process_time() - before - seen.own_s
-        ray.shutdown()
-        again_s = rerun(job, folder / "job.yaml")
+        again_s, again_cpu_s = rerun(job, folder / "job.yaml")
         if summary.records != videos:
             raise SystemExit(f"{summary.records} records of {videos}: {summary}")
         journal = sum(path.stat().st_size for path in (folder / "out" / "cache").rglob("*.jsonl"))
+        passes_s = sum(end - start for start, end in passes)
         last_caption = max(path.stat().st_mtime for path in (folder / "out" / "cache").glob("caption-*.jsonl"))
         return {
             "videos": videos,
             "clips": videos * clips,
             "seconds": seconds,
             "driver_cpu_s": own_s,
-            "ray_s": ray_s,
             "again_s": again_s,
+            "again_cpu_s": again_cpu_s,
             "cpu_s": own_s + sum(seen.cpu_s.values()),
-            "passes_s": sum(passes),
-            "busy": takes_s * videos * clips / 2 / sum(passes),
+            "passes_s": passes_s,
+            "before_s": passes[0][0] - begun,
+            "after_s": begun + seconds - passes[-1][1],
+            "busy": takes_s * videos * clips / 2 / passes_s,
             "by_process": {"driver (1)": round(own_s, 1)} | seen.by_process,
             "journal_s": sum(float(path.read_text() or 0) for path in clocks.iterdir()),
             "first_record_s": seen.first_record - begun,
             "last_caption_s": last_caption - begun,
             "journal_mb": journal / 2**20,
-            "memory_mb": seen.memory,
+            "memory_mb": {name: _after_each_tenth(sizes, passes) for name, sizes in seen.memory.items()},
+            "peak_mb": {name: max((mb for _, mb in sizes), default=0.0) for name, sizes in seen.memory.items()},
         }
 
 
-def rerun(job: Job, path: Path) -> float:
-    """Time (s) of the command when nothing is left to do: its imports, but no Ray."""
+def rerun(job: Job, path: Path) -> tuple[float, float]:
+    """Time and CPU time (s) of the command when nothing is left to do: its imports, but no Ray."""
     path.write_text(json.dumps(job.model_dump(mode="json")))
-    begun = time.monotonic()
+    begun, before = time.monotonic(), os.times()
     command = [sys.executable, "-c", "from lvqa_ray.cli import main; main()", "run", str(path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode or "paid calls" in done.stderr:
         raise SystemExit(done.stderr)
-    return time.monotonic() - begun
+    after = os.times()
+    cpu_s = after.children_user - before.children_user + after.children_system - before.children_system
+    return time.monotonic() - begun, cpu_s
 
 
-def _timed(run_pass: Callable[..., None], passes: list[float], *args: object, **more: object) -> None:
-    begun = time.monotonic()
+def _timed(run_pass: Callable[..., None], passes: list[tuple[float, float]], *args: object, **more: object) -> None:
+    begun = time.time()
     run_pass(*args, **more)
-    passes.append(time.monotonic() - begun)
+    passes.append((begun, time.time()))
+
+
+def _after_each_tenth(sizes: Sequence[tuple[float, float]], passes: Sequence[tuple[float, float]]) -> list[int]:
+    """Resident memory (MB) after each tenth of the passes' time, of a process that ran by then."""
+    begun, end = passes[0][0], passes[-1][1]
+    times = [begun + (end - begun) * tenth / 10 for tenth in range(1, 11)]
+    return [round([mb for at, mb in sizes if at <= time_s][-1]) for time_s in times if sizes and sizes[0][0] <= time_s]
+
+
+def _ignore(_: Progress) -> None:
+    """Take a progress report, as the command line does."""
 
 
 def report(rows: Sequence[Row]) -> list[str]:
     lines = [
         "| videos | clips | s | ms a video | ms a clip | CPU ms a clip, all | the driver "
-        "| inside of the journal | outside of passes | first record | last caption | run again | journal MB "
-        "| driver MB, early | late | assembler | rate limiter | chat worker |",
-        "|" + "---|" * 18,
+        "| inside of the journal | before the passes | after them | first record | last caption | run again "
+        "| journal MB |",
+        "|" + "---|" * 14,
     ]
     for row in rows:
-        memory = row["memory_mb"]
-        driver = memory["driver"]
         cells = [
             row["videos"], row["clips"], f"{row['seconds']:.0f}", f"{1000 * row['seconds'] / row['videos']:.0f}",
             f"{1000 * row['seconds'] / row['clips']:.1f}", f"{1000 * row['cpu_s'] / row['clips']:.0f}",
             f"{1000 * row['driver_cpu_s'] / row['clips']:.0f}",
-            f"{100 * row['journal_s'] / row['seconds']:.1f} %", f"{100 * (1 - row['passes_s'] / row['seconds']):.1f} %",
-            f"{row['first_record_s']:.0f} s", f"{row['last_caption_s']:.0f} s", f"{row['again_s']:.1f} s",
+            f"{100 * row['journal_s'] / row['seconds']:.1f} %", f"{row['before_s']:.1f} s", f"{row['after_s']:.1f} s",
+            f"{row['first_record_s']:.0f} s",
+            f"{row['last_caption_s']:.0f} s", f"{row['again_s']:.1f} s, {row['again_cpu_s']:.1f} CPU s",
             f"{row['journal_mb']:.1f}",
-            f"{max(driver[: len(driver) // 10 + 3]):.0f}", f"{max(driver[-len(driver) // 10 :]):.0f}",
-            *(f"{max(memory[name], default=0):.0f}" for name in Watch.WHO),
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", "| videos | resident MB after each tenth of the passes | peak |", "|---|---|---|"]
+    lines += [
+        f"| {row['videos']}: {name} | {' '.join(map(str, sizes))} | {row['peak_mb'][name]:.0f} |"
+        for row in rows
+        for name, sizes in row["memory_mb"].items()
+        if sizes
+    ]
+    return lines
+
+
+def further(rows: Sequence[Row]) -> list[str]:
+    """Cost of each further clip, from one size to the next: without start-up."""
+    lines = ["", "| from | to | ms a further clip | CPU ms | the driver's |", "|---|---|---|---|---|"]
+    for less, more in pairwise(rows):
+        clips = more["clips"] - less["clips"]
+        costs = (1000 * (more[name] - less[name]) / clips for name in ("seconds", "cpu_s", "driver_cpu_s"))
+        lines.append(f"| {less['videos']} | {more['videos']} | " + " | ".join(f"{cost:.1f}" for cost in costs) + " |")
     return lines
 
 
@@ -260,7 +210,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     left.plot(videos, [1000 * row["seconds"] / row["videos"] for row in rows], marker="o")
     left.set(xscale="log", ylim=(0, None), xlabel="videos", ylabel="ms a video, all in all")
     for name in ("driver", *Watch.WHO):
-        right.plot(videos, [max(row["memory_mb"][name], default=0) for row in rows], marker="o", label=name)
+        right.plot(videos, [row["peak_mb"][name] for row in rows], marker="o", label=name)
     right.set(xscale="log", ylim=(0, None), xlabel="videos", ylabel="resident memory, MB")
     right.legend()
     figure.tight_layout()
@@ -286,9 +236,9 @@ def main() -> None:
         words += ["--mode", args.mode, "--clip-takes", args.clip_takes]
         done = subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-        print(report(rows)[-1], file=sys.stderr, flush=True)
+        print(*report(rows[-1:]), sep="\n", file=sys.stderr, flush=True)
         print(rows[-1]["by_process"], f"cores busy: {rows[-1]['busy']:.2f}", file=sys.stderr, flush=True)
-    print(*report(rows), sep="\n")
+    print(*report(rows), *further(rows), sep="\n")
     if args.plot:
         plot(rows, args.plot)
 

@@ -176,3 +176,24 @@ def test_the_site_builds(tmp_path: Path) -> None:
     build(load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(tmp_path / "site")))
     assert (tmp_path / "site" / "operations" / "index.html").exists()
     assert "decided by its content" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8"), "no glossary"
+
+
+def test_the_sizes_of_models_follow_from_the_formula() -> None:
+    """docs/cluster.md says that they are derived: weights, KV cache of 32 slots, and 4 GB, at 90 % of the memory."""
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    row = re.compile(r"(\d+) layers, (\d+) KV heads \| ([\d.]+) GB \| (\d+) kB \| (\d+) GB \|")
+    sizes = [tuple(map(float, found)) for found in row.findall(page)]
+    assert len(sizes) == 6
+    for layers, heads, weights_gb, shown_kb, shown_gb in sizes:
+        bytes_per_token = 2 * layers * heads * 128 * 2
+        assert round(bytes_per_token / 1000) == shown_kb
+        assert round((weights_gb + 32 * 4500 * bytes_per_token / 1e9 + 4) / 0.9) == shown_gb
+
+
+def test_the_decode_cores_of_a_gpu_follow_from_the_formula() -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").partition("How many decode cores")[2]
+    rows = re.findall(r"^\| (\d+) \| (\d+) slots, (\d+) s \| ([\d.]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    assert len(rows) == 3
+    for captions, slots, seconds, plain, exact in (map(float, row) for row in rows):
+        assert round(slots / seconds * 60, -2) == captions
+        assert (round(captions / 6 * 2.6 / 60, 1), round(captions / 6 * 6.3 / 60, 1)) == (plain, exact)

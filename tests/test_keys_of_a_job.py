@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from lvqa_ray.config import Job
 from lvqa_ray.llm.cache_key import cache_key
+from lvqa_ray.llm.endpoint import Endpoint
+from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Text
 from lvqa_ray.records import (
     CaptionedClip,
@@ -228,6 +230,43 @@ def test_what_is_asked_is_a_miss(path: str) -> None:
         assert bool(set(before[stage]) & set(after[stage])) == (stage not in stages), stage
 
 
+SERVED: dict[str, Any] = {"engine": "command", "model": "m", "command": ["serve", "{port}"]}
+SERVED_HITS: dict[str, Any] = {
+    "replicas": 3,
+    "gpus": 2,
+    "cpus": 2,
+    "slots": 7,
+    "command": ["other", "{port}"],
+    "warmup_s": 5,
+    "price_gpu_hour": 2,
+    "timeout_s": 9,
+}
+
+
+def served(**changes: Any) -> Job:
+    return Job.of(JOB | {"endpoints": {"vlm": SERVED | changes, "llm": ENDPOINT}})
+
+
+@pytest.mark.parametrize("name", SERVED_HITS)
+def test_how_a_model_is_served_is_a_hit(name: str) -> None:
+    assert keys(served(**{name: SERVED_HITS[name]})) == keys(served())
+
+
+def test_the_arguments_and_the_address_of_an_engine_are_a_hit() -> None:
+    before = served(engine="vllm", command=[])
+    changed = served(engine="vllm", command=[], engine_args={"max_model_len": 9}, slots=1)
+    running = before.endpoints.running_at(dict.fromkeys(before.endpoints.served, ("http://h:1/v1", 2)))
+    assert keys(before) == keys(changed) == keys(before.model_copy(update={"endpoints": running}))
+    assert running.of("vlm").tier_url == "http://h:1/v1"
+
+
+@pytest.mark.parametrize("changes", [{"engine": "vllm", "command": []}, {"model": "n"}, {"temperature": 0.5}])
+def test_another_engine_model_or_sampling_is_a_miss(changes: dict[str, Any]) -> None:
+    before, after = keys(served()), keys(served(**changes))
+    assert not set(before["caption"]) & set(after["caption"])
+    assert before["ask"] == after["ask"]
+
+
 def test_another_file_is_a_miss_and_another_place_in_the_corpus_is_a_hit() -> None:
     job = Job.of(JOB)
     assert not set(keys(job)["caption"]) & set(keys(job, Video(id="v", uri="/v.mp4", fingerprint="f2"))["caption"])
@@ -242,6 +281,11 @@ def settings(section: Any, prefix: str = "") -> set[str]:
         nested = isinstance(value, BaseModel) or is_dataclass(value)
         names |= settings(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
     return names
+
+
+def test_every_setting_of_serving_is_a_hit_or_a_miss() -> None:
+    known = {*SERVED_HITS, "engine", "model", "engine_args"}
+    assert set(ServedEndpoint.model_fields) - set(Endpoint.model_fields) <= known
 
 
 def test_every_setting_is_a_hit_or_a_miss() -> None:

@@ -51,7 +51,8 @@ def audit(
 def as_values(audit: Audit) -> dict[str, Any]:
     """Convert an audit to plain values for JSON."""
     sums = {name: getattr(audit, name) for name in ("asked", "tokens_per_record", "usd_per_record")}
-    return asdict(audit) | sums
+    models = [asdict(use) | {"gpu_hours": use.gpu_hours, "cost_usd": use.cost_usd} for use in audit.models]
+    return asdict(audit) | sums | {"models": models}
 
 
 def print_audit(audits: Mapping[str, Audit]) -> None:
@@ -106,6 +107,7 @@ def _rows(audits: list[Audit]) -> list[AuditRow]:
         ("cited time captioned, all", lambda audit: _mean(audit.grounded["all"])),
         ("cited time captioned, kept", lambda audit: _mean(audit.grounded["kept"])),
         *(_cost(stage) for stage in _names(audits, "cost")),
+        *(_served(label) for label in dict.fromkeys(use.label for audit in audits for use in audit.models)),
         ("tokens per kept question", lambda audit: _number(audit.tokens_per_record, "{:,.0f}")),
         ("dollars per kept question", lambda audit: _number(audit.usd_per_record, "${:,.5f}")),
     ]
@@ -215,6 +217,18 @@ def _cost(stage: str) -> AuditRow:
         return f"{cost.calls:,} calls, {cost.input_tokens:,} tokens in, {cost.output_tokens:,} out{reported}{usd}"
 
     return f"cost: {stage}", cell
+
+
+def _served(label: str) -> AuditRow:
+    def cell(audit: Audit) -> str:
+        from lvqa_ray.dataset.model_use import gpu_cost  # noqa: PLC0415 - the storage libraries take time to import
+
+        used = [use for use in audit.models if use.label == label]
+        usd = gpu_cost(used)
+        cost = f", ${usd:,.4f}" if usd is not None else "; no price: set price_gpu_hour of the endpoint"
+        return f"{sum(use.gpu_hours for use in used):,.2f} GPU hours{cost}" if used else ""
+
+    return f"served: {label}", cell
 
 
 def _of(part: int, whole: int) -> str:

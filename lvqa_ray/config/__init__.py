@@ -1,4 +1,4 @@
-"""Configuration: the `job` model, its `sections` besides the stages, and YAML input (`yaml_io`)."""
+"""Configuration: the `job` model, its `sections` besides the stages, `endpoint_roles`, and YAML input (`yaml_io`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lvqa_ray.config.endpoint_roles import Endpoints
     from lvqa_ray.config.job import Job, in_order
     from lvqa_ray.config.places import output_path, storage_options
-    from lvqa_ray.config.sections import Checks, Endpoints, Engine, Storage
+    from lvqa_ray.config.sections import Checks, Engine, Storage
     from lvqa_ray.config.serve_section import Serve
 
 __all__ = ["Checks", "Endpoints", "Engine", "Job", "Serve", "Storage", "in_order", "output_path", "storage_options"]
@@ -19,7 +20,8 @@ _MODULES = {
     "Serve": "serve_section",
     "storage_options": "places",
     "output_path": "places",
-} | dict.fromkeys(("Checks", "Endpoints", "Engine", "Storage"), "sections")
+    "Endpoints": "endpoint_roles",
+} | dict.fromkeys(("Checks", "Engine", "Storage"), "sections")
 
 
 def __getattr__(name: str) -> object:

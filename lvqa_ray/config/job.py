@@ -12,7 +12,8 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lvqa_ray.config.analysis_section import AnalysisSection, with_snapshot_interval
-from lvqa_ray.config.sections import Checks, Endpoints, Engine, Section, Storage
+from lvqa_ray.config.endpoint_roles import Endpoints
+from lvqa_ray.config.sections import Checks, Engine, Section, Storage
 from lvqa_ray.config.serve_section import Serve
 from lvqa_ray.config.yaml_io import mapping, override, sentence
 from lvqa_ray.errors import ConfigError
@@ -113,6 +114,13 @@ class Job(Section):
     def _clips_to_show(self) -> Self:
         if self.caption.media == "video" and self.cut.mode == "off":
             raise ValueError("caption.media=video shows cut clips to the model: set cut.mode to exact, encode or copy")
+        return self
+
+    @model_validator(mode="after")
+    def _served_on_ray(self) -> Self:
+        if self.endpoints.served and self.engine.executor == "local":
+            at = next(iter(self.endpoints.served.values()))
+            raise ValueError(f"engine.executor=local cannot serve {at.label}: set engine.executor to auto or ray")
         return self
 
     @model_validator(mode="after")

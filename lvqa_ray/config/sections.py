@@ -1,17 +1,15 @@
-"""Config sections of a job besides the stages: endpoints, checks, storage, engine."""
+"""Config sections of a job besides the stages and endpoints: checks, storage, engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     GetJsonSchemaHandler,
-    Tag,
     TypeAdapter,
     field_validator,
     model_validator,
@@ -20,9 +18,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from lvqa_ray.config.installed import check_class, installed_checks
-from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.plugins import installed
-from lvqa_ray.stage import ROLES, CallCheck, Check, PolicyMixin, Prompted, Role, SeeingCheck
+from lvqa_ray.stage import CallCheck, Check, PolicyMixin, Prompted, SeeingCheck
 from lvqa_ray.stages.checks.blind import CheckBlind
 from lvqa_ray.stages.checks.duplicates import CheckDuplicates
 from lvqa_ray.stages.checks.evidence import CheckEvidence
@@ -42,94 +39,6 @@ class Section(BaseModel):
     """Base of config sections: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _tag(given: object) -> str:
-    return SEVERAL_ENDPOINTS if isinstance(given, list | tuple) else ONE_ENDPOINT
-
-
-ONE_ENDPOINT, SEVERAL_ENDPOINTS = "one", "several"
-Replicas = Annotated[
-    Annotated[Endpoint, Tag(ONE_ENDPOINT)]
-    | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL_ENDPOINTS)],
-    Discriminator(_tag),
-]
-"""One endpoint, or several replicas: further keys or servers with the same model and settings."""
-
-
-class Endpoints(Section):
-    """The endpoints of each role.
-
-    A role may have several endpoints. Cache keys and the job hash use only the first one, so others can be added and
-    removed without new requests. A request goes to the endpoint with free capacity.
-    """
-
-    vlm: Replicas = Field(
-        description="The vision model that captions clips: one endpoint, or a list of endpoints with the same model."
-    )
-    llm: Replicas = Field(description="The language model that writes questions: one endpoint, or a list.")
-    reformat: Replicas | None = Field(
-        default=None,
-        description="The language model that rewrites the reasoning: one endpoint, a list, or null for llm.",
-    )
-    checker: Replicas | None = Field(
-        default=None,
-        description="The language model of the checks, which may be a cheaper one: one endpoint, a list, or null "
-        "for llm.",
-    )
-
-    watcher: Replicas | None = Field(
-        default=None,
-        description="The vision model that answers questions from the video (checks.watch), for example one that "
-        "thinks: one endpoint, a list, or null for vlm.",
-    )
-    speech: Replicas | None = Field(
-        default=None,
-        description="Speech-to-text endpoint (/audio/transcriptions), used for videos without subtitles: one "
-        "endpoint, a list, or null for none.",
-    )
-
-    @model_validator(mode="after")
-    def _answer_alike(self) -> Self:
-        for role in self.roles:
-            first, *others = self.replicas(role)
-            for other in others:
-                if other.answering | {"base_url": first.base_url} != first.answering:
-                    raise ValueError(
-                        f"the endpoints of {role} must answer alike: the same model, temperature, max_tokens and "
-                        "extra_body"
-                    )
-            if others and any(at.tier == "batch" for at in (first, *others)):
-                raise ValueError(f"{role}: a role with tier batch has one endpoint, not a list")
-        if self.speech is not None and any(at.tier != "standard" for at in self.replicas("speech")):
-            raise ValueError("speech: speech-to-text has no tiers; remove tier")
-        return self
-
-    @property
-    def roles(self) -> tuple[Role, ...]:
-        """The roles that have an endpoint."""
-        return tuple(role for role in ROLES if role != "speech" or self.speech is not None)
-
-    def of(self, role: Role) -> Endpoint:
-        """The first endpoint of a role, which is part of its cache keys."""
-        return self.replicas(role)[0]
-
-    def replicas(self, role: Role) -> tuple[Endpoint, ...]:
-        """The endpoints of a role."""
-        given: Endpoint | tuple[Endpoint, ...] = getattr(self, self.section(role))
-        return (given,) if isinstance(given, Endpoint) else given
-
-    @property
-    def key_variables(self) -> frozenset[str]:
-        """Names of the environment variables with the keys."""
-        every = (at.api_key_env for role in self.roles for at in self.replicas(role))
-        return frozenset(name for name in every if name)
-
-    def section(self, role: Role) -> str:
-        """The field with the endpoints of a role; if its own is not set, ``vlm`` for the watcher, else ``llm``."""
-        if getattr(self, role) is not None:
-            return role
-        return "vlm" if role == "watcher" else "llm"
 
 
 class Checks(Section):
@@ -302,7 +211,8 @@ class Engine(Section):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Maximum cost of one run (US dollars); the run then stops and can be resumed. null for no limit.",
+        description="Maximum cost of one run (US dollars), with the GPU hours of served models; the run then stops and "
+        "can be resumed. null for no limit.",
     )
     max_requests: int | None = Field(
         default=None,

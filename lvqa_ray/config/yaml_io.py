@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lvqa_ray.config.sections import ONE_ENDPOINT, SEVERAL_ENDPOINTS
+from lvqa_ray.config.endpoint_roles import TAGS
 from lvqa_ray.errors import ConfigError
 
 
@@ -60,9 +60,7 @@ def sentence(error: ValidationError, where: str) -> str:
     """The first three errors of pydantic as one sentence, without values of unknown fields."""
     parts = []
     for detail in error.errors(include_url=False)[:3]:
-        place = (
-            ".".join(str(part) for part in detail["loc"] if part not in {ONE_ENDPOINT, SEVERAL_ENDPOINTS}) or "the job"
-        )
+        place = ".".join(str(part) for part in detail["loc"] if part not in TAGS) or "the job"
         match detail["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 parts.append(f"{place} is not a known setting")

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.waiting import Machine
 from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.records import Video
@@ -47,12 +48,20 @@ class Executor(Protocol):
     Opening it must be quick, since the endpoints are checked afterwards.
     """
 
-    def connect(self, keys: KeysOfRoles) -> None:
-        """Start the processes of the run, and what limits and counts requests; nothing is sent yet.
+    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:
+        """Start the processes of the run, the models that it serves, and what limits and counts requests.
+
+        Args:
+            keys: The key of every endpoint of every role.
+            on_wait: Called with what is waited for, such as how far a model is loaded.
 
         Raises:
-            ConfigError: Ray does not start, or a machine of the cluster does not see the output or a video.
+            ConfigError: Ray or a model does not start, or a machine of the cluster does not see the output or a video.
         """
+        ...
+
+    def models(self) -> Sequence[ModelUse]:
+        """The time of the models that the run serves, so far. May be called from any thread."""
         ...
 
     def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:
@@ -143,6 +152,8 @@ def _has_ray() -> bool:
 
 def _needs_ray(job: Job) -> bool:
     engine = job.engine
+    if job.endpoints.served:
+        return True
     return engine.chat_workers is not None or engine.video_memory_gb is not None or (engine.parts or 1) > 1
 
 

@@ -51,6 +51,10 @@ class Reporter:
         """
         self._phase, self._since = waiting, time.monotonic()
 
+    def step(self, waiting: str) -> None:
+        """Describe the phase that goes on in other words, such as how far it is; its time goes on too."""
+        self._phase = waiting
+
     @contextmanager
     def watching(self, watch: ProgressReader) -> Iterator[None]:
         """Report the progress of a pass while the block runs, and once more at its end."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import count as count_up
 
@@ -16,23 +16,23 @@ from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.dataset.compaction import compact_shards
 from lvqa_ray.dataset.deduplication import drop_repeated_questions
 from lvqa_ray.dataset.identities import Identities
+from lvqa_ray.dataset.model_use import ModelUse, ModelUseLog
 from lvqa_ray.dataset.outcomes import job_hashes, outcomes
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.resume import remaining, without_copies, without_outcome
 from lvqa_ray.dataset.run_order import run_id_in
 from lvqa_ray.dataset.run_state import is_finished, write_identities, write_job, write_rerun, write_run
 from lvqa_ray.dataset.shards import fill_empty, write_shard
-from lvqa_ray.dataset.statistics.audit import Audit
 from lvqa_ray.dataset.statistics.output_statistics import count
-from lvqa_ray.dataset.statistics.question_counts import Funnel
 from lvqa_ray.dataset.stored_manifest import manifest_time, with_stable_ids
-from lvqa_ray.dataset.verify import VerifyResult, verify
+from lvqa_ray.dataset.verify import verify
 from lvqa_ray.engine.executors import Executor, ExecutorLost, KeysOfRoles, chosen, opened
 from lvqa_ray.engine.paying import paying
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_benchmarks,
     check_endpoints,
+    check_models,
     check_output,
     check_prices,
     check_prompts,
@@ -41,73 +41,18 @@ from lvqa_ray.engine.preflight.validation import (
 from lvqa_ray.engine.progress import ProgressReader, limits_per_minute
 from lvqa_ray.engine.provenance import code_version, provenance_of
 from lvqa_ray.engine.reporter import OnProgress, Reporter
+from lvqa_ray.engine.run_summary import RunSummary
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.journal.costs import spent, total
 from lvqa_ray.journal.locations import open_segments
-from lvqa_ray.records import Failure, Usage, Video
+from lvqa_ray.records import Failure, Video
 from lvqa_ray.records.table_rows import failure_row
 from lvqa_ray.storage.run_lock import RunLock, run_lock
 
+__all__ = ["RunSummary", "run"]
 CLOCKS_DIFFER_S = 60.0
 """Clocks may differ by this much (s), so the file time of a shard may be before that of the older manifest."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """Summary of a run.
-
-    Attributes:
-        videos: Videos of the manifest.
-        already_done: Videos that needed no work, from an earlier run.
-        records: Videos with records, or with results if the job asks no questions.
-        failures: Videos that failed, by kind of failure.
-        retryable: Videos that a rerun may fix: they failed, or lack the result of a task.
-        unfinished: Videos without an outcome, because the run was halted.
-        clips: Rows of the table of clips.
-        verdict: Result of the verification at the end.
-        questions: Counts of questions: requested, dropped by each check, kept.
-        audit: Statistics of the output, compared with chance.
-        spent: Usage that this run paid for, by stage; without cached replies.
-        spent_by_model: The same by stage and model.
-        halted: Why the run stopped early, or empty.
-        over_budget: Whether ``engine.max_cost`` or ``engine.max_requests`` stopped it.
-        signal: Number of the signal that stopped it, or 0.
-        seconds: Duration (s).
-    """
-
-    output: str
-    run_id: str
-    job_hash: str
-    videos: int
-    already_done: int
-    records: int
-    failures: dict[str, int]
-    retryable: int
-    unfinished: int
-    clips: int
-    questions: Funnel
-    audit: Audit
-    spent: dict[str, Usage]
-    spent_by_model: dict[str, dict[str, Usage]]
-    halted: str
-    seconds: float
-    verdict: VerifyResult
-    over_budget: bool = False
-    signal: int = 0
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def exit_status(self) -> int:
-        """0: every video has a record or a permanent failure; 1: a rerun may do better; 3: the budget is spent.
-
-        128 plus the number of the signal, if a signal stopped the run.
-        """
-        if self.signal:
-            return 128 + self.signal
-        if self.over_budget:
-            return 3
-        return 1 if self.retryable or self.halted or not self.verdict.ok else 0
 
 
 def run(
@@ -185,7 +130,7 @@ def _run(
     kind = chosen(job, todo)
     name = "Ray" if kind == "ray" else "the executor"
     provenance = provenance_of(job, run_id)
-    over_budget = False
+    over_budget, used = False, list[ModelUse]()
     try:
         with opened(kind)(job, todo, run_id, provenance) as executor:
             keys = _checked(job, todo, reporter)
@@ -196,15 +141,19 @@ def _run(
             write_identities(folder, identities)
             write_run(folder, job, None, run_id=run_id)
             reporter.phase(f"{name} to start")
-            executor.connect(keys)
+            executor.connect(keys, reporter.step)
+            served = ModelUseLog(folder, run_id, executor.models)
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(
                     at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role)
                 )
                 with stop.draining(executor.halt, longest_s):
-                    halted = _passes(job, todo, executor, run_id, provenance, reporter=reporter, hold=hold, stop=stop)
+                    halted = _passes(
+                        job, todo, executor, run_id, provenance, served=served, reporter=reporter, hold=hold, stop=stop
+                    )
                 over_budget = executor.over_budget()
+                used = served.write()
             reporter.phase(f"{name} to shut down")
     except ExecutorLost as lost:
         halted = str(lost)
@@ -218,6 +167,7 @@ def _run(
             reporter=reporter,
             hold=hold,
             stop=stop,
+            used=used,
             halted=halted,
             over_budget=over_budget,
         )
@@ -227,6 +177,7 @@ def _checked(job: Job, todo: Videos, reporter: Reporter) -> KeysOfRoles:
     """Check what can be checked before the first paid call; returns the keys of the endpoints."""
     reporter.phase("the endpoints to respond")
     check_prices(job)
+    check_models(job)
     check_whisper(job)
     check_benchmarks(job, todo)
     check_addresses(job, todo)
@@ -243,6 +194,7 @@ def _settled(
     reporter: Reporter,
     hold: RunLock,
     stop: GracefulShutdown,
+    used: Sequence[ModelUse] = (),
     halted: str = "",
     over_budget: bool = False,
 ) -> RunSummary:
@@ -277,6 +229,7 @@ def _settled(
         audit=counted.audit,
         spent={stage: total(models.values()) for stage, models in bill.items()},
         spent_by_model=bill,
+        models=used,
         halted=halted,
         seconds=round(time.time() - started, 1),
         verdict=verdict,
@@ -302,6 +255,7 @@ def _passes(
     run_id: str,
     provenance: dict[str, str],
     *,
+    served: ModelUseLog,
     reporter: Reporter,
     hold: RunLock,
     stop: GracefulShutdown,
@@ -316,9 +270,8 @@ def _passes(
         return hold.lost or ("a signal was received" if stop.signum else "")
 
     lost: list[Video] = []
-    watch = ProgressReader(
-        folder, run_id, len(todo), executor.stats, limits_per_minute(job.endpoints), machine=executor.machine
-    )
+    stats, limits = served.beside(executor.stats), limits_per_minute(job.endpoints)
+    watch = ProgressReader(folder, run_id, len(todo), stats, limits, machine=executor.machine)
     # Copies of a video wait until the first one is done: their replies then come from the journal.
     for videos in without_copies(todo):
         left, number = videos, 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,10 @@ import numpy.typing as npt
 
 Place = tuple[str, int, int]
 """Position of a line: segment name, offset and length (bytes)."""
+LEAST_MERGED = 1024
+"""New lines that `GrowingIndex` collects before it merges them ..."""
+MERGED_SHARE = 16
+"""... and at least this fraction (one sixteenth) of all lines, so that merges take little time in a long run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,17 @@ class KeyIndex:
 
     def places(self, key: str) -> Iterator[Place]:
         """Positions of the lines of a key, the last one first."""
-        head = np.uint64(int(key[:16], 16))
-        first, behind = np.searchsorted(self.heads, head, "left"), np.searchsorted(self.heads, head, "right")
-        return map(self._at, range(int(behind) - 1, int(first) - 1, -1))
+        return map(self._at, reversed(self._rows(int(key[:16], 16))))
+
+    def of_head(self, head: int) -> Place | None:
+        """Position of the last line whose key begins with these eight bytes, or ``None``."""
+        rows = self._rows(head)
+        return self._at(rows[-1]) if rows else None
+
+    def _rows(self, head: int) -> range:
+        number = np.uint64(head)
+        first, behind = np.searchsorted(self.heads, number, "left"), np.searchsorted(self.heads, number, "right")
+        return range(int(first), int(behind))
 
     def last_lines(self) -> Iterator[Place]:
         """Positions of the last line of each key, segment by segment."""
@@ -65,16 +77,85 @@ class KeyIndex:
         return self.names[self.segments[line]], int(self.offsets[line]), int(self.lengths[line])
 
 
-class IndexBuilder:
-    """Collects line positions in the order of writing; 24 bytes per line."""
+class GrowingIndex:
+    """Index that takes new lines: a `KeyIndex`, and a dictionary of the lines since it was built.
+
+    It holds one position per key, in about 40 bytes; a dictionary of all keys takes 200 to 270. Like `KeyIndex` it
+    knows only the first eight bytes of each key.
+    """
 
     def __init__(self) -> None:
-        self._names: dict[str, int] = {}
+        self._merged = KeyIndex.of({})
+        self._new: dict[int, Place | None] = {}  # by the head of the key; None for a removed one
+
+    def get(self, key: bytes) -> Place | None:
+        """Position of the line of a key, or ``None``."""
+        head, merged = head_of(key), self._merged
+        return self._new[head] if head in self._new else merged.of_head(head)
+
+    def set(self, key: bytes, place: Place) -> None:
+        """Set the position of the line of a key."""
+        self._new[head_of(key)] = place
+        if len(self._new) >= max(LEAST_MERGED, len(self._merged) // MERGED_SHARE):
+            self.index()
+
+    def remove(self, key: bytes) -> None:
+        """Remove a key."""
+        self._new[head_of(key)] = None
+
+    def index(self) -> KeyIndex:
+        """All lines as an immutable index."""
+        if self._new:
+            self._merged = _replaced(self._merged, self._new)
+            self._new = {}
+        return self._merged
+
+
+def _replaced(index: KeyIndex, places: Mapping[int, Place | None]) -> KeyIndex:
+    """An index of one line per key with other positions for some keys; ``None`` removes a key."""
+    lines = IndexBuilder(index.names)
+    for head, place in places.items():
+        if place is not None:
+            lines.add_head(head, *place)
+    new, kept = lines.index(), np.ones(len(index), dtype=np.bool_)
+    if len(index):
+        named = np.fromiter(places, np.uint64, len(places))
+        at = np.minimum(np.searchsorted(index.heads, named), len(index) - 1)
+        kept[at[index.heads[at] == named]] = False
+    heads = np.concatenate([index.heads[kept], new.heads])
+    order = np.argsort(heads, kind="stable")
+    return KeyIndex(
+        new.names,
+        heads[order],
+        np.concatenate([index.segments[kept], new.segments])[order],
+        np.concatenate([index.offsets[kept], new.offsets])[order],
+        np.concatenate([index.lengths[kept], new.lengths])[order],
+    )
+
+
+def head_of(key: bytes) -> int:
+    """First eight bytes of a key, as a number."""
+    return int.from_bytes(key[:8], "big")
+
+
+class IndexBuilder:
+    """Collects line positions in the order of writing; 24 bytes per line.
+
+    Args:
+        names: Names of segments that come first in the index.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = {name: number for number, name in enumerate(names)}
         self._heads, self._segments, self._offsets, self._lengths = array("Q"), array("I"), array("q"), array("I")
 
     def add(self, key: bytes, name: str, offset: int, length: int) -> None:
         """Add the position of a line."""
-        self._heads.append(int.from_bytes(key[:8], "big"))
+        self.add_head(head_of(key), name, offset, length)
+
+    def add_head(self, head: int, name: str, offset: int, length: int) -> None:
+        """Add the position of a line, by the first eight bytes of its key."""
+        self._heads.append(head)
         self._segments.append(self._names.setdefault(name, len(self._names)))
         self._offsets.append(offset)
         self._lengths.append(length)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lvqa_ray.errors import ApiError
 from lvqa_ray.journal.entries import entry_of, line_of
-from lvqa_ray.journal.index import KeyIndex
+from lvqa_ray.journal.index import GrowingIndex, KeyIndex
 from lvqa_ray.journal.segments import Segments, by_time, scan, segments_of
 from lvqa_ray.llm.error_policy import policy_of
 from lvqa_ray.llm.messages import ChatReply
@@ -31,7 +31,7 @@ class JournalReplyStore:
     Unusable paid replies have lines too, so the sum of all lines is the bill. If a retry would only repeat the failure
     (see `error_policy`), the line answers like any other, unless there is an answer to the same request.
 
-    Memory holds a position per key (about 300 bytes), no texts.
+    Memory holds a position per key (about 40 bytes, see `GrowingIndex`), no texts.
 
     Args:
         place: Folder of the segments, created if missing; or another store of segments.
@@ -48,23 +48,17 @@ class JournalReplyStore:
         self._segments = segments_of(place)
         self._prefix = f"{stage}-"
         self._own = f"{stage}-{writer}.jsonl"
-        self._places: dict[bytes, tuple[str, int, int]] = {}  # key -> segment, offset and length in bytes
+        self._places = GrowingIndex()
         self._failures: set[bytes] = set()  # keys whose line is a failure
         self._read_to: dict[str, int] = {}  # segment -> bytes already read
         self._lock = threading.Lock()
         self._reader = ThreadPoolExecutor(1, "journal-reader") if self._segments.far else None
         self._refresh()
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def keys(self) -> set[str]:
-        """The keys that are known to have a line."""
-        return {key.hex() for key in self._places}
-
     def index(self) -> KeyIndex:
-        """Index of the lines that are known now."""
-        return KeyIndex.of(self._places)
+        """Index of the lines that are known now, one per key."""
+        with self._lock:
+            return self._places.index()
 
     def get(self, key: str) -> ChatReply | ApiError | None:
         """The cached answer or failure of a key, or ``None``.
@@ -73,9 +67,9 @@ class JournalReplyStore:
             OSError: The line exists and cannot be read now, so the request must not be paid for again.
         """
         digest = bytes.fromhex(key)
-        if digest not in self._places:
+        if (place := self._places.get(digest)) is None:
             self._refresh()
-        place = self._places.get(digest)
+            place = self._places.get(digest)
         if place is None:
             return None
         try:
@@ -85,7 +79,7 @@ class JournalReplyStore:
         if entry is None or entry.key != key:
             with self._lock:
                 if self._places.get(digest) == place:
-                    del self._places[digest]
+                    self._places.remove(digest)
             return None
         return entry.reply
 
@@ -95,7 +89,7 @@ class JournalReplyStore:
             return self.get(key)
         loop, digest = asyncio.get_running_loop(), bytes.fromhex(key)
         found = await loop.run_in_executor(self._reader, self.get, key)
-        while found is None and digest in self._places:  # it was stored meanwhile
+        while found is None and self._places.get(digest) is not None:  # it was stored meanwhile
             found = await loop.run_in_executor(self._reader, self.get, key)
         return found
 
@@ -158,11 +152,11 @@ class JournalReplyStore:
         with self._lock:
             if isinstance(reply, ChatReply):
                 self._failures.discard(digest)
-            elif reply is None or (digest in self._places and digest not in self._failures):
+            elif reply is None or (digest not in self._failures and self._places.get(digest) is not None):
                 return
             else:
                 self._failures.add(digest)
-            self._places[digest] = (name, offset, length)
+            self._places.set(digest, (name, offset, length))
 
 
 class ReadOnlyReplyStore:

@@ -239,6 +239,16 @@ class Endpoint(BaseModel):
         return url_of_tier(self.base_url, self.tier)
 
     @property
+    def is_served(self) -> bool:
+        """Whether the run starts the model itself, see `lvqa_ray.llm.engines.served_endpoint`."""
+        return False
+
+    @property
+    def server(self) -> str:
+        """What receives the requests, for limits that several roles share."""
+        return self.base_url
+
+    @property
     def attempt_timeout_s(self) -> float:
         """Timeout of one attempt (s): ``timeout_s``, or the tier's own if that is not set."""
         own = self.tier == "batch_chat" and "timeout_s" not in self.model_fields_set

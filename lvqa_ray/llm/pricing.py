@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.endpoint_url import is_loopback
+from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.llm.price_table import Rates, table_rates
 from lvqa_ray.llm.price_tiers import Tier
 from lvqa_ray.records import Usage
 
 PER_MILLION = 1_000_000
 STANDARD: Tier = "standard"
+GPU_HOURS = "GPU hours instead of tokens"
+"""Source of the prices of a served model: its tokens cost nothing, see `lvqa_ray.dataset.model_use`."""
 JOB_PRICES = "prices in the job"
 """Source of prices that the job sets itself."""
 BATCH_HOSTS = frozenset({"batch.dashscope.aliyuncs.com"})
@@ -87,6 +90,8 @@ def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: Tier = STANDARD) -> Rat
     Prices of the job are those of the tier that it names: on a host with a discounted tier only, a job that names no
     tier gets the discount on published prices, not on its own.
     """
+    if isinstance(at, ServedEndpoint):
+        return None if at.price_gpu_hour is None else Rates(0.0, 0.0, 0.0, 0.0, 0.0, GPU_HOURS)
     published = _published(at.model, at.base_url, math.ceil(prompt_tokens / _STEP) * _STEP)
     if tier == STANDARD and (urlsplit(at.base_url).hostname or "") in BATCH_HOSTS:
         if at.tier != STANDARD:
@@ -223,7 +228,7 @@ def sound_usd(
         return seconds / 60 * at.price_minute
     if input_tokens and at.price_in is not None and at.price_out is not None:
         return cost_usd(at, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
-    if not _is_published(at.model, at.base_url):
+    if at.is_served or not _is_published(at.model, at.base_url):
         return None
     from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - as above
     from genai_prices import calc_price  # noqa: PLC0415

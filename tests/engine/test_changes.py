@@ -22,7 +22,7 @@ from tests.conftest import JobMaker
 from tests.fakes.answers import media_urls, text_of
 from tests.fakes.endpoint import FakeEndpoint
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 class Corpus:

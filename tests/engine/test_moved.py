@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from tests.conftest import JobMaker
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fixtures import make_output
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(240)
+
+
+stored_as = partial(make_output.job, engine={"num_cpus": 2, "executor": "local"})
+"""The job that an earlier release ran on Ray."""
 
 
 def rows(out: Path | str, table: Any = "data") -> list[dict[str, Any]]:
@@ -80,7 +85,7 @@ def test_an_output_of_an_earlier_release_is_resumed_moved_and_changed(tmp_path: 
     films = make_output.restore(out := tmp_path / "out")
     before = {table: rows(out, table) for table in ("data", "clips", "failures", "drops")}
     with FakeEndpoint(port=make_output.PORT) as fake:
-        resumed = run(make_output.job(out, *films))
+        resumed = run(stored_as(out, *films))
         assert (resumed.already_done, resumed.records, resumed.failures) == (3, 2, {"not_a_video": 1})
         assert resumed.verdict.ok, resumed.verdict.line
         assert {table: rows(out, table) for table in before} == before
@@ -91,15 +96,15 @@ def test_an_output_of_an_earlier_release_is_resumed_moved_and_changed(tmp_path: 
         for film in (*films, films[0].with_suffix(".srt")):
             shutil.copy2(film, moved / film.name)
         (moved / "q.mp4").touch()
-        assert plan(make_output.job(out, moved), ask_endpoints=False).reasons == {"already done": 3}
-        again = run(make_output.job(out, moved))
+        assert plan(stored_as(out, moved), ask_endpoints=False).reasons == {"already done": 3}
+        again = run(stored_as(out, moved))
         assert (again.already_done, again.verdict.ok) == (3, True)
         assert fake.paid.total() == 0
 
         # What is reworded is asked; captions and questions come from the journal, also where the films are now. That
         # the clock was years ahead in the runs before changes nothing.
         in_the_future(out)
-        changed = make_output.job(out, moved, reformat={"system": "Be kind."})
+        changed = stored_as(out, moved, reformat={"system": "Be kind."})
         reworded = run(changed)
         assert (reworded.records, reworded.verdict.ok) == (2, True), reworded.verdict.line
         assert reworded.run_id > "2099"

@@ -12,14 +12,13 @@ from tests import media
 from tests.conftest import MODEL, JobMaker
 from tests.fakes.endpoint import FakeEndpoint
 
-pytestmark = pytest.mark.usefixtures("ray_session")
-
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     return media.make_video(tmp_path / "film.mp4", seconds=6)
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_two_endpoints_share_the_work_and_one_of_them_finds_all_the_answers(
     film: Path, fake: FakeEndpoint, make_job: JobMaker
 ) -> None:

@@ -6,16 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lvqa_ray.engine.run import run
 from tests import media
 from tests.conftest import JobMaker, tables
 from tests.fakes import answers
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.scripted import Reply, Scripted
-
-pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def test_a_draft_reaches_no_table_and_no_prompt_of_another_stage(

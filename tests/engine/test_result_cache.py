@@ -131,7 +131,6 @@ def test_a_video_whose_captions_are_paid_is_not_opened(make_job: JobMaker, fake:
     assert (evidence["calls"], evidence["passed"]) == (steps, True)
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_what_was_cut_and_paid_is_not_done_again(make_job: JobMaker, fake: FakeEndpoint, tmp_path: Path) -> None:
     film = media.make_video(tmp_path / "film.mp4", seconds=6)
     shows = {"cut": {"mode": "exact"}, "caption": {"media": "video"}}

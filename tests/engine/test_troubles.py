@@ -1,4 +1,4 @@
-"""What the whole job does when things go wrong or change, on real Ray, real videos and a real endpoint."""
+"""What the whole job does when things go wrong or change, on real videos and a real endpoint; Ray where it halts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from tests.fakes.answers import media_urls
 from tests.fakes.characters import Habit, Writer
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
-
-pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 @pytest.fixture
@@ -62,6 +60,7 @@ def test_calls_that_fail_are_failures_and_a_rerun_mends_them_without_paying_twic
     assert sum(bool(media_urls(request.body)) for request in fake.requests) == 4  # those answered: each clip once
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_whatever_halts_a_run_loses_nothing_and_the_same_command_goes_on(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
 ) -> None:
@@ -99,6 +98,7 @@ def test_whatever_halts_a_run_loses_nothing_and_the_same_command_goes_on(
     assert all(times == 1 for times in fake.paid.values())
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_a_journal_that_cannot_be_written_stops_the_run_at_once(
     make_job: JobMaker, fake: FakeEndpoint, two_films: list[Path]
 ) -> None:
@@ -181,6 +181,7 @@ def test_another_way_to_split_in_the_same_folder_is_new_work(
 
 
 @pytest.mark.skipif(EXECUTOR == "local", reason="no nodes")
+@pytest.mark.usefixtures("ray_session")
 def test_more_cores_for_a_task_than_a_node_has_is_said(make_job: JobMaker, two_films: list[Path]) -> None:
     with pytest.raises(ConfigError, match="the largest node has 2 cores"):
         run(make_job(*two_films, engine={"video_cpus": 4}))

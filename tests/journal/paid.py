@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from lvqa_ray.llm.endpoint import Endpoint
@@ -23,4 +24,4 @@ HIT = replace(REPLY, usage=replace(REPLY.usage, cached=1))
 
 
 def key_of(n: int) -> str:
-    return f"{n:064x}"
+    return hashlib.sha256(str(n).encode()).hexdigest()

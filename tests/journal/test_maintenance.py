@@ -12,10 +12,7 @@ from lvqa_ray.journal.maintenance import clear, compact, stats
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.records import Usage
-
-
-def key_of(n: int) -> str:
-    return f"{n:064x}"
+from tests.journal.paid import key_of
 
 
 def answer(text: str) -> ChatReply:

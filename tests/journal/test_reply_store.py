@@ -18,6 +18,11 @@ from lvqa_ray.llm.messages import ChatReply
 from tests.journal.paid import REPLY, key_of
 
 
+def answered(journal: JournalReplyStore) -> set[int]:
+    """Which of the first requests have an answer."""
+    return {n for n in range(5) if journal.get(key_of(n)) is not None}
+
+
 def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
     journal = JournalReplyStore(tmp_path / "new" / "cache", writer="w1", stage="caption")
     unpriced = replace(REPLY, usage=replace(REPLY.usage, cost_usd=None))
@@ -28,14 +33,13 @@ def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
         assert one.get(key_of(1)) == REPLY
         assert one.get(key_of(2)) == unpriced
         assert one.get(key_of(3)) is None
-        assert one.keys() == {key_of(1), key_of(2)}
-        assert len(one) == 2
+        assert len(one.index()) == 2
     assert (tmp_path / "new" / "cache" / "caption-w1.jsonl").read_bytes().count(b"\n") == 2
 
 
 def test_stages_are_apart(tmp_path: Path) -> None:
     JournalReplyStore(tmp_path, writer="w", stage="ask").put(key_of(1), REPLY)
-    assert not JournalReplyStore(tmp_path, writer="w", stage="asks").keys()
+    assert not len(JournalReplyStore(tmp_path, writer="w", stage="asks").index())
     with pytest.raises(ValueError, match="named by"):
         JournalReplyStore(tmp_path, writer="w", stage="ask-more")
     with pytest.raises(ValueError, match="named by"):
@@ -59,11 +63,11 @@ def test_a_torn_tail_costs_one_answer_and_no_other(tmp_path: Path, cut: int) -> 
     segment = tmp_path / "ask-w.jsonl"
     segment.write_bytes(segment.read_bytes()[:-cut])
     again = JournalReplyStore(tmp_path, writer="w", stage="ask")
-    assert again.keys() == {key_of(0), key_of(1)}
+    assert answered(again) == {0, 1}
     again.put(key_of(3), REPLY)  # must not become a part of the torn line
     third = JournalReplyStore(tmp_path, writer="x", stage="ask")
     torn_line_is_whole = cut == 1  # only the line's end was missing
-    assert third.keys() == {key_of(n) for n in (0, 1, 3)} | ({key_of(2)} if torn_line_is_whole else set())
+    assert answered(third) == {0, 1, 3} | ({2} if torn_line_is_whole else set())
     assert third.corrupt_lines == (0 if torn_line_is_whole else 1)
     assert third.get(key_of(3)) == REPLY
 
@@ -88,7 +92,7 @@ def test_a_line_that_cannot_be_read_is_skipped_and_counted(tmp_path: Path, line:
         file.write(line + b"\n")
     journal.put(key_of(2), REPLY)
     again = JournalReplyStore(tmp_path, writer="w", stage="ask")
-    assert again.keys() == {key_of(1), key_of(2)}
+    assert answered(again) == {1, 2}
     assert again.get(key_of(2)) == REPLY
     assert again.corrupt_lines == 1
     assert journal.get(key_of(2)) == REPLY
@@ -104,7 +108,7 @@ def test_an_answer_outlives_a_killed_process(tmp_path: Path) -> None:
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert JournalReplyStore(tmp_path, writer="w", stage="ask").keys() == {"0" * 64}
+    assert JournalReplyStore(tmp_path, writer="w", stage="ask").get("0" * 64) is not None
 
 
 def test_a_segment_that_is_gone_is_a_miss(tmp_path: Path) -> None:

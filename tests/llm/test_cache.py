@@ -237,7 +237,7 @@ def test_a_reply_that_may_do_better_is_on_the_bill_and_asked_again(tmp_path: Pat
         assert isinstance(second, ChatReply)
         assert second.usage.cached == 0
     journal = JournalReplyStore(tmp_path, writer="three", stage="ask")
-    assert (len(journal), journal.corrupt_lines) == (1, 0)
+    assert (len(journal.index()), journal.corrupt_lines) == (1, 0)
     assert len((tmp_path / "ask-one.jsonl").read_bytes().splitlines()) == attempts
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.engine.run import run
 from lvqa_ray.journal.book import Book
@@ -19,8 +17,6 @@ from tests.conftest import JobMaker
 from tests.fakes.answers import text_of
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.faults import Fault
-
-pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def test_prompts_and_replies_are_those_that_were_sent(fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path) -> None:

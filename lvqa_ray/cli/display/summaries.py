@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,9 @@ from lvqa_ray.cli.display.layout import pairs, show, show_rows
 from lvqa_ray.cli.display.terminal import data, plain, say, say_json, say_stopped, talk
 
 if TYPE_CHECKING:
+    from lvqa_ray.dataset.model_use import ModelUse
     from lvqa_ray.dataset.statistics.question_counts import Funnel
+    from lvqa_ray.engine.preflight.model_costs import ModelCost
     from lvqa_ray.engine.preflight.tier_costs import TierCost
     from lvqa_ray.engine.run import RunSummary
     from lvqa_ray.llm.price_tiers import Tier
@@ -50,7 +52,11 @@ def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -
         cost = f", ${part.cost_usd:,.4f}" if part.cost_usd is not None else ""
         tokens = f"{part.input_tokens:,} tokens in, {part.output_tokens:,} out"
         table.add_row(plain(f"estimate: {stage}"), f"{plain(part.model)}: {tokens}{cost}")
+    for model in planned.models:
+        table.add_row(plain(f"served: {model.label}"), _served_estimate(model))
     unknown = "not known: set price_in and price_out of the endpoints"
+    if planned.models:
+        unknown = "not known: it needs the prices of the endpoints, and of served models price_gpu_hour and a first run"
     table.add_row("estimated cost", unknown if planned.cost_usd is None else f"${planned.cost_usd:,.4f}")
     table.add_row("endpoint time", f"{planned.busy_s / 60:.1f} minutes at its rate limits")
     if planned.batches.rounds:
@@ -64,6 +70,16 @@ def print_plan(job: config.Job, *, ask_endpoints: bool, as_json: bool = False) -
         "nothing in the cache. Decoding may take longer than the endpoint.",
         soft_wrap=True,
     )
+
+
+def _served_estimate(model: ModelCost) -> str:
+    """Text of the GPU time of a served model and its cost."""
+    gpus = "as many GPUs as are free" if model.gpus is None else f"{model.gpus:g} GPUs"
+    price = "" if model.price_gpu_hour is None else f" at ${model.price_gpu_hour:,.2f} per GPU and hour"
+    if model.gpu_hours is None:
+        return f"{gpus}{price}; hours are known after a first run, such as one with --limit 3"
+    cost = "" if model.cost_usd is None else f", ${model.cost_usd:,.4f}"
+    return f"{gpus}{price}: {model.gpu_hours:,.2f} GPU hours{cost}, at the speed of the runs so far"
 
 
 def _show_tiers(job: config.Job, costs: Mapping[Role, Mapping[Tier, TierCost]]) -> None:
@@ -108,15 +124,9 @@ def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> No
     table.add_row("clips", str(summary.clips))
     for label, count in question_lines(summary.questions):
         table.add_row(plain(label), str(count))
-    for stage, spent in summary.spent.items():
-        cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd is not None else ""
-        useless = f", {spent.unusable} unusable" if spent.unusable else ""
-        table.add_row(
-            plain(f"paid calls: {stage}"),
-            f"{spent.calls}{useless} ({spent.input_tokens:,} tokens in, {spent.output_tokens:,} out"
-            f"{counts_of(spent.input_tokens, spent.cached_tokens, spent.reasoning_tokens)}{cost})",
-        )
-    table.add_row("cost of this run", total_cost(summary.spent))
+    for label, used in (*_paid_lines(summary.spent), *_served_lines(summary.models)):
+        table.add_row(plain(label), used)
+    table.add_row("cost of this run", total_cost(summary.spent, summary.models))
     table.add_row("time", f"{summary.seconds:.0f} s")
     if not quiet:
         show(talk, table)
@@ -133,13 +143,32 @@ def print_summary(summary: RunSummary, named: str, *, quiet: bool = False) -> No
     say(summary.output)
 
 
-def total_cost(spent: Mapping[str, Usage]) -> str:
+def _paid_lines(spent: Mapping[str, Usage]) -> Iterator[tuple[str, str]]:
+    """Rows of the calls that a run paid for, by stage."""
+    for stage, used in spent.items():
+        cost = f", ${used.cost_usd:.4f}" if used.cost_usd is not None else ""
+        useless = f", {used.unusable} unusable" if used.unusable else ""
+        counts = counts_of(used.input_tokens, used.cached_tokens, used.reasoning_tokens)
+        tokens = f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out{counts}"
+        yield f"paid calls: {stage}", f"{used.calls}{useless} ({tokens}{cost})"
+
+
+def _served_lines(models: Sequence[ModelUse]) -> Iterator[tuple[str, str]]:
+    """Rows of the models that a run served, with their GPU time and cost."""
+    for use in models:
+        cost = "" if use.cost_usd is None else f", ${use.cost_usd:,.4f}"
+        yield f"served: {use.label}", f"{use.gpu_hours:,.2f} GPU hours{cost}"
+
+
+def total_cost(spent: Mapping[str, Usage], models: Sequence[ModelUse] = ()) -> str:
     """Text of the total cost, with the stages whose cost is not known."""
     known = [stage.cost_usd for stage in spent.values() if stage.cost_usd is not None]
+    known += [use.cost_usd for use in models if use.cost_usd is not None]
     unknown = [name for name, stage in spent.items() if stage.cost_usd is None and stage.calls]
     if not unknown:
         return f"${sum(known):,.4f}"
-    without = f"no price is known for {', '.join(unknown)}: set price_in and price_out of the endpoints"
+    settings = "price_in and price_out of the endpoints" + (", and price_gpu_hour of served models" if models else "")
+    without = f"no price is known for {', '.join(unknown)}: set {settings}"
     return plain(f"at least ${sum(known):,.4f}; {without}" if known else f"not known; {without}")
 
 

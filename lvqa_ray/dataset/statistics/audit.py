@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvqa_ray.dataset.model_use import ModelUse, gpu_cost
 from lvqa_ray.dataset.outcomes import Column, numbers
 from lvqa_ray.dataset.statistics import significance
 from lvqa_ray.dataset.statistics.chance import ChanceCounter, KindAudit
@@ -79,6 +80,7 @@ class Audit:
         unaided: For questions that were also answered without the key's windows: the share of right answers from the
             windows that the key cites, and from windows chosen without it.
         cost: Cost of the replies, by stage or check; without the checks of failed videos that a rerun may finish.
+        models: Time of the models that the runs served themselves.
     """
 
     videos: int
@@ -103,6 +105,7 @@ class Audit:
     kinds: dict[str, KindAudit]
     unaided: dict[str, Mean]
     cost: dict[str, Cost]
+    models: tuple[ModelUse, ...] = ()
 
     @property
     def asked(self) -> int:
@@ -117,8 +120,8 @@ class Audit:
 
     @property
     def usd_per_record(self) -> float | None:
-        """US dollars of all stages for each record; ``None`` if a stage has no price."""
-        costs = [cost.cost_usd for cost in self.cost.values() if cost.calls]
+        """US dollars of all stages and GPU hours for each record; ``None`` if one of them has no price."""
+        costs = [*(cost.cost_usd for cost in self.cost.values() if cost.calls), gpu_cost(self.models)]
         if not self.records or None in costs:
             return None
         return sum(cost for cost in costs if cost is not None) / self.records
@@ -233,8 +236,8 @@ class AuditCounter:
             *(_known_sum(getattr(before, name), part) for name, part in zip(REPORTED, parts[4:], strict=True)),
         )
 
-    def audit(self, questions: Funnel, videos: int) -> Audit:
-        """The audit, with the question counts and the number of videos with a record."""
+    def audit(self, questions: Funnel, videos: int, models: Sequence[ModelUse] = ()) -> Audit:
+        """The audit, with the question counts, the number of videos with a record, and the time of served models."""
         keys: dict[str, int] = {letter: self.keys[letter] for letter in LETTERS}
         return Audit(
             videos=videos,
@@ -262,6 +265,7 @@ class AuditCounter:
             kinds={kind: counter.audit() for kind, counter in self.kinds.items()},
             unaided={what: moments.mean() for what, moments in self.unaided.items()},
             cost=self.cost,
+            models=tuple(models),
         )
 
     def _add_watched(self, verdicts: Column) -> None:

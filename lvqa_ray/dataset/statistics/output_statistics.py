@@ -6,7 +6,7 @@ Rows are read in batches of some thousand. A few bytes for each video and clip s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvqa_ray.dataset.model_use import ModelUse, read_model_use
 from lvqa_ray.dataset.outcomes import Column, flat
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.audit import Audit, AuditCounter
@@ -132,7 +133,7 @@ def count(output: OutputReader, selected: Column | None = None) -> OutputStatist
     for table, columns in COLUMNS.items():
         for rows in output.batches(table, columns):
             counter.add(table, rows)
-    return counter.statistics(output.videos() or 0)
+    return counter.statistics(output.videos() or 0, read_model_use(output.folder))
 
 
 class _Counter:
@@ -177,11 +178,12 @@ class _Counter:
             case _:
                 self._add_results(rows)
 
-    def statistics(self, videos: int) -> OutputStatistics:
+    def statistics(self, videos: int, models: Sequence[ModelUse]) -> OutputStatistics:
         """The sums.
 
         Args:
             videos: Number of videos of the last run; 0 if unknown.
+            models: Time of the models that the runs served themselves.
         """
         recorded, questions = self._recorded(), self._questions.counts()
         failed = sorted(self._failed.values(), key=lambda one: -one.count)
@@ -190,7 +192,7 @@ class _Counter:
         return OutputStatistics(
             questions=questions,
             selected=self._of_selected.counts(),
-            audit=self._audit.audit(questions, recorded.num_rows),
+            audit=self._audit.audit(questions, recorded.num_rows, models),
             videos=max(videos, outcomes),
             alone=len(self._alone),
             results={task: ends for task, ends in results.items() if any(ends.values())},

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
@@ -23,17 +22,18 @@ from typing import Any, TypeVar
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import download_cache, output_path
 from lvqa_ray.corpus.video_table import Videos
+from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.clip_uploads import clip_uploader, index_of_files
 from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
 from lvqa_ray.engine.executors import KeysOfRoles
 from lvqa_ray.engine.local.clients import LocalClients
 from lvqa_ray.engine.local.executor import asking, decoders_of
+from lvqa_ray.engine.local.pending_rows import PendingRows
 from lvqa_ray.engine.local.pinned_download import PinnedDownload
 from lvqa_ray.engine.local.video_steps import FileSteps, PaidReplies, VideoSteps
 from lvqa_ray.engine.result_cache import PaidFrames, asked_by
 from lvqa_ray.engine.step_runner import StopSteps, run_step, video_of
-from lvqa_ray.engine.table_writer import write_tables
 from lvqa_ray.engine.waiting import Machine, stopped_processes
 from lvqa_ray.errors import Deferred, StopRun
 from lvqa_ray.journal.clip_files import ClipFileIndex
@@ -48,10 +48,6 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep, run_steps
 from lvqa_ray.storage.download_cache import DownloadCache
 from lvqa_ray.storage.paths import StoragePath
 
-VIDEOS_PER_WRITE = 16
-"""Finished videos that are collected before their rows are written."""
-WRITE_EVERY_S = 2.0
-"""Time (s) after which fewer are written."""
 HALT_CHECK_S = 0.1
 """How often a pass checks whether the run has halted."""
 ANSWER_S = 5.0
@@ -100,7 +96,11 @@ class LocalRun:
             raise RuntimeError("the executor is not connected")
         return self._clients
 
-    def connect(self, keys: KeysOfRoles) -> None:  # noqa: ARG002 - the clients read the same variables
+    def models(self) -> Sequence[ModelUse]:
+        """See `Executor`; only Ray serves models."""
+        return ()
+
+    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:  # noqa: ARG002 - no model to wait for
         """See `Executor`."""
         self._clients = LocalClients(self._job, self._folder / "cache", self._run_id, revive=False)
 
@@ -168,7 +168,7 @@ class LocalRun:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _pass(self, videos: Sequence[Video], shard: str) -> str:
-        shards = _PendingRows(self._folder, self._provenance, shard)
+        shards = PendingRows(self._folder, self._provenance, shard)
         try:
             films = await asyncio.to_thread(_Pass, self._job, self.clients, self._run_id, self._pools)
         except OSError as error:
@@ -237,14 +237,14 @@ class _Pass:
         self._deferred: set[str] = set()  # videos without an outcome in this pass
         self._open = asyncio.Semaphore(in_flight + 2 * decoders_of(job))
 
-    async def run(self, videos: Sequence[Video], shards: _PendingRows) -> None:
+    async def run(self, videos: Sequence[Video], shards: PendingRows) -> None:
         """Process videos; those that meet a halt or a defect get no outcome."""
         async with asyncio.TaskGroup() as group:
             for video in videos:
                 await self._open.acquire()
                 group.create_task(self._one(video, shards)).add_done_callback(lambda _: self._open.release())
 
-    async def _one(self, video: Video, shards: _PendingRows) -> None:
+    async def _one(self, video: Video, shards: PendingRows) -> None:
         try:
             captions = await self._steps.captions(video)
             if isinstance(captions, Failure):
@@ -306,37 +306,6 @@ class _Pass:
 
 class _RunHalted(Exception):
     """The run has halted."""
-
-
-class _PendingRows:
-    """Collects the rows of finished videos and writes them, several videos at a time."""
-
-    def __init__(self, folder: StoragePath, provenance: dict[str, str], prefix: str) -> None:
-        self._folder, self._provenance, self._prefix = folder, provenance, prefix
-        self._rows: list[Row] = []
-        self._videos = self._written = 0
-        self._last = time.monotonic()
-        self.broken = ""
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Take all rows of a video."""
-        self._rows += rows
-        self._videos += 1
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time to write."""
-        late = time.monotonic() - self._last >= WRITE_EVERY_S
-        return self._videos >= VIDEOS_PER_WRITE or (late and self._videos > 0)
-
-    async def write(self) -> None:
-        """Write the rows that were collected; sets `broken` if that fails."""
-        rows, self._rows, self._videos, self._last = self._rows, [], 0, time.monotonic()
-        if rows:
-            self._written += 1
-            name = f"{self._prefix}-{self._written:06d}"
-            written = await asyncio.to_thread(write_tables, self._folder, self._provenance, name, rows)
-            self.broken = self.broken or written.broken
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from lvqa_ray.engine.preflight.readiness import readiness
 from lvqa_ray.engine.preflight.trials import smallest, trials
 from lvqa_ray.engine.preflight.validation import (
     check_benchmarks,
+    check_models,
     check_output,
     check_prices,
     check_prompts,
@@ -83,7 +84,7 @@ def _places(job: Job) -> Iterator[Finding]:
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
         yield Finding("disk of the output", free >= LEAST_FREE, f"{free / 2**30:.1f} GB free.")
-    for what, look in (("prices", check_prices), ("speech", check_whisper)):
+    for what, look in (("prices", check_prices), ("models", check_models), ("speech", check_whisper)):
         try:
             look(job)
         except ConfigError as error:
@@ -121,6 +122,9 @@ def _scratch(job: Job, videos: Sequence[Video]) -> Iterator[Finding]:
 
 def _endpoint(job: Job, role: Role, at: Endpoint, *, paid: bool) -> Iterator[Finding]:
     name, sound = f"{role}: {at.label}", role == "speech"
+    if at.is_served:
+        yield Finding(name, None, "The run starts this model itself, and tests it then.")
+        return
     try:
         key = at.api_key()
         found = asyncio.run(readiness(at, key, smallest(job, role) if paid else None, sound=sound))

@@ -16,11 +16,13 @@ from lvqa_ray.dataset.stored_manifest import with_stable_ids
 from lvqa_ray.engine.preflight.batch_rounds import BatchRounds, batch_rounds
 from lvqa_ray.engine.preflight.corpus_probe import probed
 from lvqa_ray.engine.preflight.estimate import NOTHING, JobEstimate, VideoWorkload, estimate, seconds
+from lvqa_ray.engine.preflight.model_costs import ModelCost, model_costs
 from lvqa_ray.engine.preflight.tier_costs import TierCost, tier_costs
 from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_benchmarks,
     check_endpoints,
+    check_models,
     check_prices,
     check_prompts,
 )
@@ -49,6 +51,7 @@ class DryRun:
         tiers: Cost by role and price tier.
         busy_s: Time that the busiest endpoint needs at its limits (s); decoding may take longer.
         batches: Rounds of file batches, for endpoints with tier ``batch``.
+        models: Estimated GPU hours and cost of the models that the run serves itself.
         exact: Whether ``clips`` is exact; scenes are known only after decoding, so it is a lower bound then.
     """
 
@@ -66,11 +69,12 @@ class DryRun:
     busy_s: float
     exact: bool
     batches: BatchRounds
+    models: tuple[ModelCost, ...] = ()
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars for all stages; ``None`` if a price is unknown."""
-        costs = [stage.cost_usd for stage in self.stages.values()]
+        """US dollars for all stages and served models; ``None`` if a price or the time of a model is unknown."""
+        costs = [*(stage.cost_usd for stage in self.stages.values()), *(model.cost_usd for model in self.models)]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
@@ -93,6 +97,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
     check_benchmarks(job, todo.videos)
     if ask_endpoints and todo.videos:
         check_prices(job)
+        check_models(job)
         check_addresses(job, todo.videos)
         check_endpoints(job, ask=False)
     rows = probed(job, todo.videos)
@@ -119,6 +124,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
         tiers=tier_costs(job, stages),
         busy_s=seconds(job, stages),
         exact=exact,
+        models=model_costs(job, stages),
         batches=batch_rounds(job, stages, max((row.info.duration_sec for row, _ in found), default=0.0)),
     )
 

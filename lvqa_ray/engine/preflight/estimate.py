@@ -235,7 +235,7 @@ def seconds(job: Job, stages: dict[str, JobEstimate]) -> float:
             continue
         replicas = job.endpoints.replicas(stage.role)
         first = replicas[0]
-        busy.setdefault((first.base_url, first.api_key_env, first.model), (replicas, []))[1].append(stages[stage.name])
+        busy.setdefault((first.server, first.api_key_env, first.model), (replicas, []))[1].append(stages[stage.name])
     return max(_busy_s(replicas, parts) for replicas, parts in busy.values())
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError, FetchError
+from lvqa_ray.llm.engines.engine_args import check_engine_args
 from lvqa_ray.llm.pricing import rates_of, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
@@ -71,6 +73,11 @@ def check_prices(job: Job) -> None:
     """
     for role in job.endpoints.roles if job.engine.max_cost is not None else ():
         for at in job.endpoints.replicas(role):
+            if at.is_served and rates_of(at) is None:
+                raise ConfigError(
+                    f"engine.max_cost is set, but no price is known for {at.label}: set "
+                    f"endpoints.{job.endpoints.section(role)}.price_gpu_hour, in dollars per GPU and hour."
+                )
             if role == "speech":
                 if sound_usd(at, 60.0) is None:
                     raise ConfigError(
@@ -84,6 +91,21 @@ def check_prices(job: Job) -> None:
                     f"engine.max_cost is set, but no price is known for {at.label}{tier}: set "
                     f"endpoints.{section}.price_in and endpoints.{section}.price_out, in dollars per million tokens."
                 )
+
+
+def check_models(job: Job) -> None:
+    """Refuse models that the run cannot serve, as far as this machine can tell: nodes check their engines themselves.
+
+    Raises:
+        ConfigError: Says what is missing or wrong, and the fix.
+    """
+    if not job.endpoints.served:
+        return
+    if find_spec("fastapi") is None or find_spec("ray.serve.api") is None:
+        raise ConfigError("serving a model in the run needs more packages: run pip install 'lvqa-ray[serve]'.")
+    for at in job.endpoints.served.values():
+        if why := check_engine_args(at):
+            raise ConfigError(why)
 
 
 def check_whisper(job: Job) -> None:
@@ -153,6 +175,8 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
         for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
+            if at.is_served:  # it answers a request when it is started, before anything is decoded
+                continue
             name = (at.base_url, key.get_secret_value(), at.model, at.tier)
             if name not in distinct:
                 request = smallest(job, role) if ask else None

@@ -101,7 +101,7 @@ class Shared:
 
 def shared_by(endpoint: Endpoint, key: SecretStr) -> SharedBy:
     """What identifies the shared limits of an endpoint."""
-    return endpoint.base_url, key.get_secret_value(), endpoint.model
+    return endpoint.server, key.get_secret_value(), endpoint.model
 
 
 def shared(endpoints: Iterable[tuple[Endpoint, SecretStr]]) -> dict[SharedBy, Shared]:

@@ -60,7 +60,8 @@ class OpenAITransport:
         self._headers: list[tuple[str, str]] = []
         timeout_s = endpoint.attempt_timeout_s
         self._timeouts = httpx2.Timeout(timeout_s, connect=min(ENDPOINT_CONNECT_S, timeout_s)).as_dict()
-        self._standard_completions = httpx2.URL(f"{endpoint.base_url.rstrip('/')}{COMPLETIONS}")
+        standard = endpoint.tier_url if endpoint.is_served else endpoint.base_url
+        self._standard_completions = httpx2.URL(f"{standard.rstrip('/')}{COMPLETIONS}")
         self._names_prefix = endpoint.sends_cache_key
         self._streams = endpoint.stream or streams_thoughts(endpoint.base_url, endpoint.reasoning)
         self._sends_temperature = True

@@ -61,10 +61,10 @@ class Connection:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self.moved_to = ""
-        plain = endpoint.is_loopback and endpoint.base_url.startswith("http:")
+        plain = endpoint.is_served or (endpoint.is_loopback and endpoint.base_url.startswith("http:"))
         broken: ApiError | None = None
         try:
-            self._proxy = proxy_for(endpoint.base_url)
+            self._proxy = None if endpoint.is_served else proxy_for(endpoint.base_url)
             verify = None if plain else own_certificates()
         except ConfigError as error:
             broken = EndpointDown(f"{endpoint.label}: {error}")

@@ -21,7 +21,7 @@ from ray._private.node import Node
 from ray.data._internal.cluster_autoscaler import ClusterAutoscaler
 from ray.data._internal.execution import streaming_executor
 from ray.data._internal.execution.interfaces import ExecutionResources
-from ray.data._internal.execution.operators import actor_pool_map_operator
+from ray.data._internal.execution.operators import actor_pool_map_operator, map_operator
 from ray.data._internal.stats import _StatsManager
 
 core: Any = _raylet  # untyped
@@ -82,6 +82,18 @@ def data_without_actors() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def blocks_forgotten() -> Iterator[None]:
+    """Patch Ray Data inside the block to keep no statistics of finished blocks.
+
+    It keeps three objects for each block of each step until the end of a pass (5 KB a video), for `Dataset.stats`,
+    which nobody reads; see ray-project/ray#66016.
+    """
+    with ExitStack() as changed:
+        _change(changed, map_operator, "to_stats", _no_statistics)
+        yield
+
+
 def _without_agents(command: Sequence[str]) -> list[str]:
     """The command line of a raylet with placeholders for its agents."""
     given = dict(word.lstrip("-").split("=", 1) for word in command if word.startswith("--") and "=" in word)
@@ -133,6 +145,10 @@ def _fixed_cluster(*_: object, **__: object) -> _FixedCluster:
 
 def _all_here(actors: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(actors, ray.get_runtime_context().get_node_id())
+
+
+def _no_statistics(*_: object) -> list[object]:
+    return []
 
 
 def _nothing(*_: object, **__: object) -> None:

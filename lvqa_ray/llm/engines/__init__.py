@@ -1,0 +1,1 @@
+"""Inference engines of models that a run serves itself: settings, server commands, faults in their logs."""

@@ -1,0 +1,98 @@
+"""Every known fault in an engine's log becomes one sentence with a remedy, and a key in a log never reaches it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from lvqa_ray.llm.engines.engine_args import missing_extra
+from lvqa_ray.llm.engines.fault_patterns import FAULT_PATTERNS
+from lvqa_ray.llm.engines.log_faults import fault_of, without_secrets
+from tests.llm.engines.logs import LOGS, LogEnd
+
+KEYS = ["hf_AbCdEfGhIjKlMnOpQrStUvWxYz123456", "sk-proj-0123456789abcdefXYZ", "AKIAIOSFODNN7EXAMPLE"]
+BEFORE = (
+    "INFO 06-30 13:53:10 [api_server.py:1044] args: Namespace(model='x', gpu_memory_utilization=0.9, host='0.0.0.0')\n"
+    "INFO 06-30 13:53:12 [__init__.py:239] Automatically detected platform cuda.\n"
+)
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.seen)
+def test_a_fault_is_one_sentence_with_a_remedy(log: LogEnd) -> None:
+    install = missing_extra(log.engine).partition(": ")[2].rstrip(".") or "install it there, next to SGLang"
+    assert fault_of(log.engine, BEFORE + log.text, 1) == log.sentence.format(install=install)
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.seen)
+def test_a_key_in_a_log_never_reaches_the_sentence(log: LogEnd) -> None:
+    for key in KEYS:
+        text = (
+            f"HF_TOKEN={key} {log.text} (token {key}, https://user:{key}@host/x?X-Amz-Signature={key})\nError: {key}\n"
+        )
+        assert key not in fault_of(log.engine, text, 1)
+        assert key not in fault_of("command", f"Error: cannot log in with {key}", 1)
+
+
+def test_every_known_fault_is_seen_in_a_log_or_here() -> None:
+    texts = [without_secrets(log.text) for log in LOGS] + [text for text, _ in FURTHER]
+    assert [each.pattern.pattern for each in FAULT_PATTERNS if not any(map(each.pattern.search, texts))] == []
+
+
+FURTHER = [
+    ("OSError: Invalid user token. The token from HF_TOKEN environment variable is invalid", "HF_TOKEN"),
+    ("OSError: We couldn't connect to 'https://huggingface.co' to load the files", "does not reach the hub"),
+    ("RuntimeError: CUDA error: no kernel image is available for execution on the device", "no code for the GPU"),
+    ("RuntimeError: unable to write to file </torch_1_2>: No space left on device (/dev/shm)", "--shm-size"),
+    ("RuntimeError: It is possible that the worker has insufficient shared memory (shm).", "--shm-size"),
+    (
+        "ValueError: User-specified max_model_len (131072) is greater than the derived max_model_len "
+        "(max_position_embeddings=32768 or model_max_length=None in model's config.json).",
+        "at most 32768 tokens",
+    ),
+    ("vllm serve: error: argument --dtype: invalid choice: 'fp16' (choose from 'auto', 'half')", "value of --dtype"),
+    ('error while handling argument "--ctx-size": stoi', "value of --ctx-size: stoi"),
+    ("Please pass the argument `trust_remote_code=True` to allow custom code to be run.", "trust_remote_code to true"),
+    ("OSError: [Errno 28] No space left on device: '/root/.cache/huggingface'", "HF_HOME"),
+]
+"""Texts of the libraries' own sources, and what their sentence must hold."""
+
+
+@pytest.mark.parametrize(("text", "telling"), FURTHER, ids=lambda value: value[:30])
+def test_a_fault_of_a_library_has_its_remedy(text: str, telling: str) -> None:
+    sentence = fault_of("vllm", BEFORE + text, 1)
+    assert telling in sentence
+    assert sentence.count("\n") == 0
+    assert sentence.endswith(".")
+
+
+def test_an_unknown_error_is_quoted_and_short() -> None:
+    text = (
+        "INFO starting\nZeroDivisionError: " + "so long " * 100 + "\nRuntimeError: Engine core initialization failed.\n"
+    )
+    sentence = fault_of("vllm", text, 1)
+    assert sentence.startswith("Its last error: ZeroDivisionError: so long")
+    assert len(sentence) < 300
+    assert "Engine core" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "telling"),
+    [(-signal.SIGKILL, "memory"), (137, "memory"), (3, "status 3"), (-signal.SIGSEGV, "Signal 11"), (None, "empty")],
+)
+def test_a_silent_end_says_what_is_known(status: int | None, telling: str) -> None:
+    assert telling in fault_of("command", "", status)
+
+
+@pytest.mark.parametrize(
+    "healthy",
+    [
+        BEFORE,
+        "[2025-08-04 10:10:06] Port 30000 is already in use, trying port 30001\n",
+        "E llama_init_from_model: failed to initialize the context (this is normal during memory fitting)\n",
+        "model-00001-of-00005.safetensors: 100%|####| 3.95G/3.95G [00:25<00:00]\n",
+    ],
+)
+def test_what_a_healthy_start_says_is_not_the_cause(healthy: str) -> None:
+    """A line of a start that goes on is not taken for the cause, when the process is killed later."""
+    assert fault_of("sglang", healthy, -9).startswith("The system killed it")

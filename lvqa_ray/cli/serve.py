@@ -1,8 +1,9 @@
-"""Command ``lvqa serve``: analyses of videos over HTTP."""
+"""Commands ``lvqa serve``, analyses of videos over HTTP, and ``lvqa serve-model``, model servers between runs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.run import Overrides
 
 if TYPE_CHECKING:
+    from lvqa_ray.engine.ray.models.model_servers import RunningModel
     from lvqa_ray.serve.app import ServiceApp
 
 REQUESTED_VIDEOS = "(the videos of requests)"
@@ -37,6 +39,9 @@ def serve(
     given = {"serve.host": host, "serve.port": port}
     sets = [f"{key}={value}" for key, value in given.items() if value is not None]
     loaded = config.Job.load(job, [f'videos=["{REQUESTED_VIDEOS}"]', *sets, *(overrides or [])])
+    if loaded.endpoints.served:
+        label = next(iter(loaded.endpoints.served.values())).label
+        fail(f"lvqa serve does not start {label}: start it with lvqa serve-model, and give its address as base_url.")
     settings = loaded.serve
     token = os.environ.get(settings.token_env, "").strip()
     from lvqa_ray.serve.access.key_pairs import key_pairs  # noqa: PLC0415 - Typer imports this module for any command
@@ -76,3 +81,52 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def serve_model(
+    job: Annotated[Path, typer.Argument(help="Job file (.yaml) with endpoints that have an engine.")],
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the models run; they stay until --stop. Needs RAY_ADDRESS.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End models that run. Needs RAY_ADDRESS.")] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for all models; 0 for a free one. Only if Ray Serve is not up.")
+    ] = 0,
+    overrides: Overrides = None,
+) -> None:
+    """Start the models that a job serves, and keep them up: runs on the same Ray use them and leave them running."""
+    loaded = config.Job.load(job, overrides or [])
+    if not loaded.endpoints.served:
+        fail(f"{job} serves no model: give an endpoint engine instead of base_url.")
+    if detach and stop:
+        fail("--detach and --stop exclude each other.")
+    from lvqa_ray.engine.preflight.validation import check_models  # noqa: PLC0415 - as below
+
+    check_models(loaded)
+    from lvqa_ray.engine.ray.models import serve_model as serving  # noqa: PLC0415 - Ray takes seconds to import
+
+    if stop:
+        ended = serving.stop_serving(loaded)
+        talk.print(plain(f"Ended: {', '.join(ended)}." if ended else "None of the models ran."), soft_wrap=True)
+        return
+    serve = serving.serve_detached if detach else serving.serve_until_stopped
+    serve(loaded, _Said(), _print_addresses, port=port)
+
+
+class _Said:
+    """Prints what is waited for, each text once."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        if text != self._last:
+            talk.print(plain(f"Waiting for {text}"), soft_wrap=True)
+            self._last = text
+
+
+def _print_addresses(running: Mapping[str, RunningModel]) -> None:
+    for model in running.values():
+        servers = f"{model.replicas} server{'' if model.replicas == 1 else 's'}"
+        talk.print(plain(f"Serving {model.label} at {model.address} ({servers})"), soft_wrap=True)

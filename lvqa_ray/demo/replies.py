@@ -126,6 +126,14 @@ def answer(asked: Asked) -> str:
     return f"Nothing that I am given tells; this is a guess.\n\nANSWER: {letter}"
 
 
+def solve(asked: Asked) -> str:
+    """The option that the captions support. It never guesses: a guess would let questions of other writers pass."""
+    stem, options = _question(asked)
+    if options and len(question_writer.right(asked["captions"], stem, options) or []) != 1:
+        return "The captions decide nothing.\n\nANSWER: none"
+    return answer(asked)
+
+
 def hops(asked: Asked) -> str:
     """What the shown captions support; a summary, where one is asked for."""
     if "summary" in asked.facts:
@@ -271,8 +279,8 @@ REPLIES: Mapping[str, Callable[[Asked], str]] = {
     "ask": ask,
     "rewrite": rewrite,
     "blind": answer,
-    "solve": answer,
-    "unaided": answer,
+    "solve": solve,
+    "unaided": solve,
     "hops": hops,
     "judge": judge,
     "evidence": evidence,

@@ -32,6 +32,7 @@ from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_benchmarks,
     check_endpoints,
+    check_models,
     check_output,
     check_prices,
     check_prompts,
@@ -176,6 +177,7 @@ def _checked(job: Job, todo: Videos, reporter: Reporter) -> KeysOfRoles:
     """Check what can be checked before the first paid call; returns the keys of the endpoints."""
     reporter.phase("the endpoints to respond")
     check_prices(job)
+    check_models(job)
     check_whisper(job)
     check_benchmarks(job, todo)
     check_addresses(job, todo)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
+from lvqa_ray.qa.formats.placeholders import PLACEHOLDERS
 from lvqa_ray.qa.formats.reasoning_steps import is_bare_span
 from lvqa_ray.qa.formats.text_format import parse_question, render_question
 from lvqa_ray.records import LETTERS, Letter, Question, ReasoningStep
@@ -25,7 +26,7 @@ FRAGMENTS = [
     "ſ", "İ", "10 to 20: he", "10sec", "10ſ", "Answer: ", "<THINK>",
 ]  # fmt: skip
 # Restricted by what `render_question` documents: one line, no white space at an end, no <think> tag, no chat-template
-# token. Hypothesis also draws string constants of the package, such as "</s>".
+# token, no placeholder. Hypothesis also draws string constants of the package, such as "</s>".
 lines_of_text = (
     st.one_of(
         st.text(max_size=40),
@@ -35,6 +36,7 @@ lines_of_text = (
     )
     .map(lambda text: text.replace("\r", " ").replace("\n", " ").strip())
     .filter(lambda text: text != "" and strip_thinking(text) == text)
+    .filter(lambda text: text.strip("<>[](){}\"'`* ").casefold() not in PLACEHOLDERS)
 )
 numbers = st.integers(0, 999_999).map(str) | st.decimals(0, 9_999, places=2).map(str)
 clocks = st.builds("{}:{:02}".format, st.integers(0, 99), st.integers(0, 59)) | st.builds(

@@ -17,6 +17,7 @@ from lvqa_ray.engine.preflight.readiness import readiness
 from lvqa_ray.engine.preflight.trials import smallest, trials
 from lvqa_ray.engine.preflight.validation import (
     check_benchmarks,
+    check_models,
     check_output,
     check_prices,
     check_prompts,
@@ -83,7 +84,7 @@ def _places(job: Job) -> Iterator[Finding]:
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
         yield Finding("disk of the output", free >= LEAST_FREE, f"{free / 2**30:.1f} GB free.")
-    for what, look in (("prices", check_prices), ("speech", check_whisper)):
+    for what, look in (("prices", check_prices), ("models", check_models), ("speech", check_whisper)):
         try:
             look(job)
         except ConfigError as error:

@@ -22,6 +22,7 @@ from lvqa_ray.engine.preflight.validation import (
     check_addresses,
     check_benchmarks,
     check_endpoints,
+    check_models,
     check_prices,
     check_prompts,
 )
@@ -96,6 +97,7 @@ def plan(job: Job, *, ask_endpoints: bool = True) -> DryRun:
     check_benchmarks(job, todo.videos)
     if ask_endpoints and todo.videos:
         check_prices(job)
+        check_models(job)
         check_addresses(job, todo.videos)
         check_endpoints(job, ask=False)
     rows = probed(job, todo.videos)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.errors import ConfigError, FetchError
+from lvqa_ray.llm.engines.engine_args import check_engine_args
 from lvqa_ray.llm.pricing import rates_of, sound_usd
 from lvqa_ray.records.tables import SCHEMAS
 from lvqa_ray.stage import Role
@@ -89,6 +91,21 @@ def check_prices(job: Job) -> None:
                     f"engine.max_cost is set, but no price is known for {at.label}{tier}: set "
                     f"endpoints.{section}.price_in and endpoints.{section}.price_out, in dollars per million tokens."
                 )
+
+
+def check_models(job: Job) -> None:
+    """Refuse models that the run cannot serve, as far as this machine can tell: nodes check their engines themselves.
+
+    Raises:
+        ConfigError: Says what is missing or wrong, and the fix.
+    """
+    if not job.endpoints.served:
+        return
+    if find_spec("fastapi") is None or find_spec("ray.serve.api") is None:
+        raise ConfigError("serving a model in the run needs more packages: run pip install 'lvqa-ray[serve]'.")
+    for at in job.endpoints.served.values():
+        if why := check_engine_args(at):
+            raise ConfigError(why)
 
 
 def check_whisper(job: Job) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -28,6 +28,9 @@ from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
 from lvqa_ray.engine.waiting import Machine, stopped_processes
 from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.records import Video
+
+if TYPE_CHECKING:  # it needs Ray Serve
+    from lvqa_ray.engine.ray.models.model_servers import RunningModel
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +62,24 @@ class RayRun:
         self._budget: Handle | None = None
         self._lines: endpoints.Lines = {}
         self._batches = FileBatches()
+        self._models: Mapping[str, RunningModel] = {}
 
     def models(self) -> Sequence[ModelUse]:
         """See `Executor`."""
-        return ()
+        return [model.use() for model in self._models.values()]
 
-    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:  # noqa: ARG002
+    def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:
         """See `Executor`."""
         self._session.enter_context(ray_session_for(self._job))
         self._session.enter_context(watch_ray())
         check_shared_disk(self._folder, self._videos)
+        if self._job.endpoints.served:
+            from lvqa_ray.engine.ray.models.model_servers import served_models  # noqa: PLC0415 - needs Ray Serve
+
+            self._models = self._session.enter_context(served_models(self._job, on_wait))
+            running = {digest: (model.address, model.replicas) for digest, model in self._models.items()}
+            endpoints_now = self._job.endpoints.running_at(running)
+            self._job = self._job.model_copy(update={"endpoints": endpoints_now})
         self._budget = start_budget(self._job.engine, self._folder / "cache", self._run_id)
         self._batches = self._session.enter_context(file_batches(self._job, keys, self._run_id, self._budget))
         journal, queues = self._folder / "cache", self._batches.queues

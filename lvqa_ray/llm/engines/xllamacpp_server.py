@@ -7,7 +7,6 @@ signal ends it at once, and so does the end of its parent process. The log goes 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
@@ -123,6 +122,8 @@ def read_options(words: Sequence[str]) -> dict[str, _Value]:
             settings[setting] = kind(value)
         except ValueError:
             raise BadOption(f"invalid value for argument --{option}: {value!r}") from None
+    if "cpuparams.n_threads" in settings:  # as llama-server does; xllamacpp would take every core for prompts
+        settings.setdefault("cpuparams_batch.n_threads", settings["cpuparams.n_threads"])
     if "model.path" not in settings:
         raise BadOption("no GGUF file is given as --model: xllamacpp downloads none from the hub")
     return settings
@@ -152,7 +153,8 @@ def serve(settings: Mapping[str, _Value]) -> NoReturn:
         BadOption: The installed xllamacpp has no such setting, or no such value of it.
         RuntimeError: The model cannot be loaded, or the port cannot be opened; the log says why.
     """
-    xllamacpp = importlib.import_module("xllamacpp")
+    import xllamacpp  # noqa: PLC0415 - a bad option is told without it
+
     params = xllamacpp.CommonParams()
     for setting, value in settings.items():
         _set(xllamacpp, params, setting, value)

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from lvqa_ray.errors import ParseError, ParseFault
+from lvqa_ray.qa.formats.placeholders import check_filled_in
 from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis, without_invisible
 from lvqa_ray.qa.formats.section_labels import read_labels
 from lvqa_ray.qa.formats.text_format import reply_lines
@@ -62,7 +63,10 @@ def parse_keyed(reply: str, kind: Kind) -> KeyedQuestion:
     if not said["ANSWER"]:
         raise ParseError(ParseFault.NO_ANSWER, "There is no text after ANSWER.")
     key = _key(kind, said, sections.get("ITEMS", []))
-    return KeyedQuestion(question=question, key=key, steps=read_steps(sections["REASONS"]))
+    steps = read_steps(sections["REASONS"])
+    answers = (key.text, *key.accepted, key.rubric) if isinstance(key, OpenKey) else (said.get("UNIT", ""),)
+    check_filled_in(question, answers, (reason for step in steps for reason in step.reasons))
+    return KeyedQuestion(question=question, key=key, steps=steps)
 
 
 def render_keyed(q: KeyedQuestion) -> str:

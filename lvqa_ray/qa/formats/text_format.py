@@ -26,6 +26,7 @@ from collections.abc import Mapping
 
 from lvqa_ray.errors import ParseError, ParseFault
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
+from lvqa_ray.qa.formats.placeholders import check_filled_in
 from lvqa_ray.qa.formats.reasoning_steps import read_steps, without_emphasis, without_invisible
 from lvqa_ray.qa.formats.section_labels import read_labels
 from lvqa_ray.records import LETTERS, AnyQuestion, KeyedQuestion, Kind, Letter, OrderKey, Question
@@ -95,7 +96,9 @@ def parse_question(reply: str) -> Question:
         raise ParseError(ParseFault.NO_QUESTION, "There is no text after QUESTION.")
     options = _options(sections["OPTIONS"])
     answer = read_answer(sections["ANSWER"], options)
-    return Question(question=question, options=options, answer=answer, steps=read_steps(sections["REASONS"]))
+    steps = read_steps(sections["REASONS"])
+    check_filled_in(question, options.values(), (reason for step in steps for reason in step.reasons))
+    return Question(question=question, options=options, answer=answer, steps=steps)
 
 
 def render_question(q: Question) -> str:
@@ -105,8 +108,8 @@ def render_question(q: Question) -> str:
         ValueError: The format cannot represent this question: a text is empty, has white space at an end, contains
             ``\r``, a ``<think>`` tag, a chat-template token or (in an option or a reason) a line break; a line of the
             question is a label (``Answer: ...``), a rule (``---``) or a code fence, or ends in white space; a reason
-            is only a step header; options differ only in case and spaces; or a timestamp contradicts ``start_s`` and
-            ``end_s``.
+            is only a step header; a text is a placeholder of the format; options differ only in case and spaces; or a
+            timestamp contradicts ``start_s`` and ``end_s``.
     """
     lines = [f"QUESTION: {q.question}", "OPTIONS:"]
     lines += [f"{letter}. {q.options.get(letter, '')}" for letter in LETTERS]

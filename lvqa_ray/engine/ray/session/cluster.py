@@ -47,11 +47,14 @@ def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
         disable_telemetry()
     # Hides a warning of Ray's core that does not apply: that restarted actors may lose their arguments.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Arrow's own allocators keep memory for each of the hundreds of threads of a chat worker (measured: 170 MB).
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     secret = nullcontext() if with_keys else environment_without(job.endpoints.key_variables)
     few: AbstractContextManager[None] = nullcontext()
     services: AbstractContextManager[None] = nullcontext()
-    network = bound_to_loopback() if with_keys and not is_remote else nullcontext()  # the service
-    if not is_remote and not with_keys and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
+    with_serve = with_keys or bool(job.endpoints.served)  # the service, or models that the run serves
+    network = bound_to_loopback() if with_serve and not is_remote else nullcontext()
+    if not is_remote and not with_serve and ray.__version__ in CHECKED_RELEASES:  # Ray Serve needs the agents
         from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415 - fails to import on other releases
 
         services, few = local_services.node_without_services(), local_services.data_without_actors()

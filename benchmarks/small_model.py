@@ -1,0 +1,183 @@
+"""Replies of a small real language model, and what parsers and checks make of them.
+
+``python benchmarks/small_model.py harvest FILE [--each N]`` serves SmolLM2-135M-Instruct with llama.cpp, sends it the
+prompts of stage `ask` in every reply format, and appends the replies to a JSON lines file.
+``python benchmarks/small_model.py read FILE`` prints a table: how many replies each parser reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import aiohttp
+
+from lvqa_ray.demo.language_model import fetch_language_model
+from lvqa_ray.errors import ParseError
+from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
+from lvqa_ray.qa.keyed_tasks import Batch
+from lvqa_ray.records import CaptionedVideo, Kind, Video, VideoInfo
+from lvqa_ray.stages.ask import AskQuestions
+
+SLOTS = 3
+FILMS = (
+    ("dim and mainly red", "dim and mainly green", "dim and mainly purple", "bright and mainly yellow"),
+    (
+        "bright and mainly white and grey",
+        "dark and mainly blue",
+        "dim and mainly red",
+        "dark and mainly blue",
+        "bright",
+    ),
+    ("very dark and mainly black", "dim and mainly teal", "bright and mainly orange", "dim and mainly teal"),
+)
+EXAMPLE = """\
+
+
+This is an example of such a reply, about another video:
+
+QUESTION: Which dish does the cook put into the oven after washing the spinach?
+OPTIONS:
+A. The apple pie
+B. The lasagna
+C. The flat bread
+D. The roast
+ANSWER: B
+REASONS:
+##### From [10 to 20]:
+- The cook washes spinach.
+##### From [30 to 44]:
+- The cook puts a lasagna into the oven, so it is the lasagna."""
+KINDS: Mapping[str, tuple[ReplyFormat, int, Kind, str]] = {
+    "text": (TEXT, 1, "choice", ""),
+    "text with an example": (TEXT, 1, "choice", EXAMPLE),
+    "text, two questions": (TEXT, 2, "choice", EXAMPLE),
+    "json_schema": (JSON, 1, "choice", ""),
+    "json_schema, two questions": (JSON, 2, "choice", ""),
+    **{f"text, {kind}": (TEXT, 1, kind, "") for kind in ("span", "number", "open")},
+    **{f"json_schema, {kind}": (JSON, 1, kind, "") for kind in ("span", "number", "open")},
+}
+"""Shapes of requests: format, number of questions, kind, and what follows the prompt."""
+
+
+def captioned(film: int) -> CaptionedVideo:
+    """A film of scenes of five seconds with exact captions."""
+    looks = FILMS[film % len(FILMS)]
+    lines = [f"From {5 * n} to {5 * n + 5}, the picture is {look}." for n, look in enumerate(looks)]
+    info = VideoInfo(num_frames=125 * len(looks), height=90, width=160, fps=25.0, duration_sec=5.0 * len(looks))
+    video = Video(id=f"film{film}", uri=f"film{film}.mp4", fingerprint="f")
+    return CaptionedVideo(video=video, info=info, clips=(), captions="\n".join(lines), num_clips=len(lines))
+
+
+def body(shape: str, film: int, attempt: int, max_tokens: int) -> dict[str, Any]:
+    """A chat request of stage `ask`."""
+    form, count, kind, more = KINDS[shape]
+    stage = AskQuestions(quota={"temporal": 1, "plot": count - 1} if count > 1 else {"temporal": 1})
+    part = Batch(0, ("temporal", "plot")[:count], kind)
+    request = stage.request(captioned(film), part=part, form=form)
+    text = "".join(part.text for part in request.messages[-1].parts if hasattr(part, "text"))
+    sent: dict[str, Any] = {
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": text + more}],
+        "max_tokens": max_tokens,
+        "seed": 1000 * film + attempt,
+    }
+    if request.reply_schema is not None:
+        schema = {"name": request.reply_schema.name, "strict": True, "schema": dict(request.reply_schema.schema)}
+        sent["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return sent
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The model behind an address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    model = fetch_language_model()
+    options = (
+        f"--parallel {SLOTS} --ctx-size {SLOTS * 2048} --threads 1 --n-gpu-layers 0 --host 127.0.0.1 --port {port}"
+    )
+    command = [sys.executable, "-m", "lvqa_ray.llm.engines.xllamacpp_server", "--model", str(model), *options.split()]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(600):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                        break
+                except OSError:
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/v1/chat/completions"
+        finally:
+            server.terminate()
+
+
+async def harvest(url: str, path: Path, each: int, max_tokens: int) -> None:
+    """Append the replies to each shape of request: one prompt after the other, since the server keeps the last ones."""
+    todo = iter([(shape, film, n) for film, shape in enumerate(KINDS) for n in range(each)])
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
+
+        async def work() -> None:
+            for shape, film, attempt in todo:
+                async with session.post(url, json=body(shape, film, attempt, max_tokens)) as response:
+                    reply = await response.json()
+                if "choices" not in reply:
+                    print(reply)
+                    continue
+                choice = reply["choices"][0]
+                line = {"shape": shape, "film": film, "finish": choice["finish_reason"]}
+                with path.open("a") as file:
+                    file.write(json.dumps({**line, "text": choice["message"]["content"]}) + "\n")
+
+        await asyncio.gather(*(work() for _ in range(SLOTS)))
+
+
+def read(path: Path) -> None:
+    """Print how many replies each parser reads, and why it rejects the others."""
+    replies = [json.loads(line) for line in path.read_text().splitlines()]
+    for shape, (form, count, kind, _) in KINDS.items():
+        found: Counter[str] = Counter()
+        reads = form.shape(count, kind).read
+        mine = [reply for reply in replies if reply["shape"] == shape]
+        for reply in mine:
+            if reply["finish"] == "length":
+                found["cut off"] += 1
+                continue
+            try:
+                readings = list(reads(reply["text"] or ""))
+            except ParseError as error:
+                found[error.kind] += 1
+                continue
+            for one in readings[:count]:
+                found["read" if one.question else one.error.kind if one.error else ""] += 1
+        print(f"| {shape} | {len(mine)} | {', '.join(f'{name} {n}' for name, n in found.most_common())} |")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("what", choices=["harvest", "read"])
+    arguments.add_argument("path", type=Path)
+    arguments.add_argument("--each", type=int, default=20, help="Replies to each shape of request.")
+    arguments.add_argument("--max-tokens", type=int, default=220)
+    given = arguments.parse_args()
+    if given.what == "harvest":
+        with served() as url:
+            asyncio.run(harvest(url, given.path, given.each, given.max_tokens))
+    read(given.path)
+
+
+if __name__ == "__main__":
+    main()

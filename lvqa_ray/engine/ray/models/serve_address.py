@@ -1,0 +1,94 @@
+"""Ray Serve's HTTP proxy for served models: where it listens, and its start on a free port of the head node."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lvqa_ray.errors import ConfigError
+
+HEAD_RESOURCE = "node:__internal_head__"
+CONTROLLER, SERVE_NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
+
+
+def is_serve_running() -> bool:
+    """Whether Ray Serve runs on the connected Ray."""
+    try:
+        ray.get_actor(CONTROLLER, namespace=SERVE_NAMESPACE)
+    except ValueError:
+        return False
+    return True
+
+
+def proxy_address(port: int = 0) -> str:
+    """Address of Ray Serve's proxy, such as ``http://10.0.0.1:8100``; starts Ray Serve if it does not run.
+
+    The proxy listens on the address by which the nodes know the head node: on loopback, if the Ray of the run does.
+
+    Args:
+        port: Port for a new Ray Serve; 0 for a free one.
+
+    Raises:
+        ConfigError: The port is in use, or the Ray Serve that runs cannot be reached from the nodes.
+    """
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    head = _head()
+    host = str(head["NodeManagerAddress"])
+    if not is_serve_running():
+        task: Any = ray.remote(num_cpus=0)(free_port)
+        there = NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
+        found, why = ray.get(task.options(scheduling_strategy=there).remote(host, port))
+        if why:
+            raise ConfigError(f"port {port} on {host} {why}: give another --port, or 0 for a free one.")
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": host, "port": found},
+            logging_config={"enable_access_log": False},
+        )
+        return f"http://{_in_url(host)}:{found}"
+    client: Any = _get_global_client()
+    options = client.http_config
+    listens = str(options.host)
+    if listens in {"127.0.0.1", "localhost", "::1"} and host != listens and len(_machines()) > 1:
+        raise ConfigError(
+            f"the Ray Serve of this cluster listens on {listens} only, which other nodes cannot reach: start it with "
+            "--http-host 0.0.0.0, or shut it down, so that the run starts its own."
+        )
+    return f"http://{_in_url(host if listens in {'0.0.0.0', '::'} else listens)}:{options.port}"  # noqa: S104 - a comparison
+
+
+def free_port(host: str, wanted: int) -> tuple[int, str]:
+    """A port of this machine that is free, the wanted one if it is not 0; else why it cannot be used."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, wanted))
+        except OSError as error:
+            return 0, "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        port: int = listener.getsockname()[1]
+        return port, ""
+
+
+def _head() -> dict[str, Any]:
+    alive = _alive()
+    return next((node for node in alive if HEAD_RESOURCE in node["Resources"]), alive[0])
+
+
+def _machines() -> set[str]:
+    return {str(node["NodeManagerAddress"]) for node in _alive()}
+
+
+def _alive() -> list[dict[str, Any]]:
+    nodes: Any = ray.nodes  # untyped
+    return [node for node in nodes() if node["Alive"]]
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,1 @@
+"""Models that a run serves: real Ray, real server processes, real kills."""

@@ -1,8 +1,8 @@
 # `make demo` is the first command of a newcomer, `make test` and `make check` those of a contributor.
 PYTHON ?= python3
 BIN := .venv/bin
-# Files of tests that run at once.
-AT_ONCE ?= 2
+# Files of tests that run at once: more than cores, since tests of Ray and of other processes wait for most of their time.
+AT_ONCE ?= 3
 
 .PHONY: venv demo test cases storm trainers check docs format lock clean
 

@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.startup import Sampler
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.messages import ChatRequest, Media, Message, Text
 from lvqa_ray.records import Video
@@ -263,19 +264,22 @@ def ours_data(given: argparse.Namespace) -> Row:
             yield from batch_by_time((pack(video(n)) for n in range(row["item"] * share, last)), MOST_TOGETHER)
 
         rows = ray.data.from_items(list(range(SOURCES)), override_num_blocks=SOURCES).flat_map(source)
-        begun = time.monotonic()
         answered, blocks, rest_s = 0, 0, 0.0
         made = rows.flat_map(work, compute=pool, num_cpus=0)
-        for block in made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            rest_s = rest_s if answered == given.count - 1 else time.monotonic() - begun
-            answered += len(list(rows_of(block)))
-            blocks += 1
-            print(f"{time.monotonic() - begun:.1f} s: {answered}", file=sys.stderr)
+        with Sampler(os.getpid()) as sampler:
+            begun = time.monotonic()
+            for block in made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                rest_s = rest_s if answered == given.count - 1 else time.monotonic() - begun
+                answered += len(list(rows_of(block)))
+                blocks += 1
+                print(f"{time.monotonic() - begun:.1f} s: {answered}", file=sys.stderr)
+            seconds = time.monotonic() - begun
         return {
-            "seconds": time.monotonic() - begun,
+            "seconds": seconds,
             "seconds_of_all_but_one": rest_s,
             "failed": given.count - answered,
             "blocks": blocks,
+            "cpu_s_of_processes": {name: round(sum(spent), 1) for name, spent in sampler.by_title.items()},
         }
 
 

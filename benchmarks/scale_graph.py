@@ -105,7 +105,7 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
             begun, before = time.time(), time.process_time()
             summary = run.run(job, _ignore)
             seconds, own_s = time.time() - begun, time.process_time() - before - seen.own_s
-        again_s = rerun(job, folder / "job.yaml")
+        again_s, again_cpu_s = rerun(job, folder / "job.yaml")
         if summary.records != videos:
             raise SystemExit(f"{summary.records} records of {videos}: {summary}")
         journal = sum(path.stat().st_size for path in (folder / "out" / "cache").rglob("*.jsonl"))
@@ -117,6 +117,7 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
             "seconds": seconds,
             "driver_cpu_s": own_s,
             "again_s": again_s,
+            "again_cpu_s": again_cpu_s,
             "cpu_s": own_s + sum(seen.cpu_s.values()),
             "passes_s": passes_s,
             "before_s": passes[0][0] - begun,
@@ -132,15 +133,17 @@ def one(videos: int, clips: int, at_once: int, mode: str, takes_s: float) -> Row
         }
 
 
-def rerun(job: Job, path: Path) -> float:
-    """Time (s) of the command when nothing is left to do: its imports, but no Ray."""
+def rerun(job: Job, path: Path) -> tuple[float, float]:
+    """Time and CPU time (s) of the command when nothing is left to do: its imports, but no Ray."""
     path.write_text(json.dumps(job.model_dump(mode="json")))
-    begun = time.monotonic()
+    begun, before = time.monotonic(), os.times()
     command = [sys.executable, "-c", "from lvqa_ray.cli import main; main()", "run", str(path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode or "paid calls" in done.stderr:
         raise SystemExit(done.stderr)
-    return time.monotonic() - begun
+    after = os.times()
+    cpu_s = after.children_user - before.children_user + after.children_system - before.children_system
+    return time.monotonic() - begun, cpu_s
 
 
 def _timed(run_pass: Callable[..., None], passes: list[tuple[float, float]], *args: object, **more: object) -> None:
@@ -173,7 +176,8 @@ def report(rows: Sequence[Row]) -> list[str]:
             f"{1000 * row['seconds'] / row['clips']:.1f}", f"{1000 * row['cpu_s'] / row['clips']:.0f}",
             f"{1000 * row['driver_cpu_s'] / row['clips']:.0f}",
             f"{100 * row['journal_s'] / row['seconds']:.1f} %", f"{row['before_s']:.1f} s", f"{row['after_s']:.1f} s",
-            f"{row['first_record_s']:.0f} s", f"{row['last_caption_s']:.0f} s", f"{row['again_s']:.1f} s",
+            f"{row['first_record_s']:.0f} s",
+            f"{row['last_caption_s']:.0f} s", f"{row['again_s']:.1f} s, {row['again_cpu_s']:.1f} CPU s",
             f"{row['journal_mb']:.1f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")

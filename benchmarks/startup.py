@@ -4,6 +4,9 @@ Each repetition is ``lvqa run`` of one video in a new process against a fake end
 process that only imports ``ray.data``. CPU seconds are those of all processes of the run: the kernel's count for the
 command and the children it waited for, or the sum of samples of /proc, whichever is larger. On a shared machine, use
 CPU seconds and medians.
+
+With ``--beyond`` each executor also runs a film of two clips, which starts the same processes: the figures of a clip
+are those beyond that run. They stand beside the CPU seconds of decoding alone, see `benchmarks.decode_baseline`.
 """
 
 from __future__ import annotations
@@ -128,7 +131,8 @@ def job_file(folder: Path, film: Path, fake: FakeEndpoint, executor: str, option
     return path
 
 
-def run_once(film: Path, executor: str, options: argparse.Namespace, env: dict[str, str]) -> Cost:
+def run_once(film: Path, executor: str, options: argparse.Namespace, env: dict[str, str]) -> tuple[Cost, int]:
+    """Run the job once; returns its cost and its number of clips."""
     folder = Path(tempfile.mkdtemp(prefix="lvqa-startup-"))
     try:
         with FakeEndpoint(latency_s=LATENCY_S, keep_bodies=False) as fake:
@@ -140,7 +144,13 @@ def run_once(film: Path, executor: str, options: argparse.Namespace, env: dict[s
             print(f"  {records[0]['num_clips']} clips, {fake.asked} requests, at most {fake.most_in_flight} in flight")
     finally:
         shutil.rmtree(folder)
-    return cost
+    return cost, int(records[0]["num_clips"])
+
+
+def make_film(path: Path, seconds: float, height: int) -> Path:
+    """Write a film with a cut every 3 s."""
+    cuts = [float(second) for second in range(3, int(seconds), 3)]
+    return media.make_video(path, seconds=seconds, scenes=cuts or [seconds / 2], size=(height * 16 // 9, height))
 
 
 def main() -> None:
@@ -155,6 +165,7 @@ def main() -> None:
     arguments.add_argument("--short-side", type=int, default=90, help="of the frames (px)")
     arguments.add_argument("--frames", type=int, default=2, help="frames of a clip")
     arguments.add_argument("--mode", default="fixed", choices=["fixed", "scenes"])
+    arguments.add_argument("--beyond", action="store_true", help="compare with two clips, and with decoding alone")
     arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--json", type=Path, help="write the figures of all repetitions there")
     options = arguments.parse_args()
@@ -162,30 +173,63 @@ def main() -> None:
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "RAY_ADDRESS")}
     with tempfile.TemporaryDirectory() as folder:
         film = options.film or Path(folder) / "film.mp4"
-        cuts = [float(second) for second in range(3, int(options.seconds), 3)]
         if not options.film:
-            media.make_video(
-                film,
-                seconds=options.seconds,
-                scenes=cuts or [options.seconds / 2],
-                size=(options.height * 16 // 9, options.height),
-            )
+            make_film(film, options.seconds, options.height)
+        least = make_film(Path(folder) / "least.mp4", 2 * options.clip_seconds, options.height)
         importing = [measured([sys.executable, "-c", "import ray.data"], env) for _ in range(options.repeat + 1)][1:]
         import_cpu_s = statistics.median(cost.cpu_s for cost in importing)
         wall_s = statistics.median(cost.wall_s for cost in importing)
         print(f"import ray.data: {wall_s:.2f} s, {import_cpu_s:.2f} CPU s")
+        decoding = decoding_alone(film, options, env) if options.beyond else None
         found: dict[str, list[Cost]] = {}
         for executor in options.executor:
             runs = found.setdefault(executor, [])
             print(f"\n{executor}")
+            starts = []
             for _ in range(options.repeat):
-                runs.append(run_once(film, executor, options, env))
-                print(f"  {runs[-1].wall_s:.1f} s, {runs[-1].cpu_s:.1f} CPU s, {runs[-1].count} processes", flush=True)
+                if options.beyond:
+                    starts.append(run_once(least, executor, options, env))
+                cost, clips = run_once(film, executor, options, env)
+                runs.append(cost)
+                print(f"  {cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, {cost.count} processes", flush=True)
             show(runs, import_cpu_s)
+            if decoding is not None:
+                show_beyond(runs, [cost for cost, _ in starts], clips - starts[0][1], decoding)
     if options.json:
         options.json.write_text(
             json.dumps({name: [vars(cost) for cost in runs] for name, runs in found.items()}, indent=1)
         )
+
+
+def decoding_alone(film: Path, options: argparse.Namespace, env: dict[str, str]) -> float:
+    """Median of the CPU seconds that PyAV takes to decode what the clips need, and nothing else."""
+    command = [
+        sys.executable,
+        "benchmarks/decode_baseline.py",
+        str(film),
+        str(options.clip_seconds),
+        str(options.frames),
+    ]
+    root = Path(__file__).resolve().parents[1]
+    found = [
+        json.loads(subprocess.run(command, cwd=root, env=env | {"PYTHONPATH": str(root)}, check=True, stdout=-1).stdout)
+        for _ in range(options.repeat)
+    ]
+    cpu = statistics.median(each["cpu_s"] for each in found)
+    whole = statistics.median(each["whole_cpu_s"] for each in found)
+    print(f"PyAV alone: {cpu:.2f} CPU s for what the clips need, {whole:.2f} for the whole film")
+    return cpu
+
+
+def show_beyond(runs: list[Cost], starts: list[Cost], clips: int, decoding_cpu_s: float) -> None:
+    """Print medians beyond a run of two clips."""
+    cpu = statistics.median(cost.cpu_s for cost in runs) - statistics.median(cost.cpu_s for cost in starts)
+    wall_s = statistics.median(cost.wall_s for cost in runs) - statistics.median(cost.wall_s for cost in starts)
+    first = statistics.median(cost.cpu_s for cost in starts)
+    print(
+        f"\nbeyond a run of two clips ({first:.1f} CPU s): {1000 * cpu / clips:.0f} CPU ms a clip, "
+        f"{clips / wall_s:.0f} clips/s, {cpu / decoding_cpu_s:.2f} x decoding"
+    )
 
 
 def show(runs: list[Cost], import_cpu_s: float) -> None:

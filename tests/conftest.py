@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.config import Job
 from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.engine import executors
 from lvqa_ray.journal.reply_store import JournalReplyStore
 from lvqa_ray.llm.cache_key import cache_key
 from lvqa_ray.llm.endpoint import Endpoint
@@ -42,7 +43,11 @@ MODEL = "fake-vlm"
 EXECUTOR = os.environ.get("LVQA_TEST_EXECUTOR", "ray")
 """Executor of the storm tests, and of the runs in tests that use `ray_session`; all other tests run without Ray.
 ``LVQA_TEST_EXECUTOR=local pytest tests/engine tests/storm`` runs none on Ray."""
-LONGEST = ["storm/", "cluster/", "engine/test_troubles", "engine/test_places", "engine/", "test_cli"]
+LONGEST = [
+    *("engine/test_executors", "cluster/test_submit", "storage/test_buckets", "storm/", "serve/test_lvqa_serve"),
+    *("engine/test_rate_limit_actor", "engine/test_local_services", "serve/test_page", "test_cli", "engine/", "serve/"),
+    *("report/test_page", "report/test_hub"),
+]
 """The slowest test files, which start first, so that no worker is left alone with one at the end."""
 JobMaker = Callable[..., Job]
 
@@ -55,6 +60,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hide the session's Ray from a test that does not use it: executor ``auto`` would take it if it has started."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "ray_session" not in getattr(item, "fixturenames", ()):
+            patch.setattr(executors, "_has_ray", lambda: "RAY_ADDRESS" in os.environ)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -47,3 +47,29 @@ Connection(Endpoint(base_url="http://127.0.0.1:1/v1", model="m"))
 def test_detectors_are_loaded_where_scenes_are_found() -> None:
     program = "from lvqa_ray.video.scenes.detectors import Detection\nassert Detection().detectors()"
     assert loaded(program, ["scenedetect.detectors"]) == ["scenedetect.detectors"]
+
+
+def test_arrow_makes_arrays_without_pandas_and_still_converts_to_it() -> None:
+    program = """
+from lvqa_ray.process_start import arrow_without_pandas
+arrow_without_pandas()
+import pyarrow as pa
+rows = pa.Table.from_pylist([{"a": 1.5}, {"a": None}])
+"""
+    assert loaded(program, ["pyarrow", "pandas"]) == ["pyarrow"]
+    program += """
+frame = rows.to_pandas()
+assert frame["a"].isna().tolist() == [False, True]
+assert pa.array(frame["a"]).to_pylist() == [1.5, None]
+"""
+    assert loaded(program, ["pandas"]) == ["pandas"]
+
+
+def test_arrow_keeps_a_pandas_that_is_loaded() -> None:
+    program = """
+import pandas as pd, pyarrow as pa
+from lvqa_ray.process_start import arrow_without_pandas
+arrow_without_pandas()
+assert pa.array(pd.Series([1.5, float("nan")])).to_pylist() == [1.5, None]
+"""
+    assert loaded(program, ["pandas"]) == ["pandas"]

@@ -9,6 +9,9 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line; see `lvqa_ray.cli.commands.status`."""
     try:
+        from lvqa_ray.process_start import collect_rarely  # noqa: PLC0415 - as below
+
+        collect_rarely()
         from lvqa_ray.cli.display.terminal import open_standard_files, set_up_output  # noqa: PLC0415 - as below
 
         open_standard_files()

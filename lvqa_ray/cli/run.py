@@ -17,6 +17,7 @@ from lvqa_ray.cli.display.panel import Lines, Screen, show_log
 from lvqa_ray.cli.display.summaries import print_plan, print_summary
 from lvqa_ray.cli.display.terminal import fail, plain, talk
 from lvqa_ray.cli.report import report_after_run
+from lvqa_ray.process_start import arrow_without_pandas
 
 Overrides = Annotated[
     list[str] | None,
@@ -200,6 +201,7 @@ def run_and_report(
     """
     if verbose:
         show_log(talk)
+    arrow_without_pandas()
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - as above
 

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from lvqa_ray.engine.row_codec import Packed, pack, unpack_lazily
 from lvqa_ray.records import Row
 
@@ -32,6 +34,9 @@ class BundleRunner:
     """
 
     def __init__(self, work: Callable[[Row], Awaitable[Sequence[Row]]], most: int) -> None:
+        # Arrow's own allocators keep memory for each of the hundreds of threads that call. This changes the allocator
+        # of Arrow's Python functions; the environment variable of `ray_session_for` also that of its internal calls.
+        pa.set_memory_pool(pa.system_memory_pool())
         self._work = work
         self._loop = asyncio.new_event_loop()
         self._free = asyncio.Semaphore(most)

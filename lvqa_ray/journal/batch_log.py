@@ -21,6 +21,7 @@ from lvqa_ray.storage.paths import StoragePath
 _PRICES = {"price_in", "price_out", "price_cached", "price_cache_write"}
 _SETTINGS = {"base_url", "model", "api_key_env", "tier", "batch_hours", "batch_poll_s"} | _PRICES
 Place = tuple[str, str, str | None]
+ServedModel = tuple[str, str]
 _LINES = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -36,6 +37,7 @@ class LoggedBatch:
         file: Id of the uploaded file; empty before.
         id: Its id; empty before it is known.
         status: How it ended; empty while it is open.
+        seen: Whether its file was visible to a key before that key deleted it: the account is the right one.
         ours: Whether this process has logged it; an earlier run may have recorded some of its results.
     """
 
@@ -46,17 +48,28 @@ class LoggedBatch:
     file: str = ""
     id: str = ""
     status: str = ""
+    seen: bool = False
     ours: bool = False
 
     @property
     def place(self) -> Place:
-        """What names its endpoint in a job."""
+        """Its endpoint and the variable of its key."""
         return place_of(self.endpoint)
+
+    @property
+    def served(self) -> ServedModel:
+        """Its model, which names the queues whose requests may be in it."""
+        return served_model(self.endpoint)
 
 
 def place_of(endpoint: Endpoint) -> Place:
     """Base URL, model and the variable of the key: an account sees its own batches only."""
-    return endpoint.base_url, endpoint.model, endpoint.api_key_env
+    return *served_model(endpoint), endpoint.api_key_env
+
+
+def served_model(endpoint: Endpoint) -> ServedModel:
+    """Base URL and model: cache keys depend on both and not on the API key, so such endpoints share requests."""
+    return endpoint.base_url, endpoint.model
 
 
 def batches_folder(journal: StoragePath) -> StoragePath:
@@ -94,9 +107,12 @@ class BatchLog:
         )
         return batch
 
-    def note(self, batch: LoggedBatch, *, file: str = "", id_: str = "", status: str = "") -> LoggedBatch:
-        """Log the file, the id or the end of a batch."""
-        news = {name: value for name, value in (("file", file), ("id", id_), ("status", status)) if value}
+    def note(
+        self, batch: LoggedBatch, *, file: str = "", id_: str = "", status: str = "", seen: bool = False
+    ) -> LoggedBatch:
+        """Log the file, the id or the end of a batch, or that its file was visible."""
+        given = {"file": file, "id": id_, "status": status, "seen": seen}
+        news = {name: value for name, value in given.items() if value}
         self._append({"tag": batch.tag, "at": round(time.time(), 1), **news})
         return _with(batch, news)
 
@@ -176,6 +192,7 @@ def _with(batch: LoggedBatch, news: Mapping[str, Any]) -> LoggedBatch:
         file=str(news.get("file", batch.file)),
         id=str(news.get("id", batch.id)),
         status=str(news.get("status", batch.status)),
+        seen=bool(news.get("seen", batch.seen)),
     )
 
 

@@ -36,8 +36,7 @@ async function show(at) {
   state.at = Math.max(0, Math.min(at, state.actions.length - 1));
   state.record = await call(`api/records/${state.at}`);
   state.step = -1;
-  element("editor").hidden = element("reasons").hidden = true;
-  element("actions").hidden = false;
+  close();
   element("problem").textContent = "";
   draw();
   play(0, false);
@@ -165,6 +164,7 @@ function edited() {
 }
 
 function close() {
+  document.activeElement.blur(); // a field keeps the keys until the browser draws the page without it
   element("editor").hidden = element("reasons").hidden = true;
   element("actions").hidden = false;
 }

@@ -100,6 +100,24 @@ def test_lines_of_text_come_from_top_to_bottom() -> None:
     assert describe(shown([page])).lines == ("FIRST LINE", "SECOND LINE")
 
 
+def test_a_page_of_credits_costs_no_more_than_the_lines_that_are_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = pytest.importorskip("rapidocr") and text_recognition._engine()
+    page = flat(90, 30, 20)
+    for row in range(10):
+        at = (60, 30 + 35 * row)
+        cv2.putText(page, f"NAME NUMBER {row}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.9, (255, 255, 255), 2, cv2.LINE_AA)
+    recognised: list[Pixels] = []
+
+    def counted(picture: Pixels, **how: bool) -> object:
+        if how["use_rec"]:
+            recognised.append(picture)
+        return engine(picture, **how)
+
+    monkeypatch.setattr(text_recognition, "_engine", lambda: counted)
+    assert describe(shown([page])).lines == tuple(f"NAME NUMBER {row}" for row in range(4))
+    assert len(recognised) == 4
+
+
 def test_no_text_no_recognition(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise AssertionError("recognition was asked for")
@@ -139,7 +157,9 @@ def test_odd_and_tiny_pictures() -> None:
 
 def test_what_a_caption_costs() -> None:
     pictures = shown([window(20 * i, 10 * i) for i in range(8)])
-    describe(pictures)
-    start = time.process_time()
-    describe(pictures)
-    assert time.process_time() - start < 0.3  # 0.05 s when nothing else runs
+    took = []
+    for _ in range(3):
+        start = time.process_time()
+        describe(pictures)
+        took.append(time.process_time() - start)
+    assert min(took) < 0.3  # 0.05 s when nothing else runs

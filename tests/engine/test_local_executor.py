@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -122,12 +123,21 @@ def test_what_is_said_is_heard_first(fake: FakeEndpoint, make_job: JobMaker, fil
 
 def test_who_goes_away_takes_the_work_along(fake: FakeEndpoint, make_job: JobMaker, film: Path) -> None:
     """What is under way comes home and is written down; what waits for its turn is never sent."""
-    fake.latency_s = 0.3
+    fake.latency_s = 0.1
+    answered: list[float] = []
+
+    def second(_: object) -> bool:
+        """The second reply is late enough that the row of the first is taken before it."""
+        if fake.asked > 1:
+            answered.append(time.monotonic())
+        return fake.asked > 1 and time.monotonic() < answered[0] + 1
+
+    fake.hold = second
     job = make_job(film, analysis=WHOLE, split={"max_seconds": 0.5}, endpoint={"max_concurrency": 1})
     assert len(of(Clip, analyzed(job, until=CaptionedClip))) > 2, "they wait for their captions"
     assert fake.asked <= 2
     assert fake.paid.total() == fake.asked
-    fake.latency_s = 0
+    fake.latency_s, fake.hold = 0, None
     fake.answer = told
     assert dossier(analyzed(job), job).state == "done"
     assert max(fake.paid.values()) == 1

@@ -25,7 +25,7 @@ from tests.storm.storm import Run, check, job_file
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-OF_THE_RUN = {"usage", "cost_usd", "run_id"}
+OF_THE_RUN = {"usage", "cost_usd", "run_id", "cached_tokens", "cache_write_tokens"}
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +93,12 @@ def test_every_tier_gives_the_same_data(
     assert 2 * fake.ledger.usd_of("batch") == pytest.approx(fake.ledger.usd_of("standard"))
 
 
+@pytest.mark.parametrize("how", [("local", None), ("local", "LVQA_NEW"), ("ray", "LVQA_NEW")])
 def test_a_change_of_tier_waits_for_the_open_batch(
-    fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, films: list[Path]
+    fake: FakeEndpoint, make_job: JobMaker, tmp_path: Path, films: list[Path], how: tuple[str, str | None]
 ) -> None:
-    """A run is stopped while its batch is under way; the next one is on the standard tier."""
+    """A run is stopped while its batch is under way; the next one is on the standard tier, with another variable."""
+    executor, env = how
     fake.batches.state_s = 1.0
     job = make_job(*films, **settings(fake, "batch"), engine=on("local"))
     log = BatchLog(Path(job.output) / "cache", "20260101T000000000000Z")
@@ -118,7 +120,9 @@ def test_a_change_of_tier_waits_for_the_open_batch(
 
     asyncio.run(begin())
     paid, ledger = fake.paid.total(), fake.ledger.usd
-    summary = run(make_job(*films, **settings(fake, "standard"), engine=on("local")))
+    at = settings(fake, "standard")
+    at["endpoint"]["api_key_env"] = env
+    summary = run(make_job(*films, **at, engine=on(executor)))
     assert (summary.exit_status, summary.records) == (0, 3)
     assert fake.paid.total() - paid == paid, "each request once, as in the first run"
     assert fake.ledger.replies["standard"] == paid - len(caption.rows), "the captions are those of the open batch"

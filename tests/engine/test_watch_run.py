@@ -37,7 +37,8 @@ def test_a_killed_run_pays_no_attempt_twice(tmp_path: Path) -> None:
     """All attempts at one question with one order of its options have the same body, and are told apart by the key."""
     film = media.make_video(tmp_path / "film.mp4", seconds=4.0, scenes=(2.0,), size=(96, 54))
     with FakeEndpoint(latency_s=0.4) as fake:
-        job = job_file(tmp_path, fake, [film], endpoint={"max_concurrency": AT_ONCE}, **SETTINGS)
+        local = {"executor": "local"}
+        job = job_file(tmp_path, fake, [film], endpoint={"max_concurrency": AT_ONCE}, engine=local, **SETTINGS)
 
         def sent() -> list[dict[str, Any]]:
             return [one.body for one in fake.requests if watching(one.body)]

@@ -49,6 +49,7 @@ class FakeBatch:
     file: str
     metadata: dict[str, str]
     rows: list[dict[str, Any]]
+    account: str = ""
     status: str = "validating"
     created_at: float = field(default_factory=time.time)
     output: list[dict[str, Any]] = field(default_factory=list)
@@ -97,6 +98,9 @@ class FileBatches:
         uncounted: Whether batches are shown without ``request_counts``.
         late: Requests for ended batches that show no files of results yet.
         no_cancel: Whether batches cannot be cancelled.
+        accounts: Account of each API key; by default each key has an account of its own, which sees no other's batches
+            and files.
+        denial: HTTP status for a batch of another account.
         missing: 404s to answer, by ``status`` and ``content``: how many of each.
         drop_next: Connections to drop, by ``upload``, ``create``, ``create_after``, ``status`` and ``content``: how
             many of each. ``create_after`` drops the reply after the batch has been made.
@@ -119,9 +123,12 @@ class FileBatches:
         self.uncounted = False
         self.late = 0
         self.no_cancel = False
+        self.accounts: dict[str, str] = {}
+        self.denial = 404
         self.missing: Counter[str] = Counter()
         self.drop_next: Counter[str] = Counter()
         self.files: dict[str, tuple[str, bytes]] = {}
+        self._owners: dict[str, str] = {}  # accounts of uploaded files
         self.made: dict[str, FakeBatch] = {}
         self.asked: Counter[str] = Counter()  # custom ids in created batches
         self.answered: Counter[str] = Counter()  # custom ids that were answered, and charged
@@ -132,6 +139,7 @@ class FileBatches:
         """Add the paths of the API."""
         router.add_post("/v1/files", self._upload)
         router.add_get("/v1/files", self._list_files)
+        router.add_get("/v1/files/{id}", self._show_file)
         router.add_get("/v1/files/{id}/content", self._content)
         router.add_delete("/v1/files/{id}", self._delete)
         router.add_post("/v1/batches", self._create)
@@ -155,14 +163,30 @@ class FileBatches:
             return error(Status(400, "file_too_large", "invalid_request_error", "The file is too large."))
         name = f"file-{uuid.uuid4().hex[:12]}"
         self.files[name] = (file.filename, data)
+        self._owners[name] = self._account(request)
         return web.json_response(self._file(name))
 
     def _file(self, name: str) -> dict[str, Any]:
         filename, data = self.files[name]
         return {"id": name, "object": "file", "bytes": len(data), "filename": filename, "purpose": "batch"}
 
-    async def _list_files(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [self._file(name) for name in self.files]})
+    def _account(self, request: web.Request) -> str:
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return self.accounts.get(key, key)
+
+    def _sees(self, request: web.Request, name: str) -> bool:
+        """Whether a file exists for the account; one of a batch's results belongs to nobody here."""
+        return name in self.files and self._owners.get(name) in {None, self._account(request)}
+
+    async def _list_files(self, request: web.Request) -> web.Response:
+        names = [name for name in self.files if self._sees(request, name)]
+        return web.json_response({"object": "list", "data": [self._file(name) for name in names]})
+
+    async def _show_file(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        if not self._sees(request, name):
+            return error(Status(404, "not_found", "invalid_request_error", "No such file."))
+        return web.json_response(self._file(name))
 
     async def _content(self, request: web.Request) -> web.Response:
         if self._dropped(request, "content"):
@@ -174,7 +198,7 @@ class FileBatches:
 
     async def _delete(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        if self.files.pop(name, None) is None:
+        if not self._sees(request, name) or self.files.pop(name) is None:
             return error(Status(404, "not_found", "invalid_request_error", "No such file."))
         return web.json_response({"id": name, "object": "file", "deleted": True})
 
@@ -194,7 +218,8 @@ class FileBatches:
         assert body["completion_window"] == "24h"
         rows = [json.loads(line) for line in file[1].splitlines()]
         assert len({row["custom_id"] for row in rows}) == len(rows)
-        batch = FakeBatch(f"batch_{uuid.uuid4().hex[:12]}", body["input_file_id"], body.get("metadata") or {}, rows)
+        name, metadata = f"batch_{uuid.uuid4().hex[:12]}", body.get("metadata") or {}
+        batch = FakeBatch(name, body["input_file_id"], metadata, rows, self._account(request))
         self.made[batch.id] = batch
         task = asyncio.get_running_loop().create_task(self._work(batch))
         self._tasks.add(task)
@@ -206,7 +231,8 @@ class FileBatches:
     async def _list(self, request: web.Request) -> web.Response:
         if not self.offered:
             return error(Status(404, None, "invalid_request_error", "Invalid URL (GET /v1/batches)"))
-        newest = sorted(self.made.values(), key=lambda batch: -batch.created_at)
+        mine = [batch for batch in self.made.values() if batch.account == self._account(request)]
+        newest = sorted(mine, key=lambda batch: -batch.created_at)
         if after := request.query.get("after"):
             at = [batch.id for batch in newest].index(after)
             newest = newest[at + 1 :]
@@ -217,6 +243,8 @@ class FileBatches:
         if self._dropped(request, "status"):
             return web.Response()
         batch = self.made.get(request.match_info["id"])
+        if batch is not None and batch.account != self._account(request):
+            return error(Status(self.denial, "denied", "invalid_request_error", "No such batch for this key."))
         if batch is None or self._is_missing("status"):
             return error(Status(404, "not_found", "invalid_request_error", "No such batch."))
         return web.json_response(self._shown(batch))

@@ -21,18 +21,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from email.utils import formatdate
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from aiohttp import web
 
 from tests.fakes import answers, ears
 from tests.fakes.batches import FileBatches
-from tests.fakes.faults import PAID, Fault, Status, spoil
+from tests.fakes.faults import PAID, Fault, RetryAfter, Status, rate_limited, spoil
 from tests.fakes.ledger import Ledger
 from tests.fakes.prefix_cache import PrefixCache
 from tests.fakes.quota import Quota
+from tests.fakes.refusals import no_flex, unfit_for
 from tests.fakes.replies import completion, cut_off, drop, error, streamed
+from tests.fakes.traffic import most_in_window, totals
 
 __all__ = ["Asked", "FakeEndpoint", "Fault", "RetryAfter", "Status"]
 
@@ -47,14 +48,16 @@ class Asked:
     outcome: str
 
 
-RetryAfter = Literal["seconds", "date", "ms"] | None
+PORT_TRIES = 50
+HOLD_S = 60.0
+"""Longest time that a reply is held; then it is sent, and what the test expects fails."""
 
 
 class FakeEndpoint:
     """The server, in a thread. Tests may change its public attributes while it runs.
 
     Args:
-        port: Port on loopback, 0 for a free one.
+        port: Port on loopback, 0 for a free one. It waits for a given one that is in use, for a few seconds.
         latency_s: Seconds before each answer.
         jitter_s: Upper bound of further seconds, drawn for each answer.
         seed: Random seed of faults and jitter.
@@ -111,6 +114,7 @@ class FakeEndpoint:
     ) -> None:
         self.stream_pause_s = stream_pause_s
         self.latency_s = latency_s
+        self.hold: Callable[[dict[str, Any]], bool] | None = None  # a reply waits while it is true of the body
         self.jitter_s = jitter_s
         self.faults = dict(faults or {})
         self.rpm = rpm
@@ -164,13 +168,7 @@ class FakeEndpoint:
 
     def most_in_window(self, window_s: float = 60.0) -> int:
         """Maximum number of requests in any window, refused ones included."""
-        most, window = 0, deque[float]()
-        for asked in sorted(self.requests, key=lambda asked: asked.at):
-            window.append(asked.at)
-            while window[0] <= asked.at - window_s:
-                window.popleft()
-            most = max(most, len(window))
-        return most
+        return most_in_window((asked.at for asked in self.requests), window_s)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -203,8 +201,15 @@ class FakeEndpoint:
         # Hanging requests must not outlive a test: no grace period at shutdown.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self._port)
-        await site.start()
+        for left in reversed(range(PORT_TRIES if self._port else 1)):
+            try:
+                await web.TCPSite(runner, "127.0.0.1", self._port).start()
+                break
+            except OSError:
+                if not left:
+                    await runner.cleanup()
+                    raise
+                await asyncio.sleep(0.1)
         self._port = runner.addresses[0][1]
         self._stop = asyncio.Event()
         self._ready.set()
@@ -212,21 +217,7 @@ class FakeEndpoint:
         await runner.cleanup()
 
     async def _show_counts(self, _: web.Request) -> web.Response:
-        times = [asked.at for asked in self.requests]
-        return web.json_response(
-            {
-                "asked": self.asked,
-                "counts": dict(self.counts),
-                "answers_paid": self.paid.total(),
-                "bodies_paid": len(self.paid),
-                "tokens_in": self.tokens_in,
-                "tokens_out": self.tokens_out,
-                "most_in_flight": self.most_in_flight,
-                "most_in_60_s": self.most_in_window(),
-                "seconds": max(times, default=0.0) - min(times, default=0.0),
-                "most_paid_for_one_body": max(self.paid.values(), default=0),
-            }
-        )
+        return web.json_response(totals(self))
 
     async def _list_models(self, request: web.Request) -> web.Response:
         refused = self._refused_key(request)
@@ -252,6 +243,9 @@ class FakeEndpoint:
             cached = None if self.prefix_cache is None or "sound" in body else self.prefix_cache.read(body)
             outcome = "ok" if fault is None else str(fault.status) if isinstance(fault, Status) else fault.value
             async with self._slots or nullcontext():
+                # The test that lets it go is in another thread.
+                while (hold := self.hold) is not None and hold(body) and time.monotonic() < at + HOLD_S:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
                 if self.latency_s or self.jitter_s:
                     await asyncio.sleep(self.latency_s + self._rng.random() * self.jitter_s)
             return await self._respond(request, body, fault, cached)
@@ -264,11 +258,11 @@ class FakeEndpoint:
             self.requests.append(Asked(at, body if self.keep_bodies else {}, dict(request.headers), outcome))
 
     def _fault(self, request: web.Request, body: dict[str, Any], at: float) -> Fault | Status | None:
-        refused = self._refused_key(request)
+        refused = self._refused_key(request) or unfit_for(body, self.models, self.context, timed=self.times)
         if refused:
             return refused
-        if unfit := self._unfit(body) or self._no_flex(body):
-            return unfit
+        if body.get("service_tier") == "flex" and (full := no_flex(self.flex, self._rng.random)):
+            return full
         if self._ordered:
             return self._ordered.popleft()
         limited = self._over_limit(body, at)
@@ -277,28 +271,8 @@ class FakeEndpoint:
         chance = self._rng.random()
         for fault, probability in self.faults.items():
             if chance < probability:
-                return self._rate_limit(1.0) if fault is Fault.RATE_LIMIT else fault
+                return rate_limited(1.0, self.retry_after) if fault is Fault.RATE_LIMIT else fault
             chance -= probability
-        return None
-
-    def _unfit(self, body: dict[str, Any]) -> Status | None:
-        if (unheard := ears.refusal(body, timed=self.times)) is not None:
-            return Status(400, "unsupported_value", "invalid_request_error", unheard)
-        if self.models is not None and body.get("model") not in self.models:
-            return Status(404, "model_not_found", "invalid_request_error", f"There is no model {body.get('model')!r}.")
-        if self.context is not None and answers.tokens_in(body) > self.context:
-            message = f"This model's maximum context length is {self.context} tokens."
-            return Status(400, "context_length_exceeded", "invalid_request_error", message)
-        return None
-
-    def _no_flex(self, body: dict[str, Any]) -> Status | None:
-        if body.get("service_tier") != "flex":
-            return None
-        if self.flex is None:
-            message = "Invalid service_tier argument: flex is not available for this model."
-            return Status(400, "invalid_value", "invalid_request_error", message)
-        if self._rng.random() < self.flex:
-            return Status(429, "resource_unavailable", "resource_unavailable", "Resource Unavailable")
         return None
 
     def _refused_key(self, request: web.Request) -> Status | None:
@@ -317,7 +291,7 @@ class FakeEndpoint:
         asked = [(self._requests, self.rpm, 1), (self._tokens, self.tpm, tokens)]
         for quota, most, amount in asked:
             if most is not None and not quota.fits(most, at, amount):
-                return self._rate_limit(quota.wait_s(at))
+                return rate_limited(quota.wait_s(at), self.retry_after)
         for quota, most, amount in asked:
             if most is not None:
                 quota.take(at, amount)
@@ -332,15 +306,6 @@ class FakeEndpoint:
                 headers[f"x-ratelimit-remaining-{name}"] = str(quota.left(most, now))
                 headers[f"x-ratelimit-reset-{name}"] = f"{quota.wait_s(now) * 1000:.0f}ms"
         return headers
-
-    def _rate_limit(self, wait_s: float) -> Status:
-        headers = {
-            "seconds": {"Retry-After": f"{wait_s:.3f}"},
-            "date": {"Retry-After": formatdate(time.time() + wait_s + 1, usegmt=True)},
-            "ms": {"retry-after-ms": f"{wait_s * 1000:.0f}"},
-            None: {},
-        }[self.retry_after]
-        return Status(429, "rate_limit_exceeded", "requests", "Slow down.", headers)
 
     def bill(self, body: dict[str, Any], text: str, tier: str, cached: int | None = None) -> None:
         """Charge a reply on a tier, and fill the prompt cache."""

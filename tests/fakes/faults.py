@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+RetryAfter = Literal["seconds", "date", "ms"] | None
 
 
 class Fault(StrEnum):
@@ -45,6 +49,17 @@ class Status:
     message: str = "made to order"
     headers: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def rate_limited(wait_s: float, retry_after: RetryAfter) -> Status:
+    """A 429 that says in one of several forms how long to wait (s)."""
+    headers = {
+        "seconds": {"Retry-After": f"{wait_s:.3f}"},
+        "date": {"Retry-After": formatdate(time.time() + wait_s + 1, usegmt=True)},
+        "ms": {"retry-after-ms": f"{wait_s * 1000:.0f}"},
+        None: {},
+    }[retry_after]
+    return Status(429, "rate_limit_exceeded", "requests", "Slow down.", headers)
 
 
 def spoil(reply: dict[str, Any], fault: Fault | Status | None) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -186,8 +187,17 @@ def _answers(there: Mapping[str, str], process: subprocess.Popen[bytes]) -> bool
     return False
 
 
+_PORTS = count(os.getpid() * 31)
+
+
 def free_port() -> int:
-    """Find a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """Find a free port for a server that starts later.
+
+    No client gets it meanwhile, since it is below those that systems give to clients, and above those of Ray's workers.
+    Nor does another process of the tests, or another call: each counts on from a place of its own.
+    """
+    for number in _PORTS:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", 20_000 + number % 12_000))
+            return int(free.getsockname()[1])
+    raise AssertionError

@@ -45,10 +45,10 @@ def statuses(replies: Sequence[Reply]) -> list[int]:
 
 
 def test_requests_of_a_window_are_bounded_and_the_rest_is_free_again_after_it() -> None:
-    with FakeEndpoint(rpm=3, window_s=0.4, rate_headers=True) as fake:
+    with FakeEndpoint(rpm=3, window_s=1.0, rate_headers=True) as fake:
         assert statuses(ask(fake, *"abcde")) == [200, 200, 200, 429, 429]
         assert fake.counts == {"ok": 3, "429": 2}
-        time.sleep(0.45)
+        time.sleep(1.05)
         ((status, headers, _),) = ask(fake, "f")
         assert (status, headers["x-ratelimit-remaining-requests"]) == (200, "2")
 
@@ -62,7 +62,7 @@ def test_tokens_of_a_window_are_bounded_with_those_of_the_replies() -> None:
 
 @pytest.mark.parametrize("how", ["seconds", "date", "ms", None])
 def test_a_refusal_says_when_to_come_back(how: RetryAfter) -> None:
-    with FakeEndpoint(rpm=1, window_s=5, retry_after=how) as fake:
+    with FakeEndpoint(rpm=1, window_s=60, retry_after=how) as fake:
         ask(fake, "a")
         ((status, headers, _),) = ask(fake, "b")
     assert status == 429
@@ -71,15 +71,16 @@ def test_a_refusal_says_when_to_come_back(how: RetryAfter) -> None:
         case None:
             assert waits == {}
         case "ms":
-            assert 4000 < float(waits["retry-after-ms"]) <= 5000
+            assert 30_000 < float(waits["retry-after-ms"]) <= 60_000
         case "seconds":
-            assert 4 < float(waits["retry-after"]) <= 5
+            assert 30 < float(waits["retry-after"]) <= 60
         case "date":
-            assert 4 < parsedate_to_datetime(waits["retry-after"]).timestamp() - time.time() <= 7
+            assert 30 < parsedate_to_datetime(waits["retry-after"]).timestamp() - time.time() <= 62
 
 
 def test_a_saturated_endpoint_slows_down_without_a_word() -> None:
     with FakeEndpoint(latency_s=0.1, slots=2) as fake:
+        fake.hold = lambda _: fake.most_in_flight < 6
         replies = ask(fake, *"abcdef")
         assert statuses(replies) == [200] * 6
         assert max(seconds for _, _, seconds in replies) > 0.29

@@ -142,7 +142,7 @@ def test_a_store_that_refuses_for_good_is_said_at_once(fault: int) -> None:
         journal = JournalReplyStore(segments(shelf, patience_s=60.0), writer="one", stage="ask")
         journal.put(key_of(1), answer(1))
         with pytest.raises(OSError, match="may not be written"):
-            await asyncio.wait_for(journal.kept(), 5)
+            await asyncio.wait_for(journal.kept(), 30)
         assert shelf.refused == 1
 
     asyncio.run(run())
@@ -209,7 +209,7 @@ def test_a_store_that_takes_no_more_for_long_is_said_to_the_first_and_the_last()
     shelf.full = True
 
     async def run() -> None:
-        journal = JournalReplyStore(segments(shelf, patience_s=0.2), writer="one", stage="ask")
+        journal = JournalReplyStore(segments(shelf, patience_s=1.0), writer="one", stage="ask")
         waiting = []
         for n in range(3):
             journal.put(key_of(n), answer(n))

@@ -57,15 +57,19 @@ class BatchRun:
         endpoint: The endpoint.
         run_id: Id of the run.
         budget: Its budget.
+        key: Its API key.
     """
 
-    def __init__(self, folder: Path, endpoint: Endpoint, run_id: str = "r1", budget: Budget | None = None) -> None:
+    def __init__(
+        self, folder: Path, endpoint: Endpoint, run_id: str = "r1", budget: Budget | None = None, key: str = ""
+    ) -> None:
         self.journal = folder / "cache"
         self.endpoint = endpoint
         self.run_id = run_id
         self.budget = None if budget is None else LocalBudget(budget)
         self.queue = LocalQueue(BatchQueue(endpoint, folder / f"files-{run_id}", 1e9))
-        line = BatchLine(endpoint, BatchApi(endpoint, SecretStr("")), self.queue)
+        self.key = SecretStr(key)
+        line = BatchLine(endpoint, BatchApi(endpoint, self.key), self.queue)
         self.runner = BatchRunner([line], BatchLog(self.journal, run_id), self.budget)
         self.passes = 0
 
@@ -90,7 +94,7 @@ class BatchRun:
         return asyncio.run(self._all(requests))
 
     async def _all(self, requests: Sequence[ChatRequest]) -> list[Outcome]:
-        api, wire = BatchApi(self.endpoint, SecretStr("")), OpenAITransport(self.endpoint, SecretStr(""))
+        api, wire = BatchApi(self.endpoint, self.key), OpenAITransport(self.endpoint, self.key)
         permits = LeasePool(LocalLeaseServer(Limiter(Limits.of(self.endpoint))))
         route = EndpointRoute(self.endpoint, wire, permits, self.budget, BatchRoute(self.endpoint, api, self.queue))
         writer = f"{self.run_id}_{self.passes}"

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import logging
 import pickle
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Message, Text
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
 from lvqa_ray.records import Usage
 from tests.fakes.endpoint import FakeEndpoint, Fault, RetryAfter, Status
+from tests.fakes.files import free_port
 
 SECRET = "sk-test-PLANTED-0123456789"  # noqa: S105 - planted, to look for it
 PLAIN_SECRET = "correct-horse-battery"  # noqa: S105 - looks like nothing that a pattern would find
@@ -64,13 +64,6 @@ def models_of(fake: FakeEndpoint | str, *, key: str = SECRET, model: str = "fake
             await transport.aclose()
 
     return asyncio.run(once())
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def test_an_answer_with_its_usage_and_its_cost(fake: FakeEndpoint) -> None:

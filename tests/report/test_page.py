@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, expect
 
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.shards import read_rows
@@ -242,7 +242,7 @@ def test_drops_are_listed_with_their_reasons(chromium: Browser, small: Path) -> 
         assert row.endswith("too long")
         page.click("#statistics [data-filter='dropped:structure'] >> nth=-1")
         assert page.locator(".list .why").all_inner_texts() == ["too long"] * drops
-        assert "Dropped by structure: too long" in page.inner_text("#record")
+        expect(page.locator("#record")).to_contain_text("Dropped by structure: too long")
         page.click("#reset")
         page.fill("#search", "too long")
         assert page.inner_text("#count") == f"{drops} of 74"
@@ -265,7 +265,7 @@ def test_filters_keys_and_links(chromium: Browser, small: Path) -> None:
         assert "This is no video." in page.inner_text("#record")
         page.keyboard.press("j")
         page.wait_for_selector("h2:text-is('film-19')")
-        assert page.url.endswith("#film-19")
+        assert page.evaluate("location.hash") == "#film-19"
         page.keyboard.press("k")
         page.wait_for_selector("h2:text-is('film-9')")
         page.click("[data-filter='check:grounding']")
@@ -287,12 +287,12 @@ def test_it_can_be_read_in_the_dark_and_on_a_phone(chromium: Browser, small: Pat
         page.wait_for_selector("h2:text-is('film-0_q2')")
         assert not page.is_visible("#list")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        page.tap(".steps > li:nth-child(1)")
-        assert page.query_selector(".time.lit")
+        page.tap(".steps > li:nth-child(1)")  # the browser clicks a moment after a tap
+        page.wait_for_selector(".time.lit")
         page.tap(".back")
-        assert page.is_visible("#list")
+        expect(page.locator("#list")).to_be_visible()
         page.tap("#theme")
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(247, 246, 243)"
+        expect(page.locator("body")).to_have_css("background-color", "rgb(247, 246, 243)")
 
 
 def test_texts_of_models_and_files_do_nothing(chromium: Browser, tmp_path: Path) -> None:
@@ -309,6 +309,7 @@ def test_texts_of_models_and_files_do_nothing(chromium: Browser, tmp_path: Path)
         page.fill("#search", "film")
         page.click("#reset")
         page.click(".list button >> nth=0")
+        expect(page.locator("#record h2")).to_have_text(page.inner_text(".list .meta span >> nth=0"))
         shown = page.inner_text("#record")
         assert shown.count("<script>window.harmed = 1</script>") > 10
         assert "{{ 7 * 7 }}" in shown

@@ -100,6 +100,6 @@ def test_no_mix_ups_and_nobody_waits_for_another(
     figures = {"alone_s": alone, "median_s": statistics.median(took), "slowest_s": took[-1]}
     for name, seconds in figures.items():
         record_property(name, round(seconds, 2))
-    assert took[-1] < alone + 20, "nobody waits for those who hang, nor for the analysis of another"
+    assert took[-1] < alone + 60, "nobody waits for those who hang, nor for the analysis of another"
     for each in hung:
         each.close()

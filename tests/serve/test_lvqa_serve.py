@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import httpx2
 import yaml
 
 from tests.fakes.endpoint import FakeEndpoint
+from tests.fakes.files import free_port
 from tests.fakes.told import STORY, told
 from tests.serve.conftest import job_at
 from tests.serve.test_service import until
@@ -26,13 +26,6 @@ from tests.serve.vendor import WORKSPACE, Vendor
 TOKEN = "planted-0123456789abcdef"  # noqa: S105 - opens nothing but a test
 SENT = {"Authorization": f"Bearer {TOKEN}"}
 ROUTE = f"{WORKSPACE}/quanmiao/lightapp/runVideoAnalysis"
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @contextmanager

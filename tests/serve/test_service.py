@@ -88,7 +88,7 @@ def test_plain_json_starts_reads_watches_and_stops(service: Service, films: Path
     built = httpx2.post(at, json={"task": "plain", "base": session, "tasks": ["mind_map"]}).json()["session"]
     until(lambda: httpx2.get(f"{at}/{built}").json()["state"] == "done")
 
-    endpoint.latency_s = 30
+    endpoint.hold = lambda _: True
     slow = httpx2.post(at, json={**wanted, "caption_prompt": "Something else."}).json()["session"]
     with httpx2.stream("GET", f"{at}/{slow}/events") as answer:
         names = []
@@ -112,12 +112,12 @@ def test_who_sends_no_token_is_turned_away(endpoint: FakeEndpoint, films: Path, 
             refused = httpx2.get(at, params={"task": "t"}, headers=headers)
             assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert httpx2.get(at, params={"task": "t"}, headers=sent).json() == []
-        endpoint.latency_s = 30
+        endpoint.hold = lambda _: True
         wanted = {"video": str(films / "film.mp4"), "caption_prompt": "Nothing that was asked before."}
         assert httpx2.post(at, json=wanted, headers=sent).status_code == 202
         busy = httpx2.post(at, json=wanted, headers=sent)
         assert (busy.status_code, busy.json()["error"]["code"]) == (429, "Throttling")
-        endpoint.latency_s = 0
+        endpoint.hold = None
     for path in tmp_path.rglob("*.json*"):
         assert TOKEN not in path.read_text(encoding="utf-8", errors="replace")
 

@@ -9,14 +9,23 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from lvqa_ray.engine.batching.batch_budget import BatchBudget
+from lvqa_ray.engine.batching.open_batch import EMPTY_POLLS, OpenBatch, locate, open_batch
 from lvqa_ray.engine.batching.request_files import BatchLine, discarded, outage, typed, uploaded, without
-from lvqa_ray.errors import ApiError, BatchFailed, NoCapacity, NotFound, RetryableError, StopRun
-from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, place_of
-from lvqa_ray.llm.batches.batch_api import BatchState
-from lvqa_ray.llm.batches.batch_queue import ReadyFile
+from lvqa_ray.errors import (
+    ApiError,
+    AuthFailed,
+    BatchFailed,
+    Forbidden,
+    NoCapacity,
+    NotFound,
+    RetryableError,
+    StopRun,
+)
+from lvqa_ray.journal.batch_log import BatchLog, served_model
+from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
+from lvqa_ray.llm.batches.batch_queue import QueueClient, ReadyFile
 from lvqa_ray.llm.batches.result_rows import results_of
 from lvqa_ray.llm.messages import ChatReply
 from lvqa_ray.llm.middleware.budget import BudgetClient
@@ -25,29 +34,11 @@ TICK_S = 0.1
 """Interval at which the queues are asked for complete files (s)."""
 LONGEST_REST_S = 600.0
 """Longest rest after a round in which no request was answered (s)."""
-LATE_S = 300.0
-"""How late a request for a batch may arrive, if its file cannot be deleted (s)."""
-EMPTY_POLLS = 10
-"""How often a batch is asked for again that the endpoint does not show, or whose results it does not show."""
 CANCEL_S = 900.0
 """How long a batch that is to be cancelled may take to end (s); OpenAI says up to 10 minutes."""
 UNSENT = frozenset({"not_uploaded", "not_created"})
 """Ends of batches that never began."""
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Open:
-    """A batch that has not ended."""
-
-    line: BatchLine
-    logged: LoggedBatch
-    next_poll: float = 0.0
-    shown: BatchState | None = None
-    overdue_at: float = 0.0
-    cancelled: bool = False
-    empty: int = 0
-    unknown: int = 0
 
 
 class BatchRunner:
@@ -67,7 +58,8 @@ class BatchRunner:
         self._log = log
         self._budget = BatchBudget(budget)
         self._halted = False
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, OpenBatch] = {}
+        self._left: dict[str, str] = {}  # by keys of requests: why their batch is not asked for any more
         self._flush = False
         self._idle = False
         self._answered = 0
@@ -84,10 +76,9 @@ class BatchRunner:
         Raises:
             OSError: The log cannot be read.
         """
-        places = {place_of(line.endpoint): line for line in self._lines}
-        for batch in self._log.open():
-            if (line := places.get(batch.place)) is not None:
-                self._open[batch.tag] = _Open(line, batch)
+        for logged in self._log.open():
+            if (batch := open_batch(logged, self._lines)) is not None:
+                self._open[logged.tag] = batch
         if self._open:
             logger.warning("%d file batches of an earlier run are open: their answers will be used.", len(self._open))
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
@@ -144,7 +135,8 @@ class BatchRunner:
 
     async def _adopt(self) -> None:
         for batch in self._open.values():
-            await batch.line.queue.adopt(entry.key for entry in batch.logged.entries)
+            for queue in self._queues(batch):
+                await queue.adopt(entry.key for entry in batch.logged.entries)
 
     def _run(self) -> None:
         try:
@@ -178,19 +170,24 @@ class BatchRunner:
                 self._idle = flushing and not took and not self._open
                 await asyncio.sleep(TICK_S)
         finally:
-            for line in self._lines:
+            for api in {id(api): api for api in self._clients()}.values():
                 with suppress(OSError):
-                    await line.api.aclose()
+                    await api.aclose()
 
     async def _submit(self, line: BatchLine, file: ReadyFile) -> None:
         """Upload a file and create its batch; each step is logged before the next one."""
-        known = {entry.key for each in self._open.values() for entry in each.logged.entries}
+        known = {entry.key for each in self._open.values() for entry in each.logged.entries} | self._left.keys()
         if doubled := {entry.key for entry in file.entries} & known:  # after a restart of the queue
             await self._budget.release([entry for entry in file.entries if entry.key in doubled])
             file = without(file, doubled)
             mine = {entry.key for each in self._open.values() if each.line is line for entry in each.logged.entries}
-            theirs = {key: NoCapacity("The batch of another key has the request.") for key in doubled - mine}
-            await line.queue.settle(theirs)  # it may be offered again, until the answer is in the journal
+            theirs: dict[str, ApiError | None] = {
+                key: _left(self._left[key])
+                if key in self._left
+                else NoCapacity("The batch of another key has the request.")  # it may be offered again
+                for key in doubled - mine
+            }
+            await line.queue.settle(theirs)
         if not file.entries:
             file.path.unlink(missing_ok=True)
             return
@@ -199,12 +196,12 @@ class BatchRunner:
         try:
             name = await uploaded(line, file, f"{tag}.jsonl")
         except ApiError as error:
-            await self._refused(_Open(line, logged), "not_uploaded", error)
+            await self._refused(OpenBatch(line, logged), "not_uploaded", error)
             return
         finally:
             file.path.unlink(missing_ok=True)
         logged = self._log.note(logged, file=name)
-        batch = self._open[tag] = _Open(line, logged)
+        batch = self._open[tag] = OpenBatch(line, logged)
         try:
             state = await line.api.create(name, tag, line.endpoint.batch_hours)
         except ApiError as error:
@@ -218,7 +215,7 @@ class BatchRunner:
         batch.logged = self._log.note(logged, id_=state.id)
         batch.shown = state
 
-    async def _refused(self, batch: _Open, status: str, error: ApiError) -> None:
+    async def _refused(self, batch: OpenBatch, status: str, error: ApiError) -> None:
         """End a batch whose file or creation was not accepted; an outage counts as no attempt of its requests."""
         line = batch.line
         if isinstance(error, RetryableError):
@@ -226,21 +223,23 @@ class BatchRunner:
             error = outage(error, down_s, line.endpoint.max_outage_s)
         await self._end(batch, status, {entry.key: typed(error) for entry in batch.logged.entries})
 
-    async def _advance(self, batch: _Open) -> None:
+    async def _advance(self, batch: OpenBatch) -> None:
         """Bring a batch one step further.
 
         Raises:
             RetryableError: Nothing is known now.
         """
-        if not batch.logged.id and not await self._located(batch):
-            return
         hours = batch.line.endpoint.batch_hours
         try:
+            if not batch.logged.id and not await self._located(batch):
+                return
             state = batch.shown = await batch.line.api.get(batch.logged.id)
-        except NotFound:
+        except (NotFound, AuthFailed, Forbidden) as error:
+            if error.status == 401 and batch.has_own_key and not batch.others:
+                raise  # nothing can be sent with this key
             await self._unknown(batch)
             return
-        batch.unknown = 0
+        batch.denials = 0
         late = not state.results and (state.done or state.status == "completed")  # some servers count nothing
         if state.ended and late and batch.empty < EMPTY_POLLS:
             batch.empty += 1
@@ -256,7 +255,7 @@ class BatchRunner:
                 await self._leave(batch, said)
 
     @staticmethod
-    async def _cancelled(batch: _Open) -> bool:
+    async def _cancelled(batch: OpenBatch) -> bool:
         """Cancel a batch; returns whether that need not be tried again.
 
         Raises:
@@ -272,50 +271,39 @@ class BatchRunner:
             logger.warning("file batch %s cannot be cancelled, and may still end: %s", batch.logged.id, error)
         return True
 
-    async def _unknown(self, batch: _Open) -> None:
+    async def _unknown(self, batch: OpenBatch) -> None:
         """Look for a batch that the endpoint has denied; its requests may be paid for, so none is sent again."""
-        batch.unknown += 1
-        found, at = None, batch.line.endpoint
-        with suppress(NotFound):  # some servers have no list
-            found = await batch.line.api.find(batch.logged.tag, batch.logged.file)
+        found = None
+        if batch.logged.id:
+            with suppress(NotFound, AuthFailed, Forbidden):  # some servers have no list
+                found = await batch.line.api.find(batch.logged.tag, batch.logged.file)
         if found is not None and found.id != batch.logged.id:
             batch.logged = self._log.note(batch.logged, id_=found.id)
-        if found is None and batch.unknown >= EMPTY_POLLS:
-            said = (
-                f"{at.label} does not know the file batch {batch.logged.id} any more, as the key in {at.api_key_env} "
-                "sees it. Its requests may be paid for and are not sent again: restore the key that made it, or give "
-                "the batch up with lvqa batches OUT --forget."
-            )
+        if found is None and (said := batch.deny()):
             await self._leave(batch, said)
 
-    async def _leave(self, batch: _Open, said: str) -> None:
+    async def _leave(self, batch: OpenBatch, said: str) -> None:
         """Fail the requests of a batch in this run; it stays open in the log for a later one."""
         logger.warning("%s", said)
-        await batch.line.queue.settle({entry.key: BatchFailed(said, status=400) for entry in batch.logged.entries})
+        keys = [entry.key for entry in batch.logged.entries]
+        self._left |= dict.fromkeys(keys, said)
+        for queue in self._queues(batch):
+            await queue.settle({key: _left(said) for key in keys})
         del self._open[batch.logged.tag]
 
-    async def _located(self, batch: _Open) -> bool:
-        """Find a batch whose id was not logged; if there is none, see to it that there will be none."""
-        logged, api = batch.logged, batch.line.api
-        keys = [entry.key for entry in logged.entries]
-        unsent = {key: NoCapacity("The file batch was not created.") for key in keys}
-        if not logged.file:  # without a file there was no request for a batch
-            await self._end(batch, "not_uploaded", unsent)
-            return False
-        found = await api.find(logged.tag, logged.file)
-        if found is None:
-            # A request that is still on its way finds no file then.
-            deleted = await discarded(batch.line, logged.file)
-            found = await api.find(logged.tag, logged.file)
-            if found is None and not deleted and time.time() - logged.at < LATE_S:
-                return False
-        if found is None:
-            await self._end(batch, "not_created", unsent)
-            return False
-        batch.logged = self._log.note(logged, id_=found.id)
-        return True
+    async def _located(self, batch: OpenBatch) -> bool:
+        """Find a batch whose id was not logged; returns whether it was found."""
+        found, status = await locate(batch, self._log)
+        if found:
+            batch.logged = self._log.note(batch.logged, id_=found)
+        elif status == "denied":
+            await self._unknown(batch)
+        elif status:
+            unsent = NoCapacity("The file batch was not created.")
+            await self._end(batch, status, {entry.key: unsent for entry in batch.logged.entries})
+        return bool(found)
 
-    async def _record(self, batch: _Open, state: BatchState) -> None:
+    async def _record(self, batch: OpenBatch, state: BatchState) -> None:
         """Write the results of an ended batch to the journal."""
         files = []
         for name in state.results:
@@ -336,9 +324,22 @@ class BatchRunner:
         for name in (batch.logged.file, *state.results):
             await discarded(batch.line, name)
 
-    async def _end(self, batch: _Open, status: str, results: Mapping[str, ApiError | None]) -> None:
+    async def _end(self, batch: OpenBatch, status: str, results: Mapping[str, ApiError | None]) -> None:
         batch.logged = self._log.note(batch.logged, status=status)
         self._open.pop(batch.logged.tag, None)
         if status in UNSENT and batch.logged.ours:
             await self._budget.release(batch.logged.entries)
-        await batch.line.queue.settle(results)
+        for queue in self._queues(batch):
+            await queue.settle(results)
+
+    def _queues(self, batch: OpenBatch) -> list[QueueClient]:
+        """The queues that the requests of a batch may be offered to, with whatever key."""
+        return [line.queue for line in self._lines if served_model(line.endpoint) == batch.logged.served]
+
+    def _clients(self) -> list[BatchApi]:
+        tried = [line for batch in self._open.values() for line in (batch.line, *batch.others)]
+        return [line.api for line in (*self._lines, *tried)]
+
+
+def _left(said: str) -> BatchFailed:
+    return BatchFailed(said, status=400)  # no retry in this run

@@ -70,7 +70,8 @@ class LocalClients:
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
         self._shared = shared((at, self._key(at)) for at in self._known)
         self._gates: dict[SharedBy, _Gate] = {}
-        self.batches = LocalBatches(folder, run_id, engine.scratch_gb, self._run_budget, waits=revive)
+        pairs = [(at, self._key(at)) for at in self._known]
+        self.batches = LocalBatches(folder, run_id, engine.scratch_gb, self._run_budget, pairs, waits=revive)
         self._wires: dict[str, OpenAITransport] = {}
         self._journals: dict[str, JournalReplyStore] = {}
         self._prefixes = WarmPrefixes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.batching.batch_runner import BatchRunner
 from lvqa_ray.engine.batching.request_files import BatchLine
-from lvqa_ray.journal.batch_log import BatchLog, Place, batches_folder, logged, place_of
+from lvqa_ray.journal.batch_log import BatchLog, Place, ServedModel, batches_folder, logged, place_of, served_model
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.batches.batch_queue import BatchQueue, LocalQueue
@@ -34,19 +34,28 @@ class LocalBatches:
         run_id: Id in the names of the log's segments.
         scratch_gb: Maximum size of the files that wait to be uploaded (GB).
         budget: The budget, if there is one.
+        known: The endpoints of the job with their keys.
         waits: Whether callers wait for their answers; otherwise their requests are deferred to a later pass.
     """
 
     def __init__(
-        self, journal: StoragePath, run_id: str, scratch_gb: float, budget: BudgetClient | None, *, waits: bool
+        self,
+        journal: StoragePath,
+        run_id: str,
+        scratch_gb: float,
+        budget: BudgetClient | None,
+        known: Sequence[tuple[Endpoint, SecretStr]],
+        *,
+        waits: bool,
     ) -> None:
         self._journal = journal
         self._run_id = run_id
         self._most_bytes = scratch_gb * 2**30
         self._budget = budget
+        self._known = known
         self._waits = waits
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._running: dict[Place, tuple[LocalQueue, BatchRunner]] = {}
+        self._running: dict[ServedModel, tuple[dict[Place, LocalQueue], BatchRunner]] = {}
         self._begun = 0
 
     @property
@@ -71,22 +80,32 @@ class LocalBatches:
         Raises:
             OSError: The log of batches cannot be read.
         """
-        name = place_of(at)
+        name = served_model(at)
         if at.tier != "batch" and name not in self._running and not self._is_open(name):
             return None
         if name not in self._running or self._running[name][1].broken:  # a service must recover from an outage
-            longest_s = min(at.batch_wait_s, LONGEST_COLLECTING_S) if self._waits else at.batch_wait_s
-            quick = at.model_copy(update={"batch_wait_s": longest_s})
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="lvqa-batches-")
-            files = Path(self._folder.name) / str(self._begun)
-            queue = LocalQueue(BatchQueue(quick, files, self._most_bytes))
-            log = BatchLog(self._journal, f"{self._run_id}_{self._begun}")
-            runner = BatchRunner([BatchLine(quick, BatchApi(quick, key), queue)], log, self._budget)
-            runner.start()
-            self._running[name] = queue, runner
-            self._begun += 1
-        return BatchRoute(at, BatchApi(at, key), self._running[name][0], waits=self._waits, collects=at.tier == "batch")
+            self._running[name] = self._begin(at, key)
+        queues, _ = self._running[name]
+        return BatchRoute(at, BatchApi(at, key), queues[place_of(at)], waits=self._waits, collects=at.tier == "batch")
+
+    def _begin(self, at: Endpoint, key: SecretStr) -> tuple[dict[Place, LocalQueue], BatchRunner]:
+        """Start the runner of a model at a base URL, with one queue for each variable that has a key of it."""
+        same = [pair for pair in self._known if served_model(pair[0]) == served_model(at)]
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="lvqa-batches-")
+        files = Path(self._folder.name) / str(self._begun)
+        lines: list[BatchLine] = []
+        queues: dict[Place, LocalQueue] = {}
+        for place, (each, its_key) in {place_of(pair[0]): pair for pair in (*same, (at, key))}.items():
+            longest_s = min(each.batch_wait_s, LONGEST_COLLECTING_S) if self._waits else each.batch_wait_s
+            quick = each.model_copy(update={"batch_wait_s": longest_s})
+            queues[place] = LocalQueue(BatchQueue(quick, files / str(len(lines)), self._most_bytes))
+            lines.append(BatchLine(quick, BatchApi(quick, its_key), queues[place]))
+        log = BatchLog(self._journal, f"{self._run_id}_{self._begun}")
+        runner = BatchRunner(lines, log, self._budget)
+        runner.start()
+        self._begun += 1
+        return queues, runner
 
     def close(self) -> None:
         """Stop; open batches go on at the endpoint, and the next process with the lock finds them."""
@@ -95,8 +114,8 @@ class LocalBatches:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _is_open(self, name: Place) -> bool:
+    def _is_open(self, name: ServedModel) -> bool:
         folder = batches_folder(self._journal)
         if not folder.is_dir():
             return False
-        return any(batch.place == name for batch in logged(open_segments(folder, make=False)) if not batch.status)
+        return any(batch.served == name for batch in logged(open_segments(folder, make=False)) if not batch.status)

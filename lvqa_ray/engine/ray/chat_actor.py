@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-import pyarrow as pa
-
 from lvqa_ray.engine.bundle_runner import BundleRunner
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue
@@ -51,8 +49,6 @@ class ChatActor:
         self, steps: Sequence[ChatStep | PlainStep], lines: Lines, journal: StoragePath, run_id: str, most: int
     ) -> None:
         worker_without_terminal()
-        # The allocators that Arrow prefers keep memory for each of the hundreds of threads here (measured: 170 MB).
-        pa.set_memory_pool(pa.system_memory_pool())
         writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._steps = steps
         self._lines = lines

@@ -17,7 +17,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue, files_of, start_queue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.session.run_actors import end_actors
-from lvqa_ray.journal.batch_log import BatchLog, place_of
+from lvqa_ray.journal.batch_log import BatchLog, served_model
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import SharedBy, shared_by
@@ -61,7 +61,7 @@ def file_batches(
     """Run the file batches of a job while the block runs: those of this run, and open ones of earlier runs.
 
     An endpoint whose tier was ``batch`` in an earlier run has a queue as long as a batch of that run is open, since its
-    requests must not be sent on another tier too.
+    requests must not be sent on another tier too, or with another key.
 
     Args:
         job: The job.
@@ -74,14 +74,14 @@ def file_batches(
     """
     journal = output_path(job) / "cache"
     log = BatchLog(journal, run_id)
-    opened = {batch.place for batch in log.open()}
+    opened = {batch.served for batch in log.open()}
     pairs = chain.from_iterable(
         zip(job.endpoints.replicas(role), keys[role], strict=True) for role in keys if role != "speech"
     )
     wanted: dict[SharedBy, tuple[Endpoint, SecretStr]] = {}
     for at, key in pairs:
         name = shared_by(at, key)
-        if at.tier == "batch" or (name not in wanted and place_of(at) in opened):
+        if at.tier == "batch" or (name not in wanted and served_model(at) in opened):
             wanted[name] = (at, key)
     if not wanted:
         yield FileBatches()

@@ -221,6 +221,18 @@ class BatchApi(OpenAITransport):
             error = error_mapping.as_api_error(exc, secret=self._key)
         raise error
 
+    async def has_file(self, file: str) -> bool:
+        """Whether the endpoint shows a file to this key.
+
+        Raises:
+            ApiError: It does not say.
+        """
+        try:
+            await self._ask("GET", self._url(f"/files/{file}"), None)
+        except NotFound:
+            return False
+        return True
+
     async def delete(self, file: str) -> None:
         """Delete a file, if it exists."""
         try:

@@ -87,7 +87,7 @@ def blocks_forgotten() -> Iterator[None]:
     """Patch Ray Data inside the block to keep no statistics of finished blocks.
 
     It keeps three objects for each block of each step until the end of a pass (5 KB a video), for `Dataset.stats`,
-    which nobody reads.
+    which nobody reads; see ray-project/ray#66016.
     """
     with ExitStack() as changed:
         _change(changed, map_operator, "to_stats", _no_statistics)

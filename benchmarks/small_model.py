@@ -125,9 +125,9 @@ def served() -> Iterator[str]:
             server.terminate()
 
 
-async def harvest(url: str, path: Path, each: int, max_tokens: int) -> None:
+async def harvest(url: str, path: Path, shapes: str, each: int, max_tokens: int) -> None:
     """Append the replies to each shape of request: one prompt after the other, since the server keeps the last ones."""
-    todo = iter([(shape, film, n) for film, shape in enumerate(KINDS) for n in range(each)])
+    todo = iter([(shape, film, n) for film, shape in enumerate(KINDS) for n in range(each) if shapes in shape])
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
 
         async def work() -> None:
@@ -171,11 +171,12 @@ def main() -> None:
     arguments.add_argument("what", choices=["harvest", "read"])
     arguments.add_argument("path", type=Path)
     arguments.add_argument("--each", type=int, default=20, help="Replies to each shape of request.")
+    arguments.add_argument("--shapes", default="", help="Only shapes whose name has this text.")
     arguments.add_argument("--max-tokens", type=int, default=220)
     given = arguments.parse_args()
     if given.what == "harvest":
         with served() as url:
-            asyncio.run(harvest(url, given.path, given.each, given.max_tokens))
+            asyncio.run(harvest(url, given.path, given.shapes, given.each, given.max_tokens))
     read(given.path)
 
 

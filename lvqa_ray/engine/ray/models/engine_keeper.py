@@ -15,8 +15,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
-STOP_WITHIN_S = 5.0
-POLL_S = 0.2
+KILL_AFTER_S = 5.0
+KEEPER_POLL_S = 0.2
 PR_SET_PDEATHSIG = 1
 
 
@@ -34,7 +34,7 @@ def keep(argv: list[str]) -> int:
         return 127
     try:
         while server.poll() is None:
-            ready, _, _ = select.select([sys.stdin], [], [], POLL_S)
+            ready, _, _ = select.select([sys.stdin], [], [], KEEPER_POLL_S)
             if ready and not os.read(0, 1024):
                 break
     finally:
@@ -47,7 +47,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(server.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        server.wait(STOP_WITHIN_S)
+        server.wait(KILL_AFTER_S)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()

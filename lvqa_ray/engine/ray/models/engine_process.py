@@ -24,12 +24,12 @@ from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.llm.engines.server_command import server_command
 
 HOST = "127.0.0.1"
-POLL_S = 0.3
+HEALTH_POLL_S = 0.3
 LOG_TAIL_BYTES = 64 * 1024
 PORT_TRIES = 3
 """Another program may take the free port before the server listens on it."""
 IN_USE = "address already in use"
-STOP_WITHIN_S = 10.0
+KEEPER_ENDS_WITHIN_S = 10.0
 WARM_UP_TOKENS = 8
 ERROR_CHARS = 300
 
@@ -108,7 +108,7 @@ class EngineProcess:
                         + ": raise warmup_s, or look at its log."
                     )
                 on_progress(loading_progress(self.log_tail()))
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(HEALTH_POLL_S)
             on_progress("answering a first request")
         try:
             await warm_up(self._served, f"{self.base}/v1", max(1.0, until - time.monotonic()))
@@ -139,7 +139,7 @@ class EngineProcess:
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         try:
-            self._keeper.wait(STOP_WITHIN_S)
+            self._keeper.wait(KEEPER_ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()

@@ -31,7 +31,7 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Headers of one connection (RFC 9110, section 7.6.1), besides the host and the length, which the client sets."""
-RETRY_AFTER_S = 5
+ASK_AGAIN_AFTER_S = 5
 HOLD_S = 3.0
 """How long a request to a dead server waits before its 503: answers at once would draw more requests here than to
 replicas that work."""
@@ -159,6 +159,6 @@ class EngineProxy:
         await asyncio.sleep(HOLD_S)
         message = f"{self._served.label} does not answer ({type(error).__name__}); it is being restarted."
         body = json.dumps({"error": {"message": message, "type": "server_error", "code": "engine_down"}}).encode()
-        headers = [(b"content-type", b"application/json"), (b"retry-after", str(RETRY_AFTER_S).encode())]
+        headers = [(b"content-type", b"application/json"), (b"retry-after", str(ASK_AGAIN_AFTER_S).encode())]
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": body})

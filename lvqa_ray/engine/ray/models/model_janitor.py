@@ -19,7 +19,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.models.serve_address import CONTROLLER, SERVE_NAMESPACE, is_serve_running
 
 NAMESPACE = "lvqa-models"
-SHUTDOWN_WITHIN_S = 30.0
+SERVE_ENDS_WITHIN_S = 30.0
 logger = logging.getLogger(__name__)
 
 
@@ -82,7 +82,7 @@ class ModelJanitor:
         doing = [text for text in self._progress.values() if text and text != "ready"]
         return max(doing, default=""), self._fault, self._faults
 
-    async def _until_gone(self, user: str, lifeline: Any) -> None:  # noqa: ANN401 - an actor handle
+    async def _until_gone(self, user: str, lifeline: Handle) -> None:
         with suppress(ray.exceptions.RayError):
             await lifeline.wait.remote()
         if user in self._users:
@@ -111,7 +111,7 @@ def _shut_down_serve() -> None:
     """Shut Ray Serve down: ``serve.shutdown`` leaves a call that fails, about which every driver prints a warning."""
     controller: Any = ray.get_actor(CONTROLLER, namespace=SERVE_NAMESPACE)
     ray.get(controller.graceful_shutdown.remote(wait=False))
-    until = time.monotonic() + SHUTDOWN_WITHIN_S
+    until = time.monotonic() + SERVE_ENDS_WITHIN_S
     while is_serve_running() and time.monotonic() < until:
         time.sleep(0.2)
 

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray import serve
 from ray.data import DataContext, ExecutionResources
+from ray.serve.schema import ApplicationStatusOverview
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
@@ -30,10 +31,11 @@ from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.log_faults import fault_of
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 
-POLL_S = 0.5
+MODEL_POLL_S = 0.5
 END_WITHIN_S = 60.0
-SCHEDULE_S = 60.0
+PLACE_WITHIN_S = 60.0
 """Time to start a replica's process, on top of ``warmup_s``."""
+RUNNING = "RUNNING"
 NOT_RUNNING = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 FAILED_TO_START = "failed to start"
 """Ray Serve's words about a replica; it tries again many times."""
@@ -123,7 +125,7 @@ def start_models(
     base = proxy_address(port)
     present = {digest for digest, at in served.items() if _overview(app_name(at)) is not None}
     counts = _counts(job, {digest: at for digest, at in served.items() if digest not in present})
-    janitors = {digest: _held(app_name(at), lifeline, starts_serve) for digest, at in served.items()}
+    janitors = {digest: _held(app_name(at), lifeline, starts_serve=starts_serve) for digest, at in served.items()}
     began = time.time()
     access = storage_options(job.storage)
     for digest, at in served.items():
@@ -167,7 +169,7 @@ def stop_models(job: Job) -> list[str]:
     return ended
 
 
-def _held(app: str, lifeline: Handle, starts_serve: bool) -> Any:  # noqa: ANN401 - an actor handle
+def _held(app: str, lifeline: Handle, *, starts_serve: bool) -> Handle:
     """The janitor of an application, which keeps it until the lifeline ends."""
     until = time.monotonic() + END_WITHIN_S
     while time.monotonic() < until:
@@ -175,7 +177,7 @@ def _held(app: str, lifeline: Handle, starts_serve: bool) -> Any:  # noqa: ANN40
         with suppress(ray.exceptions.RayActorError):
             if ray.get(janitor.hold.remote(repr(lifeline), lifeline)):
                 return janitor
-        time.sleep(POLL_S)
+        time.sleep(MODEL_POLL_S)
     raise ConfigError(f"{app} of an earlier run does not end: try again, or restart Ray.")
 
 
@@ -191,18 +193,17 @@ def _counts(job: Job, served: Mapping[str, ServedEndpoint]) -> dict[str, int]:
     )
 
 
-def _wait(at: ServedEndpoint, janitor: Any, on_wait: OnWait) -> None:  # noqa: ANN401 - an actor handle
+def _wait(at: ServedEndpoint, janitor: Handle, on_wait: OnWait) -> None:
     """Wait until all servers of a model answer.
 
     Raises:
         ConfigError: One of them does not start.
     """
-    app, until = app_name(at), time.monotonic() + at.warmup_s + SCHEDULE_S
+    app, until = app_name(at), time.monotonic() + at.warmup_s + PLACE_WITHIN_S
     while True:
         doing, fault, _ = ray.get(janitor.state.remote())
         found = _overview(app)
-        status = "" if found is None else str(found.status.value)
-        if status == "RUNNING":
+        if found is not None and found.status.value == RUNNING:
             return
         if fault:
             raise ConfigError(fault)
@@ -215,14 +216,15 @@ def _wait(at: ServedEndpoint, janitor: Any, on_wait: OnWait) -> None:  # noqa: A
                 f"{at.gpus:g} GPUs and {at.cpus:g} cores is free."
             )
         on_wait(f"{at.label}: {doing or 'a place on the cluster'}")
-        time.sleep(POLL_S)
+        time.sleep(MODEL_POLL_S)
 
 
-def _overview(app: str) -> Any:  # noqa: ANN401 - a status of Ray Serve
-    return serve.status().applications.get(app)
+def _overview(app: str) -> ApplicationStatusOverview | None:
+    found: ApplicationStatusOverview | None = serve.status().applications.get(app)
+    return found
 
 
-def _failure(found: Any) -> str:  # noqa: ANN401 - as above
+def _failure(found: ApplicationStatusOverview | None) -> str:
     """What Ray Serve says about an application that does not start; empty while it may."""
     if found is None:
         return ""
@@ -232,7 +234,8 @@ def _failure(found: Any) -> str:  # noqa: ANN401 - as above
 
 def _replicas(app: str) -> int:
     """The number of servers of an application; that of Ray Serve LLM has a second deployment, which takes requests."""
-    deployments: Any = _overview(app).deployments
+    found = _overview(app)
+    deployments = {} if found is None else found.deployments
     servers = [each for name, each in deployments.items() if name == DEPLOYMENT or LLM_SERVER in name]
     return max(1, sum(sum(each.replica_states.values()) for each in servers))
 

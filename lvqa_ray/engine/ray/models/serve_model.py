@@ -15,11 +15,11 @@ from lvqa_ray.engine.ray.models.model_servers import (
     start_models,
     stop_models,
 )
+from lvqa_ray.engine.ray.serve_deployment import SIGNAL_POLL_S
 from lvqa_ray.engine.ray.session.cluster import ray_session_for
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 
-SIGNAL_POLL_S = 1.0
 OnUp = Callable[[Mapping[str, RunningModel]], object]
 
 

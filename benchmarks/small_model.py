@@ -186,9 +186,10 @@ def replay(path: Path) -> None:
     left = {kind: iter(found) for kind, found in ended.items()}
 
     async def answer(request: web.Request) -> web.Response:
-        schema = json.dumps((await request.json())["response_format"])
-        kind = next((kind for kind in ("spans", "number", "rubric") if f'"{kind}"' in schema), "choice")
-        one = next(left[{"spans": "span", "rubric": "open"}.get(kind, kind)], {"text": "{}", "finish": "stop"})
+        schema = json.dumps((await request.json()).get("response_format"))
+        told = {"spans": "span", "tolerance": "number", "rubric": "open"}
+        kind = next((kind for field, kind in told.items() if f'"{field}"' in schema), "choice")
+        one = next(left[kind], {"text": "{}", "finish": "stop"})
         choice = {"index": 0, "finish_reason": one["finish"], "message": {"role": "assistant", "content": one["text"]}}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return web.json_response(
@@ -217,12 +218,11 @@ def replay(path: Path) -> None:
             "engine": {"executor": "local"},
         }
         run(config.Job.of(content))
-        rows = [(row["check"], row["kind"]) for row in read_rows(Path(scratch) / "out", "drops")]
-        rows += [("ask", row["kind"]) for row in read_rows(Path(scratch) / "out", "failures") for _ in range(4)]
+        dropped = Counter(row["check"] for row in read_rows(Path(scratch) / "out", "drops") if row["check"] != "ask")
         kept = [row["full_question"] for row in read_rows(Path(scratch) / "out", "data")]
-    print(f"{len(rows) + len(kept)} questions about {films} videos: {len(kept)} kept {kept}")
-    for (check, kind), count in Counter(rows).most_common():
-        print(f"| {check} | {kind} | {count} |")
+    print(
+        f"{dropped.total() + len(kept)} questions could be read. Kept: {len(kept)} {kept}. Dropped by check: {dict(dropped)}"
+    )
 
 
 @contextmanager

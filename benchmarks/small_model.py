@@ -220,9 +220,7 @@ def replay(path: Path) -> None:
         run(config.Job.of(content))
         dropped = Counter(row["check"] for row in read_rows(Path(scratch) / "out", "drops") if row["check"] != "ask")
         kept = [row["full_question"] for row in read_rows(Path(scratch) / "out", "data")]
-    print(
-        f"{dropped.total() + len(kept)} questions could be read. Kept: {len(kept)} {kept}. Dropped by check: {dict(dropped)}"
-    )
+    print(f"{dropped.total() + len(kept)} questions could be read. Dropped by check: {dict(dropped)}. Kept: {kept}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from lvqa_ray.errors import ParseError
 from lvqa_ray.qa.formats.analysis_replies import read_fields, read_list, read_tags, read_tree
 from lvqa_ray.qa.formats.answer_choice import read_choice, read_graded
 from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
+from lvqa_ray.qa.formats.json_format import parse_json_question
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT
 from lvqa_ray.qa.rubric import read_points, read_score
@@ -68,6 +69,16 @@ def _read(read: Callable[[str], Sequence[ParsedQuestions]], text: str) -> Sequen
         return read(text)
     except ParseError:
         return ()
+
+
+def test_options_that_are_only_their_letters_are_none() -> None:
+    options = {letter: letter for letter in "ABCD"}
+    steps = [{"start_s": 2.0, "end_s": 12.0, "reasons": ["A"]}]
+    with pytest.raises(ParseError, match="only letters"):
+        parse_json_question(json.dumps({"question": "A", "options": options, "answer": "A", "steps": steps}))
+    shuffled = {"A": "C", "B": "A", "C": "D", "D": "B"}
+    asked = {"question": "Which letter is on the door?", "options": shuffled, "answer": "A", "steps": steps}
+    assert parse_json_question(json.dumps(asked)).options["A"] == "C"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def test_lines_of_text_come_from_top_to_bottom() -> None:
 
 
 def test_a_page_of_credits_costs_no_more_than_the_lines_that_are_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = pytest.importorskip("rapidocr") and text_recognition._engine()
+    pytest.importorskip("rapidocr")
+    engine = text_recognition._engine()
+    assert engine is not None
     page = flat(90, 30, 20)
     for row in range(10):
         at = (60, 30 + 35 * row)

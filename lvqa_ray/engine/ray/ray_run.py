@@ -13,7 +13,7 @@ import ray
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import output_path
 from lvqa_ray.corpus.video_table import Videos
-from lvqa_ray.dataset.model_use import ModelUse
+from lvqa_ray.dataset.model_use import ModelUse, gpu_cost
 from lvqa_ray.engine.executors import KeysOfRoles
 from lvqa_ray.engine.ray import Handle, endpoints
 from lvqa_ray.engine.ray.budget_actor import start as start_budget
@@ -63,6 +63,7 @@ class RayRun:
         self._lines: endpoints.Lines = {}
         self._batches = FileBatches()
         self._models: Mapping[str, RunningModel] = {}
+        self._charged_usd = 0.0
 
     def models(self) -> Sequence[ModelUse]:
         """See `Executor`."""
@@ -126,7 +127,15 @@ class RayRun:
         """See `Executor`; updates the metrics too."""
         now = endpoints.endpoint_stats(self._lines)
         show(now)
+        self._charge_models()
         return now
+
+    def _charge_models(self) -> None:
+        """Count the GPU time since the last call in the budget of the run."""
+        cost = gpu_cost(self.models()) or 0.0
+        if self._budget is not None and cost > self._charged_usd:
+            self._budget.settle.remote(self._charged_usd, cost)
+            self._charged_usd = cost
 
     def machine(self) -> Machine:
         """See `Executor`."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lvqa_ray.dataset.model_use import read_model_use
 from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.storage.paths import storage_path
 from tests.fakes.endpoint import FakeEndpoint
@@ -34,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="lvqa-ray-")  # short, since sockets lie in it
     before = os.environ.get("RAY_TMPDIR")
     os.environ["RAY_TMPDIR"] = folder
-    node = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
+    node = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 100 * 2**20}
     try:
         made: Any = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
         made.add_node(**node)
@@ -119,6 +120,27 @@ def test_a_killed_server_comes_back_and_nothing_is_lost(
         assert run.end() == 0, run.said()
     assert none_is_left(fake)
     check(job, fake, at_risk=4 + 8)  # warm-ups, and all requests in flight
+
+
+@pytest.mark.timeout(300)
+def test_gpu_hours_are_on_the_bill_and_in_the_budget(
+    tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
+) -> None:
+    """A second of both GPUs costs 100 dollars; Ray counts GPUs that this machine does not have."""
+    fake.latency_s = 0.5
+    job = served(tmp_path, fake, films, replicas="auto", gpus=1, price_gpu_hour=180_000)
+    given = yaml.safe_load(job.read_text())
+    given["engine"]["max_cost"] = 150
+    job.write_text(yaml.safe_dump(given))
+    with Run(job, cluster=cluster) as run:
+        assert run.end() == 3, run.said()
+        assert "as much as engine.max_cost allows" in run.said()
+    assert none_is_left(fake)
+    (use,) = read_model_use(tmp_path / "out")
+    assert (use.replicas, use.gpus, use.label) == (2, 1.0, f"{MODEL} on command")
+    assert use.cost_usd is not None
+    assert use.cost_usd == pytest.approx(100 * use.seconds)
+    assert use.cost_usd > 150
 
 
 @pytest.mark.timeout(300)

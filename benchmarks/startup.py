@@ -5,8 +5,8 @@ process that only imports ``ray.data``. CPU seconds are those of all processes o
 command and the children it waited for, or the sum of samples of /proc, whichever is larger. On a shared machine, use
 CPU seconds and medians.
 
-With ``--beyond`` each executor also runs a film of two clips, which starts the same processes: the figures of a clip
-are those beyond that run. They stand beside the CPU seconds of decoding alone, see `benchmarks.decode_baseline`.
+With ``--beyond`` each executor also runs a film of two clips: the figures of a clip are those beyond that run. They
+stand beside the CPU seconds of decoding alone, see `benchmarks.decode_baseline`.
 """
 
 from __future__ import annotations

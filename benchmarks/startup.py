@@ -246,7 +246,7 @@ def decoding_alone(film: Path, options: argparse.Namespace, env: dict[str, str])
         json.loads(subprocess.run(command, cwd=root, env=env | {"PYTHONPATH": str(root)}, check=True, stdout=-1).stdout)
         for _ in range(options.repeat)
     ]
-    cpu = statistics.median(each["cpu_s"] for each in found)
+    cpu: float = statistics.median(each["cpu_s"] for each in found)
     whole = statistics.median(each["whole_cpu_s"] for each in found)
     print(f"PyAV alone: {cpu:.2f} CPU s for what the clips need, {whole:.2f} for the whole film")
     return cpu

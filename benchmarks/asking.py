@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +289,7 @@ def rays(given: argparse.Namespace) -> Row:
     import ray  # noqa: PLC0415
     from ray.data.llm import HttpRequestProcessorConfig, build_processor  # noqa: PLC0415
 
-    with cluster():
+    with cluster(services=True):
         processor = build_processor(
             HttpRequestProcessorConfig(url=f"{given.url}/chat/completions", concurrency=given.actors),
             preprocess=lambda row: {"payload": payload(row["id"])},
@@ -304,13 +304,18 @@ METHODS = {"raw": raw, "plain": plain, "sdk": sdk, "wire": wire, "ours": ours, "
 
 
 @contextmanager
-def cluster() -> Iterator[None]:
+def cluster(*, services: bool = False) -> Iterator[None]:
+    """Start Ray as a run does, or with the services of a cluster."""
     import ray  # noqa: PLC0415
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    from lvqa_ray.engine.ray.session import local_services  # noqa: PLC0415
+
+    with nullcontext() if services else local_services.node_without_services():
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
-        yield
+        with nullcontext() if services else local_services.data_without_actors():
+            yield
     finally:
         ray.shutdown()
 

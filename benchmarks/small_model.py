@@ -3,6 +3,8 @@
 ``python benchmarks/small_model.py harvest FILE [--each N]`` serves SmolLM2-135M-Instruct with llama.cpp, sends it the
 prompts of stage `ask` in every reply format, and appends the replies to a JSON lines file.
 ``python benchmarks/small_model.py read FILE`` prints a table: how many replies each parser reads.
+``python benchmarks/small_model.py replay FILE`` answers the stage `ask` of a real run with the JSON replies, and prints
+which check dropped which question. The demo endpoint captions the generated videos, whose content is known, and checks.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,13 +28,20 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import aiohttp
+from aiohttp import web
 
+from lvqa_ray import config
+from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.demo.endpoint import DemoEndpoint
 from lvqa_ray.demo.language_model import fetch_language_model
+from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ParseError
+from lvqa_ray.llm.endpoint import DEMO_MODEL
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT, ReplyFormat
 from lvqa_ray.qa.keyed_tasks import Batch
 from lvqa_ray.records import CaptionedVideo, Kind, Video, VideoInfo
 from lvqa_ray.stages.ask import AskQuestions
+from tests import media
 
 SLOTS = 3
 FILMS = (
@@ -125,9 +136,9 @@ def served() -> Iterator[str]:
             server.terminate()
 
 
-async def harvest(url: str, path: Path, each: int, max_tokens: int) -> None:
+async def harvest(url: str, path: Path, shapes: str, each: int, max_tokens: int) -> None:
     """Append the replies to each shape of request: one prompt after the other, since the server keeps the last ones."""
-    todo = iter([(shape, film, n) for film, shape in enumerate(KINDS) for n in range(each)])
+    todo = iter([(shape, film, n) for film, shape in enumerate(KINDS) for n in range(each) if shapes in shape])
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
 
         async def work() -> None:
@@ -166,17 +177,86 @@ def read(path: Path) -> None:
         print(f"| {shape} | {len(mine)} | {', '.join(f'{name} {n}' for name, n in found.most_common())} |")
 
 
+def replay(path: Path) -> None:
+    """Run a job whose questions are recorded replies, and print what became of them."""
+    shapes = {"choice": "json_schema", **{kind: f"json_schema, {kind}" for kind in ("span", "number", "open")}}
+    replies = [json.loads(line) for line in path.read_text().splitlines()]
+    ended = {kind: [one for one in replies if one["shape"] == shape] for kind, shape in shapes.items()}
+    films = max(map(len, ended.values()))
+    left = {kind: iter(found) for kind, found in ended.items()}
+
+    async def answer(request: web.Request) -> web.Response:
+        schema = json.dumps((await request.json()).get("response_format"))
+        told = {"spans": "span", "tolerance": "number", "rubric": "open"}
+        kind = next((kind for field, kind in told.items() if f'"{field}"' in schema), "choice")
+        one = next(left[kind], {"text": "{}", "finish": "stop"})
+        choice = {"index": 0, "finish_reason": one["finish"], "message": {"role": "assistant", "content": one["text"]}}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        return web.json_response(
+            {"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+        )
+
+    with tempfile.TemporaryDirectory() as scratch, DemoEndpoint() as demo, _in_a_thread(answer) as url:
+        videos = [
+            media.make_video(Path(scratch) / f"film{n}.mp4", seconds=20 + n / 25, scenes=(5, 10, 15))
+            for n in range(films)
+        ]
+        at = {"base_url": demo.url, "model": DEMO_MODEL, "api_key_env": None}
+        content = {
+            "videos": [str(video) for video in videos],
+            "output": str(Path(scratch) / "out"),
+            "endpoints": {"vlm": at, "checker": at, "llm": {"base_url": url, "model": "m", "api_key_env": None}},
+            "split": {"mode": "fixed", "max_seconds": 5},
+            "ask": {
+                "quota": {"temporal": 1},
+                "kinds": {"span": 1, "number": 1, "open": 1},
+                "reply_format": "json_schema",
+                "per_call": 1,
+                "reasks": 0,
+                "fresh_tries": 0,
+            },
+            "engine": {"executor": "local"},
+        }
+        run(config.Job.of(content))
+        dropped = Counter(row["check"] for row in read_rows(Path(scratch) / "out", "drops") if row["check"] != "ask")
+        kept = [row["full_question"] for row in read_rows(Path(scratch) / "out", "data")]
+    print(f"{dropped.total() + len(kept)} questions could be read. Dropped by check: {dict(dropped)}. Kept: {kept}")
+
+
+@contextmanager
+def _in_a_thread(answer: Callable[[web.Request], Awaitable[web.Response]]) -> Iterator[str]:
+    """An endpoint in a thread of this process."""
+    loop, up = asyncio.new_event_loop(), threading.Event()
+    found: list[str] = []
+
+    async def start() -> None:
+        app = web.Application(client_max_size=1 << 26)
+        app.add_routes([web.post("/v1/chat/completions", answer)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        found.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        up.set()
+
+    loop.create_task(start())
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    up.wait()
+    yield found[0]
+    loop.call_soon_threadsafe(loop.stop)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("what", choices=["harvest", "read"])
+    arguments.add_argument("what", choices=["harvest", "read", "replay"])
     arguments.add_argument("path", type=Path)
     arguments.add_argument("--each", type=int, default=20, help="Replies to each shape of request.")
+    arguments.add_argument("--shapes", default="", help="Only shapes whose name has this text.")
     arguments.add_argument("--max-tokens", type=int, default=220)
     given = arguments.parse_args()
     if given.what == "harvest":
         with served() as url:
-            asyncio.run(harvest(url, given.path, given.each, given.max_tokens))
-    read(given.path)
+            asyncio.run(harvest(url, given.path, given.shapes, given.each, given.max_tokens))
+    (replay if given.what == "replay" else read)(given.path)
 
 
 if __name__ == "__main__":

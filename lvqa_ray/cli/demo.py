@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,13 +21,17 @@ from lvqa_ray.cli.run import Overrides, run_and_report
 from lvqa_ray.errors import LvqaError
 
 DEMO_PORT = 8901
+FEW_CAPTIONS = {"split": {"mode": "fixed", "max_seconds": 60}}
+"""Clips of the sample video whose captions fit into the context of the small language model: a third of the default."""
 MODEL_SLOTS = 2
 """Requests that the small language model answers at once."""
 
 
 def demo(
     film: Annotated[Path | None, typer.Option(help="A video of your own instead of the sample video.")] = None,
-    out: Annotated[str, typer.Option(help="Output folder.")] = "lvqa-demo",
+    out: Annotated[
+        str | None, typer.Option(help="Output folder. Default: lvqa-demo; with --engine, lvqa-demo-llm.")
+    ] = None,
     engine: Annotated[
         Literal["llama_cpp"] | None,
         typer.Option(help="Have the questions written by a small language model that the run serves with this engine."),
@@ -38,7 +44,8 @@ def demo(
     """Run the real job on a sample video with the embedded endpoint: no key, no cost, and no vision model."""
     if model is not None and engine is None:
         fail("--model needs --engine llama_cpp, which serves it.")
-    writer = _writer(engine, model) if engine else None
+    out = out or ("lvqa-demo-llm" if engine else "lvqa-demo")
+    writer, sample = _writer(engine, model) if engine else None, film is None
     from lvqa_ray.demo.film import CREDIT, fetch_film  # noqa: PLC0415 - for the demo alone
     from lvqa_ray.llm.endpoint import DEMO_MODEL  # noqa: PLC0415 - it loads pydantic, which a help page does without
 
@@ -61,7 +68,8 @@ def demo(
                 "endpoints": {"vlm": endpoint, "llm": endpoint},
                 "ask": {"kinds": dict.fromkeys(KEYED_KINDS, 1)},
             }
-            | (_written_by(writer, endpoint, dict.fromkeys(KEYED_KINDS, 1)) if writer else {}),
+            | (_written_by(writer, endpoint, dict.fromkeys(KEYED_KINDS, 1)) if writer else {})
+            | (FEW_CAPTIONS if writer and sample else {}),
             overrides or [],
             where="the command line",
         )
@@ -126,12 +134,20 @@ def _demo_endpoint() -> Iterator[str]:
     """Start the embedded endpoint, on its usual port if free, so that a second demo has the same cache keys."""
     from lvqa_ray.demo.endpoint import DemoEndpoint  # noqa: PLC0415 - pulls in OpenCV
 
+    Thread(target=_load_engine, daemon=True, name="load-engine").start()
     with ExitStack() as stack:
         try:
             endpoint = stack.enter_context(DemoEndpoint(DEMO_PORT))
         except LvqaError:
             endpoint = stack.enter_context(DemoEndpoint())
         yield endpoint.url
+
+
+def _load_engine() -> None:
+    """Import what the run needs while the endpoint's process starts; the run itself reports what cannot be imported."""
+    with suppress(Exception):
+        import_module("lvqa_ray.engine.run")
+        import_module("lvqa_ray.engine.local.local_run")
 
 
 def demo_endpoint(

@@ -38,6 +38,10 @@ _REFUSED = re.compile(
     r"|\bnot\s+enough\s+(?:information|evidence)|无法|不能",
     re.IGNORECASE,
 )
+_ALONE = re.compile(r"[\W_]*([A-Z])[\W_]*")
+_LABEL = re.compile(r"[\W_]*[A-D]\s*[:：]\s*")
+MOST_WORDS = 20
+"""A longer line without ``ANSWER:`` is talk, and no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +67,17 @@ class GradedAnswer:
         score: Score from 0 to 1.
         read: Whether the reply is readable: it gives one answer, or declines to.
         rationale: The text before the answer, on one line.
+        answer: The text of the answer; empty if it cannot be graded.
     """
 
     score: float
     read: bool
     rationale: str = ""
+    answer: str = ""
 
 
 def read_graded(reply: str, q: KeyedQuestion) -> GradedAnswer:
-    """Read and grade a reply that should contain a line ``ANSWER: ...``; without it, its only line is the answer."""
+    """Read and grade a reply that should contain a line ``ANSWER: ...``; without it, its only line, if short."""
     lines = [line for line in strip_thinking(reply).splitlines() if line.strip()]
     for place in range(len(lines) - 1, -1, -1):
         before, answer = _parted(lines[place])
@@ -81,9 +87,13 @@ def read_graded(reply: str, q: KeyedQuestion) -> GradedAnswer:
             answer = lines[place + 1]
         score = grade(q.key, _plain(answer))
         rationale = " ".join(" ".join([*lines[:place], before]).split())
-        return GradedAnswer(score or 0.0, score is not None or _declines(answer), rationale)
-    score = grade(q.key, _plain(lines[0])) if len(lines) == 1 else None
-    return GradedAnswer(score or 0.0, score is not None or bool(lines and _declines(lines[-1])))
+        text = "" if score is None or _declines(answer) else _plain(answer)
+        return GradedAnswer(score or 0.0, score is not None or _declines(answer), rationale, text)
+    short = len(lines) == 1 and len(lines[0].split()) <= MOST_WORDS
+    score = grade(q.key, _plain(lines[0])) if short else None
+    declines = bool(lines) and _declines(lines[-1])
+    text = "" if score is None or declines else _plain(lines[0])
+    return GradedAnswer(score or 0.0, score is not None or declines, answer=text)
 
 
 def read_choice(reply: str, q: Question) -> Choice:
@@ -102,7 +112,10 @@ def read_choice(reply: str, q: Question) -> Choice:
         rationale = " ".join(" ".join([*lines[:place], before]).split())
         return Choice(letter, letter is not None or _declines(answer), rationale)
     last = lines[-1] if lines else ""
-    letter = _exactly(lines, q.options) or _exactly([_plain(last)], q.options)
+    # A list of letters, or the "A:" of a dialogue with nothing after it, chooses nothing.
+    listed = len({match[1] for line in lines if (match := _ALONE.fullmatch(line))}) > 1
+    alone = None if listed or _LABEL.fullmatch(last) else _exactly([_plain(last)], q.options)
+    letter = _exactly(lines, q.options) or alone
     return Choice(letter, letter is not None or _declines(last))
 
 

@@ -108,8 +108,8 @@ def render_question(q: Question) -> str:
         ValueError: The format cannot represent this question: a text is empty, has white space at an end, contains
             ``\r``, a ``<think>`` tag, a chat-template token or (in an option or a reason) a line break; a line of the
             question is a label (``Answer: ...``), a rule (``---``) or a code fence, or ends in white space; a reason
-            is only a step header; a text is a placeholder of the format; options differ only in case and spaces; or a
-            timestamp contradicts ``start_s`` and ``end_s``.
+            is only a step header; a text is a placeholder of the format; the options are only their letters, or differ
+            only in case and spaces; or a timestamp contradicts ``start_s`` and ``end_s``.
     """
     lines = [f"QUESTION: {q.question}", "OPTIONS:"]
     lines += [f"{letter}. {q.options.get(letter, '')}" for letter in LETTERS]
@@ -223,6 +223,8 @@ def _four(texts: dict[str, str]) -> dict[Letter, str]:
             raise ParseError(ParseFault.MISSING_OPTION, f"OPTIONS has no option {letter}.")
         if not texts[letter]:
             raise ParseError(ParseFault.EMPTY_OPTION, f"Option {letter} has no text.")
+    if all(_folded(text) == letter.lower() for letter, text in texts.items()):
+        raise ParseError(ParseFault.EMPTY_OPTION, "The options are only letters: each needs a text.")
     if len({" ".join(text.casefold().split()) for text in texts.values()}) < len(LETTERS):
         raise ParseError(ParseFault.DUPLICATE_OPTION, "Two of the options have the same text.")
     return {letter: texts[letter] for letter in LETTERS}

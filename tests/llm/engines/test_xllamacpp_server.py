@@ -58,11 +58,11 @@ def test_options_are_those_of_llama_server() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--model m.gguf --paralel 2", "invalid argument: --paralel"),
+        ("--model m.gguf --paralel 2", "xllamacpp does not take --paralel: install the program llama-server"),
         ("--model m.gguf --parallel many", "invalid value for argument --parallel: 'many'"),
         ("--model m.gguf --port", "expected value for argument: --port"),
-        ("--model m.gguf --no-warmup=1", "invalid argument: --no-warmup=1"),
-        ("model m.gguf", "invalid argument: model"),
+        ("--model m.gguf --no-warmup=1", "xllamacpp does not take --no-warmup=1"),
+        ("model m.gguf", "xllamacpp does not take model"),
         ("--parallel 2", "no GGUF file is given as --model"),
     ],
 )

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import urllib.request
@@ -25,6 +26,8 @@ Row = dict[str, Any]
 RESULTS = Path(__file__).parent / "results" / "api.md"
 MIX = ("429=0.1", "500=0.05", "hang=0.02", "cut_off=0.02", "malformed=0.05")
 HANG_S = 2.0
+LEAST_CPU_S = 0.3
+"""Processes that used less are not listed."""
 
 
 def measure(method: str, count: int, *, server: Sequence[str] = (), **options: object) -> Row:
@@ -80,6 +83,34 @@ def throughput(quick: bool) -> list[str]:
             _line(name, f"{_rate(row):.0f}", f"{_rate(row) / reference:.2f}", _ms(row, "cpu_s"),
                   _ms(row, "rate_limiter_cpu_s"), row["failed"])
         )  # fmt: skip
+    return lines
+
+
+def ray_data(quick: bool) -> list[str]:
+    """The client alone and behind Ray Data, in turn; the median of each."""
+    count, repeats = (1500, 1) if quick else (6000, 3)
+    ways: dict[str, tuple[str, Row]] = {
+        "the client alone": ("ours", {}),
+        "behind Ray Data, 1 worker": ("ours_data", {}),
+        "behind Ray Data, 2 workers": ("ours_data", {"actors": 2}),
+    }
+    found: dict[str, list[Row]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, (method, options) in ways.items():
+            found[name].append(measure(method, count, server=("--latency", "0.1"), cap=256, **options))
+    reference = statistics.median(map(_rate, found["the client alone"]))
+    lines = _head(
+        f"{count} requests of 100 ms, 256 in flight, {repeats} times in turn", "requests/s", "of the client alone",
+        "requests/s with the start of Ray Data", "most in flight", "CPU s of its processes", "failed",
+    )  # fmt: skip
+    for name, rows in found.items():
+        middle = statistics.median(map(_rate, rows))
+        row = min(rows, key=lambda each: abs(_rate(each) - middle))
+        whole = f"{count / row['seconds']:.0f}" if "blocks" in row else ""
+        spent = row.get("cpu_s_of_processes", {"the client": round(row.get("cpu_s", 0.0), 1)})
+        busy = ", ".join(f"{title} {cpu_s:.1f}" for title, cpu_s in spent.items() if cpu_s >= LEAST_CPU_S)
+        in_flight, failed = row["server"]["most_in_flight"], sum(each["failed"] for each in rows)
+        lines.append(_line(name, f"{middle:.0f}", f"{middle / reference:.2f}", whole, in_flight, busy, failed))
     return lines
 
 
@@ -158,6 +189,7 @@ def transports(quick: bool) -> list[str]:
 
 SECTIONS = {
     "throughput": throughput,
+    "ray_data": ray_data,
     "minute": by_the_minute,
     "faults": faults,
     "outage": outage,

@@ -266,7 +266,8 @@ def ours_data(given: argparse.Namespace) -> Row:
         rows = ray.data.from_items(list(range(SOURCES)), override_num_blocks=SOURCES).flat_map(source)
         answered, blocks, rest_s = 0, 0, 0.0
         made = rows.flat_map(work, compute=pool, num_cpus=0)
-        with Sampler(os.getpid()) as sampler:
+        sampler = Sampler(os.getpid())
+        with sampler:
             begun = time.monotonic()
             for block in made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 rest_s = rest_s if answered == given.count - 1 else time.monotonic() - begun

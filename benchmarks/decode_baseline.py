@@ -10,9 +10,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from lvqa_ray.video.frames.read_ahead import runs
 from lvqa_ray.video.reader.media_info import probe
@@ -47,7 +50,7 @@ def with_record(source: VideoReader, sent: list[Sent]) -> None:
     """Record what the reader sends to its decoder; a seek that was repeated further back counts once."""
     decode = type(source)._decode
 
-    def recorded(packet: Any) -> Iterator[Any]:  # noqa: ANN401 - a packet of PyAV, or none
+    def recorded(packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
         if packet is not None and packet.dts is not None:
             if sent and packet.dts <= sent[-1].dts:
                 sent.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,9 +43,10 @@ class Watch(Watcher):
         self.own_s = time.thread_time()  # the thread does nothing else
 
     def _look(self) -> None:
-        shards = list((self._folder / "data").glob("*.parquet"))
-        if shards:
-            self.first_record = min(self.first_record, *(shard.stat().st_mtime for shard in shards))
+        with suppress(OSError):  # shards are joined at the end
+            if self.first_record == float("inf"):
+                shards = (self._folder / "data").glob("*.parquet")
+                self.first_record = min((shard.stat().st_mtime for shard in shards), default=self.first_record)
         titles = below(os.getpid())
         self.cpu_s |= {pid: spent for pid in titles if (spent := cpu_s(pid))}
         self.titles |= {pid: title for pid, title in titles.items() if title.split() and "IDLE" not in title}

@@ -1,12 +1,12 @@
-"""Cost of a small run: ``python benchmarks/startup.py [--executor ray local] [--seconds 10] [--clip-seconds 10]``.
+"""Cost of a small run: ``python benchmarks/startup.py [--executor ray local] [--seconds 10] [--demo]``.
 
 Each repetition is ``lvqa run`` of one video in a new process against a fake endpoint of 50 ms latency, compared with a
 process that only imports ``ray.data``. CPU seconds are those of all processes of the run: the kernel's count for the
 command and the children it waited for, or the sum of samples of /proc, whichever is larger. On a shared machine, use
 CPU seconds and medians.
 
-With ``--beyond`` each executor also runs a film of two clips, which starts the same processes: the figures of a clip
-are those beyond that run. They stand beside the CPU seconds of decoding alone, see `benchmarks.decode_baseline`.
+With ``--beyond`` each executor also runs a film of two clips: the figures of a clip are those beyond that run. They
+stand beside the CPU seconds of decoding alone, see `benchmarks.decode_baseline`.
 """
 
 from __future__ import annotations
@@ -153,6 +153,33 @@ def make_film(path: Path, seconds: float, height: int) -> Path:
     return media.make_video(path, seconds=seconds, scenes=cuts or [seconds / 2], size=(height * 16 // 9, height))
 
 
+class FirstRecord(Watcher):
+    """Notes when the first shard of records appears in an output; later shards replace it."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._began = time.monotonic()
+        self.after_s = float("inf")
+        super().__init__(every_s=SAMPLE_EVERY_S)
+
+    def look(self) -> None:
+        """See `Watcher`."""
+        if self.after_s == float("inf") and any((self._output / "data").glob("*.parquet")):
+            self.after_s = time.monotonic() - self._began
+
+
+def run_demo(env: dict[str, str]) -> None:
+    """Measure ``lvqa demo`` and print its first record's time; the sample video must be in the cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = FirstRecord(Path(folder) / "demo")
+        with first:
+            cost = measured([*LVQA, "demo", "--out", str(Path(folder) / "demo")], env)
+    print(
+        f"the demo: first record after {first.after_s:.1f} s, end after {cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s\n"
+    )
+    show_processes(cost)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--executor", nargs="+", default=["ray", "local"], choices=["ray", "local", "auto"])
@@ -167,10 +194,14 @@ def main() -> None:
     arguments.add_argument("--mode", default="fixed", choices=["fixed", "scenes"])
     arguments.add_argument("--beyond", action="store_true", help="compare with two clips, and with decoding alone")
     arguments.add_argument("--repeat", type=int, default=3)
+    arguments.add_argument("--demo", action="store_true", help="measure `lvqa demo` instead")
     arguments.add_argument("--json", type=Path, help="write the figures of all repetitions there")
     options = arguments.parse_args()
     # Bytecode is kept, as it is for everybody: else every process compiles the package.
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "RAY_ADDRESS")}
+    if options.demo:
+        run_demo(env)
+        return
     with tempfile.TemporaryDirectory() as folder:
         film = options.film or Path(folder) / "film.mp4"
         if not options.film:
@@ -240,8 +271,12 @@ def show(runs: list[Cost], import_cpu_s: float) -> None:
     print(
         f"the run: {wall_s:.1f} s, {cpu:.1f} CPU s = {cpu / import_cpu_s:.1f} x the import, {middle.count} processes\n"
     )
+    show_processes(middle)
+
+
+def show_processes(cost: Cost) -> None:
     print("| process | count | CPU s |\n|---|---|---|")
-    for title, spent in middle.processes.items():
+    for title, spent in cost.processes.items():
         print(f"| {title} | {len(spent)} | {sum(spent):.2f} |")
 
 

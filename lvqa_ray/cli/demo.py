@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal
 
 import typer
@@ -132,12 +134,20 @@ def _demo_endpoint() -> Iterator[str]:
     """Start the embedded endpoint, on its usual port if free, so that a second demo has the same cache keys."""
     from lvqa_ray.demo.endpoint import DemoEndpoint  # noqa: PLC0415 - pulls in OpenCV
 
+    Thread(target=_load_engine, daemon=True, name="load-engine").start()
     with ExitStack() as stack:
         try:
             endpoint = stack.enter_context(DemoEndpoint(DEMO_PORT))
         except LvqaError:
             endpoint = stack.enter_context(DemoEndpoint())
         yield endpoint.url
+
+
+def _load_engine() -> None:
+    """Import what the run needs while the endpoint's process starts; the run itself reports what cannot be imported."""
+    with suppress(Exception):
+        import_module("lvqa_ray.engine.run")
+        import_module("lvqa_ray.engine.local.local_run")
 
 
 def demo_endpoint(

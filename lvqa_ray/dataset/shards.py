@@ -230,6 +230,7 @@ class ShardWriter:
         self._schema = schema
         self._rows_left = self._rows_per_shard = rows_per_shard
         self._held: list[pa.Table] = []
+        self._held_bytes = 0
         self._path: StoragePath = Path()
         self._partial = Path()
         self._file: pq.ParquetWriter | None = None
@@ -254,10 +255,11 @@ class ShardWriter:
         while rows.num_rows:
             part, rows = rows.slice(0, self._rows_left), rows.slice(self._rows_left)
             self._held.append(part)
+            self._held_bytes += part.nbytes
             self._rows_left -= part.num_rows
             if not self._rows_left:
                 self._close()
-            elif sum(held.nbytes for held in self._held) > GROUP_BYTES:
+            elif self._held_bytes > GROUP_BYTES:
                 self._flush()
 
     def _flush(self) -> None:
@@ -267,7 +269,7 @@ class ShardWriter:
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
         self._file.write_table(pa.concat_tables(self._held))
-        self._held = []
+        self._held, self._held_bytes = [], 0
 
     def _close(self) -> None:
         """Complete the current shard, if there is one."""

@@ -154,8 +154,13 @@ def watch(asked: Asked) -> str:
     stem, options = _question(asked)
     shots = describe(asked.pictures).shots if asked.pictures else ()
     seen = "\n".join(f"From {_second(shot.start)} to {_second(shot.end)}, {shot.look.clause}." for shot in shots)
-    letters = question_writer.right(seen, stem, options) or []
     told = " ".join(f"At {shot.start} {shot.look.clause}." for shot in shots)
+    if not options:  # a shot lasts until the next one begins
+        ends = [*(_second(shot.start) for shot in shots[1:]), *(_second(shot.end) for shot in shots[-1:])]
+        pairs = zip(shots, ends, strict=True)
+        whole = "\n".join(f"From {_second(shot.start)} to {end}, {shot.look.clause}." for shot, end in pairs)
+        return f"{told}\n\nANSWER: {keyed_writer.key_text(whole, asked['question']) or 'none'}".lstrip()
+    letters = question_writer.right(seen, stem, options) or []
     if len(letters) == 1:
         return f"{told} So this is it: {options[letters[0]]}.\n\nANSWER: {letters[0]}"
     letter = _draw(stem, options, seen).choice(sorted(options))

@@ -26,12 +26,13 @@ class Attempt:
 
     Attributes:
         number: Index of the attempt.
-        order: Order of the options in the prompt.
+        order: Order of the options in the prompt; empty for a question without options.
         choice: The answer read from the reply, with the letters of the prompt.
-        right: Whether it is the key.
+        right: Whether it is the key, or scores at least `RIGHT`.
         reply: The reply; ``None`` if the call failed.
         error: Kind of the error of a failed call.
         usage: Its usage.
+        text: The answer to a question without options; empty for none.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Attempt:
     reply: ChatReply | None
     error: str = ""
     usage: Usage = NO_USAGE
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,10 @@ async def ask_repeatedly(
     Raises:
         ApiError: One of the calls failed.
     """
-    if isinstance(q, KeyedQuestion):
-        return await _ask_keyed(q, tries, ask)
 
     async def one(number: int) -> Attempt:
+        if isinstance(q, KeyedQuestion):
+            return _graded(number, q, await ask(full_question(q), number))
         order = rotation(number)
         shown = reorder(q, order)
         return _answered(number, order, shown, await ask(full_question(shown), number // len(LETTERS)))
@@ -171,7 +173,7 @@ async def ask_repeatedly(
 
 
 async def sample_answers(
-    q: Question,
+    q: AnyQuestion,
     tries: int,
     ask: Callable[[str, int], Awaitable[ChatReply]],
     decided: Callable[[float, float], bool] | None = None,
@@ -192,9 +194,11 @@ async def sample_answers(
     empty: list[EmptyReply] = []
 
     async def one(number: int) -> Attempt:
-        order = shuffled(q, number)
-        shown = reorder(q, order)
+        order: Order = () if isinstance(q, KeyedQuestion) else shuffled(q, number)
         try:
+            if isinstance(q, KeyedQuestion):
+                return _graded(number, q, await ask(full_question(q), number))
+            shown = reorder(q, order)
             return _answered(number, order, shown, await ask(full_question(shown), number))
         except ApiError as error:
             if isinstance(error, EmptyReply):
@@ -222,6 +226,13 @@ def _answered(number: int, order: Order, shown: Question, reply: ChatReply) -> A
     return Attempt(number, order, choice, right, reply, usage=reply.usage)
 
 
+def _graded(number: int, q: KeyedQuestion, reply: ChatReply) -> Attempt:
+    graded = read_graded(reply.text, q)
+    choice = Choice(None, graded.read, graded.rationale)
+    right = graded.score >= RIGHT[q.kind]
+    return Attempt(number, (), choice, right, reply, usage=reply.usage, text=graded.answer)
+
+
 def _needed(found: RepeatedAnswers, left: int, decided: Callable[[float, float], bool]) -> int:
     """The fewest further answers that may decide the outcome; 0 if it is decided."""
     for more in range(left + 1):
@@ -230,19 +241,6 @@ def _needed(found: RepeatedAnswers, left: int, decided: Callable[[float, float],
             if decided(*then.bounds(left - more)):
                 return more
     return left
-
-
-async def _ask_keyed(q: KeyedQuestion, tries: int, ask: Callable[[str, int], Awaitable[ChatReply]]) -> RepeatedAnswers:
-    replies = await all_of(ask(full_question(q), number) for number in range(tries))
-    graded = [read_graded(reply.text, q) for reply in replies]
-    right = [one for one in graded if one.score >= RIGHT[q.kind]]
-    return RepeatedAnswers(
-        tries,
-        sum(one.read for one in graded),
-        len(right),
-        sum((reply.usage for reply in replies), Usage()),
-        tuple(one.rationale[:MAX_RATIONALE_CHARS] for one in right),
-    )
 
 
 MAX_RATIONALE_CHARS = 300

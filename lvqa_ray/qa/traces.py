@@ -8,11 +8,11 @@ from dataclasses import replace
 from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.option_letters import Unclear, moved_letters
 from lvqa_ray.qa.repeated_answers import Attempt
-from lvqa_ray.records import LETTERS, Letter, Question, Trace, TraceMedia
+from lvqa_ray.records import LETTERS, AnyQuestion, Letter, Trace, TraceMedia
 
 
 def traces_of(
-    check: str, q: Question, attempts: Sequence[Attempt], media: TraceMedia, times: Sequence[float] = ()
+    check: str, q: AnyQuestion, attempts: Sequence[Attempt], media: TraceMedia, times: Sequence[float] = ()
 ) -> tuple[Trace, ...]:
     """The traces of the attempts of a check.
 
@@ -28,7 +28,7 @@ def traces_of(
 
 
 def _trace(check: str, question: str, one: Attempt, media: TraceMedia, times: tuple[float, ...]) -> Trace:
-    to = dict(zip(LETTERS, one.order, strict=True))
+    to = dict(zip(LETTERS, one.order, strict=True)) if one.order else {}
     reply = one.reply
     trace = Trace(
         check=check,
@@ -40,7 +40,7 @@ def _trace(check: str, question: str, one: Attempt, media: TraceMedia, times: tu
         order="".join(one.order),
         thoughts=reply.thoughts if reply else "",
         text=reply.text if reply else "",
-        answer=to[one.choice.letter] if one.choice.letter else None,
+        answer=to[one.choice.letter] if one.choice.letter else one.text or None,
         read=one.choice.read,
         correct=one.right,
         error=one.error or ("" if reply is None or reply.text.strip() else "empty_reply"),

@@ -113,12 +113,12 @@ class Trace:
         question: Question and options as one text.
         model: The model; empty if there is no reply.
         times: Times of the frames shown (s).
-        order: The letter in the record of the options shown as A, B, C and D, such as ``CDAB``.
+        order: The letter in the record of the options shown as A, B, C and D, such as ``CDAB``; empty without options.
         thoughts: Thoughts that the model returned beside its answer; empty for none.
         text: The answer.
-        answer: The chosen option, or ``None``.
+        answer: The chosen option, or the answer to a question without options, or ``None``.
         read: Whether the answer is readable.
-        correct: Whether it is the key.
+        correct: Whether it is the key, or counts as right.
         letters_unclear: Whether the texts still have the letters of the prompt, since some may name an option or not.
         error: Kind of the error if there is no answer.
         usage: Tokens and cost of the attempt.

@@ -22,9 +22,9 @@ SHOWN_FRAMES, FRAME_SPAN_S, TRACE_CHARS = 32, 0.002, 8000
 """Most thumbnails of frames that sampled answers were given; span of one (s); most characters of a shown trace."""
 Turns = tuple[Turn, ...]
 _COLUMNS: Mapping[TableName, str] = {
-    "data": "id captions category parsed_reasoning reformatted_reasoning rewrite_prompt checks usage note video_info "
-    "extra",
-    "drops": "id category check kind reason parsed_reasoning checks raw",
+    "data": "id captions category kind parsed_reasoning reformatted_reasoning rewrite_prompt checks usage note "
+    "video_info extra",
+    "drops": "id category question_kind check kind reason parsed_reasoning checks raw",
     "failures": "clip_id stage kind attempts message retryable raw",
     "clips": "index timestamp_start timestamp_end caption model dropped lost_sec error error_message note height width "
     "fps media_start media_end",
@@ -181,7 +181,8 @@ def _record(row: Mapping[str, Any]) -> Film:
 
 def _drop(row: Mapping[str, Any]) -> Film:
     why = {"check": row["check"], "kind": row["kind"], "reason": row["reason"], "raw": row["raw"] or ""}
-    return _question(row) | {"fate": "dropped", "drop": why}
+    asked = {**row, "kind": row["question_kind"]}  # the column kind of a drop names the check's fault
+    return _question(asked) | {"fate": "dropped", "drop": why}
 
 
 def _question(row: Mapping[str, Any]) -> Film:
@@ -193,6 +194,7 @@ def _question(row: Mapping[str, Any]) -> Film:
     return {
         "id": row["id"],
         "category": row["category"] or "",
+        "kind": row["kind"] or "choice",
         "question": parsed.get("QUESTION") or "",
         "options": parsed.get("OPTIONS") or {},
         "answer": parsed.get("ANSWER") or "",

@@ -1,9 +1,9 @@
 // The list of the report: filters, order, selection and export; then keys, links and the start.
 // An entry: [video, question or -1, id, fate, category, failed checks, check that dropped it, kind of failure, title, text,
-// score by check, reason for the drop]
-const FILM = 0, QUESTION = 1, ID = 2, FATE = 3, CATEGORY = 4, FAULTS = 5, DROP = 6, FAILURE = 7, TITLE = 8, TEXT = 9, SCORES = 10, WHY = 11;
+// score by check, reason for the drop, kind of answer]
+const FILM = 0, QUESTION = 1, ID = 2, FATE = 3, CATEGORY = 4, FAULTS = 5, DROP = 6, FAILURE = 7, TITLE = 8, TEXT = 9, SCORES = 10, WHY = 11, KIND = 12;
 const AT_ONCE = 200;
-const selects = { fate: $("by-fate"), category: $("by-category"), check: $("by-check"), failure: $("by-failure") };
+const selects = { fate: $("by-fate"), category: $("by-category"), kind: $("by-kind"), check: $("by-check"), failure: $("by-failure") };
 const bounds = { least: $("least"), most: $("most") };
 let entries = [], shown = [], current = -1, limit = AT_ONCE, ranks = [];
 const selected = new Set();
@@ -68,6 +68,7 @@ function search() {
   entries.forEach((entry, number) => {
     if (want.fate && !fates(entry).includes(want.fate)) return;
     if (want.category && entry[CATEGORY] !== want.category) return;
+    if (want.kind && entry[KIND] !== want.kind) return;
     if (want.check && !faults(entry).includes(want.check)) return;
     if (want.failure && entry[FAILURE] !== want.failure) return;
     if (score && !within(entry[SCORES][score])) return;
@@ -95,7 +96,7 @@ function draw() {
       h("button", { type: "button", "data-entry": number, "aria-current": String(number === current), onclick: () => open(number, true) },
         h("div", { class: "stem" }, entry[TITLE]),
         entry[WHY] && h("div", { class: "why" }, entry[WHY]),
-        h("div", { class: "meta" }, h("span", {}, entry[ID]), entry[CATEGORY] && h("span", {}, "· " + entry[CATEGORY]), chips)));
+        h("div", { class: "meta" }, h("span", {}, entry[ID]), entry[CATEGORY] && h("span", {}, "· " + entry[CATEGORY]), entry[KIND] && entry[KIND] !== "choice" && h("span", {}, "· " + entry[KIND]), chips)));
   });
   if (!rows.length) rows.push(h("p", {}, entries.length ? "No match. Remove a word or a filter." : "There is nothing to show."));
   if (shown.length > limit) rows.push(h("button", { type: "button", onclick: () => { limit += AT_ONCE; draw(); } }, `Show more (${count(shown.length - limit)} left)`));
@@ -200,6 +201,9 @@ $("shuffle").addEventListener("click", () => { shuffle(Date.now()); search(); if
   for (const entry of entries) entry[TEXT] = `${entry[ID]}\n${entry[TEXT]}`.toLowerCase();
   fill(selects.fate, "Everything", tally(fates));
   fill(selects.category, "All categories", tally((entry) => (entry[CATEGORY] ? [entry[CATEGORY]] : [])));
+  const kinds = tally((entry) => (entry[KIND] ? [entry[KIND]] : []));
+  fill(selects.kind, "All kinds of answer", kinds);
+  selects.kind.hidden = kinds.size < 2;
   fill(selects.check, "All checks", tally(faults));
   fill(selects.failure, "All failures", tally((entry) => (entry[FAILURE] ? [entry[FAILURE]] : [])));
   offerScores();

@@ -161,16 +161,18 @@ def _entries(number: int, film: films.Film) -> list[list[Any]]:
             check["check"]: round(check["score"], 4) for check in question["checks"] if check["score"] is not None
         }
         why = str(drop.get("reason") or "")[:MOST_REASON_CHARS]
-        entries.append([number, index, question["id"], *what, title, f"{text or title}\n{why}", scores, why])
+        entries.append(
+            [number, index, question["id"], *what, title, f"{text or title}\n{why}", scores, why, question["kind"]]
+        )
     if film["failure"]:
         failure = film["failure"]
         message = failure["message"] or failure["kind"]
-        entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], message, message, {}, ""])
+        entries.append([number, -1, film["id"], "failed", "", [], "", failure["kind"], message, message, {}, "", ""])
     elif not film["questions"]:
         lost = [f"{one['task']}: {one['failure']['kind']}" for one in film["results"] if one["failure"]]
         text = "\n".join(one["text"] for one in film["results"])
         title = analysis_view.title(film["results"], film["id"])
-        entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title, {}, ""])
+        entries.append([number, -1, film["id"], "analyzed", "", lost, "", "", title, text or title, {}, "", ""])
     return entries
 
 

@@ -1,15 +1,24 @@
-"""Cited clips for the browser: cut on demand as H.264, in a subprocess that a broken file may crash."""
+"""Cited clips for the browser: cut on demand as H.264, in a subprocess that a broken file may crash.
+
+Videos in a bucket or behind a URL are downloaded first, and the least recently used ones are removed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import uuid
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
-from lvqa_ray.errors import LvqaError
-from lvqa_ray.records import Span
-from lvqa_ray.records.uri import scheme_of
+from lvqa_ray.errors import FetchError, LvqaError
+from lvqa_ray.records import Span, Video
+from lvqa_ray.storage.download_cache import DownloadCache
+from lvqa_ray.storage.options import StorageOptions
+from lvqa_ray.storage.paths import describe_os_error, storage_path
+from lvqa_ray.storage.remote import is_remote
 from lvqa_ray.video.cutting.clip_file import cut_clip
 from lvqa_ray.video.cutting.reencode import Encoding
 
@@ -17,6 +26,8 @@ SHORT_SIDE = 480
 LONGEST_S = 180.0
 """A longer span is cut off here (s)."""
 CUT_TIMEOUT_S = 120.0
+DOWNLOADS_BYTES = 8 * 2**30
+"""Maximum size of all downloaded videos, and of one."""
 
 
 class NoClipError(LvqaError):
@@ -32,6 +43,12 @@ class ClipPlayer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._videos = DownloadCache(
+            str(folder / "videos"),
+            DOWNLOADS_BYTES,
+            StorageOptions.here(),
+            (DOWNLOADS_BYTES, "the limit of lvqa review"),
+        )
         self._pool = self._fresh_pool()
         self._turn = asyncio.Lock()
         self._cutting: dict[Path, asyncio.Task[None]] = {}
@@ -41,11 +58,11 @@ class ClipPlayer:
 
         Args:
             name: Name of the file, without suffix.
-            video: Path of the video.
+            video: Path or address of the video.
             span: The span.
 
         Raises:
-            NoClipError: The video is not on this machine, or cannot be decoded there.
+            NoClipError: The video cannot be fetched or decoded.
         """
         path = self._folder / f"{name}.mp4"
         if path not in self._cutting:
@@ -57,6 +74,29 @@ class ClipPlayer:
             raise
         return path
 
+    async def stored(self, uri: str) -> Path:
+        """The file of a clip that the run has stored; one in a bucket is downloaded once.
+
+        Raises:
+            NoClipError: It is not there.
+        """
+        return await asyncio.to_thread(self._stored, uri)
+
+    def _stored(self, uri: str) -> Path:
+        if not is_remote(uri):
+            if not Path(uri).is_file():
+                raise NoClipError(f"The clip is not at its path any more ({uri}).")
+            return Path(uri)
+        path = self._folder / f"stored-{hashlib.sha256(uri.encode()).hexdigest()[:16]}{Path(uri).suffix}"
+        if not path.is_file():
+            part = path.with_suffix(f".{uuid.uuid4().hex}")
+            try:
+                part.write_bytes(storage_path(uri).read_bytes())
+            except OSError as error:
+                raise NoClipError(f"The clip cannot be fetched: {describe_os_error(error)}") from None
+            part.replace(path)
+        return path
+
     def close(self) -> None:
         """End the subprocess."""
         for process in list((self._pool._processes or {}).values()):  # Python 3.14 has a public method for it
@@ -64,8 +104,16 @@ class ClipPlayer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _cut(self, path: Path, video: str, span: Span) -> None:
-        if scheme_of(video):
-            raise NoClipError(f"The video is not on this machine ({video}).")
+        with ExitStack() as pinned:
+            try:
+                here = await asyncio.to_thread(
+                    pinned.enter_context, self._videos.local(Video(id="", uri=video, fingerprint=""))
+                )
+            except FetchError as error:
+                raise NoClipError(f"The video cannot be fetched: {error}") from None
+            await self._cut_local(path, here, span)
+
+    async def _cut_local(self, path: Path, video: str, span: Span) -> None:
         end_s = min(span.end_s, span.start_s + LONGEST_S)
         async with self._turn:  # one at a time, so that the time limit counts no waiting
             call = asyncio.get_running_loop().run_in_executor(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lvqa_ray.records import Span
 from lvqa_ray.review.clip_player import ClipPlayer, NoClipError
 from lvqa_ray.review.decisions import ACTIONS, DecisionLog, texts_of
 from lvqa_ray.review.queue import ReviewQueue, decision_about
+from lvqa_ray.storage.remote import is_remote
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_TEXT_CHARS = 100_000
@@ -161,20 +163,18 @@ class ReviewServer:
         if number >= len(steps):
             raise web.HTTPNotFound
         step = steps[number]
-        try:
-            span = Span(start_s=step["start_s"], end_s=step["end_s"])
-            path = await self._player.clip(f"{n}-{number}", row["video"], span)
-        except NoClipError as error:
-            stored = self._stored_clip(step["clip_ids"] or ())
-            if stored is None:
-                return web.json_response({"error": str(error)}, status=404)
-            path = stored
-        return web.FileResponse(path)
-
-    def _stored_clip(self, clips: Iterable[str]) -> Path | None:
-        """The first clip file of the run that is on this machine."""
-        paths = [self._queue.clips.get(clip, {}).get("media_path") for clip in clips]
-        return next((Path(path) for path in paths if path and "://" not in path and Path(path).is_file()), None)
+        span = Span(start_s=step["start_s"], end_s=step["end_s"])
+        paths = [self._queue.clips.get(clip, {}).get("media_path") for clip in step["clip_ids"] or ()]
+        stored = [partial(self._player.stored, path) for path in paths if path]
+        cut = partial(self._player.clip, f"{n}-{number}", row["video"], span)
+        problems = []
+        # A stored clip is small, and a whole film in a bucket is not; on this machine, the cut shows the span exactly.
+        for way in [*stored, cut] if is_remote(row["video"]) else [cut, *stored]:
+            try:
+                return web.FileResponse(await way())
+            except NoClipError as error:
+                problems.append(str(error))
+        return web.json_response({"error": problems[-1] if is_remote(row["video"]) else problems[0]}, status=404)
 
     async def _finish(self, _: web.Request) -> web.StreamResponse:
         asyncio.get_running_loop().call_later(0.2, self._finished.set)

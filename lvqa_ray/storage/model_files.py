@@ -19,8 +19,8 @@ from lvqa_ray.records import redact_url
 from lvqa_ray.storage.options import StorageOptions, is_store
 from lvqa_ray.storage.remote import RemoteFile, download, file_status, list_files
 
-MODEL_CACHE = "models"
-"""Folder of models below the cache of a node."""
+MODEL_CACHE = f"lvqa-models-{os.getuid()}"
+"""Folder of models below the cache of a node; with the user, since the cache may be the system's temporary folder."""
 _DISK_RESERVE_BYTES = 2**30
 _NOT_NEEDED = (".md", ".gitattributes", ".png", ".jpg", ".pdf")
 """Files beside a model that no engine reads."""

@@ -96,9 +96,8 @@ def test_a_decoder_that_dies_in_the_middle_is_a_failure_and_what_it_gave_is_kept
     assert len(rows(decoder, video(film))) == 30  # in a new child
 
 
-@pytest.mark.timeout(60)
 def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
-    decoder = DecodeProcess(DecodeLimits(stall_timeout_s=2, slowest=60, memory_bytes=2**30))
+    decoder = DecodeProcess(DecodeLimits(stall_timeout_s=5, slowest=60, memory_bytes=2**30))
     before = children()
     given = decoder(SCENES, video(film))
     next(given)
@@ -106,11 +105,10 @@ def test_a_decoder_that_stands_still_is_ended(film: Path) -> None:
     os.kill(pid, signal.SIGSTOP)
     *_, last = [made for packed in given for made in unpack(packed)]
     assert (last.kind, last.retryable) == ("decoder_timeout", False)
-    assert "made no progress for 2 s" in last.message
+    assert "made no progress for 5 s" in last.message
     assert pid not in children()
 
 
-@pytest.mark.timeout(60)
 def test_a_decoder_that_goes_on_for_too_long_is_ended(film: Path) -> None:
     *_, last = rows(
         DecodeProcess(DecodeLimits(stall_timeout_s=0.2, slowest=0.001, memory_bytes=2**30)), video(film), SCENES
@@ -119,9 +117,9 @@ def test_a_decoder_that_goes_on_for_too_long_is_ended(film: Path) -> None:
 
 
 def test_waiting_for_those_who_take_the_rows_counts_for_nothing(film: Path) -> None:
-    given = DecodeProcess(DecodeLimits(stall_timeout_s=2, slowest=60, memory_bytes=2**30))(SCENES, video(film))
+    given = DecodeProcess(DecodeLimits(stall_timeout_s=5, slowest=60, memory_bytes=2**30))(SCENES, video(film))
     next(given)
-    time.sleep(4)
+    time.sleep(6)
     assert all(isinstance(made, Clip) for packed in given for made in unpack(packed))
 
 

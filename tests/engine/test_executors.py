@@ -6,10 +6,12 @@ The storm tests and the other tests of whole runs take their executor from LVQA_
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ import pytest
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine import executors
+from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.executors import chosen
 from lvqa_ray.engine.run import run
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.records import Video
+from lvqa_ray.journal.found_clips import clips_folder
+from lvqa_ray.records import Clip, Row, Video
+from lvqa_ray.stage.steps import VideoStep
 from tests import media
 from tests.conftest import JobMaker, tables
 from tests.engine.test_hostile import signal_decoders
@@ -97,6 +102,31 @@ def test_both_write_the_same_tables(
     assert paid[0] == paid[1], "each has its own journal"
     for table in found[0]:
         assert found[0][table] == found[1][table], table
+
+
+@pytest.mark.parametrize("mode", ["fixed", "scenes"])
+def test_consecutive_clips_are_decoded_in_one_go(
+    make_job: JobMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Also the clips that an earlier run found with scene detection, and the tables stay the same."""
+    film = media.make_video(tmp_path / "film.mp4", seconds=16, scenes=[3.0, 8.0], gop=100)
+    settings = {"split": {"mode": mode, "max_seconds": 1.0}, "engine": engine("local")}
+    first, again = (make_job(film, output=tmp_path / name, **settings) for name in ("first", "again"))
+    assert run(first).records == 1
+    found, known = (str(clips_folder(Path(job.output) / "cache")) for job in (first, again))
+    shutil.copytree(found, known)
+    together, rows = [], DecodePool.rows
+
+    def recorded(pool: DecodePool, steps: Sequence[VideoStep], given: Sequence[Row], path: str | None = None) -> Any:
+        together.append(sum(isinstance(row, Clip) for row in given))
+        return rows(pool, steps, given, path)
+
+    monkeypatch.setattr(DecodePool, "rows", recorded)
+    assert run(again).records == 1
+    assert sum(together) >= 15
+    assert set(together) <= {1, 2}
+    assert together.count(2) >= 7
+    assert compared(first) == compared(again)
 
 
 @pytest.mark.usefixtures("ray_of_the_session")

@@ -77,6 +77,26 @@ def test_there_is_no_service_that_nobody_uses_and_nothing_outlives_ray(tmp_path:
         time.sleep(0.1)
 
 
+def test_a_worker_starts_with_fewer_imports_and_what_it_left_out_is_whole(tmp_path: Path) -> None:
+    program = (
+        PROGRAM.partition("    rows =")[0]
+        + """
+    def seen():
+        import gc
+        lazy = [name for name in ("jsonschema", "requests") if type(sys.modules[name]).__name__ == "LazyPackage"]
+        here = [path for path in sys.path if path.endswith("engine/ray/session")]
+        import jsonschema, requests
+        jsonschema.validate({}, {"type": "object"})
+        return gc.get_threshold()[0], len(lazy), here, requests.Session().headers["Accept"]
+    print(ray.get(ray.remote(seen).remote()))
+"""
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert ended.stdout == "(50000, 2, [], '*/*')\n"
+
+
 def test_a_release_of_ray_that_was_not_checked_starts_with_all_its_services(tmp_path: Path) -> None:
     program = PROGRAM.replace(
         "at = {", "import lvqa_ray.engine.ray.session.cluster as c; c.CHECKED_RELEASES = ()\nat = {"

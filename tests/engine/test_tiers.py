@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -146,18 +145,16 @@ def test_a_spent_budget_sends_what_it_has_reserved(
 
 
 def test_a_signal_ends_the_run_and_not_its_batch(fake: FakeEndpoint, tmp_path: Path, films: list[Path]) -> None:
-    fake.batches.state_s = 2.0
+    fake.batches.state_s, fake.batches.stuck = 0.5, True
     at = settings(fake, "batch")["endpoint"]
     checks = {"duplicates": {"corpus": False}, "blind": {"policy": "off"}}
     job = job_file(tmp_path, fake, films, endpoint=at, engine=on("local"), split={"max_seconds": 1}, checks=checks)
     with Run(job) as stopped:
         assert stopped.wait_until(lambda: bool(fake.batches.asked))
-        began = time.monotonic()
         stopped.signal(signal.SIGTERM)
-        assert stopped.end() == 143, stopped.said()
-        assert time.monotonic() - began < 10, "it does not wait for the batch"
+        assert stopped.end() == 143, stopped.said()  # it does not wait for the batch, which does not end
         assert "Traceback" not in stopped.said()
-    fake.batches.state_s = 0.05
+    fake.batches.state_s, fake.batches.stuck = 0.05, False
     with Run(job) as again:
         assert again.end() == 0, again.said()
     check(job, fake)

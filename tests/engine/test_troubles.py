@@ -38,7 +38,7 @@ def test_calls_that_fail_are_failures_and_a_rerun_mends_them_without_paying_twic
     """A caption that hangs and a question that is refused: nothing of either may reach a caption or a reasoning."""
     fake.fail_next(Fault.HANG)
     fake.answer = lambda body: None if media_urls(body) else "I cannot help with that."
-    job = make_job(*two_films, split={"max_seconds": 1.0}, endpoint={"timeout_s": 2.0, "max_attempts": 1})
+    job = make_job(*two_films, split={"max_seconds": 1.0}, endpoint={"timeout_s": 4.0, "max_attempts": 1})
     first = run(job)
     rows = tables(job.output)
     assert (first.records, first.unfinished, first.retryable, first.exit_status) == (0, 0, 1, 1)

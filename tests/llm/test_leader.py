@@ -171,7 +171,7 @@ def test_a_cancelled_leader_blocks_nobody() -> None:
         others = [asyncio.create_task(chat(about("v", n))) for n in range(2, 5)]
         await asyncio.sleep(0)
         leader.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(*others)
 
     asyncio.run(run())

@@ -312,7 +312,7 @@ def test_a_worker_that_was_stopped_sends_nothing_under_leases_from_before() -> N
         await asyncio.sleep(0.05)
         now[0] += HOLDER_TTL_S  # the time that passes while the process of the second is stopped
         await first.release(held, RequestOutcome(failed=FailureScope.DOWN, used=TokenEstimate()))
-        lease = await asyncio.wait_for(waiting, 5)
+        lease = await asyncio.wait_for(waiting, 60)
         assert desk._limiter.in_flight == 1
         assert lease.id != held.id
         assert desk.chunks == [1, 1, 1], "the first answer was given back, and another one asked for"

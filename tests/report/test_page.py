@@ -15,9 +15,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from lvqa_ray.dataset.reader import OutputReader
-from lvqa_ray.dataset.shards import read_rows
+from lvqa_ray.dataset.shards import read_rows, read_whole, replace_shard, shards
 from lvqa_ray.dataset.statistics.output_statistics import count
 from lvqa_ray.errors import ConfigError
+from lvqa_ray.records.tables import TableName
 from lvqa_ray.report.films import natural
 from lvqa_ray.report.page import PAGE_BYTES, write_report
 from tests import media
@@ -249,6 +250,29 @@ def test_drops_are_listed_with_their_reasons(chromium: Browser, small: Path) -> 
         quota = page.inner_text("#statistics article:has(h3:text-is('Questions by category'))")
         assert "requested" in quota
         assert "delivered" in quota
+
+
+def test_a_filter_by_kind_of_answer(chromium: Browser, tmp_path: Path) -> None:
+    folder = make_output(tmp_path / "out", 3)
+    columns: dict[TableName, str] = {"data": "kind", "drops": "question_kind"}
+    for table, column in columns.items():
+        for shard in shards(folder, table):
+            rows = read_whole(shard, table)
+            kinds = [row | {column: "span" if number < 2 else None} for number, row in enumerate(rows.to_pylist())]
+            replace_shard(pa.Table.from_pylist(kinds, rows.schema), shard)
+    spans = sum(row["kind"] == "span" for row in read_rows(folder, "data"))
+    spans += sum(row["question_kind"] == "span" for row in read_rows(folder, "drops"))
+    with opened(chromium, Path(write_report(OutputReader(folder), within_s=0).path)) as page:
+        page.select_option("#by-kind", "span")
+        assert page.inner_text("#count").startswith(f"{spans} of ")
+        assert page.locator(".list .meta:has-text('· span')").count() == spans == page.locator(".list .item").count()
+        page.click("#reset")
+        assert page.locator("#by-kind").input_value() == ""
+
+
+def test_one_kind_of_answer_needs_no_filter(chromium: Browser, small: Path) -> None:
+    with opened(chromium, small) as page:
+        assert page.locator("#by-kind").is_hidden()
 
 
 def test_filters_keys_and_links(chromium: Browser, small: Path) -> None:

@@ -25,7 +25,7 @@ LIST_OF_OPTIONS = b'{"action": "edit", "after": {"question": "a", "options": ["b
 
 
 @contextmanager
-def session(out: Path, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def session(out: Path | str, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as its user runs it, and the address that it prints."""
     command = [str(Path(sys.executable).with_name("lvqa")), "review", str(out), "--reviewer", "ann", *args]
     env = os.environ | {"COLUMNS": "200"}

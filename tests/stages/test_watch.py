@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from lvqa_ray.demo.captions import Film
 from lvqa_ray.demo.chat_reply import complete
+from lvqa_ray.demo.keyed_writer import write_keyed
 from lvqa_ray.demo.pictures import describe, open_picture
 from lvqa_ray.demo.question_writer import write
 from lvqa_ray.errors import Bill, EmptyReply, NotFound
@@ -21,6 +22,7 @@ from lvqa_ray.llm.endpoint import DEMO_MODEL, Endpoint
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Media, Text
 from lvqa_ray.llm.replies.cleaning import cleaned
 from lvqa_ray.llm.transport.chat_completions import OpenAITransport
+from lvqa_ray.qa.formats.text_format import full_question
 from lvqa_ray.qa.repeated_answers import RepeatedAnswers, shuffled
 from lvqa_ray.qa.traces import with_letters_of_record
 from lvqa_ray.records import (
@@ -31,6 +33,9 @@ from lvqa_ray.records import (
     Failure,
     FinishedVideo,
     Frame,
+    KeyedQuestion,
+    Kind,
+    OrderKey,
     Question,
     QuestionedVideo,
     Span,
@@ -39,7 +44,9 @@ from lvqa_ray.records import (
     Verdict,
     Video,
 )
+from lvqa_ray.records.question_columns import answer_value
 from lvqa_ray.records.questions import best_trace, caption_fault
+from lvqa_ray.rewards import reward
 from lvqa_ray.stage import Chat
 from lvqa_ray.stages.checks.prose import CheckProse
 from lvqa_ray.stages.checks.watch import CheckWatch
@@ -54,6 +61,7 @@ from tests.stages.test_checks import SOUND, asked
 from tests.stages.test_checks import film as film_of
 
 SAMPLE = SampleFrames(short_side=64)
+KINDS: tuple[Kind, ...] = ("span", "number", "open", "order")
 CUTS = (2.0, 4.0, 6.0, 8.0, 10.0)
 THINKING: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
 
@@ -111,6 +119,22 @@ def key_of(row: QuestionedVideo) -> str:
     return question.answer
 
 
+def keyed(seen: QuestionedVideo) -> QuestionedVideo:
+    """Questions of the kinds without options about the same film: keys from its captions, and one of its order."""
+    written = [q for kind in KINDS[:3] for q in write_keyed(seen.film.captions, kind)]
+    steps = written[0].steps
+    looks = [line.partition(", ")[2].capitalize() for line in seen.film.captions.splitlines()]
+    key = OrderKey(items=(looks[2], looks[4], looks[0]), order=(3, 1, 2))
+    order = KeyedQuestion(question="In which order does the film show these moments?", key=key, steps=steps)
+    return replace(
+        seen,
+        questions=tuple(
+            AskedQuestion(id=f"film_q{n}", category="temporal", question=q, reasoning="")
+            for n, q in enumerate([*written, order])
+        ),
+    )
+
+
 def scores(row: QuestionedVideo) -> list[float | None]:
     return [one.verdicts[-1].score for one in row.questions]
 
@@ -123,6 +147,51 @@ def test_with_enough_frames_every_attempt_is_right(seen: QuestionedVideo) -> Non
     assert trace.question.startswith(done.questions[0].question.question)
     assert trace.answer == key_of(done)
     assert "So this is it" in trace.reasoning
+
+
+def test_every_kind_is_answered_from_the_pixels(seen: QuestionedVideo) -> None:
+    row = keyed(seen)
+    done = watched(CheckWatch(policy="mark", frames=24), row, demo_with())
+    assert [one.question.kind for one in done.questions] == list(KINDS)
+    assert scores(done) == [1.0] * 4
+    for one in done.questions:
+        (trace, *others) = one.verdicts[-1].traces
+        assert (len(others), trace.order, trace.correct, trace.read, trace.media) == (3, "", True, True, "frames")
+        assert trace.question == full_question(one.question)
+        record = {"kind": one.question.kind, "typed_answer": answer_value(one.question)}
+        assert reward(f"<answer>{trace.answer}</answer>", record) >= 0.5
+        assert best_trace(one.verdicts) is not None
+    blinkered = watched(CheckWatch(policy="drop", frames=1), row, demo_with())
+    assert {drop.id for drop in blinkered.drops} >= {"film_q0"}, "one frame shows no span of the film"
+
+
+@pytest.mark.parametrize(
+    ("said", "score", "answer"), [("3, 1, 2", 1.0, "3, 1, 2"), ("3, 2, 1", 0.0, "3, 2, 1"), ("none", 0.0, None)]
+)
+@pytest.mark.parametrize("stop_early", [False, True])
+def test_an_order_is_graded_like_that_of_solve(
+    seen: QuestionedVideo, said: str, score: float, answer: str | None, stop_early: bool
+) -> None:
+    asked_of: list[ChatRequest] = []
+
+    async def chat(request: ChatRequest) -> ChatReply:
+        asked_of.append(request)
+        return ChatReply(text=f"Let me see.\nANSWER: {said}", usage=Usage(calls=1), thoughts="First B.", model="m")
+
+    row = keyed(seen)
+    done = watched(
+        CheckWatch(policy="mark", frames=2, tries=3, stop_early=stop_early, most=1.0),
+        replace(row, questions=row.questions[3:]),
+        chat,
+    )
+    (verdict,) = done.questions[0].verdicts
+    assert (verdict.score, verdict.passed, verdict.reason == "") == (score, score > 0, score > 0)
+    assert {trace.answer for trace in verdict.traces} == {answer}
+    assert len(asked_of) == (1 if stop_early and score else 3)
+    assert "multiple-choice" not in "".join(
+        part.text for part in asked_of[0].messages[-1].parts if isinstance(part, Text)
+    )
+    assert len({request.attempt for request in asked_of}) == len(asked_of), "attempts are numbered in the cache key"
 
 
 def test_with_too_few_frames_it_guesses_and_the_question_is_dropped_or_marked(seen: QuestionedVideo) -> None:

@@ -16,7 +16,7 @@ import pytest
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.storage import model_files
-from lvqa_ray.storage.model_files import local_model
+from lvqa_ray.storage.model_files import MODEL_CACHE, local_model
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import download
 from tests.fakes.files import bucket, s3_server
@@ -120,10 +120,10 @@ def test_a_killed_download_is_never_taken_for_a_model(s3: Mapping[str, str], tmp
         """
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert [path.suffix for path in sorted((tmp_path / "models").iterdir())] == [".lock", ".partial"]
+    assert [path.suffix for path in sorted((tmp_path / MODEL_CACHE).iterdir())] == [".lock", ".partial"]
     path = Path(local_model(served("s3://zoo/qwen"), tmp_path, StorageOptions.here()))
     assert len([file for file in path.rglob("*") if file.is_file()]) == 2
-    assert not list((tmp_path / "models").glob("*.partial"))
+    assert not list((tmp_path / MODEL_CACHE).glob("*.partial"))
 
 
 @pytest.mark.parametrize(

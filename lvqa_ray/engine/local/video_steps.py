@@ -117,7 +117,8 @@ class VideoSteps:
         paid: Cache of their captions.
         answer: Runs chat steps.
         slots: Bounds the clips whose images are in memory.
-        at_once: Whether to find all clips before the first one is decoded, since that takes no time.
+        at_once: Whether to find all clips before the first one is decoded, since that takes no time. Consecutive clips
+            are then decoded in one go, as are those that an earlier run has found.
         emit: Called with the `ProbedVideo`, each `Clip` (without its images) and each `CaptionedClip` as they come;
             ``None`` to run the probe together with the split.
     """
@@ -146,7 +147,9 @@ class VideoSteps:
         failures: list[Failure] = []
         waiting: list[Clip] = []
         try:
-            async with asyncio.TaskGroup() as group, aclosing(self._clips(video)) as clips:
+            known = await asyncio.to_thread(self._found.get, video)
+            at_once = self._at_once or known is not None
+            async with asyncio.TaskGroup() as group, aclosing(self._clips(video, known)) as clips:
                 async for row in clips:
                     if isinstance(row, Failure):
                         raise _VideoFailed(row)
@@ -158,7 +161,7 @@ class VideoSteps:
                     if not isinstance(row, Clip):
                         raise TypeError(f"a row of type {type(row).__name__} came from the steps before the captions")
                     self._emit(replace(row, frames=(), media=b""))
-                    if self._at_once:
+                    if at_once:
                         waiting.append(row)
                         continue
                     if has_images(row):  # the split waits here
@@ -215,8 +218,7 @@ class VideoSteps:
             rows = [row async for row in looked]
         return await run_steps(self._pipeline.caption, rows, self._answer)
 
-    async def _clips(self, video: Video) -> AsyncGenerator[Row, None]:
-        known = await asyncio.to_thread(self._found.get, video)
+    async def _clips(self, video: Video, known: Sequence[Clip] | None) -> AsyncGenerator[Row, None]:
         if known is not None:
             self._emit(ProbedVideo(video=video, info=known[0].info, speech=known[0].heard))
             for clip in known:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import ray
@@ -158,7 +159,9 @@ def configure() -> None:
     context._max_num_blocks_in_streaming_gen_buffer = 32
     context.enable_progress_bars = False
     context.memory_usage_poll_interval_s = None  # it costs a thread per running row, for unused figures
-    context.issue_detectors_config.detectors = []
+    # Not its own class: the context goes to every worker, which would import all detectors for it.
+    detectors: Any = SimpleNamespace(detectors=[])
+    context.issue_detectors_config = detectors
     # Rows that are lost with a dying worker have no outcome; the next pass processes their videos again.
     context.max_errored_blocks = -1
     # `max_retries` stops endless retries of a file that crashes the worker; it can be set nowhere else yet.

@@ -21,7 +21,7 @@ from lvqa_ray.engine.ray.datasink import TableSink
 from lvqa_ray.engine.ray.file_batches import FileBatches, file_batches
 from lvqa_ray.engine.ray.graph import run_pass
 from lvqa_ray.engine.ray.metrics import show
-from lvqa_ray.engine.ray.session.cluster import ray_session_for
+from lvqa_ray.engine.ray.session.cluster import ray_session_for, starts_ray
 from lvqa_ray.engine.ray.session.health import watch_ray
 from lvqa_ray.engine.ray.session.run_actors import end_actors
 from lvqa_ray.engine.ray.session.shared_disk import check_shared_disk
@@ -70,16 +70,19 @@ class RayRun:
 
     def connect(self, keys: KeysOfRoles, on_wait: Callable[[str], object]) -> None:
         """See `Executor`."""
+        ray_ends = starts_ray()
         self._session.enter_context(ray_session_for(self._job))
         self._session.enter_context(watch_ray())
         check_shared_disk(self._folder, self._videos)
         if self._job.endpoints.served:
             from lvqa_ray.engine.ray.models.model_servers import served_models  # noqa: PLC0415 - needs Ray Serve
+            from lvqa_ray.engine.ray.models.model_watch import watched_models  # noqa: PLC0415 - as above
 
-            self._models = self._session.enter_context(served_models(self._job, on_wait))
+            self._models = self._session.enter_context(served_models(self._job, on_wait, ray_ends=ray_ends))
             running = {digest: (model.address, model.replicas) for digest, model in self._models.items()}
             endpoints_now = self._job.endpoints.running_at(running)
             self._job = self._job.model_copy(update={"endpoints": endpoints_now})
+            self._session.enter_context(watched_models(endpoints_now.served.values(), self.halt))
         self._budget = start_budget(self._job.engine, self._folder / "cache", self._run_id)
         self._batches = self._session.enter_context(file_batches(self._job, keys, self._run_id, self._budget))
         journal, queues = self._folder / "cache", self._batches.queues

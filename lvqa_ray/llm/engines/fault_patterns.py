@@ -18,6 +18,13 @@ from lvqa_ray.llm.engines.engine_args import ENGINE_TITLES, known_arguments, mis
 _REPO = r"[\w.-]+/[\w-][\w.-]*[\w-]"
 _WEIGHTS = r"[^'\n]+\.(?:gguf|json|safetensors|bin)"
 _Groups = Mapping[str, str]
+PORT_TAKEN = re.compile(
+    r"couldn't bind (?:HTTP server|to server) socket[^\n]*?port[:=] ?(?P<one>\d+)"
+    r"|attempting to bind on address \('[^']*', (?P<two>\d+)[^)]*\)"
+    r"|[Pp]ort (?P<three>\d+) is (?:already )?(?:in use(?!, trying)|not available|occupied)"
+    r"|[Aa]ddress already in use|EADDRINUSE"
+)
+"""Another program has the port of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +95,13 @@ def _port(values: _Groups, _: str) -> _Groups:
 
 def _argument(values: _Groups, engine: str) -> _Groups:
     plain = values["name"].lstrip("-").replace("-", "_")
-    closest = get_close_matches(plain, known_arguments(engine) - {plain}, 1, 0.6)
-    return {
-        "title": ENGINE_TITLES.get(engine, "The server"),
-        "advice": f"the closest is engine_args.{closest[0]}" if closest else "remove it from engine_args",
-    }
+    known = known_arguments(engine)
+    closest = get_close_matches(plain, known, 1, 0.6)
+    advice = f"the closest is engine_args.{closest[0]}" if closest else "remove it from engine_args"
+    if plain in known:
+        other = "the program llama-server" if engine == "llama_cpp" else "another release"
+        advice = f"remove it from engine_args, or install {other} on the nodes that serve the model"
+    return {"title": ENGINE_TITLES.get(engine, "The server"), "advice": advice}
 
 
 def _divisors(values: _Groups, _: str) -> _Groups:
@@ -228,10 +237,7 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
         _size,
     ),
     (
-        r"couldn't bind (?:HTTP server|to server) socket[^\n]*?port[:=] ?(?P<one>\d+)"
-        r"|attempting to bind on address \('[^']*', (?P<two>\d+)[^)]*\)"
-        r"|[Pp]ort (?P<three>\d+) is (?:already )?(?:in use(?!, trying)|not available|occupied)"
-        r"|[Aa]ddress already in use|EADDRINUSE",
+        PORT_TAKEN.pattern,
         "Another program on the node uses {port}: start the run again, which takes another port, or end that program.",
         _port,
     ),
@@ -244,9 +250,10 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
     ),
     (
         r"error: argument (?:-\w/)?(?P<name>-[\w-]+)\S*: (?P<why>[^\n]{1,120})"
-        r"|error while handling argument \"(?P<flag>[^\"]+)\": (?P<what>[^\n]{1,120})",
-        "{title} does not accept the value of {name}{flag}: {why}{what}; correct it in engine_args.",
-        lambda values, _: {"name": values["name"] if values["why"] else ""},
+        r"|error while handling argument \"(?P<flag>[^\"]+)\": (?P<what>[^\n]{1,120})"
+        r"|error: invalid value for argument (?P<given>-[\w-]+): (?P<bad>[^\n]{1,120})",
+        "{title} does not accept the value of {name}: {why}{what}{bad}; correct it in engine_args.",
+        lambda values, _: {"name": values["flag"] or values["given"] or values["name"]},
     ),
     (
         r"Model architectures \[(?P<one>[^\]]+)\] (?:are not supported|failed to be inspected)"

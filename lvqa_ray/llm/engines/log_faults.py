@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 
-from lvqa_ray.llm.engines.fault_patterns import FAULT_PATTERNS
+from lvqa_ray.llm.engines.fault_patterns import FAULT_PATTERNS, PORT_TAKEN
 
 _MOST_TAIL = 200_000
 """Characters at the end of a log that are searched."""
@@ -36,7 +36,7 @@ _NO_CAUSE = re.compile(
     re.IGNORECASE,
 )
 """Lines around an error that do not explain it."""
-_PYDANTIC = re.compile(r"\s*\[type=\w+, input_value=.*|^Value error, ")
+_PYDANTIC = re.compile(r"\s*\[type=\w+, input_value=.*|^(?:Value )?error[,:] ", re.IGNORECASE)
 """Around the message of a validator: a repetition of the whole input."""
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception)\b|\b(?:error|fatal|failed|cannot)\b", re.IGNORECASE)
 
@@ -56,6 +56,11 @@ def fault_of(engine: str, log_tail: str, exit_status: int | None) -> str:
     if exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "The system killed it, most often because the node has too little memory: use a node with more memory."
     return _last_error(text) or _ended(exit_status)
+
+
+def is_port_taken(log_tail: str) -> bool:
+    """Whether a server ended because another program has its port: another port may be free."""
+    return PORT_TAKEN.search(log_tail) is not None
 
 
 def without_secrets(text: str) -> str:

@@ -97,8 +97,13 @@ def _llama_cpp(served: ServedEndpoint, model_path: str) -> Iterator[str]:
         yield from ("--model", str(model))
         if projector and not given.keys() & {"mmproj", "mmproj_url"}:
             yield from ("--mmproj", str(projector))
-    else:
+    elif program:
         yield from ("--hf-repo", model_path)
+    else:
+        raise ConfigError(
+            f"{served.label}: there is no such file on this node, and xllamacpp downloads none from the hub: give the "
+            "path of a .gguf file or its bucket as model, or install the program llama-server."
+        )
     yield from ("--alias", served.model)
     # Without these it would take all cores, and any GPU of the node, from decoders and other models.
     polite: dict[str, JsonValue] = {}

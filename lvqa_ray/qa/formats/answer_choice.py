@@ -67,11 +67,13 @@ class GradedAnswer:
         score: Score from 0 to 1.
         read: Whether the reply is readable: it gives one answer, or declines to.
         rationale: The text before the answer, on one line.
+        answer: The text of the answer; empty if it cannot be graded.
     """
 
     score: float
     read: bool
     rationale: str = ""
+    answer: str = ""
 
 
 def read_graded(reply: str, q: KeyedQuestion) -> GradedAnswer:
@@ -85,10 +87,13 @@ def read_graded(reply: str, q: KeyedQuestion) -> GradedAnswer:
             answer = lines[place + 1]
         score = grade(q.key, _plain(answer))
         rationale = " ".join(" ".join([*lines[:place], before]).split())
-        return GradedAnswer(score or 0.0, score is not None or _declines(answer), rationale)
+        text = "" if score is None or _declines(answer) else _plain(answer)
+        return GradedAnswer(score or 0.0, score is not None or _declines(answer), rationale, text)
     short = len(lines) == 1 and len(lines[0].split()) <= MOST_WORDS
     score = grade(q.key, _plain(lines[0])) if short else None
-    return GradedAnswer(score or 0.0, score is not None or bool(lines and _declines(lines[-1])))
+    declines = bool(lines) and _declines(lines[-1])
+    text = "" if score is None or declines else _plain(lines[0])
+    return GradedAnswer(score or 0.0, score is not None or declines, answer=text)
 
 
 def read_choice(reply: str, q: Question) -> Choice:

@@ -89,7 +89,7 @@ class CheckSolve(CallCheck):
             score=found.rate,
             tries=found.tries,
             usage=found.usage,
-            traces=traces_of(self.name, asked.choice, found.attempts, "captions") if found.attempts else (),
+            traces=traces_of(self.name, asked.question, found.attempts, "captions"),
         )
 
 

@@ -33,9 +33,10 @@ from lvqa_ray.stage.shown_frames import STEPS_SHOWN, Picture, shown_span, timed_
 class CheckWatch(SeeingCheck):
     """Ask for the answer from the video, without captions, several times with shuffled options.
 
-    The verdict's score is the share of readable answers that are the key: pass@1, estimated from `tries` samples. At
-    `least` or below, the video does not lead to the key; above `most`, the question is too easy. If fewer than half of
-    the answers are readable, the verdict has no score and does not pass. Each attempt becomes a row of ``traces/``.
+    The verdict's score is the share of readable answers that are the key, or score at least `qa.grading.RIGHT`: pass@1,
+    estimated from `tries` samples. At `least` or below, the video does not lead to the key; above `most`, the question
+    is too easy. If fewer than half of the answers are readable, the verdict has no score and does not pass. Each
+    attempt becomes a row of ``traces/``.
     """
 
     name: ClassVar[str] = "watch"
@@ -171,8 +172,6 @@ class CheckWatch(SeeingCheck):
 
     async def judge(self, asked: AskedQuestion, row: QuestionedVideo, chat: Chat) -> Verdict:
         """Judge by the share of correct answers; see `CallCheck`."""
-        if asked.question.kind != "choice":
-            return self.passed()  # not measured: traces and options belong to multiple choice
         film = row.film
         whole = row.shown[0] if row.shown else None
         if whole is None or not (whole.frames or self.media == "video"):
@@ -181,6 +180,7 @@ class CheckWatch(SeeingCheck):
             return self.failed(f"it could not be checked: {whole.note}")
         pictures = [] if self.media == "video" else self._pictures(asked, row)
         values = {"video_id": film.video.id, "duration": f"{film.info.duration_sec:.0f}"}
+        prompt = self.prompt if asked.question.kind == "choice" else WATCH_KEYED
         fewer = [1]
 
         async def ask(question: str, number: int) -> ChatReply:
@@ -189,16 +189,16 @@ class CheckWatch(SeeingCheck):
                 shown = pictures[::share]
                 facts: dict[str, JsonValue] = {**said, "times": [frame.time_s for _, frame in shown]}
                 try:
-                    return await chat(self.asks(*self._parts(said, whole, shown), attempt=number, facts=facts))
+                    return await chat(self.asks(*self._parts(said, whole, shown, prompt), attempt=number, facts=facts))
                 except TooLong:
                     if share == FEWER[-1] or not pictures:
                         raise
                     fewer[0] = max(fewer[0], 2 * share)  # the other attempts would be too long as well
             raise TooLong("the film does not fit the model's context")
 
-        found = await sample_answers(asked.choice, self.tries, ask, self._decided if self.stop_early else None)
+        found = await sample_answers(asked.question, self.tries, ask, self._decided if self.stop_early else None)
         seen = [frame.time_s for _, frame in pictures[:: fewer[0]]]
-        traces = traces_of(self.name, asked.choice, found.attempts, self.media, seen)
+        traces = traces_of(self.name, asked.question, found.attempts, self.media, seen)
         if found.unread:
             return replace(self.unchecked(found.unread, found.usage), traces=traces)
         passed = self.least < found.rate <= self.most
@@ -233,14 +233,16 @@ class CheckWatch(SeeingCheck):
                 pictures += [(f"{clip.identity} #{place}", frame) for place, frame in self._chosen(clip)]
         return sorted(pictures, key=lambda picture: picture[1].time_s)
 
-    def _parts(self, values: Mapping[str, str], whole: Clip, pictures: Sequence[Picture]) -> Sequence[Part]:
+    def _parts(
+        self, values: Mapping[str, str], whole: Clip, pictures: Sequence[Picture], prompt: str
+    ) -> Sequence[Part]:
         """The media, which are the same in every attempt and so can be cached by the endpoint, then the prompt."""
         parts: list[Part] = []
         if self.media == "video":
             mime = mimetypes.guess_type(whole.video.uri.partition("?")[0])[0] or ""
             mime = mime if mime.startswith("video/") else "video/mp4"
             parts.append(Media(identity=whole.identity, mime=mime, data=whole.media))
-        return [*parts, *timed_frames(pictures), Text(text=self.filled(values))]
+        return [*parts, *timed_frames(pictures), Text(text=self.filled(values, prompt))]
 
 
 PROMPT = """\
@@ -253,3 +255,14 @@ Answer this multiple-choice question about the video, going by what can be seen:
 
 Exactly one option is right. Look for the moments that matter and think it through step by step; speak of options by \
 what they say, not by their letters. Then end with the line "ANSWER: " followed by the letter of the right option."""
+
+WATCH_KEYED = """\
+This is one video, {duration} seconds long. Pictures come in the order of time, each with the second at which it is on \
+screen.
+
+Answer this question about the video, going by what can be seen:
+
+{question}
+
+Look for the moments that matter and think it through step by step. Then end with the line "ANSWER: " followed by the \
+answer alone."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from lvqa_ray.llm.engines.engine_args import missing_extra
 from lvqa_ray.llm.engines.fault_patterns import FAULT_PATTERNS
-from lvqa_ray.llm.engines.log_faults import fault_of, without_secrets
+from lvqa_ray.llm.engines.log_faults import fault_of, is_port_taken, without_secrets
+from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
+from lvqa_ray.llm.engines.server_command import server_command
 from tests.llm.engines.logs import LOGS, LogEnd
 
 KEYS = ["hf_AbCdEfGhIjKlMnOpQrStUvWxYz123456", "sk-proj-0123456789abcdefXYZ", "AKIAIOSFODNN7EXAMPLE"]
@@ -52,6 +58,7 @@ FURTHER = [
     ),
     ("vllm serve: error: argument --dtype: invalid choice: 'fp16' (choose from 'auto', 'half')", "value of --dtype"),
     ('error while handling argument "--ctx-size": stoi', "value of --ctx-size: stoi"),
+    ("error: invalid value for argument --ctx-size: 'many'", "value of --ctx-size: 'many'"),
     ("Please pass the argument `trust_remote_code=True` to allow custom code to be run.", "trust_remote_code to true"),
     ("OSError: [Errno 28] No space left on device: '/root/.cache/huggingface'", "HF_HOME"),
 ]
@@ -64,6 +71,13 @@ def test_a_fault_of_a_library_has_its_remedy(text: str, telling: str) -> None:
     assert telling in sentence
     assert sentence.count("\n") == 0
     assert sentence.endswith(".")
+
+
+def test_an_argument_that_another_release_has_is_not_its_own_closest() -> None:
+    assert fault_of("llama_cpp", "error: invalid argument: --defrag-thold", 1) == (
+        "llama.cpp does not know the argument --defrag-thold: remove it from engine_args, or install the program "
+        "llama-server on the nodes that serve the model."
+    )
 
 
 def test_an_unknown_error_is_quoted_and_short() -> None:
@@ -96,3 +110,57 @@ def test_a_silent_end_says_what_is_known(status: int | None, telling: str) -> No
 def test_what_a_healthy_start_says_is_not_the_cause(healthy: str) -> None:
     """A line of a start that goes on is not taken for the cause, when the process is killed later."""
     assert fault_of("sglang", healthy, -9).startswith("The system killed it")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"PK\x03\x04" * 100)
+    return str(path)
+
+
+def ended(model: str, port: int, **args: object) -> tuple[str, int]:
+    """The log and the exit status of a real llama.cpp server that cannot start."""
+    pytest.importorskip("xllamacpp")
+    served = ServedEndpoint.model_validate({"engine": "llama_cpp", "model": model, "engine_args": args})
+    command = server_command(served, model, "127.0.0.1", port)
+    end = subprocess.run(
+        command.argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **command.env},
+    )
+    return end.stdout, end.returncode
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_real_server_says_that_its_file_is_no_model(model: str, free_port: int) -> None:
+    log, status = ended(model, free_port)
+    assert "is no GGUF file" in fault_of("llama_cpp", log, status)
+    assert not is_port_taken(log)
+
+
+def test_a_real_server_says_that_its_port_is_taken(model: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        log, status = ended(model, port)
+    assert f"uses port {port}" in fault_of("llama_cpp", log, status)
+    assert is_port_taken(log)
+
+
+def test_a_real_server_says_which_argument_it_does_not_take(model: str, free_port: int) -> None:
+    assert "does not know the argument --defrag-thold" in fault_of(
+        "llama_cpp", *ended(model, free_port, defrag_thold=1)
+    )
+    assert "value of --ctx-size" in fault_of("llama_cpp", *ended(model, free_port, ctx_size="many"))

@@ -79,8 +79,19 @@ def test_llama_cpp_takes_no_more_cores_and_no_gpu_unless_given(tmp_path: Path) -
     gpu = served("llama_cpp", str(model), gpus=1, engine_args={"threads": 8})
     given = options(server_command(gpu, str(model), "127.0.0.1", 8100).argv)
     assert (given["--threads"], given["--n-gpu-layers"]) == (["8"], ["999"])
-    hub = options(server_command(served("llama_cpp", "org/model-GGUF:Q4_K_M"), "org/model-GGUF:Q4_K_M", "::1", 1).argv)
-    assert hub["--hf-repo"] == ["org/model-GGUF:Q4_K_M"]
+
+
+def test_only_the_program_llama_server_downloads_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = "org/model-GGUF:Q4_K_M"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="xllamacpp downloads none from the hub"):
+        server_command(served("llama_cpp", model), model, "::1", 1)
+    program = tmp_path / "llama-server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    command = server_command(served("llama_cpp", model), model, "::1", 1)
+    assert command.argv[0] == str(program)
+    assert options(command.argv)["--hf-repo"] == [model]
 
 
 def test_a_folder_of_gguf_files_is_one_model_with_its_projector(tmp_path: Path) -> None:

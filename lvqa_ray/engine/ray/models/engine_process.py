@@ -19,7 +19,7 @@ import aiohttp
 from lvqa_ray.engine.ray.models import engine_keeper
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.loading import loading_progress
-from lvqa_ray.llm.engines.log_faults import fault_of, without_secrets
+from lvqa_ray.llm.engines.log_faults import fault_of, is_port_taken, without_secrets
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.llm.engines.server_command import server_command
 
@@ -28,7 +28,6 @@ HEALTH_POLL_S = 0.3
 LOG_TAIL_BYTES = 64 * 1024
 PORT_TRIES = 3
 """Another program may take the free port before the server listens on it."""
-IN_USE = "address already in use"
 KEEPER_ENDS_WITHIN_S = 10.0
 WARM_UP_TOKENS = 8
 ERROR_CHARS = 300
@@ -66,7 +65,7 @@ class EngineProcess:
             try:
                 await self._until_ready(health, until, on_progress)
             except ConfigError:
-                taken = IN_USE in self.log_tail().lower()
+                taken = is_port_taken(self.log_tail())
                 self.stop()
                 if not taken or not tries_left:
                     raise

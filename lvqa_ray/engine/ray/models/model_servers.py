@@ -84,10 +84,18 @@ def app_name(served: ServedEndpoint) -> str:
 
 
 @contextmanager
-def served_models(job: Job, on_wait: OnWait, *, port: int = 0) -> Iterator[Mapping[str, RunningModel]]:
+def served_models(
+    job: Job, on_wait: OnWait, *, port: int = 0, ray_ends: bool = False
+) -> Iterator[Mapping[str, RunningModel]]:
     """Serve the models of a job while the block runs, by digest; see `start_models`.
 
     Meanwhile Ray Data plans without the cores and GPUs of the models, for which its tasks would wait in vain.
+
+    Args:
+        job: The job.
+        on_wait: Called with what is waited for.
+        port: Port of a new Ray Serve; 0 for a free one.
+        ray_ends: Whether Ray shuts down right after the block. The servers end with its processes then.
     """
     lifeline = new_lifeline() if job.endpoints.served else None
     running: Mapping[str, RunningModel] = {}
@@ -98,7 +106,7 @@ def served_models(job: Job, on_wait: OnWait, *, port: int = 0) -> Iterator[Mappi
     finally:
         for model in running.values():
             model.stopped = time.time()
-        if lifeline is not None:
+        if lifeline is not None and not ray_ends:
             _end(job, lifeline)
 
 
@@ -122,9 +130,9 @@ def start_models(
         return {}
     on_wait("Ray Serve to start")
     starts_serve = not is_serve_running()
-    base = proxy_address(port)
-    present = {digest for digest, at in served.items() if _overview(app_name(at)) is not None}
+    present = {digest for digest, at in served.items() if not starts_serve and _overview(app_name(at)) is not None}
     counts = _counts(job, {digest: at for digest, at in served.items() if digest not in present})
+    base = proxy_address(port)
     janitors = {digest: _held(app_name(at), lifeline, starts_serve=starts_serve) for digest, at in served.items()}
     began = time.time()
     access = storage_options(job.storage)
@@ -147,7 +155,7 @@ def start_models(
             label=at.label,
             model=at.model,
             address=f"{base}/{app_name(at)}/v1",
-            replicas=counts.get(digest) or _replicas(app_name(at)),
+            replicas=counts.get(digest) or max(1, _servers(app_name(at))),
             gpus=at.gpus,
             cpus=at.cpus,
             price_gpu_hour=at.price_gpu_hour,
@@ -232,12 +240,25 @@ def _failure(found: ApplicationStatusOverview | None) -> str:
     return messages if found.status.value in NOT_RUNNING or FAILED_TO_START in messages else ""
 
 
-def _replicas(app: str) -> int:
-    """The number of servers of an application; that of Ray Serve LLM has a second deployment, which takes requests."""
+def live_servers(app: str) -> int:
+    """The number of servers of an application that take requests."""
+    return _servers(app, frozenset({RUNNING}))
+
+
+def _servers(app: str, states: frozenset[str] = frozenset()) -> int:
+    """The number of servers in some states, by default in any.
+
+    The application of Ray Serve LLM has a second deployment, which takes the requests.
+    """
     found = _overview(app)
     deployments = {} if found is None else found.deployments
     servers = [each for name, each in deployments.items() if name == DEPLOYMENT or LLM_SERVER in name]
-    return max(1, sum(sum(each.replica_states.values()) for each in servers))
+    return sum(
+        number
+        for each in servers
+        for state, number in each.replica_states.items()
+        if not states or getattr(state, "value", state) in states
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lvqa_ray.engine.ray.models.model_servers import (
     stop_models,
 )
 from lvqa_ray.engine.ray.serve_deployment import SIGNAL_POLL_S
-from lvqa_ray.engine.ray.session.cluster import ray_session_for
+from lvqa_ray.engine.ray.session.cluster import ray_session_for, starts_ray
 from lvqa_ray.engine.shutdown import GracefulShutdown
 from lvqa_ray.errors import ConfigError
 
@@ -36,7 +36,12 @@ def serve_until_stopped(job: Job, on_wait: OnWait, on_up: OnUp, *, port: int = 0
         ConfigError: A model does not start.
         KeyboardInterrupt: A signal arrived.
     """
-    with ray_session_for(job), GracefulShutdown().listening(), served_models(job, on_wait, port=port) as running:
+    ray_ends = starts_ray()
+    with (
+        ray_session_for(job),
+        GracefulShutdown().listening(),
+        served_models(job, on_wait, port=port, ray_ends=ray_ends) as running,
+    ):
         on_up(running)
         while True:
             time.sleep(SIGNAL_POLL_S)

@@ -20,7 +20,7 @@ from lvqa_ray.storage.options import StorageOptions
 DEPLOYMENT = "server"
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 1.0, 30.0
 """Ray Serve replaces a replica after three failed checks."""
-GRACEFUL_S = 15.0
+GRACEFUL_S = 8.0
 ROOM = 2
 """Requests that a replica accepts per slot. Ray Serve picks the shorter queue of two replicas, and if both are full it
 waits before it looks again: without room for more, others would have empty slots meanwhile."""

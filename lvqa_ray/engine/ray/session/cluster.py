@@ -24,6 +24,11 @@ CHECKED_RELEASES = frozenset({"2.60.0"})
 no statistics of finished blocks. Others run as they are."""
 
 
+def starts_ray() -> bool:
+    """Whether `ray_session_for` would start a Ray of its own, which it shuts down again."""
+    return not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
+
+
 @contextmanager
 def ray_session_for(job: Job, *, with_keys: bool = False) -> Iterator[None]:
     """Connect to Ray while the block runs: the Ray of this process, that of RAY_ADDRESS, or a new local one.

@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -23,6 +24,8 @@ from ray.data._internal.execution import streaming_executor
 from ray.data._internal.execution.interfaces import ExecutionResources
 from ray.data._internal.execution.operators import actor_pool_map_operator, map_operator
 from ray.data._internal.stats import _StatsManager
+
+from lvqa_ray.engine.ray.session import worker_main
 
 core: Any = _raylet  # untyped
 AGENT_OPTIONS = ("--dashboard_agent_command", "--runtime_env_agent_command")
@@ -40,6 +43,9 @@ raylet closes the pipe to its input."""
 PRESTART_OPTION = "--num_prestart_python_workers"
 """Option for workers to start in advance, for which the driver waits. A short run on many cores needs few; each takes
 half a CPU second."""
+WORKER_OPTION = "--python_worker_command"
+RAYS_WORKER = Path(ray_services.__file__).with_name("workers") / "default_worker.py"
+"""Ray's entry point of a worker, which `lvqa_ray.engine.ray.session.worker_main` runs."""
 SETTINGS = {
     "RAY_enable_pipe_based_agent_to_parent_health_check": "1",
     "RAY_enable_metrics_collection": "0",
@@ -104,6 +110,8 @@ def _without_agents(command: Sequence[str]) -> list[str]:
         option = word.partition("=")[0]
         if option in AGENT_OPTIONS:
             words.append(f"{option}={PLACEHOLDER}")
+        elif option == WORKER_OPTION:
+            words.append(word.replace(_quoted(RAYS_WORKER), _quoted(worker_main.__file__, RAYS_WORKER), 1))
         elif option == PRESTART_OPTION:
             words.append(f"{option}=0")
         else:
@@ -137,6 +145,10 @@ class _OneLocation:
             """Do nothing."""
 
     update_actor_location = _Ignored()
+
+
+def _quoted(*words: object) -> str:
+    return subprocess.list2cmdline(map(str, words))
 
 
 def _fixed_cluster(*_: object, **__: object) -> _FixedCluster:

@@ -1,7 +1,7 @@
 """A real small language model, served by a run on two Ray nodes: two replicas, one killed, and the driver killed.
 
-``python benchmarks/served_cluster.py`` prints what happened, and fails if a video is lost, a reply is in the journal
-twice, or a server is left. It needs the extra llama_cpp, and downloads the model once (93 MB).
+``python benchmarks/served_cluster.py [replica | driver]`` prints what happened. It fails if a video is lost, a reply is
+in the journal twice, or a server is left. It needs the extra llama_cpp, and downloads the model once (93 MB).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lvqa_ray.demo.language_model import fetch_language_model
 from lvqa_ray.llm.endpoint import DEMO_MODEL
 from tests import media
 
-WITHIN_S = 400.0
+WITHIN_S = 1200.0
 LVQA = [sys.executable, "-c", "from lvqa_ray.cli import main; main()"]
 VIDEOS = 4
 
@@ -67,7 +67,13 @@ def job(folder: Path, demo: str, model: Path) -> Path:
         "output": str(folder / "out"),
         "endpoints": {"vlm": at, "checker": at, "llm": small | {"engine_args": {"ctx_size": 8192}}},
         "split": {"max_seconds": 6},
-        "ask": {"per_call": 1, "reasks": 0, "fresh_tries": 0, "kinds": {"span": 1, "number": 1, "order": 1, "open": 1}},
+        "ask": {
+            "quota": {"temporal": 1, "goal": 1},
+            "per_call": 1,
+            "reasks": 0,
+            "fresh_tries": 0,
+            "kinds": {"order": 1},
+        },
         "engine": {"executor": "ray"},
     }
     path = folder / "job.yaml"
@@ -175,6 +181,8 @@ def main() -> None:
         model = Path(scratch) / "smollm2.gguf"  # a name of its own, by which its servers are found
         model.symlink_to(fetch_language_model())
         for title, scenario in (("A killed replica", killed_replica), ("A killed driver", killed_driver)):
+            if sys.argv[1:] not in ([], [title.rpartition(" ")[2]]):
+                continue
             print(f"## {title}\n")
             try:
                 scenario(Path(scratch) / scenario.__name__, demo.url, model, address)

@@ -15,9 +15,10 @@ from lvqa_ray.qa.formats.conclusion import concluded, without_conclusion
 from lvqa_ray.qa.formats.json_format import parse_json_question
 from lvqa_ray.qa.formats.multi_question import ParsedQuestions
 from lvqa_ray.qa.formats.reply_format import JSON, TEXT
+from lvqa_ray.qa.formats.text_format import parse_question
 from lvqa_ray.qa.rubric import read_points, read_score
 from lvqa_ray.records import KeyedQuestion, Kind, NumberKey, OpenKey, Question, Span, SpanKey
-from tests.qa.written import EXPECTED, folded
+from tests.qa.written import EXPECTED, REPLY, changed, folded
 
 REPLIES = [json.loads(line) for line in Path(__file__).with_name("small_model_replies.jsonl").read_text().splitlines()]
 KEYED = [
@@ -36,7 +37,7 @@ def test_no_reader_takes_a_reply_for_anything_but_an_answer_or_a_typed_error() -
         *(lambda text, question=question: read_graded(text, question) for question in KEYED),
         lambda text: read_points(text, ("ambiguous", "subjective")),
     ]
-    assert len(REPLIES) >= 50
+    assert len(REPLIES) >= 150
     for reply in REPLIES:
         for read in readers:
             try:
@@ -48,19 +49,19 @@ def test_no_reader_takes_a_reply_for_anything_but_an_answer_or_a_typed_error() -
 def test_what_is_read_stands_in_the_reply() -> None:
     """Each text of a question is one of the reply, word for word, and none is a placeholder of the format."""
     found = 0
-    for reply in REPLIES:
+    for text in (REPLY, *(reply["text"] for reply in REPLIES)):
         for form in (TEXT, JSON):
             for kind in KINDS:
-                for reading in _read(form.shape(1, kind).read, reply["text"]):
+                for reading in _read(form.shape(1, kind).read, text):
                     question = reading.question
                     if question is None:
                         continue
                     found += 1
                     texts = [question.question, *(reason for step in question.steps for reason in step.reasons)]
                     texts += question.options.values() if isinstance(question, Question) else ()
-                    said = folded(json.dumps(reply["text"], ensure_ascii=False) + reply["text"])
-                    assert all(folded(text) in said or folded(json.dumps(text)[1:-1]) in said for text in texts)
-                    assert not any(text.startswith("<") for text in texts)
+                    said = folded(json.dumps(text, ensure_ascii=False) + text)
+                    assert all(folded(one) in said or folded(json.dumps(one)[1:-1]) in said for one in texts)
+                    assert not any(one.startswith("<") for one in texts)
     assert found
 
 
@@ -75,7 +76,9 @@ def test_options_that_are_only_their_letters_are_none() -> None:
     options = {letter: letter for letter in "ABCD"}
     steps = [{"start_s": 2.0, "end_s": 12.0, "reasons": ["A"]}]
     with pytest.raises(ParseError, match="only letters"):
-        parse_json_question(json.dumps({"question": "A", "options": options, "answer": "A", "steps": steps}))
+        parse_json_question(json.dumps({"question": "What?", "options": options, "answer": "A", "steps": steps}))
+    with pytest.raises(ParseError, match="only the letter A"):
+        parse_question(changed("What is the person's main goal?", "A"))
     shuffled = {"A": "C", "B": "A", "C": "D", "D": "B"}
     asked = {"question": "Which letter is on the door?", "options": shuffled, "answer": "A", "steps": steps}
     assert parse_json_question(json.dumps(asked)).options["A"] == "C"

@@ -94,6 +94,8 @@ def parse_question(reply: str) -> Question:
     question = "\n".join(sections["QUESTION"]).strip()
     if not question:
         raise ParseError(ParseFault.NO_QUESTION, "There is no text after QUESTION.")
+    if _folded(question).upper() in LETTERS:
+        raise ParseError(ParseFault.NO_QUESTION, f"The text after QUESTION is only the letter {question}.")
     options = _options(sections["OPTIONS"])
     answer = read_answer(sections["ANSWER"], options)
     steps = read_steps(sections["REASONS"])

@@ -121,7 +121,8 @@ def test_a_killed_server_comes_back_and_nothing_is_lost(
     check(job, fake, at_risk=4 + 8)  # warm-ups, and all requests in flight
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.storm
+@pytest.mark.timeout(400)
 def test_the_servers_end_when_the_driver_is_killed(
     tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
 ) -> None:
@@ -139,7 +140,8 @@ def test_the_servers_end_when_the_driver_is_killed(
     check(job, fake, at_risk=4 + 8)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.storm
+@pytest.mark.timeout(400)
 def test_two_runs_use_a_model_that_is_up_and_leave_it(
     tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
 ) -> None:

@@ -28,7 +28,7 @@ cases: venv
 
 # Kills everything that can be killed, for up to 20 minutes; the small disks need root.
 storm: venv
-	$(BIN)/python -m pytest tests/storm -m "storm or not storm"
+	$(BIN)/python -m pytest tests/storm tests/engine/models/test_served_run.py -m "storm or not storm"
 
 # Loads the exports with the trainers' own readers, in an environment of 7 GB that is outside the lock.
 trainers: venv .venv-trainers/.made

@@ -143,7 +143,8 @@ def test_gpu_hours_are_on_the_bill_and_in_the_budget(
     assert use.cost_usd > 150
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.storm
+@pytest.mark.timeout(400)
 def test_the_servers_end_when_the_driver_is_killed(
     tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
 ) -> None:
@@ -161,7 +162,8 @@ def test_the_servers_end_when_the_driver_is_killed(
     check(job, fake, at_risk=4 + 8)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.storm
+@pytest.mark.timeout(400)
 def test_two_runs_use_a_model_that_is_up_and_leave_it(
     tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -22,6 +21,7 @@ from lvqa_ray.config.places import storage_options
 from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.models import vllm_app
+from lvqa_ray.engine.ray.models.cluster_room import may_grow, rooms
 from lvqa_ray.engine.ray.models.engine_process import warm_up
 from lvqa_ray.engine.ray.models.model_janitor import found_janitor, janitor_of, new_lifeline
 from lvqa_ray.engine.ray.models.replica_counts import replica_counts
@@ -190,15 +190,18 @@ def _held(app: str, lifeline: Handle, *, starts_serve: bool) -> Handle:
 
 
 def _counts(job: Job, served: Mapping[str, ServedEndpoint]) -> dict[str, int]:
-    every: Any = ray.cluster_resources  # both are untyped
-    free: Any = ray.available_resources
-    return replica_counts(
-        served,
-        float(free().get("GPU", 0.0)),
-        float(every().get("CPU", 0.0)),
-        decoding=job.engine.video_cpus,
-        grows=bool(os.environ.get("RAY_ADDRESS")),
-    )
+    running = [
+        at.cpus
+        for digest, at in job.endpoints.served.items()
+        for _ in range(0 if digest in served else _servers(app_name(at)))
+    ]
+    nodes, decoding = rooms(), job.engine.video_cpus
+    try:
+        return replica_counts(served, nodes, decoding=decoding, grows=False, running=running)
+    except ConfigError:
+        if not may_grow():
+            raise
+        return replica_counts(served, nodes, decoding=decoding, grows=True, running=running)
 
 
 def _wait(at: ServedEndpoint, janitor: Handle, on_wait: OnWait) -> None:

@@ -39,8 +39,8 @@ def rooms() -> list[NodeRoom]:
 def may_grow() -> bool:
     """Whether an autoscaler may add nodes to the connected Ray; of a cluster with a fixed number of nodes, false.
 
-    Ray 2.60 has no public word for it. Without an autoscaler its monitor reports each node as a type of its own. Version
-    2 of the autoscaler says only that it is there.
+    Ray 2.60 has no public word for it. Without an autoscaler its monitor reports each node as a type of its own.
+    Version 2 of the autoscaler says only that it is there.
     """
     if not os.environ.get("RAY_ADDRESS"):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -30,6 +31,7 @@ from lvqa_ray.engine.ray.models.server_deployment import DEPLOYMENT, server_app
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.log_faults import fault_of
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
+from lvqa_ray.storage.options import StorageOptions, is_store
 
 MODEL_POLL_S = 0.5
 END_WITHIN_S = 60.0
@@ -135,14 +137,15 @@ def start_models(
     base = proxy_address(port)
     janitors = {digest: _held(app_name(at), lifeline, starts_serve=starts_serve) for digest, at in served.items()}
     began = time.time()
-    access = storage_options(job.storage)
     for digest, at in served.items():
         if stay:
             ray.get(janitors[digest].stay.remote())
         if digest not in present:
-            if at.engine == "vllm" and vllm_app.is_installed():
-                app = vllm_app.build(at, at.model, counts[digest])
+            # Replicas of Ray Serve LLM listen on all addresses and unpickle what they get: not on a Ray of one machine.
+            if at.engine == "vllm" and os.environ.get("RAY_ADDRESS") and vllm_app.is_installed():
+                app = vllm_app.build(at, at.model_path, counts[digest])
             else:
+                access = storage_options(job.storage) if is_store(at.model) else StorageOptions()
                 app = server_app(at, app_name(at), counts[digest], job.engine.scratch_dir, access)
             serve._run(app, _blocking=False, name=app_name(at), route_prefix=f"/{app_name(at)}")
     for digest, at in served.items():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from lvqa_ray.review import clip_player
 from lvqa_ray.review.clip_player import ClipPlayer, NoClipError
 from lvqa_ray.storage.options import StorageOptions
 from tests.fakes.files import FileServer, LocalServer
+from tests.report.made import make_output
+from tests.review.test_review_page import session
 
 SPAN = Span(start_s=0.0, end_s=1.0)
 
@@ -65,6 +70,25 @@ def test_a_download_ends_with_the_session(endless: tuple[str, threading.Event], 
             await asyncio.wait_for(asked, 30)
 
     asyncio.run(session())
+
+
+def test_an_interrupt_ends_the_command_while_it_downloads(endless: tuple[str, threading.Event], tmp_path: Path) -> None:
+    address, begun = endless
+    out = make_output(tmp_path / "out", 3, video=address)
+    with session(out) as (process, page):
+
+        def ask() -> None:
+            with suppress(OSError), urllib.request.urlopen(f"{page}clips/0-0.mp4") as reply:  # noqa: S310 - loopback
+                reply.read()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert begun.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        asking.join(30)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
 
 
 def test_a_stored_clip_is_no_larger_than_a_video_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

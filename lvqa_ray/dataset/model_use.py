@@ -26,7 +26,8 @@ class ModelUse:
         model: Name of the model, as in the costs of calls.
         replicas: Number of replicas.
         gpus: GPUs of one replica.
-        seconds: Time from the request for the GPUs to their release, or to the end of the run if the model stays up.
+        seconds: Time from the request for the GPUs to the end of the last pass: loading counts, the end of the servers
+            does not. For a model that was up before, the time begins with the run.
         price_gpu_hour: US dollars per GPU and hour; ``None`` if the job sets none.
         run_id: Id of the run.
     """

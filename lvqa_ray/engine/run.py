@@ -146,7 +146,7 @@ def _run(
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(
-                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role)
+                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.endpoints_of(role)
                 )
                 with stop.draining(executor.halt, longest_s):
                     halted = _passes(

@@ -28,8 +28,8 @@ RoleEndpoints = Annotated[
     | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL_ENDPOINTS)],
     Discriminator(_tag),
 ]
-"""One endpoint, or several: further keys or servers with the same model and settings. Or a model that the run serves, which
-is chosen by its key ``engine``."""
+"""One endpoint, or several: further keys or servers with the same model and settings. Or a model that the run
+serves, which is chosen by its key ``engine``."""
 
 
 class Endpoints(Section):
@@ -124,7 +124,7 @@ class Endpoints(Section):
         """
         given = {name: getattr(self, name) for name in type(self).model_fields}
         running = {
-            name: at.at(addresses[at.digest][0], replicas=addresses[at.digest][1])
+            name: at.with_address(addresses[at.digest][0], replicas=addresses[at.digest][1])
             for name, at in given.items()
             if isinstance(at, ServedEndpoint)
         }

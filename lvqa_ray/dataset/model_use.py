@@ -80,8 +80,12 @@ class ModelUseLog:
         self._earlier: list[ModelUse] | None = None
         self._written_at: float | None = None
 
-    def beside(self, call: Callable[[], T]) -> Callable[[], T]:
-        """A function that is called every few seconds anyway, and that writes the file too when it is time."""
+    def with_periodic_write(self, call: Callable[[], T]) -> Callable[[], T]:
+        """A function that writes the file if `LOG_EVERY_S` have passed, and then makes the call.
+
+        Args:
+            call: Called every few seconds anyway.
+        """
 
         def both() -> T:
             if self._written_at is None or time.monotonic() >= self._written_at + LOG_EVERY_S:

@@ -270,7 +270,7 @@ def _passes(
         return hold.lost or ("a signal was received" if stop.signum else "")
 
     lost: list[Video] = []
-    stats, limits = served.beside(executor.stats), limits_per_minute(job.endpoints)
+    stats, limits = served.with_periodic_write(executor.stats), limits_per_minute(job.endpoints)
     watch = ProgressReader(folder, run_id, len(todo), stats, limits, machine=executor.machine)
     # Copies of a video wait until the first one is done: their replies then come from the journal.
     for videos in without_copies(todo):

@@ -32,7 +32,7 @@ def test_gpu_hours_are_those_of_all_replicas() -> None:
 def test_the_log_keeps_the_use_of_every_run_once(tmp_path: Path) -> None:
     now = [replace(USE, seconds=60.0)]
     first = ModelUseLog(tmp_path, "run-1", lambda: now)
-    assert first.beside(lambda: 7)() == 7
+    assert first.with_periodic_write(lambda: 7)() == 7
     now[0] = USE
     first.write()
     ModelUseLog(tmp_path, "run-2", lambda: [USE]).write()

@@ -131,8 +131,10 @@ def _run(
     name = "Ray" if kind == "ray" else "the executor"
     provenance = provenance_of(job, run_id)
     over_budget, used = False, list[ModelUse]()
+    served: ModelUseLog | None = None
     try:
         with opened(kind)(job, todo, run_id, provenance) as executor:
+            served = ModelUseLog(folder, run_id, executor.models)
             keys = _checked(job, todo, reporter)
             if only is None:
                 write_job(folder, job, videos)
@@ -142,7 +144,6 @@ def _run(
             write_run(folder, job, None, run_id=run_id)
             reporter.phase(f"{name} to start")
             executor.connect(keys, reporter.step)
-            served = ModelUseLog(folder, run_id, executor.models)
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(
@@ -153,10 +154,12 @@ def _run(
                         job, todo, executor, run_id, provenance, served=served, reporter=reporter, hold=hold, stop=stop
                     )
                 over_budget = executor.over_budget()
-                used = served.write()
             reporter.phase(f"{name} to shut down")
     except ExecutorLost as lost:
         halted = str(lost)
+    finally:  # also of a run that ends with an error: the GPUs were held
+        if served is not None:
+            used = served.write()
     with paying(folder, hold, halted):
         return _settled(
             job,

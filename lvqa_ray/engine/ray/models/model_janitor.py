@@ -131,9 +131,13 @@ class ModelJanitor:
         serve_marks.lock_serve()
         try:
             serve_marks.remove(serve_marks.IN_USE + self._app)
-            if serve_marks.is_set(serve_marks.STARTED) and not serve_marks.any_in_use() and not _has_applications():
+            if (
+                serve_marks.is_set(serve_marks.SERVE_IS_OURS)
+                and not serve_marks.any_in_use()
+                and not _has_applications()
+            ):
                 _shut_down_serve()
-                serve_marks.remove(serve_marks.STARTED)
+                serve_marks.remove(serve_marks.SERVE_IS_OURS)
         except Exception:
             logger.exception("Ray Serve could not be shut down")
         finally:

@@ -231,7 +231,7 @@ def _address(port: int) -> str:
     """Address of Ray Serve's proxy; notes that a run started Ray Serve, if it did not run."""
     if is_serve_running():
         return proxy_address(port)
-    serve_marks.put(serve_marks.STARTED)
+    serve_marks.put(serve_marks.SERVE_IS_OURS)
     try:
         proxy_address(port)
     except ValueError:  # another run has started it meanwhile

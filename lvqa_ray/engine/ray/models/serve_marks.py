@@ -15,7 +15,7 @@ from ray.experimental.internal_kv import (
 )
 
 NAMESPACE = "lvqa-models"
-STARTED = "started-serve"
+SERVE_IS_OURS = "started-serve"
 ENDING = "serve-may-end"
 IN_USE, STAYS = "in-use/", "stays/"
 FREE_WITHIN_S = 60.0

@@ -125,7 +125,7 @@ class ModelUseLog:
             return _parsed(content)
         except ValueError:
             write_whole(self._folder / BROKEN_FILE, content)
-            logger.warning("%s cannot be parsed: it is kept as %s, and its GPU hours are not counted", FILE, BROKEN_FILE)
+            logger.warning("%s cannot be parsed: it is kept as %s, without its GPU hours", FILE, BROKEN_FILE)
             return []
 
 

@@ -190,7 +190,7 @@ def _in_flight_of_all(job: Job, steps: Group) -> int:
 
 
 def _in_flight(job: Job, role: Role) -> int:
-    return sum(at.max_concurrency for at in job.endpoints.replicas(role))
+    return sum(at.max_concurrency for at in job.endpoints.endpoints_of(role))
 
 
 def _roles(steps: Group) -> set[Role]:

@@ -109,8 +109,8 @@ def render_question(q: Question) -> str:
     Raises:
         ValueError: The format cannot represent this question: a text is empty, has white space at an end, contains
             ``\r``, a ``<think>`` tag, a chat-template token or (in an option or a reason) a line break; a line of the
-            question is a label (``Answer: ...``), a rule (``---``) or a code fence, or ends in white space; the
-            question is only the letter of an option; a reason is only a step header; a text is a placeholder of the format; the options are only their letters, or differ
+            question is a label (``Answer: ...``), a rule (``---``) or a code fence, or ends in white space; a reason
+            is only a step header; a text is a placeholder of the format; the options are only their letters, or differ
             only in case and spaces; or a timestamp contradicts ``start_s`` and ``end_s``.
     """
     lines = [f"QUESTION: {q.question}", "OPTIONS:"]

@@ -34,7 +34,9 @@ class ModelCost:
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars; ``None`` if the price or the hours are unknown."""
+        """US dollars; 0 without a GPU, and ``None`` if the price or the hours are unknown."""
+        if self.gpus == 0:
+            return 0.0
         if self.price_gpu_hour is None or self.gpu_hours is None:
             return None
         return self.price_gpu_hour * self.gpu_hours

@@ -14,7 +14,7 @@ from lvqa_ray.storage.paths import StoragePath, write_whole
 
 T = TypeVar("T")
 FILE = "models.json"
-BROKEN = "models.json.bad"
+UNPARSED = "models.json.bad"
 """Name that a file gets which cannot be parsed."""
 LOG_EVERY_S = 60.0
 """Seconds between two writes during a run: a run that is killed loses at most this much of the count."""
@@ -119,8 +119,8 @@ class ModelUseLog:
         try:
             return _parsed(content)
         except ValueError:
-            write_whole(self._folder / BROKEN, content)
-            logger.warning("%s cannot be parsed: it is kept as %s, and its GPU hours are not counted", FILE, BROKEN)
+            write_whole(self._folder / UNPARSED, content)
+            logger.warning("%s cannot be parsed: it is kept as %s, and its GPU hours are not counted", FILE, UNPARSED)
             return []
 
 

@@ -14,7 +14,7 @@ from lvqa_ray.storage.paths import StoragePath, write_whole
 
 T = TypeVar("T")
 FILE = "models.json"
-UNPARSED = "models.json.bad"
+BROKEN_FILE = "models.json.bad"
 """Name that a file gets which cannot be parsed."""
 LOG_EVERY_S = 60.0
 """Seconds between two writes during a run: a run that is killed loses at most this much of the count."""
@@ -30,7 +30,8 @@ class ModelUse:
         model: Name of the model, as in the costs of calls.
         replicas: Number of replicas.
         gpus: GPUs of one replica.
-        seconds: Time from the request for the GPUs to their release, or to the end of the run if the model stays up.
+        seconds: Time from the request for the GPUs to the end of the last pass: loading counts, the end of the servers
+            does not. For a model that was up before, the time begins with the run.
         price_gpu_hour: US dollars per GPU and hour; ``None`` if the job sets none.
         run_id: Id of the run.
     """
@@ -84,8 +85,12 @@ class ModelUseLog:
         self._earlier: list[ModelUse] | None = None
         self._written_at: float | None = None
 
-    def beside(self, call: Callable[[], T]) -> Callable[[], T]:
-        """A function that is called every few seconds anyway, and that writes the file too when it is time."""
+    def with_periodic_write(self, call: Callable[[], T]) -> Callable[[], T]:
+        """A function that writes the file if `LOG_EVERY_S` have passed, and then makes the call.
+
+        Args:
+            call: Called every few seconds anyway.
+        """
 
         def both() -> T:
             if self._written_at is None or time.monotonic() >= self._written_at + LOG_EVERY_S:
@@ -119,8 +124,10 @@ class ModelUseLog:
         try:
             return _parsed(content)
         except ValueError:
-            write_whole(self._folder / UNPARSED, content)
-            logger.warning("%s cannot be parsed: it is kept as %s, and its GPU hours are not counted", FILE, UNPARSED)
+            write_whole(self._folder / BROKEN_FILE, content)
+            logger.warning(
+                "%s cannot be parsed: it is kept as %s, and its GPU hours are not counted", FILE, BROKEN_FILE
+            )
             return []
 
 

@@ -147,7 +147,7 @@ def _run(
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(
-                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role)
+                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.endpoints_of(role)
                 )
                 with stop.draining(executor.halt, longest_s):
                     halted = _passes(
@@ -273,7 +273,7 @@ def _passes(
         return hold.lost or ("a signal was received" if stop.signum else "")
 
     lost: list[Video] = []
-    stats, limits = served.beside(executor.stats), limits_per_minute(job.endpoints)
+    stats, limits = served.with_periodic_write(executor.stats), limits_per_minute(job.endpoints)
     watch = ProgressReader(folder, run_id, len(todo), stats, limits, machine=executor.machine)
     # Copies of a video wait until the first one is done: their replies then come from the journal.
     for videos in without_copies(todo):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lvqa_ray.dataset.model_use import FILE, UNPARSED, ModelUse, ModelUseLog, gpu_cost, read_model_use
+from lvqa_ray.dataset.model_use import BROKEN_FILE, FILE, ModelUse, ModelUseLog, gpu_cost, read_model_use
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.output_statistics import count
 from tests.command import cells, lvqa
@@ -34,7 +34,7 @@ def test_gpu_hours_are_those_of_all_replicas() -> None:
 def test_the_log_keeps_the_use_of_every_run_once(tmp_path: Path) -> None:
     now = [replace(USE, seconds=60.0)]
     first = ModelUseLog(tmp_path, "run-1", lambda: now)
-    assert first.beside(lambda: 7)() == 7
+    assert first.with_periodic_write(lambda: 7)() == 7
     now[0] = USE
     first.write()
     ModelUseLog(tmp_path, "run-2", lambda: [USE]).write()
@@ -57,7 +57,7 @@ def test_a_broken_file_is_no_use(tmp_path: Path, text: str) -> None:
 def test_a_broken_file_is_kept_under_another_name(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / FILE).write_text(text, encoding="latin-1")
     ModelUseLog(tmp_path, "run-1", lambda: [USE]).write()
-    assert (tmp_path / UNPARSED).read_text(encoding="latin-1") == text
+    assert (tmp_path / BROKEN_FILE).read_text(encoding="latin-1") == text
     assert read_model_use(tmp_path) == [replace(USE, run_id="run-1")]
     assert "models.json.bad" in caplog.text
 

@@ -86,7 +86,7 @@ def test_requests_go_to_the_address_and_keys_stay() -> None:
     at = ServedEndpoint.model_validate(VLLM | {"engine_args": {"max_num_seqs": 12}})
     with pytest.raises(ConfigError, match="is not running"):
         _ = at.tier_url
-    running = pickle.loads(pickle.dumps(at.at("http://10.0.0.1:1/m/v1", replicas=3)))  # noqa: S301 - our own
+    running = pickle.loads(pickle.dumps(at.with_address("http://10.0.0.1:1/m/v1", replicas=3)))  # noqa: S301 - our own
     assert running.tier_url == "http://10.0.0.1:1/m/v1"
     assert running.max_concurrency == 36
     assert running.base_url == at.base_url == "http://vllm.served.invalid/v1"

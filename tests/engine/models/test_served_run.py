@@ -21,7 +21,7 @@ from lvqa_ray.dataset.shards import read_rows
 from lvqa_ray.storage.paths import storage_path
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.relay import SCRIPT
-from tests.storm.storm import LVQA, Run, check, corpus, job_file
+from tests.storm.storm import LVQA, Run, below, check, corpus, job_file
 
 WITHIN_S = 60.0
 MODEL = "relayed"
@@ -160,6 +160,50 @@ def test_the_servers_end_when_the_driver_is_killed(
         assert again.end() == 0, again.said()
     assert none_is_left(fake)
     check(job, fake, at_risk=4 + 8)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(300)
+def test_the_same_command_at_once_after_a_kill_serves_again(
+    tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
+) -> None:
+    """While the servers of the killed run are being ended."""
+    fake.latency_s = 1.0
+    job = served(tmp_path, fake, films)
+    with Run(job, cluster=cluster) as run:
+        assert run.wait_until(lambda: fake.paid.total() > 2), run.said()
+        run.signal(signal.SIGKILL)
+        assert run.end() == -signal.SIGKILL
+    fake.latency_s = 0.0
+    with Run(job, cluster=cluster) as again:
+        assert again.end() == 0, again.said()
+    assert none_is_left(fake)
+    check(job, fake, at_risk=4 + 8)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(300)
+def test_two_runs_that_start_at_once_share_servers_that_end_though_their_janitor_died(
+    tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
+) -> None:
+    fake.latency_s = 0.5
+    jobs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        jobs.append(served(tmp_path / name, fake, films))
+    seen = set[int]()
+
+    def is_under_way() -> bool:
+        seen.update(servers(fake))
+        return fake.paid.total() > 6
+
+    with Run(jobs[0], cluster=cluster) as one, Run(jobs[1], cluster=cluster) as two:
+        assert one.wait_until(is_under_way), one.said()
+        (janitor,) = (pid for pid, title in below(os.getpid()).items() if "ModelJanitor" in title)
+        os.kill(janitor, signal.SIGKILL)
+        assert (one.end(), two.end()) == (0, 0), one.said() + two.said()
+    assert len(seen) == 2
+    assert none_is_left(fake)
 
 
 @pytest.mark.storm

@@ -15,31 +15,36 @@ from typing import Any
 import ray
 from ray import serve
 from ray.data import DataContext, ExecutionResources
-from ray.serve.schema import ApplicationStatusOverview
+from ray.serve.exceptions import RayServeException
 
 from lvqa_ray.config import Job
 from lvqa_ray.config.places import storage_options
 from lvqa_ray.dataset.model_use import ModelUse
+from lvqa_ray.engine.executors import ExecutorLost
 from lvqa_ray.engine.ray import Handle
-from lvqa_ray.engine.ray.models import vllm_app
+from lvqa_ray.engine.ray.models import serve_marks, vllm_app
 from lvqa_ray.engine.ray.models.engine_process import warm_up
-from lvqa_ray.engine.ray.models.model_janitor import found_janitor, janitor_of, new_lifeline
+from lvqa_ray.engine.ray.models.model_janitor import new_lifeline
+from lvqa_ray.engine.ray.models.model_states import (
+    ABSENT,
+    NOT_RUNNING,
+    NOT_STARTED,
+    RUNNING,
+    failure,
+    overview,
+    servers,
+)
+from lvqa_ray.engine.ray.models.model_users import held_janitor, is_kept_without, janitor_at_end, kept, wait_until_ended
 from lvqa_ray.engine.ray.models.replica_counts import replica_counts
 from lvqa_ray.engine.ray.models.serve_address import is_serve_running, proxy_address
-from lvqa_ray.engine.ray.models.server_deployment import DEPLOYMENT, server_app
+from lvqa_ray.engine.ray.models.server_deployment import server_app
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.log_faults import fault_of
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 
 MODEL_POLL_S = 0.5
-END_WITHIN_S = 60.0
 PLACE_WITHIN_S = 60.0
 """Time to start a replica's process, on top of ``warmup_s``."""
-RUNNING = "RUNNING"
-NOT_RUNNING = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
-FAILED_TO_START = "failed to start"
-"""Ray Serve's words about a replica; it tries again many times."""
-LLM_SERVER = "LLMServer"
 logger = logging.getLogger(__name__)
 OnWait = Callable[[str], object]
 
@@ -58,7 +63,6 @@ class RunningModel:
         price_gpu_hour: Dollars per GPU and hour; ``None`` if unknown.
         started: When its servers began to start (s since 1970), or when the run found them.
         stopped: When they ended for this run; ``None`` while they run.
-        is_own: Whether this run started them.
     """
 
     label: str
@@ -70,7 +74,6 @@ class RunningModel:
     price_gpu_hour: float | None
     started: float
     stopped: float | None = None
-    is_own: bool = True
 
     def use(self) -> ModelUse:
         """The use of the model by this run so far."""
@@ -101,8 +104,11 @@ def served_models(
     running: Mapping[str, RunningModel] = {}
     try:
         running = start_models(job, on_wait, lifeline, port=port)
-        with _excluded(running.values()):
+        with kept([app_name(at) for at in job.endpoints.served.values()], lifeline), _excluded(running.values()):
             yield running
+    except ExecutorLost:
+        ray_ends = True  # calls to a Ray without its head would hang; if it comes back, the janitors end the servers
+        raise
     finally:
         for model in running.values():
             model.stopped = time.time()
@@ -128,65 +134,109 @@ def start_models(
     served = job.endpoints.served
     if not served:
         return {}
+    with _in_one_sentence():
+        return _started(job, on_wait, lifeline, port, stay=stay)
+
+
+def _started(job: Job, on_wait: OnWait, lifeline: Handle, port: int, *, stay: bool) -> Mapping[str, RunningModel]:
+    served, user = job.endpoints.served, repr(lifeline)
     on_wait("Ray Serve to start")
-    starts_serve = not is_serve_running()
-    present = {digest for digest, at in served.items() if not starts_serve and _overview(app_name(at)) is not None}
-    counts = _counts(job, {digest: at for digest, at in served.items() if digest not in present})
-    base = proxy_address(port)
-    janitors = {digest: _held(app_name(at), lifeline, starts_serve=starts_serve) for digest, at in served.items()}
+    # First of all: the janitor of an earlier run may still be deleting its model, or shutting Ray Serve down.
+    janitors = {digest: held_janitor(app_name(at), lifeline) for digest, at in served.items()}
+    serve_marks.wait_for_lock()
+    base = _address(port)
     began = time.time()
-    access = storage_options(job.storage)
+    counts: dict[str, int] = {}
+
+    def claimed(digest: str) -> bool:
+        found = overview(app_name(served[digest]))
+        if found is not None and found.status.value not in ABSENT:
+            return False
+        is_mine: bool = ray.get(janitors[digest].claim.remote(user))
+        return is_mine
+
+    def deploy(digests: Collection[str]) -> None:
+        counts.update(_counts(job, {digest: served[digest] for digest in digests}))
+        for digest in digests:
+            _deploy(job, served[digest], counts[digest])
+
+    faults = {digest: ray.get(janitors[digest].state.remote())[2] for digest in served}
+    mine = [digest for digest in served if claimed(digest)]
+    faults |= dict.fromkeys(mine, 0)
+    deploy(mine)
     for digest, at in served.items():
-        if stay:
-            ray.get(janitors[digest].stay.remote())
-        if digest not in present:
-            if at.engine == "vllm" and vllm_app.is_installed():
-                app = vllm_app.build(at, at.model, counts[digest])
-            else:
-                app = server_app(at, app_name(at), counts[digest], job.engine.scratch_dir, access)
-            serve._run(app, _blocking=False, name=app_name(at), route_prefix=f"/{app_name(at)}")
-    for digest, at in served.items():
-        _wait(at, janitors[digest], on_wait)
+        until = time.monotonic() + at.warmup_s + PLACE_WITHIN_S
+        while (doing := _waits_for(at, janitors[digest], faults[digest], is_mine=digest in counts)) is not None:
+            if digest not in counts and claimed(digest):  # the run that was to start it has ended
+                faults[digest] = 0
+                deploy([digest])
+            if time.monotonic() > until:
+                raise ConfigError(
+                    f"{at.label} has no server after warmup_s = {at.warmup_s:g} s: look whether a node with "
+                    f"{at.gpus:g} GPUs and {at.cpus:g} cores is free."
+                )
+            on_wait(f"{at.label}: {doing or 'a place on the cluster'}")
+            time.sleep(MODEL_POLL_S)
         if at.engine == "vllm":  # other servers have answered on their node
             on_wait(f"{at.label}: a first reply")
             asyncio.run(warm_up(at, f"{base}/{app_name(at)}/v1", at.warmup_s))
+    if stay:  # only now: servers that do not start must end with this command
+        ray.get([janitor.stay.remote() for janitor in janitors.values()])
     return {
         digest: RunningModel(
             label=at.label,
             model=at.model,
             address=f"{base}/{app_name(at)}/v1",
-            replicas=counts.get(digest) or max(1, _servers(app_name(at))),
+            replicas=counts.get(digest) or max(1, servers(app_name(at))),
             gpus=at.gpus,
             cpus=at.cpus,
             price_gpu_hour=at.price_gpu_hour,
             started=began,
-            is_own=digest not in present,
         )
         for digest, at in served.items()
     }
+
+
+def _deploy(job: Job, at: ServedEndpoint, replicas: int) -> None:
+    if at.engine == "vllm" and vllm_app.is_installed():
+        app = vllm_app.build(at, at.model, replicas)
+    else:
+        app = server_app(at, app_name(at), replicas, job.engine.scratch_dir, storage_options(job.storage))
+    serve._run(app, _blocking=False, name=app_name(at), route_prefix=f"/{app_name(at)}")
 
 
 def stop_models(job: Job) -> list[str]:
     """End the servers of a job's models, whoever uses them; returns the labels of those that ran."""
     ended = []
     for at in job.endpoints.served.values():
-        if (janitor := found_janitor(app_name(at))) is not None:
+        if (janitor := janitor_at_end(app_name(at))) is not None:
             janitor.end.remote()
-            _until_ended(app_name(at))
+            wait_until_ended(app_name(at))
             ended.append(at.label)
     return ended
 
 
-def _held(app: str, lifeline: Handle, *, starts_serve: bool) -> Handle:
-    """The janitor of an application, which keeps it until the lifeline ends."""
-    until = time.monotonic() + END_WITHIN_S
-    while time.monotonic() < until:
-        janitor = janitor_of(app, started_serve=starts_serve)
-        with suppress(ray.exceptions.RayActorError):
-            if ray.get(janitor.hold.remote(repr(lifeline), lifeline)):
-                return janitor
-        time.sleep(MODEL_POLL_S)
-    raise ConfigError(f"{app} of an earlier run does not end: try again, or restart Ray.")
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (ray.exceptions.RayError, RayServeException) as error:
+        logger.exception("the models do not start")
+        raise ConfigError(
+            f"Ray Serve or a part of it ended while the models started ({type(error).__name__}): start this again."
+        ) from None
+
+
+def _address(port: int) -> str:
+    """Address of Ray Serve's proxy; notes that a run started Ray Serve, if it did not run."""
+    if is_serve_running():
+        return proxy_address(port)
+    serve_marks.put(serve_marks.SERVE_IS_OURS)
+    try:
+        proxy_address(port)
+    except ValueError:  # another run has started it meanwhile
+        logger.info("Ray Serve was started twice", exc_info=True)
+    return proxy_address()  # the address of whichever was first
 
 
 def _counts(job: Job, served: Mapping[str, ServedEndpoint]) -> dict[str, int]:
@@ -201,64 +251,29 @@ def _counts(job: Job, served: Mapping[str, ServedEndpoint]) -> dict[str, int]:
     )
 
 
-def _wait(at: ServedEndpoint, janitor: Handle, on_wait: OnWait) -> None:
-    """Wait until all servers of a model answer.
+def _waits_for(at: ServedEndpoint, janitor: Handle, faults: int, *, is_mine: bool) -> str | None:
+    """What the servers of a model are doing until they answer; ``None`` when they do.
+
+    Args:
+        at: The model.
+        janitor: Its janitor.
+        faults: Number of faults that are older than this run.
+        is_mine: Whether this run started the servers; those of another may be down for a while.
 
     Raises:
         ConfigError: One of them does not start.
     """
-    app, until = app_name(at), time.monotonic() + at.warmup_s + PLACE_WITHIN_S
-    while True:
-        doing, fault, _ = ray.get(janitor.state.remote())
-        found = _overview(app)
-        if found is not None and found.status.value == RUNNING:
-            return
-        if fault:
-            raise ConfigError(fault)
-        if failed := _failure(found):
-            logger.error("the model %s does not start: %s", app, failed)
-            raise ConfigError(f"{at.label} does not start: {fault_of(at.engine, failed, None)}")
-        if time.monotonic() > until:
-            raise ConfigError(
-                f"{at.label} has no server after warmup_s = {at.warmup_s:g} s: look whether a node with "
-                f"{at.gpus:g} GPUs and {at.cpus:g} cores is free."
-            )
-        on_wait(f"{at.label}: {doing or 'a place on the cluster'}")
-        time.sleep(MODEL_POLL_S)
-
-
-def _overview(app: str) -> ApplicationStatusOverview | None:
-    found: ApplicationStatusOverview | None = serve.status().applications.get(app)
-    return found
-
-
-def _failure(found: ApplicationStatusOverview | None) -> str:
-    """What Ray Serve says about an application that does not start; empty while it may."""
-    if found is None:
-        return ""
-    messages = "\n".join((found.message, *(each.message for each in found.deployments.values())))
-    return messages if found.status.value in NOT_RUNNING or FAILED_TO_START in messages else ""
-
-
-def live_servers(app: str) -> int:
-    """The number of servers of an application that take requests."""
-    return _servers(app, frozenset({RUNNING}))
-
-
-def _servers(app: str, states: frozenset[str] = frozenset()) -> int:
-    """The number of servers in some states, by default in any.
-
-    The application of Ray Serve LLM has a second deployment, which takes the requests.
-    """
-    found = _overview(app)
-    deployments = {} if found is None else found.deployments
-    servers = [each for name, each in deployments.items() if name == DEPLOYMENT or LLM_SERVER in name]
-    return sum(
-        number
-        for each in servers
-        for state, number in each.replica_states.items()
-        if not states or getattr(state, "value", state) in states
-    )
+    app = app_name(at)
+    doing, fault, count = ray.get(janitor.state.remote())
+    found = overview(app)
+    if found is not None and found.status.value == RUNNING:
+        return None
+    if fault and count > faults:
+        raise ConfigError(fault)
+    if failed := failure(found, NOT_RUNNING if is_mine else NOT_STARTED):
+        logger.error("the model %s does not start: %s", app, failed)
+        raise ConfigError(f"{at.label} does not start: {fault_of(at.engine, failed, None)}")
+    return str(doing)
 
 
 @contextmanager
@@ -278,15 +293,9 @@ def _excluded(models: Collection[RunningModel]) -> Iterator[None]:
 
 def _end(job: Job, lifeline: Handle) -> None:
     """End the lifeline, and wait until the models that only this run used are gone."""
-    with suppress(Exception):  # Ray may be gone
-        for at in job.endpoints.served.values():
-            janitor: Any = found_janitor(app_name(at))
-            if janitor is not None and not ray.get(janitor.release.remote(repr(lifeline))):
-                _until_ended(app_name(at))
+    for at in job.endpoints.served.values():
+        with suppress(Exception):  # Ray may be gone
+            if not is_kept_without(app_name(at), repr(lifeline)):
+                wait_until_ended(app_name(at))
+    with suppress(Exception):
         ray.kill(lifeline)
-
-
-def _until_ended(app: str) -> None:
-    until = time.monotonic() + END_WITHIN_S
-    while found_janitor(app) is not None and time.monotonic() < until:
-        time.sleep(0.1)

@@ -20,7 +20,6 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.models import serve_marks
 from lvqa_ray.engine.ray.models.serve_address import CONTROLLER, HEAD_RESOURCE, SERVE_NAMESPACE, is_serve_running
 
-
 SERVE_ENDS_WITHIN_S = 30.0
 ASK_AGAIN_S = 1.0
 DELETE_TRIES = 3

@@ -20,7 +20,6 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.models import serve_marks
 from lvqa_ray.engine.ray.models.serve_address import CONTROLLER, HEAD_RESOURCE, SERVE_NAMESPACE, is_serve_running
 
-NAMESPACE = serve_marks.NAMESPACE
 SERVE_ENDS_WITHIN_S = 30.0
 ASK_AGAIN_S = 1.0
 DELETE_TRIES = 3
@@ -142,7 +141,7 @@ class ModelJanitor:
             logger.exception("Ray Serve could not be shut down")
         finally:
             serve_marks.remove(serve_marks.ENDING)
-        ray.kill(ray.get_actor(self._app, namespace=NAMESPACE))
+        ray.kill(ray.get_actor(self._app, namespace=serve_marks.NAMESPACE))
         return True
 
     def _deleted(self) -> bool:
@@ -178,7 +177,7 @@ def janitor_of(app: str) -> Handle:
     actor: Any = ray.remote(num_cpus=0)(ModelJanitor)
     return actor.options(
         name=app,
-        namespace=NAMESPACE,
+        namespace=serve_marks.NAMESPACE,
         lifetime="detached",
         get_if_exists=True,
         max_restarts=0,
@@ -189,7 +188,7 @@ def janitor_of(app: str) -> Handle:
 def found_janitor(app: str) -> Handle:
     """The janitor of an application; ``None`` if there is none."""
     try:
-        return ray.get_actor(app, namespace=NAMESPACE)
+        return ray.get_actor(app, namespace=serve_marks.NAMESPACE)
     except ValueError:
         return None
 
